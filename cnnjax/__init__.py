@@ -1,0 +1,1 @@
+"""Controlled ablation studies of convolutional networks in JAX."""

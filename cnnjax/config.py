@@ -1,0 +1,397 @@
+"""Frozen configurations: checked when made, addressed by dotted paths, named by their content.
+
+A `Config` is a frozen pydantic model that refuses unknown fields and never coerces a value. A tagged union is a
+`Config` declared with `union="key"`; every subclass of it, a user's own included, can stand wherever the union is
+expected, and is written to JSON with its tag under that key:
+
+    class Optim(Config, union="name"): ...
+    class SGD(Optim): learning_rate: float = 0.1       # {"name": "sgd", "learning_rate": 0.1}
+
+Paths are dotted (`model.layers.conv1.kernel_size`, `augment.0.padding`) and step through fields, named entries and
+tuple positions. This module knows nothing of networks and imports no JAX.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticUndefined
+
+from cnnjax.errors import ConfigError
+
+V = TypeVar("V")
+
+
+class Named(Mapping[str, V]):
+    """An ordered, immutable, hashable mapping from names to values; the order is part of its identity."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, entries: Mapping[str, V] | Iterable[tuple[str, V]] = ()):
+        self._entries = dict(entries)
+        for name in self._entries:
+            if not isinstance(name, str) or not name.isidentifier():
+                raise ValueError(f"{name!r} cannot name an entry: use letters, digits and underscores")
+
+    def __getitem__(self, name: str) -> V:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._entries.items()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Named) and tuple(self.items()) == tuple(other.items())
+
+    def __repr__(self) -> str:
+        return f"Named({self._entries!r})"
+
+
+NamedOf = Annotated[Mapping[str, V], AfterValidator(Named)]
+"""Field type of an ordered mapping of names: `layers: NamedOf[Layer]`."""
+
+
+def lane(default: Any = PydanticUndefined, **constraints: Any) -> Any:
+    """A field whose value may change without recompiling the program (see docs/architecture.md)."""
+    return Field(default, json_schema_extra={"lane": True}, **constraints)
+
+
+class Config(BaseModel):
+    """Base of every configuration: frozen, hashable, unknown fields refused, values never coerced.
+
+    Lists become tuples (a config is hashable); an integer is a valid float; nothing else is converted.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()
+    )
+
+    tag: ClassVar[str] = ""
+    tag_key: ClassVar[str] = ""
+    union: ClassVar[type[Config] | None] = None
+    members: ClassVar[dict[str, type[Config]]] = {}
+    presets: ClassVar[dict[str, Callable[[], Config]]] = {}
+
+    def __init_subclass__(cls, *, union: str = "", tag: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, *, union: str = "", tag: str = "", **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if union:
+            cls.tag_key, cls.union, cls.members, cls.presets = union, cls, {}, {}
+        elif cls.union is not None:
+            cls.tag = tag or snake_case(cls.__name__)
+            present = cls.members.get(cls.tag)
+            if present is not None and present.__module__.startswith("cnnjax.") and present.__module__ != cls.__module__:
+                raise ConfigError(
+                    f"{cls.__name__}: {cls.tag!r} already names {present.__module__}.{present.__name__}; "
+                    f'choose another tag: class {cls.__name__}({cls.__mro__[1].__name__}, tag="...")'
+                )
+            cls.members[cls.tag] = cls
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _dispatch(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if cls.union is not None and isinstance(value, str):
+            return cls._expect_member(cls.from_tag(value))
+        if not isinstance(value, Mapping):
+            return handler(value)
+        value = {name: _tuples(entry) for name, entry in value.items()}
+        if cls.union is not None and cls.tag_key not in cls.model_fields:
+            tag = value.pop(cls.tag_key, cls.tag)
+            if tag != cls.tag:
+                return cls._expect_member(cls.from_tag(tag, **value))
+        strangers = [name for name in value if name not in cls.model_fields]
+        if strangers:
+            raise ConfigError("; ".join(unknown(f"field of {cls.__name__}", name, cls.model_fields) for name in strangers))
+        return handler(value)
+
+    @classmethod
+    def _expect_member(cls, config: Config) -> Self:
+        if not isinstance(config, cls):
+            raise ConfigError(f"{config.tag!r} is not a {cls.__name__}")
+        return config
+
+    @classmethod
+    def from_tag(cls, tag: str, **fields: Any) -> Config:
+        """The member or preset of this union named `tag`, with `fields` set; ConfigError names the near misses."""
+        if tag in cls.members:
+            return cls.members[tag].model_validate(fields)
+        if tag in cls.presets:
+            return replace(cls.presets[tag](), fields)
+        return cls.from_unknown_tag(tag, **fields)
+
+    @classmethod
+    def from_unknown_tag(cls, tag: str, **fields: Any) -> Config:
+        """What a tag that nothing is registered under means; a union may override it."""
+        union = cls.union or cls
+        raise ConfigError(unknown(f"{union.__name__.lower()}", tag, [*cls.members, *cls.presets]))
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """JSON text from which `from_json` makes an equal config."""
+        return json.dumps(plain(self), indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The config that `to_json` wrote. Raises ConfigError."""
+        try:
+            return cls.model_validate(json.loads(text))
+        except ValidationError as error:
+            raise ConfigError(explain(error)) from None
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"not JSON: {error}") from None
+
+
+def snake_case(name: str) -> str:
+    """`SmallCNN` -> `small_cnn`, `ResNet` -> `resnet` would need its own tag: -> `res_net`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def plain(value: Any, *, ordered: bool = True) -> Any:
+    """`value` as JSON-ready dicts, lists and scalars; with `ordered=False` fields are sorted, named entries are not."""
+    if isinstance(value, Config):
+        names = list(type(value).model_fields)
+        entries = {name: plain(getattr(value, name), ordered=ordered) for name in (names if ordered else sorted(names))}
+        key = value.tag_key
+        return entries if not key or key in names else {key: value.tag, **entries}
+    if isinstance(value, Named):
+        # A list of pairs in the canonical form: the order of layers is part of what they are.
+        pairs = [(name, plain(entry, ordered=ordered)) for name, entry in value.items()]
+        return dict(pairs) if ordered else pairs
+    if isinstance(value, tuple):
+        return [plain(entry, ordered=ordered) for entry in value]
+    return value
+
+
+def digest(value: Any, length: int = 12) -> str:
+    """The first `length` hex digits of the SHA-256 of the canonical JSON of `value`."""
+    text = json.dumps(plain(value, ordered=False), separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+# --- dotted paths
+
+
+def _entries(node: Any) -> dict[str, Any]:
+    """The named children of a node: fields (and the tag), named entries, tuple positions."""
+    if isinstance(node, Config):
+        tag = {node.tag_key: node.tag} if node.tag_key else {}
+        return tag | {name: getattr(node, name) for name in type(node).model_fields}
+    if isinstance(node, Named):
+        return dict(node)
+    if isinstance(node, tuple):
+        return {str(position): entry for position, entry in enumerate(node)}
+    return {}
+
+
+def _step(node: Any, head: str, path: str) -> Any:
+    entries = _entries(node)
+    if head not in entries:
+        place = path.removesuffix(head).rstrip(".") or type(node).__name__
+        if not entries:
+            raise ConfigError(f"{path}: {place} is {node!r} and has no fields")
+        what = f"{place} ({type(node).__name__})" if isinstance(node, Config) else place
+        raise ConfigError(f"{path}: " + unknown(f"field of {what}", head, entries))
+    return entries[head]
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """A message that `name` is no `what`, with the near misses first and then all that is known."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f"{name!r} is no {what}.{hint} There are: {', '.join(known)}"
+
+
+def read(config: Any, path: str) -> Any:
+    """The value at `path`. Raises ConfigError naming near misses where there is none."""
+    node, seen = config, ""
+    for head in path.split("."):
+        seen = f"{seen}.{head}" if seen else head
+        node = _step(node, head, seen)
+    return node
+
+
+def replace(config: V, changes: Mapping[str, Any]) -> V:
+    """A copy with the value at each path replaced, checked as a whole after each change, in order.
+
+    Setting a union's key (`model.name`) starts from the defaults of the member or preset it names. Setting a named
+    entry to None removes it. Raises ConfigError naming path, value and rule.
+    """
+    for path, value in changes.items():
+        config = _replace(config, path.split("."), value, path)
+    return config
+
+
+def _replace(node: Any, heads: list[str], value: Any, path: str) -> Any:
+    head, *rest = heads
+    before = _step(node, head, ".".join(path.split(".")[: len(path.split(".")) - len(rest)]))
+    after = _replace(before, rest, value, path) if rest else _tuples(value)
+    if isinstance(node, tuple):
+        return tuple(after if str(position) == head else entry for position, entry in enumerate(node))
+    if isinstance(node, Named):
+        kept = {name: after if name == head else entry for name, entry in node.items()}
+        return Named({name: entry for name, entry in kept.items() if entry is not None})
+    if head == node.tag_key and not rest:
+        made = _checked(lambda: node.from_tag(after), path, after)
+        return made
+    fields = {name: getattr(node, name) for name in type(node).model_fields} | {head: after}
+    return _checked(lambda: type(node).model_validate(fields), path, value, depth=len(rest) + 1)
+
+
+def _checked(make: Callable[[], V], path: str, value: Any, depth: int = 1) -> V:
+    try:
+        return make()
+    except ValidationError as error:
+        prefix = ".".join(path.split(".")[:-depth])
+        raise ConfigError(explain(error, prefix=prefix)) from None
+    except ConfigError as error:
+        message = str(error)
+        raise ConfigError(message if message.startswith(path) else f"{path} = {value!r}: {message}") from None
+
+
+def bind(config: V, values: Mapping[str, Any]) -> V:
+    """A copy that holds `values` (traced arrays) at lane paths, unchecked. Lives only inside a traced step."""
+    for path, value in values.items():
+        config = _bind(config, path.split("."), value)
+    return config
+
+
+def _bind(node: Any, heads: list[str], value: Any) -> Any:
+    head, *rest = heads
+    after = _bind(_entries(node)[head], rest, value) if rest else value
+    if isinstance(node, tuple):
+        return tuple(after if str(position) == head else entry for position, entry in enumerate(node))
+    if isinstance(node, Named):
+        return Named({name: after if name == head else entry for name, entry in node.items()})
+    return node.model_copy(update={head: after})
+
+
+def leaves(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every leaf path of a config with its value; tuples of scalars are leaves."""
+    if isinstance(config, tuple) and not any(isinstance(entry, Config) for entry in config):
+        return {prefix: config}
+    entries = _entries(config)
+    if not entries:
+        return {prefix: config}
+    found: dict[str, Any] = {}
+    for name, entry in entries.items():
+        found |= leaves(entry, f"{prefix}.{name}" if prefix else name)
+    return found
+
+
+def lanes(config: Any, prefix: str = "") -> dict[str, Any]:
+    """The lane paths of a config with their values: what may change without recompiling."""
+    found: dict[str, Any] = {}
+    for name, entry in _entries(config).items():
+        path = f"{prefix}.{name}" if prefix else name
+        field = type(config).model_fields.get(name) if isinstance(config, Config) else None
+        if field is not None and (field.json_schema_extra or {}).get("lane"):
+            if isinstance(entry, int | float) and not isinstance(entry, bool):
+                found[path] = entry
+        else:
+            found |= lanes(entry, path)
+    return found
+
+
+def diff(left: Any, right: Any) -> dict[str, tuple[Any, Any]]:
+    """The leaf paths at which two configs differ, with both values (None where a side has no such path)."""
+    a, b = leaves(left), leaves(right)
+    return {path: (a.get(path), b.get(path)) for path in {**a, **b} if a.get(path) != b.get(path)}
+
+
+# --- text
+
+
+def parse(text: str) -> Any:
+    """The Python value that `text` writes: number, true/false, none/null, list, tuple, dict; else the text itself."""
+    literal = {"true": True, "false": False, "null": None, "None": None, "True": True, "False": False}
+    if text in literal:
+        return literal[text]
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return text
+    return _tuples(value)
+
+
+def replace_text(config: V, path: str, text: str) -> V:
+    """`replace` with a value written as text, typed by the field it goes to: a text field keeps `3` as text."""
+    value = parse(text)
+    try:
+        return replace(config, {path: value})
+    except ConfigError as error:
+        if value is not None and isinstance(value, str):
+            raise
+        try:
+            return replace(config, {path: text})
+        except ConfigError:
+            raise error from None
+
+
+def split_values(text: str) -> list[str]:
+    """`3,5,(3,5)` -> `3`, `5`, `(3,5)`: split at the commas outside brackets and quotes."""
+    values, depth, quote, start = [], 0, "", 0
+    for position, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+        elif character == "," and depth == 0:
+            values.append(text[start:position])
+            start = position + 1
+    return [value.strip() for value in [*values, text[start:]]]
+
+
+def explain(error: ValidationError, prefix: str = "") -> str:
+    """A pydantic error as lines `path = value: rule`, unknown fields with their near misses."""
+    lines: dict[str, list[str]] = {}
+    for entry in error.errors(include_url=False):
+        cause = entry.get("ctx", {}).get("error")
+        # Members of a plain union (`int | tuple`) put their type in the location; only identifiers are path steps.
+        steps = [str(step) for step in entry["loc"] if isinstance(step, int) or re.fullmatch(r"\w+", step)]
+        steps = [step for step in steps if step not in ("int", "float", "str", "bool", "none", "constrained")]
+        path = ".".join([*([prefix] if prefix else []), *steps])
+        if isinstance(cause, ValidationError):
+            message, path = explain(cause, prefix=path), ""
+        elif entry["type"] == "missing":
+            message = "is required"
+        elif cause is not None:
+            message = str(cause)
+        else:
+            message = re.sub(r"^Input should be", "must be", entry["msg"])
+        shown = "" if entry["type"] == "missing" or isinstance(cause, ConfigError) or not path else f" = {entry['input']!r}"
+        lines.setdefault(f"{path}{shown}: " if path else "", []).append(message)
+    return "\n".join(head + " or ".join(dict.fromkeys(messages)) for head, messages in lines.items())
