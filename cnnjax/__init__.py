@@ -1,1 +1,97 @@
-"""Controlled ablation studies of convolutional networks in JAX."""
+"""Controlled ablation studies of convolutional networks in JAX: one Python file in, a defensible answer out.
+
+Names are loaded when they are first used: importing cnnjax does no work and touches no device.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnnjax.analysis import analyse
+    from cnnjax.config import Config
+    from cnnjax.data import TFDS, Augmentation, Data, Dataset, Digits, Examples, Flip, RandomCrop, Synthetic
+    from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
+    from cnnjax.experiment import Experiment
+    from cnnjax.losses import Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+    from cnnjax.models import (
+        Activation,
+        BatchNorm,
+        Conv,
+        ConvNet,
+        Dense,
+        Dropout,
+        Flatten,
+        GlobalPool,
+        GroupNorm,
+        Layer,
+        LayerNorm,
+        LocalResponseNorm,
+        Model,
+        NoNorm,
+        Norm,
+        Normalize,
+        Pool,
+        SmallCNN,
+    )
+    from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
+    from cnnjax.reporting import report
+    from cnnjax.run.loop import Options, train
+    from cnnjax.run.program import Hardware
+    from cnnjax.study.describe import describe
+    from cnnjax.study.executor import sweep
+    from cnnjax.study.plan import plan
+    from cnnjax.study.study import Study
+
+_HOMES = {
+    "analysis": ["analyse"],
+    "config": ["Config"],
+    "data": ["TFDS", "Augmentation", "Data", "Dataset", "Digits", "Examples", "Flip", "RandomCrop", "Synthetic"],
+    "errors": ["CnnjaxError", "ConfigError", "DataError", "RunError", "ShapeError"],
+    "experiment": ["Experiment"],
+    "losses": ["Loss", "Poisson", "SigmoidCrossEntropy", "SoftmaxCrossEntropy", "SquaredError"],
+    "models": [
+        "Activation",
+        "BatchNorm",
+        "Conv",
+        "ConvNet",
+        "Dense",
+        "Dropout",
+        "Flatten",
+        "GlobalPool",
+        "GroupNorm",
+        "Layer",
+        "LayerNorm",
+        "LocalResponseNorm",
+        "Model",
+        "NoNorm",
+        "Norm",
+        "Normalize",
+        "Pool",
+        "SmallCNN",
+    ],
+    "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
+    "reporting": ["report"],
+    "run.loop": ["Options", "train"],
+    "run.program": ["Hardware"],
+    "study.describe": ["describe"],
+    "study.executor": ["sweep"],
+    "study.plan": ["plan"],
+    "study.study": ["Study"],
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'cnnjax' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"cnnjax.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -44,9 +44,6 @@ class Named(Mapping[str, V]):
 
     def __init__(self, entries: Mapping[str, V] | Iterable[tuple[str, V]] = ()):
         self._entries = dict(entries)
-        for name in self._entries:
-            if not isinstance(name, str) or not name.isidentifier():
-                raise ValueError(f"{name!r} cannot name an entry: use letters, digits and underscores")
 
     def __getitem__(self, name: str) -> V:
         return self._entries[name]
@@ -67,8 +64,15 @@ class Named(Mapping[str, V]):
         return f"Named({self._entries!r})"
 
 
-NamedOf = Annotated[Mapping[str, V], AfterValidator(Named)]
-"""Field type of an ordered mapping of names: `layers: NamedOf[Layer]`."""
+def _path_steps(entries: Mapping[str, V]) -> Named[V]:
+    for name in entries:
+        if not name.isidentifier():
+            raise ValueError(f"{name!r} cannot name an entry: use letters, digits and underscores")
+    return Named(entries)
+
+
+NamedOf = Annotated[Mapping[str, V], AfterValidator(_path_steps)]
+"""Field type of an ordered mapping whose names are steps of a path: `layers: NamedOf[Layer]`."""
 
 
 def lane(default: Any = PydanticUndefined, **constraints: Any) -> Any:

@@ -21,3 +21,11 @@ class DataError(CnnjaxError):
 
 class RunError(CnnjaxError):
     """A run directory cannot be used, or a run cannot go on."""
+
+
+class DiskFull(RunError):
+    """There is no room to write: a study stops, since every other trial would fail too."""
+
+
+class Interrupted(CnnjaxError):
+    """The user asked to stop; everything is saved."""

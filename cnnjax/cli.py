@@ -1,0 +1,337 @@
+"""The command line: thin. Each command reads its arguments, calls one function and prints what it returns."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cnnjax.errors import CnnjaxError, ConfigError, Interrupted
+
+if TYPE_CHECKING:
+    from cnnjax.run.loop import Options
+    from cnnjax.study.executor import Outcome
+    from cnnjax.study.file import ExperimentFile
+
+app = typer.Typer(
+    name="cnnjax",
+    help="Controlled ablation studies of convolutional networks.\n\n"
+    "An experiment file is ordinary Python that defines `experiment`, `study`, or both. "
+    "Every field can be set from the command line by its path: model.kernel_size=5.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+out, err = Console(), Console(stderr=True)
+# Tables that go to a file or a pipe keep their columns.
+WIDE = Console(width=160) if not sys.stdout.isatty() else out
+
+File = Annotated[Path, typer.Argument(help="The experiment file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[PATH=VALUE]...", help="Fields to set.", show_default=False)
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Where to write. [default: runs/<file's name>]")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Devices = Annotated[int | None, typer.Option(help="How many devices one training uses. [default: all]")]
+Parallel = Annotated[str, typer.Option(help="How a step is spread over devices: jit, shard_map or pmap.")]
+Seconds = Annotated[float, typer.Option("--checkpoint-seconds", help="Time between checkpoints.")]
+Steps = Annotated[
+    int | None, typer.Option("--checkpoint-steps", help="Steps between checkpoints, instead of time.", show_default=False)
+]
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    context.obj = {"debug": debug}
+    if version:
+        from importlib import metadata
+
+        typer.echo(f"cnnjax {metadata.version('cnnjax')}")
+        raise typer.Exit
+
+
+@app.command(epilog="Examples:  cnnjax train experiments/digits/baseline.py  ·  "
+             "cnnjax train FILE model.kernel_size=5 seed=1 --out runs/five")
+def train(
+    file: File,
+    overrides: Overrides = None,
+    out_folder: Out = None,
+    devices: Devices = None,
+    parallel: Parallel = "jit",
+    checkpoint_seconds: Seconds = 60.0,
+    checkpoint_steps: Steps = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train one experiment. The same command continues a training that was stopped."""
+    from cnnjax.config import replace_text
+    from cnnjax.run.loop import train as run
+
+    loaded = _load(file)
+    experiment = loaded.experiment
+    for path, text in _pairs(overrides).items():
+        experiment = replace_text(experiment, path, text)
+    folder = out_folder or _default_out(loaded)
+    options = _options(devices, parallel, checkpoint_seconds, checkpoint_steps)
+    with _progress(f"{loaded.name} {experiment.id}", hidden=as_json) as show:
+
+        def watch(step: int, steps: int, numbers: dict[str, float]) -> None:
+            show(completed=step, total=steps, note=f"loss {numbers['loss']:.4f}" if numbers else "")
+
+        result = run(experiment, folder, options=options, watch=watch)
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        _print_result(result, folder)
+    if result["status"] == "failed":
+        raise CnnjaxError(f"the training failed: {result['error']}")
+
+
+@app.command(epilog="Examples:  cnnjax sweep experiments/digits/pooling.py --dry-run  ·  "
+             "cnnjax sweep FILE model.kernel_size=3,5,7 model.pool=max,average --seeds 5")
+def sweep(
+    file: File,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH=A,B,C]...", help="Axes (several values) or fields (one).", show_default=False),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds each arm is trained with.", min=1)] = None,
+    one_at_a_time: Annotated[
+        bool, typer.Option("--one-at-a-time", help="Vary one axis at a time around the base, not their grid.")
+    ] = False,
+    out_folder: Out = None,
+    launcher: Annotated[str, typer.Option(help="Where trials run: local.")] = "local",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and train nothing.")] = False,
+    pack: Annotated[
+        int | None, typer.Option(help="Trials of one program trained together. [default: by image size]", min=1)
+    ] = None,
+    devices: Devices = None,
+    parallel: Parallel = "jit",
+    checkpoint_seconds: Seconds = 60.0,
+    checkpoint_steps: Steps = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train every arm of a study with every seed, skipping what is finished, and report."""
+    from cnnjax.study.study import with_fields, with_overrides
+
+    if launcher != "local":
+        raise ConfigError(f"--launcher {launcher}: this version runs trials in this process only (local)")
+    loaded = _load(file)
+    study = with_overrides(loaded.study, _pairs(overrides))
+    if seeds is not None:
+        study = with_fields(study, seeds=seeds)
+    if one_at_a_time:
+        study = with_fields(study, combine="one_at_a_time")
+    options = _options(devices, parallel, checkpoint_seconds, checkpoint_steps)
+    folder = out_folder or _default_out(loaded)
+    if dry_run:
+        _print_plan(study, options, as_json=as_json)
+        return
+    outcome = _run_study(study, loaded, folder, options, pack, as_json=as_json)
+    if outcome.done or outcome.skipped:
+        _print_report(folder, as_json=as_json)
+    _say_what_failed(outcome, folder)
+
+
+@app.command(epilog="Example:  cnnjax report runs/pooling")
+def report(
+    folder: Annotated[Path, typer.Argument(help="A study's or a run's folder.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Write the report of a study, finished or not, into FOLDER/report/."""
+    _print_report(folder, as_json=as_json)
+
+
+@app.command(epilog="Examples:  cnnjax describe lenet5 --input 28x28x1  ·  "
+             "cnnjax describe experiments/digits/baseline.py model.kernel_size=5 --json")
+def describe(
+    target: Annotated[str, typer.Argument(metavar="FILE|ARCHITECTURE", show_default=False)],
+    overrides: Overrides = None,
+    input_shape: Annotated[
+        str | None, typer.Option("--input", metavar="HxWxC", help="The image's shape. [default: the data's]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a network layer by layer: shapes, parameters, MACs, memory, receptive field. Trains nothing."""
+    from cnnjax.analysis.table import table
+    from cnnjax.study.describe import describe_named
+
+    analysis = describe_named(target, _pairs(overrides), input_shape)
+    if as_json:
+        typer.echo(json.dumps(analysis.to_json()))
+    else:
+        WIDE.print(table(analysis))
+
+
+@app.command(epilog="Example:  cnnjax evaluate runs/baseline --json")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run's folder (of a study: trials/<id>).", show_default=False)],
+    data: Annotated[str | None, typer.Option(help="Another data set to evaluate on, by name.")] = None,
+    file: Annotated[Path | None, typer.Option(help="The experiment file, if it defines classes of its own.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a run's newest checkpoint on its validation and test parts."""
+    from cnnjax.run.evaluate import evaluate as run_evaluate
+
+    if file is not None:
+        _load(file)
+    parts = run_evaluate(run, data=data)
+    if as_json:
+        typer.echo(json.dumps(parts))
+        return
+    for part, summary in parts.items():
+        numbers = ", ".join(f"{name} {value:.4f}" for name, value in summary.items() if isinstance(value, float))
+        out.print(f"[bold]{part}[/] (n={summary['count']}): {numbers}")
+
+
+# --- shared by the commands
+
+
+def _load(file: Path) -> ExperimentFile:
+    from cnnjax.study.file import load
+
+    return load(file)
+
+
+def _pairs(overrides: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for override in overrides or []:
+        path, equals, text = override.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"{override!r} is not path=value, such as model.kernel_size=5")
+        if path in pairs:
+            raise ConfigError(f"{path} is given twice")
+        pairs[path] = text
+    return pairs
+
+
+def _default_out(loaded: ExperimentFile) -> Path:
+    return Path("runs") / loaded.name
+
+
+def _options(devices: int | None, parallel: str, seconds: float, steps: int | None) -> Options:
+    from cnnjax.run.loop import Options
+    from cnnjax.run.program import Hardware
+
+    if parallel not in ("jit", "shard_map", "pmap"):
+        raise ConfigError(f"--parallel {parallel}: must be jit, shard_map or pmap")
+    return Options(Hardware(devices, parallel), checkpoint_seconds=seconds, checkpoint_steps=steps)
+
+
+@contextlib.contextmanager
+def _progress(title: str, *, hidden: bool) -> Iterator[Any]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=err, disable=hidden) as progress:
+        task = progress.add_task(title, total=None, note="")
+        yield lambda **fields: progress.update(task, **fields)
+
+
+def _run_study(
+    study: Any, loaded: ExperimentFile, folder: Path, options: Options, pack: int | None, *, as_json: bool
+) -> Outcome:
+    from cnnjax.study.executor import sweep as run
+
+    with _progress(loaded.name, hidden=as_json) as show:
+        planned = [0]
+
+        def watch(steps: int, what: str, total: int) -> None:
+            planned[0] += steps
+            show(completed=planned[0], total=total, note=what)
+
+        return run(
+            study, folder, name=loaded.name, question=loaded.question, options=options, pack=pack, watch=watch
+        )
+
+
+def _print_result(result: dict[str, Any], folder: Path) -> None:
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
+    if metrics:
+        sizes = ", ".join(f"{part} n={size}" for part, size in result["examples"].items())
+        out.print(f"{metrics}\n(one seed, {result['seed']}; {sizes}; {result['train_seconds']:.1f} s)")
+    out.print(f"run: {folder}", soft_wrap=True)
+
+
+def _print_plan(study: Any, options: Options, *, as_json: bool) -> None:
+    from cnnjax.study.plan import plan
+    from cnnjax.study.table import plan_table
+
+    planned = plan(study, hardware=options.hardware)
+    if as_json:
+        typer.echo(json.dumps(planned.to_json()))
+    else:
+        WIDE.print(plan_table(planned))
+
+
+def _print_report(folder: Path, *, as_json: bool) -> None:
+    from cnnjax.reporting import report as write_report
+    from cnnjax.reporting import terminal_table
+
+    summary = write_report(folder)
+    if as_json:
+        typer.echo((folder / "report" / "arms.json").read_text())
+    else:
+        WIDE.print(terminal_table(summary))
+        out.print(f"report: {folder / 'report' / 'report.html'}", soft_wrap=True)
+
+
+def _say_what_failed(outcome: Outcome, folder: Path) -> None:
+    if outcome.complete:
+        return
+    for trial, reason in outcome.errors.items():
+        err.print(f"trial {trial}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise CnnjaxError(f"{len(outcome.errors)} of {len(outcome.plan.trials)} trials have no result; see {folder}/trials")
+
+
+def main() -> None:
+    """The `cnnjax` command: errors a user can mend are one message and exit code 1, Ctrl-C is 130."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=arguments, standalone_mode=False)
+    except Interrupted as stop:
+        err.print(f"{stop}; the same command continues", style="yellow", markup=False, soft_wrap=True)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        err.print("stopped; the same command continues from the last checkpoint", style="yellow")
+        sys.exit(130)
+    except CnnjaxError as error:
+        if debug:
+            raise
+        err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        sys.exit(1)
+    except Exception as error:
+        _usage(error)
+
+
+def _usage(error: Exception) -> None:
+    """What click says of a wrong command line, with its exit code; anything else is a defect and shows itself."""
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if show is None or code is None:
+        raise error
+    show()
+    sys.exit(code)

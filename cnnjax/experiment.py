@@ -1,0 +1,143 @@
+"""An experiment: one training, described whole by one frozen config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import flax.linen as linen
+import jax
+import jax.numpy as jnp
+from pydantic import Field, model_validator
+
+from cnnjax import metrics
+from cnnjax.config import Config, bind, digest, lane, lanes
+from cnnjax.data import Augmentation, Data, Dataset, Digits
+from cnnjax.data.order import steps_until
+from cnnjax.data.source import Splits, splits
+from cnnjax.errors import ConfigError, DataError, ShapeError
+from cnnjax.losses import Loss, SoftmaxCrossEntropy
+from cnnjax.models import Model
+from cnnjax.optim import SGD, Optim
+from cnnjax.training.state import derive
+from cnnjax.training.step import Task
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Experiment(Config):
+    """One training and its evaluation.
+
+    model, data, optim, loss: what is trained, on what, how. augment: random changes of training images, in order.
+    epochs: passes over the training part; `steps`, where given, is the exact number of steps instead.
+    batch_size: examples a step, over all devices; `accumulate` cuts it into parts whose gradients are averaged.
+    precision: of the computation; parameters are float32 either way.
+    validation: share (below 1) or count of training examples carved off for choosing; 0 for none. The split is the
+    same for every seed. seed: of the initial weights, the order of examples, augmentation and dropout.
+    """
+
+    model: Model
+    data: Data = Digits()
+    optim: Optim = SGD()
+    loss: Loss = SoftmaxCrossEntropy()
+    augment: tuple[Augmentation, ...] = ()
+    epochs: int = Field(10, ge=1)
+    steps: int | None = Field(None, ge=1)
+    batch_size: int = Field(64, ge=1)
+    accumulate: int = Field(1, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    validation: Count | Fraction = 0.1
+    seed: int = lane(0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _parts_divide_batch(self) -> Experiment:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size = {self.batch_size} is not divisible by accumulate = {self.accumulate}")
+        return self
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits that name this experiment by its content."""
+        return digest(self)
+
+    @property
+    def program(self) -> str:
+        """Names what is compiled: equal for experiments that differ only in lanes (seed, learning rate, ...)."""
+        return digest(bind(self, dict.fromkeys(lanes(self), 0)))
+
+    def parts(self) -> Splits:
+        """Training, validation and test examples. Raises DataError or ConfigError."""
+        return splits(self.data.load(), self.validation)
+
+    def total_steps(self, examples: int) -> int:
+        """Steps of the whole training, for `examples` training examples."""
+        return self.steps or steps_until(self.epochs, batch_size=self.batch_size, examples=examples)
+
+    def network(self) -> linen.Module:
+        """The network for this data, with its number of outputs. Raises ConfigError where they do not agree."""
+        dataset, chosen = self.data.load(), self.model.num_classes
+        outputs = self.loss.outputs(len(dataset.classes) or None, target_shape=dataset.train.labels.shape[1:])
+        if chosen is not None and chosen != outputs:
+            raise ConfigError(f"model.num_classes = {chosen}: {dataset.name} with loss {self.loss.tag} needs {outputs}")
+        try:
+            return self.model.model_copy(update={"num_classes": outputs}).build()
+        except ConfigError as error:
+            raise ConfigError(f"model: {error}") from None
+
+    def task(self, *, steps: int, examples: int) -> Task:
+        """The pure functions a training step is made of."""
+        dataset = self.data.load()
+        steps_per_epoch = max(1, examples // self.batch_size)
+
+        def optimizer(lane: Mapping[str, jax.Array]):
+            return bind(self, lane).optim.build(steps=steps, steps_per_epoch=steps_per_epoch)
+
+        def measure(logits: jax.Array, **arrays: Any) -> dict[str, jax.Array]:
+            predictions = self.loss.predictions(logits)
+            return metrics.measure(logits, classes=len(dataset.classes) or None, predictions=predictions, **arrays)
+
+        return Task(
+            network=self.network(),
+            prepare=self._prepare(dataset),
+            loss=lambda lane: bind(self, lane).loss,
+            measure=measure,
+            optimizer=optimizer,
+            accumulate=self.accumulate,
+        )
+
+    def _prepare(self, dataset: Dataset):
+        dtype = jnp.dtype(self.precision)
+        mean, std = jnp.float32, jnp.float32
+
+        def prepare(images: jax.Array, keys: jax.Array | None) -> jax.Array:
+            x = images.astype(jnp.float32) / dataset.maximum
+            for position, augmentation in enumerate(self.augment if keys is not None else ()):
+                own = jax.vmap(lambda key, purpose=f"{position}": derive(key, purpose))(keys)
+                x = jax.vmap(augmentation.apply)(x, own)
+            return ((x - mean(dataset.mean)) / std(dataset.std)).astype(dtype)
+
+        return prepare
+
+    def check(self) -> Any:
+        """Trace the network on the data's images, training nothing; the analysis of its layers.
+
+        Raises ConfigError, ShapeError (with the layer and the arithmetic) or DataError.
+        """
+        from cnnjax.analysis import analyse
+
+        dataset, parts = self.data.load(), self.parts()
+        self._check_labels(dataset)
+        if parts.validation is not None and not len(parts.validation):
+            raise DataError(f"validation = {self.validation}: no example of {len(dataset.train)} is left for it")
+        try:
+            return analyse(self.network(), dataset.image_shape)
+        except ShapeError as error:
+            message = str(error)
+            raise ShapeError(message if message.startswith("model") else f"model.{message}") from None
+
+    def _check_labels(self, dataset: Dataset) -> None:
+        if not dataset.classes and isinstance(self.loss, SoftmaxCrossEntropy):
+            raise ConfigError(
+                f"loss = 'softmax': {dataset.name} has targets, not classes; use loss=squared, poisson or sigmoid"
+            )

@@ -1,0 +1,182 @@
+"""Losses for the four kinds of output: classes (softmax), yes or no (sigmoid), continuous (squared), counts (poisson).
+
+A loss turns outputs `logits` [B, K] and `labels` into one number per example, [B]; whoever calls it masks and averages.
+Everything is computed in float32 whatever the dtype of the logits.
+
+Labels that the loss has no meaning for (a class id outside 0..K-1, a negative count) give that example the loss NaN and
+a zero gradient: a padding row may hold anything, and a wrong label in a real row stops the training.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.scipy.special import gammaln
+
+from cnnjax.config import Config, lane
+from cnnjax.errors import ConfigError, ShapeError
+
+# Room for distributions that were mixed or rounded in bfloat16.
+ROUNDING = 1e-2
+
+
+class Loss(Config, union="name"):
+    """How wrong the outputs are. A loss of your own defines `per_example` and, where it matters, the rest."""
+
+    def __call__(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
+        """The loss of each example, float32 [B], of `logits` [B, K] and `labels` [B] or [B, K].
+
+        NaN, with a zero gradient, where `admits` refuses the labels. Raises ShapeError where the labels do not fit.
+        """
+        logits = logits.astype(jnp.float32)
+        targets = self.targets(labels, outputs=logits.shape[1])
+        if targets.shape != logits.shape:
+            raise ShapeError(f"{self.tag} loss: {labels.shape[0]} labels for {logits.shape[0]} examples")
+        admitted = self.admits(targets)
+        losses = self.per_example(logits, jnp.where(admitted[:, None], targets, 0.0))
+        return jnp.where(admitted, losses, jnp.nan)
+
+    def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        """The loss of each example, [B], of float32 `logits` and `targets`, both [B, K]."""
+        raise NotImplementedError(f"{type(self).__name__} defines no per_example(logits, targets)")
+
+    def targets(self, labels: jax.Array, *, outputs: int) -> jax.Array:
+        """`labels` as float32 targets [B, K]; integer ids [B] become one-hot rows, of NaN where an id is not 0..K-1.
+
+        One output (K = 1) takes labels [B] as they are. Raises ShapeError.
+        """
+        if labels.ndim == 2 and labels.shape[1] == outputs:
+            return labels.astype(jnp.float32)
+        if labels.ndim == 1 and outputs == 1:
+            return labels.astype(jnp.float32)[:, None]
+        if labels.ndim == 1 and jnp.issubdtype(labels.dtype, jnp.integer):
+            known = (labels >= 0) & (labels < outputs)
+            return jnp.where(known[:, None], jax.nn.one_hot(labels, outputs), jnp.nan)
+        raise self._misfit(labels, outputs)
+
+    def admits(self, targets: jax.Array) -> jax.Array:
+        """Which examples have `targets` [B, K] that this loss has a meaning for: bool [B]."""
+        return jnp.all(jnp.isfinite(targets), axis=1)
+
+    def predictions(self, logits: jax.Array) -> jax.Array:
+        """What `logits` [B, K] say in the units of the labels, float32 [B, K]: probabilities, values or rates."""
+        return logits.astype(jnp.float32)
+
+    def outputs(self, classes: int | None, *, target_shape: tuple[int, ...] = ()) -> int:
+        """How many outputs K a network needs.
+
+        `classes`: number of classes, None where the labels are not class ids. `target_shape`: shape of one example's
+        label, () for a number, (K,) for a vector. Raises ConfigError.
+        """
+        if len(target_shape) > 1:
+            raise ConfigError(f"{self.tag} loss: a label of shape {target_shape}; it must be a number or a vector")
+        return target_shape[0] if target_shape else classes or 1
+
+    def _misfit(self, labels: jax.Array, outputs: int) -> ShapeError:
+        kind = f"{labels.dtype} labels of shape {labels.shape}"
+        return ShapeError(f"{self.tag} loss: {kind} do not fit {outputs} output{'s' * (outputs != 1)}")
+
+
+class SoftmaxCrossEntropy(Loss, tag="softmax"):
+    """Cross-entropy of one class among K, in nats.
+
+    Labels: integer ids [B] in 0..K-1, or distributions [B, K], as mixup makes them. `label_smoothing` in [0, 1) mixes
+    the label with the uniform distribution: (1 - s) y + s / K (Szegedy et al. 2016, arXiv:1512.00567, section 7).
+    """
+
+    label_smoothing: float = lane(0.0, ge=0, lt=1)
+
+    def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        # The safe form counts a class ruled out by a logit of -inf as 0 log 0 = 0.
+        return optax.safe_softmax_cross_entropy(logits, optax.smooth_labels(targets, self.label_smoothing))
+
+    def targets(self, labels: jax.Array, *, outputs: int) -> jax.Array:
+        if outputs < 2:
+            raise ShapeError(f"softmax loss: {outputs} output; a choice needs two or more, or take the sigmoid loss")
+        return super().targets(labels, outputs=outputs)
+
+    def admits(self, targets: jax.Array) -> jax.Array:
+        adds_up = jnp.abs(jnp.sum(targets, axis=1) - 1) <= ROUNDING
+        return jnp.all(targets >= -ROUNDING, axis=1) & adds_up
+
+    def predictions(self, logits: jax.Array) -> jax.Array:
+        """The probability of each class, float32 [B, K]; rows sum to 1."""
+        return jax.nn.softmax(logits.astype(jnp.float32))
+
+    def outputs(self, classes: int | None, *, target_shape: tuple[int, ...] = ()) -> int:
+        needed = super().outputs(classes, target_shape=target_shape)
+        if needed < 2:
+            raise ConfigError(f"softmax loss: classes = {classes}; it needs two or more, or take the sigmoid loss")
+        return needed
+
+
+class SigmoidCrossEntropy(Loss, tag="sigmoid"):
+    """Cross-entropy of K independent yes-or-no questions, in nats, averaged over the K outputs.
+
+    Labels: 0..1 for each output, [B, K], or [B] with one output; with several outputs integer ids [B], each class
+    against the rest (Wightman et al. 2021, arXiv:2110.00476). Two classes need one output, the log-odds of class 1;
+    distributions [B, 2] then count by their second column. `label_smoothing` s in [0, 1) makes a label y into
+    (1 - s) y + s / K, and (1 - s) y + s / 2 with one output.
+    """
+
+    label_smoothing: float = lane(0.0, ge=0, lt=1)
+
+    def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        uniform = 1 / max(logits.shape[1], 2)
+        smooth = (1 - self.label_smoothing) * targets + self.label_smoothing * uniform
+        return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, smooth), axis=1)
+
+    def targets(self, labels: jax.Array, *, outputs: int) -> jax.Array:
+        two_classes = outputs == 1 and labels.ndim == 2 and labels.shape[1] == 2
+        return super().targets(labels[:, 1] if two_classes else labels, outputs=outputs)
+
+    def admits(self, targets: jax.Array) -> jax.Array:
+        return jnp.all((targets >= -ROUNDING) & (targets <= 1 + ROUNDING), axis=1)
+
+    def predictions(self, logits: jax.Array) -> jax.Array:
+        """The probability of yes for each output, float32 [B, K]; rows need not sum to 1."""
+        return jax.nn.sigmoid(logits.astype(jnp.float32))
+
+    def outputs(self, classes: int | None, *, target_shape: tuple[int, ...] = ()) -> int:
+        needed = super().outputs(classes, target_shape=target_shape)
+        return 1 if needed == 2 and not target_shape else needed
+
+
+class SquaredError(Loss, tag="squared"):
+    """Squared difference of output and target, averaged over the K outputs (no factor 1/2).
+
+    Targets: numbers [B] with one output, or [B, K]; with several outputs integer class ids [B] count as one-hot rows
+    (the Brier score without its softmax).
+    """
+
+    def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        return jnp.mean(optax.squared_error(logits, targets), axis=1)
+
+
+class Poisson(Loss, tag="poisson"):
+    """Negative log-likelihood of counts under a Poisson law whose log-rate is the output, averaged over the K outputs.
+
+    exp(z) - k z + log(k!), in nats: log(k!) is included, so the number is the whole -log p(k). Targets: counts [B] with
+    one output, or [B, K]; an integer is the count itself, never a class id; a negative count gives NaN.
+    """
+
+    def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        return jnp.mean(jnp.exp(logits) - targets * logits + gammaln(targets + 1), axis=1)
+
+    def targets(self, labels: jax.Array, *, outputs: int) -> jax.Array:
+        if labels.ndim == 1 and outputs > 1:
+            raise self._misfit(labels, outputs)
+        return super().targets(labels, outputs=outputs)
+
+    def admits(self, targets: jax.Array) -> jax.Array:
+        return jnp.all((targets >= 0) & jnp.isfinite(targets), axis=1)
+
+    def predictions(self, logits: jax.Array) -> jax.Array:
+        """The expected count of each output, exp(z), float32 [B, K]."""
+        return jnp.exp(logits.astype(jnp.float32))
+
+    def outputs(self, classes: int | None, *, target_shape: tuple[int, ...] = ()) -> int:
+        if classes and not target_shape:
+            raise ConfigError(f"poisson loss: the labels are ids of {classes} classes; it needs counts")
+        return super().outputs(classes, target_shape=target_shape)

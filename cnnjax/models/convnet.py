@@ -1,0 +1,230 @@
+"""Plain networks: a named sequence of layers. LeNet, AlexNet, VGG and their like are data, not classes.
+
+    ConvNet(layers={"conv1": Conv(features=6, kernel_size=5), "pool1": Pool(), "flatten": Flatten(), "logits": Dense()})
+
+Every layer is an ablation site by its path: `model.layers.conv1.kernel_size`, and null removes one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import flax.linen as linen
+import jax
+from pydantic import AfterValidator, Field
+
+from cnnjax import nn
+from cnnjax.config import Config, NamedOf
+from cnnjax.errors import ConfigError, ShapeError
+from cnnjax.models.model import Model
+
+Count = Annotated[int, Field(ge=1)]
+Pair = Count | tuple[Count, Count]
+Pixels = Annotated[int, Field(ge=0)]
+Padding = (
+    Literal["same", "valid", "full"] | Pixels | tuple[Pixels, Pixels] | tuple[tuple[Pixels, Pixels], tuple[Pixels, Pixels]]
+)
+BatchGroup = Literal["global", "device"] | Annotated[int, Field(ge=1)]
+
+
+def _known_activation(name: str) -> str:
+    nn.activation(name)
+    return name
+
+
+ActivationName = Annotated[str, AfterValidator(_known_activation)]
+
+
+# --- normalizations
+
+
+class Norm(Config, union="kind"):
+    """A kind of normalization: `norm="batch"`, or a config with its fields set."""
+
+    def module(self, name: str) -> linen.Module | None:
+        """The Linen module, called with `train`; None for no normalization."""
+        raise NotImplementedError(f"{type(self).__name__} does not define module()")
+
+
+class NoNorm(Norm, tag="none"):
+    """No normalization."""
+
+    def module(self, name: str) -> None:
+        return None
+
+
+class BatchNorm(Norm, tag="batch"):
+    """Batch normalization (Ioffe & Szegedy 2015).
+
+    group: whose statistics are shared: the "global" batch, each "device"'s part, or ghost batches of that many
+    consecutive examples (Hoffer et al. 2017). momentum: of the running statistics (0..1; 0.9 keeps 90%).
+    """
+
+    group: BatchGroup = "global"
+    momentum: float = Field(0.9, ge=0, lt=1)
+    epsilon: float = Field(1e-5, gt=0)
+
+    def module(self, name: str) -> linen.Module:
+        return nn.BatchNorm(group=self.group, momentum=self.momentum, epsilon=self.epsilon, name=name)
+
+
+class GroupNorm(Norm, tag="group"):
+    """Group normalization (Wu & He 2018) over `groups` groups of channels."""
+
+    groups: int = Field(8, ge=1)
+    epsilon: float = Field(1e-5, gt=0)
+
+    def module(self, name: str) -> linen.Module:
+        return nn.GroupNorm(groups=self.groups, epsilon=self.epsilon, name=name)
+
+
+class LayerNorm(Norm, tag="layer"):
+    """Layer normalization (Ba et al. 2016) over all features of an example."""
+
+    epsilon: float = Field(1e-5, gt=0)
+
+    def module(self, name: str) -> linen.Module:
+        return nn.LayerNorm(axes="features", epsilon=self.epsilon, name=name)
+
+
+class LocalResponseNorm(Norm, tag="local_response"):
+    """Local response normalization across `size` neighbouring channels (Krizhevsky et al. 2012, 3.3)."""
+
+    size: int = Field(5, ge=1)
+    alpha: float = Field(1e-4, gt=0)
+    beta: float = Field(0.75, gt=0)
+    k: float = Field(2.0, gt=0)
+
+    def module(self, name: str) -> linen.Module:
+        return nn.LocalResponseNorm(size=self.size, alpha=self.alpha, beta=self.beta, k=self.k, name=name)
+
+
+# --- layers
+
+
+class Layer(Config, union="op"):
+    """One layer of a `ConvNet`. A subclass defines `__call__`."""
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
+        """Apply the layer to x [B, ...] inside the calling compact module, under `name`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define __call__()")
+
+
+class Conv(Layer):
+    """Convolution to `features` channels; `padding` is same, valid, full, or pixels each side."""
+
+    features: int = Field(ge=1)
+    kernel_size: Pair = 3
+    strides: Pair = 1
+    padding: Padding = "same"
+    dilation: Pair = 1
+    groups: int = Field(1, ge=1)
+    bias: bool = True
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
+        fields = {field: getattr(self, field) for field in type(self).model_fields}
+        return nn.Convolution(**fields, name=name)(x)
+
+
+class Pool(Layer):
+    """Pooling over windows; `strides` None is the window (no overlap); `partial` keeps the last partial window."""
+
+    kind: Literal["max", "average", "blur"] = "max"
+    window: Pair = 2
+    strides: Pair | None = None
+    padding: Padding = "valid"
+    partial: bool = False
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
+        fields = {field: getattr(self, field) for field in type(self).model_fields}
+        return nn.Pool(**fields, name=name)(x)
+
+
+class GlobalPool(Layer):
+    """Pooling over the whole image: [B, H, W, C] -> [B, C]."""
+
+    kind: Literal["average", "max"] = "average"
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
+        return nn.GlobalPool(kind=self.kind, name=name)(x)
+
+
+class Normalize(Layer, tag="norm"):
+    """A normalization as a layer."""
+
+    norm: Norm = BatchNorm()
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
+        module = self.norm.module(name)
+        return x if module is None else module(x, train=train)
+
+
+class Activation(Layer):
+    """An elementwise activation by name."""
+
+    name: ActivationName = "relu"
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
+        return nn.activation(self.name)(x)
+
+
+class Dropout(Layer):
+    """Inverted dropout (Srivastava et al. 2014) at `rate`; `spatial` drops whole channels."""
+
+    rate: float = Field(0.5, ge=0, lt=1)
+    spatial: bool = False
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
+        return nn.Dropout(rate=self.rate, spatial=self.spatial, name=name)(x, train=train)
+
+
+class Flatten(Layer):
+    """[B, H, W, C] -> [B, H*W*C]."""
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
+        return x.reshape(len(x), -1)
+
+
+class Dense(Layer):
+    """A fully connected layer; `features` None is the network's number of classes."""
+
+    features: int | None = Field(None, ge=1)
+    bias: bool = True
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
+        return nn.Dense(features=self.features or outputs, bias=self.bias, name=name)(x)
+
+
+# --- the network
+
+
+class ConvNetwork(linen.Module):
+    """The layers of its config, one after the other: images [B, H, W, C] -> logits [B, num_classes]."""
+
+    config: Any
+
+    @linen.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        x = images
+        for name, layer in self.config.layers.items():
+            try:
+                x = layer(x, name=name, train=train, outputs=self.config.num_classes)
+            except ShapeError as error:
+                raise ShapeError(f"layers.{error}") from None
+        if x.shape != (len(images), self.config.num_classes):
+            raise ShapeError(
+                f"layers: the last layer gives {'x'.join(map(str, x.shape[1:]))}, not {self.config.num_classes} "
+                "logits; end with a Dense() layer"
+            )
+        return x
+
+
+class ConvNet(Model, tag="convnet"):
+    """A network as a named sequence of layers."""
+
+    layers: NamedOf[Layer]
+
+    def network(self) -> linen.Module:
+        if not self.layers:
+            raise ConfigError("layers: a network needs at least one layer")
+        return ConvNetwork(self)

@@ -1,0 +1,108 @@
+"""Checkpoints through Orbax: asynchronous, atomic, verified when read."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from cnnjax.errors import DiskFull, RunError
+
+
+class Checkpoints:
+    """The checkpoints of one run, the newest `keep` of them.
+
+    Each holds a pytree of arrays and a JSON dict; a checksum of the arrays is in the latter.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 2):
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self.folder = folder.absolute()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, enable_async_checkpointing=True, create=True, cleanup_tmp_directories=True
+        )
+        with self._explained("opened"):
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def latest(self) -> int | None:
+        """The step of the newest checkpoint; None where there is none."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: Any, notes: dict) -> None:
+        """Begin to save `state` (host arrays) and `notes` (JSON) as of `step`; returns before it is on disk."""
+        notes = notes | {"checksum": _checksum(state)}
+        content = ocp.args.Composite(state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes))
+        with self._explained(f"written at step {step}"):
+            self._manager.save(step, args=content, force=True)
+
+    def notes(self) -> dict | None:
+        """The JSON of the newest checkpoint; None where there is none."""
+        step = self.latest()
+        if step is None:
+            return None
+        with self._readable(step):
+            return self._manager.restore(step, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))["notes"]
+
+    def restore(self, like: Any) -> tuple[Any, dict]:
+        """The newest checkpoint's state (host arrays shaped as `like`) and notes. Raises RunError where damaged."""
+        step = self.latest()
+        content = ocp.args.Composite(state=ocp.args.StandardRestore(like), notes=ocp.args.JsonRestore())
+        with self._readable(step):
+            restored = self._manager.restore(step, args=content)
+            state, notes = restored["state"], restored["notes"]
+            if _checksum(state) != notes["checksum"]:
+                raise ValueError("its checksum does not match")
+        return state, notes
+
+    def wait(self) -> None:
+        """Until everything saved is on disk."""
+        with self._explained("finished"):
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+
+    def close(self) -> None:
+        """Wait, and let go of Orbax's threads."""
+        self.wait()
+        self._manager.close()
+
+    def _readable(self, step: int | None) -> _Explained:
+        others = [f"{other}" for other in self._manager.all_steps() if other != step]
+        then = f"continue from step {others[-1]}" if others else "start this run again from the beginning"
+        return _Explained(f"checkpoint {self.folder / str(step)} is damaged: {{}}; delete that folder to {then}")
+
+    def _explained(self, what: str) -> _Explained:
+        return _Explained(
+            f"a checkpoint in {self.folder} could not be {what}: {{}}; what was saved before is kept: mend this and "
+            "run the same command again"
+        )
+
+
+class _Explained:
+    """Turns whatever Orbax raises into a RunError with one line of its reason."""
+
+    def __init__(self, message: str):
+        self._message = message
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, RunError):
+            text = " ".join(str(error).split())
+            full = "No space left" in text or "ENOSPC" in text
+            reason = "no space left on device" if full else text[:200] or type(error).__name__
+            raise (DiskFull if full else RunError)(self._message.format(reason)) from error
+
+
+def _checksum(state: Any) -> int:
+    total = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        array = np.ascontiguousarray(leaf)
+        total = zlib.crc32(f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}".encode(), total)
+        total = zlib.crc32(array.tobytes(), total)
+    return total

@@ -1,0 +1,99 @@
+"""The run directory: the only state between training, sweeping and reporting. Every file is whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cnnjax.config import diff, plain
+from cnnjax.errors import ConfigError, RunError
+from cnnjax.experiment import Experiment
+from cnnjax.files import append_text, read_json, read_rows, write_text, writing
+
+
+class RunDirectory:
+    """One training's files: config.json, environment.json, metrics.jsonl, result.json, checkpoints/, log.txt."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.environment = self.path / "environment.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.result = self.path / "result.json"
+        self.evaluation = self.path / "evaluation.json"
+        self.checkpoints = self.path / "checkpoints"
+
+    @contextlib.contextmanager
+    def claimed(self, experiment: Experiment) -> Iterator[RunDirectory]:
+        """Own the directory for `experiment` while in the context.
+
+        Raises RunError where it holds a different experiment, another process works in it, or it cannot be written.
+        The claim ends with the process, however that ends.
+        """
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{self.path}: another process is working on this run") from None
+            self._hold(experiment)
+            yield self
+
+    def _hold(self, experiment: Experiment) -> None:
+        held = self.experiment_json()
+        if held is None:
+            write_text(self.config, experiment.to_json(indent=1) + "\n")
+        elif held != plain(experiment):
+            raise RunError(f"{self.path} holds a different experiment ({_difference(held, experiment)}); choose --out")
+
+    def experiment_json(self) -> dict | None:
+        """The experiment in this directory as plain JSON; None in a new one."""
+        return read_json(self.config, remedy="restore it, or give the run another folder with --out")
+
+    def experiment(self) -> Experiment:
+        """The experiment in this directory. Raises RunError where there is none, or its classes are not defined."""
+        held = self.experiment_json()
+        if held is None:
+            raise RunError(f"{self.path} is not a run directory: it has no config.json")
+        try:
+            return Experiment.from_json(json.dumps(held))
+        except ConfigError as error:
+            raise RunError(
+                f"{self.config}: {error}\nif the experiment file defines this class, name it with --file"
+            ) from None
+
+    def finished(self) -> dict | None:
+        """result.json, where the run is over; None while it is not."""
+        result = read_json(self.result, remedy="delete it, and the same command runs the rest of this trial again")
+        if result is not None and not (isinstance(result, dict) and result.get("status") in ("done", "failed")):
+            raise RunError(f"{self.result} is damaged (no status); delete it and run the same command again")
+        return result
+
+    def keep_rows(self, until_step: int) -> None:
+        """Drop the rows of steps after `until_step`: they will be written again."""
+        if self.metrics.exists():
+            kept = [row for row in read_rows(self.metrics) if row["step"] <= until_step]
+            write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def add_row(self, row: dict) -> None:
+        """Append one row to metrics.jsonl."""
+        append_text(self.metrics, json.dumps(row, allow_nan=False) + "\n")
+
+    def log(self, message: str) -> None:
+        """Append a line to log.txt, with the time."""
+        append_text(self.path / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+
+def _difference(held: dict, experiment: Experiment) -> str:
+    try:
+        changes = diff(Experiment.from_json(json.dumps(held)), experiment)
+    except ConfigError:
+        return "written by another version, or with classes not defined here"
+    shown = [f"{path}: {old!r} there, {new!r} here" for path, (old, new) in list(changes.items())[:4]]
+    return "; ".join(shown + (["..."] if len(changes) > 4 else []))

@@ -1,0 +1,74 @@
+"""What a result was made with: versions, hardware and code, so that it can be traced."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Versions, devices, processor, and the commit of cnnjax and of the folder the experiment runs in."""
+    devices = jax.devices()
+    return {
+        "cnnjax": metadata.version("cnnjax"),
+        "cnnjax_commit": commit(Path(__file__).parent),
+        "commit": commit(Path.cwd()),
+        "command": " ".join(sys.argv),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in LIBRARIES},
+        "platform": platform.platform(),
+        "hardware": _hardware(devices),
+        "devices": [device.device_kind for device in devices],
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "hosts": jax.process_count(),
+    }
+
+
+def _hardware(devices: list[jax.Device]) -> str:
+    if devices[0].platform == "cpu":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        split = f" as {len(devices)} devices" if len(devices) > 1 else ""
+        return f"{_processor()}, {cores} cores{split}"
+    return f"{len(devices)} x {devices[0].device_kind}"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def commit(folder: Path) -> str | None:
+    """The git commit that `folder` is at, with "+changes" where its tree differs from it; None outside git."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    head = git("rev-parse", "--short=12", "HEAD")
+    return head and head + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")

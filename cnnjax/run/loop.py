@@ -1,0 +1,348 @@
+"""The training loop: the only one. It trains the trials of one program, one or several at a time, each in its own run
+directory, and can be killed at any moment: the same call continues from the last checkpoint, bitwise as if it had not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from cnnjax.config import plain
+from cnnjax.data.order import steps_until
+from cnnjax.errors import Interrupted, RunError
+from cnnjax.experiment import Experiment
+from cnnjax.files import write_json
+from cnnjax.metrics import summarize
+from cnnjax.run.checkpoint import Checkpoints
+from cnnjax.run.directory import RunDirectory
+from cnnjax.run.environment import environment
+from cnnjax.run.program import Hardware, Program
+from cnnjax.training.state import TrainState
+
+Watch = Callable[[int, int, dict[str, float]], None]
+"""Called after each step with (steps taken, steps in all, the newest numbers)."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, without effect on the result.
+
+    checkpoint_seconds: time between checkpoints; checkpoint_steps, where given, counts steps instead. keep: how many
+    checkpoints stay. There is always one at the end.
+    """
+
+    hardware: Hardware = Hardware()
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+    keep: int = 2
+
+
+@dataclass
+class Trial:
+    """One experiment in its claimed directory, and what the loop knows of it."""
+
+    experiment: Experiment
+    directory: RunDirectory
+    checkpoints: Checkpoints
+    epoch_sums: dict[str, float] = field(default_factory=dict)
+    last_row: dict[str, Any] = field(default_factory=dict)
+    failure: str | None = None
+    damage: RunError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Nothing more is asked of it."""
+        return self.failure is not None or self.damage is not None
+
+    def add(self, sums: dict[str, float]) -> None:
+        for name, value in sums.items():
+            self.epoch_sums[name] = self.epoch_sums.get(name, 0.0) + float(value)
+
+
+def train(
+    experiment: Experiment, out: Path | str, *, options: Options = Options(), watch: Watch | None = None
+) -> dict[str, Any]:
+    """Train one experiment in `out` and return its result.json; a finished one is returned as it is.
+
+    Raises RunError or another CnnjaxError; Interrupted, with everything saved, on Ctrl-C.
+    """
+    directory = RunDirectory(Path(out))
+    with directory.claimed(experiment):
+        finished = directory.finished()
+        if finished is None:
+            program = Program(experiment, packed=1, hardware=options.hardware)
+            for error in run_trials(program, [experiment], [directory], options=options, watch=watch).values():
+                raise error
+            finished = directory.finished()
+    if finished is None:
+        raise RunError(f"{directory.path}: the training ended without a result")
+    return finished
+
+
+def run_trials(
+    program: Program,
+    experiments: Sequence[Experiment],
+    directories: Sequence[RunDirectory],
+    *,
+    options: Options = Options(),
+    watch: Watch | None = None,
+) -> dict[int, RunError]:
+    """Train the experiments, all of `program`, to the end; every directory gets its result.json.
+
+    The directories are claimed by the caller and hold checkpoints of one step, or none. Fewer experiments than the
+    program packs are padded, so that a continued trial runs in the very program it was begun in. A trial whose
+    checkpoint is damaged is left alone: its error is returned by its position.
+    """
+    with contextlib.ExitStack() as stack:
+        trials = []
+        for experiment, directory in zip(experiments, directories, strict=True):
+            checkpoints = Checkpoints(directory.checkpoints, keep=options.keep)
+            stack.callback(checkpoints.close)
+            trials.append(Trial(experiment, directory, checkpoints))
+        _Loop(program, trials, options, watch or (lambda *_: None)).run()
+    return {position: trial.damage for position, trial in enumerate(trials) if trial.damage}
+
+
+class _Loop:
+    def __init__(self, program: Program, trials: list[Trial], options: Options, watch: Watch):
+        self.program, self.trials, self.options, self.watch = program, trials, options, watch
+        # Lanes beyond the trials repeat the first; nothing is read from them.
+        self.lanes = [trial.experiment for trial in trials]
+        self.lanes += self.lanes[:1] * (program.packed - len(trials))
+        self.epochs_done = 0
+        self.seconds = 0.0
+        self.compile_before = self.compile_begun = program.compile_seconds
+
+    def run(self) -> None:
+        for trial in self.trials:
+            write_json(trial.directory.environment, environment())
+        with _stopping() as stop:
+            state, step = self._begin()
+            self.compile_begun = self.program.compile_seconds
+            state, step = self._train(state, step, stop)
+            if all(trial.over for trial in self.trials):
+                return
+            self._save(state, step)
+            if stop.is_set() and step < self.program.steps:
+                where = self.trials[0].directory.path
+                raise Interrupted(f"stopped at step {step} of {self.program.steps}; all saved in {where}")
+            for trial in self.trials:
+                trial.checkpoints.wait()
+            self._finish(state)
+
+    # --- begin, and begin again
+
+    def _begin(self) -> tuple[TrainState, int]:
+        state = self.program.init(self.lanes)
+        steps = {trial.checkpoints.latest() for trial in self.trials}
+        if len(steps) != 1:
+            raise RunError(f"trials of one program are at different steps: {steps}")
+        step = steps.pop()
+        for trial in self.trials:
+            trial.directory.keep_rows(step or 0)
+            trial.directory.log(f"continue at step {step}" if step else f"begin {trial.experiment.id}")
+        if step is None:
+            return state, 0
+        host = jax.device_get(state)
+        restored = [self._restore(trial, self._lane(host, 0)) for trial in self.trials]
+        restored += restored[:1] * (self.program.packed - len(restored))
+        stacked = restored[0] if self.program.packed == 1 else jax.tree.map(lambda *x: np.stack(x), *restored)
+        while self._end_of_epoch(self.epochs_done) <= step:
+            self.epochs_done += 1
+        return self.program.place(stacked), step
+
+    def _restore(self, trial: Trial, like: TrainState) -> TrainState:
+        try:
+            state, notes = trial.checkpoints.restore(like)
+        except RunError as error:
+            trial.damage = error
+            return like
+        trial.epoch_sums, trial.last_row = notes["epoch_sums"], notes["last_row"]
+        self.seconds = notes["seconds"]
+        return state
+
+    def _lane(self, host: TrainState, position: int) -> TrainState:
+        return host if self.program.packed == 1 else jax.tree.map(lambda x: x[position], host)
+
+    # --- train
+
+    def _train(self, state: TrainState, step: int, stop: threading.Event) -> tuple[TrainState, int]:
+        pending: Any = None
+        began = saved = time.perf_counter()
+        while step < self.program.steps and not stop.is_set():
+            state, sums = self.program.train(state, self.program.rows(self.lanes, step))
+            # Step n runs while the numbers of step n - 1 are looked at.
+            if pending is not None:
+                self._take(step, pending)
+            pending, step = sums, step + 1
+            ends_epoch = step >= min(self._end_of_epoch(self.epochs_done), self.program.steps)
+            due = self._checkpoint_due(step, saved)
+            if ends_epoch or due:
+                self._take(step, pending)
+                pending = None
+            if all(trial.over for trial in self.trials):
+                break
+            if ends_epoch:
+                self._end_epoch(state, step)
+            if due:
+                self.seconds += time.perf_counter() - began
+                self._save(state, step)
+                began = saved = time.perf_counter()
+        if pending is not None:
+            self._take(step, pending)
+        self.seconds += time.perf_counter() - began
+        return state, step
+
+    def _take(self, step: int, pending: Any) -> None:
+        """Look at the sums of step number `step`, counted from 1."""
+        sums = jax.device_get(pending)
+        newest = {}
+        for position, trial in enumerate(self.trials):
+            if trial.over:
+                continue
+            own = sums if self.program.packed == 1 else {name: x[position] for name, x in sums.items()}
+            if not math.isfinite(own["loss"]):
+                self._fail(trial, f"the training loss is {own['loss']} at step {step}", step)
+                continue
+            trial.add(own)
+            newest = {"loss": float(own["loss"]) / float(own["count"])}
+        self.watch(step, self.program.steps, newest)
+
+    def _end_of_epoch(self, epoch: int) -> int:
+        size = self.program.experiment.batch_size
+        return steps_until(epoch + 1, batch_size=size, examples=self.program.sizes["train"])
+
+    def _end_epoch(self, state: TrainState, step: int) -> None:
+        self.epochs_done += 1
+        summaries = self._evaluate(state, "validation") if self.program.sizes["validation"] else {}
+        for position, trial in enumerate(self.trials):
+            if trial.over:
+                continue
+            train = _named("train", summarize(trial.epoch_sums))
+            validation = _named("validation", summaries[position]) if summaries else {}
+            rate = float(self._learning_rate(trial.experiment, step - 1))
+            row = {"step": step, "epoch": self.epochs_done, "learning_rate": rate, **train, **validation}
+            if not _finite(row):
+                self._fail(trial, f"the validation loss is not finite after step {step}", step)
+                continue
+            trial.directory.add_row(row)
+            trial.last_row, trial.epoch_sums = row, {}
+
+    def _learning_rate(self, experiment: Experiment, step: int) -> Any:
+        per_epoch = max(1, self.program.sizes["train"] // experiment.batch_size)
+        return experiment.optim.learning_rate_at(step, steps=self.program.steps, steps_per_epoch=per_epoch)
+
+    def _evaluate(self, state: TrainState, split: str) -> dict[int, dict[str, Any]]:
+        sums = self.program.evaluate(state, split)
+        if self.program.packed == 1:
+            return {0: summarize(sums)}
+        return {
+            position: summarize({name: x[position] for name, x in sums.items()}) for position in range(len(self.trials))
+        }
+
+    # --- save and finish
+
+    def _checkpoint_due(self, step: int, saved: float) -> bool:
+        if step >= self.program.steps:
+            return False
+        if self.options.checkpoint_steps:
+            return step % self.options.checkpoint_steps == 0
+        return time.perf_counter() - saved >= self.options.checkpoint_seconds
+
+    def _save(self, state: TrainState, step: int) -> None:
+        host = jax.device_get(state)
+        for position, trial in enumerate(self.trials):
+            if trial.over or trial.checkpoints.latest() == step:
+                continue
+            notes = {
+                "packed": self.program.packed,
+                "epoch_sums": trial.epoch_sums,
+                "last_row": trial.last_row,
+                "seconds": self.seconds,
+            }
+            trial.checkpoints.save(step, self._lane(host, position), notes)
+
+    def _finish(self, state: TrainState) -> None:
+        began = time.perf_counter()
+        tests = self._evaluate(state, "test")
+        validations = self._evaluate(state, "validation") if self.program.sizes["validation"] else {}
+        self.seconds += time.perf_counter() - began
+        for position, trial in enumerate(self.trials):
+            if trial.over:
+                continue
+            parts = {"validation": validations[position]} if validations else {}
+            parts["test"] = tests[position]
+            metrics = {name: value for name, value in trial.last_row.items() if name.startswith("train_")}
+            for part, summary in parts.items():
+                metrics |= _named(part, summary)
+            if not _finite(metrics):
+                self._fail(trial, "the loss on the test part is not finite", self.program.steps)
+                continue
+            write_json(trial.directory.evaluation, parts)
+            self._write_result(trial, "done", self.program.steps, {"metrics": metrics})
+            trial.directory.log(f"done: {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}")
+
+    def _fail(self, trial: Trial, reason: str, step: int) -> None:
+        trial.failure = f"{reason}: the training diverged (try a lower optim.learning_rate, warm-up or clip_norm)"
+        self._write_result(trial, "failed", step, {"metrics": {}, "error": trial.failure, "cause": "diverged"})
+        trial.directory.log(f"failed: {trial.failure}")
+
+    def _write_result(self, trial: Trial, status: str, step: int, more: dict[str, Any]) -> None:
+        compiling = self.program.compile_seconds - self.compile_before
+        # Making the first state is compiled before the clock of training starts.
+        training = self.seconds - (self.program.compile_seconds - self.compile_begun)
+        result = {
+            "id": trial.experiment.id,
+            "status": status,
+            "seed": trial.experiment.seed,
+            "params": self.program.analysis.params,
+            "macs": self.program.analysis.macs,
+            "steps": step,
+            "examples": {part: size for part, size in self.program.sizes.items() if size},
+            "train_seconds": training / len(self.trials),
+            "compile_seconds": compiling / len(self.trials),
+            "packed": self.program.packed,
+            "data_fingerprint": trial.experiment.data.load().fingerprint,
+            **more,
+            "config": plain(trial.experiment),
+        }
+        write_json(trial.directory.result, result)
+
+
+def _named(part: str, summary: dict[str, Any]) -> dict[str, float]:
+    return {f"{part}_{name}": value for name, value in summary.items() if isinstance(value, float)}
+
+
+def _finite(row: dict[str, Any]) -> bool:
+    return all(math.isfinite(value) for value in row.values() if isinstance(value, float))
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets; the second interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,179 @@
+"""What one architecture compiles to, shared by every trial that differs only in lanes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from cnnjax.analysis import Analysis
+from cnnjax.config import lanes
+from cnnjax.data.order import batch_indices
+from cnnjax.data.source import Data
+from cnnjax.errors import ConfigError
+from cnnjax.experiment import Experiment
+from cnnjax.training.parallel import (
+    Parallel,
+    bound,
+    check_batch_size,
+    distribute,
+    make_mesh,
+    replicated,
+    rows_sharding,
+)
+from cnnjax.training.state import TrainState
+from cnnjax.training.step import Sums, Task, eval_step, init_state, train_step
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """On what a program runs. devices: how many of this process's devices one training uses (None: all)."""
+
+    devices: int | None = None
+    parallel: Parallel = "jit"
+
+    def mesh(self) -> Mesh:
+        """Raises ConfigError where there are not that many devices."""
+        available = jax.local_devices()
+        if self.devices is not None and not 1 <= self.devices <= len(available):
+            raise ConfigError(f"devices = {self.devices}: this process has {len(available)}")
+        return make_mesh(available[: self.devices])
+
+
+class Program:
+    """The compiled steps of an experiment's architecture for `packed` trials at once (1: a single training).
+
+    States and index rows of a packed program have a leading axis of trials.
+    """
+
+    def __init__(self, experiment: Experiment, *, packed: int = 1, hardware: Hardware = Hardware()):
+        self.experiment, self.packed, self.hardware = experiment, packed, hardware
+        self.mesh = hardware.mesh()
+        check_batch_size(experiment.batch_size, devices=self.mesh.size, accumulate=experiment.accumulate)
+        self.analysis: Analysis = experiment.check()
+        parts = experiment.parts()
+        self.sizes = {name: len(part) if (part := getattr(parts, name)) else 0 for name in SPLITS}
+        self.steps = experiment.total_steps(self.sizes["train"])
+        self.task: Task = experiment.task(steps=self.steps, examples=self.sizes["train"])
+        self.data = device_data(experiment.data, experiment.validation, self.mesh)
+        self.compile_seconds = 0.0
+        self._positions = self._put(np.arange(experiment.batch_size, dtype=np.int32), split=True)
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Batches in one pass over the training part; seldom a whole number."""
+        return self.sizes["train"] / self.experiment.batch_size
+
+    def init(self, experiments: Sequence[Experiment]) -> TrainState:
+        """The state before the first step, one lane per experiment."""
+        values = [{path: _scalar(path, value) for path, value in lanes(e).items()} for e in experiments]
+        lane = values[0] if self.packed == 1 else {path: np.stack([v[path] for v in values]) for path in values[0]}
+        start = time.perf_counter()
+        state = self._init(self._put(lane))
+        self.compile_seconds += time.perf_counter() - start
+        return self.place(state)
+
+    @cached_property
+    def _init(self) -> Callable:
+        init = partial(init_state, self.task, image_shape=self.experiment.data.load().image_shape)
+        return jax.jit(init if self.packed == 1 else jax.vmap(init))
+
+    def place(self, state: Any) -> Any:
+        """`state` on every device of the mesh."""
+        return self._put(state)
+
+    def rows(self, experiments: Sequence[Experiment], step: int) -> dict[str, jax.Array]:
+        """What to train on at `step`: int32 indices [B] (packed: [lanes, B]) and positions [B] in the batch."""
+        size, examples = self.experiment.batch_size, self.sizes["train"]
+        indices = [batch_indices(e.seed, step, batch_size=size, examples=examples) for e in experiments]
+        index = indices[0] if self.packed == 1 else np.stack(indices)
+        return {"index": self._put(index, split=True), "position": self._positions}
+
+    def train(self, state: TrainState, rows: dict[str, jax.Array]) -> tuple[TrainState, Sums]:
+        """One step of every lane; the given state is used up."""
+        return self._call("train", train_step, state, rows)
+
+    def evaluate(self, state: TrainState, split: str) -> Sums:
+        """Detailed sums (host arrays) over one of "train", "validation", "test"."""
+        total: Any = None
+        for rows in self._eval_rows(split):
+            sums = jax.device_get(self._call("eval", eval_step, state, rows))
+            total = sums if total is None else jax.tree.map(np.add, total, sums)
+        return total
+
+    def _eval_rows(self, split: str) -> Iterator[dict[str, jax.Array]]:
+        size = max(self.experiment.batch_size, 256)
+        size += -size % self.mesh.size
+        first = sum(self.sizes[name] for name in SPLITS[: SPLITS.index(split)])
+        for start in range(0, self.sizes[split], size):
+            index = np.arange(start, start + size, dtype=np.int32)
+            mask = index < self.sizes[split]
+            index = first + np.minimum(index, self.sizes[split] - 1)
+            if self.packed > 1:
+                index = np.broadcast_to(index, (self.packed, size))
+            yield {"index": self._put(index, split=True), "mask": self._put(mask, split=True)}
+
+    def _put(self, tree: Any, *, split: bool = False) -> Any:
+        if self.mesh.size == 1:
+            return jax.device_put(tree, self.mesh.devices.flat[0])
+        if split:
+            return jax.device_put(tree, rows_sharding(self.mesh, np.ndim(tree)))
+        return jax.device_put(tree, replicated(self.mesh))
+
+    def _call(self, name: str, step: Callable, state: TrainState, rows: dict[str, jax.Array]) -> Any:
+        compiled = self._compiled.get(name)
+        if compiled is None:
+            compiled = self._compiled[name] = self._compile(step, state, rows, donate=name == "train")
+        return compiled(state, self.data, rows)
+
+    @cached_property
+    def _compiled(self) -> dict[str, Callable]:
+        return {}
+
+    def _compile(self, step: Callable, state: TrainState, rows: dict[str, jax.Array], *, donate: bool) -> Callable:
+        mapped = distribute(
+            bound(step, self.task, _gather),
+            self.mesh,
+            kind=self.hardware.parallel,
+            packed=self.packed > 1,
+            donate=donate,
+        )
+        if self.hardware.parallel == "pmap":
+            return mapped
+        start = time.perf_counter()
+        # The mesh in context tells batch normalization by device how many devices there are.
+        with jax.set_mesh(self.mesh):
+            compiled = mapped.lower(state, self.data, rows).compile()
+        self.compile_seconds += time.perf_counter() - start
+        return compiled
+
+
+def _scalar(path: str, value: float) -> np.ndarray:
+    return np.asarray(value, np.uint32 if path == "seed" else np.float32)
+
+
+def _gather(data: dict[str, jax.Array], rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    index = rows["index"]
+    kept = {name: rows[name] for name in rows if name != "index"}
+    return {"images": data["images"][index], "labels": data["labels"][index], **kept}
+
+
+@lru_cache(maxsize=2)
+def device_data(data: Data, validation: float | int, mesh: Mesh) -> dict[str, jax.Array]:
+    """All parts of a set on every device, one after the other in the order of SPLITS: uint8 images and labels."""
+    from cnnjax.data.source import splits
+
+    parts = [part for part in vars(splits(data.load(), validation)).values() if part is not None]
+    arrays = {
+        "images": np.concatenate([part.images for part in parts]),
+        "labels": np.concatenate([part.labels for part in parts]),
+    }
+    return jax.device_put(arrays, replicated(mesh) if mesh.size > 1 else mesh.devices.flat[0])

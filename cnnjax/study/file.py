@@ -1,0 +1,82 @@
+"""Experiment files: ordinary Python that defines `experiment`, `study`, or both."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cnnjax.config import explain
+from cnnjax.errors import CnnjaxError, ConfigError
+from cnnjax.experiment import Experiment
+from cnnjax.study.study import Study
+
+
+@dataclass(frozen=True)
+class ExperimentFile:
+    """What an experiment file says. question: its docstring. study: its own, or one of its experiment without axes."""
+
+    path: Path
+    question: str
+    experiment: Experiment
+    study: Study
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.path.stem
+
+
+def load(path: Path | str) -> ExperimentFile:
+    """Run an experiment file and take its `experiment` and `study`.
+
+    Raises ConfigError where it does not exist, does not run, or defines neither.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        there = f"; there are {', '.join(near)}" if near else ""
+        raise ConfigError(f"no experiment file {path}{there}")
+    module = _run(path)
+    study, experiment = getattr(module, "study", None), getattr(module, "experiment", None)
+    if not isinstance(study, Study | None) or not isinstance(experiment, Experiment | None):
+        raise ConfigError(f"{path}: `experiment` must be an Experiment and `study` a Study")
+    if study is None and experiment is None:
+        raise ConfigError(
+            f"{path} defines no `experiment` and no `study`; it needs e.g.\n"
+            "  from cnnjax import Experiment, SmallCNN\n  experiment = Experiment(model=SmallCNN())"
+        )
+    study = study or Study(experiment)
+    return ExperimentFile(path, inspect.cleandoc(module.__doc__ or ""), experiment or study.experiment, study)
+
+
+def _run(path: Path):
+    # Under its own name, so that classes it defines can be found again, and beside its neighbours' modules.
+    name = f"cnnjax_experiment_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except ValidationError as error:
+        raise ConfigError(f"{path}{_line(error, path)}: {explain(error)}") from error
+    except CnnjaxError as error:
+        raise ConfigError(f"{path}{_line(error, path)}: {error}") from error
+    except Exception as error:
+        raise ConfigError(f"{path}{_line(error, path)} does not run: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    return module
+
+
+def _line(error: BaseException, path: Path) -> str:
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f" line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    return f" line {lines[-1]}" if lines else ""

@@ -1,0 +1,166 @@
+"""The plan: every trial of a study, checked before anything is trained; what cannot work is pruned with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cnnjax.config import Config, Named, plain, replace
+from cnnjax.errors import ConfigError, ShapeError
+from cnnjax.experiment import Experiment
+from cnnjax.run.program import Hardware
+from cnnjax.study.study import Study
+from cnnjax.training.parallel import check_batch_size
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One arm with one seed. params, macs: of the network (MACs a forward pass of one image). steps: of the training."""
+
+    experiment: Experiment
+    arm: Named[Any]
+    params: int
+    macs: int
+    steps: int
+
+    @property
+    def id(self) -> str:
+        """The experiment's content hash, which names its directory."""
+        return self.experiment.id
+
+    @property
+    def program(self) -> str:
+        """Trials of one program share what is compiled."""
+        return self.experiment.program
+
+
+@dataclass(frozen=True)
+class PrunedArm:
+    """An arm that cannot be trained, and why."""
+
+    arm: Named[Any]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a study in order, and the pruned arms."""
+
+    study: Study
+    trials: tuple[PlannedTrial, ...]
+    pruned: tuple[PrunedArm, ...]
+
+    @property
+    def programs(self) -> dict[str, list[PlannedTrial]]:
+        """Trials by program, in order."""
+        groups: dict[str, list[PlannedTrial]] = {}
+        for trial in self.trials:
+            groups.setdefault(trial.program, []).append(trial)
+        return groups
+
+    def to_json(self) -> dict[str, Any]:
+        """plan.json."""
+        trials = [
+            {
+                "id": trial.id,
+                "arm": label(trial.arm),
+                "seed": trial.experiment.seed,
+                "params": trial.params,
+                "macs": trial.macs,
+                "steps": trial.steps,
+                "program": trial.program,
+            }
+            for trial in self.trials
+        ]
+        seeds = list(self.study.seed_values)
+        pruned = [{"arm": label(arm.arm), "seeds": seeds, "reason": arm.reason} for arm in self.pruned]
+        return {"trials": trials, "pruned": pruned}
+
+
+def label(arm: Mapping[str, Any]) -> dict[str, Any]:
+    """An arm as JSON: a whole config given as a value is shown by its name."""
+    return {path: value.tag if isinstance(value, Config) else plain(value) for path, value in arm.items()}
+
+
+def plan(study: Study, *, hardware: Hardware = Hardware()) -> Plan:
+    """Check every arm of a study by tracing its network, training nothing.
+
+    Raises ConfigError where an axis has a value its field does not take, two arms are the same experiment, or nothing
+    is left to train.
+    """
+    checks = {arm: _check(study, arm, hardware) for arm in study.arms}
+    _refuse_bad_values(study, checks)
+    trials, pruned = [], []
+    for arm, outcome in checks.items():
+        if isinstance(outcome, ConfigError):
+            pruned.append(PrunedArm(arm, _blame(arm, outcome, checks)))
+        else:
+            trials += [_trial(study, arm, seed, outcome) for seed in study.seed_values]
+    _refuse_twins(trials)
+    if not trials:
+        reasons = "\n".join(f"  {_written(entry.arm)}: {entry.reason}" for entry in pruned)
+        raise ConfigError(f"nothing is left to train, all {len(pruned)} arms are pruned:\n{reasons}")
+    return Plan(study, tuple(trials), tuple(pruned))
+
+
+@dataclass(frozen=True)
+class _Checked:
+    experiment: Experiment
+    params: int
+    macs: int
+    steps: int
+
+
+def _check(study: Study, arm: Named[Any], hardware: Hardware) -> _Checked | ConfigError:
+    try:
+        experiment = replace(study.experiment, arm)
+        check_batch_size(experiment.batch_size, devices=hardware.mesh().size, accumulate=experiment.accumulate)
+        analysis = experiment.check()
+        examples = len(experiment.parts().train)
+        steps = experiment.total_steps(examples)
+        experiment.optim.learning_rate_at(0, steps=steps, steps_per_epoch=max(1, examples // experiment.batch_size))
+    except ConfigError as error:
+        return error
+    return _Checked(experiment, analysis.params, analysis.macs, steps)
+
+
+def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> PlannedTrial:
+    experiment = replace(outcome.experiment, {"seed": seed})
+    return PlannedTrial(experiment, arm, outcome.params, outcome.macs, outcome.steps)
+
+
+def _refuse_bad_values(study: Study, checks: Mapping[Named[Any], Any]) -> None:
+    # A value that no arm can take because its field refuses it is a mistake in the study, not a pruned arm.
+    for path, values in study.axes.items():
+        for value in values:
+            outcomes = [outcome for arm, outcome in checks.items() if arm[path] == value]
+            refused = [o for o in outcomes if isinstance(o, ConfigError) and not isinstance(o, ShapeError)]
+            if outcomes and len(refused) == len(outcomes) and str(refused[0]).startswith(path):
+                raise refused[0]
+
+
+def _refuse_twins(trials: Sequence[PlannedTrial]) -> None:
+    seen: dict[str, PlannedTrial] = {}
+    for trial in trials:
+        twin = seen.setdefault(trial.id, trial)
+        if twin is not trial:
+            raise ConfigError(f"two arms are the same experiment: {_written(twin.arm)} and {_written(trial.arm)}")
+
+
+def _blame(arm: Named[Any], error: ConfigError, checks: Mapping[Named[Any], Any]) -> str:
+    """The reason, led by the axis values without which the arm would work."""
+    working = [other for other, outcome in checks.items() if not isinstance(outcome, ConfigError)]
+    guilty = {
+        path: value
+        for path, value in arm.items()
+        if any(other[path] != value and all(other[p] == arm[p] for p in arm if p != path) for other in working)
+    }
+    message = str(error)
+    if any(message.startswith(path) for path in arm):
+        return message
+    return f"{_written(guilty or arm)}: {message}" if arm else message
+
+
+def _written(arm: Mapping[str, Any]) -> str:
+    return ", ".join(f"{path} = {value}" for path, value in label(arm).items()) or "the base experiment"

@@ -1,0 +1,36 @@
+"""The plan as a table for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from cnnjax.study.plan import Plan, label
+
+
+def plan_table(plan: Plan) -> Group:
+    """Arms with their programs, parameters, MACs and steps; the pruned ones with their reason; totals."""
+    table = Table(title="plan", title_justify="left")
+    axes = list(plan.study.axes)
+    for path in axes:
+        table.add_column(path.removeprefix("model."))
+    for heading in ("trials", "steps each", "parameters", "MACs an image", "program"):
+        table.add_column(heading, justify="right")
+    arms: dict[tuple, list] = {}
+    for trial in plan.trials:
+        arms.setdefault(tuple(label(trial.arm).items()), []).append(trial)
+    for values, trials in arms.items():
+        first = trials[0]
+        numbers = (len(trials), first.steps, first.params, first.macs)
+        table.add_row(*(f"{value}" for _, value in values), *(f"{n:,}" for n in numbers), first.program)
+    pruned = [
+        Text(f"pruned: {', '.join(f'{p} {v}' for p, v in label(arm.arm).items())}: {arm.reason}", "yellow")
+        for arm in plan.pruned
+    ]
+    seeds = plan.study.seed_values
+    total = Text(
+        f"{len(plan.trials)} trials = {len(arms)} arms x {len(seeds)} seeds, {len(plan.programs)} programs to compile, "
+        f"{sum(trial.steps for trial in plan.trials):,} steps; {len(plan.pruned)} arms pruned"
+    )
+    return Group(table, *pruned, total)

@@ -1,0 +1,106 @@
+"""The same step on one device or many: jit over a mesh, shard_map, or pmap. All agree to float tolerance.
+
+A mapped step takes (state, data, rows): `state` and `data` are on every device, `rows` is a dict of arrays whose
+examples are split over the devices. Packed states have a leading axis of trials; then rows["index"] has one too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from cnnjax.errors import ConfigError
+
+AXIS = "batch"
+Parallel = Literal["jit", "shard_map", "pmap"]
+
+
+def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
+    """A mesh of one axis, the batch, over `devices`."""
+    return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def check_batch_size(batch_size: int, *, devices: int, accumulate: int = 1) -> None:
+    """Raise ConfigError unless the batch divides evenly over the devices and the accumulated parts."""
+    if batch_size % (devices * accumulate):
+        parts = f" in {accumulate} accumulated parts" if accumulate > 1 else ""
+        fitting = [n for n in range(devices, 0, -1) if batch_size % (n * accumulate) == 0]
+        whole = devices * accumulate
+        nearest = max(1, round(batch_size / whole)) * whole
+        use = f" or use {fitting[0]} device{'s' if fitting[0] > 1 else ''}" if fitting else ""
+        raise ConfigError(
+            f"batch_size = {batch_size}: does not divide evenly over {devices} devices{parts}; take {nearest}{use}"
+        )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """On every device of the mesh."""
+    return NamedSharding(mesh, P())
+
+
+def rows_sharding(mesh: Mesh, rank: int) -> NamedSharding:
+    """Examples split over the devices: the only axis of `rank` 1 rows, the second of packed rows."""
+    return NamedSharding(mesh, P(*[None] * (rank - 1), AXIS))
+
+
+def distribute(step: Callable, mesh: Mesh, *, kind: Parallel = "jit", packed: bool = False, donate: bool = True) -> Any:
+    """`step(state, data, rows)` as one compiled call over the mesh; it returns values that are on every device.
+
+    kind: "jit" lets the compiler place the collectives; "shard_map" and "pmap" run the step on each device's part,
+    which then takes its own collectives. The state is donated where `donate`.
+    """
+    axes = (0, None, {"index": 0, "position": None, "mask": None})
+    lanes = _over_lanes(step, axes) if packed else step
+    if kind == "pmap":
+        return _pmapped(lanes, mesh, packed=packed)
+    if kind == "shard_map":
+        examples = P(None, AXIS) if packed else P(AXIS)
+        lanes = _sharded(lanes, mesh, {"index": examples, "position": P(AXIS), "mask": P(AXIS)})
+    return jax.jit(lanes, donate_argnums=(0,) if donate else ())
+
+
+def _over_lanes(step: Callable, axes: tuple) -> Callable:
+    def over_lanes(state: Any, data: Any, rows: dict[str, jax.Array]):
+        row_axes = {name: axes[2][name] for name in rows}
+        return jax.vmap(step, in_axes=(axes[0], axes[1], row_axes))(state, data, rows)
+
+    return over_lanes
+
+
+def _sharded(step: Callable, mesh: Mesh, specs: dict[str, P]) -> Callable:
+    def sharded(state: Any, data: Any, rows: dict[str, jax.Array]):
+        row_specs = {name: specs[name] for name in rows}
+        mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(), row_specs), out_specs=P(), check_vma=False)
+        return mapped(state, data, rows)
+
+    return sharded
+
+
+def _pmapped(step: Callable, mesh: Mesh, *, packed: bool) -> Callable:
+    devices = list(mesh.devices.flat)
+    mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, None, 0), out_axes=None, devices=devices)
+
+    def split(name: str, x: jax.Array) -> jax.Array:
+        if packed and name == "index":
+            return x.reshape(len(x), len(devices), -1).swapaxes(0, 1)
+        return x.reshape(len(devices), -1)
+
+    def call(state: Any, data: Any, rows: dict[str, jax.Array]):
+        return mapped(state, data, {name: split(name, x) for name, x in rows.items()})
+
+    return call
+
+
+def bound(step: Callable, task: Any, fetch: Callable) -> Callable:
+    """`step(task, state, batch)` as a mapped step (state, data, rows), with `fetch(data, rows)` making the batch."""
+    return partial(_fetched, step, task, fetch)
+
+
+def _fetched(step: Callable, task: Any, fetch: Callable, state: Any, data: Any, rows: dict[str, jax.Array]):
+    return step(task, state, fetch(data, rows))

@@ -1,0 +1,116 @@
+"""One training step and one evaluation step, as pure functions made from functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as linen
+import jax
+import jax.numpy as jnp
+import optax
+
+from cnnjax.nn.mesh import manual_axes
+from cnnjax.training.state import TrainState, derive, example_keys, root_key, step_key
+
+Lane = Mapping[str, jax.Array]
+Batch = dict[str, jax.Array]
+Sums = dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a step is made of; every function is pure.
+
+    network: the module, `network(images, train=...) -> logits`.
+    prepare: (images uint8 [B, H, W, C], keys [B] or None to evaluate) -> what the network sees.
+    loss: lane -> ((logits, labels) -> per-example loss [B]).
+    measure: (logits, labels=, mask=, losses=, detail=) -> sums that add up over batches.
+    optimizer: lane -> gradient transformation, of one structure for every lane.
+    accumulate: into how many parts a batch is cut, whose gradients are averaged.
+    """
+
+    network: linen.Module
+    prepare: Callable[[jax.Array, jax.Array | None], jax.Array]
+    loss: Callable[[Lane], Callable[[jax.Array, jax.Array], jax.Array]]
+    measure: Callable[..., Sums]
+    optimizer: Callable[[Lane], optax.GradientTransformation]
+    accumulate: int = 1
+
+
+def init_state(task: Task, lane: Lane, image_shape: tuple[int, int, int]) -> TrainState:
+    """The state before the first step, from the lane's seed. image_shape: (H, W, C) of the data set."""
+    images = task.prepare(jnp.zeros((1, *image_shape), jnp.uint8), None)
+    variables = task.network.init({"params": derive(root_key(lane["seed"]), "init")}, images, train=False)
+    params = variables.get("params", {})
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=task.optimizer(lane).init(params),
+        lane=dict(lane),
+    )
+
+
+def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
+    """One optimizer step: (state, batch) -> (state, sums of the batch).
+
+    batch: "images" uint8 [B, H, W, C], "labels" [B, ...], "position" int32 [B] in the global batch. Inside shard_map
+    or pmap the batch is this device's part; gradients, sums and global batch statistics are taken over all devices.
+    """
+    key = step_key(state)
+    loss, optimizer = task.loss(state.lane), task.optimizer(state.lane)
+
+    def objective(params: Any, batch_stats: Any, part: Batch, part_key: jax.Array):
+        images = task.prepare(part["images"], example_keys(derive(key, "augment"), part["position"]))
+        logits, updates = task.network.apply(
+            {"params": params, "batch_stats": batch_stats},
+            images,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": part_key},
+        )
+        losses = loss(logits, part["labels"])
+        sums = task.measure(logits, labels=part["labels"], mask=jnp.ones(len(losses), bool), losses=losses, detail=False)
+        return losses.mean(), (updates.get("batch_stats", batch_stats), sums)
+
+    def one_part(batch_stats: Any, part: Batch, part_key: jax.Array):
+        gradient = jax.grad(objective, has_aux=True)
+        gradients, (batch_stats, sums) = gradient(state.params, batch_stats, part, part_key)
+        return batch_stats, (gradients, sums)
+
+    gradients, batch_stats, sums = _over_parts(one_part, state.batch_stats, batch, derive(key, "dropout"), task.accumulate)
+    for axis in manual_axes():
+        gradients, sums = jax.lax.pmean(gradients, axis), jax.lax.psum(sums, axis)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return state.replace(step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state), sums
+
+
+def _over_parts(one_part: Callable, batch_stats: Any, batch: Batch, key: jax.Array, parts: int):
+    """Mean gradients, the last batch statistics and the summed sums over `parts` interleaved parts of the batch."""
+    if parts == 1:
+        batch_stats, (gradients, sums) = one_part(batch_stats, batch, key)
+        return gradients, batch_stats, sums
+    # Example i goes to part i mod parts, so a batch sharded over devices needs no exchange between them.
+    cut = {name: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0) for name, x in batch.items()}
+
+    def body(batch_stats: Any, part_and_key: tuple[Batch, jax.Array]):
+        return one_part(batch_stats, *part_and_key)
+
+    # XLA:CPU runs convolutions inside a loop on a slow path: there the loop is unrolled.
+    unroll = jax.default_backend() == "cpu"
+    batch_stats, (gradients, sums) = jax.lax.scan(body, batch_stats, (cut, jax.random.split(key, parts)), unroll=unroll)
+    return jax.tree.map(lambda g: g.mean(0), gradients), batch_stats, jax.tree.map(lambda s: s.sum(0), sums)
+
+
+def eval_step(task: Task, state: TrainState, batch: Batch) -> Sums:
+    """Detailed sums over the examples of a batch whose "mask" bool [B] is set; running statistics, no randomness."""
+    images = task.prepare(batch["images"], None)
+    logits = task.network.apply({"params": state.params, "batch_stats": state.batch_stats}, images, train=False)
+    losses = task.loss(state.lane)(logits, batch["labels"])
+    sums = task.measure(logits, labels=batch["labels"], mask=batch["mask"], losses=losses, detail=True)
+    for axis in manual_axes():
+        sums = jax.lax.psum(sums, axis)
+    return sums
