@@ -43,7 +43,8 @@ Devices = Annotated[int | None, typer.Option(help="How many devices one training
 Parallel = Annotated[str, typer.Option(help="How a step is spread over devices: jit, shard_map or pmap.")]
 Seconds = Annotated[float, typer.Option("--checkpoint-seconds", help="Time between checkpoints.")]
 Steps = Annotated[
-    int | None, typer.Option("--checkpoint-steps", help="Steps between checkpoints, instead of time.", show_default=False)
+    int | None,
+    typer.Option("--checkpoint-steps", help="Steps between checkpoints, instead of time.", show_default=False),
 ]
 
 
@@ -61,8 +62,10 @@ def common(
         raise typer.Exit
 
 
-@app.command(epilog="Examples:  cnnjax train experiments/digits/baseline.py  ·  "
-             "cnnjax train FILE model.kernel_size=5 seed=1 --out runs/five")
+@app.command(
+    epilog="Examples:  cnnjax train experiments/digits/baseline.py  ·  "
+    "cnnjax train FILE model.kernel_size=5 seed=1 --out runs/five"
+)
 def train(
     file: File,
     overrides: Overrides = None,
@@ -97,8 +100,10 @@ def train(
         raise CnnjaxError(f"the training failed: {result['error']}")
 
 
-@app.command(epilog="Examples:  cnnjax sweep experiments/digits/pooling.py --dry-run  ·  "
-             "cnnjax sweep FILE model.kernel_size=3,5,7 model.pool=max,average --seeds 5")
+@app.command(
+    epilog="Examples:  cnnjax sweep experiments/digits/pooling.py --dry-run  ·  "
+    "cnnjax sweep FILE model.kernel_size=3,5,7 model.pool=max,average --seeds 5"
+)
 def sweep(
     file: File,
     overrides: Annotated[
@@ -152,8 +157,10 @@ def report(
     _print_report(folder, as_json=as_json)
 
 
-@app.command(epilog="Examples:  cnnjax describe lenet5 --input 28x28x1  ·  "
-             "cnnjax describe experiments/digits/baseline.py model.kernel_size=5 --json")
+@app.command(
+    epilog="Examples:  cnnjax describe lenet5 --input 28x28x1  ·  "
+    "cnnjax describe experiments/digits/baseline.py model.kernel_size=5 --json"
+)
 def describe(
     target: Annotated[str, typer.Argument(metavar="FILE|ARCHITECTURE", show_default=False)],
     overrides: Overrides = None,
@@ -230,7 +237,14 @@ def _options(devices: int | None, parallel: str, seconds: float, steps: int | No
 
 @contextlib.contextmanager
 def _progress(title: str, *, hidden: bool) -> Iterator[Any]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),
@@ -259,9 +273,7 @@ def _run_study(
             planned[0] += steps
             show(completed=planned[0], total=total, note=what)
 
-        return run(
-            study, folder, name=loaded.name, question=loaded.question, options=options, pack=pack, watch=watch
-        )
+        return run(study, folder, name=loaded.name, question=loaded.question, options=options, pack=pack, watch=watch)
 
 
 def _print_result(result: dict[str, Any], folder: Path) -> None:

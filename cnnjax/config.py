@@ -107,7 +107,11 @@ class Config(BaseModel):
         elif cls.union is not None:
             cls.tag = tag or snake_case(cls.__name__)
             present = cls.members.get(cls.tag)
-            if present is not None and present.__module__.startswith("cnnjax.") and present.__module__ != cls.__module__:
+            if (
+                present is not None
+                and present.__module__.startswith("cnnjax.")
+                and present.__module__ != cls.__module__
+            ):
                 raise ConfigError(
                     f"{cls.__name__}: {cls.tag!r} already names {present.__module__}.{present.__name__}; "
                     f'choose another tag: class {cls.__name__}({cls.__mro__[1].__name__}, tag="...")'
@@ -128,7 +132,9 @@ class Config(BaseModel):
                 return cls._expect_member(cls.from_tag(tag, **value))
         strangers = [name for name in value if name not in cls.model_fields]
         if strangers:
-            raise ConfigError("; ".join(unknown(f"field of {cls.__name__}", name, cls.model_fields) for name in strangers))
+            raise ConfigError(
+                "; ".join(unknown(f"field of {cls.__name__}", name, cls.model_fields) for name in strangers)
+            )
         return handler(value)
 
     @classmethod
@@ -173,7 +179,9 @@ def snake_case(name: str) -> str:
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    if isinstance(value, dict):
+        return {name: _tuples(entry) for name, entry in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def plain(value: Any, *, ordered: bool = True) -> Any:
@@ -385,7 +393,7 @@ def explain(error: ValidationError, prefix: str = "") -> str:
     for entry in error.errors(include_url=False):
         cause = entry.get("ctx", {}).get("error")
         # Members of a plain union (`int | tuple`) put their type in the location; only identifiers are path steps.
-        steps = [str(step) for step in entry["loc"] if isinstance(step, int) or re.fullmatch(r"\w+", step)]
+        steps = [str(step) for step in entry["loc"] if isinstance(step, int) or re.fullmatch(r"[\w.]+", step)]
         steps = [step for step in steps if step not in ("int", "float", "str", "bool", "none", "constrained")]
         path = ".".join([*([prefix] if prefix else []), *steps])
         if isinstance(cause, ValidationError):
@@ -396,6 +404,8 @@ def explain(error: ValidationError, prefix: str = "") -> str:
             message = str(cause)
         else:
             message = re.sub(r"^Input should be", "must be", entry["msg"])
-        shown = "" if entry["type"] == "missing" or isinstance(cause, ConfigError) or not path else f" = {entry['input']!r}"
+        shown = (
+            "" if entry["type"] == "missing" or isinstance(cause, ConfigError) or not path else f" = {entry['input']!r}"
+        )
         lines.setdefault(f"{path}{shown}: " if path else "", []).append(message)
     return "\n".join(head + " or ".join(dict.fromkeys(messages)) for head, messages in lines.items())

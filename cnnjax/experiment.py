@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import flax.linen as linen
 import jax
 import jax.numpy as jnp
+import numpy as np
 from pydantic import Field, model_validator
 
 from cnnjax import metrics
@@ -42,10 +43,10 @@ class Experiment(Config):
     optim: Optim = SGD()
     loss: Loss = SoftmaxCrossEntropy()
     augment: tuple[Augmentation, ...] = ()
-    epochs: int = Field(10, ge=1)
-    steps: int | None = Field(None, ge=1)
-    batch_size: int = Field(64, ge=1)
-    accumulate: int = Field(1, ge=1)
+    epochs: int = Field(default=10, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    accumulate: int = Field(default=1, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     validation: Count | Fraction = 0.1
     seed: int = lane(0, ge=0, lt=2**32)
@@ -108,14 +109,14 @@ class Experiment(Config):
 
     def _prepare(self, dataset: Dataset):
         dtype = jnp.dtype(self.precision)
-        mean, std = jnp.float32, jnp.float32
+        mean, std = (np.asarray(channels, np.float32)[None, None, None] for channels in (dataset.mean, dataset.std))
 
         def prepare(images: jax.Array, keys: jax.Array | None) -> jax.Array:
             x = images.astype(jnp.float32) / dataset.maximum
             for position, augmentation in enumerate(self.augment if keys is not None else ()):
                 own = jax.vmap(lambda key, purpose=f"{position}": derive(key, purpose))(keys)
                 x = jax.vmap(augmentation.apply)(x, own)
-            return ((x - mean(dataset.mean)) / std(dataset.std)).astype(dtype)
+            return ((x - mean) / std).astype(dtype)
 
         return prepare
 

@@ -1,13 +1,19 @@
-"""Eight CPU devices, strict ranks, and a cache folder of the test session's own."""
+"""Eight CPU devices, strict ranks, and what is compiled once is compiled once for the whole session."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Many tests train the same tiny network; processes that tests start share the cache through the environment.
+_CACHE = tempfile.TemporaryDirectory(prefix="cnnjax-tests-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
-import jax
+import jax  # noqa: E402 (the variables above are read when it is imported)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

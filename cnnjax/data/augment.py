@@ -26,7 +26,7 @@ class RandomCrop(Augmentation):
     fill: what the border holds, "zero" (black) or "reflect".
     """
 
-    padding: int = Field(4, ge=1)
+    padding: int = Field(default=4, ge=1)
     fill: Literal["zero", "reflect"] = "zero"
 
     def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
@@ -42,7 +42,7 @@ class RandomCrop(Augmentation):
 class Flip(Augmentation):
     """Mirror left to right with `probability` (0..1)."""
 
-    probability: float = Field(0.5, ge=0, le=1)
+    probability: float = Field(default=0.5, ge=0, le=1)
 
     def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
         import jax

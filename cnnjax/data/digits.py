@@ -13,7 +13,7 @@ class Digits(Data):
     Pixels are 0..16. `test` is the share held out for testing: stratified, the same for every seed.
     """
 
-    test: float = Field(0.2, gt=0, lt=1)
+    test: float = Field(default=0.2, gt=0, lt=1)
 
     def read(self) -> Dataset:
         import numpy as np

@@ -15,14 +15,14 @@ class Synthetic(Data):
     network can learn it, and faster the less noise there is.
     """
 
-    height: int = Field(32, ge=1)
-    width: int = Field(32, ge=1)
-    channels: int = Field(3, ge=1)
-    classes: int = Field(10, ge=1)
-    examples: int = Field(1024, ge=1)
-    test_examples: int = Field(256, ge=1)
-    noise: float = Field(0.5, ge=0, le=1)
-    seed: int = Field(0, ge=0)
+    height: int = Field(default=32, ge=1)
+    width: int = Field(default=32, ge=1)
+    channels: int = Field(default=3, ge=1)
+    classes: int = Field(default=10, ge=1)
+    examples: int = Field(default=1024, ge=1)
+    test_examples: int = Field(default=256, ge=1)
+    noise: float = Field(default=0.5, ge=0, le=1)
+    seed: int = Field(default=0, ge=0)
 
     def read(self) -> Dataset:
         generator = np.random.Generator(np.random.Philox(key=[self.seed, 1]))

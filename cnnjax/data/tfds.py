@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,8 @@ class TFDS(Data):
             ) from None
         except (ValueError, AssertionError, OSError) as error:
             raise DataError(f"data set {self.name!r} in {folder} cannot be read: {error}") from error
-        return Dataset(self.name, *parts, classes=tuple(builder.info.features["label"].names))
+        features: Any = builder.info.features
+        return Dataset(self.name, *parts, classes=tuple(features["label"].names))
 
 
 def _prepare(name: str, folder: Path) -> str:

@@ -22,7 +22,10 @@ Count = Annotated[int, Field(ge=1)]
 Pair = Count | tuple[Count, Count]
 Pixels = Annotated[int, Field(ge=0)]
 Padding = (
-    Literal["same", "valid", "full"] | Pixels | tuple[Pixels, Pixels] | tuple[tuple[Pixels, Pixels], tuple[Pixels, Pixels]]
+    Literal["same", "valid", "full"]
+    | Pixels
+    | tuple[Pixels, Pixels]
+    | tuple[tuple[Pixels, Pixels], tuple[Pixels, Pixels]]
 )
 BatchGroup = Literal["global", "device"] | Annotated[int, Field(ge=1)]
 
@@ -61,8 +64,8 @@ class BatchNorm(Norm, tag="batch"):
     """
 
     group: BatchGroup = "global"
-    momentum: float = Field(0.9, ge=0, lt=1)
-    epsilon: float = Field(1e-5, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    epsilon: float = Field(default=1e-5, gt=0)
 
     def module(self, name: str) -> linen.Module:
         return nn.BatchNorm(group=self.group, momentum=self.momentum, epsilon=self.epsilon, name=name)
@@ -71,8 +74,8 @@ class BatchNorm(Norm, tag="batch"):
 class GroupNorm(Norm, tag="group"):
     """Group normalization (Wu & He 2018) over `groups` groups of channels."""
 
-    groups: int = Field(8, ge=1)
-    epsilon: float = Field(1e-5, gt=0)
+    groups: int = Field(default=8, ge=1)
+    epsilon: float = Field(default=1e-5, gt=0)
 
     def module(self, name: str) -> linen.Module:
         return nn.GroupNorm(groups=self.groups, epsilon=self.epsilon, name=name)
@@ -81,7 +84,7 @@ class GroupNorm(Norm, tag="group"):
 class LayerNorm(Norm, tag="layer"):
     """Layer normalization (Ba et al. 2016) over all features of an example."""
 
-    epsilon: float = Field(1e-5, gt=0)
+    epsilon: float = Field(default=1e-5, gt=0)
 
     def module(self, name: str) -> linen.Module:
         return nn.LayerNorm(axes="features", epsilon=self.epsilon, name=name)
@@ -90,10 +93,10 @@ class LayerNorm(Norm, tag="layer"):
 class LocalResponseNorm(Norm, tag="local_response"):
     """Local response normalization across `size` neighbouring channels (Krizhevsky et al. 2012, 3.3)."""
 
-    size: int = Field(5, ge=1)
-    alpha: float = Field(1e-4, gt=0)
-    beta: float = Field(0.75, gt=0)
-    k: float = Field(2.0, gt=0)
+    size: int = Field(default=5, ge=1)
+    alpha: float = Field(default=1e-4, gt=0)
+    beta: float = Field(default=0.75, gt=0)
+    k: float = Field(default=2.0, gt=0)
 
     def module(self, name: str) -> linen.Module:
         return nn.LocalResponseNorm(size=self.size, alpha=self.alpha, beta=self.beta, k=self.k, name=name)
@@ -118,7 +121,7 @@ class Conv(Layer):
     strides: Pair = 1
     padding: Padding = "same"
     dilation: Pair = 1
-    groups: int = Field(1, ge=1)
+    groups: int = Field(default=1, ge=1)
     bias: bool = True
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
@@ -171,7 +174,7 @@ class Activation(Layer):
 class Dropout(Layer):
     """Inverted dropout (Srivastava et al. 2014) at `rate`; `spatial` drops whole channels."""
 
-    rate: float = Field(0.5, ge=0, lt=1)
+    rate: float = Field(default=0.5, ge=0, lt=1)
     spatial: bool = False
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
@@ -188,7 +191,7 @@ class Flatten(Layer):
 class Dense(Layer):
     """A fully connected layer; `features` None is the network's number of classes."""
 
-    features: int | None = Field(None, ge=1)
+    features: int | None = Field(default=None, ge=1)
     bias: bool = True
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:

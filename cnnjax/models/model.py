@@ -17,7 +17,7 @@ class Model(Config, union="name"):
     num_classes: outputs of the last layer; None takes as many as the data has.
     """
 
-    num_classes: int | None = Field(None, ge=1)
+    num_classes: int | None = Field(default=None, ge=1)
 
     def network(self) -> nn.Module:
         """The Linen module of this config: `module(images, train=...) -> logits`."""

@@ -13,6 +13,7 @@ from cnnjax.models.convnet import (
     ActivationName,
     Conv,
     ConvNetwork,
+    Count,
     Dense,
     Dropout,
     Flatten,
@@ -41,26 +42,24 @@ class SmallCNN(Model):
     dense: units of the hidden dense layer (0: none). dropout: rate before the last layer.
     """
 
-    features: int | tuple[int, ...] = 16
+    features: Count | tuple[Count, ...] = 16
     kernel_size: Pair = 3
     strides: Pair = 1
     padding: Padding = "same"
     dilation: Pair = 1
-    blocks: int = Field(2, ge=1)
-    depth: int = Field(1, ge=1)
+    blocks: int = Field(default=2, ge=1)
+    depth: int = Field(default=1, ge=1)
     pool: Literal["max", "average", "blur", "stride", "none"] = "max"
     pool_window: Pair = 2
     pool_strides: Pair | None = None
     norm: Norm = NoNorm()
     activation: ActivationName = "relu"
     head: Literal["flatten", "average", "max"] = "flatten"
-    dense: int = Field(64, ge=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dense: int = Field(default=64, ge=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _one_width_a_block(self) -> SmallCNN:
-        if any(width < 1 for width in self.widths):
-            raise ValueError(f"features: filters are counted from 1, got {self.features!r}")
         if len(self.widths) != self.blocks:
             raise ValueError(f"features: {len(self.widths)} widths for {self.blocks} blocks")
         return self

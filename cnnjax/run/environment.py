@@ -36,7 +36,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _hardware(devices: list[jax.Device]) -> str:
+def _hardware(devices: list[Any]) -> str:
     if devices[0].platform == "cpu":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         split = f" as {len(devices)} devices" if len(devices) > 1 else ""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from cnnjax.config import replace
 from cnnjax.errors import RunError
 from cnnjax.metrics import summarize
@@ -26,12 +24,11 @@ def evaluate(run: Path | str, *, data: str | None = None) -> dict[str, dict[str,
         raise RunError(f"{directory.path} has no checkpoint yet")
     experiment = trained if data is None else replace(trained, {"data": data})
     program = Program(experiment)
-    state = program.init([experiment])
     checkpoints = Checkpoints(directory.checkpoints)
     if checkpoints.latest() is None:
         raise RunError(f"{directory.path} has no checkpoint yet")
-    restored, _ = checkpoints.restore(jax.device_get(state))
+    restored, _ = checkpoints.restore(program.blank())
     checkpoints.close()
-    state = program.place(restored)
+    state = program.place([restored])
     parts = [part for part in ("validation", "test") if program.sizes[part]]
     return {part: summarize(program.evaluate(state, part)) for part in parts}

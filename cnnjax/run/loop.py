@@ -143,7 +143,6 @@ class _Loop:
     # --- begin, and begin again
 
     def _begin(self) -> tuple[TrainState, int]:
-        state = self.program.init(self.lanes)
         steps = {trial.checkpoints.latest() for trial in self.trials}
         if len(steps) != 1:
             raise RunError(f"trials of one program are at different steps: {steps}")
@@ -152,14 +151,13 @@ class _Loop:
             trial.directory.keep_rows(step or 0)
             trial.directory.log(f"continue at step {step}" if step else f"begin {trial.experiment.id}")
         if step is None:
-            return state, 0
-        host = jax.device_get(state)
-        restored = [self._restore(trial, self._lane(host, 0)) for trial in self.trials]
+            return self.program.init(self.lanes), 0
+        blank = self.program.blank()
+        restored = [self._restore(trial, blank) for trial in self.trials]
         restored += restored[:1] * (self.program.packed - len(restored))
-        stacked = restored[0] if self.program.packed == 1 else jax.tree.map(lambda *x: np.stack(x), *restored)
         while self._end_of_epoch(self.epochs_done) <= step:
             self.epochs_done += 1
-        return self.program.place(stacked), step
+        return self.program.place(restored), step
 
     def _restore(self, trial: Trial, like: TrainState) -> TrainState:
         try:
@@ -260,14 +258,15 @@ class _Loop:
         return time.perf_counter() - saved >= self.options.checkpoint_seconds
 
     def _save(self, state: TrainState, step: int) -> None:
-        host = jax.device_get(state)
+        # Copies: what is being written in the background must not change under the next step.
+        host = jax.tree.map(np.array, jax.device_get(state))
         for position, trial in enumerate(self.trials):
             if trial.over or trial.checkpoints.latest() == step:
                 continue
             notes = {
                 "packed": self.program.packed,
-                "epoch_sums": trial.epoch_sums,
-                "last_row": trial.last_row,
+                "epoch_sums": dict(trial.epoch_sums),
+                "last_row": dict(trial.last_row),
                 "seconds": self.seconds,
             }
             trial.checkpoints.save(step, self._lane(host, position), notes)

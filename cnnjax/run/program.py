@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from cnnjax.analysis import Analysis
 from cnnjax.config import lanes
 from cnnjax.data.order import batch_indices
-from cnnjax.data.source import Data
+from cnnjax.data.source import splits
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
 from cnnjax.training.parallel import (
@@ -73,22 +73,30 @@ class Program:
         return self.sizes["train"] / self.experiment.batch_size
 
     def init(self, experiments: Sequence[Experiment]) -> TrainState:
-        """The state before the first step, one lane per experiment."""
-        values = [{path: _scalar(path, value) for path, value in lanes(e).items()} for e in experiments]
-        lane = values[0] if self.packed == 1 else {path: np.stack([v[path] for v in values]) for path in values[0]}
-        start = time.perf_counter()
-        state = self._init(self._put(lane))
-        self.compile_seconds += time.perf_counter() - start
-        return self.place(state)
+        """The state before the first step, one lane per experiment: each lane bitwise as if it were alone."""
+        return self.place([jax.device_get(self._init(_lane(experiment))) for experiment in experiments])
+
+    def blank(self) -> TrainState:
+        """A state of one trial with the shapes and types of any other, on the host."""
+        shapes = jax.eval_shape(self._init_one, _lane(self.experiment))
+        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def place(self, states: Sequence[TrainState]) -> TrainState:
+        """States of single trials, on the host, as one state on every device of the mesh, packed if the program is."""
+        return self._put(states[0] if self.packed == 1 else jax.tree.map(lambda *x: np.stack(x), *states))
+
+    @property
+    def _init_one(self) -> Callable:
+        return partial(init_state, self.task, image_shape=self.experiment.data.load().image_shape)
 
     @cached_property
     def _init(self) -> Callable:
-        init = partial(init_state, self.task, image_shape=self.experiment.data.load().image_shape)
-        return jax.jit(init if self.packed == 1 else jax.vmap(init))
-
-    def place(self, state: Any) -> Any:
-        """`state` on every device of the mesh."""
-        return self._put(state)
+        # Runs once: on CPU optimizing it takes four times as long as it then saves.
+        options: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+        start = time.perf_counter()
+        compiled = jax.jit(self._init_one).lower(_lane(self.experiment)).compile(compiler_options=options)
+        self.compile_seconds += time.perf_counter() - start
+        return compiled
 
     def rows(self, experiments: Sequence[Experiment], step: int) -> dict[str, jax.Array]:
         """What to train on at `step`: int32 indices [B] (packed: [lanes, B]) and positions [B] in the batch."""
@@ -156,8 +164,8 @@ class Program:
         return compiled
 
 
-def _scalar(path: str, value: float) -> np.ndarray:
-    return np.asarray(value, np.uint32 if path == "seed" else np.float32)
+def _lane(experiment: Experiment) -> dict[str, np.ndarray]:
+    return {path: np.asarray(v, np.uint32 if path == "seed" else np.float32) for path, v in lanes(experiment).items()}
 
 
 def _gather(data: dict[str, jax.Array], rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -167,10 +175,8 @@ def _gather(data: dict[str, jax.Array], rows: dict[str, jax.Array]) -> dict[str,
 
 
 @lru_cache(maxsize=2)
-def device_data(data: Data, validation: float | int, mesh: Mesh) -> dict[str, jax.Array]:
+def device_data(data: Any, validation: float | int, mesh: Mesh) -> dict[str, jax.Array]:
     """All parts of a set on every device, one after the other in the order of SPLITS: uint8 images and labels."""
-    from cnnjax.data.source import splits
-
     parts = [part for part in vars(splits(data.load(), validation)).values() if part is not None]
     arrays = {
         "images": np.concatenate([part.images for part in parts]),

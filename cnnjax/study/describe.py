@@ -12,7 +12,7 @@ from cnnjax.analysis import Analysis, analyse
 from cnnjax.config import replace_text
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.experiment import Experiment
-from cnnjax.models import Model, names
+from cnnjax.models import Model, config, names
 from cnnjax.study.file import load
 
 InputShape = tuple[int, int, int]
@@ -43,7 +43,7 @@ def describe_named(target: str, overrides: Mapping[str, str], input_text: str | 
         return describe(experiment, shape)
     if "/" in target:
         raise ConfigError(f"{target!r} is neither an experiment file (.py) nor one of: {', '.join(names())}")
-    model = Model.from_tag(target)
+    model = config(target)
     for path, text in overrides.items():
         model = replace_text(model, path.removeprefix("model."), text)
     return describe(model, shape)

@@ -59,6 +59,8 @@ def _run(path: Path):
     # Under its own name, so that classes it defines can be found again, and beside its neighbours' modules.
     name = f"cnnjax_experiment_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is not a Python file: an experiment file ends in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent.resolve()))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnjax.config import Config, Named, plain, replace
-from cnnjax.errors import ConfigError, ShapeError
+from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
 from cnnjax.run.program import Hardware
 from cnnjax.study.study import Study
@@ -16,7 +16,7 @@ from cnnjax.training.parallel import check_batch_size
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One arm with one seed. params, macs: of the network (MACs a forward pass of one image). steps: of the training."""
+    """One arm with one seed. params, macs: of the network (MACs of one image forward). steps: of the training."""
 
     experiment: Experiment
     arm: Named[Any]
@@ -37,10 +37,18 @@ class PlannedTrial:
 
 @dataclass(frozen=True)
 class PrunedArm:
-    """An arm that cannot be trained, and why."""
+    """An arm that cannot be trained, and why: the values without which it would work, and the error."""
 
     arm: Named[Any]
-    reason: str
+    guilty: Named[Any]
+    error: str
+
+    @property
+    def reason(self) -> str:
+        """The error, led by the guilty values."""
+        if any(self.error.startswith(path) for path in self.guilty):
+            return self.error
+        return f"{written(self.guilty)}: {self.error}"
 
 
 @dataclass(frozen=True)
@@ -89,17 +97,18 @@ def plan(study: Study, *, hardware: Hardware = Hardware()) -> Plan:
     Raises ConfigError where an axis has a value its field does not take, two arms are the same experiment, or nothing
     is left to train.
     """
-    checks = {arm: _check(study, arm, hardware) for arm in study.arms}
-    _refuse_bad_values(study, checks)
+    experiments = {arm: _experiment(study, arm) for arm in study.arms}
+    _refuse_bad_values(study, experiments)
+    checks = {arm: _check(experiment, hardware) for arm, experiment in experiments.items()}
     trials, pruned = [], []
     for arm, outcome in checks.items():
         if isinstance(outcome, ConfigError):
-            pruned.append(PrunedArm(arm, _blame(arm, outcome, checks)))
+            pruned.append(PrunedArm(arm, _guilty(arm, checks), str(outcome)))
         else:
             trials += [_trial(study, arm, seed, outcome) for seed in study.seed_values]
     _refuse_twins(trials)
     if not trials:
-        reasons = "\n".join(f"  {_written(entry.arm)}: {entry.reason}" for entry in pruned)
+        reasons = "\n".join(f"  {written(entry.arm)}: {entry.error}" for entry in pruned)
         raise ConfigError(f"nothing is left to train, all {len(pruned)} arms are pruned:\n{reasons}")
     return Plan(study, tuple(trials), tuple(pruned))
 
@@ -112,14 +121,22 @@ class _Checked:
     steps: int
 
 
-def _check(study: Study, arm: Named[Any], hardware: Hardware) -> _Checked | ConfigError:
+def _experiment(study: Study, arm: Named[Any]) -> Experiment | ConfigError:
     try:
-        experiment = replace(study.experiment, arm)
+        return replace(study.experiment, arm)
+    except ConfigError as error:
+        return error
+
+
+def _check(experiment: Experiment | ConfigError, hardware: Hardware) -> _Checked | ConfigError:
+    if isinstance(experiment, ConfigError):
+        return experiment
+    try:
         check_batch_size(experiment.batch_size, devices=hardware.mesh().size, accumulate=experiment.accumulate)
         analysis = experiment.check()
         examples = len(experiment.parts().train)
         steps = experiment.total_steps(examples)
-        experiment.optim.learning_rate_at(0, steps=steps, steps_per_epoch=max(1, examples // experiment.batch_size))
+        experiment.optim.schedule.warmup_steps(steps=steps, steps_per_epoch=max(1, examples // experiment.batch_size))
     except ConfigError as error:
         return error
     return _Checked(experiment, analysis.params, analysis.macs, steps)
@@ -130,12 +147,12 @@ def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> Plann
     return PlannedTrial(experiment, arm, outcome.params, outcome.macs, outcome.steps)
 
 
-def _refuse_bad_values(study: Study, checks: Mapping[Named[Any], Any]) -> None:
-    # A value that no arm can take because its field refuses it is a mistake in the study, not a pruned arm.
+def _refuse_bad_values(study: Study, experiments: Mapping[Named[Any], Experiment | ConfigError]) -> None:
+    # A value that its own field refuses in every arm is a mistake in the study, not a combination to prune.
     for path, values in study.axes.items():
         for value in values:
-            outcomes = [outcome for arm, outcome in checks.items() if arm[path] == value]
-            refused = [o for o in outcomes if isinstance(o, ConfigError) and not isinstance(o, ShapeError)]
+            outcomes = [outcome for arm, outcome in experiments.items() if arm[path] == value]
+            refused = [outcome for outcome in outcomes if isinstance(outcome, ConfigError)]
             if outcomes and len(refused) == len(outcomes) and str(refused[0]).startswith(path):
                 raise refused[0]
 
@@ -145,22 +162,20 @@ def _refuse_twins(trials: Sequence[PlannedTrial]) -> None:
     for trial in trials:
         twin = seen.setdefault(trial.id, trial)
         if twin is not trial:
-            raise ConfigError(f"two arms are the same experiment: {_written(twin.arm)} and {_written(trial.arm)}")
+            raise ConfigError(f"two arms are the same experiment: {written(twin.arm)} and {written(trial.arm)}")
 
 
-def _blame(arm: Named[Any], error: ConfigError, checks: Mapping[Named[Any], Any]) -> str:
-    """The reason, led by the axis values without which the arm would work."""
+def _guilty(arm: Named[Any], checks: Mapping[Named[Any], Any]) -> Named[Any]:
+    """The values that, changed alone, give an arm that works; all of them where there is none."""
     working = [other for other, outcome in checks.items() if not isinstance(outcome, ConfigError)]
     guilty = {
         path: value
         for path, value in arm.items()
         if any(other[path] != value and all(other[p] == arm[p] for p in arm if p != path) for other in working)
     }
-    message = str(error)
-    if any(message.startswith(path) for path in arm):
-        return message
-    return f"{_written(guilty or arm)}: {message}" if arm else message
+    return Named(guilty or arm)
 
 
-def _written(arm: Mapping[str, Any]) -> str:
+def written(arm: Mapping[str, Any]) -> str:
+    """An arm as `path = value, path = value`."""
     return ", ".join(f"{path} = {value}" for path, value in label(arm).items()) or "the base experiment"

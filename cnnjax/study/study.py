@@ -55,7 +55,9 @@ class Study(Config):
     def arms(self) -> tuple[Named[Any], ...]:
         """What each arm sets: a value for every axis, in the order of the axes."""
         if self.combine == "grid":
-            return tuple(Named(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values()))
+            return tuple(
+                Named(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())
+            )
         base = {path: read(self.experiment, path) for path in self.axes}
         others = [
             {**base, path: value} for path, values in self.axes.items() for value in values if value != base[path]

@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cnnjax.study.plan import Plan, label
+from cnnjax.study.plan import Plan, label, written
 
 
 def plan_table(plan: Plan) -> Group:
@@ -24,10 +24,7 @@ def plan_table(plan: Plan) -> Group:
         first = trials[0]
         numbers = (len(trials), first.steps, first.params, first.macs)
         table.add_row(*(f"{value}" for _, value in values), *(f"{n:,}" for n in numbers), first.program)
-    pruned = [
-        Text(f"pruned: {', '.join(f'{p} {v}' for p, v in label(arm.arm).items())}: {arm.reason}", "yellow")
-        for arm in plan.pruned
-    ]
+    pruned = [Text(f"pruned: {written(arm.arm)}: {arm.error}", "yellow") for arm in plan.pruned]
     seeds = plan.study.seed_values
     total = Text(
         f"{len(plan.trials)} trials = {len(arms)} arms x {len(seeds)} seeds, {len(plan.programs)} programs to compile, "

@@ -21,7 +21,7 @@ AXIS = "batch"
 Parallel = Literal["jit", "shard_map", "pmap"]
 
 
-def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
+def make_mesh(devices: Sequence[Any]) -> Mesh:
     """A mesh of one axis, the batch, over `devices`."""
     return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as linen
 import jax
 import jax.numpy as jnp
 import optax
@@ -23,7 +22,7 @@ Sums = dict[str, jax.Array]
 class Task:
     """What a step is made of; every function is pure.
 
-    network: the module, `network(images, train=...) -> logits`.
+    network: the Linen module, `network(images, train=...) -> logits`.
     prepare: (images uint8 [B, H, W, C], keys [B] or None to evaluate) -> what the network sees.
     loss: lane -> ((logits, labels) -> per-example loss [B]).
     measure: (logits, labels=, mask=, losses=, detail=) -> sums that add up over batches.
@@ -31,7 +30,7 @@ class Task:
     accumulate: into how many parts a batch is cut, whose gradients are averaged.
     """
 
-    network: linen.Module
+    network: Any
     prepare: Callable[[jax.Array, jax.Array | None], jax.Array]
     loss: Callable[[Lane], Callable[[jax.Array, jax.Array], jax.Array]]
     measure: Callable[..., Sums]
@@ -72,7 +71,9 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState,
             rngs={"dropout": part_key},
         )
         losses = loss(logits, part["labels"])
-        sums = task.measure(logits, labels=part["labels"], mask=jnp.ones(len(losses), bool), losses=losses, detail=False)
+        sums = task.measure(
+            logits, labels=part["labels"], mask=jnp.ones(len(losses), bool), losses=losses, detail=False
+        )
         return losses.mean(), (updates.get("batch_stats", batch_stats), sums)
 
     def one_part(batch_stats: Any, part: Batch, part_key: jax.Array):
@@ -80,7 +81,9 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState,
         gradients, (batch_stats, sums) = gradient(state.params, batch_stats, part, part_key)
         return batch_stats, (gradients, sums)
 
-    gradients, batch_stats, sums = _over_parts(one_part, state.batch_stats, batch, derive(key, "dropout"), task.accumulate)
+    gradients, batch_stats, sums = _over_parts(
+        one_part, state.batch_stats, batch, derive(key, "dropout"), task.accumulate
+    )
     for axis in manual_axes():
         gradients, sums = jax.lax.pmean(gradients, axis), jax.lax.psum(sums, axis)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)

@@ -1,0 +1,63 @@
+# Everything runs in .venv, which is made on first use. `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# OUT=... and ARGS=... reach the study: make study ARGS="epochs=2 --seeds 1"
+OUT ?= runs/study
+ARGS ?=
+
+.PHONY: help study test test-torch test-browser lint format benchmark clean
+
+help:
+	@echo "make study         a real ablation study on handwritten digits, with a report (under two minutes)"
+	@echo "make test          the tests that need nothing but the project's own dependencies"
+	@echo "make test-torch    parity with PyTorch (installs torch)"
+	@echo "make test-browser  the report page in Chromium (needs chromium on the PATH)"
+	@echo "make lint          ruff, pyright and the citation file"
+	@echo "make format        let ruff rewrite the code"
+	@echo "make benchmark     the study against one plain Flax process a trial (about 15 minutes)"
+	@echo "make clean         remove .venv and caches (never runs/)"
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "cnnjax needs Python 3.11 or newer; try make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/installed-torch: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	@touch $@
+
+study: $(VENV)/installed
+	$(BIN)/cnnjax sweep experiments/digits/study.py --out $(OUT) $(ARGS)
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-torch: $(VENV)/installed-torch
+	$(BIN)/python -m pytest -m torch
+
+test-browser: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m browser
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/cffconvert --validate
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/study_vs_processes.py
+	$(BIN)/python benchmarks/loop_overhead.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,5 @@
+"""`python -m cnnjax`."""
+
+from cnnjax.cli import main
+
+main()

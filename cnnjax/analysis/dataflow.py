@@ -1,0 +1,219 @@
+"""From the equations of a trace to rows: multiply-accumulates, activations and receptive fields, call by call."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from jax.extend.core import Jaxpr, JaxprEqn, Literal
+
+from cnnjax.analysis import receptive_field
+from cnnjax.analysis.fit import check_fit
+from cnnjax.analysis.macs import macs
+from cnnjax.analysis.propagation import has_rule, propagate
+from cnnjax.analysis.receptive_field import EVERYTHING, IMAGE, Field
+from cnnjax.analysis.tracing import Call, Mark, Trace, mark
+
+_POOLS = {"reduce_window_max": "max_pool", "reduce_window_sum": "avg_pool", "reduce_window_min": "min_pool"}
+_GLOBAL_POOLS = {"reduce_max": "global_max_pool", "reduce_sum": "global_avg_pool"}
+_PRODUCTS = {"conv_general_dilated": "conv", "dot_general": "matmul"}
+_VIEWS = {"name", "reshape", "squeeze", "copy", "stop_gradient", "sharding_constraint"}
+
+
+class Reused(Exception):
+    """A call shares the trace of another one, so that rows cannot be told apart."""
+
+
+def follow(traced: Trace) -> list[Row]:
+    """The rows of a trace, in the order of execution. Raises Reused, and ShapeError for a window that does not fit."""
+    walk = _Walk(traced.calls, traced.root.token)
+    walk.run(traced.jaxpr, [_Value(IMAGE, stored=True)])
+    return walk.rows
+
+
+class _Value(NamedTuple):
+    """An array that depends on the image: what its units see, and whether its numbers are counted already."""
+
+    field: Field
+    stored: bool
+
+
+_Values = list[_Value | None]
+_Written = list[tuple[Any, _Value | None]]
+
+
+@dataclasses.dataclass(slots=True)
+class Row:
+    """A row to be; it shows the parameters of the call's module if it is the first that `owns` them.
+
+    With `only_params` there is nothing else to show.
+    """
+
+    call: Call
+    op: str
+    shape: tuple[int, ...]
+    field: Field | None
+    macs: int = 0
+    activations: int = 0
+    activation_bytes: int = 0
+    owns: bool = True
+    only_params: bool = False
+
+
+def _row(call: Call, op: str, written: _Written, times: int) -> Row:
+    """A row that writes these arrays `times` times; counted are those of the image that are no views of others."""
+    fresh = [times * variable.aval.size for variable, value in written if value and not value.stored]
+    widths = [variable.aval.dtype.itemsize for variable, value in written if value and not value.stored]
+    variable, value = written[-1]
+    row = Row(call, op, variable.aval.shape[1:] if value else variable.aval.shape, value and value.field)
+    row.activations, row.activation_bytes = sum(fresh), sum(map(math.prod, zip(fresh, widths, strict=True)))
+    return row
+
+
+class _Walk:
+    """Goes through the equations in order, knowing in which module call it is, and collects rows."""
+
+    def __init__(self, calls: dict[int, Call], call: int):
+        self.rows: list[Row] = []
+        self._calls = calls
+        self._call = call
+        self._entered: set[int] = set()
+        self._macs: Counter[int] = Counter()
+        self._written: dict[int, _Written] = {}
+
+    def run(self, jaxpr: Jaxpr, inputs: Sequence[_Value | None], times: int = 1) -> _Values:
+        """The values of the outputs of `jaxpr`, which the network executes `times` times."""
+        known = {variable: value for variable, value in zip(jaxpr.invars, inputs, strict=True) if value}
+
+        def lookup(variables: Sequence[Any]) -> _Values:
+            return [None if isinstance(variable, Literal) else known.get(variable) for variable in variables]
+
+        for equation in jaxpr.eqns:
+            outputs = self._equation(equation, lookup(equation.invars), times)
+            known.update((variable, value) for variable, value in zip(equation.outvars, outputs, strict=False) if value)
+        return lookup(jaxpr.outvars)
+
+    def _equation(self, equation: JaxprEqn, values: _Values, times: int) -> _Values:
+        """The values of its outputs; none if it does not depend on the image."""
+        if "name" in equation.params and (found := mark(equation)):
+            return [self._marked(found, equation, values[0], times)]
+        if not any(values):
+            return []
+        name = equation.primitive.name
+        if control := _CONTROL.get(name):
+            return control(self, equation.params, values, times)
+        inner = None if has_rule(name) else _called(equation)
+        return self.run(inner, values, times) if inner else self._operation(equation, values, times)
+
+    def _operation(self, equation: JaxprEqn, values: _Values, times: int) -> _Values:
+        field = propagate(equation, [(k, value.field) for k, value in enumerate(values) if value])
+        stored = equation.primitive.name in _VIEWS and all(value.stored for value in values if value)
+        call, count = self._calls[self._call], times * macs(equation)
+        check_fit(equation, call.name)
+        if call.leaf:
+            self._macs[call.token] += count
+            return [_Value(field, stored)] * len(equation.outvars)
+        if op := _bare(equation, values, field):
+            row = _row(call, op, [(equation.outvars[0], _Value(field, stored))], times)
+            row.macs, row.owns = count, count > 0
+            self.rows.append(row)
+        return [_Value(field, stored=True)] * len(equation.outvars)
+
+    def _marked(self, found: Mark, equation: JaxprEqn, value: _Value | None, times: int) -> _Value | None:
+        call = self._calls.get(found.call)
+        if call is None or (call.token in self._entered and not found.leaves):
+            raise Reused
+        if not found.leaves:
+            if not found.remaining:
+                self._entered.add(call.token)
+            self._call = call.token
+            return value
+        self._written.setdefault(call.token, []).append((equation.outvars[0], value))
+        if not found.remaining:
+            self._leave(call, times)
+        return value and value._replace(stored=value.stored or call.leaf)
+
+    def _leave(self, call: Call, times: int) -> None:
+        self._call = self._call if call.parent is None else call.parent
+        row = _row(call, call.op, self._written.pop(call.token), times)
+        row.macs, row.only_params = self._macs.pop(call.token, 0), not call.leaf
+        if row.only_params:
+            row.activations = row.activation_bytes = 0
+        self.rows.append(row)
+
+    def _scan(self, params: dict[str, Any], values: _Values, times: int) -> _Values:
+        body, length = params["jaxpr"].jaxpr, params["length"]
+        consts, carried = params["num_consts"], params["num_consts"] + params["num_carry"]
+        slices = [
+            value and value._replace(field=receptive_field.sliced(value.field, length)) for value in values[carried:]
+        ]
+        carry = values[consts:carried]
+        for _ in range(length - 1):
+            before, carry = carry, self._aside().run(body, [*values[:consts], *carry, *slices])[: len(carry)]
+            if carry == before:
+                break
+        outputs = self.run(body, [*values[:consts], *carry, *slices], times * length)
+        stacked = (
+            value and value._replace(field=receptive_field.stacked(value.field)) for value in outputs[len(carry) :]
+        )
+        return [*outputs[: len(carry)], *stacked]
+
+    def _while(self, params: dict[str, Any], values: _Values, times: int) -> _Values:
+        body, consts = params["body_jaxpr"].jaxpr, values[params["cond_nconsts"] :]
+        consts, carry = consts[: params["body_nconsts"]], consts[params["body_nconsts"] :]
+        for _ in range(len(carry) + 1):
+            after = self._aside().run(body, [*consts, *carry])
+            if after == carry:
+                break
+            # How often it grows is not known.
+            carry = [a if a == b else _Value(EVERYTHING, stored=False) for a, b in zip(after, carry, strict=True)]
+        return self.run(body, [*consts, *carry], times)
+
+    def _cond(self, params: dict[str, Any], values: _Values, times: int) -> _Values:
+        walks = [(self._aside(), branch.jaxpr) for branch in params["branches"]]
+        results = [walk.run(jaxpr, values[1:], times) for walk, jaxpr in walks]
+        costliest = max((walk for walk, _ in walks), key=_Walk._work)
+        self.rows += costliest.rows
+        self._macs.update(costliest._macs)
+        return [_either(outputs) for outputs in zip(*results, strict=True)]
+
+    def _aside(self) -> _Walk:
+        """A walk from here whose rows are not part of the result."""
+        return _Walk(self._calls, self._call)
+
+    def _work(self) -> int:
+        return sum(row.macs for row in self.rows) + self._macs.total()
+
+
+_CONTROL = {"scan": _Walk._scan, "while": _Walk._while, "cond": _Walk._cond}
+
+
+def _either(values: Sequence[_Value | None]) -> _Value | None:
+    present = [value for value in values if value]
+    if not present:
+        return None
+    return _Value(receptive_field.unite([value.field for value in present]), all(value.stored for value in present))
+
+
+def _called(equation: JaxprEqn) -> Jaxpr | None:
+    """The equations of a function that `equation` calls with its operands as arguments: jit, remat, custom rules."""
+    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        inner = equation.params.get(name)
+        inner = getattr(inner, "jaxpr", inner)
+        if isinstance(inner, Jaxpr) and len(inner.invars) == len(equation.invars):
+            return inner
+    return None
+
+
+def _bare(equation: JaxprEqn, values: _Values, field: Field) -> str:
+    """The name of an operation worth a row of its own outside leaf modules, "" for all others."""
+    name = equation.primitive.name
+    if name in _PRODUCTS or name in _POOLS or name == "reduce_window":
+        return _PRODUCTS.get(name) or _POOLS.get(name) or name
+    had, has = (any(span.axis is not None for span in f) for f in (values[0].field if values[0] else field, field))
+    if had and not has:
+        return _GLOBAL_POOLS.get(name, "flatten" if name == "reshape" else "")
+    return ""

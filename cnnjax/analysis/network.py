@@ -1,0 +1,117 @@
+"""The analysis of a network: trace it, follow its equations, lay out its layers, explain what went wrong."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Sequence
+
+from flax import linen as nn
+
+from cnnjax.analysis import receptive_field
+from cnnjax.analysis.dataflow import Reused, Row, follow
+from cnnjax.analysis.layers import Analysis, Layer, volume
+from cnnjax.analysis.tracing import Call, Trace, trace
+from cnnjax.errors import CnnjaxError, ShapeError
+
+_SHAPE_ERRORS = (TypeError, ValueError, AssertionError, ZeroDivisionError)
+
+
+def analyse(module: nn.Module, input_shape: tuple[int, int, int], *, train: bool = False) -> Analysis:
+    """The layers of `module`, with parameters, multiply-accumulates, activations and receptive fields.
+
+    Any Linen module `module(images)` or `module(images, train=...)` on NHWC images will do; it is traced once, on an
+    abstract batch of one float32 image. Nothing is allocated or run.
+
+    Multiply-accumulates are those of convolutions and matrix products of the image or what became of it, padding
+    included (`cnnjax.analysis.macs`). The body of a scan counts once a step, that of a while loop once, of a
+    conditional the costliest branch.
+
+    Args:
+        module: the unbound network.
+        input_shape: height, width and channels of an image, without batch.
+        train: the mode to trace, for modules that know one.
+
+    Raises:
+        ShapeError: a layer does not fit its input; the message gives its path and the cause.
+        CnnjaxError: the module cannot be traced for another reason. What it raises of this kind itself passes
+            unchanged.
+    """
+    _check(module, input_shape)
+    traced = trace(module, input_shape, train=train)
+    try:
+        rows = _rows(traced)
+    except Reused:
+        traced = trace(module, input_shape, train=train, isolated=True)
+        rows = _rows(traced)
+    layers = _layers(rows, traced.params, input_shape)
+    image = math.prod(input_shape)
+    return Analysis(
+        input_shape=input_shape,
+        params=sum(traced.params.values()),
+        state=traced.state,
+        macs=sum(layer.macs for layer in layers),
+        activations=image + sum(layer.activations for layer in layers),
+        activation_bytes=4 * image + sum(layer.activation_bytes for layer in layers),
+        layers=layers,
+    )
+
+
+def _check(module: nn.Module, input_shape: tuple[int, int, int]) -> None:
+    if not isinstance(module, nn.Module):
+        raise CnnjaxError(f"{module!r} is no flax.linen.Module")
+    if len(input_shape) != 3 or not all(isinstance(n, int) and n > 0 for n in input_shape):
+        raise ShapeError(f"input shape {input_shape}: must be (height, width, channels), each 1 or more")
+
+
+def _rows(traced: Trace) -> list[Row]:
+    """The rows of a trace. Raises what analyse raises, and Reused."""
+    if isinstance(traced.error, CnnjaxError):
+        raise traced.error
+    rows = follow(traced)
+    if traced.error is not None:
+        raise _explained(traced.failed, traced.error) from traced.error
+    return rows
+
+
+def _explained(call: Call, error: Exception) -> CnnjaxError:
+    """The module's exception as one line with the layer that raised it, and what that layer was given."""
+    given = " and ".join(volume(shape[1:]) for shape in call.inputs)
+    cause = " ".join(str(error).split("\n")[0].split()) or _statement(error)
+    kind = ShapeError if isinstance(error, _SHAPE_ERRORS) else CnnjaxError
+    return kind(f"{call.name}: fails on its input {given}: {cause}")
+
+
+def _statement(error: Exception) -> str:
+    """What an error without a message has to say: its type and the line of code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} at `{frames[-1].line}`" if frames else type(error).__name__
+
+
+def _layers(rows: Sequence[Row], params: dict[tuple[str, ...], int], image: Sequence[int]) -> tuple[Layer, ...]:
+    """The rows as layers, each module's parameters in the first row that owns them."""
+    remaining, layers = dict(params), []
+    for row in rows:
+        own = remaining.pop(row.call.path, 0) if row.owns else 0
+        if own or not row.only_params:
+            layers.append(_layer(row, own, image))
+    return tuple(layers)
+
+
+def _layer(row: Row, params: int, image: Sequence[int]) -> Layer:
+    spans = row.field or ()
+    seen = [receptive_field.extent(span, pixels) for span, pixels in zip(spans, image, strict=False)] or [(0, 0, 0)] * 2
+    (height, jump_h, offset_h), (width, jump_w, offset_w) = seen
+    return Layer(
+        path=".".join(row.call.path),
+        op=row.op,
+        output_shape=tuple(row.shape),
+        params=params,
+        macs=row.macs,
+        activations=row.activations,
+        activation_bytes=row.activation_bytes,
+        receptive_field=(height, width),
+        jump=(jump_h, jump_w),
+        offset=(offset_h, offset_w),
+        global_context=any(span.axis is not None and span.fixed is not None for span in spans),
+    )

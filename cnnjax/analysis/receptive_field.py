@@ -1,0 +1,123 @@
+"""Which pixels a unit sees, and how a window slid over it, a merge or a pooling changes that.
+
+Along each of the two image directions the units of an array see a window that moves with one array axis: unit i sees
+`size` pixels from `offset + i * jump`. A layer of kernel k and stride s makes it `size + (k - 1) * jump` wide and
+moves it by `jump * s` (Araujo, Norris, Sim: Computing Receptive Fields of Convolutional Neural Networks, Distill
+2019). Where arrays meet the windows are united, so that branches and residual connections need no special case.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+Number = int | float | Fraction
+Bounds = tuple[Number, Number]
+
+
+class Span(NamedTuple):
+    """The pixels seen along one direction of the image.
+
+    Along `axis` of the array unit i sees `size` pixels from `offset + i * jump` (`axis` None: there is no such
+    window). Besides, all units see the pixels from `fixed[0]` to before `fixed[1]`: what a pooling over space saw.
+    With neither they see no pixel.
+    """
+
+    axis: int | None
+    size: Number = 1
+    jump: Number = 1
+    offset: Number = 0
+    fixed: Bounds | None = None
+
+
+class Field(NamedTuple):
+    """The receptive field of the units of one array."""
+
+    height: Span
+    width: Span
+
+
+NOTHING = Span(None)
+WHOLE = Span(None, fixed=(-math.inf, math.inf))
+IMAGE = Field(Span(1), Span(2))
+EVERYTHING = Field(WHOLE, WHOLE)
+
+
+def unite(fields: Sequence[Field]) -> Field:
+    """What is seen by units that combine one unit of each array, all of one shape. `fields` is not empty."""
+    united = fields[0]
+    for field in fields[1:]:
+        if field != united:
+            united = Field(_unite(united.height, field.height), _unite(united.width, field.width))
+    return united
+
+
+def sliced(field: Field, length: int) -> Field:
+    """The field of the `length` slices along the first axis, seen together if that is an axis of the image."""
+    return Field(*(collapsed(span, length) if span.axis == 0 else _moved(span, -1) for span in field))
+
+
+def stacked(field: Field) -> Field:
+    """The field of arrays stacked along a new first axis."""
+    return Field(*(_moved(span, 1) for span in field))
+
+
+def _moved(span: Span, places: int) -> Span:
+    return span if span.axis is None else span._replace(axis=span.axis + places)
+
+
+def extent(span: Span, pixels: int) -> tuple[int, int | float, int | float]:
+    """Size, jump and offset to report for an image of `pixels` along this direction."""
+    if span.axis is not None:
+        return math.ceil(span.size), _plain(span.jump), _plain(span.offset)
+    low, high = span.fixed or (0, 0)
+    low, high = max(low, 0), min(high, pixels)
+    return math.ceil(max(high - low, 0)), 0, _plain(low)
+
+
+def _plain(number: Number) -> int | float:
+    return number if isinstance(number, int) else float(number)
+
+
+def exact(number: Number, divisor: int = 1) -> Number:
+    """`number` / `divisor`, an integer if it is one."""
+    if divisor == 1 and isinstance(number, int):
+        return number
+    ratio = Fraction(number) / divisor
+    return ratio.numerator if ratio.denominator == 1 else ratio
+
+
+def _hull(*intervals: Bounds | None) -> Bounds | None:
+    present = [interval for interval in intervals if interval is not None]
+    return (min(low for low, _ in present), max(high for _, high in present)) if present else None
+
+
+def collapsed(span: Span, units: int) -> Span:
+    """Every unit sees what the `units` along the axis saw together."""
+    last = span.offset + (units - 1) * span.jump
+    seen = (min(span.offset, last), max(span.offset, last) + span.size)
+    return Span(None, fixed=_hull(seen, span.fixed))
+
+
+def _unite(left: Span, right: Span) -> Span:
+    fixed = _hull(left.fixed, right.fixed)
+    if left.axis is None or right.axis is None:
+        return (right if left.axis is None else left)._replace(fixed=fixed)
+    if (left.axis, left.jump) != (right.axis, right.jump):
+        return WHOLE
+    start, end = min(left.offset, right.offset), max(left.offset + left.size, right.offset + right.size)
+    return Span(left.axis, end - start, left.jump, start, fixed)
+
+
+def slid(span: Span, *, kernel: int, stride: int, before: int, base: int = 1, dilation: int = 1) -> Span:
+    """After a window of `kernel` units was slid over them, with `before` units of padding in front.
+
+    `base` - 1 zeros stand between the units (a transposed convolution), `dilation` - 1 between the taps.
+    """
+    steps = (kernel - 1) * dilation // base
+    first = span.offset - exact(before * span.jump, base) + min(0, steps * span.jump)
+    return span._replace(
+        size=span.size + steps * abs(span.jump), jump=exact(span.jump * stride, base), offset=exact(first)
+    )

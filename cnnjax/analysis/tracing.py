@@ -1,0 +1,205 @@
+"""One abstract trace of a Linen module: its equations, with marks where each module call enters and leaves.
+
+The marks are `jax.ad_checkpoint.checkpoint_name`, an identity that every JAX transformation keeps, put around the
+arrays of each call by a Flax interceptor. So rows are told apart inside `jit`, `remat`, `scan` and `vmap` too.
+
+JAX keeps the traces of jitted functions. Those made here stay apart from those that training uses (a context that is
+part of the key), for they are marked and their weights are zeros.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import itertools
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.core import Scope
+from flax.linen.module import InterceptorContext
+from jax.ad_checkpoint import checkpoint_name
+from jax.extend.core import Jaxpr, JaxprEqn
+
+from cnnjax.config import snake_case
+
+_JAX_INITIALIZERS = {jax.nn.initializers.zeros.__module__, jax.nn.initializers.lecun_normal().__module__}
+_CACHE = jax.make_user_context(None)
+_TOKENS = itertools.count()
+_MARK = re.compile(r"cnnjax (enter|leave) (\d+) (\d+)")
+
+
+class Mark(NamedTuple):
+    """What one marking equation says: the call it belongs to, and how many more arrays of it are to come."""
+
+    leaves: bool
+    call: int
+    remaining: int
+
+
+@dataclasses.dataclass(slots=True)
+class Call:
+    """One call of a module: its place in the parameter tree, its class, and the call that made it."""
+
+    token: int
+    path: tuple[str, ...]
+    module: str
+    parent: int | None
+    inputs: tuple[tuple[int, ...], ...]
+    leaf: bool = True
+
+    @property
+    def name(self) -> str:
+        """The dotted path, or the class of the network itself, which has none."""
+        return ".".join(self.path) or self.module
+
+    @property
+    def op(self) -> str:
+        """The class in the snake case of the tables: "conv", "batch_norm"."""
+        return snake_case(self.module)
+
+
+@dataclasses.dataclass(slots=True)
+class Trace:
+    """Equations, calls by token, the network's call, own parameters by path, number of other variables.
+
+    If the module raised an error, the equations are those before it.
+    """
+
+    jaxpr: Jaxpr
+    calls: dict[int, Call]
+    root: Call
+    params: dict[tuple[str, ...], int]
+    state: int
+    error: Exception | None
+    failed: Call
+
+
+def trace(module: nn.Module, input_shape: tuple[int, int, int], *, train: bool, isolated: bool = False) -> Trace:
+    """Trace initialization and forward pass of `module` together, on a batch of one float32 image.
+
+    `train` is passed on if `module.__call__` names it. An exception of the module is kept in the result. With
+    `isolated` no module call reuses the trace of another one (as modules under `flax.linen.jit` may): slower.
+    """
+    contexts = contextlib.ExitStack()
+    recorder = _Recorder(contexts if isolated else None)
+    options: dict[str, Any] = {"train": train} if "train" in inspect.signature(type(module).__call__).parameters else {}
+
+    def forward(images: jax.Array) -> Any:
+        try:
+            with nn.intercept_methods(recorder):
+                variables = module.init_with_output(jax.random.key(0), images, **options)[1]
+            recorder.error = None
+            return variables
+        except Exception as error:
+            if error is not recorder.error:
+                recorder.error, recorder.failed = error, None
+            return {}
+
+    images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
+    with _CACHE("analysis"), contexts:
+        closed, variables = jax.make_jaxpr(forward, return_shape=True)(images)
+    params = _by_path(variables.get("params", {}), {call.path for call in recorder.calls.values()})
+    state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves({**variables, "params": {}}))
+    calls = recorder.calls or {0: Call(0, (), type(module).__name__, None, (images.shape,))}
+    root = next(iter(calls.values()))
+    return Trace(closed.jaxpr, calls, root, params, state, recorder.error, recorder.failed or root)
+
+
+def mark(equation: JaxprEqn) -> Mark | None:
+    """The mark that `equation` carries, None for any other equation."""
+    found = _MARK.fullmatch(str(equation.params.get("name", "")))
+    return Mark(found[1] == "leave", int(found[2]), int(found[3])) if found else None
+
+
+class _Recorder:
+    """Flax interceptor that numbers the module calls and marks the arrays that enter and leave each."""
+
+    def __init__(self, isolation: contextlib.ExitStack | None) -> None:
+        self.calls: dict[int, Call] = {}
+        self.error: Exception | None = None
+        self.failed: Call | None = None
+        self._isolation = isolation
+        self._open: list[Call] = []
+
+    def __call__(self, method: Callable[..., Any], args: Any, kwargs: Any, context: InterceptorContext) -> Any:
+        module = context.module
+        if module.scope is not None:
+            _make_shapes_only(module.scope)
+        if self._isolation is not None:
+            self._isolation.enter_context(_CACHE(next(_TOKENS)))
+        if context.method_name == "setup" or module.scope is None or self._continues(module.path):
+            return method(*args, **kwargs)
+        call = self._begin(module, (args, kwargs))
+        try:
+            args, kwargs = _marked((args, kwargs), f"cnnjax enter {call.token}")
+            return _marked(method(*args, **kwargs), f"cnnjax leave {call.token}")
+        except Exception as error:
+            if error is not self.error:
+                self.error, self.failed = error, call
+            raise
+        finally:
+            self._open.pop()
+
+    def _continues(self, path: tuple[str, ...]) -> bool:
+        """Whether a call at `path` is a method of the module that runs, or Flax's wrapper in a lifted transform."""
+        return bool(self._open) and self._open[-1].path == path
+
+    def _begin(self, module: nn.Module, inputs: Any) -> Call:
+        parent = self._open[-1] if self._open else None
+        if parent is not None:
+            parent.leaf = False
+        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(inputs) if _is_array(leaf))
+        above = None if parent is None else parent.token
+        call = Call(next(_TOKENS), module.path, type(module).__name__, above, shapes)
+        self.calls[call.token] = call
+        self._open.append(call)
+        return call
+
+
+def _make_shapes_only(scope: Scope) -> None:
+    """Let `scope` make zeros where it should call one of JAX's initializers, whose tracing would take most of the time.
+
+    They promise an array of the shape and type given. A user's own initializer is traced as it is.
+    """
+    if "param" in vars(scope):
+        return
+    create = scope.param
+
+    def param(name: str, initializer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        known = getattr(initializer, "__module__", None) in _JAX_INITIALIZERS
+        return create(name, _zeros if known else initializer, *args, **kwargs)
+
+    vars(scope)["param"] = param
+
+
+def _zeros(key: jax.Array, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None) -> jax.Array:
+    return jnp.zeros(shape, dtype)
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _marked(tree: Any, text: str) -> Any:
+    leaves, structure = jax.tree.flatten(tree)
+    arrays = [position for position, leaf in enumerate(leaves) if _is_array(leaf)]
+    for remaining, position in zip(reversed(range(len(arrays))), arrays, strict=True):
+        leaves[position] = checkpoint_name(leaves[position], f"{text} {remaining}")
+    return structure.unflatten(leaves)
+
+
+def _by_path(params: Any, paths: set[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
+    """The number of parameters of each module itself; `paths` tells modules from parameters that are trees."""
+    counts: dict[tuple[str, ...], int] = {}
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(params):
+        path = tuple(key.key for key in keys if isinstance(key, jax.tree_util.DictKey))
+        while path and path not in paths:
+            path = path[:-1]
+        counts[path] = counts.get(path, 0) + math.prod(leaf.shape)
+    return counts

@@ -1,0 +1,12 @@
+"""Can a stride of two replace pooling?
+
+Hypothesis: a strided convolution is within a seed's spread of pooling at the same number of parameters, and costs a
+quarter of the MACs, since it never computes the outputs that pooling throws away.
+"""
+
+from cnnjax import SGD, Digits, Experiment, SmallCNN, Study
+
+experiment = Experiment(
+    model=SmallCNN(features=16, kernel_size=3), data=Digits(), optim=SGD(learning_rate=0.05), epochs=20
+)
+study = Study(experiment, axes={"model.pool": ["max", "average", "stride"]}, seeds=5)

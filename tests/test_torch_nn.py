@@ -1,0 +1,138 @@
+"""Layers against PyTorch's."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from cnnjax.nn import BatchNorm, Convolution, GlobalPool, GroupNorm, LayerNorm, LocalResponseNorm, Pool, activation
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+F = torch.nn.functional
+
+
+def maps(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def nchw(x, requires_grad=False):
+    return torch.tensor(x.transpose(0, 3, 1, 2).copy(), requires_grad=requires_grad)
+
+
+def nhwc(x):
+    return x.detach().numpy().transpose(0, 2, 3, 1)
+
+
+def assert_same(ours, theirs, x, **tolerance):
+    """Equal outputs and, for the cotangent y, equal gradients with respect to the input."""
+    y, pullback = jax.vjp(ours, jnp.asarray(x))
+    leaf = nchw(x, requires_grad=True)
+    expected = theirs(leaf)
+    expected.backward(expected.detach())
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} | tolerance
+    assert_allclose(y, nhwc(expected), **tolerance)
+    assert_allclose(pullback(y)[0], nhwc(leaf.grad), **tolerance)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding", "dilation"), [(3, 1, 1, 1), (5, 2, 0, 1), (3, (2, 1), (2, 1), 2), (1, 2, 0, 1)]
+)
+def test_convolution(kernel, strides, padding, dilation, groups):
+    x, bias = maps(2, 9, 8, 4), maps(6)
+    weight = maps(kernel, kernel, 4 // groups, 6)
+    module = Convolution(6, kernel, strides=strides, padding=padding, dilation=dilation, groups=groups)
+    variables = {"params": {"kernel": jnp.asarray(weight), "bias": jnp.asarray(bias)}}
+    theirs = torch.tensor(weight.transpose(3, 2, 0, 1).copy())
+    assert_same(
+        lambda value: module.apply(variables, value),
+        lambda value: F.conv2d(value, theirs, torch.tensor(bias), strides, padding, dilation, groups),
+        x,
+        atol=1e-3,
+    )
+
+
+@pytest.mark.parametrize("partial", [False, True])
+@pytest.mark.parametrize(("window", "strides", "padding"), [(2, 2, 0), (3, 2, 1), (3, 2, 0), (2, 3, 1), (4, 3, 2)])
+@pytest.mark.parametrize("size", [7, 8])
+def test_pooling(size, window, strides, padding, partial):
+    x = np.maximum(maps(2, size, size + 1, 3), 0)  # Rectified maps have ties in almost every window.
+    fields = {"strides": strides, "padding": padding, "partial": partial}
+    theirs = {"stride": strides, "padding": padding, "ceil_mode": partial}
+    assert_same(
+        lambda value: Pool("max", window, **fields).apply({}, value),
+        lambda value: F.max_pool2d(value, window, **theirs),
+        x,
+    )
+    for counted in (False, True):
+        assert_same(
+            lambda value, counted=counted: Pool("average", window, count_padding=counted, **fields).apply({}, value),
+            lambda value, counted=counted: F.avg_pool2d(value, window, count_include_pad=counted, **theirs),
+            x,
+        )
+
+
+@pytest.mark.parametrize(("kind", "theirs"), [("average", F.adaptive_avg_pool2d), ("max", F.adaptive_max_pool2d)])
+def test_global_pooling(kind, theirs):
+    x = np.maximum(maps(2, 5, 6, 3), 0)
+    assert_same(lambda value: GlobalPool(kind).apply({}, value)[:, None, None], lambda value: theirs(value, 1), x)
+
+
+def test_batch_norm():
+    x, params = maps(4, 5, 5, 3) * 2 + 1, {"scale": jnp.asarray(maps(3)), "bias": jnp.asarray(maps(3)) + 1}
+    ours, theirs = BatchNorm(momentum=0.9, epsilon=1e-5), torch.nn.BatchNorm2d(3, momentum=0.1, eps=1e-5)
+    theirs.weight.data, theirs.bias.data = (torch.tensor(np.asarray(leaf)) for leaf in params.values())
+    variables = ours.init(jax.random.key(0), jnp.asarray(x), train=False) | {"params": params}
+    train = lambda value: ours.apply(variables, value, train=True, mutable=["batch_stats"])  # noqa: E731
+    assert_same(lambda value: train(value)[0], theirs, x, atol=1e-4)
+    variables |= train(jnp.asarray(x))[1]
+    stats, count = variables["batch_stats"], 4 * 5 * 5
+    assert_allclose(stats["mean"], theirs.running_mean.numpy(), rtol=1e-5)
+    # PyTorch keeps the unbiased variance.
+    unbiased = 0.9 + (np.asarray(stats["var"]) - 0.9) * count / (count - 1)
+    assert_allclose(unbiased, theirs.running_var.numpy(), rtol=1e-5)
+    theirs.running_var.copy_(torch.tensor(np.asarray(stats["var"])))
+    assert_same(lambda value: ours.apply(variables, value, train=False), theirs.eval(), x)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (GroupNorm(2), lambda x: F.group_norm(x, 2)),
+        (LayerNorm("features"), lambda x: F.layer_norm(x, x.shape[1:])),
+        (LayerNorm("channels"), lambda x: F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]).permute(0, 3, 1, 2)),
+    ],
+)
+def test_group_and_layer_norm(ours, theirs):
+    x = maps(3, 4, 5, 6) * 2 + 1
+    variables = ours.init(jax.random.key(0), jnp.asarray(x))
+    assert_same(lambda value: ours.apply(variables, value), theirs, x)
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_local_response_norm_with_alpha_times_size(size):
+    assert_same(
+        lambda value: LocalResponseNorm(size=size, alpha=0.1).apply({}, value),
+        lambda value: F.local_response_norm(value, size, alpha=0.1 * size, beta=0.75, k=2.0),
+        maps(2, 3, 3, 8),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("leaky_relu", F.leaky_relu),
+        ("elu", F.elu),
+        ("gelu", F.gelu),
+        ("silu", F.silu),
+        ("hard_swish", F.hardswish),
+        ("relu6", F.relu6),
+        ("softplus", F.softplus),
+    ],
+)
+def test_activation(name, theirs):
+    assert_same(activation(name), theirs, maps(2, 5, 5, 3) * 4)

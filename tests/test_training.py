@@ -1,0 +1,158 @@
+"""The step: the same numbers however it is spread over devices, accumulated, packed, masked or cast."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax import SGD, AdamW, BatchNorm, Digits, Experiment, Flip, RandomCrop, SmallCNN, Synthetic
+from cnnjax.config import replace
+from cnnjax.metrics import summarize
+from cnnjax.run.program import Hardware, Program
+from cnnjax.training.parallel import check_batch_size, make_mesh
+
+BASE = Experiment(
+    model=SmallCNN(features=4, norm=BatchNorm(), dropout=0.3, dense=16),
+    data=Synthetic(height=8, width=8, examples=96, test_examples=30),
+    optim=SGD(learning_rate=0.05),
+    augment=(RandomCrop(padding=1), Flip()),
+    batch_size=32,
+    steps=3,
+)
+
+
+def trained(experiment, *, seeds=(0,), steps=3, **hardware):
+    """(state on the host, sums of each step, test summary sums) after a few steps."""
+    program = Program(experiment, packed=len(seeds), hardware=Hardware(**hardware))
+    experiments = [replace(experiment, {"seed": seed}) for seed in seeds]
+    state, history = program.init(experiments), []
+    for step in range(steps):
+        state, sums = program.train(state, program.rows(experiments, step))
+        history.append(jax.device_get(sums))
+    return jax.device_get(state), history, program.evaluate(state, "test")
+
+
+@pytest.fixture(scope="module")
+def single():
+    return trained(BASE, devices=1)
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize("parallel", ["jit", "shard_map", "pmap"])
+def test_any_spread_over_devices_agrees(single, parallel, devices):
+    state, history, test = trained(BASE, devices=devices, parallel=parallel)
+    # Sums in another order: float32 round-off, a few units in the seventh digit a step.
+    chex.assert_trees_all_close(state.params, single[0].params, rtol=2e-4, atol=2e-6)
+    chex.assert_trees_all_close(state.batch_stats, single[0].batch_stats, rtol=2e-4, atol=2e-6)
+    chex.assert_trees_all_close(history, single[1], rtol=2e-4, atol=2e-5)
+    assert test["count"] == 30
+    np.testing.assert_allclose(test["loss"], single[2]["loss"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("parallel", ["jit", "shard_map", "pmap"])
+def test_statistics_by_device_are_ghost_batches_of_its_share(parallel):
+    by_device = replace(BASE, {"model.norm.group": "device"})
+    ghosts = replace(BASE, {"model.norm.group": 16})
+    spread, _, _ = trained(by_device, devices=2, parallel=parallel)
+    grouped, _, _ = trained(ghosts, devices=1)
+    chex.assert_trees_all_close(spread.params, grouped.params, rtol=2e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("parallel", ["jit", "shard_map", "pmap"])
+def test_packed_trials_equal_the_same_alone(parallel):
+    packed, history, test = trained(BASE, seeds=(0, 5), devices=2, parallel=parallel)
+    for position, seed in enumerate((0, 5)):
+        alone, alone_history, alone_test = trained(BASE, seeds=(seed,), devices=1)
+        lane = jax.tree.map(lambda x, p=position: x[p], packed)
+        chex.assert_trees_all_close(lane.params, alone.params, rtol=2e-4, atol=2e-6)
+        np.testing.assert_allclose(history[-1]["loss"][position], alone_history[-1]["loss"], rtol=1e-4)
+        assert test["correct"][position] == alone_test["correct"]
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_accumulated_gradients_equal_the_whole_batch(devices):
+    plain = replace(BASE, {"model.norm": "none", "model.dropout": 0.0})
+    whole, _, _ = trained(plain, devices=1)
+    parts, history, _ = trained(replace(plain, {"accumulate": 4}), devices=devices)
+    chex.assert_trees_all_close(parts.params, whole.params, rtol=2e-4, atol=2e-6)
+    assert history[0]["count"] == 32
+
+
+def test_bfloat16_computes_in_bfloat16_with_float32_parameters():
+    half = replace(BASE, {"precision": "bfloat16"})
+    state, history, _ = trained(half, devices=1)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+    full = trained(BASE, devices=1)[1]
+    # bfloat16 has 8 bits of mantissa: the loss agrees to about one percent.
+    np.testing.assert_allclose(history[0]["loss"], full[0]["loss"], rtol=2e-2)
+    assert history[0]["loss"] != full[0]["loss"]
+
+
+def test_a_step_is_traced_once():
+    program = Program(BASE, hardware=Hardware(devices=1))
+    state = program.init([BASE])
+    with jax.log_compiles(), pytest.MonkeyPatch.context() as patch:
+        traces = []
+        real = jax.value_and_grad, jax.grad
+        patch.setattr(jax, "grad", lambda *a, **k: traces.append(1) or real[1](*a, **k))
+        for step in range(3):
+            state, _ = program.train(state, program.rows([BASE], step))
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("batch_size", [4, 7, 30, 64])
+def test_evaluation_counts_every_example_once(batch_size):
+    # 30 test examples at any batch size: 30 are counted, and the sums are those of one big batch.
+    experiment = replace(BASE, {"batch_size": batch_size})
+    program = Program(experiment, hardware=Hardware(devices=1))
+    state = program.init([experiment])
+    sums = program.evaluate(state, "test")
+    logits = program.task.network.apply(
+        {"params": state.params, "batch_stats": state.batch_stats},
+        program.task.prepare(jnp.asarray(experiment.data.load().test.images), None),
+        train=False,
+    )
+    labels = experiment.data.load().test.labels
+    assert sums["count"] == 30
+    assert summarize(sums)["accuracy"] == pytest.approx((np.asarray(logits).argmax(1) == labels).mean())
+
+
+def test_lanes_share_a_program():
+    a, b = BASE, replace(BASE, {"seed": 3, "optim.learning_rate": 0.2, "optim.weight_decay": 1e-3})
+    assert a.program == b.program
+    assert a.id != b.id
+    assert replace(BASE, {"model.features": 5}).program != a.program
+    program = Program(a, packed=2, hardware=Hardware(devices=1))
+    state = program.init([a, b])
+    for step in range(2):
+        state, _ = program.train(state, program.rows([a, b], step))
+    alone = Program(b, hardware=Hardware(devices=1))
+    single_state = alone.init([b])
+    for step in range(2):
+        single_state, _ = alone.train(single_state, alone.rows([b], step))
+    lane = jax.tree.map(lambda x: x[1], state.params)
+    chex.assert_trees_all_close(lane, single_state.params, rtol=2e-4, atol=2e-6)
+
+
+def test_adamw_learns():
+    experiment = Experiment(
+        model=SmallCNN(features=8), data=Digits(), optim=AdamW(learning_rate=3e-3), steps=60, batch_size=64
+    )
+    _, history, _ = trained(experiment, steps=60, devices=1)
+    assert history[-1]["loss"] < 0.3 * history[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "devices", "accumulate", "words"),
+    [(10, 4, 1, "use 2 devices"), (9, 8, 1, "take 8"), (32, 8, 8, "accumulated parts")],
+)
+def test_batches_that_do_not_divide_are_refused(batch_size, devices, accumulate, words):
+    with pytest.raises(ValueError, match=words):
+        check_batch_size(batch_size, devices=devices, accumulate=accumulate)
+
+
+def test_a_mesh_is_over_the_given_devices():
+    assert make_mesh(jax.devices()[:2]).shape == {"batch": 2}
