@@ -19,7 +19,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -89,6 +89,10 @@ class Config(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()
     )
+
+    if TYPE_CHECKING:
+        # pydantic gives every frozen model a hash of its fields; type checkers do not know.
+        def __hash__(self) -> int: ...
 
     tag: ClassVar[str] = ""
     tag_key: ClassVar[str] = ""
@@ -323,7 +327,8 @@ def lanes(config: Any, prefix: str = "") -> dict[str, Any]:
     for name, entry in _entries(config).items():
         path = f"{prefix}.{name}" if prefix else name
         field = type(config).model_fields.get(name) if isinstance(config, Config) else None
-        if field is not None and (field.json_schema_extra or {}).get("lane"):
+        extra = field.json_schema_extra if field is not None else None
+        if isinstance(extra, dict) and extra.get("lane"):
             if isinstance(entry, int | float) and not isinstance(entry, bool):
                 found[path] = entry
         else:

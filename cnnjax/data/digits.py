@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from cnnjax.data.source import Data, Dataset, Examples, split_off
@@ -19,7 +21,7 @@ class Digits(Data):
         import numpy as np
         from sklearn.datasets import load_digits
 
-        digits = load_digits()
+        digits: Any = load_digits()
         everything = Examples(digits.images.astype(np.uint8)[..., None], digits.target.astype(np.int32))
         train, test = split_off(everything, self.test)
         return Dataset("digits", train, test, classes=tuple("0123456789"), maximum=16)

@@ -120,7 +120,7 @@ class Data(Config, union="name"):
 
     def load(self) -> Dataset:
         """`read`, once per process."""
-        return _load(self)
+        return _load(self)  # pyright: ignore[reportArgumentType] (frozen models are hashable)
 
     @classmethod
     def from_unknown_tag(cls, tag: str, **fields) -> Config:

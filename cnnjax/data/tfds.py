@@ -31,7 +31,7 @@ class TFDS(Data):
             raise DataError(f"data set {self.name!r} is not prepared in {folder}: {_prepare(self.name, folder)}")
         try:
             builder = tfds.builder(self.name, data_dir=folder)
-            parts = [_examples(builder.as_data_source(split)) for split in (self.train_split, self.test_split)]
+            parts = [_examples(builder.as_data_source(split=split)) for split in (self.train_split, self.test_split)]
         except NotImplementedError:
             raise DataError(
                 f"{folder / self.name} is not in array_record form, which is what can be read without TensorFlow: "

@@ -63,7 +63,8 @@ class Program:
         self.sizes = {name: len(part) if (part := getattr(parts, name)) else 0 for name in SPLITS}
         self.steps = experiment.total_steps(self.sizes["train"])
         self.task: Task = experiment.task(steps=self.steps, examples=self.sizes["train"])
-        self.data = device_data(experiment.data, experiment.validation, self.mesh)
+        source: Any = experiment.data
+        self.data = device_data(source, experiment.validation, self.mesh)
         self.compile_seconds = 0.0
         self._positions = self._put(np.arange(experiment.batch_size, dtype=np.int32), split=True)
 

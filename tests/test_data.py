@@ -1,0 +1,138 @@
+"""Data: splits, order and augmentation are pure functions; damage is named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnnjax import Digits, Flip, RandomCrop, Synthetic
+from cnnjax.data.order import batch_indices, epoch_order, steps_until
+from cnnjax.data.source import Data, Dataset, Examples, split_off, splits
+from cnnjax.errors import ConfigError, DataError
+
+
+def examples(labels) -> Examples:
+    labels = np.asarray(labels)
+    return Examples(np.zeros((len(labels), 2, 2, 1), np.uint8), labels)
+
+
+def test_digits_are_scikit_learns():
+    digits = Digits().load()
+    assert (len(digits.train), len(digits.test)) == (1438, 359)
+    assert digits.image_shape == (8, 8, 1)
+    assert digits.outputs == 10
+    # Pinned: another number means that every earlier result is of other data.
+    assert digits.fingerprint == "856a9ea276e9"
+    pixels = digits.train.images.astype(np.float64) / 16
+    assert digits.mean == pytest.approx((pixels.mean(),))
+    assert digits.std == pytest.approx((pixels.std(),))
+    assert Digits().load() is digits
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.floats(0.01, 0.99), st.integers(0, 5))
+def test_a_split_is_stratified_whole_and_repeatable(labels, share, seed):
+    part = examples(np.asarray(labels, np.int32))
+    count = round(share * len(labels))
+    if count >= len(labels):
+        return
+    rest, taken = split_off(part, share, seed=seed)
+    assert len(taken) == count
+    assert sorted([*rest.labels, *taken.labels]) == sorted(labels)
+    for value in set(labels):
+        expected = labels.count(value) * count / len(labels)
+        assert abs(list(taken.labels).count(value) - expected) < 1
+    again = split_off(part, share, seed=seed)[1]
+    np.testing.assert_array_equal(again.labels, taken.labels)
+
+
+def test_validation_is_carved_from_train_and_test_is_untouched():
+    digits = Digits().load()
+    parts = splits(digits, 0.1)
+    assert (len(parts.train), len(parts.validation), len(parts.test)) == (1294, 144, 359)
+    assert parts.test is digits.test
+    assert splits(digits, 0).validation is None
+    assert len(splits(digits, 100).validation) == 100
+    with pytest.raises(ConfigError, match="cannot split 1438 of 1438"):
+        splits(digits, 1438)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 3))
+def test_batches_lay_the_epochs_end_to_end(size, batch, seed):
+    steps = steps_until(3, batch_size=batch, examples=size)
+    seen = np.concatenate([batch_indices(seed, step, batch_size=batch, examples=size) for step in range(steps)])
+    for epoch in range(3):
+        part = seen[epoch * size : (epoch + 1) * size]
+        assert sorted(part) == list(range(size)), "every example once an epoch"
+    assert (steps - 1) * batch < 3 * size <= steps * batch
+
+
+def test_the_order_is_of_the_seed_and_the_epoch():
+    assert list(epoch_order(0, 0, 20)) != list(epoch_order(1, 0, 20))
+    assert list(epoch_order(0, 0, 20)) != list(epoch_order(0, 1, 20))
+
+
+def test_random_crop_is_a_window_of_the_padded_image():
+    image = np.arange(25, dtype=np.float32).reshape(5, 5, 1)
+    for fill, mode in (("zero", "constant"), ("reflect", "reflect")):
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode=mode)
+        windows = {padded[r : r + 5, c : c + 5].tobytes() for r in range(5) for c in range(5)}
+        crop = RandomCrop(padding=2, fill=fill)
+        crops = [np.asarray(crop.apply(image, jax.random.key(seed))) for seed in range(30)]
+        assert all(piece.tobytes() in windows for piece in crops)
+        assert len({piece.tobytes() for piece in crops}) > 10
+
+
+def test_flip_mirrors_half_the_time():
+    image = np.arange(6, dtype=np.float32).reshape(1, 6, 1)
+    flips = [bool(Flip().apply(image, jax.random.key(seed))[0, 0, 0] == 5) for seed in range(200)]
+    assert 60 < sum(flips) < 140
+    assert Flip(probability=1.0).apply(image, jax.random.key(0))[0, 0, 0] == 5
+
+
+def test_synthetic_images_are_of_their_seed():
+    a, b = Synthetic(examples=20, test_examples=5).load(), Synthetic(examples=20, test_examples=5, seed=1).load()
+    assert a.fingerprint != b.fingerprint
+    assert a.train.images.shape == (20, 32, 32, 3)
+    assert Synthetic(examples=20, test_examples=5).read().fingerprint == a.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (lambda: examples(np.zeros(0, np.int32)), "train part is empty"),
+        (lambda: examples(np.array([0, 3], np.int32)), "labels 0..3, but there are 2 classes"),
+        (lambda: Examples(np.zeros((2, 2, 2, 1), np.float32), np.zeros(2, np.int32)), "must be uint8"),
+        (lambda: Examples(np.zeros((2, 2, 2, 1), np.uint8), np.zeros(3, np.int32)), "2 images but 3 labels"),
+    ],
+)
+def test_data_that_cannot_be_is_named(part, words):
+    with pytest.raises(DataError, match=words):
+        Dataset("mine", part(), examples(np.array([0, 1], np.int32)), classes=("a", "b"))
+
+
+def test_an_unknown_or_unprepared_set_says_what_to_do(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match="Did you mean 'digits'"):
+        Data.from_tag("digts")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(DataError, match="tfds build mnist --data_dir .*array_record"):
+        Data.from_tag("mnist").load()
+
+
+@pytest.mark.slow
+def test_mnist_is_the_official_one():
+    folder = Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
+    if not (folder / "mnist").is_dir():
+        pytest.skip(f"needs mnist prepared by TFDS in {folder}")
+    mnist = Data.from_tag("mnist").load()
+    assert (len(mnist.train), len(mnist.test), mnist.image_shape) == (60000, 10000, (28, 28, 1))
+    # The well-known mean and standard deviation of MNIST's training pixels.
+    assert mnist.mean == pytest.approx((0.1307,), abs=5e-5)
+    assert mnist.std == pytest.approx((0.3081,), abs=5e-5)

@@ -1,0 +1,111 @@
+"""The layers: who may import whom, that importing does no work, and that the pure ones stay pure."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "cnnjax"
+# Lowest first. Modules of one row are siblings: they do not import each other, but where `|` says so.
+LAYERS = [
+    {"errors"},
+    {"config", "arithmetic", "files"},
+    {"nn", "analysis", "data", "optim", "losses", "metrics"},
+    {"models", "training"},
+    {"experiment"},
+    {"run"},
+    {"study"},
+    {"reporting"},
+    {"cli"},
+    {"__init__", "__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+# reporting reads files alone, so that a report needs no class of an experiment and no JAX.
+REPORTING_MAY = {"errors", "config", "files", "reporting"}
+
+
+def part_of(path: Path) -> str:
+    relative = path.relative_to(PACKAGE).with_suffix("")
+    return relative.parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "cnnjax":
+            steps = node.module.split(".")[1:]
+            found |= {steps[0]} if steps else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("cnnjax.")}
+    return found
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_stands_below_it(path):
+    part = part_of(path)
+    if part in ("__init__", "cli"):
+        return
+    for other in imports(path):
+        assert other == part or LEVEL[other] < LEVEL[part], f"{part} imports {other}"
+        assert part != "reporting" or other in REPORTING_MAY, f"reporting imports {other}"
+
+
+PURE = ["nn", "models", "losses", "metrics", "optim", "training", "arithmetic"]
+IMPURE = {"time", "os", "sys", "logging", "pathlib", "subprocess", "threading"}
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if part_of(p) in PURE], ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_the_core_does_no_input_output_time_or_printing(path):
+    tree = ast.parse(path.read_text())
+    modules = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    calls = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert not modules & IMPURE
+    assert not calls & {"print", "open", "input", "exec", "eval"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import cnnjax",
+        "import cnnjax.cli",
+        "import cnnjax.config, cnnjax.arithmetic, cnnjax.files",
+        "import cnnjax.reporting",
+    ],
+)
+def test_importing_needs_no_jax(statement):
+    assert "jax" not in loaded_by(statement)
+
+
+def test_importing_everything_touches_no_device():
+    code = (
+        "import cnnjax; [getattr(cnnjax, name) for name in cnnjax.__all__]\n"
+        "from jax._src import xla_bridge; assert not xla_bridge.backends_are_initialized()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_nothing_unpickles_or_evaluates():
+    for path in FILES:
+        text = path.read_text()
+        for word in ("pickle.load", "allow_pickle=True", "yaml.load(", "torch.load("):
+            assert word not in text, f"{path} has {word}"
