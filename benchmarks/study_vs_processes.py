@@ -2,9 +2,10 @@
 
 Both sides train the same trials (features 8/16/32 x kernel 3/5 x pool max/average x seeds 0..2 on scikit-learn's
 digits) in the same run on the same machine, cold: every repetition gives each side an empty output folder and an empty
-cache folder, which holds JAX's persistent compilation cache. The 36 plain processes share theirs, so a program that one
-of them has compiled (and JAX found worth keeping) is free for those after it. Odd repetitions run the plain side first,
-even ones the other. Wall seconds are from the first process's start to the last one's end, imports included.
+cache folder. JAX's persistent compilation cache is off, as it is unless somebody turns it on; with --plain-cache the 36
+plain processes share one, so a program that one of them has compiled (and JAX found worth keeping) is free for those
+after it. Odd repetitions run the plain side first, even ones the other. Wall seconds are from the first process's start
+to the last one's end, imports included.
 
 Both sides train and test on the same examples: cnnjax's split of the digits is given to the plain processes. (Another
 split, as stratified and as random, moves the mean test accuracy by a percent, several times what seeds do.) The
@@ -148,12 +149,13 @@ def execute(command, env, log):
     return usage
 
 
-def cold_environment(cache):
-    return os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
+def cold_environment(cache, *, share_compiled):
+    environment = os.environ | {
         "XDG_CACHE_HOME": str(cache),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    return environment | ({"JAX_COMPILATION_CACHE_DIR": str(cache / "jax")} if share_compiled else {})
 
 
 def measured(commands, env, folder, workers):
@@ -398,13 +400,13 @@ def print_report(report):
     print(markdown_row(report))
 
 
-def repetition(number, size, split, command, workers):
+def repetition(number, size, split, command, workers, plain_cache):
     """Run both sides once, each in folders of its own, and return {"plain": (Cost, outcomes), "cnnjax": ...}."""
     order = ("plain", "cnnjax") if number % 2 else ("cnnjax", "plain")
     done = {}
     for side in order:
         with tempfile.TemporaryDirectory(prefix=f"study_{side}_") as folder, tempfile.TemporaryDirectory() as cache:
-            env = cold_environment(Path(cache))
+            env = cold_environment(Path(cache), share_compiled=plain_cache and side == "plain")
             if side == "plain":
                 done[side] = run_plain(size, split, Path(folder), env, workers)
             else:
@@ -418,8 +420,11 @@ def run(args):
     size = SMALL if args.small else Size()
     command = args.ours or (f"{OURS} {SMALL_OVERRIDES}" if args.small else OURS)
     report = {"environment": environment(), "size": asdict(size), "cnnjax_command": command, "workers": args.workers}
+    report["plain_cache"] = args.plain_cache
     split = split_of_cnnjax()
-    repeats = [repetition(number + 1, size, split, command, args.workers) for number in range(args.repeats)]
+    repeats = [
+        repetition(number + 1, size, split, command, args.workers, args.plain_cache) for number in range(args.repeats)
+    ]
     # Repetitions train the same seeds again, so they say more about time and nothing more about accuracy.
     plain, ours = (repeats[0][side][1] for side in ("plain", "cnnjax"))
     costs = [{side: cost for side, (cost, _) in repeat.items()} for repeat in repeats]
@@ -450,6 +455,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=positive, default=1, help="times that both sides are measured")
     parser.add_argument("--workers", type=positive, default=2, help="plain processes at a time")
+    parser.add_argument("--plain-cache", action="store_true", help="let the plain processes share what they compile")
     parser.add_argument("--small", action="store_true", help="two arms, one seed, two epochs: does it run at all?")
     parser.add_argument(
         "--ours",

@@ -301,9 +301,9 @@ def _print_report(folder: Path, *, as_json: bool) -> None:
 
     summary = write_report(folder)
     if as_json:
-        typer.echo((folder / "report" / "arms.json").read_text())
+        typer.echo(summary.json, nl=False)
     else:
-        WIDE.print(terminal_table(summary))
+        WIDE.print(terminal_table(summary.table))
         out.print(f"report: {folder / 'report' / 'report.html'}", soft_wrap=True)
 
 

@@ -28,12 +28,17 @@ def writing(path: Path) -> Iterator[None]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with scratch.open("w", encoding="utf-8") as file:
-                file.write(text)
+            with scratch.open("wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             scratch.replace(path)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -169,7 +170,7 @@ def packed(folder: Path, seeds, *, watch=None, lanes=None, options=EVERY_2):
         with directory.claimed(experiment):
             pass
     program = Program(experiments[0], packed=lanes or len(seeds), hardware=ONE)
-    return run_trials(program, experiments, directories, options=options, watch=watch)
+    return run_trials(program, experiments, directories, stop=threading.Event(), options=options, watch=watch)
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +313,7 @@ def test_a_loss_that_is_not_finite_fails_with_its_step(tmp_path):
 def test_a_diverged_lane_leaves_the_others_alone(whole_pack, tmp_path):
     experiments = [TINY, replace(TINY, {"optim.learning_rate": 1e30}), replace(TINY, {"seed": 2})]
     directories = [RunDirectory(tmp_path / str(lane)) for lane in range(3)]
-    run_trials(Program(TINY, packed=3, hardware=ONE), experiments, directories, options=EVERY_2)
+    run_trials(Program(TINY, packed=3, hardware=ONE), experiments, directories, stop=threading.Event(), options=EVERY_2)
     assert [directory.finished()["status"] for directory in directories] == ["done", "failed", "done"]
     assert (tmp_path / "2" / "metrics.jsonl").read_bytes() == (whole_pack / "2" / "metrics.jsonl").read_bytes()
 

@@ -30,7 +30,7 @@ class TFDS(Data):
         if not (folder / self.name).is_dir():
             raise DataError(f"data set {self.name!r} is not prepared in {folder}: {_prepare(self.name, folder)}")
         try:
-            builder = tfds.builder(self.name, data_dir=folder)
+            builder: Any = tfds.builder(self.name, data_dir=folder)
             parts = [_examples(builder.as_data_source(split=split)) for split in (self.train_split, self.test_split)]
         except NotImplementedError:
             raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from cnnjax.errors import DiskFull, RunError
+
+_SAVING = threading.Lock()
+"""Orbax numbers the saves of a process with one counter, which two threads must not advance at once."""
 
 
 class Checkpoints:
@@ -37,7 +41,7 @@ class Checkpoints:
         """Begin to save `state` (host arrays) and `notes` (JSON) as of `step`; returns before it is on disk."""
         notes = notes | {"checksum": _checksum(state)}
         content = ocp.args.Composite(state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes))
-        with self._explained(f"written at step {step}"):
+        with _SAVING, self._explained(f"written at step {step}"):
             self._manager.save(step, args=content, force=True)
 
     def notes(self) -> dict | None:

@@ -77,11 +77,13 @@ def train(
     Raises RunError or another CnnjaxError; Interrupted, with everything saved, on Ctrl-C.
     """
     directory = RunDirectory(Path(out))
-    with directory.claimed(experiment):
+    with directory.claimed(experiment), stopping() as stop:
         finished = directory.finished()
         if finished is None:
             program = Program(experiment, packed=1, hardware=options.hardware)
-            for error in run_trials(program, [experiment], [directory], options=options, watch=watch).values():
+            for error in run_trials(
+                program, [experiment], [directory], stop=stop, options=options, watch=watch
+            ).values():
                 raise error
             finished = directory.finished()
     if finished is None:
@@ -94,14 +96,15 @@ def run_trials(
     experiments: Sequence[Experiment],
     directories: Sequence[RunDirectory],
     *,
+    stop: threading.Event,
     options: Options = Options(),
     watch: Watch | None = None,
 ) -> dict[int, RunError]:
     """Train the experiments, all of `program`, to the end; every directory gets its result.json.
 
     The directories are claimed by the caller and hold checkpoints of one step, or none. Fewer experiments than the
-    program packs are padded, so that a continued trial runs in the very program it was begun in. A trial whose
-    checkpoint is damaged is left alone: its error is returned by its position.
+    program packs are padded, so that a continued trial runs in the very program it was begun in. Once `stop` is set the
+    next step is the last: everything is saved, and Interrupted raised. A trial whose checkpoint is damaged is left alone: its error is returned by its position.
     """
     with contextlib.ExitStack() as stack:
         trials = []
@@ -109,13 +112,13 @@ def run_trials(
             checkpoints = Checkpoints(directory.checkpoints, keep=options.keep)
             stack.callback(checkpoints.close)
             trials.append(Trial(experiment, directory, checkpoints))
-        _Loop(program, trials, options, watch or (lambda *_: None)).run()
+        _Loop(program, trials, options, watch or (lambda *_: None), stop).run()
     return {position: trial.damage for position, trial in enumerate(trials) if trial.damage}
 
 
 class _Loop:
-    def __init__(self, program: Program, trials: list[Trial], options: Options, watch: Watch):
-        self.program, self.trials, self.options, self.watch = program, trials, options, watch
+    def __init__(self, program: Program, trials: list[Trial], options: Options, watch: Watch, stop: threading.Event):
+        self.program, self.trials, self.options, self.watch, self.stop = program, trials, options, watch, stop
         # Lanes beyond the trials repeat the first; nothing is read from them.
         self.lanes = [trial.experiment for trial in trials]
         self.lanes += self.lanes[:1] * (program.packed - len(trials))
@@ -126,19 +129,18 @@ class _Loop:
     def run(self) -> None:
         for trial in self.trials:
             write_json(trial.directory.environment, environment())
-        with _stopping() as stop:
-            state, step = self._begin()
-            self.compile_begun = self.program.compile_seconds
-            state, step = self._train(state, step, stop)
-            if all(trial.over for trial in self.trials):
-                return
-            self._save(state, step)
-            if stop.is_set() and step < self.program.steps:
-                where = self.trials[0].directory.path
-                raise Interrupted(f"stopped at step {step} of {self.program.steps}; all saved in {where}")
-            for trial in self.trials:
-                trial.checkpoints.wait()
-            self._finish(state)
+        state, step = self._begin()
+        self.compile_begun = self.program.compile_seconds
+        state, step = self._train(state, step)
+        if all(trial.over for trial in self.trials):
+            return
+        self._save(state, step)
+        if self.stop.is_set() and step < self.program.steps:
+            where = self.trials[0].directory.path
+            raise Interrupted(f"stopped at step {step} of {self.program.steps}; all saved in {where}")
+        for trial in self.trials:
+            trial.checkpoints.wait()
+        self._finish(state)
 
     # --- begin, and begin again
 
@@ -174,10 +176,10 @@ class _Loop:
 
     # --- train
 
-    def _train(self, state: TrainState, step: int, stop: threading.Event) -> tuple[TrainState, int]:
+    def _train(self, state: TrainState, step: int) -> tuple[TrainState, int]:
         pending: Any = None
         began = saved = time.perf_counter()
-        while step < self.program.steps and not stop.is_set():
+        while step < self.program.steps and not self.stop.is_set():
             state, sums = self.program.train(state, self.program.rows(self.lanes, step))
             # Step n runs while the numbers of step n - 1 are looked at.
             if pending is not None:
@@ -327,8 +329,8 @@ def _finite(row: dict[str, Any]) -> bool:
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; the second interrupts at once."""
+def stopping() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets; the second interrupts at once. For the main thread."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop

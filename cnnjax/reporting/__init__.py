@@ -1,0 +1,29 @@
+"""What a study's run directories say: tables with their statistics, pictures, Markdown and one HTML page.
+
+Reads plain JSON only: nothing is executed, and the experiment's own classes are not needed. Importing this package
+imports pandas, SciPy and Matplotlib, not JAX.
+"""
+
+from cnnjax.reporting.directory import Table, collect
+from cnnjax.reporting.pages import render_html, render_markdown
+from cnnjax.reporting.pictures import Picture, draw
+from cnnjax.reporting.statistics import Spread, arms, effects, measure, spread
+from cnnjax.reporting.terminal import terminal_table
+from cnnjax.reporting.writing import Summary, report
+
+__all__ = [
+    "Picture",
+    "Spread",
+    "Summary",
+    "Table",
+    "arms",
+    "collect",
+    "draw",
+    "effects",
+    "measure",
+    "render_html",
+    "render_markdown",
+    "report",
+    "spread",
+    "terminal_table",
+]

@@ -1,0 +1,352 @@
+"""What a report says, as plain tables and sentences; the pages and the terminal only lay it out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cnnjax.reporting.directory import Table
+from cnnjax.reporting.labels import abbreviate
+from cnnjax.reporting.statistics import (
+    Measure,
+    Spread,
+    arms,
+    chosen,
+    difference,
+    effects,
+    measure,
+    ranking,
+    spread_of,
+)
+
+INTERVAL = "95% interval"
+USES = {"validation": "to choose by", "test": "to quote"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text: a `header`, `rows` of as many cells, the row to mark, counted from 0, and whether its cells are
+    prose, which may be broken into lines."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    marked: int | None = None
+    prose: bool = False
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a metric is printed: multiplied by `factor`, with `decimals` digits, under the name `label`."""
+
+    label: str
+    factor: float
+    decimals: int
+
+    def number(self, value: float) -> str:
+        """`value` as text; an en dash where there is none."""
+        return "–" if math.isnan(value) else f"{value * self.factor:.{self.decimals}f}"
+
+    def mean(self, values: Spread) -> str:
+        """`91.23 ± 0.31`, or `91.23 (n=1)` where one seed gives no spread."""
+        if values.n < 2:
+            return f"{self.number(values.mean)} (n=1)" if values.n else "–"
+        return f"{self.number(values.mean)} ± {self.number(values.sd)}"
+
+    def interval(self, values: Spread) -> str:
+        """`[90.46, 92.00]`, or `n=1` where one seed gives no interval."""
+        if values.n < 2:
+            return "n=1" if values.n else "–"
+        return f"[{self.number(values.low)}, {self.number(values.high)}]"
+
+
+def unit(table: Table, metric: str) -> Unit:
+    """Accuracies in percent with two decimals; anything else as recorded, its largest value with four digits."""
+    label = metric.replace("_", " ")
+    if metric.endswith("accuracy"):
+        return Unit(f"{label}, %", 100, 2)
+    largest = max(table.done[metric].abs().max(), 1e-6)
+    return Unit(label, 1, min(max(3 - math.floor(math.log10(largest)), 0), 8))
+
+
+def seconds(values: Spread) -> str:
+    """Seconds of training as mean ± sd."""
+    largest = values.mean if values.mean > 0 else 1.0
+    return Unit("seconds", 1, min(max(3 - math.floor(math.log10(largest)), 0), 3)).mean(values)
+
+
+def count(value: Any) -> str:
+    """`12,345`; an en dash where it is not known."""
+    return "–" if value is None or value != value or str(value) == "<NA>" else f"{int(value):,}"
+
+
+def short_count(value: float) -> str:
+    """`950`, `20k`, `1.5M`, `4.1G`."""
+    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{suffix}"
+    return f"{value:.3g}"
+
+
+def selection(table: Table, drawn: int) -> str:
+    """A sentence that only `drawn` of the arms are shown; empty where all are."""
+    if drawn >= len(table.arms):
+        return ""
+    kind = "best by validation" if ranking(table) else "first"
+    return f" Of {len(table.arms)} arms only the {drawn} {kind} are drawn; the table has all."
+
+
+def finished(row: Mapping[str, Any]) -> str:
+    """`3`, or `2 of 3` where seeds are missing."""
+    return str(row["n"]) if row["n"] == row["planned"] else f"{row['n']} of {row['planned']}"
+
+
+def arms_grid(table: Table) -> Grid:
+    """The arms: axes, n, mean ± sd and interval of each held-out metric, parameters, MACs and seconds."""
+    frame, shown = arms(table), measure(table).shown
+    heads = [head for name in shown for head in (f"{unit(table, name).label}{_use(name)}", INTERVAL)]
+    names = [axis.name for axis in table.axes] or ["arm"]
+    rows = []
+    for arm in table.arms:
+        row = frame.loc[arm.number]
+        results = [cell for name in shown for cell in _cells(table, spread_of(frame, arm.number, name), name, row["n"])]
+        costs = [count(row["params"]), count(row["macs"]), seconds(spread_of(frame, arm.number, "train_seconds"))]
+        rows.append((str(arm.number), *(arm.texts.values() or ["base"]), finished(row), *results, *costs))
+    best = chosen(table)
+    header = ("#", *names, "n", *heads, "parameters", "MACs", "seconds")
+    return Grid(header, tuple(rows), None if best is None else best - 1)
+
+
+def _use(metric: str) -> str:
+    use = USES.get(metric.split("_")[0])
+    return f" ({use})" if use else ""
+
+
+def _cells(table: Table, values: Spread, metric: str, n: int) -> tuple[str, str]:
+    here = unit(table, metric)
+    fewer = f" (n={values.n})" if 1 < values.n < n else ""
+    return here.mean(values) + fewer, here.interval(values)
+
+
+def effects_grid(table: Table, metric: str) -> Grid:
+    """What each value of each axis does to `metric`, and its difference from the reference value, paired by seed."""
+    here, names = unit(table, metric), {axis.path: axis.name for axis in table.axes}
+    rows = []
+    for row in effects(table, metric=metric).to_dict("records"):
+        own = Spread(*(row[part] for part in ("n", "mean", "sd", "low", "high")))
+        change = [f"{here.mean(own)}", here.interval(own), *_change(here, row)]
+        rows.append((names[row["axis"]], row["text"], str(row["settings"]), str(row["n"]), *change))
+    header = ("axis", "value", "matched arms", "n", here.label, INTERVAL, "difference", INTERVAL)
+    return Grid(header, tuple(rows))
+
+
+def _change(here: Unit, row: Mapping[str, Any]) -> tuple[str, str]:
+    if row["text"] == row["reference"]:
+        return "reference", ""
+    change = Spread(*(row[f"difference_{part}"] for part in ("n", "mean", "sd", "low", "high")))
+    sign = "+" if change.mean > 0 else ""
+    return sign + here.mean(change), here.interval(change)
+
+
+def pruned_grid(table: Table) -> Grid:
+    """The arms rejected before training, with the reason."""
+    rows = [(entry.label, str(len(entry.seeds)), entry.reason) for entry in table.pruned]
+    return Grid(("arm", "seeds", "reason"), tuple(rows), prose=True)
+
+
+def failed_grid(table: Table) -> Grid:
+    """The trials that failed, with what they said."""
+    failed = table.trials[table.trials["status"] == "failed"]
+    labels = {arm.number: arm.label for arm in table.arms}
+    rows = zip(failed["arm"].map(labels), failed["seed"].astype(str), failed["id"], failed["error"], strict=True)
+    return Grid(("arm", "seed", "trial", "error"), tuple(rows), prose=True)
+
+
+def headline(table: Table) -> list[str]:
+    """The state of the study, the arm that validation chooses, and how surely."""
+    return [_state(table), *_strangers(table), *_mixture(table), *_metric_note(measure(table)), *_choice(table)]
+
+
+def _state(table: Table) -> str:
+    states = Counter(table.trials["status"])
+    seeds = table.trials["seed"].nunique()
+    parts = [f"{states['done']} of {len(table.trials)} planned trials finished"]
+    parts += [f"{states[state]} {state}" for state in ("failed", "unfinished") if states[state]]
+    parts += [f"{_plural(len(table.pruned), 'arm')} pruned before training"] if table.pruned else []
+    return f"{', '.join(parts)}: {_plural(len(table.arms), 'arm')}, {_plural(seeds, 'seed')}."
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _strangers(table: Table) -> list[str]:
+    if not table.strangers:
+        return []
+    number = len(table.strangers)
+    directories = "1 trial directory is" if number == 1 else f"{number} trial directories are"
+    return [
+        f"{directories} not in the plan and left out of every number: {abbreviate(', '.join(table.strangers), 80)}."
+    ]
+
+
+def _mixture(table: Table) -> list[str]:
+    """A warning where the trials differ in what should be the same for all of them."""
+    same = ["cnnjax", "commit", "python", "versions", "hardware"]
+    same += [] if any(axis.path.split(".")[0] == "data" for axis in table.axes) else ["data fingerprint"]
+    mixed = [name for name, texts in _origins(table).items() if name in same and len(set(texts)) > 1]
+    if not mixed:
+        return []
+    return [f"The finished trials do not share the same {', '.join(mixed)} (see provenance): compare them with care."]
+
+
+def _metric_note(by: Measure) -> list[str]:
+    notes = []
+    if by.kind == "loss":
+        notes.append("No accuracy was recorded: arms are compared by loss, where less is better.")
+    if by.quote.startswith("train"):
+        notes.append("Only training results were recorded: they say nothing about unseen data.")
+    elif by.choose is None:
+        notes.append("No validation results were recorded, so no arm is chosen: to choose by test would bias the test.")
+    return notes
+
+
+def _choice(table: Table) -> list[str]:
+    best, by = chosen(table), measure(table)
+    if best is None or by.choose is None:
+        return []
+    frame = arms(table)
+    most = "highest" if by.higher_is_better else "lowest"
+    early = (
+        "" if (table.trials["status"] == "done").all() else " This may change: not every planned trial has finished."
+    )
+    results = [f"{most} mean {_sentence(table, spread_of(frame, best, by.choose), by.choose)}"]
+    if by.quote != by.choose:
+        results.append(f"to quote, {_sentence(table, spread_of(frame, best, by.quote), by.quote)}")
+    name = table.arms[best - 1].label
+    return [f"Chosen by validation: arm {best} ({name}); {'; '.join(results)}.{early}", *_runner_up(table, by)]
+
+
+def _sentence(table: Table, values: Spread, metric: str) -> str:
+    here = unit(table, metric)
+    if values.n < 2:
+        return f"{here.label.removesuffix(', %')} {here.mean(values)}"
+    return f"{here.label.removesuffix(', %')} {here.mean(values)} {here.interval(values)}, n={values.n}"
+
+
+def _runner_up(table: Table, by: Measure) -> list[str]:
+    first, *rest = ranking(table)
+    if not rest or by.choose is None:
+        return []
+    gap = difference(table, first, rest[0], metric=by.choose)
+    here = unit(table, by.choose)
+    lead = f"Next by validation is arm {rest[0]} ({table.arms[rest[0] - 1].label})"
+    if gap.n < 2:
+        return [f"{lead}; the two share {_plural(gap.n, 'finished seed')}, too few to say whether they differ."]
+    apart = "the two differ" if gap.low > 0 or gap.high < 0 else "these seeds do not tell the two apart"
+    points = " percentage points" if here.factor == 100 else ""
+    numbers = f"{here.mean(gap)}{points} {here.interval(gap)}, n={gap.n} common seeds"
+    return [f"{lead}; difference, paired by seed, {numbers}: {apart} (not corrected for choosing the best of many)."]
+
+
+def value_notes(table: Table) -> list[str]:
+    """For each axis whose values are configs, what its short texts stand for."""
+    notes = []
+    for axis in table.axes:
+        whole = zip(axis.texts, axis.values, strict=True)
+        said = [f"{text} is {_flat(value)}" for text, value in whole if isinstance(value, dict)]
+        notes += [f"{axis.name}: {'; '.join(said)}."] if said else []
+    return notes
+
+
+def arms_note(table: Table) -> str:
+    """How to read the arms' table."""
+    both = len(measure(table).shown) > 1
+    roles = "Validation is for choosing an arm, test for quoting the chosen one. " if both else ""
+    constant = "".join(f" {axis.path} = {axis.texts[0]} throughout." for axis in table.constants)
+    return (
+        f"{roles}All results are of the last epoch. n counts the finished seeds; ± is their standard deviation "
+        "(ddof = 1); brackets are the 95% Student t interval of the mean with n − 1 degrees of freedom, each arm on "
+        "its own, not corrected for the number of arms. MACs are of one forward pass of one example; seconds are of "
+        f"training, without compilation.{constant}"
+    )
+
+
+EFFECTS_NOTE = (
+    "Like is compared with like: only over settings of the other axes (matched arms) and seeds (n) with which every "
+    "value of the axis has finished, the largest such block where trials are missing. Each seed's result is averaged "
+    "over the matched arms; mean, ± and intervals are over seeds. Differences are to the reference value, paired by "
+    "seed, not corrected for the number of comparisons."
+)
+
+
+def equal_costs(table: Table) -> list[str]:
+    """A sentence for each cost that is the same for all of several arms: there is nothing to draw against it."""
+    frame = arms(table)
+    costs = {"parameters": frame["params"].dropna(), "MACs": frame["macs"].dropna()}
+    alike = {name: values for name, values in costs.items() if len(values) > 1 and values.nunique() == 1}
+    return [f"All arms have the same {name}: {count(values.iloc[0])}." for name, values in alike.items()]
+
+
+def unmatched(table: Table, metric: str) -> list[str]:
+    """A sentence on the axes whose values never meet at the same setting of the others."""
+    without = [axis.name for axis in table.axes if axis.path not in set(effects(table, metric=metric)["axis"])]
+    if not without:
+        return []
+    return [f"Nowhere has every value of {', '.join(without)} finished, all else equal: no effect is given."]
+
+
+def provenance_grid(table: Table) -> Grid:
+    """Code, versions, hardware, data and seconds of the finished trials; differing values are counted."""
+    done = table.done
+    rows = [("recorded by", f"{len(table.environments)} of {_plural(len(done), 'finished trial')}")]
+    rows += [(name, _tally(texts)) for name, texts in _origins(table).items()]
+    rows += [("training", _total(done["train_seconds"])), ("compilation", _total(done["compile_seconds"]))]
+    rows.append(("seeds", ", ".join(map(str, sorted(done["seed"].unique())))))
+    return Grid(("what", "value"), tuple(rows), prose=True)
+
+
+def _origins(table: Table) -> dict[str, list[str]]:
+    """Where the finished trials come from: for each thing recorded, what each trial recorded."""
+    names = dict.fromkeys(name for environment in table.environments for name in environment)
+    origins = {name: [_flat(entry[name]) for entry in table.environments if name in entry] for name in names}
+    prints = [_flat(value) for value in table.done["data_fingerprint"] if value is not None]
+    return origins | ({"data fingerprint": prints} if prints else {})
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_flat(entry)}" for name, entry in value.items())
+    if isinstance(value, list):
+        counts = Counter(map(_flat, value))
+        return ", ".join(text if times == 1 else f"{text} (×{times})" for text, times in counts.items())
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _tally(texts: Sequence[str]) -> str:
+    """The different texts, each with the number of trials that gave it; many of them only as their number."""
+    counts = Counter(texts)
+    if len(counts) == 1:
+        return texts[0]
+    if len(counts) > 4:
+        return f"{len(counts)} different values over {len(texts)} trials"
+    return "; ".join(f"{text} ({_plural(times, 'trial')})" for text, times in counts.items())
+
+
+def _total(values: Any) -> str:
+    known = values.dropna()
+    return f"{known.sum():,.1f} s in total over n={len(known)} finished trials" if len(known) else "not recorded"
+
+
+def settings(table: Table) -> list[str]:
+    """The base experiment as lines `path = value`."""
+    return [f"{path} = {json.dumps(value, ensure_ascii=False)}" for path, value in _leaves(table.base, "")]
+
+
+def _leaves(value: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+    if not isinstance(value, Mapping) or not value:
+        return [(prefix, value)]
+    return [leaf for name, entry in value.items() for leaf in _leaves(entry, f"{prefix}.{name}" if prefix else name)]

@@ -1,0 +1,103 @@
+"""What the pictures share: colours, widths of text, limits and ticks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from cnnjax.reporting.contents import short_count
+from cnnjax.reporting.labels import Axis, abbreviate
+from cnnjax.reporting.statistics import Spread
+
+INK, SOFT, MEAN, BAND = "#222222", "#8a8a8a", "#0b4f8a", "#f3f5f8"
+# Okabe and Ito (2008), a palette that colour-blind readers can tell apart; without its yellow, too pale on white.
+CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#7a7a7a")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
+LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 3)))
+FEW = 8
+
+
+def text_width(text: str, *, size: float = 8, bold: bool = False) -> float:
+    """The width of `text` in inches."""
+    if not text.strip():
+        return 0.0
+    path = TextPath((0, 0), text, prop=FontProperties(family="DejaVu Sans", weight="bold" if bold else None, size=size))
+    return float(path.get_extents().width) / 72
+
+
+def fit(text: str, width: float, *, size: float = 8) -> str:
+    """`text`, its middle left out where it is wider than `width` inches."""
+    limit = len(text)
+    while limit > 5 and text_width(abbreviate(text, limit), size=size) > width:
+        limit -= 1
+    return abbreviate(text, limit)
+
+
+def colours(axis: Axis) -> list[str]:
+    """A colour per value: dark to light for numbers, which have an order, else the colour-blind-safe palette."""
+    ordered = all(isinstance(value, int | float) and not isinstance(value, bool) for value in axis.values)
+    if not ordered or len(axis.values) < 3:
+        return [CATEGORIES[n % len(CATEGORIES)] for n in range(len(axis.values))]
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.8, len(axis.values)))
+    return [to_hex(shade) for shade in shades]
+
+
+def limits(values: Iterable[float], spreads: Iterable[Spread], *, percent: bool) -> tuple[float, float]:
+    """Limits that show every value whole, and intervals up to twice their range; accuracies end at 0 and 100."""
+    known = [value for value in values if not math.isnan(value)]
+    low, high = min(known), max(known)
+    room = max((high - low) * 1.0, abs(high) * 0.002, 1e-12)
+    ends = [end for entry in spreads for end in (entry.low, entry.high) if not math.isnan(end)]
+    low, high = max(min([low, *ends]), low - room), min(max([high, *ends]), high + room)
+    margin = 0.05 * (high - low) or 0.5 * abs(high) or 0.5
+    low, high = low - margin, high + margin
+    return (max(low, 0.0 - margin / 2), min(high, 100.0 + margin / 2)) if percent else (low, high)
+
+
+def draw_interval(
+    ax: Axes, at: float, result: Spread, *, vertical: bool, colour: str = MEAN, width: float = 1.5
+) -> None:
+    """The interval as a line at `at`; where the axis ends before it does, an arrowhead says so."""
+    first, last = ax.get_ylim() if vertical else ax.get_xlim()
+
+    def plot(ends: Sequence[float], look: str, **kwargs: Any) -> None:
+        across = [at] * len(ends)
+        ax.plot(*((across, ends) if vertical else (ends, across)), look, color=colour, zorder=3, **kwargs)
+
+    plot([max(result.low, first), min(result.high, last)], "-", lw=width, solid_capstyle="butt")
+    if result.low < first:
+        plot([first], "v" if vertical else "<", ms=4, clip_on=False)
+    if result.high > last:
+        plot([last], "^" if vertical else ">", ms=4, clip_on=False)
+
+
+def log_ticks(ax: Axes, values: Sequence[float]) -> None:
+    """A logarithmic x axis around `values`, with at least two ticks, written 20k, 1.5M."""
+    ax.set_xscale("log")
+    low, high = min(values), max(values)
+    margin = max((high / low) ** 0.1, 1.15)
+    ax.set_xlim(low / margin, high * margin)
+    ax.xaxis.set_major_locator(FixedLocator(_round_numbers(low / margin, high * margin)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Round numbers in [low, high]: the coarsest of decades, 1-2-5 and finer that gives at least three."""
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found: list[float] = []
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(np.arange(1, 10, 0.1).round(1))):
+        found = [step * 10.0**exponent for exponent in exponents for step in steps]
+        found = [value for value in found if low <= value <= high]
+        if len(found) >= 3:
+            break
+    return found[:: math.ceil(len(found) / 8)] if found else [low, high]

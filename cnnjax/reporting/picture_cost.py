@@ -1,0 +1,217 @@
+"""Result against cost: parameters or MACs on a logarithmic axis, every arm with its interval and its label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from cnnjax.reporting.contents import unit
+from cnnjax.reporting.directory import Arm, Table
+from cnnjax.reporting.drawing import (
+    CATEGORIES,
+    FEW,
+    INK,
+    MARKERS,
+    MEAN,
+    SOFT,
+    colours,
+    draw_interval,
+    limits,
+    log_ticks,
+    text_width,
+)
+from cnnjax.reporting.labels import Axis, abbreviate
+from cnnjax.reporting.statistics import Spread, arms, measure, spread_of
+
+COSTS = {"params": "parameters", "macs": "MACs (one forward pass of one example)"}
+NAMED, NUMBERED = 16, 100
+CAPTION = (
+    "Mean over seeds with its 95% Student t interval; {labels}. A hollow marker is a single seed, without interval. "
+    "Arms of nearly equal cost are set side by side. The vertical axis does not start at zero."
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """An arm in the picture."""
+
+    arm: Arm
+    cost: float
+    result: Spread
+    colour: str
+    marker: str
+
+
+def against_cost(table: Table, *, cost: str) -> tuple[Figure, str] | None:
+    """Mean result against `cost` ("params" or "macs"); None where fewer than two costs are known."""
+    metric = measure(table).quote
+    here = unit(table, metric)
+    looks = _looks(table)
+    points = _points(table, looks, metric=metric, cost=cost, factor=here.factor)
+    if len({point.cost for point in points}) < 2:
+        return None
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    ax = figure.subplots()
+    log_ticks(ax, [point.cost for point in points])
+    results = [point.result for point in points]
+    ax.set_ylim(*limits([result.mean for result in results], results, percent=here.factor == 100))
+    ax.set_xlabel(f"{COSTS[cost]}, logarithmic")
+    ax.set_ylabel(here.label.replace(", %", " (%)"))
+    _legend(figure, looks)
+    figure.draw_without_rendering()
+    places = _side_by_side(ax, points)
+    for point, x in zip(points, places, strict=True):
+        _draw(ax, point, x)
+    names = [_name(point.arm) for point in points]
+    named = len(points) <= NAMED and all(len(name) <= 24 for name in names)
+    if len(points) <= NUMBERED:
+        _label(ax, points, places, names if named else [str(point.arm.number) for point in points])
+    labels = (
+        f"labels give {' · '.join(axis.name for axis in table.axes)}" if named else "labels number the table's arms"
+    )
+    return figure, CAPTION.format(labels=labels if len(points) <= NUMBERED else "too many arms to label")
+
+
+def _looks(table: Table) -> list[Axis]:
+    """The axes told by colour and by marker: the first two that take few values."""
+    return [axis for axis in table.axes if len(axis.values) <= FEW][:2]
+
+
+def _points(table: Table, looks: Sequence[Axis], *, metric: str, cost: str, factor: float) -> list[Point]:
+    frame, points = arms(table), []
+    for arm in table.arms:
+        found, paid = spread_of(frame, arm.number, metric), frame.loc[arm.number, cost]
+        if found.n and not pd.isna(paid) and paid > 0:
+            scaled = Spread(found.n, *(part * factor for part in (found.mean, found.sd, found.low, found.high)))
+            points.append(Point(arm, float(paid), scaled, *_look(arm, looks)))
+    return points
+
+
+def _look(arm: Arm, looks: Sequence[Axis]) -> tuple[str, str]:
+    places = [axis.position(arm.values[axis.path]) for axis in looks]
+    colour = colours(looks[0])[places[0]] if places else CATEGORIES[0]
+    return colour, MARKERS[places[1]] if len(places) > 1 else MARKERS[0]
+
+
+def _side_by_side(ax: Axes, points: Sequence[Point], *, close: float = 5, apart: float = 8) -> list[float]:
+    """The x of each point; points closer than `close` pixels are set `apart` pixels from each other."""
+    pixels = ax.transData.transform([(point.cost, point.result.mean) for point in points])[:, 0]
+    order = sorted(range(len(points)), key=lambda n: (pixels[n], n))
+    groups: list[list[int]] = []
+    for n in order:
+        near = bool(groups) and pixels[n] - pixels[groups[-1][-1]] < close
+        groups[-1].append(n) if near else groups.append([n])
+    for group in groups:
+        centre = float(np.mean(pixels[group]))
+        for place, n in enumerate(sorted(group)):
+            pixels[n] = centre + (place - (len(group) - 1) / 2) * apart
+    return ax.transData.inverted().transform([(x, 0) for x in pixels])[:, 0].tolist()
+
+
+def _draw(ax: Axes, point: Point, x: float) -> None:
+    if point.result.n > 1:
+        draw_interval(ax, x, point.result, vertical=True, colour=point.colour, width=1.0)
+    fill = point.colour if point.result.n > 1 else "white"
+    ax.plot(x, point.result.mean, point.marker, ms=5.5, mfc=fill, mec=point.colour, mew=1, zorder=4)
+
+
+def _legend(figure: Figure, looks: Sequence[Axis]) -> None:
+    handles = []
+    for axis, look in zip(looks, ("colour", "marker"), strict=False):
+        handles.append(Line2D([], [], ls="", label=axis.name))
+        for position, text in enumerate(axis.texts):
+            shape = MARKERS[position] if look == "marker" else MARKERS[0]
+            shade = colours(axis)[position] if look == "colour" else SOFT
+            handles.append(Line2D([], [], ls="", marker=shape, ms=5.5, color=shade, label=abbreviate(text, 24)))
+    handles.append(Line2D([], [], ls="-", lw=1, color=MEAN if not looks else SOFT, label="95% t interval"))
+    legend = figure.legend(handles=handles, loc="outside right upper", handletextpad=0.4, handlelength=1.4)
+    for text in legend.get_texts():
+        text.set_fontweight("bold" if text.get_text() in {axis.name for axis in looks} else "normal")
+
+
+def _name(arm: Arm) -> str:
+    return " · ".join(arm.texts.values())
+
+
+def _label(ax: Axes, points: Sequence[Point], places: Sequence[float], texts: Sequence[str]) -> None:
+    """Labels beside their points, each at the nearest place where it hides nothing."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    scale = figure.dpi / 72  # pixels of a point
+    spots = ax.transData.transform([(x, point.result.mean) for x, point in zip(places, points, strict=True)]) / scale
+    window = np.asarray(ax.get_window_extent().extents) / scale
+    stems = _stems(ax, points, spots, scale)
+    taken = [*_marker_boxes(spots), *stems]
+    for (x, y), stem, place, point, text in zip(spots, stems, places, points, texts, strict=True):
+        width, height = text_width(text, size=7) * 72 + 1, 8.0
+        box = min(_candidates(x, y, width, height, stem), key=lambda box: _cost(box, (x, y), np.asarray(taken), window))
+        taken.append(box)
+        ends = abs(box[0] + box[2] - 2 * x) < 2 and _apart(box, stem) < 3
+        far = not ends and _apart(box, (x - 3.5, y - 3.5, x + 3.5, y + 3.5)) > 8
+        ax.annotate(
+            text,
+            (place, point.result.mean),
+            ((box[0] + box[2]) / 2 - x, (box[1] + box[3]) / 2 - y),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            size=7,
+            color=INK,
+            zorder=5,
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": SOFT, "shrinkA": 0, "shrinkB": 4} if far else None,
+        )
+
+
+Box = tuple[float, float, float, float]
+
+
+def _candidates(x: float, y: float, width: float, height: float, stem: Box) -> list[Box]:
+    """Boxes around a point and at the ends of its interval; left, bottom, right, top in points."""
+    ends = (stem[1] - 1 - height, stem[3] + 1)
+    boxes: list[Box] = [(x - width / 2, bottom, x + width / 2, bottom + height) for bottom in ends]
+    for distance, (right, up) in product((5, 9, 14, 20, 28, 38, 50), product((1, -1, 0), (0, 1, -1))):
+        if right or up:
+            reach = distance / np.hypot(right, up)
+            centre = (x + right * (reach + width / 2), y + up * (reach + height / 2 - 2 * bool(right)))
+            boxes.append((centre[0] - width / 2, centre[1] - height / 2, centre[0] + width / 2, centre[1] + height / 2))
+    return boxes
+
+
+def _cost(box: Box, point: tuple[float, float], taken: np.ndarray, window: np.ndarray) -> float:
+    """How bad a place is: the area it hides, then whether it leaves the axes, then how far it is."""
+    wide = np.minimum(box[2], taken[:, 2]) - np.maximum(box[0], taken[:, 0])
+    tall = np.minimum(box[3], taken[:, 3]) - np.maximum(box[1], taken[:, 1])
+    hidden = float(np.sum(np.clip(wide, 0, None) * np.clip(tall, 0, None)))
+    outside = box[0] < window[0] or box[1] < window[1] or box[2] > window[2] or box[3] > window[3]
+    distance = np.hypot((box[0] + box[2]) / 2 - point[0], (box[1] + box[3]) / 2 - point[1])
+    return hidden * 1000 + outside * 10000 + float(distance)
+
+
+def _marker_boxes(spots: np.ndarray) -> list[Box]:
+    return [(x - 3.5, y - 3.5, x + 3.5, y + 3.5) for x, y in spots]
+
+
+def _stems(ax: Axes, points: Sequence[Point], spots: np.ndarray, scale: float) -> list[Box]:
+    """The box of each marker with its interval, in points."""
+    boxes = []
+    for (x, y), point in zip(spots, points, strict=True):
+        bottom, top = y, y
+        if point.result.n > 1:
+            ends = np.clip([point.result.low, point.result.high], *ax.get_ylim())
+            bottom, top = ax.transData.transform([(1, end) for end in ends])[:, 1] / scale
+        boxes.append((x - 1, min(bottom, y - 3.5), x + 1, max(top, y + 3.5)))
+    return boxes
+
+
+def _apart(one: Box, other: Box) -> float:
+    across = max(one[0] - other[2], other[0] - one[2], 0.0)
+    return float(np.hypot(across, max(one[1] - other[3], other[1] - one[3], 0.0)))

@@ -1,0 +1,225 @@
+"""Learning curves: mean over seeds with a band of one standard deviation, in small multiples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from cnnjax.reporting.contents import selection
+from cnnjax.reporting.directory import Arm, Table
+from cnnjax.reporting.drawing import CATEGORIES, FEW, LINES, colours, fit, text_width
+from cnnjax.reporting.frames import Frame
+from cnnjax.reporting.labels import Axis, abbreviate, key
+from cnnjax.reporting.statistics import foremost, others
+
+PALE = "#d4d4d4"
+FACETS = 24
+TITLE = 1.5
+
+
+@dataclass(frozen=True)
+class Facet:
+    """Arms drawn together, the `entries` of their title, and the `axis` whose value colours tell (None: one colour)."""
+
+    entries: tuple[str, ...]
+    arms: tuple[Arm, ...]
+    axis: Axis | None
+
+
+def learning_curves(table: Table) -> tuple[Figure, str] | None:
+    """Train loss and validation result by epoch of the finished trials; None where no epochs were recorded."""
+    metrics = _metrics(table.curves)
+    if not metrics:
+        return None
+    facets = _facets(table)
+    figure, grid, columns = _stage(facets, metrics)
+    for row, metric in enumerate(metrics):
+        means, axes = _means(table.curves, metric), [panels[row] for panels in grid]
+        context = _every_curve(means) if len(facets) > 1 and facets[0].axis is None else []
+        for facet, ax in zip(facets, axes, strict=True):
+            _panel(ax, facet, means, context)
+        logarithmic = _same_scale(axes, metric, means)
+        for ax in axes[::columns]:
+            ax.set_ylabel(_label(metric, stacked=len(facets) > 1) + (", log" if logarithmic else ""))
+        for position, ax in enumerate(axes):
+            ax.tick_params(labelleft=position % columns == 0)
+    for position, (title, panels) in enumerate(zip(_titles(facets), grid, strict=True)):
+        panels[0].set_title(title)
+        last = position + columns >= len(facets)
+        for ax in panels if len(facets) == 1 else panels[-1:] if last else []:
+            ax.set_xlabel("epoch")
+            ax.tick_params(labelbottom=True)
+    _legend(figure, facets, grid)
+    drawn = {arm.number for facet in facets for arm in facet.arms}
+    return figure, _caption(table, facets) + selection(table, len(drawn))
+
+
+def _metrics(curves: Frame) -> list[str]:
+    known = [
+        name for name in curves.columns if name.startswith(("train_", "validation_")) and curves[name].notna().any()
+    ]
+    held_out = [name for name in ("validation_accuracy", "validation_loss") if name in known][:1]
+    fitted = [name for name in ("train_loss", "train_accuracy") if name in known]
+    return fitted[: 1 if held_out else 2] + held_out
+
+
+def _facets(table: Table) -> list[Facet]:
+    """One facet for few arms; else a facet per axis (one at a time), per setting of the other axes, or per arm."""
+    if len(table.arms) == 1:
+        return [Facet((), table.arms, None)]
+    few = [axis for axis in table.axes if len(axis.values) <= FEW]
+    if table.combine == "one_at_a_time" and len(few) == len(table.axes):
+        return [Facet((axis.name,) if len(few) > 1 else (), _around_base(table, axis), axis) for axis in few]
+    grouped = [(axis, list(dict.fromkeys(others(arm.values, axis) for arm in table.arms))) for axis in few]
+    axis, settings = min(grouped, key=lambda group: len(group[1]), default=(None, []))
+    if axis is not None and len(settings) <= FACETS and len(settings) < len(table.arms):
+        return [_facet(table, axis, setting) for setting in settings]
+    return [Facet(_entries(arm.texts), (arm,), None) for arm in foremost(table, limit=2 * FACETS)]
+
+
+def _around_base(table: Table, axis: Axis) -> tuple[Arm, ...]:
+    """The arms that differ from the base in no other axis, in the order of this axis's values."""
+    rest = [other for other in table.axes if other is not axis]
+    near = [arm for arm in table.arms if all(key(arm.values[other.path]) == key(other.base) for other in rest)]
+    return tuple(sorted(near, key=lambda arm: axis.position(arm.values[axis.path])))
+
+
+def _facet(table: Table, axis: Axis, setting: str) -> Facet:
+    members = tuple(arm for arm in table.arms if others(arm.values, axis) == setting)
+    rest = {name: text for name, text in members[0].texts.items() if name != axis.name}
+    return Facet(_entries(rest), members, axis)
+
+
+def _entries(texts: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{name}={text}" for name, text in texts.items())
+
+
+def _titles(facets: Sequence[Facet]) -> list[str]:
+    """What each panel holds, on one line where that fits all of them, else a line per axis."""
+    entries = [[fit(entry, 1.1 * TITLE, size=8.5) for entry in facet.entries] for facet in facets]
+    fits = all(text_width(", ".join(lines), size=8.5) < TITLE for lines in entries)
+    return [(", " if fits else "\n").join(lines) for lines in entries]
+
+
+def _stage(facets: Sequence[Facet], metrics: Sequence[str]) -> tuple[Figure, list[list[Axes]], int]:
+    """A figure, the panels of each facet (metrics stacked; side by side for a single facet), and facets per row."""
+    if len(facets) == 1:
+        figure = Figure(figsize=(3.4 * len(metrics) + 0.4, 2.9), layout="constrained")
+        return figure, [list(figure.subplots(1, len(metrics), squeeze=False)[0])], 1
+    rows = math.ceil(len(facets) / (4 if len(facets) <= 12 else 6))
+    columns = math.ceil(len(facets) / rows)
+    size = (max(1.75 * columns + 0.7, 4.6), 1.25 * rows * len(metrics) + 0.25 * rows + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
+    stage = figure.subplots(rows * len(metrics), columns, squeeze=False, sharex=True, sharey=False)
+    for ax in stage.flat:
+        ax.set_visible(False)
+    grid = [
+        [stage[(n // columns) * len(metrics) + m, n % columns] for m in range(len(metrics))] for n in range(len(facets))
+    ]
+    return figure, grid, columns
+
+
+def _means(curves: Frame, metric: str) -> Frame:
+    """Mean and sd over seeds of `metric`, by arm and epoch; accuracies in percent."""
+    factor = 100 if metric.endswith("accuracy") else 1
+    grouped = (curves.set_index(["arm", "epoch"])[metric] * factor).groupby(level=["arm", "epoch"])
+    return grouped.agg(["mean", "std"]).dropna(subset="mean")
+
+
+def _every_curve(means: Frame) -> list[list[tuple[float, float]]]:
+    return [list(curve["mean"].droplevel("arm").items()) for _, curve in means.groupby(level="arm")]
+
+
+def _panel(ax: Axes, facet: Facet, means: Frame, context: Sequence[Sequence[tuple[float, float]]]) -> None:
+    ax.set_visible(True)
+    if context:
+        ax.add_collection(LineCollection(context, lw=0.5, color=PALE, zorder=1), autolim=False)
+    for arm in facet.arms:
+        if arm.number in means.index.get_level_values("arm"):
+            _curve(ax, means.loc[arm.number], *_look(facet, arm))
+
+
+def _look(facet: Facet, arm: Arm) -> tuple[str, Any]:
+    if facet.axis is None:
+        return CATEGORIES[0], "-"
+    place = facet.axis.position(arm.values[facet.axis.path])
+    return colours(facet.axis)[place], LINES[place % len(LINES)]
+
+
+def _curve(ax: Axes, means: Frame, colour: str, line: Any) -> None:
+    epochs, mean, sd = means.index.to_numpy(dtype=float), means["mean"].to_numpy(), means["std"].to_numpy()
+    ax.plot(epochs, mean, lw=1.3, ls=line, color=colour, marker="o" if len(epochs) < 4 else "", ms=3, zorder=3)
+    ax.fill_between(epochs, mean - sd, mean + sd, color=colour, alpha=0.18, lw=0, zorder=2)
+
+
+def _same_scale(axes: Sequence[Axes], metric: str, means: Frame) -> bool:
+    """The same limits for every panel of a metric; whether it got a log scale: a loss does over a factor of 30."""
+    sd = means["std"].fillna(0)
+    low, high = float((means["mean"] - sd).min()), float((means["mean"] + sd).max())
+    logarithmic = not metric.endswith("accuracy") and means["mean"].min() > 0 and high / means["mean"].min() > 30
+    if logarithmic:
+        low, high = float(means["mean"].min()) / 1.3, high * 1.2
+    else:
+        margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
+        low, high = low - margin, high + margin
+        high = min(high, 101.0) if metric.endswith("accuracy") else high
+    for ax in axes:
+        if logarithmic:
+            _log_scale(ax)
+        else:
+            ax.yaxis.set_major_locator(MaxNLocator(4))
+        ax.set_ylim(low, high)
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    return logarithmic
+
+
+def _log_scale(ax: Axes) -> None:
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 3.0)))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _label(metric: str, *, stacked: bool) -> str:
+    split, _, kind = metric.partition("_")
+    return f"{split}{chr(10) if stacked else ' '}{kind}{' (%)' if kind == 'accuracy' else ''}"
+
+
+def _legend(figure: Figure, facets: Sequence[Facet], grid: Sequence[Sequence[Axes]]) -> None:
+    """One under the panels where all of them colour the same axis; else one in each."""
+    axes = {facet.axis.path: facet.axis for facet in facets if facet.axis is not None}
+    if len(axes) == 1:
+        axis = next(iter(axes.values()))
+        handles = [Line2D([], [], ls="", label=axis.name), *_handles(axis)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 9), columnspacing=1.4)
+        return
+    for facet, panels in zip(facets, grid, strict=True):
+        if facet.axis is not None:
+            panels[-1].legend(handles=_handles(facet.axis), fontsize=7, title=None)
+
+
+def _handles(axis: Axis) -> list[Line2D]:
+    looks = zip(colours(axis), axis.texts, strict=True)
+    return [
+        Line2D([], [], lw=1.3, color=colour, ls=LINES[n % len(LINES)], label=abbreviate(text, 24))
+        for n, (colour, text) in enumerate(looks)
+    ]
+
+
+def _caption(table: Table, facets: Sequence[Facet]) -> str:
+    counts = table.curves.groupby("arm")["id"].nunique()
+    seeds = f"n={counts.min()}" if counts.min() == counts.max() else f"n={counts.min()} to {counts.max()}"
+    alone = len(facets) > 1 and facets[0].axis is None
+    context = " Grey: the other arms." if alone else ""
+    return (
+        f"Line: mean over the finished seeds of an arm ({seeds}); band: ± one standard deviation (ddof = 1), none for "
+        f"one seed. Panels of the same metric share their scale.{context}"
+    )

@@ -1,0 +1,117 @@
+"""Main effects: the result against each axis's values, at matched settings of the other axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from cnnjax.reporting.contents import Unit, unit
+from cnnjax.reporting.directory import Table
+from cnnjax.reporting.drawing import MEAN, SOFT, draw_interval, limits, text_width
+from cnnjax.reporting.labels import Axis, abbreviate
+from cnnjax.reporting.statistics import Spread, effects, matched, measure, others, spread
+
+PALE = "#c9c9c9"
+WIDE = 10
+
+
+def by_axis(table: Table) -> tuple[Figure, str] | None:
+    """A panel per axis: arm means, joined where only this axis changes, and the mean over matched arms per value."""
+    if len(table.arms) < 2:
+        return None
+    metric = measure(table).quote
+    here = unit(table, metric)
+    wide = any(len(axis.values) > WIDE for axis in table.axes)
+    rows = math.ceil(len(table.axes) / (1 if wide else 3))
+    columns = math.ceil(len(table.axes) / rows)
+    width = 7.2 if wide else max(1.2 + 2.5 * columns, 4.6)
+    figure = Figure(figsize=(width, 2.9 * rows + 0.3), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    bounds = _bounds(table, metric, here)
+    for axis, ax in zip(table.axes, grid.flat, strict=False):
+        ax.set_ylim(*bounds)
+        _panel(ax, table, axis, metric=metric, here=here, room=width / columns - 0.5)
+    for ax in grid.flat[len(table.axes) :]:
+        ax.set_axis_off()
+    for ax in grid[:, 0]:
+        ax.set_ylabel(here.label.replace(", %", " (%)"))
+    _legend(figure)
+    return figure, CAPTION
+
+
+CAPTION = (
+    "Grey: the mean of each arm over its finished seeds, joined where only this axis changes, hollow where no other "
+    "arm differs in this axis alone. Blue: the mean over the matched arms with its 95% Student t interval over seeds; "
+    "the number of matched arms and of seeds n stands above each panel, a hollow diamond is a single seed. Values are "
+    "spaced evenly, in the study's order. The vertical axis does not start at zero."
+)
+
+
+def _bounds(table: Table, metric: str, here: Unit) -> tuple[float, float]:
+    means = table.done.groupby("arm")[metric].mean().dropna() * here.factor
+    found = effects(table, metric=metric)[["n", "mean", "sd", "low", "high"]].itertuples(index=False)
+    return limits(means, [_scaled(Spread(*row), here.factor) for row in found], percent=here.factor == 100)
+
+
+def _scaled(own: Spread, factor: float) -> Spread:
+    return Spread(own.n, own.mean * factor, own.sd * factor, own.low * factor, own.high * factor)
+
+
+def _panel(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, room: float) -> None:
+    settings, means = matched(table, axis, metric=metric)
+    _arm_means(ax, table, axis, metric=metric, here=here)
+    many = len(axis.values) > WIDE
+    aside = min(0.05 * len(axis.values), 0.3)
+    for value in means.columns:
+        own = _scaled(spread(means[value]), here.factor)
+        if own.n > 1:
+            draw_interval(ax, value + aside, own, vertical=True, width=1.0 if many else 1.8)
+        if own.n:
+            fill = MEAN if own.n > 1 else "white"
+            ax.plot(value + aside, own.mean, "D", ms=3 if many else 4.5, mfc=fill, mec=MEAN, zorder=4)
+    arms = "arm" if settings == 1 else "arms"
+    ax.set_title(
+        f"{settings} matched {arms} per value, n={len(means)}" if len(means) else "no matched arms", color="#444444"
+    )
+    ax.set_xlabel(axis.name, weight="bold")
+    ax.set_xlim(-0.5, len(axis.values) - 0.5)
+    ax.grid(visible=False, axis="x")
+    _value_ticks(ax, [abbreviate(text, 22) for text in axis.texts], room=room)
+
+
+def _arm_means(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit) -> None:
+    means = table.done.groupby("arm")[metric].mean().dropna() * here.factor
+    runs: dict[str, list[tuple[int, float]]] = {}
+    for arm in table.arms:
+        if arm.number in means.index:
+            place = (axis.position(arm.values[axis.path]), float(means[arm.number]))
+            runs.setdefault(others(arm.values, axis), []).append(place)
+    for run in runs.values():
+        x, y = np.transpose(sorted(run))
+        ax.plot(x, y, "-", lw=0.8, color=PALE, zorder=1)
+        ax.plot(x, y, "o", ms=3, mfc=SOFT if len(run) > 1 else "white", mec=SOFT, mew=0.7, zorder=2)
+
+
+def _value_ticks(ax: Axes, texts: Sequence[str], *, room: float) -> None:
+    """A tick per value; the texts slanted where they would touch, and every second and so on where they still would."""
+    widest, share = max(text_width(text) for text in texts) + 0.08, room / len(texts)
+    slanted = widest > share
+    step = math.ceil((0.17 if slanted else widest) / share)
+    ax.set_xticks(range(0, len(texts), step), texts[::step])
+    if slanted:
+        ax.tick_params(axis="x", labelrotation=35)
+        for label in ax.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+
+
+def _legend(figure: Figure) -> None:
+    handles = [
+        Line2D([], [], ls="-", lw=0.8, color=PALE, marker="o", ms=3.4, mfc=SOFT, mew=0, label="arm means"),
+        Line2D([], [], ls="-", lw=1.8, color=MEAN, marker="D", ms=4.5, label="mean over matched arms, 95% t interval"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)

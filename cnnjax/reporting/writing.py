@@ -1,0 +1,124 @@
+"""From run directories to the files of a report."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cnnjax.files import write_bytes
+from cnnjax.reporting.contents import headline
+from cnnjax.reporting.directory import Table, collect
+from cnnjax.reporting.frames import Frame
+from cnnjax.reporting.pages import render_html, render_markdown
+from cnnjax.reporting.pictures import NAMES, draw
+from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_of
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `report` wrote: the `folder`, its `files`, the `table` read, its `arms`, and the text of `arms.json`."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    table: Table = field(repr=False)
+    arms: Frame = field(repr=False)
+    json: str = field(repr=False)
+
+
+def report(out: Path | str) -> Summary:
+    """Read the run directories under `out` and write `<out>/report/`, the same files for the same input.
+
+    `out` is the directory of a study, finished or not, or of a single run. Written are `report.html` (self-contained),
+    `report.md`, `arms.csv`, `trials.csv`, `effects.csv`, `arms.json` and pictures as PNG; pictures that the study
+    gives no reason for (the effects of no axes) are left out. Each file is replaced as a whole. Raises RunError where
+    `out` holds no study and no run, where a file is damaged, where no trial has finished, and where nothing can be
+    written.
+    """
+    table = collect(out)
+    pictures = draw(table)
+    text = json.dumps(summary_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    contents: dict[str, bytes] = {
+        "arms.csv": csv(arms(table).drop(columns="label").reset_index()),
+        "trials.csv": csv(_tidy(table)),
+        "effects.csv": csv(_all_effects(table)),
+        "arms.json": text.encode(),
+        "report.md": render_markdown(table, pictures).encode(),
+        "report.html": render_html(table, pictures).encode(),
+    }
+    contents |= {f"{picture.name}.png": picture.png for picture in pictures.values()}
+    stale = [f"{name}.png" for name in NAMES if name not in pictures]
+    return Summary(Path(out) / "report", _write(Path(out) / "report", contents, stale), table, arms(table), text)
+
+
+def _write(folder: Path, contents: Mapping[str, bytes], stale: Sequence[str]) -> tuple[Path, ...]:
+    for name, content in contents.items():
+        write_bytes(folder / name, content)
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
+    return tuple(folder / name for name in contents)
+
+
+def csv(frame: Frame) -> bytes:
+    """`frame` as CSV with full precision; values that are lists or configs are written as JSON."""
+    plain = frame.map(lambda value: json.dumps(value) if isinstance(value, list | dict) else value)
+    return plain.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _tidy(table: Table) -> Frame:
+    paths = [axis.path for axis in (*table.axes, *table.constants)]
+    costs = ["params", "macs", "steps", "train_seconds", "compile_seconds"]
+    trials = table.trials[["arm", *paths, "seed", "status", *table.metrics, *costs, "id", "data_fingerprint", "error"]]
+    return trials.rename(columns={"arm": "number"})
+
+
+def _all_effects(table: Table) -> Frame:
+    rows = [
+        {"metric": name, **row}
+        for name in measure(table).shown
+        for row in effects(table, metric=name).to_dict("records")
+    ]
+    return Frame(rows, columns=["metric", *effects(table, metric=measure(table).quote).columns])
+
+
+def summary_json(table: Table) -> dict[str, Any]:
+    """What `arms.json` holds: the study, its arms with n, mean, sd and interval of every metric, pruned and failed."""
+    frame, by, statuses = arms(table), measure(table), table.trials["status"].value_counts()
+    return {
+        "name": table.name,
+        "question": table.question,
+        "axes": {axis.path: list(axis.values) for axis in (*table.axes, *table.constants)},
+        "choose_by": by.choose,
+        "quote": by.quote,
+        "chosen": chosen(table),
+        "headline": headline(table),
+        "trials": {"planned": len(table.trials)} | {name: int(statuses.get(name, 0)) for name in STATUSES},
+        "not_in_plan": list(table.strangers),
+        "arms": [_arm_json(table, frame, arm.number) for arm in table.arms],
+        "pruned": [{"arm": entry.values, "seeds": list(entry.seeds), "reason": entry.reason} for entry in table.pruned],
+        "failed": table.trials.loc[table.trials["status"] == "failed", ["arm", "seed", "id", "error"]].to_dict(
+            "records"
+        ),
+    }
+
+
+STATUSES = ("done", "failed", "unfinished")
+
+
+def _arm_json(table: Table, frame: Frame, number: int) -> Mapping[str, Any]:
+    row, arm = frame.loc[number], table.arms[number - 1]
+    spreads = {
+        name: {part: _number(value) for part, value in asdict(spread_of(frame, number, name)).items()}
+        for name in (*table.metrics, "train_seconds", "compile_seconds")
+    }
+    counts = {name: None if pd.isna(row[name]) else int(row[name]) for name in ("n", "planned", "params", "macs")}
+    return {"number": number, "arm": arm.values, "label": arm.label, **counts, "chosen": bool(row["chosen"]), **spreads}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

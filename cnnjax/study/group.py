@@ -1,0 +1,201 @@
+"""The trials of one program: what is finished is skipped, what was begun is continued, the rest is trained.
+
+A group is what an executor hands out: it needs only the trials and the folder they live in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cnnjax.config import plain
+from cnnjax.errors import CnnjaxError, DiskFull, Interrupted, RunError
+from cnnjax.files import write_json
+from cnnjax.run.checkpoint import Checkpoints
+from cnnjax.run.directory import RunDirectory
+from cnnjax.run.loop import Options, run_trials
+from cnnjax.run.program import Program
+from cnnjax.study.plan import PlannedTrial, written
+
+Took = Callable[[int, str], None]
+"""Called with (steps taken since the last call, over all trials; what is being trained)."""
+
+SMALL_IMAGE = 16 * 16
+"""Up to this many pixels, trials of one program are trained together: there the cost of a step is its overhead.
+
+Measured on XLA:CPU: models under vmap take less time than one after the other at 8x8, and more at 28x28
+(benchmarks/RESULTS.md).
+"""
+
+MOST_PACKED = 16
+
+
+@dataclass
+class Fates:
+    """What became of trials, by id: skipped (finished before), done, failed; why those without a result have none."""
+
+    skipped: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: Fates) -> None:
+        """Take in what became of other trials."""
+        self.skipped += other.skipped
+        self.done += other.done
+        self.failed += other.failed
+        self.errors |= other.errors
+
+
+def small(trial: PlannedTrial) -> bool:
+    """Are the images so small that a step is mostly overhead?"""
+    height, width, _ = trial.experiment.data.load().image_shape
+    return height * width <= SMALL_IMAGE
+
+
+def directory_of(trial: PlannedTrial, out: Path) -> RunDirectory:
+    """Where a trial lives."""
+    return RunDirectory(out / "trials" / trial.id)
+
+
+def run_group(
+    trials: Sequence[PlannedTrial],
+    out: Path,
+    *,
+    options: Options,
+    stop: threading.Event,
+    pack: int | None = None,
+    took: Took = lambda *_: None,
+) -> Fates:
+    """Train the trials of one program that have no result yet, compiling once for each number packed.
+
+    A trial that fails does not stop the others. Raises DiskFull, and Interrupted once `stop` is set.
+    """
+    fates = Fates()
+    missing = [trial for trial in trials if _is_missing(trial, out, fates, took)]
+    programs: dict[int, Program] = {}
+    with contextlib.ExitStack() as claims:
+        for together, packed in _packs(missing, out, fates, pack, claims):
+            if stop.is_set():
+                raise Interrupted(f"stopped; all saved in {out}")
+            fates.add(_run_together(together, packed, programs, out, options, stop, took))
+    return fates
+
+
+def _is_missing(trial: PlannedTrial, out: Path, fates: Fates, took: Took) -> bool:
+    try:
+        result = directory_of(trial, out).finished()
+    except RunError as error:
+        fates.errors[trial.id] = str(error)
+        return False
+    # A training that diverged would diverge again; one that crashed is tried again.
+    if result is None or result.get("cause") == "crashed":
+        return True
+    if result["status"] == "done":
+        fates.skipped.append(trial.id)
+    else:
+        fates.failed.append(trial.id)
+        fates.errors[trial.id] = result.get("error", "failed")
+    took(trial.steps, "finished before")
+    return False
+
+
+def _packs(
+    missing: Sequence[PlannedTrial], out: Path, fates: Fates, pack: int | None, claims: contextlib.ExitStack
+) -> list[tuple[Sequence[PlannedTrial], int]]:
+    """Trials to train together, each with how many the program packs: those begun continue as they were begun."""
+    begun: dict[tuple[int, int], list[PlannedTrial]] = {}
+    for trial in missing:
+        directory = directory_of(trial, out)
+        try:
+            claims.enter_context(directory.claimed(trial.experiment))
+            begun.setdefault(_begun(directory), []).append(trial)
+        except DiskFull:
+            raise
+        except RunError as error:
+            fates.errors[trial.id] = str(error)
+    packs: list[tuple[Sequence[PlannedTrial], int]] = []
+    for (_, packed), trials in sorted(begun.items()):
+        most = packed or pack or (MOST_PACKED if small(trials[0]) else 1)
+        parts = [trials[start : start + most] for start in range(0, len(trials), most)]
+        packs += [(part, packed or len(part)) for part in parts]
+    return packs
+
+
+def _begun(directory: RunDirectory) -> tuple[int, int]:
+    """(step, trials packed) of the newest checkpoint; (0, 0) where nothing was saved."""
+    if not directory.checkpoints.is_dir():
+        return 0, 0
+    checkpoints = Checkpoints(directory.checkpoints)
+    notes, step = checkpoints.notes(), checkpoints.latest()
+    checkpoints.close()
+    return (step or 0, notes["packed"]) if notes else (0, 0)
+
+
+def _run_together(
+    trials: Sequence[PlannedTrial],
+    packed: int,
+    programs: dict[int, Program],
+    out: Path,
+    options: Options,
+    stop: threading.Event,
+    took: Took,
+) -> Fates:
+    directories = [directory_of(trial, out) for trial in trials]
+    shown, taken = written(trials[0].arm), 0
+
+    def on_step(step: int, steps: int, numbers: dict[str, float]) -> None:
+        nonlocal taken
+        took((step - taken) * len(trials), shown)
+        taken = step
+
+    fates = Fates()
+    try:
+        if packed not in programs:
+            programs[packed] = Program(trials[0].experiment, packed=packed, hardware=options.hardware)
+        experiments = [trial.experiment for trial in trials]
+        broken = run_trials(programs[packed], experiments, directories, stop=stop, options=options, watch=on_step)
+        fates.errors |= {trials[position].id: str(error) for position, error in broken.items()}
+    except (DiskFull, Interrupted):
+        raise
+    except CnnjaxError as error:
+        fates.errors |= {trial.id: str(error) for trial in trials}
+    except Exception as error:
+        for trial, directory in zip(trials, directories, strict=True):
+            if directory.finished() is None:
+                _write_crash(trial, directory, error)
+    for trial, directory in zip(trials, directories, strict=True):
+        _count(trial, directory, fates)
+    return fates
+
+
+def _write_crash(trial: PlannedTrial, directory: RunDirectory, error: Exception) -> None:
+    message = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+    directory.log("crashed:\n" + "".join(traceback.format_exception(error)))
+    result: dict[str, Any] = {
+        "id": trial.id,
+        "status": "failed",
+        "cause": "crashed",
+        "seed": trial.experiment.seed,
+        "params": trial.params,
+        "macs": trial.macs,
+        "steps": 0,
+        "metrics": {},
+        "error": f"{message} (the whole traceback is in {directory.path / 'log.txt'})",
+        "config": plain(trial.experiment),
+    }
+    write_json(directory.result, result)
+
+
+def _count(trial: PlannedTrial, directory: RunDirectory, fates: Fates) -> None:
+    result = directory.finished()
+    if result is not None and result["status"] == "done":
+        fates.done.append(trial.id)
+    elif result is not None:
+        fates.failed.append(trial.id)
+        fates.errors[trial.id] = result["error"]

@@ -1,0 +1,733 @@
+"""The report, over fabricated run directories: numbers against SciPy; partial, failed, pruned and damaged studies."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import image
+from rich.console import Console
+from scipy import stats
+
+from cnnjax.errors import RunError
+from cnnjax.reporting import (
+    Summary,
+    arms,
+    collect,
+    effects,
+    measure,
+    render_html,
+    render_markdown,
+    report,
+    spread,
+    terminal_table,
+)
+from cnnjax.reporting.labels import short_names, value_texts
+from cnnjax.reporting.picture_cost import against_cost
+from cnnjax.reporting.statistics import difference, foremost
+
+AXES: dict[str, list[Any]] = {
+    "model.features": [8, 16, 32],
+    "model.kernel_size": [3, 5],
+    "model.pool": ["max", "average"],
+}
+BASE = {"model": {"name": "small_cnn", "features": 16, "kernel_size": 3, "pool": "max"}, "epochs": 8, "seed": 0}
+ENVIRONMENT = {
+    "cnnjax": "0.1.0",
+    "commit": "0123abc",
+    "python": "3.11.2",
+    "versions": {"jax": "0.10.2", "flax": "0.12.7", "numpy": "2.4.6"},
+    "hardware": "16-core CPU, 128 GiB",
+    "devices": ["NVIDIA H200"],
+}
+EFFECT: dict[Any, float] = {8: -0.03, 16: 0.0, 32: 0.02, 3: 0.0, 5: 0.006, "max": 0.0, "average": -0.012}
+
+
+def grid(axes: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def star(axes: dict[str, list[Any]], base: dict[str, Any]) -> list[dict[str, Any]]:
+    return [base, *({**base, path: v} for path, values in axes.items() for v in values if v != base[path])]
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def make_trial(
+    folder: Path, *, name: str, seed: int, level: float, params: int, rng: np.random.Generator, kind: str
+) -> None:
+    """Write one finished trial with numbers around `level`."""
+    epochs = np.arange(1, 9)
+    fade = np.exp(-epochs / 2.2)
+    final = level + rng.normal(0, 0.004)
+    accuracy = final - 0.5 * fade + rng.normal(0, 0.06, epochs.size) * fade
+    loss = (1 - level) * 2 + 1.8 * fade + rng.normal(0, 0.03, epochs.size)
+    values = {"train_loss": loss, "validation_loss": loss * 1.2}
+    metrics = {"train_loss": loss[-1], "validation_loss": loss[-1] * 1.2, "test_loss": loss[-1] * 1.25}
+    if kind == "accuracy":
+        values |= {"train_accuracy": np.minimum(accuracy + 0.03, 1), "validation_accuracy": accuracy}
+        metrics |= {"train_accuracy": final + 0.03, "validation_accuracy": final, "test_accuracy": final - 0.004}
+        metrics |= {"test_expected_calibration_error": 0.02 + rng.normal(0, 0.002)}
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [{"step": int(e) * 23, "epoch": int(e), **{k: float(v[e - 1]) for k, v in values.items()}} for e in epochs]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = {
+        "id": name,
+        "config": BASE,
+        "seed": seed,
+        "status": "done",
+        "params": params,
+        "macs": params * 40,
+        "train_seconds": 10 + params / 5000 + rng.normal(0, 0.2),
+        "compile_seconds": 2.0,
+        "steps": 184,
+        "metrics": {k: float(v) for k, v in metrics.items()},
+        "data_fingerprint": "d1g1t5",
+    }
+    write_json(folder / "result.json", result)
+    write_json(folder / "config.json", {**BASE, "seed": seed})
+    write_json(folder / "environment.json", ENVIRONMENT)
+
+
+def make_study(
+    out: Path,
+    *,
+    axes: dict[str, list[Any]] = AXES,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    chosen: list[dict[str, Any]] | None = None,
+    pruned: list[dict[str, Any]] | None = None,
+    kind: str = "accuracy",
+    question: str = "Do width, kernel size and pooling matter on digits?",
+    combine: str = "grid",
+    base: dict[str, Any] = BASE,
+) -> list[dict[str, Any]]:
+    """A study of every combination of `axes` (or the arms `chosen`) and `seeds`, all finished; its planned trials."""
+    rng = np.random.default_rng(20240229)
+    trials = []
+    for number, arm in enumerate(grid(axes) if chosen is None else chosen):
+        effect = sum(EFFECT.get(value, 0.002 * place) for place, value in enumerate(map(hashable, arm.values())))
+        params = int(1000 + 90 * arm.get("model.features", 16) * arm.get("model.kernel_size", 3) ** 2)
+        for seed in seeds:
+            name = f"{number:04x}{seed:08x}"
+            make_trial(
+                out / "trials" / name, name=name, seed=seed, level=0.93 + effect, params=params, rng=rng, kind=kind
+            )
+            trials.append({"id": name, "arm": arm, "seed": seed, "params": params, "macs": params * 40, "program": "p"})
+    study = {"name": "pooling", "question": question, "axes": axes, "combine": combine, "seeds": seeds, "base": base}
+    write_json(out / "study.json", study)
+    write_json(out / "plan.json", {"trials": trials, "pruned": pruned or []})
+    return trials
+
+
+def hashable(value: Any) -> Any:
+    return value if isinstance(value, int | float | str) else str(value)
+
+
+def study_path(out: Path, trial: dict[str, Any], name: str) -> Path:
+    return out / "trials" / trial["id"] / name
+
+
+def change_result(out: Path, trial: dict[str, Any], **changes: Any) -> None:
+    path = study_path(out, trial, "result.json")
+    write_json(path, json.loads(path.read_text()) | changes)
+
+
+def set_metrics(out: Path, trial: dict[str, Any], **metrics: float) -> None:
+    path = study_path(out, trial, "result.json")
+    change_result(out, trial, metrics=json.loads(path.read_text())["metrics"] | metrics)
+
+
+def results(out: Path, metric: str) -> dict[tuple[str, int], float]:
+    """Every recorded value of a metric by arm (as JSON) and seed, read without the report's code."""
+    plan = json.loads((out / "plan.json").read_text())
+    values = {}
+    for trial in plan["trials"]:
+        path = study_path(out, trial, "result.json")
+        if path.exists() and (result := json.loads(path.read_text()))["status"] == "done":
+            values[json.dumps(trial["arm"]), trial["seed"]] = result["metrics"][metric]
+    return values
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """The report of 12 arms by 3 seeds, one further arm pruned."""
+    out = tmp_path_factory.mktemp("whole")
+    arm = {"model.features": 8, "model.kernel_size": 11, "model.pool": "max"}
+    make_study(out, pruned=[{"arm": arm, "seeds": [0, 1, 2], "reason": "kernel 11 does not fit its 4x4 input"}])
+    return report(out)
+
+
+@pytest.fixture(scope="module")
+def partial(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """The report of the same study with one trial failed, two arms behind, one arm at n=1, and a stranger."""
+    out = tmp_path_factory.mktemp("partial")
+    trials = make_study(out)
+    change_result(out, trials[0], status="failed", error="loss is NaN <at> step 23", metrics={})
+    for trial in (*trials[10:12], trials[35]):
+        study_path(out, trial, "result.json").unlink()
+    (out / "trials" / "0ld7r1al").mkdir()
+    return report(out)
+
+
+def page(summary: Summary, name: str = "report.html") -> str:
+    return (summary.folder / name).read_text(encoding="utf-8")
+
+
+# --- numbers
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [0.91, 0.93, 0.92], [3.0, 3.0, 3.0, 3.1], [0.1, float("nan"), 0.3]])
+def test_spread_is_scipys(values: list[float]) -> None:
+    known = np.array([value for value in values if value == value])
+    found, expected = spread(values), stats.ttest_1samp(known, 0).confidence_interval(0.95)
+    assert found.n == known.size
+    np.testing.assert_allclose((found.mean, found.sd), (known.mean(), stats.tstd(known)), rtol=1e-12)
+    np.testing.assert_allclose((found.low, found.high), expected, rtol=1e-9)
+
+
+def test_spread_of_one_value_has_no_interval() -> None:
+    found = spread([0.5])
+    assert (found.n, found.mean) == (1, 0.5)
+    assert np.isnan([found.sd, found.low, found.high]).all()
+    assert spread([]).n == 0
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    assert spread([0.5, 0.5, 0.5]).low == spread([0.5, 0.5, 0.5]).high == 0.5
+
+
+@pytest.mark.parametrize("metric", ["validation_accuracy", "test_accuracy", "test_loss"])
+def test_arms_against_scipy(whole: Summary, metric: str) -> None:
+    recorded = results(whole.table.out, metric)
+    for arm in whole.table.arms:
+        values = [value for (key, _), value in recorded.items() if json.loads(key) == arm.values]
+        row = whole.arms.loc[arm.number]
+        low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        numbers = [row[f"{metric}_{part}"] for part in ("n", "mean", "sd", "low", "high")]
+        np.testing.assert_allclose(numbers, [3, np.mean(values), np.std(values, ddof=1), low, high], rtol=1e-9)
+
+
+def test_effect_is_the_paired_t_interval_over_seeds(whole: Summary) -> None:
+    recorded = results(whole.table.out, "test_accuracy")
+    by_seed = {
+        size: [
+            np.mean(
+                [v for (key, s), v in recorded.items() if s == seed and json.loads(key)["model.kernel_size"] == size]
+            )
+            for seed in (0, 1, 2)
+        ]
+        for size in (3, 5)
+    }
+    found = effects(whole.table, metric="test_accuracy").set_index(["axis", "text"]).loc["model.kernel_size"]
+    low, high = stats.ttest_rel(by_seed[5], by_seed[3]).confidence_interval(0.95)
+    assert found.loc["5", "reference"] == "3"
+    assert (found["settings"] == 6).all()
+    assert (found["n"] == 3).all()
+    np.testing.assert_allclose(found["mean"], [np.mean(by_seed[3]), np.mean(by_seed[5])], rtol=1e-12)
+    np.testing.assert_allclose(
+        found.loc["5", ["difference_low", "difference_high"]].astype(float), [low, high], rtol=1e-9
+    )
+
+
+def test_effects_compare_only_matched_arms(tmp_path: Path) -> None:
+    """Kernel 5 exists only at 8 features, where everything is worse: the axes must not be confounded."""
+    axes = {"model.features": [8, 32], "model.kernel_size": [3, 5]}
+    make_study(tmp_path, axes=axes, chosen=grid(axes)[:3])
+    table = collect(tmp_path)
+    recorded = results(tmp_path, "test_accuracy")
+    found = effects(table, metric="test_accuracy").set_index(["axis", "text"])
+    for path, setting in (("model.features", {"model.kernel_size": 3}), ("model.kernel_size", {"model.features": 8})):
+        for value in axes[path]:
+            arm = json.dumps({name: {path: value, **setting}[name] for name in axes})
+            expected = np.mean([result for (key, _), result in recorded.items() if key == arm])
+            assert found.loc[(path, str(value)), "mean"] == pytest.approx(expected)
+    assert (found["settings"] == 1).all()
+
+
+def test_effects_of_a_partial_study_use_the_largest_complete_block(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.features": [8, 16], "model.kernel_size": [3, 5]})
+    study_path(tmp_path, trials[0], "result.json").unlink()
+    found = effects(collect(tmp_path), metric="test_accuracy")
+    assert found[["settings", "n"]].drop_duplicates().to_numpy().tolist() == [[2, 2]]
+
+
+def test_difference_is_paired_over_common_seeds(partial: Summary) -> None:
+    recorded, table = results(partial.table.out, "validation_accuracy"), partial.table
+    by_arm = {
+        number: {seed: v for (key, seed), v in recorded.items() if json.loads(key) == table.arms[number - 1].values}
+        for number in (1, 2)
+    }
+    common = sorted(set(by_arm[1]) & set(by_arm[2]))
+    assert common == [1, 2]
+    expected = stats.ttest_rel([by_arm[1][s] for s in common], [by_arm[2][s] for s in common])
+    found = difference(table, 1, 2, metric="validation_accuracy")
+    np.testing.assert_allclose((found.low, found.high), expected.confidence_interval(0.95), rtol=1e-6)
+
+
+def test_validation_chooses_and_test_does_not(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    for trial in trials:
+        best = trial["arm"]["model.pool"] == "max"
+        set_metrics(tmp_path, trial, validation_accuracy=0.9 if best else 0.8, test_accuracy=0.7 if best else 0.95)
+    frame = arms(collect(tmp_path))
+    assert frame.loc[frame["chosen"], "model.pool"].tolist() == ["max"]
+
+
+def test_without_validation_nothing_is_chosen(tmp_path: Path) -> None:
+    for trial in make_study(tmp_path, axes={"model.pool": ["max", "average"]}):
+        change_result(tmp_path, trial, metrics={"test_accuracy": 0.9, "train_loss": 0.1})
+    table = collect(tmp_path)
+    assert not arms(table)["chosen"].any()
+    assert "no arm is chosen" in render_html(table, {})
+
+
+def test_a_metric_that_is_nan_is_not_counted(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    set_metrics(tmp_path, trials[0], test_accuracy=float("nan"))
+    table = collect(tmp_path)
+    row = arms(table).loc[1]
+    assert (row["n"], row["test_accuracy_n"], row["validation_accuracy_n"]) == (3, 2, 3)
+    assert "(n=2)" in render_markdown(table, {})
+
+
+# --- files
+
+
+def test_files_of_a_study(whole: Summary) -> None:
+    names = {path.name for path in whole.files}
+    assert names >= {"report.md", "report.html", "arms.csv", "trials.csv", "effects.csv", "arms.json"}
+    assert names >= {"accuracy_by_arm.png", "accuracy_vs_params.png", "accuracy_vs_macs.png"}
+    assert names >= {"learning_curves.png", "effects.png"}
+    assert {path.name for path in whole.folder.iterdir()} == names, "no drafts are left"
+    for path in whole.files:
+        if path.suffix == ".png":
+            pixels = image.imread(path)
+            assert pixels.shape[1] > 700
+            assert pixels.std() > 0.02, f"{path.name} is blank"
+
+
+def test_trials_csv_is_tidy(whole: Summary) -> None:
+    trials = pd.read_csv(whole.folder / "trials.csv")
+    assert len(trials) == 36
+    assert trials.groupby(list(AXES)).size().eq(3).all()
+    recorded = results(whole.table.out, "test_accuracy")
+    for row in trials.to_dict("records"):
+        assert row["status"] == "done"
+        assert row["test_accuracy"] == recorded[json.dumps({path: row[path] for path in AXES}), row["seed"]]
+        assert {"params", "macs", "train_seconds", "compile_seconds"} <= set(row)
+
+
+def test_arms_csv_and_json_agree(whole: Summary) -> None:
+    frame, data = pd.read_csv(whole.folder / "arms.csv"), json.loads(whole.json)
+    assert page(whole, "arms.json") == whole.json
+    assert data["choose_by"] == "validation_accuracy"
+    assert data["quote"] == "test_accuracy"
+    assert data["trials"] == {"planned": 36, "done": 36, "failed": 0, "unfinished": 0}
+    for row, arm in zip(frame.to_dict("records"), data["arms"], strict=True):
+        assert {path: row[path] for path in AXES} == arm["arm"]
+        assert row["test_accuracy_mean"] == pytest.approx(arm["test_accuracy"]["mean"])
+        assert row["chosen"] == arm["chosen"] == (arm["number"] == data["chosen"])
+
+
+def test_arms_stand_in_the_order_of_the_axes(tmp_path: Path) -> None:
+    make_study(tmp_path, chosen=grid(AXES)[::-1], seeds=(0,))
+    assert [dict(arm.values) for arm in collect(tmp_path).arms] == grid(AXES)
+
+
+def test_one_at_a_time_starts_at_the_base(tmp_path: Path) -> None:
+    base = {"model.features": 16, "model.kernel_size": 3, "model.pool": "max"}
+    order = star(AXES, base)
+    make_study(tmp_path, chosen=order[::-1], combine="one_at_a_time")
+    table = report(tmp_path).table
+    assert [dict(arm.values) for arm in table.arms] == order
+    assert effects(table, metric="test_accuracy")["settings"].eq(1).all()
+
+
+def test_report_is_deterministic(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={"model.features": [8, 16]}, seeds=(0, 1))
+    first = {path.name: path.read_bytes() for path in report(tmp_path).files}
+    assert {path.name: path.read_bytes() for path in report(tmp_path).files} == first
+
+
+def test_a_picture_without_reason_is_removed(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={}, chosen=[{}])
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "effects.png").write_bytes(b"of an earlier study")
+    assert not (report(tmp_path).folder / "effects.png").exists()
+
+
+# --- pages
+
+
+def test_html_is_self_contained(whole: Summary) -> None:
+    text = page(whole)
+    assert not re.search(r"https?:|//\w|<script|<link|@import|url\(", re.sub(r"base64,[^\"]*", "", text))
+    sources = re.findall(r'src="([^"]{0,30})', text)
+    assert len(sources) == 5
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+    assert text.count("<img alt=") == 5
+
+
+def test_pages_hold_the_question_the_arms_and_where_they_come_from(whole: Summary) -> None:
+    for name in ("report.html", "report.md"):
+        text = page(whole, name).replace("\\", "")
+        assert "Do width, kernel size and pooling matter on digits?" in text
+        assert "kernel 11 does not fit its 4x4 input" in text
+        for said in ("0123abc", "jax 0.10.2", "16-core CPU, 128 GiB", "d1g1t5", "36 of 36 planned trials finished"):
+            assert said in text
+        assert "to choose by" in text
+        assert "to quote" in text
+
+
+def test_no_mean_without_spread_and_n(whole: Summary) -> None:
+    rows = [line for line in page(whole, "report.md").splitlines() if re.match(r"\| \**\d", line)][:12]
+    assert len(rows) == 12
+    for row in rows:
+        cells = [cell.strip(" *") for cell in row.strip("|").split("|")]
+        assert cells[4] == "3"
+        assert all(re.fullmatch(r"\d\d\.\d\d ± \d\.\d\d", cells[place]) for place in (5, 7))
+        assert all(re.fullmatch(r"\\\[\d\d\.\d\d, \d\d\.\d\d\\\]", cells[place]) for place in (6, 8))
+
+
+def test_partial_study(partial: Summary) -> None:
+    text = page(partial)
+    assert "32 of 36 planned trials finished, 1 failed, 3 unfinished" in text
+    assert "2 of 3" in text
+    assert "1 of 3" in text
+    assert "(n=1)" in text
+    assert "This may change" in text
+    assert "loss is NaN &lt;at&gt; step 23" in text
+    assert "1 trial directory is not in the plan" in text
+    assert "0ld7r1al" in text
+    assert partial.arms["n"].tolist() == [2, 3, 3, 1, 3, 3, 3, 3, 3, 3, 3, 2]
+    assert partial.table.trials["status"].value_counts().to_dict() == {"done": 32, "unfinished": 3, "failed": 1}
+
+
+def test_an_arm_that_only_failed_has_no_numbers(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=(0, 1))
+    for trial in trials[:2]:
+        change_result(tmp_path, trial, status="failed", error="out of memory", metrics={})
+    summary = report(tmp_path)
+    assert summary.arms["n"].tolist() == [0, 2]
+    assert "0 of 2" in page(summary)
+
+
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={"model.features": [8, 16, 32]}, seeds=(7,))
+    text = page(report(tmp_path))
+    assert "n=1" in text
+    assert "±" not in re.sub(r"<p>.*?</p>|<figcaption>.*?</figcaption>", "", text)
+    assert not re.search(r"\bnan\b", re.sub(r"base64,[^\"]*", "", text), re.IGNORECASE)
+
+
+def test_markup_and_scripts_in_texts_are_shown_not_run(tmp_path: Path) -> None:
+    question = "Größe ≥ 3? <script>alert('x')</script> & | `code` 図"
+    axes = {"model.pool": ["<b>max</b>", "a$b$|c", "図"]}
+    make_study(tmp_path, axes=axes, question=question)
+    summary = report(tmp_path)
+    text = page(summary)
+    assert "<script" not in text
+    assert "<b>max" not in text
+    assert "Größe ≥ 3? &lt;script&gt;" in text
+    markdown = page(summary, "report.md")
+    assert "<script" not in markdown
+    header, row = (line for line in markdown.splitlines() if line.startswith(("| # ", "| 2 ", "| **2")))
+    assert len(re.findall(r"(?<!\\)\|", header)) == len(re.findall(r"(?<!\\)\|", row))
+
+
+def test_forty_arms(tmp_path: Path) -> None:
+    axes = {"model.features": [4, 6, 8, 12, 16, 24, 32, 48], "model.kernel_size": [1, 3, 5, 7, 9]}
+    make_study(tmp_path, axes=axes)
+    summary = report(tmp_path)
+    assert len(summary.arms) == 40
+    assert page(summary).split("</table>")[0].count("<tr") == 41
+
+
+@pytest.mark.parametrize("count", [12, 40])
+def test_labels_of_arms_do_not_hide_each_other(tmp_path: Path, count: int) -> None:
+    axes = (
+        AXES if count == 12 else {"model.features": [4, 6, 8, 12, 16, 24, 32, 48], "model.kernel_size": [1, 3, 5, 7, 9]}
+    )
+    make_study(tmp_path, axes=axes)
+    drawn = against_cost(collect(tmp_path), cost="params")
+    assert drawn is not None
+    figure, _ = drawn
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == count
+    frame = figure.axes[0].get_window_extent()
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_very_many_arms_are_drawn_in_part_and_listed_whole(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"optim.learning_rate": [10.0**-n for n in range(110)]}, seeds=(0,))
+    for trial in trials:
+        study_path(tmp_path, trial, "metrics.jsonl").unlink()
+    summary = report(tmp_path)
+    text = page(summary)
+    assert text.split("</table>")[0].count("<tr") == 111
+    assert "Of 110 arms only the 100 best by validation are drawn" in text
+    best = summary.arms["validation_accuracy_mean"].nlargest(100).index
+    assert [arm.number for arm in foremost(summary.table, limit=100)] == sorted(best)
+
+
+def test_a_report_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={}, chosen=[{}], seeds=(0,))
+    (tmp_path / "report").write_text("a file stands where the folder should be")
+    with pytest.raises(RunError, match="cannot write"):
+        report(tmp_path)
+
+
+def test_regression_falls_back_to_loss(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={"model.features": [8, 16]}, kind="loss")
+    summary = report(tmp_path)
+    by = measure(summary.table)
+    assert (by.choose, by.quote, by.higher_is_better) == ("validation_loss", "test_loss", False)
+    assert "No accuracy was recorded" in page(summary)
+    means = summary.arms["validation_loss_mean"]
+    assert summary.arms["chosen"].tolist() == (means == means.min()).tolist()
+
+
+def test_costs_that_do_not_differ_are_not_drawn(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=(0, 1))
+    table = collect(tmp_path)
+    assert against_cost(table, cost="params") is None
+    assert "All arms have the same parameters: 13,960." in render_html(table, {})
+
+
+def test_study_of_seeds_only(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={}, chosen=[{}], seeds=(0, 1, 2, 3, 4))
+    summary = report(tmp_path)
+    assert summary.arms["n"].tolist() == [5]
+    assert not summary.arms["chosen"].any()
+    assert {path.name for path in summary.files if path.suffix == ".png"} == {
+        "accuracy_by_arm.png",
+        "learning_curves.png",
+    }
+
+
+def test_single_run(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    make_trial(tmp_path / "run", name="ab12", seed=3, level=0.9, params=1000, rng=rng, kind="accuracy")
+    summary = report(tmp_path / "run")
+    assert summary.arms["n"].tolist() == [1]
+    assert summary.table.trials["seed"].tolist() == [3]
+    assert "(n=1)" in page(summary)
+    assert "model.kernel_size = 3" in page(summary)
+
+
+def test_trials_on_different_hardware_are_flagged(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    write_json(study_path(tmp_path, trials[0], "environment.json"), ENVIRONMENT | {"hardware": "laptop"})
+    text = render_html(collect(tmp_path), {})
+    assert "do not share the same hardware" in text
+    assert "laptop (1 trial); 16-core CPU, 128 GiB (5 trials)" in text
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_terminal_table(whole: Summary, width: int) -> None:
+    console = Console(width=width, file=StringIO(), force_terminal=False)
+    console.print(terminal_table(whole.table))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    row = whole.arms.iloc[0]
+    assert "11*" in text
+    assert f"{row['test_accuracy_mean']:.2%}"[:-1] in text
+    assert f"[{100 * row['test_accuracy_low']:.2f},{100 * row['test_accuracy_high']:.2f}]" in text
+    assert max(map(len, text.splitlines())) <= width
+
+
+# --- what is wrong with a directory
+
+
+def damage_result(out: Path, trial: dict[str, Any]) -> Path:
+    path = study_path(out, trial, "result.json")
+    path.write_text(path.read_text().replace(",", ",\n")[:60])
+    return path
+
+
+def damage_status(out: Path, trial: dict[str, Any]) -> Path:
+    change_result(out, trial, status="almost")
+    return study_path(out, trial, "result.json")
+
+
+def damage_seed(out: Path, trial: dict[str, Any]) -> Path:
+    change_result(out, trial, seed=99)
+    return study_path(out, trial, "result.json")
+
+
+def damage_metrics(out: Path, trial: dict[str, Any]) -> Path:
+    path = study_path(out, trial, "metrics.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0], lines[1][:20] + "\n", *lines[2:]]))
+    return path
+
+
+def damage_environment(out: Path, trial: dict[str, Any]) -> Path:
+    path = study_path(out, trial, "environment.json")
+    path.write_text("[1, 2]")
+    return path
+
+
+def damage_plan(out: Path, trial: dict[str, Any]) -> Path:
+    (out / "plan.json").write_text('{"pruned": []}')
+    return out / "plan.json"
+
+
+def damage_plan_id(out: Path, trial: dict[str, Any]) -> Path:
+    write_json(out / "plan.json", {"trials": [trial | {"id": "../../elsewhere"}]})
+    return out / "plan.json"
+
+
+def remove_plan(out: Path, trial: dict[str, Any]) -> Path:
+    (out / "plan.json").unlink()
+    return out / "plan.json"
+
+
+def damage_study(out: Path, trial: dict[str, Any]) -> Path:
+    (out / "study.json").write_bytes(b"\xff\xfe\x00")
+    return out / "study.json"
+
+
+DAMAGES = [
+    (damage_result, "is damaged .*line [234].*repeats this trial only"),
+    (damage_status, "status = 'almost'"),
+    (damage_seed, "seed 99, but the plan has"),
+    (damage_metrics, "line 2 is damaged.*to train that run again"),
+    (damage_environment, "only this trial is repeated"),
+    (damage_plan, "trials: is required"),
+    (damage_plan_id, "id = '../../elsewhere'"),
+    (remove_plan, "no such file.*run the study again"),
+    (damage_study, "is damaged"),
+]
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGES, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_damaged_file_is_named(tmp_path: Path, damage: Any, said: str) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=(0, 1))
+    path = damage(tmp_path, trials[1])
+    with pytest.raises(RunError, match=said) as caught:
+        collect(tmp_path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_last_line_cut_by_a_kill_is_ignored_and_a_resumed_epoch_replaced(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={}, chosen=[{}], seeds=(0,))
+    path = study_path(tmp_path, trials[0], "metrics.jsonl")
+    path.write_text(path.read_text() + '{"step": 9, "epoch": 8, "train_loss": 5.0}\n{"step": 200, "epo')
+    curves = collect(tmp_path).curves
+    assert curves["epoch"].tolist() == list(range(1, 9))
+    assert curves["train_loss"].tolist()[-1] == 5.0
+
+
+def test_without_curves_there_is_no_picture_of_them(tmp_path: Path) -> None:
+    for trial in make_study(tmp_path, axes={"model.pool": ["max", "average"]}):
+        study_path(tmp_path, trial, "metrics.jsonl").unlink()
+    assert "learning_curves.png" not in {path.name for path in report(tmp_path).files}
+
+
+def test_nothing_finished(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=(0,))
+    study_path(tmp_path, trials[0], "result.json").unlink()
+    change_result(tmp_path, trials[1], status="failed", error="loss is NaN at step 3")
+    with pytest.raises(RunError, match=r"none of 2 planned trials has finished \(1 failed\).*loss is NaN at step 3"):
+        report(tmp_path)
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [(None, "no such directory"), ("notes.txt", "neither a study"), ("config.json", "has not finished")],
+)
+def test_not_a_study(tmp_path: Path, made: str | None, said: str) -> None:
+    out = tmp_path / "out"
+    if made:
+        write_json(out / made, {})
+    with pytest.raises(RunError, match=said):
+        report(out)
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["model.features", "optim.learning_rate"], ["features", "learning_rate"]),
+        (["model.layers.conv1.features", "model.layers.conv2.features"], ["conv1.features", "conv2.features"]),
+        (["epochs", "optim.epochs"], ["epochs", "optim.epochs"]),
+        (["model.widths.0", "model.widths.1"], ["widths.0", "widths.1"]),
+        (["a.x.y", "b.x.y", "c.y"], ["a.x.y", "b.x.y", "c.y"]),
+        (["seed_length"], ["seed_length"]),
+    ],
+)
+def test_short_names(paths: list[str], names: list[str]) -> None:
+    assert list(short_names(paths).values()) == names
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([3, 5], ["3", "5"]),
+        ([0.1, 1e-05], ["0.1", "1e-05"]),
+        ([None, True, False, "max"], ["none", "true", "false", "max"]),
+        ([[3, 5], [5, 5]], ["(3, 5)", "(5, 5)"]),
+        ([{"name": "sgd", "rate": 0.1}, {"name": "adam", "rate": 0.001}], ["sgd", "adam"]),
+        ([{"size": 3, "k": 1}, {"size": 5, "k": 1}], ["(size=3)", "(size=5)"]),
+        (
+            [{"name": "sgd", "rate": 0.1, "b": 1}, {"name": "sgd", "rate": 0.2, "b": 1}],
+            ["sgd(rate=0.1)", "sgd(rate=0.2)"],
+        ),
+        (["3", 3], ['"3"', "3"]),
+    ],
+)
+def test_value_texts(values: list[Any], texts: list[str]) -> None:
+    assert value_texts(values) == texts
+
+
+def test_a_config_as_value_is_told_whole(tmp_path: Path) -> None:
+    optims = [
+        {"name": "sgd", "learning_rate": 0.1, "schedule": {"kind": "cosine"}},
+        {"name": "adam", "betas": [0.9, 0.99]},
+    ]
+    make_study(tmp_path, axes={"optim": optims}, seeds=(0, 1))
+    text = render_html(collect(tmp_path), {})
+    assert "sgd is name sgd, learning_rate 0.1, schedule kind cosine; adam is name adam, betas 0.9, 0.99" in text
+
+
+def test_an_axis_of_one_value_is_left_out_of_the_labels(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={"model.features": [8, 16], "model.kernel_size": [3]}, seeds=(0, 1))
+    table = collect(tmp_path)
+    assert [arm.label for arm in table.arms] == ["features=8", "features=16"]
+    assert "model.kernel_size = 3 throughout" in render_html(table, {})
+
+
+def test_an_arm_may_leave_out_what_the_base_says(tmp_path: Path) -> None:
+    axes = {"model.features": [8, 16], "model.pool": ["max", "average"]}
+    make_study(
+        tmp_path, axes=axes, chosen=[{}, {"model.features": 8}, {"model.pool": "average"}], combine="one_at_a_time"
+    )
+    assert [arm.label for arm in collect(tmp_path).arms] == [
+        "features=16, pool=max",
+        "features=8, pool=max",
+        "features=16, pool=average",
+    ]
+
+
+def test_importing_the_report_does_not_import_jax() -> None:
+    code = "import sys, cnnjax.reporting; sys.exit(any(name in sys.modules for name in ('jax', 'matplotlib.pyplot')))"
+    subprocess.run([sys.executable, "-c", code], check=True)
