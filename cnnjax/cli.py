@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +11,7 @@ import typer
 from rich.console import Console
 
 from cnnjax.errors import CnnjaxError, ConfigError, Interrupted
+from cnnjax.progress import progress
 
 if TYPE_CHECKING:
     from cnnjax.run.loop import Options
@@ -86,10 +85,10 @@ def train(
         experiment = replace_text(experiment, path, text)
     folder = out_folder or _default_out(loaded)
     options = _options(devices, parallel, checkpoint_seconds, checkpoint_steps)
-    with _progress(f"{loaded.name} {experiment.id}", hidden=as_json) as show:
+    with progress(f"{loaded.name} {experiment.id}", hidden=as_json) as show:
 
         def watch(step: int, steps: int, numbers: dict[str, float]) -> None:
-            show(completed=step, total=steps, note=f"loss {numbers['loss']:.4f}" if numbers else "")
+            show(step, steps, f"loss {numbers['loss']:.4f}" if numbers else "")
 
         result = run(experiment, folder, options=options, watch=watch)
     if as_json:
@@ -235,43 +234,17 @@ def _options(devices: int | None, parallel: str, seconds: float, steps: int | No
     return Options(Hardware(devices, parallel), checkpoint_seconds=seconds, checkpoint_steps=steps)
 
 
-@contextlib.contextmanager
-def _progress(title: str, *, hidden: bool) -> Iterator[Any]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("steps"),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=err, disable=hidden) as progress:
-        task = progress.add_task(title, total=None, note="")
-        yield lambda **fields: progress.update(task, **fields)
-
-
 def _run_study(
     study: Any, loaded: ExperimentFile, folder: Path, options: Options, pack: int | None, *, as_json: bool
 ) -> Outcome:
     from cnnjax.study.executor import sweep as run
 
-    with _progress(loaded.name, hidden=as_json) as show:
+    with progress(loaded.name, hidden=as_json) as show:
         planned = [0]
 
         def watch(steps: int, what: str, total: int) -> None:
             planned[0] += steps
-            show(completed=planned[0], total=total, note=what)
+            show(planned[0], total, what)
 
         return run(study, folder, name=loaded.name, question=loaded.question, options=options, pack=pack, watch=watch)
 

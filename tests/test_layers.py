@@ -19,7 +19,7 @@ LAYERS = [
     {"experiment"},
     {"run"},
     {"study"},
-    {"reporting"},
+    {"reporting", "progress"},
     {"cli"},
     {"__init__", "__main__"},
 ]

@@ -81,10 +81,9 @@ def train(
         finished = directory.finished()
         if finished is None:
             program = Program(experiment, packed=1, hardware=options.hardware)
-            for error in run_trials(
-                program, [experiment], [directory], stop=stop, options=options, watch=watch
-            ).values():
-                raise error
+            broken = run_trials(program, [experiment], [directory], stop=stop, options=options, watch=watch)
+            if broken:
+                raise broken[0]
             finished = directory.finished()
     if finished is None:
         raise RunError(f"{directory.path}: the training ended without a result")
@@ -104,7 +103,8 @@ def run_trials(
 
     The directories are claimed by the caller and hold checkpoints of one step, or none. Fewer experiments than the
     program packs are padded, so that a continued trial runs in the very program it was begun in. Once `stop` is set the
-    next step is the last: everything is saved, and Interrupted raised. A trial whose checkpoint is damaged is left alone: its error is returned by its position.
+    next step is the last: everything is saved, and Interrupted raised. A trial whose checkpoint is damaged is left
+    alone: its error is returned by its position.
     """
     with contextlib.ExitStack() as stack:
         trials = []

@@ -1,0 +1,233 @@
+"""The command line: it does what it says, and every mistake is one clear message, exit code 1 and no traceback."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import pytest
+
+from cnnjax.cli import main
+
+FILE = '''"""Does a wider network do better?"""
+from cnnjax import SGD, Experiment, SmallCNN, Study, Synthetic
+experiment = Experiment(
+    model=SmallCNN(features=2, dense=0),
+    data=Synthetic(height=8, width=8, channels=1, classes=4, examples=40, test_examples=16),
+    optim=SGD(learning_rate=0.05), batch_size=8, epochs=1)
+study = Study(experiment, axes={"model.features": [2, 3]}, seeds=2)
+'''
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "wider.py"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["cnnjax", *map(str, words)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_train_writes_where_it_says_and_continues(run, file, tmp_path):
+    code, out, _ = run("train", file, "model.features=3", "--json", "--devices", 1)
+    assert code == 0
+    result = json.loads(out)
+    assert result["status"] == "done"
+    assert result["config"]["model"]["features"] == 3
+    assert (tmp_path / "runs" / "wider" / "result.json").exists()
+    code, out, _ = run("train", file, "model.features=3", "--devices", 1)
+    assert code == 0
+    assert "test n=16" in out
+
+
+def test_sweep_plans_trains_and_reports(run, file, tmp_path):
+    code, out, _ = run("sweep", file, "model.kernel_size=3,1", "--dry-run", "--json", "--devices", 1)
+    assert code == 0
+    assert len(json.loads(out)["trials"]) == 8
+    assert not (tmp_path / "runs").exists(), "a dry run writes nothing"
+    code, out, _ = run("sweep", file, "--seeds", 2, "--devices", 1)
+    assert code == 0
+    assert "report.html" in out
+    folder = tmp_path / "runs" / "wider"
+    assert json.loads((folder / "study.json").read_text())["question"] == "Does a wider network do better?"
+    assert (folder / "report" / "report.html").exists()
+    code, out, _ = run("report", folder, "--json")
+    assert code == 0
+    assert [arm["n"] for arm in json.loads(out)["arms"]] == [2, 2]
+    trial = next((folder / "trials").iterdir())
+    code, out, _ = run("evaluate", trial, "--json")
+    assert code == 0
+    assert json.loads(out)["test"]["count"] == 16
+
+
+def test_describe_by_file_and_by_name(run, file):
+    code, out, _ = run("describe", file, "model.kernel_size=5", "--json")
+    assert code == 0
+    described = json.loads(out)
+    assert set(described) == {"params", "macs", "activation_bytes", "layers", "warnings"}
+    code, out, _ = run("describe", "lenet5", "model.layers.conv1.features=8", "--input", "28x28x1")
+    assert code == 0
+    assert "conv1" in out
+
+
+def test_help_has_examples_and_is_quick(run):
+    for command in ("train", "sweep", "report", "describe", "evaluate"):
+        code, out, _ = run(command, "--help")
+        assert code == 0
+        assert "Example" in out
+    assert run("--version")[1].startswith("cnnjax ")
+
+
+MISTAKES = [
+    (["train", "FILE", "model.featurs=3"], ["'featurs'", "Did you mean 'features'", "kernel_size"]),
+    (["train", "FILE", "model.features=three"], ["model.features = 'three'", "integer"]),
+    (["train", "FILE", "model.features=0"], ["model.features = 0", "greater than or equal to 1"]),
+    (["train", "FILE", "model.features"], ["is not path=value"]),
+    (["train", "FILE", "seed=1", "seed=2"], ["seed is given twice"]),
+    (["train", "FILE", "model.kernel_size=9", "model.padding=valid"], ["kernel 9 does not fit its 8x8 input"]),
+    (["train", "nowhere.py"], ["no experiment file nowhere.py"]),
+    (["train", "FILE", "data=digts"], ["'digts' is no data set", "Did you mean 'digits'"]),
+    (["train", "FILE", "data=mnist"], ["not prepared", "tfds build mnist"]),
+    (["train", "FILE", "batch_size=9", "--devices", "2"], ["does not divide evenly over 2 devices", "take 8"]),
+    (["train", "FILE", "--devices", "99"], ["devices = 99", "has 8"]),
+    (["train", "FILE", "--parallel", "magic"], ["must be jit, shard_map or pmap"]),
+    (["train", "FILE", "--out", "/proc/nowhere"], ["cannot write", "--out"]),
+    (["train", "FILE", "loss=poisson"], ["poisson loss"]),
+    (["train", "FILE", "optim.schedule.warmup=99"], ["warm-up must be shorter"]),
+    (["sweep", "FILE", "model.features=3,3"], ["repeats 3"]),
+    (["sweep", "FILE", "model.kernel_size=9,11", "model.padding=valid"], ["nothing is left to train", "kernel 11"]),
+    (["sweep", "FILE", "model.pool=max,avg"], ["model.pool = 'avg'"]),
+    (["sweep", "FILE", "--launcher", "moon"], ["--launcher moon"]),
+    (["report", "nowhere"], ["no such directory"]),
+    (["describe", "lenet"], ["'lenet' is no model", "lenet5"]),
+    (["describe", "lenet5"], ["--input HxWxC"]),
+    (["describe", "lenet5", "--input", "28x28"], ["must be HEIGHTxWIDTHxCHANNELS"]),
+    (["evaluate", "nowhere"], ["not a run directory"]),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), MISTAKES, ids=lambda value: " ".join(value) if len(value) > 1 else None)
+def test_a_mistake_is_one_clear_message(run, file, words, said, monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    code, out, err = run(*[file if word == "FILE" else word for word in words])
+    assert code == 1
+    assert "Traceback" not in err + out
+    for part in said:
+        assert part in err
+
+
+BROKEN_FILES = {
+    "x = 1\n": "defines no `experiment` and no `study`",
+    "import nothing_of_the_kind\n": "line 1 does not run: ModuleNotFoundError",
+    "def (:\n": "line 1 does not run: SyntaxError",
+    "experiment = 3\n": "must be an Experiment",
+    "from cnnjax import SmallCNN\nSmallCNN(kernel=3)\n": "'kernel' is no field of SmallCNN. Did you mean 'kernel_size'",
+    "1 / 0\n": "ZeroDivisionError",
+}
+
+
+@pytest.mark.parametrize("content", BROKEN_FILES)
+def test_a_file_that_is_no_experiment(run, tmp_path, content):
+    path = tmp_path / "broken.py"
+    path.write_text(content)
+    code, _, err = run("train", path)
+    assert code == 1
+    assert BROKEN_FILES[content] in err
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback(run, monkeypatch):
+    from cnnjax.errors import ConfigError
+
+    with pytest.raises(ConfigError):
+        run("train", "nowhere.py", "--debug")
+
+
+def test_a_diverged_trial_shows_in_the_exit_code(run, file):
+    code, _, err = run("sweep", file, "optim.learning_rate=0.05,1e30", "model.features=2", "--devices", 1)
+    assert code == 1
+    assert "at step" in err
+    assert "2 of 4 trials have no result" in err
+    code, _, err = run("train", file, "optim.learning_rate=1e30", "--devices", 1, "--out", "single")
+    assert code == 1
+    assert "the training loss is" in err
+
+
+def test_a_directory_of_another_experiment(run, file):
+    run("train", file, "--devices", 1)
+    code, _, err = run("train", file, "model.features=3", "--devices", 1)
+    assert code == 1
+    assert "model.features: 2 there, 3 here" in err
+
+
+OWN = '''"""Does a user's own block work?"""
+import flax.linen as nn
+import numpy as np
+from pydantic import Field
+from cnnjax import Data, Dataset, Examples, Experiment, Model, Optim, Study
+import optax
+
+class Net(nn.Module):
+    config: object
+    @nn.compact
+    def __call__(self, images, *, train=False):
+        x = nn.relu(nn.Conv(self.config.width, (3, 3))(images))
+        return nn.Dense(self.config.num_classes)(x.mean((1, 2)))
+
+class Mine(Model):
+    width: int = Field(default=4, ge=1)
+    def network(self):
+        return Net(self)
+
+class Stripes(Data):
+    def read(self):
+        labels = np.arange(40, dtype=np.int32) % 2
+        images = np.zeros((40, 6, 6, 1), np.uint8)
+        images[labels == 0, ::2] = 255
+        images[labels == 1, :, ::2] = 255
+        part = Examples(images, labels)
+        return Dataset("stripes", part, part, classes=("rows", "columns"))
+
+class Signs(Optim):
+    learning_rate: float = 0.01
+    def direction(self):
+        return optax.scale_by_sign()
+
+experiment = Experiment(model=Mine(), data=Stripes(), optim=Signs(), epochs=3, batch_size=8)
+study = Study(experiment, axes={"model.width": [2, 4], "optim.learning_rate": [0.01, 0.02]}, seeds=1)
+'''
+
+
+def test_a_users_own_model_data_and_optimizer_work_everywhere(run, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    assert run("describe", path)[0] == 0
+    code, out, err = run("sweep", path, "--devices", 1, "--json")
+    assert code == 0, err
+    assert [arm["n"] for arm in json.loads(out)["arms"]] == [1, 1, 1, 1]
+    trial = next((tmp_path / "runs" / "own" / "trials").iterdir())
+    assert run("evaluate", trial, "--file", path)[0] == 0
+
+
+def test_the_help_starts_without_jax():
+    import subprocess
+
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "cnnjax", "--help"], check=True, capture_output=True)
+    # Under a second on an idle machine; three where others work on it.
+    assert time.perf_counter() - start < 3
