@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -31,6 +31,14 @@ from cnnjax.training.state import TrainState
 from cnnjax.training.step import Sums, Task, eval_step, init_state, train_step
 
 SPLITS = ("train", "validation", "test")
+
+
+BRIEF = 1e12
+"""Multiply-accumulates of a training that takes a CPU some seconds, so that compiling is a good part of it."""
+
+# For XLA:CPU: its older emitters compile a small step in 60% of the time, to code as fast (benchmarks/RESULTS.md).
+QUICK = {"xla_cpu_use_fusion_emitters": False}
+UNOPTIMIZED = {**QUICK, "xla_backend_optimization_level": 0}
 
 
 @dataclass(frozen=True)
@@ -92,10 +100,9 @@ class Program:
 
     @cached_property
     def _init(self) -> Callable:
-        # Runs once: on CPU optimizing it takes four times as long as it then saves.
-        options: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
         start = time.perf_counter()
-        compiled = jax.jit(self._init_one).lower(_lane(self.experiment)).compile(compiler_options=options)
+        # Runs once a trial: optimizing it takes longer than it then saves.
+        compiled = _compile(jax.jit(self._init_one).lower(_lane(self.experiment)), UNOPTIMIZED)
         self.compile_seconds += time.perf_counter() - start
         return compiled
 
@@ -119,7 +126,7 @@ class Program:
         return total
 
     def _eval_rows(self, split: str) -> Iterator[dict[str, jax.Array]]:
-        size = max(self.experiment.batch_size, 256)
+        size = max(self.experiment.batch_size, min(self.sizes["validation"] or self.sizes["test"], 256))
         size += -size % self.mesh.size
         first = sum(self.sizes[name] for name in SPLITS[: SPLITS.index(split)])
         for start in range(0, self.sizes[split], size):
@@ -143,6 +150,12 @@ class Program:
             compiled = self._compiled[name] = self._compile(step, state, rows, donate=name == "train")
         return compiled(state, self.data, rows)
 
+    @property
+    def _is_brief(self) -> bool:
+        """Is the whole training so short that compiling counts?"""
+        macs = 3 * self.analysis.macs * self.experiment.batch_size * self.steps * self.packed
+        return macs < BRIEF
+
     @cached_property
     def _compiled(self) -> dict[str, Callable]:
         return {}
@@ -157,12 +170,24 @@ class Program:
         )
         if self.hardware.parallel == "pmap":
             return mapped
+        options = (QUICK if donate else UNOPTIMIZED) if self._is_brief else {}
         start = time.perf_counter()
         # The mesh in context tells batch normalization by device how many devices there are.
         with jax.set_mesh(self.mesh):
-            compiled = mapped.lower(state, self.data, rows).compile()
+            compiled = _compile(mapped.lower(state, self.data, rows), options)
         self.compile_seconds += time.perf_counter() - start
         return compiled
+
+
+def _compile(lowered: Any, options: Mapping[str, Any]) -> Callable:
+    if jax.default_backend() == "cpu" and options:
+        try:
+            return lowered.compile(compiler_options=dict(options))
+        except jax.errors.JaxRuntimeError as error:
+            # Another version of XLA may not have these options, and needs none of them.
+            if "option" not in str(error):
+                raise
+    return lowered.compile()
 
 
 def _lane(experiment: Experiment) -> dict[str, np.ndarray]:
