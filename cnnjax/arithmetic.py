@@ -14,8 +14,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import NamedTuple
 
-from cnnjax.config import unknown
-from cnnjax.errors import ConfigError, ShapeError
+from cnnjax.errors import ConfigError, ShapeError, unknown
 
 Extent = int | Sequence[int]
 Padding = str | int | Sequence[int | Sequence[int]]

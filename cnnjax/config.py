@@ -14,7 +14,6 @@ tuple positions. This module knows nothing of networks and imports no JAX.
 from __future__ import annotations
 
 import ast
-import difflib
 import hashlib
 import json
 import re
@@ -32,7 +31,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticUndefined
 
-from cnnjax.errors import ConfigError
+from cnnjax.errors import ConfigError, unknown
 
 V = TypeVar("V")
 
@@ -234,14 +233,6 @@ def _step(node: Any, head: str, path: str) -> Any:
         what = f"{place} ({type(node).__name__})" if isinstance(node, Config) else place
         raise ConfigError(f"{path}: " + unknown(f"field of {what}", head, entries))
     return entries[head]
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """A message that `name` is no `what`, with the near misses first and then all that is known."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"{name!r} is no {what}.{hint} There are: {', '.join(known)}"
 
 
 def read(config: Any, path: str) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class CnnjaxError(Exception):
     """A mistake or a circumstance the user can mend; the message says how."""
@@ -29,3 +32,11 @@ class DiskFull(RunError):
 
 class Interrupted(CnnjaxError):
     """The user asked to stop; everything is saved."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """A message that `name` is no `what`, with the near misses first and then all that is known."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f"{name!r} is no {what}.{hint} There are: {', '.join(known)}"

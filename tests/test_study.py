@@ -187,7 +187,7 @@ def test_a_stopped_study_continues_bitwise(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sweep(study, tmp_path / "stopped", options=options, watch=watch)
+        sweep(study, tmp_path / "stopped", options=options, workers=1, watch=watch)
     outcome = sweep(study, tmp_path / "stopped", options=options)
     assert len(outcome.skipped) == 2
     for trial in outcome.plan.trials:

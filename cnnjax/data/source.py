@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnjax.config import Config, unknown
-from cnnjax.errors import ConfigError, DataError
+from cnnjax.config import Config
+from cnnjax.errors import ConfigError, DataError, unknown
 
 
 @dataclass(frozen=True, eq=False)

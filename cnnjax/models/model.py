@@ -43,7 +43,9 @@ def names() -> list[str]:
 
 def config(name: str, **overrides) -> Model:
     """The config that `name` stands for, with overrides by field or dotted path (`{"layers.conv1.strides": 2}`)."""
-    return replace(Model.model_validate(name), overrides)
+    found = Model.from_tag(name)
+    assert isinstance(found, Model)
+    return replace(found, overrides)
 
 
 def build(name: str, *, num_classes: int = 1000, **overrides) -> nn.Module:

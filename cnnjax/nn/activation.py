@@ -9,8 +9,7 @@ from types import MappingProxyType
 import jax
 import jax.numpy as jnp
 
-from cnnjax.config import unknown
-from cnnjax.errors import ConfigError
+from cnnjax.errors import ConfigError, unknown
 
 Activation = Callable[[jax.Array], jax.Array]
 

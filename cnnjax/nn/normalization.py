@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn.initializers import Initializer
 
-from cnnjax.config import unknown
-from cnnjax.errors import ConfigError, ShapeError
+from cnnjax.errors import ConfigError, ShapeError, unknown
 from cnnjax.nn.located import check_floating, located
 from cnnjax.nn.mesh import manual_axes, shards
 

@@ -18,8 +18,7 @@ import numpy as np
 from jax import lax
 
 from cnnjax.arithmetic import Extent, Padding, Pairs, per_axis, pool_padding, resolve_padding
-from cnnjax.config import unknown
-from cnnjax.errors import ConfigError
+from cnnjax.errors import ConfigError, unknown
 from cnnjax.nn.located import check_images, located
 
 Pair = tuple[int, ...]
