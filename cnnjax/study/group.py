@@ -25,11 +25,12 @@ from cnnjax.study.plan import PlannedTrial, written
 Took = Callable[[int, str], None]
 """Called with (steps taken since the last call, over all trials; what is being trained)."""
 
-SMALL_IMAGE = 16 * 16
-"""Up to this many pixels, trials of one program are trained together: there the cost of a step is its overhead.
+SMALL_IMAGE = 8 * 8
+"""Up to this many pixels, trials of one program are trained together.
 
-Measured on XLA:CPU: models under vmap take less time than one after the other at 8x8, and more at 28x28
-(benchmarks/RESULTS.md).
+Measured on XLA:CPU (benchmarks/RESULTS.md): the gradient of a 5x5 kernel on 4x4 maps falls off the fast path when a
+trial is alone and does not when it is packed, so packed the digits study takes 0.4 of the time. Where no trial falls
+off, one after the other is faster: by 1.4 at 8x8, by more on larger images.
 """
 
 MOST_PACKED = 16
