@@ -5,7 +5,7 @@ Names are loaded when they are first used: importing cnnjax does no work and tou
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,11 +86,12 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'cnnjax' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"cnnjax.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    if name in _HOME:
+        value = globals()[name] = getattr(importlib.import_module(f"cnnjax.{_HOME[name]}"), name)
+        return value
+    if not name.startswith("_") and importlib.util.find_spec(f"cnnjax.{name}"):
+        return importlib.import_module(f"cnnjax.{name}")
+    raise AttributeError(f"module 'cnnjax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

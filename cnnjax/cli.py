@@ -147,9 +147,13 @@ def sweep(
         _print_plan(study, options, as_json=as_json)
         return
     outcome = _run_study(study, loaded, folder, options, pack, as_json=as_json)
+    for trial, reason in outcome.errors.items():
+        err.print(f"trial {trial}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
     if outcome.done or outcome.skipped:
         _print_report(folder, as_json=as_json)
-    _say_what_failed(outcome, folder)
+    if not outcome.complete:
+        count = f"{len(outcome.errors)} of {len(outcome.plan.trials)} trials"
+        raise CnnjaxError(f"{count} have no result; see {folder}/trials")
 
 
 @app.command(epilog="Example:  cnnjax report runs/pooling")
@@ -283,14 +287,6 @@ def _print_report(folder: Path, *, as_json: bool) -> None:
     else:
         WIDE.print(terminal_table(summary.table))
         out.print(f"report: {folder / 'report' / 'report.html'}", soft_wrap=True)
-
-
-def _say_what_failed(outcome: Outcome, folder: Path) -> None:
-    if outcome.complete:
-        return
-    for trial, reason in outcome.errors.items():
-        err.print(f"trial {trial}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
-    raise CnnjaxError(f"{len(outcome.errors)} of {len(outcome.plan.trials)} trials have no result; see {folder}/trials")
 
 
 def main() -> None:
