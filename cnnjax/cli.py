@@ -81,13 +81,11 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one experiment. The same command continues a training that was stopped."""
-    from cnnjax.config import replace_text
+    from cnnjax.config import replace_texts
     from cnnjax.run.loop import train as run
 
     loaded = _load(file)
-    experiment = loaded.experiment
-    for path, text in _pairs(overrides).items():
-        experiment = replace_text(experiment, path, text)
+    experiment = replace_texts(loaded.experiment, _pairs(overrides))
     folder = out_folder or _default_out(loaded)
     options = _options(devices, parallel, checkpoint_seconds, checkpoint_steps)
     with progress(f"{loaded.name} {experiment.id}", hidden=as_json) as show:
@@ -311,13 +309,17 @@ def main() -> None:
     except typer.Abort:
         sys.exit(1)
     except Exception as error:
-        _usage(error)
+        if debug:
+            raise
+        _stop_at(error)
 
 
-def _usage(error: Exception) -> None:
-    """What click says of a wrong command line, with its exit code; anything else is a defect and shows itself."""
+def _stop_at(error: Exception) -> None:
+    """What click says of a wrong command line, with its exit code; of anything else, what it was, and how to see it."""
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if show is None or code is None:
-        raise error
+        text = f"error: {type(error).__name__}: {error}\n--debug shows where; it is in a class of your own or a defect"
+        err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
     show()
     sys.exit(code)

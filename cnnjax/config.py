@@ -245,14 +245,20 @@ def read(config: Any, path: str) -> Any:
 
 
 def replace(config: V, changes: Mapping[str, Any]) -> V:
-    """A copy with the value at each path replaced, checked as a whole after each change, in order.
+    """A copy with the value at each path replaced, checked as a whole after each change.
 
-    Setting a union's key (`model.name`) starts from the defaults of the member or preset it names. Setting a named
-    entry to None removes it. Raises ConfigError naming path, value and rule.
+    A path comes after the paths that contain it, whatever their order: `model` before `model.features`. Setting a
+    union's key (`model.name`) starts from the defaults of the member or preset it names. Setting a named entry to None
+    removes it. Raises ConfigError naming path, value and rule.
     """
-    for path, value in changes.items():
-        config = _replace(config, path.split("."), value, path)
+    for path in outermost_first(changes):
+        config = _replace(config, path.split("."), changes[path], path)
     return config
+
+
+def outermost_first(paths: Iterable[str]) -> list[str]:
+    """Paths in an order in which none undoes another; a union's key (`model.name`) counts as the union itself."""
+    return sorted(paths, key=lambda path: path.count(".") - (path.rpartition(".")[2] in ("name", "kind", "op")))
 
 
 def _replace(node: Any, heads: list[str], value: Any, path: str) -> Any:
@@ -351,8 +357,15 @@ def parse(text: str) -> Any:
     return _tuples(value)
 
 
+def replace_texts(config: V, changes: Mapping[str, str]) -> V:
+    """`replace` with values written as text, each typed by the field it goes to: a text field keeps `3` as text."""
+    for path in outermost_first(changes):
+        config = replace_text(config, path, changes[path])
+    return config
+
+
 def replace_text(config: V, path: str, text: str) -> V:
-    """`replace` with a value written as text, typed by the field it goes to: a text field keeps `3` as text."""
+    """`replace_texts` of one path."""
     value = parse(text)
     try:
         return replace(config, {path: value})

@@ -131,6 +131,8 @@ class Experiment(Config):
         self._check_labels(dataset)
         if parts.validation is not None and not len(parts.validation):
             raise DataError(f"validation = {self.validation}: no example of {len(dataset.train)} is left for it")
+        if self.batch_size > len(parts.train):
+            raise ConfigError(f"batch_size = {self.batch_size}: there are only {len(parts.train)} training examples")
         try:
             return analyse(self.network(), dataset.image_shape)
         except ShapeError as error:

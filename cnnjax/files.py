@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -24,6 +25,23 @@ def writing(path: Path) -> Iterator[None]:
                 f"no space left to write {path}: nothing finished is lost; make room and run the same command again"
             ) from error
         raise RunError(f"cannot write {path}: {error.strerror or error}; choose another folder with --out") from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, taken: str) -> Iterator[None]:
+    """Own a folder, made if it is not there, while in the context; RunError with `taken` where another process does.
+
+    The lock ends with the process, however that ends.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(taken) from None
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

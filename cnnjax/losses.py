@@ -39,7 +39,7 @@ class Loss(Config, union="name"):
 
     def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
         """The loss of each example, [B], of float32 `logits` and `targets`, both [B, K]."""
-        raise NotImplementedError(f"{type(self).__name__} defines no per_example(logits, targets)")
+        raise ConfigError(f"{type(self).__name__} defines no per_example(logits, targets)")
 
     def targets(self, labels: jax.Array, *, outputs: int) -> jax.Array:
         """`labels` as float32 targets [B, K]; integer ids [B] become one-hot rows, of NaN where an id is not 0..K-1.

@@ -43,7 +43,7 @@ class Schedule(Config, union="name"):
 
     def curve(self, *, steps: int, warmup: int) -> optax.Schedule:
         """Multiples of the peak as a function of the steps since warm-up ended; `steps` includes the `warmup` steps."""
-        raise NotImplementedError(f"{type(self).__name__} defines no curve(steps=, warmup=)")
+        raise ConfigError(f"{type(self).__name__} defines no curve(steps=, warmup=)")
 
     def warmup_steps(self, *, steps: int, steps_per_epoch: int) -> int:
         """How many steps warm-up takes. Raises ConfigError unless fewer than `steps`."""
@@ -171,7 +171,7 @@ class Optim(Config, union="name"):
 
     def direction(self) -> optax.GradientTransformation:
         """The step before it is multiplied by minus the learning rate, weight decay included."""
-        raise NotImplementedError(f"{type(self).__name__} defines no direction()")
+        raise ConfigError(f"{type(self).__name__} defines no direction()")
 
     def decay(self) -> optax.GradientTransformation:
         """Adds `weight_decay` times the parameters that `decay_skips` leaves in."""

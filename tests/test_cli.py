@@ -107,6 +107,7 @@ MISTAKES = [
     (["train", "FILE", "--devices", "99"], ["devices = 99", "has 8"]),
     (["train", "FILE", "--parallel", "magic"], ["must be jit, shard_map or pmap"]),
     (["train", "FILE", "--out", "/proc/nowhere"], ["cannot write", "--out"]),
+    (["train", "FILE", "batch_size=2000"], ["there are only 36 training examples"]),
     (["train", "FILE", "loss=poisson"], ["poisson loss"]),
     (["train", "FILE", "optim.schedule.warmup=99"], ["warm-up must be shorter"]),
     (["sweep", "FILE", "model.features=3,3"], ["repeats 3"]),
@@ -138,6 +139,7 @@ BROKEN_FILES = {
     "experiment = 3\n": "must be an Experiment",
     "from cnnjax import SmallCNN\nSmallCNN(kernel=3)\n": "'kernel' is no field of SmallCNN. Did you mean 'kernel_size'",
     "1 / 0\n": "ZeroDivisionError",
+    "import sys\nsys.exit(0)\n": "line 2 does not run: SystemExit",
 }
 
 
@@ -149,6 +151,34 @@ def test_a_file_that_is_no_experiment(run, tmp_path, content):
     assert code == 1
     assert BROKEN_FILES[content] in err
     assert "Traceback" not in err
+
+
+def test_a_users_own_class_that_raises(run, tmp_path):
+    path = tmp_path / "raises.py"
+    path.write_text(
+        "from cnnjax import *\nclass Mine(Model):\n    def network(self):\n        raise KeyError('oops')\n"
+        "class Lazy(Optim):\n    learning_rate: float = 0.1\n"
+        "experiment = Experiment(model=SmallCNN())\n"
+    )
+    for word, said in (
+        ("model=mine", "Mine.network() raised KeyError: 'oops'"),
+        ("optim=lazy", "defines no direction"),
+    ):
+        code, _, err = run("train", path, word)
+        assert code == 1
+        assert said in err
+        assert "Traceback" not in err
+
+
+def test_a_whole_config_comes_before_what_is_inside_it(run, file):
+    code, out, _ = run("train", file, "optim.learning_rate=0.5", "optim=adamw", "steps=1", "--json", "--devices", 1)
+    assert code == 0
+    assert json.loads(out)["config"]["optim"]["learning_rate"] == 0.5
+    code, out, _ = run("sweep", file, "model=small_cnn,lenet5", "--dry-run", "--json", "--devices", 1)
+    assert code == 0
+    plan = json.loads(out)
+    assert [trial["arm"]["model.features"] for trial in plan["trials"]] == [2, 2, 3, 3]
+    assert len(plan["pruned"]) == 2
 
 
 def test_debug_shows_the_traceback(run, monkeypatch):
@@ -166,6 +196,11 @@ def test_a_diverged_trial_shows_in_the_exit_code(run, file):
     code, _, err = run("train", file, "optim.learning_rate=1e30", "--devices", 1, "--out", "single")
     assert code == 1
     assert "the training loss is" in err
+
+
+def test_an_experiment_that_cannot_be_trained_does_not_take_the_directory(run, file):
+    assert run("train", file, "model.kernel_size=9", "model.padding=valid", "--devices", 1)[0] == 1
+    assert run("train", file, "--devices", 1)[0] == 0
 
 
 def test_a_directory_of_another_experiment(run, file):

@@ -604,9 +604,6 @@ def damage_study(out: Path, trial: dict[str, Any]) -> Path:
 
 
 DAMAGES = [
-    (damage_result, "is damaged .*line [234].*repeats this trial only"),
-    (damage_status, "status = 'almost'"),
-    (damage_seed, "seed 99, but the plan has"),
     (damage_metrics, "line 2 is damaged.*to train that run again"),
     (damage_environment, "only this trial is repeated"),
     (damage_plan, "trials: is required"),
@@ -614,6 +611,25 @@ DAMAGES = [
     (remove_plan, "no such file.*run the study again"),
     (damage_study, "is damaged"),
 ]
+
+
+DAMAGED_RESULTS = [
+    (damage_result, "is damaged .*line [234].*repeats this trial only"),
+    (damage_status, "status = 'almost'"),
+    (damage_seed, "seed 99, but the plan has"),
+]
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGED_RESULTS, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_damaged_result_is_a_failed_trial_and_the_others_are_reported(tmp_path: Path, damage: Any, said: str) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=(0, 1))
+    path = damage(tmp_path, trials[1])
+    table = collect(tmp_path)
+    failed = table.trials[table.trials["status"] == "failed"]
+    assert list(failed["id"]) == [trials[1]["id"]]
+    assert re.search(said, failed["error"].iloc[0])
+    assert str(path) in failed["error"].iloc[0]
+    assert len(table.done) == 3
 
 
 @pytest.mark.parametrize(("damage", "said"), DAMAGES, ids=lambda value: getattr(value, "__name__", ""))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from cnnjax.config import Config
+from cnnjax.errors import ConfigError
 
 if TYPE_CHECKING:
     import jax
@@ -17,7 +18,7 @@ class Augmentation(Config, union="name"):
 
     def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
         """Change one image: float [H, W, C] in 0..1, of the same shape. Vectorized by the caller."""
-        raise NotImplementedError(f"{type(self).__name__} does not define apply()")
+        raise ConfigError(f"{type(self).__name__} does not define apply()")
 
 
 class RandomCrop(Augmentation):

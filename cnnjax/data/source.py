@@ -116,7 +116,7 @@ class Data(Config, union="name"):
 
     def read(self) -> Dataset:
         """Read the whole set. Raises DataError saying what is missing and how to get it."""
-        raise NotImplementedError(f"{type(self).__name__} does not define read()")
+        raise ConfigError(f"{type(self).__name__} does not define read()")
 
     def load(self) -> Dataset:
         """`read`, once per process."""

@@ -46,7 +46,7 @@ class Norm(Config, union="kind"):
 
     def module(self, name: str) -> linen.Module | None:
         """The Linen module, called with `train`; None for no normalization."""
-        raise NotImplementedError(f"{type(self).__name__} does not define module()")
+        raise ConfigError(f"{type(self).__name__} does not define module()")
 
 
 class NoNorm(Norm, tag="none"):
@@ -110,7 +110,7 @@ class Layer(Config, union="op"):
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
         """Apply the layer to x [B, ...] inside the calling compact module, under `name`."""
-        raise NotImplementedError(f"{type(self).__name__} does not define __call__()")
+        raise ConfigError(f"{type(self).__name__} does not define __call__()")
 
 
 class Conv(Layer):

@@ -8,7 +8,7 @@ import flax.linen as nn
 from pydantic import Field
 
 from cnnjax.config import Config, replace
-from cnnjax.errors import ConfigError
+from cnnjax.errors import CnnjaxError, ConfigError
 
 
 class Model(Config, union="name"):
@@ -21,13 +21,18 @@ class Model(Config, union="name"):
 
     def network(self) -> nn.Module:
         """The Linen module of this config: `module(images, train=...) -> logits`."""
-        raise NotImplementedError(f"{type(self).__name__} does not define network()")
+        raise ConfigError(f"{type(self).__name__} does not define network()")
 
     def build(self) -> nn.Module:
         """The network, once the number of classes is known. Raises ConfigError where it is not."""
         if self.num_classes is None:
             raise ConfigError("num_classes is not set: give it, or let an experiment take it from its data")
-        return self.network()
+        try:
+            return self.network()
+        except CnnjaxError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"{type(self).__name__}.network() raised {type(error).__name__}: {error}") from error
 
 
 def preset(make: Callable[[], Model]) -> Callable[[], Model]:

@@ -157,7 +157,7 @@ def collect(out: Path | str) -> Table:
     varied = tuple(axis for axis in axes if len(axis.values) > 1)
     wider = axes_of(declared, arms=[*planned, *pruned], base=study.base)
     arms = _arms(planned, axes=axes, varied=varied, combine=study.combine)
-    results = {trial.id: _result(folders[trial.id], trial) for trial in plan.trials}
+    results = {trial.id: _result_or_damage(folders[trial.id], trial) for trial in plan.trials}
     numbers = {key(arm.values): arm.number for arm in arms}
     rows = [_row(trial, results[trial.id], numbers[key(trial.arm)]) for trial in plan.trials]
     _require_finished(out, rows)
@@ -217,11 +217,19 @@ def _read(path: Path, kind: type[FileT], advice: str) -> FileT:
         raise RunError(f"{path}: {explain(error)}; {advice}") from None
 
 
+def _result_or_damage(folder: Path, trial: PlannedTrial) -> ResultFile | None:
+    """A damaged result counts as a failed trial that says so: the others are reported all the same."""
+    try:
+        return _result(folder, trial)
+    except RunError as error:
+        return ResultFile.model_construct(status="failed", error=str(error), metrics={})
+
+
 def _result(folder: Path, trial: PlannedTrial) -> ResultFile | None:
     path = folder / "result.json"
     if not path.exists():
         return None
-    result = _read(path, ResultFile, f"remove {folder} and run the study again: it repeats this trial only")
+    result = _read(path, ResultFile, "delete it and run the study again: it repeats this trial only")
     if (result.id or trial.id, result.seed) != (trial.id, trial.seed):
         raise RunError(
             f"{path}: is the result of trial {result.id!r}, seed {result.seed}, but the plan has {trial.id!r}, "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from cnnjax.config import diff, plain
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
-from cnnjax.files import append_text, read_json, read_rows, write_text, writing
+from cnnjax.files import append_text, locked, read_json, read_rows, write_text
 
 
 class RunDirectory:
@@ -34,22 +33,18 @@ class RunDirectory:
         Raises RunError where it holds a different experiment, another process works in it, or it cannot be written.
         The claim ends with the process, however that ends.
         """
-        with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(f"{self.path}: another process is working on this run") from None
-            self._hold(experiment)
+        with locked(self.path, taken=f"{self.path}: another process is working on this run"):
+            self._refuse_another(experiment)
             yield self
 
-    def _hold(self, experiment: Experiment) -> None:
-        held = self.experiment_json()
-        if held is None:
+    def begin(self, experiment: Experiment) -> None:
+        """Write config.json, once it is known that the experiment can be trained."""
+        if not self.config.exists():
             write_text(self.config, experiment.to_json(indent=1) + "\n")
-        elif held != plain(experiment):
+
+    def _refuse_another(self, experiment: Experiment) -> None:
+        held = self.experiment_json()
+        if held is not None and held != plain(experiment):
             raise RunError(f"{self.path} holds a different experiment ({_difference(held, experiment)}); choose --out")
 
     def experiment_json(self) -> dict | None:

@@ -128,6 +128,7 @@ class _Loop:
 
     def run(self) -> None:
         for trial in self.trials:
+            trial.directory.begin(trial.experiment)
             write_json(trial.directory.environment, environment())
         state, step = self._begin()
         self.compile_begun = self.program.compile_seconds

@@ -9,7 +9,7 @@ from pathlib import Path
 import flax.linen as linen
 
 from cnnjax.analysis import Analysis, analyse
-from cnnjax.config import replace_text
+from cnnjax.config import replace_texts
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.experiment import Experiment
 from cnnjax.models import Model, config, names
@@ -37,16 +37,11 @@ def describe_named(target: str, overrides: Mapping[str, str], input_text: str | 
     """`describe` of an experiment file or an architecture's name, with overrides and the shape written as text."""
     shape = _shape(input_text) if input_text else None
     if target.endswith(".py") or Path(target).is_file():
-        experiment = load(target).experiment
-        for path, text in overrides.items():
-            experiment = replace_text(experiment, path, text)
-        return describe(experiment, shape)
+        return describe(replace_texts(load(target).experiment, overrides), shape)
     if "/" in target:
         raise ConfigError(f"{target!r} is neither an experiment file (.py) nor one of: {', '.join(names())}")
-    model = config(target)
-    for path, text in overrides.items():
-        model = replace_text(model, path.removeprefix("model."), text)
-    return describe(model, shape)
+    changes = {path.removeprefix("model."): text for path, text in overrides.items()}
+    return describe(replace_texts(config(target), changes), shape)
 
 
 def _shape(text: str) -> InputShape:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from cnnjax.config import plain
-from cnnjax.files import write_json
+from cnnjax.files import locked, write_json
 from cnnjax.run.loop import Options, stopping
 from cnnjax.study.group import Fates, run_group, small
 from cnnjax.study.plan import Plan, label, plan
@@ -57,7 +57,14 @@ def sweep(
     """
     out = Path(out)
     planned = plan(study, hardware=options.hardware)
-    write_plan(planned, out, name=name, question=question)
+    with locked(out / "trials", taken=f"another sweep is working in {out}: wait for it, or choose another --out"):
+        write_plan(planned, out, name=name, question=question)
+        return _run(planned, out, options=options, pack=pack, workers=workers, watch=watch)
+
+
+def _run(
+    planned: Plan, out: Path, *, options: Options, pack: int | None, workers: int | None, watch: Watch | None
+) -> Outcome:
     outcome = Outcome(plan=planned)
     total = sum(trial.steps for trial in planned.trials)
     lock = threading.Lock()

@@ -70,7 +70,7 @@ def _run(path: Path):
         raise ConfigError(f"{path}{_line(error, path)}: {explain(error)}") from error
     except CnnjaxError as error:
         raise ConfigError(f"{path}{_line(error, path)}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{path}{_line(error, path)} does not run: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(path.parent.resolve()))
@@ -80,5 +80,9 @@ def _run(path: Path):
 def _line(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError) and error.lineno:
         return f" line {error.lineno}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).resolve() == path.resolve()
+    ]
     return f" line {lines[-1]}" if lines else ""

@@ -97,6 +97,7 @@ def _is_missing(trial: PlannedTrial, out: Path, fates: Fates, took: Took) -> boo
     # A training that diverged would diverge again; one that crashed is tried again.
     if result is None or result.get("cause") == "crashed":
         return True
+    directory_of(trial, out).begin(trial.experiment)
     if result["status"] == "done":
         fates.skipped.append(trial.id)
     else:

@@ -136,7 +136,7 @@ def _check(experiment: Experiment | ConfigError, hardware: Hardware) -> _Checked
         analysis = experiment.check()
         examples = len(experiment.parts().train)
         steps = experiment.total_steps(examples)
-        experiment.optim.schedule.warmup_steps(steps=steps, steps_per_epoch=max(1, examples // experiment.batch_size))
+        experiment.optim.build(steps=steps, steps_per_epoch=max(1, examples // experiment.batch_size))
     except ConfigError as error:
         return error
     return _Checked(experiment, analysis.params, analysis.macs, steps)
@@ -153,8 +153,14 @@ def _refuse_bad_values(study: Study, experiments: Mapping[Named[Any], Experiment
         for value in values:
             outcomes = [outcome for arm, outcome in experiments.items() if arm[path] == value]
             refused = [outcome for outcome in outcomes if isinstance(outcome, ConfigError)]
-            if outcomes and len(refused) == len(outcomes) and str(refused[0]).startswith(path):
+            inner = [other for other in study.axes if other.startswith(f"{path}.")]
+            if outcomes and len(refused) == len(outcomes) and _is_about(path, refused[0], inner):
                 raise refused[0]
+
+
+def _is_about(path: str, error: ConfigError, inner: Sequence[str]) -> bool:
+    message = str(error)
+    return message.startswith(path) and not any(message.startswith(other) for other in inner)
 
 
 def _refuse_twins(trials: Sequence[PlannedTrial]) -> None:

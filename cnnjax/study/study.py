@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from cnnjax.config import Config, Named, explain, plain, read, replace_text, split_values
+from cnnjax.config import Config, Named, explain, outermost_first, plain, read, replace_text, split_values
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
 
@@ -71,7 +71,8 @@ def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
     Values are typed by the field they go to. Raises ConfigError.
     """
     experiment, axes = study.experiment, dict(study.axes)
-    for path, text in overrides.items():
+    for path in outermost_first(overrides):
+        text = overrides[path]
         values = split_values(text)
         typed = [read(replace_text(experiment, path, value), path) for value in values]
         if len(values) == 1:
