@@ -124,14 +124,13 @@ class _Loop:
         self.lanes += self.lanes[:1] * (program.packed - len(trials))
         self.epochs_done = 0
         self.seconds = 0.0
-        self.compile_before = self.compile_begun = program.compile_seconds
+        self.compile_before = program.compile_seconds
 
     def run(self) -> None:
         for trial in self.trials:
             trial.directory.begin(trial.experiment)
             write_json(trial.directory.environment, environment())
         state, step = self._begin()
-        self.compile_begun = self.program.compile_seconds
         state, step = self._train(state, step)
         if all(trial.over for trial in self.trials):
             return
@@ -179,7 +178,7 @@ class _Loop:
 
     def _train(self, state: TrainState, step: int) -> tuple[TrainState, int]:
         pending: Any = None
-        began = saved = time.perf_counter()
+        began, saved = self._clock(), time.perf_counter()
         while step < self.program.steps and not self.stop.is_set():
             state, sums = self.program.train(state, self.program.rows(self.lanes, step))
             # Step n runs while the numbers of step n - 1 are looked at.
@@ -196,13 +195,17 @@ class _Loop:
             if ends_epoch:
                 self._end_epoch(state, step)
             if due:
-                self.seconds += time.perf_counter() - began
+                self.seconds += self._clock() - began
                 self._save(state, step)
-                began = saved = time.perf_counter()
+                began, saved = self._clock(), time.perf_counter()
         if pending is not None:
             self._take(step, pending)
-        self.seconds += time.perf_counter() - began
+        self.seconds += self._clock() - began
         return state, step
+
+    def _clock(self) -> float:
+        """Seconds, but for those spent compiling."""
+        return time.perf_counter() - self.program.compile_seconds
 
     def _take(self, step: int, pending: Any) -> None:
         """Look at the sums of step number `step`, counted from 1."""
@@ -275,10 +278,10 @@ class _Loop:
             trial.checkpoints.save(step, self._lane(host, position), notes)
 
     def _finish(self, state: TrainState) -> None:
-        began = time.perf_counter()
+        began = self._clock()
         tests = self._evaluate(state, "test")
         validations = self._evaluate(state, "validation") if self.program.sizes["validation"] else {}
-        self.seconds += time.perf_counter() - began
+        self.seconds += self._clock() - began
         for position, trial in enumerate(self.trials):
             if trial.over:
                 continue
@@ -301,8 +304,6 @@ class _Loop:
 
     def _write_result(self, trial: Trial, status: str, step: int, more: dict[str, Any]) -> None:
         compiling = self.program.compile_seconds - self.compile_before
-        # Making the first state is compiled before the clock of training starts.
-        training = self.seconds - (self.program.compile_seconds - self.compile_begun)
         result = {
             "id": trial.experiment.id,
             "status": status,
@@ -311,7 +312,7 @@ class _Loop:
             "macs": self.program.analysis.macs,
             "steps": step,
             "examples": {part: size for part, size in self.program.sizes.items() if size},
-            "train_seconds": training / len(self.trials),
+            "train_seconds": self.seconds / len(self.trials),
             "compile_seconds": compiling / len(self.trials),
             "packed": self.program.packed,
             "data_fingerprint": trial.experiment.data.load().fingerprint,
