@@ -1,4 +1,4 @@
-"""The layer table for a terminal, in the arrangement of the lectures' VGG-16 table."""
+"""The layer table for a terminal, in the usual arrangement: layer, output, activations, parameters."""
 
 from __future__ import annotations
 

@@ -44,16 +44,13 @@ ActivationName = Annotated[str, AfterValidator(_known_activation)]
 class Norm(Config, union="kind"):
     """A kind of normalization: `norm="batch"`, or a config with its fields set."""
 
-    def module(self, name: str) -> linen.Module | None:
-        """The Linen module, called with `train`; None for no normalization."""
-        raise ConfigError(f"{type(self).__name__} does not define module()")
+    def module(self, name: str) -> linen.Module:
+        """The Linen module, called with `train`. A kind of your own defines it."""
+        return nn.normalization(self.tag, name=name, **dict(self))
 
 
 class NoNorm(Norm, tag="none"):
     """No normalization."""
-
-    def module(self, name: str) -> None:
-        return None
 
 
 class BatchNorm(Norm, tag="batch"):
@@ -67,18 +64,12 @@ class BatchNorm(Norm, tag="batch"):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     epsilon: float = Field(default=1e-5, gt=0)
 
-    def module(self, name: str) -> linen.Module:
-        return nn.BatchNorm(group=self.group, momentum=self.momentum, epsilon=self.epsilon, name=name)
-
 
 class GroupNorm(Norm, tag="group"):
     """Group normalization (Wu & He 2018) over `groups` groups of channels."""
 
     groups: int = Field(default=8, ge=1)
     epsilon: float = Field(default=1e-5, gt=0)
-
-    def module(self, name: str) -> linen.Module:
-        return nn.GroupNorm(groups=self.groups, epsilon=self.epsilon, name=name)
 
 
 class LayerNorm(Norm, tag="layer"):
@@ -97,9 +88,6 @@ class LocalResponseNorm(Norm, tag="local_response"):
     alpha: float = Field(default=1e-4, gt=0)
     beta: float = Field(default=0.75, gt=0)
     k: float = Field(default=2.0, gt=0)
-
-    def module(self, name: str) -> linen.Module:
-        return nn.LocalResponseNorm(size=self.size, alpha=self.alpha, beta=self.beta, k=self.k, name=name)
 
 
 # --- layers
@@ -158,8 +146,7 @@ class Normalize(Layer, tag="norm"):
     norm: Norm = BatchNorm()
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        module = self.norm.module(name)
-        return x if module is None else module(x, train=train)
+        return self.norm.module(name)(x, train=train)
 
 
 class Activation(Layer):
