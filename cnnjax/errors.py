@@ -22,6 +22,10 @@ class DataError(CnnjaxError):
     """A data set is missing, damaged or not what the experiment expects."""
 
 
+class WeightsError(CnnjaxError):
+    """Weights cannot be read, or do not fit their network; every tensor that does not is listed."""
+
+
 class RunError(CnnjaxError):
     """A run directory cannot be used, or a run cannot go on."""
 

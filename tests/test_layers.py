@@ -16,7 +16,7 @@ LAYERS = [
     {"config", "arithmetic", "files"},
     {"nn", "analysis", "data", "optim", "losses", "metrics"},
     {"models", "training"},
-    {"experiment"},
+    {"experiment", "convert"},
     {"run"},
     {"study"},
     {"reporting", "progress"},
@@ -107,5 +107,7 @@ def test_importing_everything_touches_no_device():
 def test_nothing_unpickles_or_evaluates():
     for path in FILES:
         text = path.read_text()
-        for word in ("pickle.load", "allow_pickle=True", "yaml.load(", "torch.load("):
+        for word in ("pickle.load", "allow_pickle=True", "yaml.load("):
             assert word not in text, f"{path} has {word}"
+        for call in text.split("torch.load(")[1:]:
+            assert "weights_only=True" in call.split("\n")[0], f"{path} loads more than tensors"

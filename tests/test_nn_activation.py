@@ -22,6 +22,7 @@ FORMULAS = {
     "tanh": math.tanh,
     "scaled_tanh": lambda x: 1.7159 * math.tanh(2 * x / 3),
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+    "hard_sigmoid": lambda x: min(max(x + 3, 0), 6) / 6,
     "hard_swish": lambda x: x * min(max(x + 3, 0), 6) / 6,
     "relu6": lambda x: min(max(x, 0), 6),
     "softplus": lambda x: math.log1p(math.exp(x)),

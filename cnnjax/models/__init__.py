@@ -3,23 +3,19 @@
 from cnnjax.models import lenet as _lenet  # registers its presets
 from cnnjax.models.convnet import (
     Activation,
-    BatchNorm,
     Conv,
     ConvNet,
     Dense,
     Dropout,
     Flatten,
     GlobalPool,
-    GroupNorm,
     Layer,
-    LayerNorm,
-    LocalResponseNorm,
-    NoNorm,
-    Norm,
     Normalize,
     Pool,
 )
 from cnnjax.models.model import Model, build, config, names, preset
+from cnnjax.models.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, NoNorm, Norm
+from cnnjax.models.resnet import ResNet
 from cnnjax.models.small_cnn import SmallCNN
 
 __all__ = [
@@ -40,6 +36,7 @@ __all__ = [
     "Norm",
     "Normalize",
     "Pool",
+    "ResNet",
     "SmallCNN",
     "build",
     "config",

@@ -7,88 +7,18 @@ Every layer is an ablation site by its path: `model.layers.conv1.kernel_size`, a
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import flax.linen as linen
 import jax
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from cnnjax import nn
 from cnnjax.config import Config, NamedOf
 from cnnjax.errors import ConfigError, ShapeError
+from cnnjax.models.fields import ActivationName, Padding, Pair
 from cnnjax.models.model import Model
-
-Count = Annotated[int, Field(ge=1)]
-Pair = Count | tuple[Count, Count]
-Pixels = Annotated[int, Field(ge=0)]
-Padding = (
-    Literal["same", "valid", "full"]
-    | Pixels
-    | tuple[Pixels, Pixels]
-    | tuple[tuple[Pixels, Pixels], tuple[Pixels, Pixels]]
-)
-BatchGroup = Literal["global", "device"] | Annotated[int, Field(ge=1)]
-
-
-def _known_activation(name: str) -> str:
-    nn.activation(name)
-    return name
-
-
-ActivationName = Annotated[str, AfterValidator(_known_activation)]
-
-
-# --- normalizations
-
-
-class Norm(Config, union="kind"):
-    """A kind of normalization: `norm="batch"`, or a config with its fields set."""
-
-    def module(self, name: str) -> linen.Module:
-        """The Linen module, called with `train`. A kind of your own defines it."""
-        return nn.normalization(self.tag, name=name, **dict(self))
-
-
-class NoNorm(Norm, tag="none"):
-    """No normalization."""
-
-
-class BatchNorm(Norm, tag="batch"):
-    """Batch normalization (Ioffe & Szegedy 2015).
-
-    group: whose statistics are shared: the "global" batch, each "device"'s part, or ghost batches of that many
-    consecutive examples (Hoffer et al. 2017). momentum: of the running statistics (0..1; 0.9 keeps 90%).
-    """
-
-    group: BatchGroup = "global"
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    epsilon: float = Field(default=1e-5, gt=0)
-
-
-class GroupNorm(Norm, tag="group"):
-    """Group normalization (Wu & He 2018) over `groups` groups of channels."""
-
-    groups: int = Field(default=8, ge=1)
-    epsilon: float = Field(default=1e-5, gt=0)
-
-
-class LayerNorm(Norm, tag="layer"):
-    """Layer normalization (Ba et al. 2016) over all features of an example."""
-
-    epsilon: float = Field(default=1e-5, gt=0)
-
-    def module(self, name: str) -> linen.Module:
-        return nn.LayerNorm(axes="features", epsilon=self.epsilon, name=name)
-
-
-class LocalResponseNorm(Norm, tag="local_response"):
-    """Local response normalization across `size` neighbouring channels (Krizhevsky et al. 2012, 3.3)."""
-
-    size: int = Field(default=5, ge=1)
-    alpha: float = Field(default=1e-4, gt=0)
-    beta: float = Field(default=0.75, gt=0)
-    k: float = Field(default=2.0, gt=0)
-
+from cnnjax.models.norm import BatchNorm, Norm
 
 # --- layers
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cnnjax.models.convnet import Activation, ActivationName, Conv, ConvNet, Dense, Flatten, Layer, Pool
+from cnnjax.models.convnet import Activation, Conv, ConvNet, Dense, Flatten, Layer, Pool
+from cnnjax.models.fields import ActivationName
 from cnnjax.models.model import preset
 
 

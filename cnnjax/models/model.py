@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import flax.linen as nn
 from pydantic import Field
 
 from cnnjax.config import Config, replace
 from cnnjax.errors import CnnjaxError, ConfigError
+
+Shape = tuple[int, ...]
 
 
 class Model(Config, union="name"):
@@ -20,7 +23,7 @@ class Model(Config, union="name"):
     num_classes: int | None = Field(default=None, ge=1)
 
     def network(self) -> nn.Module:
-        """The Linen module of this config: `module(images, train=...) -> logits`."""
+        """The Linen module of this config: `module(images, train=...) -> logits`. Its last layer is named `logits`."""
         raise ConfigError(f"{type(self).__name__} does not define network()")
 
     def build(self) -> nn.Module:
@@ -34,8 +37,31 @@ class Model(Config, union="name"):
         except Exception as error:
             raise ConfigError(f"{type(self).__name__}.network() raised {type(error).__name__}: {error}") from error
 
+    @property
+    def input_shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of the images that the network was published for; None where there are none."""
+        return None
 
-def preset(make: Callable[[], Model]) -> Callable[[], Model]:
+    def rescaled(self, factor: float) -> Iterator[Model]:
+        """Configs whose widths are about `factor` times these, the nearest first; none where no width is a field."""
+        return iter(())
+
+    # --- PyTorch
+
+    def torch_name(self, path: str) -> str:
+        """PyTorch's name (torchvision's where it has the network) of the module at the dotted `path`."""
+        raise ConfigError(f"{self.tag} has no counterpart in torchvision whose names are known here")
+
+    def torch_shape(self, path: str, shape: Shape) -> Shape:
+        """The shape that PyTorch keeps the array at `path` in, where it would be `shape` by the usual rules."""
+        return shape
+
+    def torch_ignores(self, name: str) -> bool:
+        """Whether PyTorch's tensor `name` belongs to a part that this network may be built without."""
+        return False
+
+
+def preset(make: Callable[[], Any]) -> Callable[[], Any]:
     """Register a published setting under its function's name: `model=lenet5`, `build("lenet5", ...)`."""
     Model.presets[make.__name__] = make
     return make

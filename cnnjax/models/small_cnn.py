@@ -10,23 +10,19 @@ from pydantic import Field, model_validator
 from cnnjax.config import Named
 from cnnjax.models.convnet import (
     Activation,
-    ActivationName,
     Conv,
     ConvNetwork,
-    Count,
     Dense,
     Dropout,
     Flatten,
     GlobalPool,
     Layer,
-    NoNorm,
-    Norm,
     Normalize,
-    Padding,
-    Pair,
     Pool,
 )
+from cnnjax.models.fields import ActivationName, Count, Padding, Pair
 from cnnjax.models.model import Model
+from cnnjax.models.norm import NoNorm, Norm
 
 
 class SmallCNN(Model):
@@ -91,7 +87,6 @@ class SmallCNN(Model):
     def _convolution(self, site: str, width: int, *, last: bool) -> dict[str, Layer]:
         pools = self.pool_strides or self.pool_window
         strides = _times(self.strides, pools) if self.pool == "stride" and last else self.strides
-        own_bias = self.norm.tag in ("none", "local_response")
         layers: dict[str, Layer] = {
             f"conv{site}": Conv(
                 features=width,
@@ -99,7 +94,7 @@ class SmallCNN(Model):
                 strides=strides,
                 padding=self.padding,
                 dilation=self.dilation,
-                bias=own_bias,
+                bias=not self.norm.shifts,
             )
         }
         if self.norm.tag != "none":

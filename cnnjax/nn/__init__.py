@@ -1,9 +1,10 @@
 """Building blocks as Flax Linen modules: NHWC, float32 parameters, computing in the dtype of the input."""
 
 from cnnjax.nn.activation import ACTIVATIONS, activation
+from cnnjax.nn.auxiliary import add_auxiliary_logits
 from cnnjax.nn.convolution import Convolution, convolve
 from cnnjax.nn.dense import Dense
-from cnnjax.nn.dropout import Dropout
+from cnnjax.nn.dropout import Dropout, StochasticDepth
 from cnnjax.nn.mesh import manual_axes, shards
 from cnnjax.nn.normalization import (
     NORMALIZATIONS,
@@ -15,6 +16,7 @@ from cnnjax.nn.normalization import (
     normalization,
 )
 from cnnjax.nn.pooling import GlobalPool, Pool
+from cnnjax.nn.squeeze_excite import SqueezeExcite
 
 __all__ = [
     "ACTIVATIONS",
@@ -29,7 +31,10 @@ __all__ = [
     "LocalResponseNorm",
     "NoNorm",
     "Pool",
+    "SqueezeExcite",
+    "StochasticDepth",
     "activation",
+    "add_auxiliary_logits",
     "convolve",
     "manual_axes",
     "normalization",

@@ -34,6 +34,7 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
         "tanh": jnp.tanh,
         "scaled_tanh": scaled_tanh,
         "sigmoid": jax.nn.sigmoid,
+        "hard_sigmoid": jax.nn.hard_sigmoid,
         "hard_swish": jax.nn.hard_swish,
         "relu6": jax.nn.relu6,
         "softplus": jax.nn.softplus,

@@ -1,4 +1,4 @@
-"""Dropout."""
+"""Dropout of activations and of whole residual branches."""
 
 from __future__ import annotations
 
@@ -42,6 +42,31 @@ class Dropout(nn.Module):
         shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if self.spatial else x.shape
         keep = 1 - jnp.asarray(self.rate, jnp.float32)
         kept = _local_mask(self.make_rng("dropout"), keep, shape)
+        return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros((), x.dtype))
+
+
+class StochasticDepth(nn.Module):
+    """Dropout of a whole residual branch, example by example: (batch, ...) -> same (Huang et al. 2016).
+
+    In training an example's branch is zeroed with probability `rate` and else divided by 1 - rate; at inference
+    nothing happens. The random stream and what is said of devices are those of Dropout. Raises ConfigError unless
+    0 <= rate < 1.
+
+    Attributes:
+        rate: probability to drop.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        with located(self):
+            if not 0 <= self.rate < 1:
+                raise ConfigError(f"rate = {self.rate!r}: must be at least 0 and below 1")
+        if not train or self.rate == 0:
+            return x
+        keep = jnp.float32(1 - self.rate)
+        kept = _local_mask(self.make_rng("dropout"), keep, (x.shape[0], *(1,) * (x.ndim - 1)))
         return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros((), x.dtype))
 
 

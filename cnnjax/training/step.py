@@ -9,7 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from flax import traverse_util
 
+from cnnjax.nn import auxiliary
 from cnnjax.nn.mesh import manual_axes
 from cnnjax.training.state import TrainState, derive, example_keys, root_key, step_key
 
@@ -67,14 +69,15 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState,
             {"params": params, "batch_stats": batch_stats},
             images,
             train=True,
-            mutable=["batch_stats"],
+            mutable=["batch_stats", auxiliary.COLLECTION],
             rngs={"dropout": part_key},
         )
         losses = loss(logits, part["labels"])
+        extra = sum(weight * loss(other, part["labels"]) for other, weight in _auxiliary(updates))
         sums = task.measure(
             logits, labels=part["labels"], mask=jnp.ones(len(losses), bool), losses=losses, detail=False
         )
-        return losses.mean(), (updates.get("batch_stats", batch_stats), sums)
+        return (losses + extra).mean(), (updates.get("batch_stats", batch_stats), sums)
 
     def one_part(batch_stats: Any, part: Batch, part_key: jax.Array):
         gradient = jax.grad(objective, has_aux=True)
@@ -89,6 +92,12 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState,
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     return state.replace(step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state), sums
+
+
+def _auxiliary(updates: Mapping[str, Any]) -> list[tuple[jax.Array, float]]:
+    """Logits with the weight of their loss, as modules left them (nn.add_auxiliary_logits)."""
+    held: Any = traverse_util.flatten_dict(dict(updates.get(auxiliary.COLLECTION, {})))
+    return list(held.values())
 
 
 def _over_parts(one_part: Callable, batch_stats: Any, batch: Batch, key: jax.Array, parts: int):

@@ -1,0 +1,65 @@
+"""Blocks that the branching architectures are built of."""
+
+from __future__ import annotations
+
+import flax.linen as linen
+import jax
+
+from cnnjax import nn
+from cnnjax.models.fields import Padding, Pair
+from cnnjax.models.norm import BatchNorm, Norm
+
+
+class ConvNorm(linen.Module):
+    """Convolution, normalization, activation: (batch, height, width, channels) -> (batch, height', width', features).
+
+    Submodules `conv` and `norm`.
+
+    Attributes:
+        features, kernel_size, strides, dilation, groups: of the convolution.
+        padding: likewise; None pads each side by half of what the kernel spans, as PyTorch's models do.
+        norm, activation: what follows.
+        bias: whether the convolution has one; None where the normalization has none.
+        zero: whether the normalization's scale starts at 0 (Norm.last).
+        blur: where strides exceed 1, convolve at every place and then step by a blur pooling of 3 (Zhang 2019).
+    """
+
+    features: int
+    kernel_size: Pair = 3
+    strides: Pair = 1
+    padding: Padding | None = None
+    dilation: int = 1
+    groups: int = 1
+    norm: Norm = BatchNorm()
+    activation: str = "relu"
+    bias: bool | None = None
+    zero: bool = False
+    blur: bool = False
+
+    @linen.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        blurs = self.blur and self.strides not in (1, (1, 1))
+        x = nn.Convolution(
+            features=self.features,
+            kernel_size=self.kernel_size,
+            strides=1 if blurs else self.strides,
+            padding=centred(self.kernel_size, self.dilation) if self.padding is None else self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            bias=not self.norm.shifts if self.bias is None else self.bias,
+            name="conv",
+        )(x)
+        x = self.norm.last("norm", zero=self.zero)(x, train=train)
+        x = nn.activation(self.activation)(x)
+        return nn.Pool("blur", window=3, strides=self.strides, padding=1, name="blur")(x) if blurs else x
+
+
+def centred(kernel_size: Pair, dilation: int = 1) -> tuple[int, int]:
+    """Padding by half of what the kernel spans, at any stride: PyTorch's (kernel - 1) // 2."""
+    rows, columns = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    return dilation * (rows - 1) // 2, dilation * (columns - 1) // 2
+
+
+def rising(rate: float, block: int, blocks: int) -> float:
+    """Stochastic depth's rate at `block` of `blocks`: from 0 at the first, linearly to `rate` after the last."""
+    return rate * block / blocks

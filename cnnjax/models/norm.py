@@ -1,0 +1,69 @@
+"""Kinds of normalization, as a field of any architecture: `norm="batch"`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import flax.linen as linen
+from pydantic import Field
+
+from cnnjax import nn
+from cnnjax.config import Config
+from cnnjax.models.fields import BatchGroup
+
+
+class Norm(Config, union="kind"):
+    """A kind of normalization: `norm="batch"`, or a config with its fields set."""
+
+    shifts: ClassVar[bool] = True
+    """Whether a bias is part of it, so that one before it would have no effect."""
+
+    def module(self, name: str, **fields: Any) -> linen.Module:
+        """The Linen module, called with `train`, with more of its `fields` set. A kind of your own defines it."""
+        return nn.normalization(self.tag, name=name, **dict(self), **fields)
+
+    def last(self, name: str, *, zero: bool) -> linen.Module:
+        """The module at the end of a residual branch: with `zero` its scale starts at 0 (Goyal et al. 2017, 5.1)."""
+        return self.module(name, scale_init=linen.initializers.zeros) if zero and self.shifts else self.module(name)
+
+
+class NoNorm(Norm, tag="none"):
+    """No normalization."""
+
+    shifts: ClassVar[bool] = False
+
+
+class BatchNorm(Norm, tag="batch"):
+    """Batch normalization (Ioffe & Szegedy 2015).
+
+    group: whose statistics are shared: the "global" batch, each "device"'s part, or ghost batches of that many
+    consecutive examples (Hoffer et al. 2017). momentum: of the running statistics (0..1; 0.9 keeps 90%).
+    """
+
+    group: BatchGroup = "global"
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    epsilon: float = Field(default=1e-5, gt=0)
+
+
+class GroupNorm(Norm, tag="group"):
+    """Group normalization (Wu & He 2018) over `groups` groups of channels."""
+
+    groups: int = Field(default=8, ge=1)
+    epsilon: float = Field(default=1e-5, gt=0)
+
+
+class LayerNorm(Norm, tag="layer"):
+    """Layer normalization (Ba et al. 2016): over all "features" of an example, or the "channels" of each place."""
+
+    axes: Literal["features", "channels"] = "features"
+    epsilon: float = Field(default=1e-5, gt=0)
+
+
+class LocalResponseNorm(Norm, tag="local_response"):
+    """Local response normalization across `size` neighbouring channels (Krizhevsky et al. 2012, 3.3)."""
+
+    shifts: ClassVar[bool] = False
+    size: int = Field(default=5, ge=1)
+    alpha: float = Field(default=1e-4, gt=0)
+    beta: float = Field(default=0.75, gt=0)
+    k: float = Field(default=2.0, gt=0)

@@ -1,0 +1,38 @@
+"""torchvision and timm beside a CPU-only PyTorch, and models with random weights and statistics."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+# torchvision's wheel is built for another PyTorch: declared, its two missing operators are never called.
+_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+for _operator in ("nms", "qnms"):
+    _LIBRARY.define(f"{_operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+torchvision = pytest.importorskip("torchvision")
+timm = pytest.importorskip("timm")
+
+
+def randomized(model, seed=0):
+    """The model with every parameter and running statistic away from its initial value, in evaluation mode."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(tensor, mean, spread):
+        return mean + spread * torch.randn(tensor.shape, generator=generator)
+
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name.endswith("running_var"):
+                tensor.copy_(normal(tensor, 1.0, 0.2).abs() + 0.1)
+            elif name.endswith("running_mean"):
+                tensor.copy_(normal(tensor, 0.0, 0.1))
+            elif name.endswith("layer_scale"):
+                tensor.copy_(normal(tensor, 0.5, 0.2))
+            elif tensor.is_floating_point() and tensor.ndim == 1:
+                tensor.copy_(normal(tensor, 1.0 if name.endswith("weight") else 0.0, 0.1))
+            elif tensor.is_floating_point() and tensor.ndim > 1:
+                fan_in = tensor[0].numel()
+                tensor.copy_(normal(tensor, 0.0, (2 / fan_in) ** 0.5))
+    return model.eval()
