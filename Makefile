@@ -11,7 +11,7 @@ ARGS ?=
 help:
 	@echo "make study         a real ablation study on handwritten digits, with a report (under two minutes)"
 	@echo "make test          the tests that need nothing but the project's own dependencies"
-	@echo "make test-torch    parity with PyTorch (installs torch)"
+	@echo "make test-torch    parity with PyTorch, torchvision and timm (installs them)"
 	@echo "make test-browser  the report page in Chromium (needs chromium on the PATH)"
 	@echo "make lint          ruff, pyright and the citation file"
 	@echo "make format        let ruff rewrite the code"
@@ -30,7 +30,9 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 $(VENV)/installed-torch: $(VENV)/installed-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch transformers
+	# torchvision asks for the PyTorch it was built with; its models need none of what differs.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchvision timm
 	@touch $@
 
 study: $(VENV)/installed

@@ -14,6 +14,7 @@ from cnnjax.errors import CnnjaxError, ConfigError, Interrupted
 from cnnjax.progress import progress
 
 if TYPE_CHECKING:
+    from cnnjax.analysis.grid import Document
     from cnnjax.run.loop import Options
     from cnnjax.study.executor import Outcome
     from cnnjax.study.file import ExperimentFile
@@ -32,7 +33,7 @@ out, err = Console(), Console(stderr=True)
 # Tables that go to a file or a pipe keep their columns.
 WIDE = Console(width=160) if not sys.stdout.isatty() else out
 
-File = Annotated[Path, typer.Argument(help="The experiment file.", show_default=False)]
+File = Annotated[Path, typer.Argument(help="The experiment file, or a run to start from.", show_default=False)]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[PATH=VALUE]...", help="Fields to set.", show_default=False)
 ]
@@ -116,6 +117,10 @@ def sweep(
     one_at_a_time: Annotated[
         bool, typer.Option("--one-at-a-time", help="Vary one axis at a time around the base, not their grid.")
     ] = False,
+    match: Annotated[
+        str | None,
+        typer.Option(help="Rescale widths so that all arms have the base's macs or params.", metavar="macs|params"),
+    ] = None,
     out_folder: Out = None,
     launcher: Annotated[str, typer.Option(help="Where trials run: local.")] = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and train nothing.")] = False,
@@ -139,6 +144,8 @@ def sweep(
         study = with_fields(study, seeds=seeds)
     if one_at_a_time:
         study = with_fields(study, combine="one_at_a_time")
+    if match is not None:
+        study = with_fields(study, match=match)
     options = _options(devices, parallel, checkpoint_seconds, checkpoint_steps)
     folder = out_folder or _default_out(loaded)
     if dry_run:
@@ -164,26 +171,87 @@ def report(
 
 
 @app.command(
-    epilog="Examples:  cnnjax describe lenet5 --input 28x28x1  ·  "
-    "cnnjax describe experiments/digits/baseline.py model.kernel_size=5 --json"
+    epilog="Examples:  cnnjax describe resnet50  ·  cnnjax describe lenet5 --input 28x28x1 --forms  ·  "
+    "cnnjax describe experiments/digits/baseline.py model.kernel_size=5 --format markdown  ·  "
+    "cnnjax describe runs/baseline --plot baseline.png  ·  "
+    "cnnjax describe resnet50 --against resnet50_v2 --batch-size 64  ·  "
+    "cnnjax describe FILE --against model.kernel_size=5 --json"
 )
 def describe(
-    target: Annotated[str, typer.Argument(metavar="FILE|ARCHITECTURE", show_default=False)],
+    target: Annotated[str, typer.Argument(metavar="FILE|ARCHITECTURE|RUN", show_default=False)],
     overrides: Overrides = None,
     input_shape: Annotated[
-        str | None, typer.Option("--input", metavar="HxWxC", help="The image's shape. [default: the data's]")
+        str | None,
+        typer.Option("--input", metavar="HxWxC", help="The image's shape. [default: the data's, or as published]"),
     ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="For the memory of a step: examples. An architecture takes SGD with momentum.", min=1),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|ARCHITECTURE|RUN|PATH=VALUE",
+            help="Show how another network differs, or this one with a field set. May be given several times.",
+        ),
+    ] = None,
+    forms: Annotated[
+        bool, typer.Option("--forms", help="Show what each convolution costs as a sparse and as a dense matrix.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the costs along the depth: a .png, .pdf or .svg.")
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="text, markdown, latex or json. [default: text]")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="The experiment file, if a run has classes of its own.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a network layer by layer: shapes, parameters, MACs, memory, receptive field. Trains nothing."""
-    from cnnjax.analysis.table import table
-    from cnnjax.study.describe import describe_named
+    from cnnjax.analysis import difference, table
+    from cnnjax.analysis.documents import chosen_format
+    from cnnjax.study.describe import Request, compare_named, describe_named
 
-    analysis = describe_named(target, _pairs(overrides), input_shape)
-    if as_json:
-        typer.echo(json.dumps(analysis.to_json()))
+    chosen = chosen_format(form, as_json=as_json)
+    request = Request(target, _pairs(overrides), file, input_shape, batch_size)
+    if against:
+        if forms or plot is not None:
+            raise ConfigError("--against shows a difference: leave out --forms and --plot")
+        other, changes = _other(against)
+        _print_document(difference.document(compare_named(request, other, changes, note=_note)), chosen)
+        return
+    if plot is not None:
+        from cnnjax.analysis.picture import check_suffix
+
+        check_suffix(plot)
+    analysis = describe_named(request, note=_note)
+    if plot is not None:
+        from cnnjax.analysis.picture import save
+
+        save(analysis, plot, title=request.label)
+        err.print(f"picture: {plot}", soft_wrap=True)
+    _print_document(table.document(analysis, with_forms=forms), chosen)
+
+
+def _other(against: list[str]) -> tuple[str | None, dict[str, str]]:
+    """The other target, if one is named, and the fields to set."""
+    named = [word for word in against if "=" not in word or Path(word).exists()]
+    if len(named) > 1:
+        raise ConfigError(f"--against {' --against '.join(named)}: name one network; the rest must be path=value")
+    return (named or [None])[0], _pairs([word for word in against if word not in named])
+
+
+def _note(message: str) -> None:
+    err.print(f"note: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_document(document: Document, form: str) -> None:
+    from cnnjax.analysis.documents import terminal, written
+
+    if form == "text":
+        WIDE.print(terminal(document.blocks, WIDE.width))
     else:
-        WIDE.print(table(analysis))
+        typer.echo(written(document, form), nl=False)
 
 
 @app.command(epilog="Example:  cnnjax evaluate runs/baseline --json")
@@ -205,6 +273,30 @@ def evaluate(
     for part, summary in parts.items():
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in summary.items() if isinstance(value, float))
         out.print(f"[bold]{part}[/] (n={summary['count']}): {numbers}")
+
+
+@app.command(
+    "import-torch",
+    epilog="Examples:  cnnjax import-torch resnet50 resnet50.pth runs/resnet50  ·  "
+    "cnnjax import-torch vgg16 weights.safetensors runs/vgg16 data=cifar10  ·  "
+    "then  cnnjax train runs/resnet50 data=cifar10 optim.learning_rate=0.01 --out runs/tuned",
+)
+def import_torch(
+    architecture: Annotated[str, typer.Argument(help="An architecture's name.", show_default=False)],
+    weights: Annotated[Path, typer.Argument(help="A .pth or .safetensors state dict.", show_default=False)],
+    out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="The run to write.", show_default=False)],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write PyTorch weights as a run that evaluate, describe and train (to fine-tune it) take."""
+    from cnnjax.run.weights import import_torch as run_import
+
+    source = run_import(architecture, weights, out_folder, _pairs(overrides))
+    if as_json:
+        typer.echo(json.dumps(source))
+    else:
+        out.print(f"{source['architecture']} with {source['classes']} classes from {source['file']}")
+        out.print(f"run: {out_folder}", soft_wrap=True)
 
 
 # --- shared by the commands

@@ -159,7 +159,7 @@ class Config(BaseModel):
     def from_unknown_tag(cls, tag: str, **fields: Any) -> Config:
         """What a tag that nothing is registered under means; a union may override it."""
         union = cls.union or cls
-        raise ConfigError(unknown(f"{union.__name__.lower()}", tag, [*cls.members, *cls.presets]))
+        raise ConfigError(unknown(f"{union.__name__.lower()}", tag, sorted([*cls.members, *cls.presets])))
 
     def to_json(self, *, indent: int | None = None) -> str:
         """JSON text from which `from_json` makes an equal config."""
@@ -247,18 +247,48 @@ def read(config: Any, path: str) -> Any:
 def replace(config: V, changes: Mapping[str, Any]) -> V:
     """A copy with the value at each path replaced, checked as a whole after each change.
 
-    A path comes after the paths that contain it, whatever their order: `model` before `model.features`. Setting a
-    union's key (`model.name`) starts from the defaults of the member or preset it names. Setting a named entry to None
-    removes it. Raises ConfigError naming path, value and rule.
+    A path comes after the paths that contain it, whatever their order: `model` before `model.features`. Fields of one
+    config change together, so that they need agree with each other only. Setting a union's key (`model.name`) starts
+    from the defaults of the member or preset it names. Setting a named entry to None removes it. Raises ConfigError
+    naming path, value and rule.
     """
+    groups: dict[tuple[str, int], list[str]] = {}
     for path in outermost_first(changes):
-        config = _replace(config, path.split("."), changes[path], path)
+        groups.setdefault((path.rpartition(".")[0], _depth(path)), []).append(path)
+    for (parent, _), paths in groups.items():
+        node = read(config, parent) if parent else config
+        if len(paths) > 1 and isinstance(node, Config):
+            config = _replace_fields(config, parent, {path.rpartition(".")[2]: changes[path] for path in paths})
+        else:
+            for path in paths:
+                config = _replace(config, path.split("."), changes[path], path)
     return config
+
+
+def _replace_fields(config: Any, parent: str, values: Mapping[str, Any]) -> Any:
+    node = read(config, parent) if parent else config
+    if node.tag_key in values:
+        raise ConfigError(f"{parent}: {node.tag_key} is given twice")
+    for name in values:
+        _step(node, name, f"{parent}.{name}" if parent else name)
+    fields = {name: getattr(node, name) for name in type(node).model_fields}
+    changed = {name: _tuples(value) for name, value in values.items()}
+    try:
+        made = type(node).model_validate(fields | changed)
+    except ValidationError as error:
+        raise ConfigError(explain(error, prefix=parent)) from None
+    except ConfigError as error:
+        raise ConfigError(f"{parent}: {error}" if parent else str(error)) from None
+    return _replace(config, parent.split("."), made, parent) if parent else made
 
 
 def outermost_first(paths: Iterable[str]) -> list[str]:
     """Paths in an order in which none undoes another; a union's key (`model.name`) counts as the union itself."""
-    return sorted(paths, key=lambda path: path.count(".") - (path.rpartition(".")[2] in ("name", "kind", "op")))
+    return sorted(paths, key=_depth)
+
+
+def _depth(path: str) -> int:
+    return path.count(".") - (path.rpartition(".")[2] in ("name", "kind", "op"))
 
 
 def _replace(node: Any, heads: list[str], value: Any, path: str) -> Any:
@@ -359,9 +389,13 @@ def parse(text: str) -> Any:
 
 def replace_texts(config: V, changes: Mapping[str, str]) -> V:
     """`replace` with values written as text, each typed by the field it goes to: a text field keeps `3` as text."""
-    for path in outermost_first(changes):
-        config = replace_text(config, path, changes[path])
-    return config
+    try:
+        return replace(config, {path: parse(text) for path, text in changes.items()})
+    except ConfigError:
+        # One of them may be text that looks like something else; else this says which path is wrong.
+        for path in outermost_first(changes):
+            config = replace_text(config, path, changes[path])
+        return config
 
 
 def replace_text(config: V, path: str, text: str) -> V:

@@ -51,7 +51,8 @@ def from_torch(
     slots = _slots(network, input_shape)
     problems = _problems(network, slots, tensors)
     if problems:
-        head = f"{network.tag}: the weights do not fit the network ({len(problems)} tensors)"
+        name = model if isinstance(model, str) else network.tag
+        head = f"the weights do not fit {name} ({len(problems)} tensors)"
         raise WeightsError("\n".join([head, *problems]))
     leaves = {slot.path: slot.to_flax(_array(tensors[slot.name])) for slot in slots}
     return {"batch_stats": {}, **traverse_util.unflatten_dict(leaves)}
@@ -135,7 +136,8 @@ def _read_torch(path: Path) -> Any:
             "save it with torch.save(model.state_dict(), ...)"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path}: not a file that torch.save wrote: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0] if isinstance(error, RuntimeError) else type(error).__name__
+        raise WeightsError(f"{path}: not a whole file of torch.save's: {reason}") from None
 
 
 # --- one array of the network and its tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import flax.linen as linen
@@ -35,7 +36,9 @@ class Experiment(Config):
     batch_size: examples a step, over all devices; `accumulate` cuts it into parts whose gradients are averaged.
     precision: of the computation; parameters are float32 either way.
     validation: share (below 1) or count of training examples carved off for choosing; 0 for none. The split is the
-    same for every seed. seed: of the initial weights, the order of examples, augmentation and dropout.
+    same for every seed.
+    initial: folder of a run whose newest weights the training starts from; the logits of another number of classes
+    start afresh. seed: of the initial weights, the order of examples, augmentation and dropout.
     """
 
     model: Model
@@ -49,6 +52,7 @@ class Experiment(Config):
     accumulate: int = Field(default=1, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     validation: Count | Fraction = 0.1
+    initial: str | None = None
     seed: int = lane(0, ge=0, lt=2**32)
 
     @model_validator(mode="after")
@@ -76,11 +80,16 @@ class Experiment(Config):
         return self.steps or steps_until(self.epochs, batch_size=self.batch_size, examples=examples)
 
     def network(self) -> linen.Module:
-        """The network for this data, with its number of outputs. Raises ConfigError where they do not agree."""
+        """The network for this data, with its number of outputs.
+
+        Raises ConfigError where they do not agree; the softmax loss takes more outputs than there are classes.
+        """
         dataset, chosen = self.data.load(), self.model.num_classes
-        outputs = self.loss.outputs(len(dataset.classes) or None, target_shape=dataset.train.labels.shape[1:])
-        if chosen is not None and chosen != outputs:
-            raise ConfigError(f"model.num_classes = {chosen}: {dataset.name} with loss {self.loss.tag} needs {outputs}")
+        needed = self.loss.outputs(len(dataset.classes) or None, target_shape=dataset.train.labels.shape[1:])
+        outputs = needed if chosen is None else chosen
+        spare = outputs > needed and dataset.classes and isinstance(self.loss, SoftmaxCrossEntropy)
+        if outputs != needed and not spare:
+            raise ConfigError(f"model.num_classes = {chosen}: {dataset.name} with loss {self.loss.tag} needs {needed}")
         try:
             return self.model.model_copy(update={"num_classes": outputs}).build()
         except ConfigError as error:
@@ -95,8 +104,10 @@ class Experiment(Config):
             return bind(self, lane).optim.build(steps=steps, steps_per_epoch=steps_per_epoch)
 
         def measure(logits: jax.Array, **arrays: Any) -> dict[str, jax.Array]:
-            predictions = self.loss.predictions(logits)
-            return metrics.measure(logits, classes=len(dataset.classes) or None, predictions=predictions, **arrays)
+            # What is measured is which of the data's classes the network prefers, if it has outputs for more.
+            classes = len(dataset.classes) or None
+            predictions = self.loss.predictions(logits)[:, :classes]
+            return metrics.measure(logits[:, :classes], classes=classes, predictions=predictions, **arrays)
 
         return Task(
             network=self.network(),
@@ -120,10 +131,11 @@ class Experiment(Config):
 
         return prepare
 
-    def check(self) -> Any:
+    def check(self, *, devices: int = 1) -> Any:
         """Trace the network on the data's images, training nothing; the analysis of its layers.
 
-        Raises ConfigError, ShapeError (with the layer and the arithmetic) or DataError.
+        Its warnings are of the network, and of its training with this batch size, on `devices`, for this data. Raises
+        ConfigError, ShapeError (with the layer and the arithmetic) or DataError.
         """
         from cnnjax.analysis import analyse
 
@@ -134,10 +146,24 @@ class Experiment(Config):
         if self.batch_size > len(parts.train):
             raise ConfigError(f"batch_size = {self.batch_size}: there are only {len(parts.train)} training examples")
         try:
-            return analyse(self.network(), dataset.image_shape)
+            analysis = analyse(self.network(), dataset.image_shape)
         except ShapeError as error:
             message = str(error)
             raise ShapeError(message if message.startswith("model") else f"model.{message}") from None
+        return replace(analysis, warnings=analysis.warnings + self._warnings(analysis, dataset, devices))
+
+    def _warnings(self, analysis: Any, dataset: Dataset, devices: int) -> tuple[str, ...]:
+        from cnnjax.analysis.lint import lint_training
+
+        split = {"batch_size": self.batch_size, "accumulate": self.accumulate, "devices": devices}
+        warnings = lint_training(analysis, **split)
+        chosen, classes = self.model.num_classes, len(dataset.classes)
+        if classes and chosen and chosen > classes:
+            warnings += (
+                f"model.num_classes = {chosen}: {dataset.name} has {classes} classes, so outputs {classes} to "
+                f"{chosen - 1} never get an example and are not measured; leave num_classes unset",
+            )
+        return warnings
 
     def _check_labels(self, dataset: Dataset) -> None:
         if not dataset.classes and isinstance(self.loss, SoftmaxCrossEntropy):

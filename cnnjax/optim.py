@@ -149,8 +149,8 @@ class Optim(Config, union="name"):
     """An optimizer with its schedule. One of your own defines `direction`, or `build` for everything.
 
     `learning_rate`: the schedule's peak, greater than 0. `weight_decay`: at least 0. `decay_skips`: "norm_and_bias"
-    leaves out parameters of at most one dimension (scales and biases), "nothing" decays all. `clip_norm`: gradients
-    with a larger global norm are scaled to it before anything else (greater than 0; None does not clip).
+    leaves out biases and all other parameters of at most one dimension (scales), "nothing" decays all. `clip_norm`:
+    gradients with a larger global norm are scaled to it before anything else (greater than 0; None does not clip).
     """
 
     learning_rate: float = lane(gt=0)
@@ -175,15 +175,18 @@ class Optim(Config, union="name"):
 
     def decay(self) -> optax.GradientTransformation:
         """Adds `weight_decay` times the parameters that `decay_skips` leaves in."""
-        return optax.add_decayed_weights(self.weight_decay, None if self.decay_skips == "nothing" else _has_dimensions)
+        return optax.add_decayed_weights(self.weight_decay, None if self.decay_skips == "nothing" else _is_decayed)
 
     def learning_rate_at(self, step: Any, *, steps: int, steps_per_epoch: int) -> jax.Array:
         """The learning rate of `step` (from 0; a number or an array), float32, for logs and pictures."""
         return jnp.asarray(self.schedule.build(self.learning_rate, steps=steps, steps_per_epoch=steps_per_epoch)(step))
 
 
-def _has_dimensions(params: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+def _is_decayed(params: Any) -> Any:
+    def decays(path: Any, leaf: jax.Array) -> bool:
+        return leaf.ndim > 1 and getattr(path[-1], "key", None) != "bias"
+
+    return jax.tree_util.tree_map_with_path(decays, params)
 
 
 class SGD(Optim, tag="sgd"):

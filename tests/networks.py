@@ -33,7 +33,76 @@ class Network:
 RESNET = {"stage_sizes": (1, 2, 1, 1), "features": (4, 4, 8, 8)}
 CIFAR = {"stage_sizes": (1, 1, 1), "features": (4, 8, 8)}
 
+# Narrow layers hardly learn with half of their units dropped.
+DENSE = {"layers.dense6.features": 32, "layers.dense7.features": 32}
+DROPOUT = {"layers.dropout6.rate": 0.1, "layers.dropout7.rate": 0.1}
+ALEXNET = {**{f"layers.conv{number}.features": 8 for number in range(1, 6)}, **DENSE, **DROPOUT}
+
+
+def vgg_small(stages: str) -> dict[str, Any]:
+    """Overrides that make a VGG of those stage depths narrow."""
+    convolutions = [f"conv{s}_{i}" for s, depth in enumerate(stages, 1) for i in range(1, int(depth) + 1)]
+    return {**{f"layers.{name}.features": 16 for name in convolutions}, **DENSE, **DROPOUT}
+
+
+AIRBENCH = {f"layers.conv{group}_{i}.features": 8 for group in (1, 2, 3) for i in (1, 2)}
+
+INCEPTION = {"features": (4, 4, 4, 4, 4, 4)}
+GOOGLENET = {
+    "auxiliary": (),
+    "blocks": {"inception3a": INCEPTION, "inception4a": {**INCEPTION, "pool_window": 3}},
+    "stem_features": (8, 8, 8),
+    "dropout": 0.1,
+}
+HEADS = {**GOOGLENET, "auxiliary": ("inception4a",), "auxiliary_units": 16, "auxiliary_dropout": 0.1}
+INCEPTION_V3 = {
+    "blocks": {
+        "mixed5b": {"kind": "A", "kernel_size": 5, "features": ((4,), (4, 4), (4, 4, 4), (4,))},
+        "mixed6a": {"kind": "B", "kernel_size": 3, "features": ((4,), (4, 4, 4))},
+        "mixed6e": {"kind": "C", "kernel_size": 7, "features": ((4,), (4, 4, 4), (4, 4, 4, 4, 4), (4,))},
+        "mixed7a": {"kind": "D", "kernel_size": 7, "features": ((4, 4), (4, 4, 4, 4))},
+        "mixed7b": {"kind": "E", "kernel_size": 3, "features": ((4,), (4, 4), (4, 4, 4), (4,))},
+    },
+    "stem_features": (4, 4, 4, 4, 4),
+    "auxiliary_features": (4, 8),
+    "dropout": 0.1,
+}
+HEAD_V3 = {**INCEPTION_V3, "blocks": {name: INCEPTION_V3["blocks"][name] for name in ("mixed6a", "mixed6e")}}
+DENSENET = {"stage_sizes": (2, 2), "growth": 4, "features": 8}
+SQUEEZENET = {"stage_sizes": (1, 2), "features": 16, "squeeze": 0.5, "stem_features": 8, "dropout": 0.1}
+
+MOBILENET_V2 = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "head_features": 32}
+MOBILENET_V3 = {"width": 0.25, "head_features": 64, "dense": 64}
+EFFICIENTNET = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "depth": 1.0, "head_features": 128, "dropout": 0.2}
+SHUFFLENET = {"stage_sizes": (1, 2, 1), "features": (8, 16, 16), "stem_features": 8, "head_features": 32}
+# Stages of 1, 3 and 2 blocks with 8, 16 and 32 features.
+REGNET = {"depth": 6, "w_0": 8.0, "w_a": 4.0, "w_m": 2.0, "group_width": 4}
+CONVNEXT = {
+    "stage_sizes": (1, 2, 1, 1),
+    "features": (4, 8, 8, 16),
+    "strides": (2, 2, 2, 2),
+    "stochastic_depth": 0.1,
+}
+
 TABLE = [
+    # --- plain networks
+    Network("lenet5", 61_706, classes=10, shape=(28, 28, 1)),
+    Network("lenet5_relu", 61_706, classes=10, shape=(28, 28, 1)),
+    Network("alexnet", 61_100_840, 0.714, small=ALEXNET, shape=(67, 67, 3)),
+    Network("alexnet_2012", 60_965_224, small=ALEXNET, shape=(67, 67, 3)),
+    Network("zfnet", 62_357_608, small=ALEXNET, shape=(67, 67, 3)),
+    Network("vgg11", 132_863_336, 7.609, small=vgg_small("11222")),
+    Network("vgg11_bn", 132_868_840, 7.609, small=vgg_small("11222")),
+    Network("vgg13", 133_047_848, 11.308, small=vgg_small("22222")),
+    Network("vgg13_bn", 133_053_736, 11.308, small=vgg_small("22222")),
+    Network("vgg16", 138_357_544, 15.47, small=vgg_small("22333")),
+    Network("vgg16_bn", 138_365_992, 15.47, small=vgg_small("22333")),
+    Network("vgg19", 143_667_240, 19.632, small=vgg_small("22444")),
+    Network("vgg19_bn", 143_678_248, 19.632, small=vgg_small("22444")),
+    # 5 5 48 k + k, eleven times 3 3 k k + k, k + 361
+    Network("alphago_policy", 3_882_793, classes=361, small={"features": 4, "num_classes": 81}, shape=(9, 9, 6)),
+    # 312 + 50,688 + 737,280 + 1,179,648 + 2,560 + 1,152
+    Network("airbench94", 1_971_640, classes=10, small=AIRBENCH),
     # --- resnet
     Network("resnet18", 11_689_512, 1.814, small=RESNET),
     Network("resnet34", 21_797_672, 3.664, small=RESNET),
@@ -57,5 +126,43 @@ TABLE = [
     Network("resnet56", 853_018, classes=10, small=CIFAR),
     Network("resnet110", 1_727_962, classes=10, small=CIFAR),
     Network("wide_resnet28_10", 36_479_194, classes=10, small=CIFAR),
+    # --- inception
+    Network("googlenet", 6_624_904, 1.498, small=GOOGLENET),
+    Network("googlenet_auxiliary", 13_004_888, small=HEADS),
+    # Table 1: 7 7 3 64 + 64, 1 1 64 64 + 64, 3 3 64 192 + 192 and so on; each head 2048 1024 + 1024 and more.
+    Network("googlenet_2014", 6_998_552 + 6_379_728, small=HEADS, shape=(80, 80, 3)),
+    Network("inception_v3", 23_834_568, 5.713, small=INCEPTION_V3, shape=(75, 75, 3)),
+    Network("inception_v3_auxiliary", 27_161_264, small=HEAD_V3, shape=(75, 75, 3)),
+    # --- densenet
+    Network("densenet121", 7_978_856, 2.834, small=DENSENET),
+    Network("densenet169", 14_149_480, 3.36, small=DENSENET),
+    Network("densenet201", 20_013_928, 4.291, small=DENSENET),
+    Network("densenet161", 28_681_000, 7.728, small=DENSENET),
+    Network("densenet40", 1_019_722, classes=10, small=DENSENET),
+    Network("densenet_bc100", 769_162, classes=10, small=DENSENET),
+    # --- squeezenet
+    Network("squeezenet1_0", 1_248_424, 0.819, small=SQUEEZENET),
+    Network("squeezenet1_1", 1_235_496, 0.349, small=SQUEEZENET),
+    # --- mobile networks and their descendants
+    Network("mobilenet_v2", 3_504_872, 0.301, small=MOBILENET_V2),
+    Network("mobilenet_v3_large", 5_483_032, 0.217, small={"stage_sizes": (1, 2, 1, 1, 0, 0), **MOBILENET_V3}),
+    # 0.057 in torchvision's table, which has three decimals; of its layers 56,510,400.
+    Network("mobilenet_v3_small", 2_542_856, 0.0565, small={"stage_sizes": (1, 2, 1, 1, 0), **MOBILENET_V3}),
+    Network("efficientnet_b0", 5_288_548, 0.386, small=EFFICIENTNET),
+    Network("efficientnet_b1", 7_794_184, 0.687, small=EFFICIENTNET),
+    # torchvision's table has it with 288x288 pixels.
+    Network("efficientnet_b2", 9_109_994, small=EFFICIENTNET),
+    Network("efficientnet_b3", 12_233_232, 1.827, small=EFFICIENTNET),
+    # Likewise: 0.04, and 40,476,448.
+    Network("shufflenet_v2_x0_5", 1_366_792, 0.0405, small=SHUFFLENET),
+    Network("shufflenet_v2_x1_0", 2_278_604, 0.145, small=SHUFFLENET),
+    Network("shufflenet_v2_x1_5", 3_503_624, 0.296, small=SHUFFLENET),
+    Network("shufflenet_v2_x2_0", 7_393_996, 0.583, small=SHUFFLENET),
+    Network("regnet_x_400mf", 5_495_976, 0.414, small=REGNET),
+    Network("regnet_y_400mf", 4_344_144, 0.402, small=REGNET),
+    Network("regnet_y_800mf", 6_432_512, 0.834, small=REGNET),
+    Network("convnext_tiny", 28_589_128, 4.456, small=CONVNEXT),
+    Network("convnext_small", 50_223_688, 8.684, small=CONVNEXT),
+    Network("convnext_base", 88_591_464, 15.355, small=CONVNEXT),
 ]
 NETWORKS = {network.name: network for network in TABLE}

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
-from cnnjax import convert, models
+from cnnjax import analyse, convert, models
+from cnnjax.errors import WeightsError
 
 torch = pytest.importorskip("torch")
-from tests.torch_peers import randomized, torchvision  # noqa: E402
+from tests.torch_peers import randomized, timm, torchvision  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
 # Our name -> torchvision's constructor, with its arguments.
 PEERS = {
+    "alexnet": ("alexnet", {}),
+    "vgg11_bn": ("vgg11_bn", {}),
+    "vgg16": ("vgg16", {}),
+    "vgg16_bn": ("vgg16_bn", {}),
     "resnet18": ("resnet18", {}),
     "resnet50": ("resnet50", {}),
     "resnet152": ("resnet152", {}),
     "wide_resnet50_2": ("wide_resnet50_2", {}),
     "resnext50_32x4d": ("resnext50_32x4d", {}),
+    "googlenet": ("googlenet", {"aux_logits": False, "init_weights": False}),
+    "googlenet_auxiliary": ("googlenet", {"aux_logits": True, "init_weights": False}),
+    "inception_v3": ("inception_v3", {"aux_logits": False, "init_weights": False}),
+    "inception_v3_auxiliary": ("inception_v3", {"aux_logits": True, "init_weights": False}),
+    "densenet121": ("densenet121", {}),
+    "squeezenet1_0": ("squeezenet1_0", {}),
+    "squeezenet1_1": ("squeezenet1_1", {}),
+    "mobilenet_v2": ("mobilenet_v2", {}),
+    "mobilenet_v3_large": ("mobilenet_v3_large", {}),
+    "mobilenet_v3_small": ("mobilenet_v3_small", {}),
+    "efficientnet_b0": ("efficientnet_b0", {}),
+    "shufflenet_v2_x1_0": ("shufflenet_v2_x1_0", {}),
+    "shufflenet_v2_x0_5": ("shufflenet_v2_x0_5", {}),
+    "regnet_y_400mf": ("regnet_y_400mf", {}),
+    "regnet_x_400mf": ("regnet_x_400mf", {}),
+    "convnext_tiny": ("convnext_tiny", {}),
 }
 
 
@@ -57,3 +80,108 @@ def test_logits_equal_torchvision_and_weights_go_back(name):
     returned = convert.to_torch(name, variables)
     assert all(np.array_equal(value, state[key].numpy()) for key, value in returned.items())
     assert all(models.config(name).torch_ignores(key) for key in state.keys() - returned.keys())
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs"),
+    [
+        ("googlenet_auxiliary", {"dropout": 0.0, "auxiliary_dropout": 0.0}, {"dropout": 0.0, "dropout_aux": 0.0}),
+        ("inception_v3_auxiliary", {"dropout": 0.0}, {"dropout": 0.0}),
+    ],
+)
+def test_auxiliary_logits_equal_torchvision_in_training(name, ours, theirs):
+    constructor, arguments = PEERS[name]
+    model = randomized(getattr(torchvision.models, constructor)(weights=None, **arguments, **theirs))
+    variables = convert.from_torch(name, model.state_dict())
+    x = images(models.config(name).input_shape, batch=4)
+    with torch.no_grad():
+        _, *expected = model.train()(nchw(x))
+    module = models.build(name, num_classes=1000, **ours)
+
+    def auxiliary(variables, x):
+        return module.apply(variables, x, train=True, mutable=["batch_stats", "auxiliary"])[1]["auxiliary"]
+
+    held = jax.jit(auxiliary).lower(variables, x).compile(compiler_options=QUICK)(variables, x)
+    # The last head first, as in torchvision's tuple.
+    for (values, _), wanted in zip(reversed(list(held.values())), expected, strict=True):
+        # Normalized by the statistics of four images, rounding errors grow to some 1e-5.
+        assert np.abs(values - wanted.numpy()).max() < 1e-3 * np.abs(wanted.numpy()).max()
+
+
+def test_gradients_equal_torchvision():
+    """Of a loss on the logits, with respect to every parameter, in evaluation mode."""
+    theirs, x = peer("resnet18"), images((64, 64, 3))
+    torch.nn.functional.cross_entropy(theirs(nchw(x)), torch.tensor([3, 5])).backward()
+    expected = convert.from_torch("resnet18", {**theirs.state_dict(), **gradients_of(theirs)})["params"]
+    variables, module = convert.from_torch("resnet18", theirs.state_dict()), models.build("resnet18")
+
+    def loss(params):
+        logits = module.apply({**variables, "params": params}, x)
+        return -jax.nn.log_softmax(logits)[np.arange(2), np.array([3, 5])].mean()
+
+    ours = jax.jit(jax.grad(loss))(variables["params"])
+    for path, gradient in jax.tree_util.tree_leaves_with_path(ours):
+        peer_gradient = functools.reduce(lambda tree, key: tree[key.key], path, expected)
+        # A float32 sum of some thousand terms in another order.
+        tolerance = 1e-3 * np.abs(peer_gradient).max()
+        np.testing.assert_allclose(gradient, peer_gradient, atol=tolerance, err_msg=jax.tree_util.keystr(path))
+
+
+def gradients_of(model):
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def test_resnet50_of_timm_and_hugging_face():
+    x = images((224, 224, 3))
+    transformers = pytest.importorskip("transformers")
+    hugging_face = transformers.ResNetForImageClassification(transformers.ResNetConfig(num_labels=1000))
+    for theirs in (timm.create_model("resnet50"), hugging_face):
+        randomized(theirs)
+        with torch.no_grad():
+            output = theirs(nchw(x))
+        expected = getattr(output, "logits", output).numpy()
+        ours = logits("resnet50", convert.from_torch("resnet50", theirs.state_dict()), x)
+        assert np.abs(ours - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+# Networks that torchvision has not, or not in this form.
+TIMM = {"resnet50_v2": "resnetv2_50", "resnet200": "resnet200", "resnet50_d": "resnet50d"}
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_parameters_are_timms(name):
+    theirs = sum(parameter.numel() for parameter in timm.create_model(TIMM[name]).parameters())
+    assert analyse(models.build(name), (224, 224, 3)).params == theirs
+
+
+def test_operations_are_torchvisions():
+    """Its table gives multiply-accumulates to three decimals of 10^9, of networks without auxiliary heads."""
+    for name, (constructor, _) in PEERS.items():
+        weights = torchvision.models.get_model_weights(constructor).DEFAULT
+        config = models.config(name)
+        if name.endswith("_auxiliary"):
+            continue
+        macs = analyse(models.build(name), config.input_shape).macs
+        assert macs / 1e9 == pytest.approx(weights.meta["_ops"], rel=0.005, abs=0.0006), name
+
+
+def test_a_file_of_torch_save_is_read_and_one_with_objects_refused(tmp_path):
+    theirs = peer("resnet18")
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    torch.save({"epoch": 3, "state_dict": theirs.state_dict()}, tmp_path / "wrapped.pth")
+    for name in ("weights.pth", "wrapped.pth"):
+        read = convert.read_weights(tmp_path / name)
+        assert all(np.array_equal(read[key], tensor.numpy()) for key, tensor in theirs.state_dict().items())
+    torch.save(theirs, tmp_path / "object.pth")
+    with pytest.raises(WeightsError, match=r"refused: it holds objects .*ResNet"):
+        convert.read_weights(tmp_path / "object.pth")
+    torch.save({"fc.weight": torch.zeros(3), "note": "x"}, tmp_path / "mixed.pth")
+    with pytest.raises(WeightsError, match="note is no tensor"):
+        convert.read_weights(tmp_path / "mixed.pth")
+    torch.save({"fc.weight": torch.zeros(2, 3, dtype=torch.bfloat16)}, tmp_path / "half.pth")
+    assert convert.read_weights(tmp_path / "half.pth")["fc.weight"].dtype == np.float32
+    whole = (tmp_path / "weights.pth").read_bytes()
+    for content in (b"", b"junk", whole[: len(whole) // 2]):
+        (tmp_path / "damaged.pth").write_bytes(content)
+        with pytest.raises(WeightsError, match="not a whole file"):
+            convert.read_weights(tmp_path / "damaged.pth")

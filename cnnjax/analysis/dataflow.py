@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 from cnnjax.analysis import receptive_field
+from cnnjax.analysis.equation import called, input_shape
 from cnnjax.analysis.fit import check_fit
 from cnnjax.analysis.macs import macs
 from cnnjax.analysis.propagation import has_rule, propagate
 from cnnjax.analysis.receptive_field import EVERYTHING, IMAGE, Field
 from cnnjax.analysis.tracing import Call, Mark, Trace, mark
+from cnnjax.analysis.window import Window, of_equation, of_fields
 
 _POOLS = {"reduce_window_max": "max_pool", "reduce_window_sum": "avg_pool", "reduce_window_min": "min_pool"}
 _GLOBAL_POOLS = {"reduce_max": "global_max_pool", "reduce_sum": "global_avg_pool"}
@@ -49,13 +51,16 @@ _Written = list[tuple[Any, _Value | None]]
 class Row:
     """A row to be; it shows the parameters of the call's module if it is the first that `owns` them.
 
-    With `only_params` there is nothing else to show.
+    With `only_params` there is nothing else to show. `input_shape` has no batch; `window` is that of a convolution or
+    pooling, None for a row that slides none or several.
     """
 
     call: Call
     op: str
     shape: tuple[int, ...]
     field: Field | None
+    input_shape: tuple[int, ...] | None = None
+    window: Window | None = None
     macs: int = 0
     activations: int = 0
     activation_bytes: int = 0
@@ -82,6 +87,8 @@ class _Walk:
         self._call = call
         self._entered: set[int] = set()
         self._macs: Counter[int] = Counter()
+        self._windows: dict[int, list[Window]] = {}
+        self._entering: dict[int, Field] = {}
         self._written: dict[int, _Written] = {}
 
     def run(self, jaxpr: Jaxpr, inputs: Sequence[_Value | None], times: int = 1) -> _Values:
@@ -105,7 +112,7 @@ class _Walk:
         name = equation.primitive.name
         if control := _CONTROL.get(name):
             return control(self, equation.params, values, times)
-        inner = None if has_rule(name) else _called(equation)
+        inner = None if has_rule(name) else called(equation)
         return self.run(inner, values, times) if inner else self._operation(equation, values, times)
 
     def _operation(self, equation: JaxprEqn, values: _Values, times: int) -> _Values:
@@ -113,12 +120,15 @@ class _Walk:
         stored = equation.primitive.name in _VIEWS and all(value.stored for value in values if value)
         call, count = self._calls[self._call], times * macs(equation)
         check_fit(equation, call.name)
+        window = of_equation(equation, values[0] and values[0].field)
         if call.leaf:
             self._macs[call.token] += count
+            self._windows.setdefault(call.token, []).extend([window] if window else [])
             return [_Value(field, stored)] * len(equation.outvars)
         if op := _bare(equation, values, field):
             row = _row(call, op, [(equation.outvars[0], _Value(field, stored))], times)
             row.macs, row.owns = count, count > 0
+            row.input_shape, row.window = input_shape(equation)[1:], window
             self.rows.append(row)
         return [_Value(field, stored=True)] * len(equation.outvars)
 
@@ -127,22 +137,38 @@ class _Walk:
         if call is None or (call.token in self._entered and not found.leaves):
             raise Reused
         if not found.leaves:
+            if value and call.token not in self._entering:
+                self._entering[call.token] = value.field
             if not found.remaining:
                 self._entered.add(call.token)
             self._call = call.token
             return value
         self._written.setdefault(call.token, []).append((equation.outvars[0], value))
-        if not found.remaining:
-            self._leave(call, times)
+        left = None if found.remaining else self._leave(call, times)
+        if value and left and left.field:
+            value = value._replace(field=left.field)
         return value and value._replace(stored=value.stored or call.leaf)
 
-    def _leave(self, call: Call, times: int) -> None:
+    def _leave(self, call: Call, times: int) -> Row:
         self._call = self._call if call.parent is None else call.parent
         row = _row(call, call.op, self._written.pop(call.token), times)
         row.macs, row.only_params = self._macs.pop(call.token, 0), not call.leaf
+        row.input_shape, row.window = call.inputs[0][1:] if call.inputs else None, self._window(call, row)
         if row.only_params:
             row.activations = row.activation_bytes = 0
+        elif row.window and row.window.groups is None and row.field and call.token in self._entering:
+            row.field = receptive_field.widened(self._entering[call.token], row.field)
         self.rows.append(row)
+        return row
+
+    def _window(self, call: Call, row: Row) -> Window | None:
+        """The only window of a leaf module; of one that multiplies nothing, what its receptive field tells."""
+        found, entering = self._windows.pop(call.token, []), self._entering.get(call.token)
+        if found or not call.leaf:
+            return found[0] if len(found) == 1 else None
+        if row.macs or entering is None or row.field is None or len(call.inputs) != 1:
+            return None
+        return of_fields(entering, row.field, call.inputs[0], (1, *row.shape))
 
     def _scan(self, params: dict[str, Any], values: _Values, times: int) -> _Values:
         body, length = params["jaxpr"].jaxpr, params["length"]
@@ -178,6 +204,7 @@ class _Walk:
         costliest = max((walk for walk, _ in walks), key=_Walk._work)
         self.rows += costliest.rows
         self._macs.update(costliest._macs)
+        self._windows |= costliest._windows
         return [_either(outputs) for outputs in zip(*results, strict=True)]
 
     def _aside(self) -> _Walk:
@@ -196,16 +223,6 @@ def _either(values: Sequence[_Value | None]) -> _Value | None:
     if not present:
         return None
     return _Value(receptive_field.unite([value.field for value in present]), all(value.stored for value in present))
-
-
-def _called(equation: JaxprEqn) -> Jaxpr | None:
-    """The equations of a function that `equation` calls with its operands as arguments: jit, remat, custom rules."""
-    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-        inner = equation.params.get(name)
-        inner = getattr(inner, "jaxpr", inner)
-        if isinstance(inner, Jaxpr) and len(inner.invars) == len(equation.invars):
-            return inner
-    return None
 
 
 def _bare(equation: JaxprEqn, values: _Values, field: Field) -> str:

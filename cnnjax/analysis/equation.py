@@ -1,10 +1,10 @@
-"""The shapes an equation of a trace reads and writes."""
+"""The shapes an equation of a trace reads and writes, and the function it calls."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from jax.extend.core import JaxprEqn
+from jax.extend.core import Jaxpr, JaxprEqn
 
 Shape = tuple[int, ...]
 
@@ -22,3 +22,13 @@ def input_shape(equation: JaxprEqn, position: int = 0) -> Shape:
 def output_shape(equation: JaxprEqn) -> Shape:
     """The shape of the first output."""
     return shape(equation.outvars[0])
+
+
+def called(equation: JaxprEqn) -> Jaxpr | None:
+    """The equations of a function that `equation` calls with its operands as arguments: jit, remat, custom rules."""
+    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        inner = equation.params.get(name)
+        inner = getattr(inner, "jaxpr", inner)
+        if isinstance(inner, Jaxpr) and len(inner.invars) == len(equation.invars):
+            return inner
+    return None

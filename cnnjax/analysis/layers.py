@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnnjax.analysis.memory import Memory
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,6 +23,16 @@ class Layer:
     has jump 0 and sees that part of the image. After upsampling neighbours differ: the size is the largest, the place
     a lower bound. `global_context`: it also depends on the image outside, through a statistic over space
     (squeeze-and-excitation, group normalization, batch statistics in training).
+
+    `input_shape` is that of the (first) array the row reads, without batch. `kernel_size`, `strides`, `padding` (before
+    and after, an axis) and `dilation` are those of a row that is one convolution or one pooling, None for any other;
+    `groups` of a convolution only. `input_dilation` is above 1 for a transposed convolution: its stride.
+
+    `least_receptive_field` is the size by the path that sees least (all the skip connections), 0 where there is no
+    window. `batch_group` is whose statistics a batch normalization shares: "global", "device" or a number of examples.
+
+    `train_activations` and `train_activation_bytes` are what the row writes in a forward pass of training, None where
+    that was not traced (`cnnjax.analysis.with_training`).
     """
 
     path: str
@@ -33,6 +46,22 @@ class Layer:
     jump: tuple[int | float, int | float]
     offset: tuple[int | float, int | float]
     global_context: bool
+    input_shape: tuple[int, ...] | None = None
+    kernel_size: tuple[int, ...] | None = None
+    strides: tuple[int, ...] | None = None
+    padding: tuple[tuple[int, int], ...] | None = None
+    dilation: tuple[int, ...] | None = None
+    groups: int | None = None
+    input_dilation: tuple[int, ...] | None = None
+    train_activations: int | None = None
+    train_activation_bytes: int | None = None
+    least_receptive_field: tuple[int, int] = (0, 0)
+    batch_group: str | int | None = None
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: two a multiply-accumulate."""
+        return 2 * self.macs
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,8 +69,10 @@ class Analysis:
     """Totals and rows of a network for one image of `input_shape` (height, width, channels).
 
     `params` are all trainable parameters, `state` the numbers in other collections (running statistics), `macs` the
-    multiply-accumulates of a forward pass, `activations` and `activation_bytes` those of the image and every row.
-    What has no row counts nothing: elementwise operations and concatenations outside leaf modules.
+    multiply-accumulates of a forward pass, `activations` and `activation_bytes` those of the image and every row, and
+    so for training (None where that was not traced). What has no row counts nothing: elementwise operations and
+    concatenations outside leaf modules. `memory` is that of a training step at `batch_size`, where that is known, which
+    `accumulate` cuts into parts that are computed one after the other.
     """
 
     input_shape: tuple[int, int, int]
@@ -52,23 +83,53 @@ class Analysis:
     activation_bytes: int
     layers: tuple[Layer, ...]
     warnings: tuple[str, ...] = ()
+    train_activations: int | None = None
+    train_activation_bytes: int | None = None
+    batch_size: int | None = None
+    accumulate: int = 1
+    memory: Memory | None = None
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: two a multiply-accumulate."""
+        return 2 * self.macs
 
     def to_json(self) -> dict[str, Any]:
-        """`{"params", "macs", "activation_bytes", "layers": [{"path", "op", ...}], "warnings"}`, ready for JSON."""
+        """Totals, `"layers": [{"path", "op", ...}]`, `"memory"` (bytes, None without a batch size) and `"warnings"`.
+
+        A layer has all fields of `Layer`, its flops, and its shares of the network's parameters and MACs in percent.
+        """
         return {
+            "input_shape": list(self.input_shape),
             "params": self.params,
+            "state": self.state,
             "macs": self.macs,
+            "flops": self.flops,
+            "activations": self.activations,
             "activation_bytes": self.activation_bytes,
-            "layers": [_row(layer) for layer in self.layers],
+            "train_activations": self.train_activations,
+            "train_activation_bytes": self.train_activation_bytes,
+            "batch_size": self.batch_size,
+            "memory": None if self.memory is None else {**dataclasses.asdict(self.memory), "total": self.memory.total},
+            "layers": [self._layer(layer) for layer in self.layers],
             "warnings": list(self.warnings),
         }
 
+    def _layer(self, layer: Layer) -> dict[str, Any]:
+        entries = {field.name: _lists(getattr(layer, field.name)) for field in dataclasses.fields(layer)}
+        shares = {"params_share": share(layer.params, self.params), "macs_share": share(layer.macs, self.macs)}
+        return {**entries, "flops": layer.flops, **shares}
 
-def _row(layer: Layer) -> dict[str, Any]:
-    entries = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in entries.items()}
+
+def share(part: int, whole: int) -> float:
+    """`part` of `whole` in percent; 0 of nothing."""
+    return 100 * part / whole if whole else 0.0
 
 
 def volume(shape: tuple[int, ...]) -> str:
     """A shape as text: (224, 224, 64) -> "224x224x64"."""
     return "x".join(map(str, shape)) or "1"
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(entry) for entry in value] if isinstance(value, tuple) else value

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import traceback
 from collections.abc import Sequence
 
 from flax import linen as nn
+from jax import numpy as jnp
+from jax.typing import DTypeLike
 
 from cnnjax.analysis import receptive_field
 from cnnjax.analysis.dataflow import Reused, Row, follow
+from cnnjax.analysis.gradient import Weights, weights
 from cnnjax.analysis.layers import Analysis, Layer, volume
+from cnnjax.analysis.lint import lint
 from cnnjax.analysis.tracing import Call, Trace, trace
 from cnnjax.errors import CnnjaxError, ShapeError
 
 _SHAPE_ERRORS = (TypeError, ValueError, AssertionError, ZeroDivisionError)
 
 
-def analyse(module: nn.Module, input_shape: tuple[int, int, int], *, train: bool = False) -> Analysis:
+def analyse(
+    module: nn.Module, input_shape: tuple[int, int, int], *, train: bool = False, dtype: DTypeLike = jnp.float32
+) -> Analysis:
     """The layers of `module`, with parameters, multiply-accumulates, activations and receptive fields.
 
     Any Linen module `module(images)` or `module(images, train=...)` on NHWC images will do; it is traced once, on an
-    abstract batch of one float32 image. Nothing is allocated or run.
+    abstract batch of one image. Nothing is allocated or run.
 
     Multiply-accumulates are those of convolutions and matrix products of the image or what became of it, padding
     included (`cnnjax.analysis.macs`). The body of a scan counts once a step, that of a while loop once, of a
@@ -31,30 +38,40 @@ def analyse(module: nn.Module, input_shape: tuple[int, int, int], *, train: bool
         module: the unbound network.
         input_shape: height, width and channels of an image, without batch.
         train: the mode to trace, for modules that know one.
+        dtype: of the image.
 
     Raises:
         ShapeError: a layer does not fit its input; the message gives its path and the cause.
         CnnjaxError: the module cannot be traced for another reason. What it raises of this kind itself passes
             unchanged.
     """
+    analysis, traced = measured(module, input_shape, train=train, dtype=dtype)
+    return dataclasses.replace(analysis, warnings=lint(analysis, _weights(module, traced, input_shape)))
+
+
+def measured(
+    module: nn.Module, input_shape: tuple[int, int, int], *, train: bool, dtype: DTypeLike = jnp.float32
+) -> tuple[Analysis, Trace]:
+    """What `analyse` returns but for the warnings, and the trace it was read from."""
     _check(module, input_shape)
-    traced = trace(module, input_shape, train=train)
+    traced = trace(module, input_shape, train=train, dtype=dtype)
     try:
         rows = _rows(traced)
     except Reused:
-        traced = trace(module, input_shape, train=train, isolated=True)
+        traced = trace(module, input_shape, train=train, dtype=dtype, isolated=True)
         rows = _rows(traced)
     layers = _layers(rows, traced.params, input_shape)
     image = math.prod(input_shape)
-    return Analysis(
+    analysis = Analysis(
         input_shape=input_shape,
         params=sum(traced.params.values()),
         state=traced.state,
         macs=sum(layer.macs for layer in layers),
         activations=image + sum(layer.activations for layer in layers),
-        activation_bytes=4 * image + sum(layer.activation_bytes for layer in layers),
+        activation_bytes=jnp.dtype(dtype).itemsize * image + sum(layer.activation_bytes for layer in layers),
         layers=layers,
     )
+    return analysis, traced
 
 
 def _check(module: nn.Module, input_shape: tuple[int, int, int]) -> None:
@@ -62,6 +79,17 @@ def _check(module: nn.Module, input_shape: tuple[int, int, int]) -> None:
         raise CnnjaxError(f"{module!r} is no flax.linen.Module")
     if len(input_shape) != 3 or not all(isinstance(n, int) and n > 0 for n in input_shape):
         raise ShapeError(f"input shape {input_shape}: must be (height, width, channels), each 1 or more")
+
+
+def _weights(module: nn.Module, traced: Trace, input_shape: tuple[int, int, int]) -> Weights:
+    """What becomes of the parameters. Unreached are those that no gradient comes to from a loss in training either."""
+    found = weights(traced)
+    if not found.unreached:
+        return found
+    training = trace(module, input_shape, train=True, loss=True, isolated=traced.isolated)
+    if training.error is not None:
+        return found
+    return found._replace(unreached=found.unreached & weights(training).unreached)
 
 
 def _rows(traced: Trace) -> list[Row]:
@@ -106,6 +134,7 @@ def _layer(row: Row, params: int, image: Sequence[int]) -> Layer:
         path=".".join(row.call.path),
         op=row.op,
         output_shape=tuple(row.shape),
+        input_shape=None if row.input_shape is None else tuple(row.input_shape),
         params=params,
         macs=row.macs,
         activations=row.activations,
@@ -114,4 +143,7 @@ def _layer(row: Row, params: int, image: Sequence[int]) -> Layer:
         jump=(jump_h, jump_w),
         offset=(offset_h, offset_w),
         global_context=any(span.axis is not None and span.fixed is not None for span in spans),
+        least_receptive_field=receptive_field.least(row.field) if row.field else (0, 0),
+        batch_group=row.call.batch_group,
+        **(row.window._asdict() if row.window else {}),
     )

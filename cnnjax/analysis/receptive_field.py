@@ -22,7 +22,7 @@ class Span(NamedTuple):
 
     Along `axis` of the array unit i sees `size` pixels from `offset + i * jump` (`axis` None: there is no such
     window). Besides, all units see the pixels from `fixed[0]` to before `fixed[1]`: what a pooling over space saw.
-    With neither they see no pixel.
+    With neither they see no pixel. `least` is the size by the path that sees least, such as all the skip connections.
     """
 
     axis: int | None
@@ -30,6 +30,7 @@ class Span(NamedTuple):
     jump: Number = 1
     offset: Number = 0
     fixed: Bounds | None = None
+    least: Number = 1
 
 
 class Field(NamedTuple):
@@ -77,6 +78,12 @@ def extent(span: Span, pixels: int) -> tuple[int, int | float, int | float]:
     return math.ceil(max(high - low, 0)), 0, _plain(low)
 
 
+def least(field: Field) -> tuple[int, int]:
+    """The size by the path that sees least in either direction, 0 where there is no window."""
+    height, width = (0 if span.axis is None else math.ceil(span.least) for span in field)
+    return height, width
+
+
 def _plain(number: Number) -> int | float:
     return number if isinstance(number, int) else float(number)
 
@@ -108,7 +115,12 @@ def _unite(left: Span, right: Span) -> Span:
     if (left.axis, left.jump) != (right.axis, right.jump):
         return WHOLE
     start, end = min(left.offset, right.offset), max(left.offset + left.size, right.offset + right.size)
-    return Span(left.axis, end - start, left.jump, start, fixed)
+    return Span(left.axis, end - start, left.jump, start, fixed, min(left.least, right.least))
+
+
+def widened(before: Field, after: Field) -> Field:
+    """`after` a single window, by whatever operations: what is seen least has grown by as much as what is seen most."""
+    return Field(*(new._replace(least=old.least + new.size - old.size) for old, new in zip(before, after, strict=True)))
 
 
 def slid(span: Span, *, kernel: int, stride: int, before: int, base: int = 1, dilation: int = 1) -> Span:
@@ -119,5 +131,8 @@ def slid(span: Span, *, kernel: int, stride: int, before: int, base: int = 1, di
     steps = (kernel - 1) * dilation // base
     first = span.offset - exact(before * span.jump, base) + min(0, steps * span.jump)
     return span._replace(
-        size=span.size + steps * abs(span.jump), jump=exact(span.jump * stride, base), offset=exact(first)
+        size=span.size + steps * abs(span.jump),
+        jump=exact(span.jump * stride, base),
+        offset=exact(first),
+        least=span.least + steps * abs(span.jump),
     )

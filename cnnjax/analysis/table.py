@@ -1,35 +1,128 @@
-"""The layer table for a terminal, in the usual arrangement: layer, output, activations, parameters."""
+"""The layer table in the usual arrangement: layer, output, parameters, MACs, activations, what is seen."""
 
 from __future__ import annotations
 
-from rich.table import Table
+import dataclasses
+from typing import Any
 
-from cnnjax.analysis.layers import Analysis, Layer, volume
+from rich.console import RenderableType
 
-_NUMBERS = ("output", "activations", "bytes", "parameters", "MACs", "receptive field")
+from cnnjax.analysis import forms
+from cnnjax.analysis.documents import terminal
+from cnnjax.analysis.grid import Column, Document, Grid, Remarks, short_bytes
+from cnnjax.analysis.layers import Analysis, Layer, share
+
+COLUMNS = (
+    Column("layer"),
+    Column("op", rank=1),
+    Column("output", "shape"),
+    Column("parameters", "count"),
+    Column("% of\nparameters", "percent", rank=5),
+    Column("MACs", "quantity"),
+    Column("% of\nMACs", "percent", rank=4),
+    Column("FLOPs", "quantity", rank=10),
+    Column("activation\nfloats", "quantity", rank=6),
+    Column("activation\nbytes", "bytes", rank=3),
+    Column("training\nfloats", "quantity", rank=11),
+    Column("training\nbytes", "bytes", rank=7),
+    Column("receptive\nfield", "shape", rank=2),
+    Column("stride", "pair", rank=8),
+    Column("offset", "pair", rank=9),
+)
 
 
-def table(analysis: Analysis) -> Table:
-    """One line a layer, the image first and the totals last. A `+` marks units with global context."""
-    drawn = Table("layer", "op", caption=_caption(analysis), caption_justify="left")
-    for heading in _NUMBERS:
-        drawn.add_column(heading, justify="right", no_wrap=True)
-    pixels = analysis.activations - sum(layer.activations for layer in analysis.layers)
-    size = analysis.activation_bytes - sum(layer.activation_bytes for layer in analysis.layers)
-    drawn.add_row("", "input", volume(analysis.input_shape), f"{pixels:,}", f"{size:,}", "0", "0", "1x1")
-    for layer in analysis.layers:
-        drawn.add_row(*_line(layer))
-    drawn.add_section()
-    totals = (analysis.activations, analysis.activation_bytes, analysis.params, analysis.macs)
-    drawn.add_row("total", "", "", *(f"{total:,}" for total in totals), "", style="bold")
-    return drawn
+def document(analysis: Analysis, *, with_forms: bool = False) -> Document:
+    """The layer table, with forms also those of the convolutions, remarks and warnings; in JSON `"forms"`."""
+    shown = [grid(analysis), *([forms.grid(analysis)] if with_forms else []), Remarks(tuple(_remarks(analysis)))]
+    warnings = [Remarks(analysis.warnings, "warnings")] if analysis.warnings else []
+    return Document(
+        [*shown, *warnings], analysis.to_json() | ({"forms": forms.to_json(analysis)} if with_forms else {})
+    )
 
 
-def _line(layer: Layer) -> tuple[str, ...]:
-    counts = (layer.activations, layer.activation_bytes, layer.params, layer.macs)
-    seen = volume(layer.receptive_field) + "+" * layer.global_context
-    return (layer.path, layer.op, volume(layer.output_shape), *(f"{count:,}" for count in counts), seen)
+def table(analysis: Analysis, width: int = 160) -> RenderableType:
+    """The document for a terminal of `width` characters."""
+    return terminal(document(analysis).blocks, width)
 
 
-def _caption(analysis: Analysis) -> str | None:
-    return f"{analysis.state:,} numbers of state (running statistics) besides" if analysis.state else None
+def grid(analysis: Analysis) -> Grid:
+    """One line a layer, the image first and the totals last."""
+    layers = analysis.layers
+    pixels = analysis.activations - sum(layer.activations for layer in layers)
+    size = analysis.activation_bytes - sum(layer.activation_bytes for layer in layers)
+    traced = analysis.train_activations is not None
+    trained = (pixels, size) if traced else (None, None)
+    image = (
+        "(input)",
+        "input",
+        analysis.input_shape,
+        0,
+        0.0,
+        0,
+        0.0,
+        0,
+        pixels,
+        size,
+        *trained,
+        (1, 1),
+        (1, 1),
+        (0, 0),
+    )
+    counts = (
+        analysis.params,
+        share(analysis.params, analysis.params),
+        analysis.macs,
+        share(analysis.macs, analysis.macs),
+    )
+    written = (analysis.activations, analysis.activation_bytes)
+    trained = (analysis.train_activations, analysis.train_activation_bytes)
+    totals = ("total", None, None, *counts, analysis.flops, *written, *trained, None, None, None)
+    whole = Grid("", COLUMNS, [image, *(_line(layer, analysis) for layer in layers)], totals)
+    return whole.only([k for k, c in enumerate(COLUMNS) if traced or not c.heading.startswith("training")])
+
+
+def _line(layer: Layer, analysis: Analysis) -> tuple[Any, ...]:
+    seen = COLUMNS[-3].text(layer.receptive_field, exact=True) + "+" * layer.global_context
+    placed = any(layer.jump)
+    return (
+        layer.path or f"({layer.op})",
+        layer.op,
+        layer.output_shape,
+        layer.params,
+        share(layer.params, analysis.params),
+        layer.macs,
+        share(layer.macs, analysis.macs),
+        layer.flops,
+        layer.activations,
+        layer.activation_bytes,
+        layer.train_activations,
+        layer.train_activation_bytes,
+        seen,
+        layer.jump if placed else None,
+        layer.offset if placed else None,
+    )
+
+
+def _remarks(analysis: Analysis) -> list[str]:
+    said = [
+        "per image; a MAC is a multiply-accumulate, two FLOPs; stride and offset: unit i sees the pixels from "
+        "offset + i x stride",
+    ]
+    if any(layer.global_context for layer in analysis.layers):
+        said.append("+ depends on the rest of the image too, through a statistic over space")
+    if analysis.state:
+        said.append(f"besides the parameters {analysis.state:,} numbers of state (running statistics)")
+    if analysis.memory is not None:
+        said.append(memory_line(analysis))
+    return said
+
+
+def memory_line(analysis: Analysis) -> str:
+    """ "training at batch 64: 1.23 GB (parameters 98 MB, ...)", the parts that are zero left out."""
+    memory = analysis.memory
+    assert memory is not None
+    sizes = {name: size for name, size in dataclasses.asdict(memory).items() if size and name != "total"}
+    names = {"params": "parameters"}
+    shown = ", ".join(f"{names.get(name, name)} {short_bytes(size)}" for name, size in sizes.items())
+    cut = f" in {analysis.accumulate} parts" if analysis.accumulate > 1 else ""
+    return f"training at batch {analysis.batch_size:,}{cut}: {short_bytes(memory.total)} ({shown})"

@@ -1,7 +1,8 @@
 """One abstract trace of a Linen module: its equations, with marks where each module call enters and leaves.
 
 The marks are `jax.ad_checkpoint.checkpoint_name`, an identity that every JAX transformation keeps, put around the
-arrays of each call by a Flax interceptor. So rows are told apart inside `jit`, `remat`, `scan` and `vmap` too.
+arrays of each call by a Flax interceptor, and on each parameter where a module asks for it. So rows and weights are
+told apart inside `jit`, `remat`, `scan` and `vmap` too.
 
 JAX keeps the traces of jitted functions. Those made here stay apart from those that training uses (a context that is
 part of the key), for they are marked and their weights are zeros.
@@ -25,6 +26,7 @@ from flax.core import Scope
 from flax.linen.module import InterceptorContext
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import Jaxpr, JaxprEqn
+from jax.typing import DTypeLike
 
 from cnnjax.config import snake_case
 
@@ -32,6 +34,9 @@ _JAX_INITIALIZERS = {jax.nn.initializers.zeros.__module__, jax.nn.initializers.l
 _CACHE = jax.make_user_context(None)
 _TOKENS = itertools.count()
 _MARK = re.compile(r"cnnjax (enter|leave) (\d+) (\d+)")
+_WEIGHT = "cnnjax weight "
+
+Path = tuple[str, ...]
 
 
 class Mark(NamedTuple):
@@ -44,14 +49,18 @@ class Mark(NamedTuple):
 
 @dataclasses.dataclass(slots=True)
 class Call:
-    """One call of a module: its place in the parameter tree, its class, and the call that made it."""
+    """One call of a module: its place in the parameter tree, its class, and the call that made it.
+
+    `batch_group` is whose statistics a batch normalization shares: "global", "device" or a number of examples.
+    """
 
     token: int
-    path: tuple[str, ...]
+    path: Path
     module: str
     parent: int | None
     inputs: tuple[tuple[int, ...], ...]
     leaf: bool = True
+    batch_group: str | int | None = None
 
     @property
     def name(self) -> str:
@@ -68,23 +77,39 @@ class Call:
 class Trace:
     """Equations, calls by token, the network's call, own parameters by path, number of other variables.
 
-    If the module raised an error, the equations are those before it.
+    `weights` are the numbers of each parameter by its path, name included; `marked` tells which one a mark is on. The
+    first `left` outputs of the equations are what modules left for a loss. If the module raised an error, the equations
+    are those before it.
     """
 
     jaxpr: Jaxpr
     calls: dict[int, Call]
     root: Call
-    params: dict[tuple[str, ...], int]
+    params: dict[Path, int]
+    weights: dict[Path, int]
+    marked: dict[int, Path]
+    left: int
+    isolated: bool
     state: int
     error: Exception | None
     failed: Call
 
 
-def trace(module: nn.Module, input_shape: tuple[int, int, int], *, train: bool, isolated: bool = False) -> Trace:
-    """Trace initialization and forward pass of `module` together, on a batch of one float32 image.
+def trace(
+    module: nn.Module,
+    input_shape: tuple[int, int, int],
+    *,
+    train: bool,
+    dtype: DTypeLike = jnp.float32,
+    loss: bool = False,
+    isolated: bool = False,
+) -> Trace:
+    """Trace initialization and forward pass of `module` together, on a batch of one image.
 
-    `train` is passed on if `module.__call__` names it. An exception of the module is kept in the result. With
-    `isolated` no module call reuses the trace of another one (as modules under `flax.linen.jit` may): slower.
+    `train` is passed on if `module.__call__` names it. An exception of the module is kept in the result. With `loss` a
+    forward pass with those parameters follows, and what modules leave in collections of their own then (auxiliary
+    logits, penalties) comes out. With `isolated` no module call reuses the trace of another one (as modules under
+    `flax.linen.jit` may): slower.
     """
     contexts = contextlib.ExitStack()
     recorder = _Recorder(contexts if isolated else None)
@@ -94,21 +119,42 @@ def trace(module: nn.Module, input_shape: tuple[int, int, int], *, train: bool, 
         try:
             with nn.intercept_methods(recorder):
                 variables = module.init_with_output(jax.random.key(0), images, **options)[1]
+                left = _left(module, variables, images, options) if loss else []
             recorder.error = None
-            return variables
+            return left, variables
         except Exception as error:
             if error is not recorder.error:
                 recorder.error, recorder.failed = error, None
-            return {}
+            return [], {}
 
-    images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
+    images = jax.ShapeDtypeStruct((1, *input_shape), dtype)
     with _CACHE("analysis"), contexts:
-        closed, variables = jax.make_jaxpr(forward, return_shape=True)(images)
-    params = _by_path(variables.get("params", {}), {call.path for call in recorder.calls.values()})
+        closed, (left, variables) = jax.make_jaxpr(forward, return_shape=True)(images)
+    weights = variables.get("params", {})
+    params = _by_path(weights, {call.path for call in recorder.calls.values()})
+    sizes = _by_path(weights, set(recorder.marked.values()))
     state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves({**variables, "params": {}}))
     calls = recorder.calls or {0: Call(0, (), type(module).__name__, None, (images.shape,))}
-    root = next(iter(calls.values()))
-    return Trace(closed.jaxpr, calls, root, params, state, recorder.error, recorder.failed or root)
+    root = [call for call in calls.values() if call.parent is None][-1]
+    return Trace(
+        closed.jaxpr,
+        calls,
+        root,
+        params,
+        weights=sizes,
+        marked=recorder.marked,
+        left=len(left),
+        isolated=isolated,
+        state=state,
+        error=recorder.error,
+        failed=recorder.failed or root,
+    )
+
+
+def _left(module: nn.Module, variables: Any, images: jax.Array, options: dict[str, Any]) -> list[jax.Array]:
+    """The arrays in collections that a forward pass adds to those of initialization."""
+    _, after = module.apply(variables, images, **options, mutable=True, rngs={"params": jax.random.key(0)})
+    return [leaf for name in after if name not in variables for leaf in jax.tree.leaves(after[name]) if _is_array(leaf)]
 
 
 def mark(equation: JaxprEqn) -> Mark | None:
@@ -117,11 +163,18 @@ def mark(equation: JaxprEqn) -> Mark | None:
     return Mark(found[1] == "leave", int(found[2]), int(found[3])) if found else None
 
 
+def weight_mark(equation: JaxprEqn) -> int | None:
+    """The key in `Trace.marked` of the parameter that `equation` marks, None for any other equation."""
+    text = str(equation.params.get("name", ""))
+    return int(text.removeprefix(_WEIGHT)) if text.startswith(_WEIGHT) else None
+
+
 class _Recorder:
-    """Flax interceptor that numbers the module calls and marks the arrays that enter and leave each."""
+    """Flax interceptor that numbers the module calls and marks parameters and the arrays that enter and leave calls."""
 
     def __init__(self, isolation: contextlib.ExitStack | None) -> None:
         self.calls: dict[int, Call] = {}
+        self.marked: dict[int, Path] = {}
         self.error: Exception | None = None
         self.failed: Call | None = None
         self._isolation = isolation
@@ -130,7 +183,7 @@ class _Recorder:
     def __call__(self, method: Callable[..., Any], args: Any, kwargs: Any, context: InterceptorContext) -> Any:
         module = context.module
         if module.scope is not None:
-            _make_shapes_only(module.scope)
+            self._watch(module.scope)
         if self._isolation is not None:
             self._isolation.enter_context(_CACHE(next(_TOKENS)))
         if context.method_name == "setup" or module.scope is None or self._continues(module.path):
@@ -146,6 +199,27 @@ class _Recorder:
         finally:
             self._open.pop()
 
+    def _watch(self, scope: Scope) -> None:
+        """Let `scope` mark its parameters, and make zeros where it should call one of JAX's initializers.
+
+        Tracing those would take most of the time; they promise an array of the shape and type given. A user's own
+        initializer is traced as it is.
+        """
+        if "param" in vars(scope):
+            return
+        create = scope.param
+
+        def param(name: str, initializer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            known = getattr(initializer, "__module__", None) in _JAX_INITIALIZERS
+            value = create(name, _zeros if known else initializer, *args, **kwargs)
+            token = next(_TOKENS)
+            self.marked[token] = (*scope.path, name)
+            return jax.tree.map(
+                lambda leaf: checkpoint_name(leaf, f"{_WEIGHT}{token}") if _is_array(leaf) else leaf, value
+            )
+
+        vars(scope)["param"] = param
+
     def _continues(self, path: tuple[str, ...]) -> bool:
         """Whether a call at `path` is a method of the module that runs, or Flax's wrapper in a lifted transform."""
         return bool(self._open) and self._open[-1].path == path
@@ -157,25 +231,11 @@ class _Recorder:
         shapes = tuple(leaf.shape for leaf in jax.tree.leaves(inputs) if _is_array(leaf))
         above = None if parent is None else parent.token
         call = Call(next(_TOKENS), module.path, type(module).__name__, above, shapes)
+        if call.op == "batch_norm":
+            call.batch_group = getattr(module, "group", "global")
         self.calls[call.token] = call
         self._open.append(call)
         return call
-
-
-def _make_shapes_only(scope: Scope) -> None:
-    """Let `scope` make zeros where it should call one of JAX's initializers, whose tracing would take most of the time.
-
-    They promise an array of the shape and type given. A user's own initializer is traced as it is.
-    """
-    if "param" in vars(scope):
-        return
-    create = scope.param
-
-    def param(name: str, initializer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        known = getattr(initializer, "__module__", None) in _JAX_INITIALIZERS
-        return create(name, _zeros if known else initializer, *args, **kwargs)
-
-    vars(scope)["param"] = param
 
 
 def _zeros(key: jax.Array, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None) -> jax.Array:
@@ -194,9 +254,9 @@ def _marked(tree: Any, text: str) -> Any:
     return structure.unflatten(leaves)
 
 
-def _by_path(params: Any, paths: set[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
-    """The number of parameters of each module itself; `paths` tells modules from parameters that are trees."""
-    counts: dict[tuple[str, ...], int] = {}
+def _by_path(params: Any, paths: set[Path]) -> dict[Path, int]:
+    """The number of parameters at each of `paths` itself, which tell modules (or parameters) from what is in them."""
+    counts: dict[Path, int] = {}
     for keys, leaf in jax.tree_util.tree_leaves_with_path(params):
         path = tuple(key.key for key in keys if isinstance(key, jax.tree_util.DictKey))
         while path and path not in paths:

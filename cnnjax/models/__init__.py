@@ -1,6 +1,11 @@
 """Architectures: one file each, made by name (`build("lenet5", num_classes=10)`) or by config."""
 
-from cnnjax.models import lenet as _lenet  # registers its presets
+# These register their presets.
+from cnnjax.models import airbench as _airbench
+from cnnjax.models import alexnet as _alexnet
+from cnnjax.models import lenet as _lenet
+from cnnjax.models import vgg as _vgg
+from cnnjax.models.alphago import AlphaGoPolicy
 from cnnjax.models.convnet import (
     Activation,
     Conv,
@@ -12,32 +17,57 @@ from cnnjax.models.convnet import (
     Layer,
     Normalize,
     Pool,
+    PositionBias,
+    Scale,
 )
+from cnnjax.models.convnext import ConvNeXt
+from cnnjax.models.densenet import DenseNet
+from cnnjax.models.efficientnet import EfficientNet
+from cnnjax.models.googlenet import GoogLeNet
+from cnnjax.models.inception_v3 import InceptionV3
+from cnnjax.models.mobilenet_v2 import MobileNetV2
+from cnnjax.models.mobilenet_v3 import MobileNetV3
 from cnnjax.models.model import Model, build, config, names, preset
 from cnnjax.models.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, NoNorm, Norm
+from cnnjax.models.regnet import RegNet
 from cnnjax.models.resnet import ResNet
+from cnnjax.models.shufflenet_v2 import ShuffleNetV2
 from cnnjax.models.small_cnn import SmallCNN
+from cnnjax.models.squeezenet import SqueezeNet
 
 __all__ = [
     "Activation",
+    "AlphaGoPolicy",
     "BatchNorm",
     "Conv",
+    "ConvNeXt",
     "ConvNet",
     "Dense",
+    "DenseNet",
     "Dropout",
+    "EfficientNet",
     "Flatten",
     "GlobalPool",
+    "GoogLeNet",
     "GroupNorm",
+    "InceptionV3",
     "Layer",
     "LayerNorm",
     "LocalResponseNorm",
+    "MobileNetV2",
+    "MobileNetV3",
     "Model",
     "NoNorm",
     "Norm",
     "Normalize",
     "Pool",
+    "PositionBias",
+    "RegNet",
     "ResNet",
+    "Scale",
+    "ShuffleNetV2",
     "SmallCNN",
+    "SqueezeNet",
     "build",
     "config",
     "names",

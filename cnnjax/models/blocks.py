@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import flax.linen as linen
 import jax
 
@@ -17,7 +19,8 @@ class ConvNorm(linen.Module):
 
     Attributes:
         features, kernel_size, strides, dilation, groups: of the convolution.
-        padding: likewise; None pads each side by half of what the kernel spans, as PyTorch's models do.
+        padding: likewise; None pads each side by half of what the kernel spans, as PyTorch's models do, and the end by
+            one more where the kernel is even: at stride 1 the size stays.
         norm, activation: what follows.
         bias: whether the convolution has one; None where the normalization has none.
         zero: whether the normalization's scale starts at 0 (Norm.last).
@@ -43,7 +46,7 @@ class ConvNorm(linen.Module):
             features=self.features,
             kernel_size=self.kernel_size,
             strides=1 if blurs else self.strides,
-            padding=centred(self.kernel_size, self.dilation) if self.padding is None else self.padding,
+            padding=keeping(self.kernel_size, self.dilation) if self.padding is None else self.padding,
             dilation=self.dilation,
             groups=self.groups,
             bias=not self.norm.shifts if self.bias is None else self.bias,
@@ -58,6 +61,24 @@ def centred(kernel_size: Pair, dilation: int = 1) -> tuple[int, int]:
     """Padding by half of what the kernel spans, at any stride: PyTorch's (kernel - 1) // 2."""
     rows, columns = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     return dilation * (rows - 1) // 2, dilation * (columns - 1) // 2
+
+
+def scaled(features: int, factor: float) -> int:
+    """`factor` times as many features, rounded to a whole number, 1 or more."""
+    return max(1, round(factor * features))
+
+
+def keeping(kernel_size: Pair, dilation: int = 1) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Padding (before, after) of rows and columns with which a stride of 1 keeps the size, an odd kernel centred."""
+    sizes = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    rows, columns = (dilation * (size - 1) for size in sizes)
+    return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
+
+
+def divisible(width: float, divisor: int) -> int:
+    """The multiple of `divisor` nearest to the width, at least one, and never less than 90% of the width."""
+    nearest = max(1, math.floor(width / divisor + 0.5)) * divisor
+    return nearest + divisor if nearest < 0.9 * width else nearest
 
 
 def rising(rate: float, block: int, blocks: int) -> float:

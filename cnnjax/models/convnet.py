@@ -7,17 +7,20 @@ Every layer is an ablation site by its path: `model.layers.conv1.kernel_size`, a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, Literal
 
 import flax.linen as linen
 import jax
+import jax.numpy as jnp
 from pydantic import Field
 
 from cnnjax import nn
-from cnnjax.config import Config, NamedOf
+from cnnjax.config import Config, Named, NamedOf
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.models.fields import ActivationName, Padding, Pair
-from cnnjax.models.model import Model
+from cnnjax.models.model import Model, preset, roundings
 from cnnjax.models.norm import BatchNorm, Norm
 
 # --- layers
@@ -98,6 +101,22 @@ class Dropout(Layer):
         return nn.Dropout(rate=self.rate, spatial=self.spatial, name=name)(x, train=train)
 
 
+class PositionBias(Layer):
+    """A bias of its own for every place and channel: [B, H, W, C] -> same (AlphaGo's last, Silver et al. 2016)."""
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
+        return nn.PositionBias(name=name)(x)
+
+
+class Scale(Layer):
+    """Multiplication by a fixed `factor`."""
+
+    factor: float
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
+        return x * jnp.asarray(self.factor, x.dtype)
+
+
 class Flatten(Layer):
     """[B, H, W, C] -> [B, H*W*C]."""
 
@@ -144,7 +163,54 @@ class ConvNet(Model, tag="convnet"):
 
     layers: NamedOf[Layer]
 
+    @property
+    def input_shape(self) -> tuple[int, int, int] | None:
+        """Of the preset that has layers of these names."""
+        return _published_shapes().get(tuple(self.layers))
+
+    def rescaled(self, factor: float) -> Iterator[ConvNet]:
+        widths = {width for layer in self.layers.values() if (width := getattr(layer, "features", None))}
+        for rounded in roundings(sorted(widths), factor):
+            yield self.model_copy(
+                update={"layers": Named((name, _widened(layer, rounded)) for name, layer in self.layers.items())}
+            )
+
     def network(self) -> linen.Module:
         if not self.layers:
             raise ConfigError("layers: a network needs at least one layer")
         return ConvNetwork(self)
+
+    def torch_name(self, path: str) -> str:
+        """As in torchvision's AlexNet and VGG: `features.0` and so on up to the flattening, then `classifier.0`."""
+        names = list(self.layers)
+        ends = [position for position, layer in enumerate(self.layers.values()) if isinstance(layer, Flatten)]
+        position, end = names.index(path), ends[0] if ends else len(names)
+        return f"features.{position}" if position < end else f"classifier.{position - end - 1}"
+
+
+def _widened(layer: Layer, widths: Mapping[int, int]) -> Layer:
+    """The layer with its features replaced; a depthwise convolution stays one."""
+    features = getattr(layer, "features", None)
+    if features is None:
+        return layer
+    groups = {"groups": widths[features]} if getattr(layer, "groups", 1) == features > 1 else {}
+    return layer.model_copy(update={"features": widths[features], **groups})
+
+
+_PRESETS: list[tuple[Callable[[], ConvNet], tuple[int, int, int]]] = []
+
+
+def plain_preset(*input_shape: int) -> Callable[[Callable[[], ConvNet]], Callable[[], ConvNet]]:
+    """Register a preset that was published for images of this height, width and channels."""
+    height, width, channels = input_shape
+
+    def register(make: Callable[[], ConvNet]) -> Callable[[], ConvNet]:
+        _PRESETS.append((make, (height, width, channels)))
+        return preset(make)
+
+    return register
+
+
+@cache
+def _published_shapes() -> dict[tuple[str, ...], tuple[int, int, int]]:
+    return {tuple(make().layers): shape for make, shape in _PRESETS}

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cnnjax.models.convnet import Activation, Conv, ConvNet, Dense, Flatten, Layer, Pool
+from cnnjax.models.convnet import Activation, Conv, ConvNet, Dense, Flatten, Layer, Pool, plain_preset
 from cnnjax.models.fields import ActivationName
-from cnnjax.models.model import preset
 
 
 def _lenet5(activation: ActivationName, pool: Literal["max", "average"]) -> ConvNet:
@@ -32,13 +31,13 @@ def _lenet5(activation: ActivationName, pool: Literal["max", "average"]) -> Conv
     return ConvNet(layers=layers)
 
 
-@preset
+@plain_preset(28, 28, 1)
 def lenet5() -> ConvNet:
     """As published: scaled tanh and average pooling."""
     return _lenet5("scaled_tanh", "average")
 
 
-@preset
+@plain_preset(28, 28, 1)
 def lenet5_relu() -> ConvNet:
     """The present-day form: ReLU and max pooling."""
     return _lenet5("relu", "max")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -61,6 +63,23 @@ class Model(Config, union="name"):
         return False
 
 
+def roundings(widths: Sequence[int], factor: float, *, multiple: int = 1) -> Iterator[dict[int, int]]:
+    """Multiples near `factor` times each of the `widths` (distinct, at least 1), the nearest combination first.
+
+    Of more than five widths the largest five vary by up to two multiples either way, the others are rounded.
+    """
+    nearest = {width: multiple * max(1, round(width * factor / multiple)) for width in widths}
+    free = sorted(widths)[-5:]
+    steps = [multiple * step for step in (-2, -1, 0, 1, 2)]
+    choices = [sorted({max(multiple, nearest[width] + step) for step in steps}) for width in free]
+
+    def distance(chosen: tuple[int, ...]) -> float:
+        return sum(abs(math.log(n / (width * factor))) for n, width in zip(chosen, free, strict=True))
+
+    for chosen in sorted(itertools.product(*choices), key=distance):
+        yield nearest | dict(zip(free, chosen, strict=True))
+
+
 def preset(make: Callable[[], Any]) -> Callable[[], Any]:
     """Register a published setting under its function's name: `model=lenet5`, `build("lenet5", ...)`."""
     Model.presets[make.__name__] = make
@@ -79,6 +98,11 @@ def config(name: str, **overrides) -> Model:
     return replace(found, overrides)
 
 
-def build(name: str, *, num_classes: int = 1000, **overrides) -> nn.Module:
-    """The network that `name` stands for. Raises ConfigError naming the near misses of an unknown name."""
-    return config(name, num_classes=num_classes, **overrides).build()
+def build(name: str, *, num_classes: int | None = None, **overrides) -> nn.Module:
+    """The network that `name` stands for, with 1000 classes where neither it nor `num_classes` says how many.
+
+    Raises ConfigError naming the near misses of an unknown name.
+    """
+    chosen = config(name, **overrides)
+    classes = num_classes or chosen.num_classes or 1000
+    return chosen.model_copy(update={"num_classes": classes}).build()

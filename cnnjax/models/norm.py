@@ -38,11 +38,13 @@ class BatchNorm(Norm, tag="batch"):
 
     group: whose statistics are shared: the "global" batch, each "device"'s part, or ghost batches of that many
     consecutive examples (Hoffer et al. 2017). momentum: of the running statistics (0..1; 0.9 keeps 90%).
+    scale: whether there is a learned scale.
     """
 
     group: BatchGroup = "global"
     momentum: float = Field(default=0.9, ge=0, lt=1)
     epsilon: float = Field(default=1e-5, gt=0)
+    scale: bool = True
 
 
 class GroupNorm(Norm, tag="group"):

@@ -8,8 +8,6 @@ Version "v1" strides in a bottleneck's first convolution as published, "v1.5" in
 
 from __future__ import annotations
 
-import itertools
-import math
 import re
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -24,7 +22,7 @@ from cnnjax.config import Config
 from cnnjax.errors import ShapeError
 from cnnjax.models.blocks import ConvNorm, centred, rising
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
-from cnnjax.models.model import Model, preset
+from cnnjax.models.model import Model, preset, roundings
 from cnnjax.models.norm import BatchNorm, NoNorm, Norm
 
 Version = Literal["v1", "v1.5", "v2"]
@@ -73,7 +71,8 @@ class ResNet(Model, tag="resnet"):
     """Stages of residual blocks.
 
     stage_sizes: blocks of each stage. features: filters of each stage's blocks before expansion; an int is the first
-    stage's and doubles. strides, dilation: of each stage's first block, of all its blocks. block: two convolutions of
+    stage's and doubles. strides: of each stage's first block; an int is that of all stages but the first. dilation: of
+    each stage's blocks. block: two convolutions of
     `kernel_size` ("basic"), or 1x1, `kernel_size`, 1x1 to `expansion` times the features ("bottleneck", whose inner
     convolutions have `inner` times the features in `groups` groups). version: see the module.
     shortcut: where a block changes the shape it is the input padded with zero channels ("A"), or a projection ("B");
@@ -89,7 +88,7 @@ class ResNet(Model, tag="resnet"):
     block: Literal["basic", "bottleneck"] = "basic"
     version: Version = "v1.5"
     kernel_size: Pair = 3
-    strides: tuple[Count, ...] = (1, 2, 2, 2)
+    strides: Count | tuple[Count, ...] = 2
     dilation: tuple[Count, ...] | Count = 1
     groups: int = Field(default=1, ge=1)
     inner: float = Field(default=1.0, gt=0)
@@ -124,13 +123,20 @@ class ResNet(Model, tag="resnet"):
         return tuple(self.features * 2**stage for stage in range(len(self.stage_sizes)))
 
     @property
+    def steps(self) -> tuple[int, ...]:
+        """The stride of each stage's first block."""
+        if isinstance(self.strides, tuple):
+            return self.strides
+        return (1, *(self.strides,) * (len(self.stage_sizes) - 1))
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         return (32, 32, 3) if self.stem.tag == "cifar" else (224, 224, 3)
 
     def rescaled(self, factor: float) -> Iterator[ResNet]:
-        rounded = [(math.floor(width * factor), math.ceil(width * factor)) for width in self.widths]
-        for widths in itertools.product(*rounded):
-            yield self.model_copy(update={"features": tuple(max(1, width) for width in widths)})
+        multiple = next(n for n in range(1, self.groups + 1) if round(n * self.inner) % self.groups == 0)
+        for rounded in roundings(sorted(set(self.widths)), factor, multiple=multiple):
+            yield self.model_copy(update={"features": tuple(rounded[width] for width in self.widths)})
 
     def network(self) -> linen.Module:
         return ResNetwork(self)
@@ -306,7 +312,7 @@ class ResNetwork(linen.Module):
         config = self.config
         bottleneck, width = config.block == "bottleneck", config.widths[stage]
         outputs = width * config.expansion if bottleneck else width
-        strides = config.strides[stage] if block == 0 else 1
+        strides = config.steps[stage] if block == 0 else 1
         changes = strides != 1 or inputs != outputs
         return Block(
             features=round(width * config.inner) if bottleneck else width,
@@ -340,7 +346,7 @@ def _bottleneck(stage_sizes: tuple[int, ...], **fields: Any) -> ResNet:
 def _cifar(depth: int) -> ResNet:
     """6n + 2 layers of 16, 32 and 64 filters, shortcuts without parameters."""
     blocks = (depth - 2) // 6
-    return ResNet(stage_sizes=(blocks,) * 3, features=16, strides=(1, 2, 2), stem=CifarStem(), shortcut="A")
+    return ResNet(stage_sizes=(blocks,) * 3, features=16, stem=CifarStem(), shortcut="A")
 
 
 @preset
@@ -472,4 +478,4 @@ def resnet110() -> ResNet:
 @preset
 def wide_resnet28_10() -> ResNet:
     """For CIFAR-10: 36,479,194 parameters with 10 classes."""
-    return ResNet(stage_sizes=(4, 4, 4), features=160, strides=(1, 2, 2), version="v2", stem=CifarStem(features=16))
+    return ResNet(stage_sizes=(4, 4, 4), features=160, version="v2", stem=CifarStem(features=16))

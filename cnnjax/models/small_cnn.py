@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import flax.linen as linen
@@ -21,7 +22,7 @@ from cnnjax.models.convnet import (
     Pool,
 )
 from cnnjax.models.fields import ActivationName, Count, Padding, Pair
-from cnnjax.models.model import Model
+from cnnjax.models.model import Model, roundings
 from cnnjax.models.norm import NoNorm, Norm
 
 
@@ -66,6 +67,12 @@ class SmallCNN(Model):
         if isinstance(self.features, tuple):
             return self.features
         return tuple(self.features * 2**block for block in range(self.blocks))
+
+    def rescaled(self, factor: float) -> Iterator[SmallCNN]:
+        dense = [self.dense] if self.dense else []
+        for rounded in roundings(sorted({*self.widths, *dense}), factor):
+            widths = tuple(rounded[width] for width in self.widths)
+            yield self.model_copy(update={"features": widths, "dense": rounded.get(self.dense, 0)})
 
     @property
     def layers(self) -> Named[Layer]:

@@ -16,6 +16,7 @@ from cnnjax.nn.normalization import (
     normalization,
 )
 from cnnjax.nn.pooling import GlobalPool, Pool
+from cnnjax.nn.position_bias import PositionBias
 from cnnjax.nn.squeeze_excite import SqueezeExcite
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "LocalResponseNorm",
     "NoNorm",
     "Pool",
+    "PositionBias",
     "SqueezeExcite",
     "StochasticDepth",
     "activation",

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 from cnnjax.config import replace
 from cnnjax.errors import RunError
 from cnnjax.metrics import summarize
-from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.program import Program
+from cnnjax.run.weights import restore
+from cnnjax.training.state import TrainState
 
 
 def evaluate(run: Path | str, *, data: str | None = None) -> dict[str, dict[str, Any]]:
@@ -20,15 +24,15 @@ def evaluate(run: Path | str, *, data: str | None = None) -> dict[str, dict[str,
     """
     directory = RunDirectory(Path(run))
     trained = directory.experiment()
-    if not directory.checkpoints.is_dir():
-        raise RunError(f"{directory.path} has no checkpoint yet")
-    experiment = trained if data is None else replace(trained, {"data": data})
-    program = Program(experiment)
-    checkpoints = Checkpoints(directory.checkpoints)
-    if checkpoints.latest() is None:
-        raise RunError(f"{directory.path} has no checkpoint yet")
-    restored, _ = checkpoints.restore(program.blank())
-    checkpoints.close()
+    restored, _ = restore(directory, trained)
+    program = Program(trained if data is None else replace(trained, {"data": data}))
+    _check_fit(directory, restored, program.blank())
     state = program.place([restored])
     parts = [part for part in ("validation", "test") if program.sizes[part]]
     return {part: summarize(program.evaluate(state, part)) for part in parts}
+
+
+def _check_fit(directory: RunDirectory, restored: TrainState, wanted: TrainState) -> None:
+    held, needed = ({"params": state.params, "batch_stats": state.batch_stats} for state in (restored, wanted))
+    if jax.tree.map(np.shape, held) != jax.tree.map(np.shape, needed):
+        raise RunError(f"{directory.path}: its weights are for images of another size, or for other classes")

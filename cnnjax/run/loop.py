@@ -315,11 +315,16 @@ class _Loop:
             "train_seconds": self.seconds / len(self.trials),
             "compile_seconds": compiling / len(self.trials),
             "packed": self.program.packed,
+            **self._initial_note(),
             "data_fingerprint": trial.experiment.data.load().fingerprint,
             **more,
             "config": plain(trial.experiment),
         }
         write_json(trial.directory.result, result)
+
+    def _initial_note(self) -> dict[str, Any]:
+        initial = self.program.initial
+        return {} if initial is None else {"initial": {"path": initial.path, "checksum": initial.checksum}}
 
 
 def _named(part: str, summary: dict[str, Any]) -> dict[str, float]:

@@ -13,11 +13,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from cnnjax.analysis import Analysis
-from cnnjax.config import lanes
 from cnnjax.data.order import batch_indices
 from cnnjax.data.source import splits
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
+from cnnjax.run.weights import check_initial, initial_weights, lane_values
 from cnnjax.training.parallel import (
     Parallel,
     bound,
@@ -67,6 +67,8 @@ class Program:
         self.mesh = hardware.mesh()
         check_batch_size(experiment.batch_size, devices=self.mesh.size, accumulate=experiment.accumulate)
         self.analysis: Analysis = experiment.check()
+        check_initial(experiment)
+        self.initial = None if experiment.initial is None else initial_weights(experiment.initial)
         parts = experiment.parts()
         self.sizes = {name: len(part) if (part := getattr(parts, name)) else 0 for name in SPLITS}
         self.steps = experiment.total_steps(self.sizes["train"])
@@ -83,11 +85,12 @@ class Program:
 
     def init(self, experiments: Sequence[Experiment]) -> TrainState:
         """The state before the first step, one lane per experiment: each lane bitwise as if it were alone."""
-        return self.place([jax.device_get(self._init(_lane(experiment))) for experiment in experiments])
+        states = [jax.device_get(self._init(lane_values(experiment))) for experiment in experiments]
+        return self.place(states if self.initial is None else [self.initial.put_into(state) for state in states])
 
     def blank(self) -> TrainState:
         """A state of one trial with the shapes and types of any other, on the host."""
-        shapes = jax.eval_shape(self._init_one, _lane(self.experiment))
+        shapes = jax.eval_shape(self._init_one, lane_values(self.experiment))
         return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
     def place(self, states: Sequence[TrainState]) -> TrainState:
@@ -102,7 +105,7 @@ class Program:
     def _init(self) -> Callable:
         start = time.perf_counter()
         # Runs once a trial: optimizing it takes longer than it then saves.
-        compiled = _compile(jax.jit(self._init_one).lower(_lane(self.experiment)), UNOPTIMIZED)
+        compiled = _compile(jax.jit(self._init_one).lower(lane_values(self.experiment)), UNOPTIMIZED)
         self.compile_seconds += time.perf_counter() - start
         return compiled
 
@@ -188,10 +191,6 @@ def _compile(lowered: Any, options: Mapping[str, Any]) -> Callable:
             if "option" not in str(error):
                 raise
     return lowered.compile()
-
-
-def _lane(experiment: Experiment) -> dict[str, np.ndarray]:
-    return {path: np.asarray(v, np.uint32 if path == "seed" else np.float32) for path, v in lanes(experiment).items()}
 
 
 def _gather(data: dict[str, jax.Array], rows: dict[str, jax.Array]) -> dict[str, jax.Array]:

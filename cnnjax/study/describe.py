@@ -1,50 +1,150 @@
-"""Describe a network by a file, a name, a config or a module: what it costs, without training it."""
+"""Describe a network by a file, a name, a run, a config or a module: what it costs, without training it."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import flax.linen as linen
+from jax import numpy as jnp
 
-from cnnjax.analysis import Analysis, analyse
-from cnnjax.config import replace_texts
-from cnnjax.errors import ConfigError, ShapeError
+from cnnjax.analysis import Analysis, Difference, analyse, with_training
+from cnnjax.analysis.layers import volume
+from cnnjax.analysis.lint import lint_training
+from cnnjax.analysis.memory import training_memory
+from cnnjax.config import diff, replace_texts
+from cnnjax.config import replace as replace_fields
+from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
 from cnnjax.experiment import Experiment
 from cnnjax.models import Model, config, names
+from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
 
 InputShape = tuple[int, int, int]
+Target = linen.Module | Model | Experiment
+Note = Callable[[str], None]
+CLASSES = 1000
 
 
-def describe(target: linen.Module | Model | Experiment, input_shape: InputShape | None = None) -> Analysis:
+def describe(
+    target: Target, input_shape: InputShape | None = None, *, batch_size: int | None = None, note: Note = warnings.warn
+) -> Analysis:
     """Layers, parameters, MACs, memory and receptive field of a module, a config or an experiment.
 
-    input_shape: (height, width, channels); an experiment takes its data's where it is not given. A config without
-    num_classes is described with 1000. Raises ConfigError, or ShapeError with the layer and the arithmetic.
+    input_shape: (height, width, channels); by default an experiment's is its data's, a config's what its network was
+    published for. A config without num_classes is described with 1000. batch_size: of a training step, to know its
+    memory; an experiment has its own. note: is told what was assumed, where an experiment's data cannot be read.
+    Raises ConfigError, ShapeError with the layer and the arithmetic, or CnnjaxError.
     """
     if isinstance(target, Experiment):
-        return target.check() if input_shape is None else _analyse(target.network(), input_shape)
-    if input_shape is None:
-        raise ConfigError("give the image's shape: --input HxWxC, such as --input 224x224x3")
-    if isinstance(target, Model):
-        target = (target if target.num_classes else target.model_copy(update={"num_classes": 1000})).build()
-    return _analyse(target, input_shape)
+        changed = target if batch_size is None else replace_fields(target, {"batch_size": batch_size})
+        subject = _of_experiment(changed, input_shape, note)
+    else:
+        subject = _of_network(target, input_shape, batch_size)
+    try:
+        with _without_collection():
+            return _analysed(subject)
+    except ShapeError as error:
+        message = str(error)
+        plain = isinstance(target, linen.Module) or message.startswith("model")
+        raise ShapeError(message if plain else f"model.{message}") from None
 
 
-def describe_named(target: str, overrides: Mapping[str, str], input_text: str | None) -> Analysis:
-    """`describe` of an experiment file or an architecture's name, with overrides and the shape written as text."""
-    shape = _shape(input_text) if input_text else None
-    if target.endswith(".py") or Path(target).is_file():
-        return describe(replace_texts(load(target).experiment, overrides), shape)
+def compare(
+    left: Target,
+    right: Target,
+    input_shape: InputShape | None = None,
+    *,
+    batch_size: int | None = None,
+    labels: tuple[str, str] = ("left", "right"),
+    note: Note = warnings.warn,
+) -> Difference:
+    """How `right` differs from `left`: in config, layer by layer, and in total. Arguments and errors as `describe`.
+
+    Two configs of one kind are compared field by field; an experiment and a model by their models.
+    """
+    a, b = (describe(target, input_shape, batch_size=batch_size, note=note) for target in (left, right))
+    return Difference(a, b, _config_difference(left, right), labels)
+
+
+# --- by name
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for: overrides as texts, the file of a run's own classes, the shape as text."""
+
+    target: str
+    overrides: Mapping[str, str]
+    file: Path | None = None
+    input_text: str | None = None
+    batch_size: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The target and its overrides."""
+        return _label(self.target, self.overrides)
+
+
+def describe_named(request: Request, note: Note = warnings.warn) -> Analysis:
+    """`describe` of an experiment file, an architecture's name or a run directory."""
+    return describe(_find(request), _shape(request), batch_size=request.batch_size, note=note)
+
+
+def compare_named(request: Request, other: str | None, changes: Mapping[str, str], note: Note) -> Difference:
+    """`compare` with another target and `changes` to it, or without one with `changes` to the first."""
+    left = _find(request)
+    if other is None:
+        right, label = _changed(left, changes), f"with {_label('', changes)}"
+    else:
+        against = replace(request, target=other, overrides=changes)
+        right, label = _find(against), against.label
+    return compare(
+        left, right, _shape(request), batch_size=request.batch_size, labels=(request.label, label), note=note
+    )
+
+
+def _find(request: Request) -> Experiment | Model:
+    if request.file is not None:
+        load(request.file)
+    return _changed(_named(request.target), request.overrides)
+
+
+def _named(target: str) -> Experiment | Model:
+    path = Path(target)
+    if path.name == "config.json":
+        path = path.parent
+    if path.is_dir() and ((path / "config.json").exists() or target not in names()):
+        if (path / "trials").is_dir():
+            raise RunError(f"{target} is a study's folder: name one of its runs, {path}/trials/<id>")
+        return RunDirectory(path).experiment()
+    if path.suffix == ".py" or path.is_file():
+        return load(target).experiment
     if "/" in target:
-        raise ConfigError(f"{target!r} is neither an experiment file (.py) nor one of: {', '.join(names())}")
-    changes = {path.removeprefix("model."): text for path, text in overrides.items()}
-    return describe(replace_texts(config(target), changes), shape)
+        raise ConfigError(f"{target!r} is no experiment file (.py), no run directory and none of: {', '.join(names())}")
+    return config(target)
 
 
-def _shape(text: str) -> InputShape:
+def _changed(found: Experiment | Model, changes: Mapping[str, str]) -> Experiment | Model:
+    if isinstance(found, Model):
+        changes = {path.removeprefix("model."): text for path, text in changes.items()}
+    return replace_texts(found, changes)
+
+
+def _label(target: str, changes: Mapping[str, str]) -> str:
+    return " ".join([*([target] if target else []), *(f"{path}={text}" for path, text in changes.items())])
+
+
+def _shape(request: Request) -> InputShape | None:
+    text = request.input_text
+    if text is None:
+        return None
     numbers = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
     if numbers is None:
         raise ConfigError(f"--input {text}: must be HEIGHTxWIDTHxCHANNELS, such as 32x32x3")
@@ -52,8 +152,114 @@ def _shape(text: str) -> InputShape:
     return height, width, channels
 
 
-def _analyse(module: linen.Module, input_shape: InputShape) -> Analysis:
+def _config_difference(left: Target, right: Target) -> dict[str, tuple[Any, Any]]:
+    if isinstance(left, linen.Module) or isinstance(right, linen.Module):
+        return {}
+    if type(left) is type(right) is Experiment:
+        return diff(left, right)
+    models = (side.model if isinstance(side, Experiment) else side for side in (left, right))
+    return diff(*models)
+
+
+# --- what is analysed
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A module with all that its description depends on. check: its analysis as an experiment on its own data."""
+
+    module: linen.Module
+    input_shape: InputShape
+    batch_size: int | None = None
+    dtype: Any = jnp.float32
+    accumulate: int = 1
+    optimizer: Any = None
+    check: Analysis | None = None
+
+
+def _of_network(target: linen.Module | Model, input_shape: InputShape | None, batch_size: int | None) -> _Subject:
+    shape = input_shape or getattr(target, "input_shape", None)
+    if shape is None:
+        raise ConfigError("give the image's shape: --input HxWxC, such as --input 224x224x3")
+    module = _with_classes(target).build() if isinstance(target, Model) else target
+    return _Subject(module, shape, batch_size)
+
+
+def _of_experiment(experiment: Experiment, input_shape: InputShape | None, note: Note) -> _Subject:
+    data_shape = _data_shape(experiment, input_shape, note)
+    if data_shape is None:
+        module, check = _with_classes(experiment.model).build(), None
+    else:
+        module, check = experiment.network(), experiment.check() if input_shape is None else None
+    shape = input_shape or data_shape or experiment.model.input_shape
+    assert shape is not None
+    return _Subject(
+        module,
+        shape,
+        experiment.batch_size,
+        dtype=jnp.dtype(experiment.precision),
+        accumulate=experiment.accumulate,
+        # The state of an optimizer has one shape whatever its schedule, so any length of training will do.
+        optimizer=experiment.optim.build(steps=10**9, steps_per_epoch=1),
+        check=check,
+    )
+
+
+def _data_shape(experiment: Experiment, input_shape: InputShape | None, note: Note) -> InputShape | None:
+    """The shape of the experiment's images, None where they cannot be read but another shape is known."""
     try:
-        return analyse(module, input_shape)
-    except ShapeError as error:
-        raise ShapeError(f"model.{error}") from None
+        return experiment.data.load().image_shape
+    except DataError as error:
+        known = input_shape or experiment.model.input_shape
+        if known is None:
+            raise DataError(f"{error}\nto describe the network without its data, give --input HxWxC") from None
+        note(f"the data cannot be read, so this is for images of {volume(known)}: {error}")
+        return None
+
+
+def _with_classes(model: Model) -> Model:
+    return model if model.num_classes else model.model_copy(update={"num_classes": CLASSES})
+
+
+def _analysed(subject: _Subject) -> Analysis:
+    analysis = subject.check
+    if analysis is None or subject.dtype != jnp.float32:
+        # A check is made in float32.
+        found = analyse(subject.module, subject.input_shape, dtype=subject.dtype)
+        analysis = replace(found, warnings=(analysis or found).warnings)
+    analysis = with_training(analysis, subject.module, dtype=subject.dtype)
+    if subject.batch_size is None:
+        return analysis
+    batch = {"batch_size": subject.batch_size, "accumulate": subject.accumulate}
+    warnings = () if subject.check else lint_training(analysis, **batch)
+    return replace(
+        analysis,
+        warnings=analysis.warnings + warnings,
+        batch_size=subject.batch_size,
+        accumulate=subject.accumulate,
+        memory=_memory(subject, subject.batch_size // subject.accumulate),
+    )
+
+
+def _memory(subject: _Subject, batch_size: int) -> Any:
+    """The memory of a training step, or of one of the parts whose gradients are averaged."""
+    try:
+        return training_memory(
+            subject.module, subject.input_shape, batch_size=batch_size, tx=subject.optimizer, dtype=subject.dtype
+        )
+    except CnnjaxError:
+        raise
+    except Exception as error:
+        raise CnnjaxError(f"the memory of training cannot be told: {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Without garbage collection: it takes a quarter of the time and finds nothing, as a trace lives until read."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cnnjax.config import explain
+from cnnjax.config import explain, replace
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.experiment import Experiment
+from cnnjax.run.directory import RunDirectory
 from cnnjax.study.study import Study
 
 
@@ -33,11 +34,13 @@ class ExperimentFile:
 
 
 def load(path: Path | str) -> ExperimentFile:
-    """Run an experiment file and take its `experiment` and `study`.
+    """Run an experiment file and take its `experiment` and `study`. A run's folder stands for fine-tuning it.
 
     Raises ConfigError where it does not exist, does not run, or defines neither.
     """
     path = Path(path)
+    if (path / "config.json").is_file():
+        return _from_run(path)
     if not path.is_file():
         near = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
         there = f"; there are {', '.join(near)}" if near else ""
@@ -53,6 +56,13 @@ def load(path: Path | str) -> ExperimentFile:
         )
     study = study or Study(experiment)
     return ExperimentFile(path, inspect.cleandoc(module.__doc__ or ""), experiment or study.experiment, study)
+
+
+def _from_run(path: Path) -> ExperimentFile:
+    """A run's experiment with the run's weights to start from, and as many classes as the data will have."""
+    experiment = replace(RunDirectory(path).experiment(), {"initial": str(path), "model.num_classes": None})
+    named = path.with_name(f"{path.resolve().name}_tuned.py")
+    return ExperimentFile(named, f"Starting from {path}.", experiment, Study(experiment))
 
 
 def _run(path: Path):

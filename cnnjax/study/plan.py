@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from cnnjax.config import Config, Named, plain, replace
+from cnnjax.config import Config, Named, diff, plain, read, replace
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
+from cnnjax.models import Model
 from cnnjax.run.program import Hardware
+from cnnjax.run.weights import check_initial
+from cnnjax.study.match import rescaled_to
 from cnnjax.study.study import Study
 from cnnjax.training.parallel import check_batch_size
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One arm with one seed. params, macs: of the network (MACs of one image forward). steps: of the training."""
+    """One arm with one seed. params, macs: of the network (MACs of one image forward). steps: of the training.
+
+    matched: the fields that `Study.match` changed, with their values. warnings: what the network's lint says.
+    """
 
     experiment: Experiment
     arm: Named[Any]
     params: int
     macs: int
     steps: int
+    matched: Named[Any] = field(default_factory=Named)
+    warnings: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -78,6 +86,7 @@ class Plan:
                 "macs": trial.macs,
                 "steps": trial.steps,
                 "program": trial.program,
+                **({"matched": label(trial.matched)} if trial.matched else {}),
             }
             for trial in self.trials
         ]
@@ -99,7 +108,8 @@ def plan(study: Study, *, hardware: Hardware = Hardware()) -> Plan:
     """
     experiments = {arm: _experiment(study, arm) for arm in study.arms}
     _refuse_bad_values(study, experiments)
-    checks = {arm: _check(experiment, hardware) for arm, experiment in experiments.items()}
+    costs: dict[Experiment, int] = {}
+    checks = {arm: _check(_even(study, arm, experiment, costs), hardware) for arm, experiment in experiments.items()}
     trials, pruned = [], []
     for arm, outcome in checks.items():
         if isinstance(outcome, ConfigError):
@@ -119,6 +129,7 @@ class _Checked:
     params: int
     macs: int
     steps: int
+    warnings: tuple[str, ...]
 
 
 def _experiment(study: Study, arm: Named[Any]) -> Experiment | ConfigError:
@@ -128,23 +139,51 @@ def _experiment(study: Study, arm: Named[Any]) -> Experiment | ConfigError:
         return error
 
 
+def _even(
+    study: Study, arm: Named[Any], experiment: Experiment | ConfigError, costs: dict[Experiment, int]
+) -> Experiment | ConfigError:
+    """The experiment with the widths that make it cost what the base costs along the matched axes.
+
+    costs: of the experiments that others were matched to.
+    """
+    measure = str(study.measure)
+    changes = {path: read(study.experiment, path) for path in study.matched_axes}
+    if isinstance(experiment, ConfigError) or all(arm[path] == value for path, value in changes.items()):
+        return experiment
+    try:
+        reference = replace(study.experiment, {path: value for path, value in arm.items() if path not in changes})
+        if reference not in costs:
+            costs[reference] = getattr(reference.check(), measure)
+
+        def cost(model: Model) -> int:
+            return getattr(experiment.model_copy(update={"model": model}).check(), measure)
+
+        model = rescaled_to(experiment.model, costs[reference], cost=cost, what=measure)
+    except ConfigError as error:
+        return error
+    return experiment.model_copy(update={"model": model})
+
+
 def _check(experiment: Experiment | ConfigError, hardware: Hardware) -> _Checked | ConfigError:
     if isinstance(experiment, ConfigError):
         return experiment
     try:
         check_batch_size(experiment.batch_size, devices=hardware.mesh().size, accumulate=experiment.accumulate)
-        analysis = experiment.check()
+        analysis = experiment.check(devices=hardware.mesh().size)
+        check_initial(experiment)
         examples = len(experiment.parts().train)
         steps = experiment.total_steps(examples)
         experiment.optim.build(steps=steps, steps_per_epoch=max(1, examples // experiment.batch_size))
     except ConfigError as error:
         return error
-    return _Checked(experiment, analysis.params, analysis.macs, steps)
+    return _Checked(experiment, analysis.params, analysis.macs, steps, analysis.warnings)
 
 
 def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> PlannedTrial:
     experiment = replace(outcome.experiment, {"seed": seed})
-    return PlannedTrial(experiment, arm, outcome.params, outcome.macs, outcome.steps)
+    matched = diff(replace(study.experiment, arm), outcome.experiment) if study.match else {}
+    changed = Named({path: new for path, (_, new) in matched.items() if path != "seed"})
+    return PlannedTrial(experiment, arm, outcome.params, outcome.macs, outcome.steps, changed, outcome.warnings)
 
 
 def _refuse_bad_values(study: Study, experiments: Mapping[Named[Any], Experiment | ConfigError]) -> None:

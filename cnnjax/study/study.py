@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from cnnjax.config import Config, Named, explain, outermost_first, plain, read, replace_text, split_values
-from cnnjax.errors import ConfigError
+from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
 
+Measure = Literal["macs", "params"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -20,12 +21,15 @@ class Study(Config):
 
     axes: values by dotted path into the experiment. combine: "grid", every combination; or "one_at_a_time", the base
     and each axis's other values alone. seeds: how many (0, 1, 2, ...), or which.
+    match: "macs" or "params" rescales the widths of every arm to the cost of the base; by path (`{"model.kernel_size":
+    "macs"}`) only those axes are evened out, against the arm that has the base's values there.
     """
 
     experiment: Experiment
     axes: Annotated[Mapping[str, tuple[Any, ...]], AfterValidator(Named)] = Named()
     combine: Literal["grid", "one_at_a_time"] = "grid"
     seeds: Annotated[int, Field(ge=1)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 3
+    match: Measure | Annotated[Mapping[str, Measure], AfterValidator(Named)] | None = None
 
     def __init__(self, experiment: Experiment | None = None, /, **fields: Any):
         super().__init__(**({} if experiment is None else {"experiment": experiment}), **fields)
@@ -42,6 +46,11 @@ class Study(Config):
             repeated = sorted({text for text in written if written.count(text) > 1})
             if repeated:
                 raise ValueError(f"axes: {path} repeats {', '.join(repeated)}")
+        for path in self.matched_axes:
+            if path not in self.axes:
+                raise ValueError(f"match: {unknown('axis', path, self.axes)}")
+        if isinstance(self.match, Mapping) and len(set(self.match.values())) > 1:
+            raise ValueError("match: all axes are matched in macs, or all in params")
         if len(set(self.seed_values)) < len(self.seed_values):
             raise ValueError(f"seeds: {self.seeds} repeats a seed")
         return self
@@ -50,6 +59,18 @@ class Study(Config):
     def seed_values(self) -> tuple[int, ...]:
         """The seeds themselves."""
         return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    @property
+    def matched_axes(self) -> tuple[str, ...]:
+        """The axes along which all arms shall cost the same."""
+        if self.match is None:
+            return ()
+        return tuple(self.match if isinstance(self.match, Mapping) else self.axes)
+
+    @property
+    def measure(self) -> Measure | None:
+        """What `match` makes equal."""
+        return next(iter(self.match.values()), None) if isinstance(self.match, Mapping) else self.match
 
     @property
     def arms(self) -> tuple[Named[Any], ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +18,8 @@ def plan_table(plan: Plan) -> Group:
     axes = list(plan.study.axes)
     for path in axes:
         table.add_column(path.removeprefix("model."))
+    if plan.study.match:
+        table.add_column(f"widths (equal {plan.study.measure})")
     for heading in ("trials", "steps each", "parameters", "MACs an image", "program"):
         table.add_column(heading, justify="right")
     arms: dict[tuple, list] = {}
@@ -23,11 +28,32 @@ def plan_table(plan: Plan) -> Group:
     for values, trials in arms.items():
         first = trials[0]
         numbers = (len(trials), first.steps, first.params, first.macs)
-        table.add_row(*(f"{value}" for _, value in values), *(f"{n:,}" for n in numbers), first.program)
+        widths = [_widths(first.matched)] if plan.study.match else []
+        table.add_row(*(f"{value}" for _, value in values), *widths, *(f"{n:,}" for n in numbers), first.program)
     pruned = [Text(f"pruned: {written(arm.arm)}: {arm.error}", "yellow") for arm in plan.pruned]
+    warned = _warnings(plan)
     seeds = plan.study.seed_values
     total = Text(
         f"{len(plan.trials)} trials = {len(arms)} arms x {len(seeds)} seeds, {len(plan.programs)} programs to compile, "
         f"{sum(trial.steps for trial in plan.trials):,} steps; {len(plan.pruned)} arms pruned"
     )
-    return Group(table, *pruned, total)
+    return Group(table, *pruned, *warned, total)
+
+
+def _widths(matched: Mapping[str, Any]) -> str:
+    """`features 14, 28; dense 56`, or that nothing was changed."""
+    texts = []
+    for path, value in label(matched).items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else f"{value}"
+        texts.append(f"{path.removeprefix('model.').removeprefix('layers.').removesuffix('.features')} {shown}")
+    return "; ".join(texts) or "as given"
+
+
+def _warnings(plan: Plan) -> list[Text]:
+    """What lint says of the arms' networks, each warning once, with how many arms it is about."""
+    counts: dict[str, int] = {}
+    for trial in plan.trials:
+        if trial.experiment.seed == plan.study.seed_values[0]:
+            counts.update({warning: counts.get(warning, 0) + 1 for warning in trial.warnings})
+    arms = len(plan.trials) // len(plan.study.seed_values)
+    return [Text(f"warning ({count} of {arms} arms): {warning}", "yellow") for warning, count in counts.items()]

@@ -1,0 +1,72 @@
+"""What a training forward pass writes, beside what inference writes: both modes of a network in one analysis."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from difflib import SequenceMatcher
+
+from flax import linen as nn
+from jax import numpy as jnp
+from jax.typing import DTypeLike
+
+from cnnjax.analysis.layers import Analysis, Layer
+from cnnjax.analysis.network import measured
+
+
+def with_training(inference: Analysis, module: nn.Module, *, dtype: DTypeLike = jnp.float32) -> Analysis:
+    """`inference`, an analysis of `module`, with the activations of training in every row and in total.
+
+    A row that only training has (an auxiliary classifier) is added in its place, with no multiply-accumulates and no
+    activations of inference. A module that knows no `train` is not traced again. Raises what `analyse` raises.
+    """
+    if "train" not in inspect.signature(type(module).__call__).parameters:
+        training = inference
+    else:
+        training, _ = measured(module, inference.input_shape, train=True, dtype=dtype)
+    layers = tuple(_merged(inference.layers, training.layers))
+    return dataclasses.replace(
+        inference,
+        params=max(inference.params, training.params),
+        layers=layers,
+        train_activations=training.activations,
+        train_activation_bytes=training.activation_bytes,
+    )
+
+
+def keys(layers: Sequence[Layer]) -> list[Hashable]:
+    """Names for rows that are equal where two rows are the same place of a network, and differ within it.
+
+    A module is known by its path; of several rows with one path each is known by its operation and occurrence too.
+    """
+    often = Counter(layer.path for layer in layers)
+    seen: Counter[tuple[str, str]] = Counter()
+    names: list[Hashable] = []
+    for layer in layers:
+        place = (layer.path, layer.op)
+        seen[place] += 1
+        names.append(layer.path if layer.path and often[layer.path] == 1 else (*place, seen[place]))
+    return names
+
+
+def aligned(left: Sequence[Layer], right: Sequence[Layer]) -> list[tuple[Layer | None, Layer | None]]:
+    """The rows of two networks in pairs, in order; None where a row has no counterpart."""
+    pairs: list[tuple[Layer | None, Layer | None]] = []
+    matcher = SequenceMatcher(None, keys(left), keys(right), autojunk=False)
+    for what, i, j, k, l in matcher.get_opcodes():
+        if what == "equal":
+            pairs += zip(left[i:j], right[k:l], strict=True)
+        else:
+            pairs += [(layer, None) for layer in left[i:j]] + [(None, layer) for layer in right[k:l]]
+    return pairs
+
+
+def _merged(inference: Sequence[Layer], training: Sequence[Layer]) -> list[Layer]:
+    rows = []
+    for own, trained in aligned(inference, training):
+        row = own or dataclasses.replace(trained, macs=0, activations=0, activation_bytes=0)  # type: ignore[type-var]
+        numbers = (trained.activations, trained.activation_bytes) if trained else (0, 0)
+        rows.append(dataclasses.replace(row, train_activations=numbers[0], train_activation_bytes=numbers[1]))
+    return rows

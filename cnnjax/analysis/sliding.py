@@ -1,0 +1,133 @@
+"""The rows of an analysis that slide a window over a map, seen along each axis: what the window meets, and misses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from cnnjax.analysis.layers import Layer, volume
+
+
+class Axis(NamedTuple):
+    """A window of `kernel` taps along one axis of an input of `size` units, `jump` pixels apart, that see `seen`.
+
+    `seen` is by the path that sees least.
+    """
+
+    size: int
+    outputs: int
+    kernel: int
+    stride: int
+    before: int
+    after: int
+    dilation: int
+    jump: int | float
+    seen: int | float
+
+    @property
+    def span(self) -> int:
+        """Units from the first tap to the last."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    @property
+    def end(self) -> int:
+        """Where in the input the last window ends; above `size` in the padding."""
+        return (self.outputs - 1) * self.stride + self.span - self.before
+
+    @property
+    def unread(self) -> int:
+        """Units after the last window, but for what a stride beyond the window leaves out between any two."""
+        return max(self.size - self.end - max(self.stride - self.span, 0), 0)
+
+    @property
+    def taps(self) -> Taps:
+        """What of the window meets the input."""
+        if self.before <= 0 and self.end <= self.size:
+            return Taps(self.kernel, 0)
+        return _taps(self.size, self.outputs, self.kernel, self.stride, self.before, self.dilation)
+
+    def sees_all(self, pixels: int) -> bool:
+        """Whether each unit of the input sees all `pixels` of the image."""
+        return self.seen >= pixels + (self.size - 1) * self.jump
+
+
+class Taps(NamedTuple):
+    """Along an axis: the taps that meet the input in some window, and the windows in which none does."""
+
+    used: int
+    empty: int
+
+
+class Sliding(NamedTuple):
+    """A row with a window, by name; its axes are height and width."""
+
+    name: str
+    layer: Layer
+    axes: tuple[Axis, Axis]
+
+    @property
+    def input(self) -> str:
+        """Height and width of what it reads."""
+        return volume(tuple(axis.size for axis in self.axes))
+
+    @property
+    def text(self) -> str:
+        """`kernel 3x3 with stride 2`."""
+        strides, dilation = ([getattr(axis, field) for axis in self.axes] for field in ("stride", "dilation"))
+        stride = strides[0] if len(set(strides)) == 1 else volume(tuple(strides))
+        spread = f" dilated by {volume(tuple(dilation))}" if max(dilation) > 1 else ""
+        kernel = volume(tuple(axis.kernel for axis in self.axes))
+        return f"{'kernel' if self.layer.macs else 'window'} {kernel}{spread} with stride {stride}"
+
+    @property
+    def padding(self) -> str:
+        """`1+1`, before and after; for both axes if they differ."""
+        return " and ".join(dict.fromkeys(f"{axis.before}+{axis.after}" for axis in self.axes))
+
+
+def named(layers: Sequence[Layer]) -> list[tuple[str, Layer]]:
+    """Rows with names: of the network's own operations, which have no path, the operation and what it comes after."""
+    entries, last = [], ""
+    for layer in layers:
+        last = layer.path or last
+        entries.append((layer.path or (f"{layer.op} after {last}" if last else layer.op), layer))
+    return entries
+
+
+def windows(layers: Sequence[Layer]) -> list[Sliding]:
+    """The rows that slide one window over a map of height, width and channels, transposed convolutions left out."""
+    found = ((name, layer, _axes(layer)) for name, layer in named(layers))
+    return [Sliding(name, layer, (axes[0], axes[1])) for name, layer, axes in found if len(axes) == 2]
+
+
+def _axes(layer: Layer) -> list[Axis]:
+    if not layer.kernel_size or min(layer.jump) <= 0 or set(layer.input_dilation or ()) != {1}:
+        return []
+    if layer.input_shape is None or not len(layer.input_shape) == len(layer.output_shape) == 3:
+        return []
+    axes = list(_each_axis(layer, layer.input_shape))
+    # Another order of the axes than height, width, channels does not add up.
+    return axes if all(axis.outputs == _outputs(axis) for axis in axes) else []
+
+
+def _each_axis(layer: Layer, inputs: Sequence[int]) -> Iterator[Axis]:
+    fields = (layer.kernel_size, layer.strides, layer.padding, layer.dilation, layer.jump, layer.least_receptive_field)
+    values = zip(inputs, layer.output_shape, *(field or () for field in fields), strict=False)
+    for size, outputs, kernel, stride, (before, after), dilation, jump, seen in values:
+        step = jump // stride if jump % stride == 0 else jump / stride
+        least = seen - dilation * (kernel - 1) * step
+        yield Axis(size, outputs, kernel, stride, before, after, dilation, step, least)
+
+
+def _outputs(axis: Axis) -> int:
+    return (axis.size + axis.before + axis.after - axis.span) // axis.stride + 1
+
+
+@lru_cache(maxsize=4096)
+def _taps(size: int, outputs: int, kernel: int, stride: int, before: int, dilation: int) -> Taps:
+    met = [
+        {tap for tap in range(kernel) if 0 <= window * stride - before + tap * dilation < size}
+        for window in range(outputs)
+    ]
+    return Taps(len(set().union(*met)), met.count(set()))

@@ -1,0 +1,243 @@
+"""RegNet: Radosavovic, Kosaraju, Girshick, He & Dollar 2020 (arXiv:2003.13678, section 3.3).
+
+The widths of `depth` blocks rise linearly, u_j = w_0 + w_a j for j = 0, 1, ...; each is rounded to a power of w_m times
+w_0, and that to a multiple of 8. Blocks of equal width are a stage. A stage's width is last rounded so that groups of
+`group_width` channels divide it. RegNetX has no gates, RegNetY has. The settings below are torchvision's.
+
+                depth  w_0    w_a   w_m  group   parameters    stages' blocks and widths
+    X 400MF        22   24  24.48  2.54     16    5,495,976    1, 2, 7, 12 of 32, 64, 160, 400
+    Y 400MF        16   48  27.89  2.09      8    4,344,144    1, 3, 6, 6 of 48, 104, 208, 440
+    Y 800MF        14   56  38.84  2.40     16    6,432,512    1, 3, 8, 2 of 64, 144, 320, 784
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Literal
+
+import flax.linen as linen
+import jax
+from pydantic import Field, model_validator
+
+from cnnjax import nn
+from cnnjax.models.blocks import ConvNorm, divisible, rising, scaled
+from cnnjax.models.fields import ActivationName, Count, Pair, Rate
+from cnnjax.models.model import Model, preset
+from cnnjax.models.norm import BatchNorm, Norm
+
+QUANTUM = 8
+
+
+class RegNet(Model, tag="regnet"):
+    """Stages of bottlenecks with group convolutions, sized by a line. The defaults are RegNetY-400MF.
+
+    depth, w_0, w_a, w_m, group_width: see the module; w_m is above 1. stage_sizes, features: blocks and widths of each
+    stage in place of the line's (widths are still rounded to the groups). strides: of each stage's first block; an int
+    is that of every stage. bottleneck: channels within a block over those it gives. kernel_size, dilation: of the group
+    convolutions. stem_*: of the first convolution. squeeze_excite: units of the gate as a share of a block's inputs (0:
+    no gate, RegNetX). shortcut: whether blocks have one, a projection where the shape changes. zero_init: each block
+    starts as its shortcut. blur: strides are taken by blur pooling (Zhang 2019). stochastic_depth: rate at the last
+    block. head: pooling over the image. dropout: before the logits.
+    """
+
+    depth: Count = 16
+    w_0: float = Field(default=48, gt=0)
+    w_a: float = Field(default=27.89, ge=0)
+    w_m: float = Field(default=2.09, gt=1)
+    group_width: Count = 8
+    stage_sizes: tuple[Count, ...] | None = None
+    features: tuple[Count, ...] | None = None
+    strides: Count | tuple[Count, ...] = 2
+    bottleneck: float = Field(default=1.0, gt=0)
+    kernel_size: Pair = 3
+    dilation: int = Field(default=1, ge=1)
+    stem_features: Count = 32
+    stem_kernel_size: Pair = 3
+    stem_strides: Pair = 2
+    norm: Norm = BatchNorm()
+    activation: ActivationName = "relu"
+    squeeze_excite: float = Field(default=0.25, ge=0, le=1)
+    shortcut: bool = True
+    zero_init: bool = False
+    blur: bool = False
+    stochastic_depth: Rate = 0.0
+    head: Literal["average", "max"] = "average"
+    dropout: Rate = 0.0
+
+    @model_validator(mode="after")
+    def _one_entry_a_stage(self) -> RegNet:
+        stages = len(self.sizes)
+        for name, values in (("features", self.features), ("strides", self.strides)):
+            if isinstance(values, tuple) and len(values) != stages:
+                raise ValueError(f"{name}: {len(values)} entries for {stages} stages")
+        if len(self.widths) != stages:
+            raise ValueError(f"stage_sizes: {stages} entries for the {len(self.widths)} stages of the line")
+        if self.zero_init and not (self.shortcut and self.norm.shifts):
+            raise ValueError("zero_init: there is no shortcut, or no scale at the end of a block to start at zero")
+        return self
+
+    @property
+    def line(self) -> list[int]:
+        """The quantized width of each of `depth` blocks."""
+        powers = (round(math.log(1 + self.w_a * block / self.w_0, self.w_m)) for block in range(self.depth))
+        return [max(1, round(self.w_0 * self.w_m**power / QUANTUM)) * QUANTUM for power in powers]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Blocks of each stage."""
+        return self.stage_sizes or tuple(len(list(blocks)) for _, blocks in itertools.groupby(self.line))
+
+    @property
+    def inner_widths(self) -> tuple[int, ...]:
+        """Channels within each stage's blocks, a multiple of the groups' where there is more than one group."""
+        widths = self.features or tuple(width for width, _ in itertools.groupby(self.line))
+        inner = [max(1, int(width * self.bottleneck)) for width in widths]
+        return tuple(divisible(width, min(self.group_width, width)) for width in inner)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Output channels of each stage."""
+        return tuple(max(1, int(width / self.bottleneck)) for width in self.inner_widths)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return (224, 224, 3)
+
+    def rescaled(self, factor: float) -> Iterator[RegNet]:
+        # Named, the stages stay as they are: a line scaled might quantize into others.
+        widths = tuple(scaled(width, factor) for width in self.widths)
+        stem = scaled(self.stem_features, factor)
+        yield self.model_copy(update={"stage_sizes": self.sizes, "features": widths, "stem_features": stem})
+
+    def network(self) -> linen.Module:
+        return RegNetwork(self)
+
+    def torch_name(self, path: str) -> str:
+        if found := re.fullmatch(r"stage(\d+)_block(\d+)\.(.+)", path):
+            stage, block, rest = found[1], int(found[2]) - 1, found[3]
+            return f"trunk_output.block{stage}.block{stage}-{block}.{_TORCH_UNITS.get(rest, rest)}"
+        return {"stem.conv": "stem.0", "stem.norm": "stem.1", "logits": "fc"}.get(path, path)
+
+
+_TORCH_UNITS = {
+    "shortcut.conv": "proj.0",
+    "shortcut.norm": "proj.1",
+    "squeeze_excite.reduce": "f.se.fc1",
+    "squeeze_excite.expand": "f.se.fc2",
+    **{f"conv{number}.conv": f"f.{letter}.0" for number, letter in enumerate("abc", start=1)},
+    **{f"conv{number}.norm": f"f.{letter}.1" for number, letter in enumerate("abc", start=1)},
+}
+
+
+# --- network
+
+
+class Block(linen.Module):
+    """1x1, group convolution, gate, 1x1, and the shortcut: (batch, height, width, channels) -> (..., features).
+
+    Attributes:
+        features, inner: channels that come out, and within.
+        groups: of the middle convolution.
+        strides: of the middle convolution and the shortcut's projection.
+        stochastic_depth: this block's rate.
+        kernel_size, dilation, norm, activation, squeeze_excite, shortcut, zero_init, blur: as in the config.
+    """
+
+    features: int
+    inner: int
+    groups: int
+    strides: int
+    stochastic_depth: float
+    kernel_size: Pair
+    dilation: int
+    norm: Norm
+    activation: str
+    squeeze_excite: float
+    shortcut: bool
+    zero_init: bool
+    blur: bool
+
+    @linen.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        shortcut = self._shortcut(x, train) if self.shortcut else None
+        x = self._branch(x, train)
+        x = nn.StochasticDepth(self.stochastic_depth, name="stochastic_depth")(x, train=train)
+        return nn.activation(self.activation)(x if shortcut is None else x + shortcut)
+
+    def _branch(self, x: jax.Array, train: bool) -> jax.Array:
+        unit = partial(ConvNorm, norm=self.norm, activation=self.activation)
+        units = max(1, round(self.squeeze_excite * x.shape[-1]))
+        middle = {"kernel_size": self.kernel_size, "dilation": self.dilation, "groups": self.groups}
+        x = unit(self.inner, 1, name="conv1")(x, train=train)
+        x = unit(self.inner, strides=self.strides, **middle, blur=self.blur, name="conv2")(x, train=train)
+        if self.squeeze_excite:
+            x = nn.SqueezeExcite(units, activation=self.activation, name="squeeze_excite")(x)
+        last = ConvNorm(self.features, 1, norm=self.norm, activation="identity", zero=self.zero_init, name="conv3")
+        return last(x, train=train)
+
+    def _shortcut(self, x: jax.Array, train: bool) -> jax.Array:
+        if self.strides == 1 and x.shape[-1] == self.features:
+            return x
+        unit = partial(ConvNorm, norm=self.norm, activation="identity", blur=self.blur)
+        return unit(self.features, 1, self.strides, name="shortcut")(x, train=train)
+
+
+class RegNetwork(linen.Module):
+    """Stem, stages, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes)."""
+
+    config: Any
+
+    @linen.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        config = self.config
+        unit = partial(ConvNorm, norm=config.norm, activation=config.activation, blur=config.blur)
+        stem = unit(config.stem_features, config.stem_kernel_size, config.stem_strides, name="stem")
+        x = stem(images, train=train)
+        total, position = sum(config.sizes), 0
+        for stage, size in enumerate(config.sizes):
+            for number in range(size):
+                rate = rising(config.stochastic_depth, position := position + 1, total)
+                x = self._block(stage, number, rate)(x, train=train)
+        x = nn.GlobalPool(config.head, name="pool")(x)
+        x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
+        return nn.Dense(config.num_classes, name="logits")(x)
+
+    def _block(self, stage: int, number: int, rate: float) -> Block:
+        config = self.config
+        inner = config.inner_widths[stage]
+        strides = config.strides if isinstance(config.strides, int) else config.strides[stage]
+        same = ("kernel_size", "dilation", "norm", "activation", "squeeze_excite", "shortcut", "zero_init", "blur")
+        return Block(
+            features=config.widths[stage],
+            inner=inner,
+            groups=inner // min(config.group_width, inner),
+            strides=strides if number == 0 else 1,
+            stochastic_depth=rate,
+            **{field: getattr(config, field) for field in same},
+            name=f"stage{stage + 1}_block{number + 1}",
+        )
+
+
+# --- presets
+
+
+@preset
+def regnet_x_400mf() -> RegNet:
+    """5,495,976 parameters."""
+    return RegNet(depth=22, w_0=24, w_a=24.48, w_m=2.54, group_width=16, squeeze_excite=0.0)
+
+
+@preset
+def regnet_y_400mf() -> RegNet:
+    """4,344,144 parameters."""
+    return RegNet()
+
+
+@preset
+def regnet_y_800mf() -> RegNet:
+    """6,432,512 parameters."""
+    return RegNet(depth=14, w_0=56, w_a=38.84, w_m=2.4, group_width=16)

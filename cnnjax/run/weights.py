@@ -1,0 +1,194 @@
+"""Weights from elsewhere: a file of PyTorch's as a run directory, and a run as what another training starts from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import flax.linen as linen
+import jax
+import numpy as np
+from flax import traverse_util
+
+from cnnjax.config import lanes, replace, replace_texts
+from cnnjax.convert import from_torch, read_weights
+from cnnjax.data import TFDS
+from cnnjax.errors import ConfigError, RunError, WeightsError
+from cnnjax.experiment import Experiment
+from cnnjax.files import read_json, write_json
+from cnnjax.models import config
+from cnnjax.run.checkpoint import Checkpoints
+from cnnjax.run.directory import RunDirectory
+from cnnjax.run.environment import environment
+from cnnjax.training.state import TrainState
+
+IMAGENET_CLASSES = 1000
+_HEAD = "logits"
+
+Arrays = dict[tuple[str, ...], Any]
+
+
+def lane_values(experiment: Experiment) -> dict[str, np.ndarray]:
+    """The experiment's lanes as the scalars of a state."""
+    return {path: np.asarray(v, np.uint32 if path == "seed" else np.float32) for path, v in lanes(experiment).items()}
+
+
+# --- from PyTorch
+
+
+def import_torch(name: str, weights: Path | str, out: Path | str, overrides: Mapping[str, str] | None = None) -> dict:
+    """Write the run directory `out` of the architecture `name` with the weights of a PyTorch file, as of step 0.
+
+    overrides: fields of its experiment, as text by path; the data are ImageNet's unless they say otherwise. Returns
+    source.json, which says where the weights came from. The same import again changes nothing. Raises WeightsError,
+    ConfigError, and RunError where `out` holds something else.
+    """
+    overrides, weights = dict(overrides or {}), Path(weights)
+    experiment = replace_texts(Experiment(model=config(name)), overrides)
+    try:
+        variables = from_torch(experiment.model, read_weights(weights))
+    except WeightsError as error:
+        raise WeightsError(f"{name}: {error}") from None
+    classes = variables["params"][_HEAD]["kernel"].shape[-1]
+    if not any(path.split(".")[0] == "data" for path in overrides):
+        if classes != IMAGENET_CLASSES:
+            raise ConfigError(f"{weights} has {classes} classes, so it is not for ImageNet: say which data, data=NAME")
+        experiment = replace(experiment, {"data": TFDS(name="imagenet2012")})
+    experiment = replace(experiment, {"model.num_classes": classes})
+    source = {
+        "architecture": name,
+        "file": weights.name,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "image_shape": list(experiment.model.input_shape or ()),
+        "classes": classes,
+    }
+    directory = RunDirectory(Path(out))
+    with directory.claimed(experiment):
+        held = read_json(directory.source, remedy=f"delete {directory.path} and import again")
+        if held is None:
+            _write(directory, experiment, variables, source)
+        elif held != source:
+            raise RunError(f"{directory.path} holds other weights ({held.get('file')}); choose another folder")
+    return source
+
+
+def _write(directory: RunDirectory, experiment: Experiment, variables: Mapping[str, Any], source: dict) -> None:
+    if directory.checkpoints.exists() and any(directory.checkpoints.iterdir()):
+        raise RunError(f"{directory.path} holds a training; choose another folder")
+    state = blank_state(experiment, experiment.model.build(), tuple(source["image_shape"]))
+    state = state.replace(params=variables["params"], batch_stats=variables["batch_stats"])
+    directory.begin(experiment)
+    write_json(directory.environment, environment())
+    checkpoints = Checkpoints(directory.checkpoints)
+    checkpoints.save(0, state, {"packed": 1, "epoch_sums": {}, "last_row": {}, "seconds": 0.0})
+    checkpoints.close()
+    # Written last: with it the import is whole.
+    write_json(directory.source, source)
+    directory.log(f"imported {source['architecture']} from {source['file']}")
+
+
+def blank_state(experiment: Experiment, network: linen.Module, image_shape: tuple[int, ...]) -> TrainState:
+    """A state of zeros (host arrays) for images of that shape; no data are read."""
+    images = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
+    variables: Any = jax.eval_shape(network.init, jax.random.key(0), images)
+    # Neither length changes what the optimizer keeps.
+    optimizer = experiment.optim.build(steps=10**9, steps_per_epoch=1)
+    shapes: dict[str, Any] = {
+        "step": jax.ShapeDtypeStruct((), np.int32),
+        "params": variables.get("params", {}),
+        "batch_stats": variables.get("batch_stats", {}),
+        "opt_state": jax.eval_shape(optimizer.init, variables.get("params", {})),
+        "lane": lane_values(experiment),
+    }
+    return TrainState(**jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
+
+
+# --- from a run
+
+
+@dataclass(frozen=True)
+class Initial:
+    """The weights of a run. checksum: of its checkpoint."""
+
+    path: str
+    params: Any
+    batch_stats: Any
+    checksum: int
+
+    def put_into(self, state: TrainState) -> TrainState:
+        """`state` (host arrays) with these weights; layers named logits keep their own where the shape is another.
+
+        Raises RunError listing every other array that does not fit.
+        """
+        problems: list[str] = []
+        params = _merged(self.params, state.params, problems)
+        batch_stats = _merged(self.batch_stats, state.batch_stats, problems)
+        if problems:
+            head = f"initial = {self.path!r}: its weights do not fit this network ({len(problems)} arrays)"
+            raise RunError("\n".join([head, *problems]))
+        return state.replace(params=params, batch_stats=batch_stats)
+
+
+def _merged(given: Any, own: Any, problems: list[str]) -> Any:
+    theirs, ours = _flat(given), _flat(own)
+    merged = {}
+    for path in {**ours, **theirs}:
+        name, head = ".".join(path), any(_HEAD in key for key in path)
+        fits = path in ours and path in theirs and np.shape(ours[path]) == np.shape(theirs[path])
+        if fits or head:
+            merged |= {path: theirs[path] if fits else ours[path]} if path in ours else {}
+        else:
+            shapes = [_by(arrays[path]) if path in arrays else "none" for arrays in (theirs, ours)]
+            problems.append(f"  {name}: {shapes[0]} there, {shapes[1]} here")
+    return traverse_util.unflatten_dict(merged)
+
+
+def _flat(tree: Any) -> Arrays:
+    flat: Any = traverse_util.flatten_dict(dict(tree))
+    return flat
+
+
+def _by(array: Any) -> str:
+    return "x".join(map(str, np.shape(array)))
+
+
+def initial_weights(path: str) -> Initial:
+    """The newest weights of the run at `path`. Raises RunError where there are none."""
+    return _initial_weights(str(Path(path).absolute()), path)
+
+
+@lru_cache(maxsize=2)
+def _initial_weights(absolute: str, path: str) -> Initial:
+    directory = RunDirectory(Path(absolute))
+    try:
+        experiment = directory.experiment()
+        state, notes = restore(directory, experiment)
+    except RunError as error:
+        raise RunError(f"initial = {path!r}: {error}") from None
+    return Initial(path, state.params, state.batch_stats, notes["checksum"])
+
+
+def restore(directory: RunDirectory, experiment: Experiment) -> tuple[TrainState, dict]:
+    """A run's newest checkpoint (host arrays) and its notes. Raises RunError where there is none."""
+    checkpoints = Checkpoints(directory.checkpoints) if directory.checkpoints.is_dir() else None
+    if checkpoints is None or checkpoints.latest() is None:
+        raise RunError(f"{directory.path} has no checkpoint yet")
+    source = read_json(directory.source, remedy=f"delete {directory.path} and import again")
+    if source is None:
+        network, image_shape = experiment.network(), experiment.data.load().image_shape
+    else:
+        network, image_shape = experiment.model.build(), tuple(source["image_shape"])
+    restored = checkpoints.restore(blank_state(experiment, network, image_shape))
+    checkpoints.close()
+    return restored
+
+
+def check_initial(experiment: Experiment) -> None:
+    """Raise RunError unless the run that the experiment starts from has weights for its network."""
+    if experiment.initial is not None:
+        blank = blank_state(experiment, experiment.network(), experiment.data.load().image_shape)
+        initial_weights(experiment.initial).put_into(blank)

@@ -1,0 +1,179 @@
+"""Weights from elsewhere: state dicts, imported runs, and trainings that start from a run."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from cnnjax import Experiment, Study, Synthetic, convert, models, plan, train
+from cnnjax.config import replace
+from cnnjax.errors import ConfigError, RunError, WeightsError
+from cnnjax.run.evaluate import evaluate
+from cnnjax.run.program import Program
+from cnnjax.run.weights import import_torch
+from cnnjax.study.file import load
+
+IMAGE = (32, 32, 3)
+NARROW = {"stage_sizes": (1, 1), "features": (4, 8), "num_classes": 6}
+NET = models.config("resnet18", **NARROW)
+DATA = Synthetic(height=32, width=32, channels=3, classes=6, examples=40, test_examples=12)
+
+
+def variables_of(config, shape=IMAGE, seed=0):
+    return jax.device_get(jax.jit(config.build().init)(jax.random.key(seed), jnp.zeros((1, *shape))))
+
+
+@pytest.fixture(scope="module")
+def state_dict():
+    return convert.to_torch(NET, variables_of(NET), input_shape=IMAGE)
+
+
+@pytest.fixture
+def imported(tmp_path, state_dict):
+    save_file(state_dict, tmp_path / "weights.safetensors")
+    fields = {f"model.{path}": json.dumps(value) for path, value in NARROW.items() if path != "num_classes"}
+    overrides = {**fields, **{f"data.{name}": str(getattr(DATA, name)) for name in type(DATA).model_fields}}
+    import_torch("resnet18", tmp_path / "weights.safetensors", tmp_path / "run", {"data": "synthetic", **overrides})
+    return tmp_path / "run"
+
+
+def test_there_and_back(state_dict):
+    before = variables_of(NET)
+    after = convert.from_torch(NET, state_dict, input_shape=IMAGE)
+    jax.tree.map(np.testing.assert_array_equal, after, before)
+    assert state_dict["conv1.weight"].shape == (4, 3, 7, 7)
+    assert state_dict["bn1.num_batches_tracked"].dtype == np.int64
+
+
+def test_the_inputs_of_a_dense_layer_after_a_flattening_are_reordered():
+    net = models.ConvNet(
+        layers={"conv": models.Conv(features=2), "flatten": models.Flatten(), "logits": models.Dense()}, num_classes=3
+    )
+    shape = (2, 3, 1)
+    kernel = np.arange(12 * 3, dtype=np.float32).reshape(2, 3, 2, 3)  # height, width, channels, classes
+    tensors = {
+        "features.0.weight": np.zeros((2, 1, 3, 3), np.float32),
+        "features.0.bias": np.zeros(2, np.float32),
+        "classifier.0.weight": kernel.transpose(3, 2, 0, 1).reshape(3, 12),
+        "classifier.0.bias": np.zeros(3, np.float32),
+    }
+    variables = convert.from_torch(net, tensors, input_shape=shape)
+    np.testing.assert_array_equal(variables["params"]["logits"]["kernel"], kernel.reshape(12, 3))
+
+
+def test_every_tensor_that_does_not_fit_is_listed_by_both_names(state_dict):
+    wrong = dict(state_dict)
+    del wrong["bn1.bias"]
+    wrong["fc.weight"] = wrong["fc.weight"][:, :5]
+    wrong["more"] = np.zeros(3)
+    wrong["conv1.weight"] = np.full_like(wrong["conv1.weight"], np.nan)
+    with pytest.raises(WeightsError) as raised:
+        convert.from_torch(NET, wrong, input_shape=IMAGE)
+    text = str(raised.value)
+    assert "(4 tensors)" in text
+    assert "missing: bn1.bias (params.stem.conv1.norm.bias), 4" in text
+    assert "fc.weight (params.logits.kernel) is 6x5, the network needs 6x8" in text
+    assert "left over: more, 3" in text
+    assert "conv1.weight (params.stem.conv1.conv.kernel) holds NaN" in text
+
+
+def test_the_number_of_classes_comes_from_the_weights_unless_given(state_dict):
+    without = replace(NET, {"num_classes": None})
+    assert convert.from_torch(without, state_dict, input_shape=IMAGE)["params"]["logits"]["bias"].shape == (6,)
+    with pytest.raises(WeightsError, match="fc.bias .* is 6, the network needs 7"):
+        convert.from_torch(replace(NET, {"num_classes": 7}), state_dict, input_shape=IMAGE)
+    with pytest.raises(WeightsError, match="no tensor 'fc.weight'"):
+        convert.from_torch(without, {}, input_shape=IMAGE)
+    with pytest.raises(ConfigError, match="give input_shape"):
+        convert.from_torch(models.SmallCNN(num_classes=2), {})
+    with pytest.raises(ConfigError, match="no counterpart"):
+        convert.from_torch(models.SmallCNN(num_classes=2), {}, input_shape=IMAGE)
+
+
+def test_an_imported_run_is_evaluated_and_the_import_repeats(imported, tmp_path, capsys):
+    parts = evaluate(imported)
+    assert parts["test"]["count"] == 12
+    before = (imported / "config.json").read_bytes()
+    weights = tmp_path / "weights.safetensors"
+    source = json.loads((imported / "source.json").read_text())
+    assert source["classes"] == 6
+    assert import_again(imported, weights) == source
+    assert (imported / "config.json").read_bytes() == before
+    changed = {name: tensor + 1 for name, tensor in convert.read_weights(weights).items()}
+    save_file(changed, weights)
+    with pytest.raises(RunError, match="holds other weights"):
+        import_again(imported, weights)
+
+
+def import_again(run, weights):
+    held = json.loads((run / "config.json").read_text())
+    fields = {f"model.{path}": json.dumps(value) for path, value in NARROW.items() if path != "num_classes"}
+    data = {f"data.{name}": str(value) for name, value in held["data"].items() if name != "name"}
+    return import_torch("resnet18", weights, run, {"data": "synthetic", **fields, **data})
+
+
+def test_import_asks_for_data_where_the_classes_are_not_imagenets(tmp_path, state_dict):
+    save_file(state_dict, tmp_path / "weights.safetensors")
+    fields = {f"model.{path}": json.dumps(value) for path, value in NARROW.items() if path != "num_classes"}
+    with pytest.raises(ConfigError, match="6 classes, so it is not for ImageNet: say which data"):
+        import_torch("resnet18", tmp_path / "weights.safetensors", tmp_path / "run", fields)
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_that_are_no_state_dict(tmp_path):
+    with pytest.raises(WeightsError, match="there is no such file"):
+        convert.read_weights(tmp_path / "none.pth")
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
+        convert.read_weights(tmp_path / "junk.safetensors")
+    save_file({}, tmp_path / "empty.safetensors")
+    with pytest.raises(WeightsError, match="it is empty"):
+        convert.read_weights(tmp_path / "empty.safetensors")
+
+
+# --- starting from a run
+
+
+def fine_tuning(run, **changes):
+    data = replace(DATA, {"classes": 3})
+    experiment = load(run).experiment
+    return replace(experiment, {"data": data, "epochs": 1, "batch_size": 16, **changes})
+
+
+def test_a_training_starts_from_a_run_with_another_number_of_classes(imported, tmp_path, state_dict):
+    experiment = fine_tuning(imported)
+    assert experiment.initial == str(imported)
+    params = Program(experiment).init([experiment]).params
+    np.testing.assert_array_equal(
+        params["stem"]["conv1"]["conv"]["kernel"], state_dict["conv1.weight"].transpose(2, 3, 1, 0)
+    )
+    assert params["logits"]["kernel"].shape == (8, 3)
+    result = train(experiment, tmp_path / "tuned")
+    assert result["status"] == "done"
+    assert result["initial"]["path"] == str(imported)
+    assert experiment.id != replace(experiment, {"initial": None}).id
+
+
+def test_a_run_that_was_trained_here_can_be_started_from(tmp_path):
+    experiment = Experiment(model=replace(NET, {"num_classes": None}), data=DATA, epochs=1, batch_size=16)
+    train(experiment, tmp_path / "first")
+    again = replace(experiment, {"initial": str(tmp_path / "first"), "seed": 1})
+    trained = Program(again).init([again])
+    fresh = Program(experiment).init([experiment])
+    assert (trained.params["logits"]["kernel"] != fresh.params["logits"]["kernel"]).any()
+    assert int(trained.step) == 0
+
+
+def test_a_run_of_another_network_is_refused_before_training(imported):
+    wider = fine_tuning(imported, **{"model.features": (4, 16)})
+    with pytest.raises(RunError, match=r"do not fit this network[\s\S]*stage2_block1.conv1.conv.kernel: 3x3x4x8 there"):
+        train(wider, imported.parent / "tuned")
+    with pytest.raises(RunError, match="do not fit this network"):
+        plan(Study(wider, seeds=1))
+    with pytest.raises(RunError, match="initial = .*nowhere"):
+        plan(Study(replace(wider, {"initial": "nowhere"}), seeds=1))
