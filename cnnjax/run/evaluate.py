@@ -10,9 +10,10 @@ import numpy as np
 
 from cnnjax.config import replace
 from cnnjax.errors import RunError
+from cnnjax.experiment import Experiment
 from cnnjax.metrics import summarize
 from cnnjax.run.directory import RunDirectory
-from cnnjax.run.program import Program
+from cnnjax.run.program import Hardware, Program
 from cnnjax.run.weights import restore
 from cnnjax.training.state import TrainState
 
@@ -25,11 +26,18 @@ def evaluate(run: Path | str, *, data: str | None = None) -> dict[str, dict[str,
     directory = RunDirectory(Path(run))
     trained = directory.experiment()
     restored, _ = restore(directory, trained)
-    program = Program(trained if data is None else replace(trained, {"data": data}))
+    program = Program(_small_enough(trained if data is None else replace(trained, {"data": data})))
     _check_fit(directory, restored, program.blank())
     state = program.place([restored])
     parts = [part for part in ("validation", "test") if program.sizes[part]]
     return {part: summarize(program.evaluate(state, part)) for part in parts}
+
+
+def _small_enough(experiment: Experiment) -> Experiment:
+    """The experiment with a batch that its data fill: to evaluate, a few examples are enough."""
+    if experiment.batch_size <= len(experiment.parts().train):
+        return experiment
+    return replace(experiment, {"batch_size": Hardware().mesh().size, "accumulate": 1})
 
 
 def _check_fit(directory: RunDirectory, restored: TrainState, wanted: TrainState) -> None:
