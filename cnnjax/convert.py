@@ -183,7 +183,7 @@ def _slots(network: Model, input_shape: tuple[int, int, int] | None) -> list[_Sl
     module = network.build()
     images = jax.ShapeDtypeStruct((1, *image), jnp.float32)
     shapes: Any = jax.eval_shape(module.init, jax.random.key(0), images)
-    flattenings = _flattenings(analyse(module, image))
+    flattenings = _flattenings(analyse(module, image, train=True))
     return [_slot(network, path, leaf.shape, flattenings) for path, leaf in _flat(shapes).items()]
 
 
@@ -258,7 +258,7 @@ def _array(tensor: Any) -> np.ndarray:
         tensor = tensor.detach().cpu()
         tensor = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     array = np.asarray(tensor)
-    return array if array.dtype.kind in "iub" else array.astype(np.float32)
+    return np.asarray(array) if array.dtype.kind in "iub" else array.astype(np.float32)
 
 
 _HUGGING_FACE = [
@@ -277,7 +277,8 @@ def _torchvision_names(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     tensors = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
     if "resnet.embedder.embedder.convolution.weight" in tensors:
         return {_from_hugging_face(name): tensor for name, tensor in tensors.items()}
-    return tensors
+    # As torchvision's files of DenseNet have them; its models have no second dot.
+    return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name): t for name, t in tensors.items()}
 
 
 def _from_hugging_face(name: str) -> str:

@@ -128,11 +128,11 @@ TABLE = [
     Network("wide_resnet28_10", 36_479_194, classes=10, small=CIFAR),
     # --- inception
     Network("googlenet", 6_624_904, 1.498, small=GOOGLENET),
-    Network("googlenet_auxiliary", 13_004_888, small=HEADS),
+    Network("googlenet_auxiliary", 13_004_888, 1.498, small=HEADS),
     # Table 1: 7 7 3 64 + 64, 1 1 64 64 + 64, 3 3 64 192 + 192 and so on; each head 2048 1024 + 1024 and more.
     Network("googlenet_2014", 6_998_552 + 6_379_728, small=HEADS, shape=(80, 80, 3)),
     Network("inception_v3", 23_834_568, 5.713, small=INCEPTION_V3, shape=(75, 75, 3)),
-    Network("inception_v3_auxiliary", 27_161_264, small=HEAD_V3, shape=(75, 75, 3)),
+    Network("inception_v3_auxiliary", 27_161_264, 5.713, small=HEAD_V3, shape=(75, 75, 3)),
     # --- densenet
     Network("densenet121", 7_978_856, 2.834, small=DENSENET),
     Network("densenet169", 14_149_480, 3.36, small=DENSENET),

@@ -104,7 +104,8 @@ def test_an_imported_run_is_evaluated_and_the_import_repeats(imported, tmp_path,
     assert source["classes"] == 6
     assert import_again(imported, weights) == source
     assert (imported / "config.json").read_bytes() == before
-    changed = {name: tensor + 1 for name, tensor in convert.read_weights(weights).items()}
+    changed = {name: np.add(tensor, 1, dtype=tensor.dtype) for name, tensor in convert.read_weights(weights).items()}
+    changed = {name: np.asarray(tensor) for name, tensor in changed.items()}
     save_file(changed, weights)
     with pytest.raises(RunError, match="holds other weights"):
         import_again(imported, weights)

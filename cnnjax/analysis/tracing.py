@@ -17,6 +17,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -112,7 +113,7 @@ def trace(
     `flax.linen.jit` may): slower.
     """
     contexts = contextlib.ExitStack()
-    recorder = _Recorder(contexts if isolated else None)
+    recorder = _Recorder(contexts if isolated else None, train=train)
     options: dict[str, Any] = {"train": train} if "train" in inspect.signature(type(module).__call__).parameters else {}
 
     def forward(images: jax.Array) -> Any:
@@ -130,7 +131,9 @@ def trace(
     images = jax.ShapeDtypeStruct((1, *input_shape), dtype)
     with _CACHE("analysis"), contexts:
         closed, (left, variables) = jax.make_jaxpr(forward, return_shape=True)(images)
-    weights = variables.get("params", {})
+    if recorder.postponed and recorder.error is None:
+        variables = jax.eval_shape(partial(module.init, **options), jax.random.key(0), images)
+    weights: Any = variables.get("params", {})
     params = _by_path(weights, {call.path for call in recorder.calls.values()})
     sizes = _by_path(weights, set(recorder.marked.values()))
     state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves({**variables, "params": {}}))
@@ -172,11 +175,13 @@ def weight_mark(equation: JaxprEqn) -> int | None:
 class _Recorder:
     """Flax interceptor that numbers the module calls and marks parameters and the arrays that enter and leave calls."""
 
-    def __init__(self, isolation: contextlib.ExitStack | None) -> None:
+    def __init__(self, isolation: contextlib.ExitStack | None, *, train: bool) -> None:
+        self.postponed = False
         self.calls: dict[int, Call] = {}
         self.marked: dict[int, Path] = {}
         self.error: Exception | None = None
         self.failed: Call | None = None
+        self._train = train
         self._isolation = isolation
         self._open: list[Call] = []
 
@@ -219,6 +224,24 @@ class _Recorder:
             )
 
         vars(scope)["param"] = param
+        self._hide_initialization(scope)
+
+    def _hide_initialization(self, scope: Scope) -> None:
+        """Let a module that calls others be told at inference that this is none of their first calls.
+
+        What it would do for initialization alone (make the parameters of heads that only training runs) is no part of
+        an inference; that there is such a part is noted.
+        """
+        ask = scope.get_flag
+
+        def get_flag(key: str, *default: Any) -> Any:
+            value = ask(key, *default)
+            if key == "initializing" and value and not self._train and self._open and not self._open[-1].leaf:
+                self.postponed = True
+                return False
+            return value
+
+        vars(scope)["get_flag"] = get_flag
 
     def _continues(self, path: tuple[str, ...]) -> bool:
         """Whether a call at `path` is a method of the module that runs, or Flax's wrapper in a lifted transform."""

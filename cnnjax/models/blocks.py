@@ -23,7 +23,7 @@ class ConvNorm(linen.Module):
             one more where the kernel is even: at stride 1 the size stays.
         norm, activation: what follows.
         bias: whether the convolution has one; None where the normalization has none.
-        zero: whether the normalization's scale starts at 0 (Norm.last).
+        zero: whether the normalization's scale starts at 0.
         blur: where strides exceed 1, convolve at every place and then step by a blur pooling of 3 (Zhang 2019).
     """
 
@@ -52,7 +52,7 @@ class ConvNorm(linen.Module):
             bias=not self.norm.shifts if self.bias is None else self.bias,
             name="conv",
         )(x)
-        x = self.norm.last("norm", zero=self.zero)(x, train=train)
+        x = self.norm(x, name="norm", train=train, zero=self.zero)
         x = nn.activation(self.activation)(x)
         return nn.Pool("blur", window=3, strides=self.strides, padding=1, name="blur")(x) if blurs else x
 

@@ -79,7 +79,7 @@ class Normalize(Layer, tag="norm"):
     norm: Norm = BatchNorm()
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        return self.norm.module(name)(x, train=train)
+        return self.norm(x, name=name, train=train)
 
 
 class Activation(Layer):

@@ -127,7 +127,7 @@ class Block(linen.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         before, channels = x, x.shape[-1]
         x = nn.Convolution(channels, self.kernel_size, groups=channels, name="depthwise")(x)
-        x = self.norm.module("norm")(x, train=train)
+        x = self.norm(x, name="norm", train=train)
         x = nn.Convolution(max(1, round(channels * self.expansion)), 1, name="expand")(x)
         x = nn.Convolution(channels, 1, name="project")(nn.activation(self.activation)(x))
         if self.layer_scale:
@@ -154,7 +154,7 @@ class ConvNeXtNetwork(linen.Module):
                 x = self._block(f"stage{stage + 1}_block{number + 1}", rate)(x, train=train)
                 position += 1
         x = nn.GlobalPool(config.head, name="pool")(x)
-        x = config.norm.module("norm")(x, train=train)
+        x = config.norm(x, name="norm", train=train)
         x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
         return nn.Dense(config.num_classes, name="logits")(x)
 
@@ -193,7 +193,7 @@ class Downsample(linen.Module):
 
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = self.norm.module("norm")(x, train=train)
+        x = self.norm(x, name="norm", train=train)
         return nn.Convolution(self.features, self.strides, self.strides, padding="valid", name="conv")(x)
 
 

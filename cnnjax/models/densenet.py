@@ -110,7 +110,7 @@ class DenseLayer(linen.Module):
         if self.bottleneck:
             units = [(self.bottleneck, 1), *units]
         for number, (features, kernel_size) in enumerate(units, start=1):
-            x = nn.activation(self.activation)(self.norm.module(f"norm{number}")(x, train=train))
+            x = nn.activation(self.activation)(self.norm(x, name=f"norm{number}", train=train))
             x = nn.Convolution(features, kernel_size, bias=not self.norm.shifts, name=f"conv{number}")(x)
         return nn.Dropout(self.dropout, name="dropout")(x, train=train)
 
@@ -125,7 +125,7 @@ class Transition(linen.Module):
 
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = nn.activation(self.activation)(self.norm.module("norm")(x, train=train))
+        x = nn.activation(self.activation)(self.norm(x, name="norm", train=train))
         x = nn.Convolution(self.features, 1, bias=not self.norm.shifts, name="conv")(x)
         return nn.Pool(self.pool, window=2, name="pool")(x)
 
@@ -148,7 +148,7 @@ class DenseNetwork(linen.Module):
                     features, config.pool, config.norm, config.activation, name=f"transition{block}"
                 )
                 x = transition(x, train=train)
-        x = nn.activation(config.activation)(config.norm.module("norm")(x, train=train))
+        x = nn.activation(config.activation)(config.norm(x, name="norm", train=train))
         x = nn.GlobalPool(config.head, name="pool")(x)
         x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
         return nn.Dense(config.num_classes, name="logits")(x)

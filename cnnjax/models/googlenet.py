@@ -195,7 +195,7 @@ class AuxiliaryHead(linen.Module):
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         if self.pool == "adaptive":
-            x = _adaptive_average(_adaptive_average(x, 4, axis=1), 4, axis=2)
+            x = AdaptiveAverage(4, name="pool")(x)
         else:
             x = nn.Pool("average", window=5, strides=3, name="pool")(x)
         x = self.conv(self.features, 1, name="conv")(x, train=train)
@@ -204,12 +204,23 @@ class AuxiliaryHead(linen.Module):
         return nn.Dense(self.classes, name="logits")(x)
 
 
-def _adaptive_average(x: jax.Array, outputs: int, *, axis: int) -> jax.Array:
-    """Means over that many windows, alike or nearly, that cover the axis; they overlap where it does not divide."""
-    size = x.shape[axis]
-    spans = [(i * size // outputs, -(-(i + 1) * size // outputs)) for i in range(outputs)]
-    parts = [jax.lax.slice_in_dim(x, start, stop, axis=axis).mean(axis) for start, stop in spans]
-    return jnp.stack(parts, axis)
+class AdaptiveAverage(linen.Module):
+    """Means over `outputs` windows an axis that cover the map, alike or nearly; they overlap where it does not divide.
+
+    (batch, height, width, channels) -> (batch, outputs, outputs, channels), as PyTorch's adaptive pooling.
+    """
+
+    outputs: int
+
+    @linen.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self._along(self._along(x, 1), 2)
+
+    def _along(self, x: jax.Array, axis: int) -> jax.Array:
+        size, outputs = x.shape[axis], self.outputs
+        spans = [(i * size // outputs, -(-(i + 1) * size // outputs)) for i in range(outputs)]
+        parts = [jax.lax.slice_in_dim(x, start, stop, axis=axis).mean(axis) for start, stop in spans]
+        return jnp.stack(parts, axis)
 
 
 class Stem(linen.Module):
@@ -225,10 +236,10 @@ class Stem(linen.Module):
         conv1 = self.conv(first, config.stem_kernel_size, config.stem_strides, name="conv1")
         pool = partial(nn.Pool, config.pool, config.stem_pool_window, config.stem_pool_strides, partial=True)
         x = pool(name="pool1")(conv1(images, train=train))
-        x = config.stem_norm.module("norm1")(x, train=train)
+        x = config.stem_norm(x, name="norm1", train=train)
         x = self.conv(second, 1, name="conv2")(x, train=train)
         x = self.conv(third, 3, name="conv3")(x, train=train)
-        x = config.stem_norm.module("norm2")(x, train=train)
+        x = config.stem_norm(x, name="norm2", train=train)
         return pool(name="pool2")(x)
 
 

@@ -198,10 +198,12 @@ class Mixed(linen.Module):
 
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        pooled = self._pooled(x)
-        inputs = [x] * len(self.block.kernels) if self.block.reduces else [x] * (len(self.block.kernels) - 1) + [pooled]
-        outputs = [self._branch(number, branch, train) for number, branch in enumerate(inputs, start=1)]
-        return jnp.concatenate([*outputs, pooled] if self.block.reduces else outputs, axis=-1)
+        pooled, last = self._pooled(x), len(self.block.kernels)
+        if self.block.reduces:
+            outputs = [self._branch(number, x, train) for number in range(1, last + 1)]
+            return jnp.concatenate([*outputs, pooled], axis=-1)
+        outputs = [self._branch(number, x, train) for number in range(1, last)]
+        return jnp.concatenate([*outputs, self._branch(last, pooled, train)], axis=-1)
 
     def _pooled(self, x: jax.Array) -> jax.Array:
         if self.block.reduces:

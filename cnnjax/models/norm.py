@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import flax.linen as linen
+import jax
 from pydantic import Field
 
 from cnnjax import nn
@@ -22,15 +23,19 @@ class Norm(Config, union="kind"):
         """The Linen module, called with `train`, with more of its `fields` set. A kind of your own defines it."""
         return nn.normalization(self.tag, name=name, **dict(self), **fields)
 
-    def last(self, name: str, *, zero: bool) -> linen.Module:
-        """The module at the end of a residual branch: with `zero` its scale starts at 0 (Goyal et al. 2017, 5.1)."""
-        return self.module(name, scale_init=linen.initializers.zeros) if zero and self.shifts else self.module(name)
+    def __call__(self, x: jax.Array, *, name: str, train: bool, zero: bool = False) -> jax.Array:
+        """Normalize x inside the calling compact module. `zero`: the scale starts at 0 (Goyal et al. 2017, 5.1)."""
+        fields = {"scale_init": linen.initializers.zeros} if zero and self.shifts else {}
+        return self.module(name, **fields)(x, train=train)
 
 
 class NoNorm(Norm, tag="none"):
     """No normalization."""
 
     shifts: ClassVar[bool] = False
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, zero: bool = False) -> jax.Array:
+        return x
 
 
 class BatchNorm(Norm, tag="batch"):

@@ -188,7 +188,7 @@ class Block(linen.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         before = x
         if self.version == "v2":
-            x = nn.activation(self.activation)(self.norm.module("norm1")(x, train=train))
+            x = nn.activation(self.activation)(self.norm(x, name="norm1", train=train))
         shortcut = self._shortcut(x if self.projects else before, train)
         x = self._branch(x, train)
         if self.squeeze_excite:
@@ -227,7 +227,7 @@ class Block(linen.Module):
             unit = ConvNorm(**fields, norm=self.norm, activation=act, zero=zero, blur=self.blur, name=f"conv{number}")
             return unit(x, train=train)
         x = self._bare(f"conv{number}", **fields)(x, train=train)
-        return x if last else nn.activation(self.activation)(self.norm.module(f"norm{number + 1}")(x, train=train))
+        return x if last else nn.activation(self.activation)(self.norm(x, name=f"norm{number + 1}", train=train))
 
     def _bare(self, name: str, **fields: Any) -> ConvNorm:
         """A convolution alone; where the next normalization has a bias it has none."""
@@ -303,7 +303,7 @@ class ResNetwork(linen.Module):
                 rate = rising(config.stochastic_depth, position := position + 1, total)
                 x = self._block(x.shape[-1], stage, block, rate)(x, train=train)
         if config.version == "v2":
-            x = nn.activation(config.activation)(config.norm.module("norm")(x, train=train))
+            x = nn.activation(config.activation)(config.norm(x, name="norm", train=train))
         x = nn.GlobalPool(config.head, name="pool")(x)
         x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
         return nn.Dense(config.num_classes, name="logits")(x)
