@@ -111,6 +111,44 @@ def test_parameters_operations_and_logits_are_as_published(name):
     assert network.gmacs is None or analysis.macs / 1e9 == pytest.approx(network.gmacs, rel=0.005)
 
 
+# timm's published tables (results/benchmark-infer-*.csv): 10^9 operations, and 10^6 outputs of convolutions. It counts a
+# multiply-accumulate as one operation, as here, and besides two for every number that batch normalization writes.
+TIMM = {
+    "resnet18": (1.82, 2.48),
+    "resnet34": (3.67, 3.74),
+    "resnet50": (4.11, 11.11),
+    "resnet101": (7.83, 16.23),
+    "resnet152": (11.56, 22.56),
+    "resnet50_d": (4.35, 11.92),
+    "wide_resnet50_2": (11.43, 14.4),
+    "resnext50_32x4d": (4.26, 14.4),
+    "vgg11": (7.61, 7.44),
+    "vgg11_bn": (7.62, 7.44),
+    "vgg13": (11.31, 12.25),
+    "vgg16": (15.47, 13.56),
+    "vgg16_bn": (15.5, 13.56),
+    "vgg19": (19.63, 14.86),
+    "densenet121": (2.87, 6.9),
+    "densenet161": (7.79, 11.06),
+    "inception_v3": (5.73, 8.97),
+    "efficientnet_b0": (0.4, 6.75),
+    "mobilenet_v2": (0.31, 6.68),
+    "mobilenet_v3_large": (0.23, 4.41),
+    "regnet_y_400mf": (0.41, 3.89),
+}
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_operations_and_activations_are_those_of_timms_table(name):
+    analysis = analyse(models.build(name), models.config(name).input_shape)
+    normalized = sum(layer.activations for layer in analysis.layers if layer.op == "batch_norm")
+    convolved = sum(layer.activations for layer in analysis.layers if layer.op == "convolution")
+    operations, activations = TIMM[name]
+    # Half of the last digit it prints, and what its counter adds for pooling and dense layers.
+    assert (analysis.macs + 2 * normalized) / 1e9 == pytest.approx(operations, rel=0.001, abs=0.005)
+    assert convolved / 1e6 == pytest.approx(activations, rel=0.001, abs=0.01)
+
+
 def test_every_preset_has_a_row():
     assert set(models.Model.presets) <= NETWORKS.keys()
 

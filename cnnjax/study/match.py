@@ -17,7 +17,7 @@ TOLERANCE = 0.02
 
 _CLOSE = 0.01
 _FAR = 4 * TOLERANCE
-_ROUNDS = 12
+_ROUNDS = 16
 _ROUNDINGS = 100
 
 
@@ -34,15 +34,19 @@ def rescaled_to(model: Model, target: int, *, cost: Callable[[Model], int], what
     factor = math.sqrt(target / own)
     if next(model.rescaled(factor), None) is None:
         raise ConfigError(f"{model.tag} cannot be rescaled to match {what}: it has no widths to change")
+    below, above, explored = 0.0, math.inf, False
     for _ in range(_ROUNDS):
-        found = _nearest(model, factor, target, cost)
-        if found is None:
+        found, reached = _nearest(model, factor, target, cost, explore=not explored)
+        if found is None or reached is None:
             break
-        best = min(best, found, key=_distance)
-        if best[0] <= TOLERANCE or abs(found[1] / target - 1) <= _FAR:
+        best, explored = min(best, found, key=_distance), explored or abs(reached / target - 1) <= _FAR
+        if best[0] <= TOLERANCE:
             break
+        below, above = (factor, above) if reached < target else (below, factor)
         # The cost of most layers goes with the square of the width.
-        factor *= math.sqrt(target / found[1])
+        factor *= math.sqrt(target / reached)
+        if not below < factor < above:
+            factor = math.sqrt(below * above)
     if best[0] > TOLERANCE:
         raise ConfigError(
             f"no width matches {what}: the nearest has {best[1]:,}, {100 * (best[1] / target - 1):+.1f}% of the "
@@ -51,22 +55,25 @@ def rescaled_to(model: Model, target: int, *, cost: Callable[[Model], int], what
     return best[2]
 
 
-def _nearest(model: Model, factor: float, target: int, cost: Callable[[Model], int]) -> tuple[float, int, Model] | None:
-    """The rounding of the rescaled widths that comes nearest: its distance as a share, its cost, its config."""
-    best = None
+def _nearest(
+    model: Model, factor: float, target: int, cost: Callable[[Model], int], *, explore: bool
+) -> tuple[tuple[float, int, Model] | None, int | None]:
+    """The rounding of the rescaled widths that comes nearest: its distance as a share, its cost, its config.
+
+    Also the cost of the first rounding that works. Others are tried with `explore`, unless the first is far off.
+    """
+    best, first = None, None
     for candidate in itertools.islice(model.rescaled(factor), _ROUNDINGS):
         try:
             amount = cost(candidate)
         except ShapeError:
             continue
         found = (abs(amount / target - 1), amount, candidate)
-        # Far away the nearest rounding tells where to go on.
-        if best is None and found[0] > _FAR:
-            return found
+        first = amount if first is None else first
         best = found if best is None else min(best, found, key=_distance)
-        if best[0] <= _CLOSE:
+        if best[0] <= _CLOSE or not explore or abs(first / target - 1) > _FAR:
             break
-    return best
+    return best, first
 
 
 def _distance(found: tuple[float, int, Model]) -> float:
