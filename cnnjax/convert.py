@@ -135,7 +135,8 @@ def _read_torch(path: Path) -> Any:
             f"{path}: refused: it holds objects{what} besides tensors, and loading those would run code; "
             "save it with torch.save(model.state_dict(), ...)"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:
+        # Whatever a damaged file makes the reader stumble over.
         reason = str(error).splitlines()[0] if isinstance(error, RuntimeError) else type(error).__name__
         raise WeightsError(f"{path}: not a whole file of torch.save's: {reason}") from None
 

@@ -255,8 +255,9 @@ def test_a_users_own_model_data_and_optimizer_work_everywhere(run, tmp_path):
     code, out, err = run("sweep", path, "--devices", 1, "--json")
     assert code == 0, err
     assert [arm["n"] for arm in json.loads(out)["arms"]] == [1, 1, 1, 1]
-    trial = next((tmp_path / "runs" / "own" / "trials").iterdir())
-    assert run("evaluate", trial, "--file", path)[0] == 0
+    trial = next((tmp_path / "runs" / "own" / "trials").glob("*/config.json")).parent
+    code, out, err = run("evaluate", trial, "--file", path)
+    assert code == 0, err
 
 
 def test_the_help_starts_without_jax():

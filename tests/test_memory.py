@@ -15,8 +15,12 @@ from flax import linen as nn
 
 from cnnjax import SmallCNN
 from cnnjax.analysis import analyse
+from cnnjax.analysis.buffers import buffers
+from cnnjax.analysis.kernels import program
+from cnnjax.analysis.liveness import peak
 from cnnjax.analysis.memory import training_memory
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError
+from cnnjax.models import BatchNorm
 from tests.test_analysis import VGG16, LeNet5, ResNet50
 
 MOMENTUM = optax.sgd(0.1, momentum=0.9)
@@ -136,6 +140,8 @@ SMALL = {  # network, input, batch
     "wide": (small(features=64, norm="batch", blocks=3, depth=2, dropout=0.3), (32, 32, 3), 128),
     "strided": (small(features=32, pool="stride", head="average"), (28, 28, 1), 64),
     "group norm": (small(norm="group", features=32), (32, 32, 3), 64),
+    # With features=16 and depth=1, 0.79 of what XLA takes.
+    "ghost batch norm": (small(norm=BatchNorm(group=16), features=32, depth=2), (32, 32, 3), 64),
     "overlapping blur, gelu": (
         small(pool="blur", pool_window=3, pool_strides=2, activation="gelu", norm="batch"),
         (32, 32, 3),
@@ -205,7 +211,7 @@ def test_it_is_fast_and_allocates_nothing():
     training_memory(ResNet50(), (224, 224, 3), batch_size=16)
     start = time.process_time()
     training_memory(ResNet50(), (224, 224, 3), batch_size=10**6)
-    assert time.process_time() - start < 4  # measured: 1.4 s
+    assert time.process_time() - start < 4  # measured: 1.0 s
 
 
 def test_scans_and_recomputation_are_accepted():
@@ -236,6 +242,74 @@ def test_errors_name_the_layer():
         training_memory(LeNet5(), (28, 28, 1), batch_size=1)
     with pytest.raises(CnnjaxError, match=r"is no flax\.linen\.Module"):
         training_memory(object(), (28, 28, 1), batch_size=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (0, 28, 1), (-1, 28, 1), (28.0, 28, 1)])
+def test_an_input_shape_is_three_positive_numbers(shape):
+    with pytest.raises(ShapeError, match=r"must be \(height, width, channels\), each 1 or more"):
+        training_memory(Perceptron(), shape, batch_size=2)
+
+
+def test_what_only_training_raises_passes_unchanged():
+    with pytest.raises(ShapeError, match=r"^layers\.norm1: a batch of 24 does not divide by 16 examples"):
+        training_memory(small(norm=BatchNorm(group=16)), (32, 32, 3), batch_size=24)
+
+
+# --- by hand, on programs of few operations
+
+
+X, W = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((8, 100), (100, 100)))
+PROGRAMS = {  # function of x and w, bytes of the arrays written in the order of writing; each is 8 x 100 unless said
+    "elementwise work is fused": (lambda x, w: (2 * x + 1) @ w, [3200, 3200]),
+    "a view is the array itself": (lambda x, w: x.reshape(4, 200).reshape(8, 100) @ w, [3200]),
+    "cheap work that two read is done twice": (lambda x, w: two_read(2 * x), [3200, 4, 3200, 4]),
+    "a transcendental function that two read is written": (lambda x, w: two_read(jnp.exp(x)), [3200, 3200, 4, 3200, 4]),
+    "what nothing reads is not computed": (lambda x, w: (x @ w, jnp.sin(x))[0], [3200]),
+    "a sum of products multiplies as it goes": (lambda x, w: jnp.sum(x * x), [4]),
+}
+
+
+def two_read(y):
+    return jnp.max(y + 1), jnp.max(y + 2)
+
+
+def in_memory(function):
+    return buffers(program(jax.make_jaxpr(function)(X, W).jaxpr))
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_arrays_written(name):
+    function, sizes = PROGRAMS[name]
+    assert [buffer.size for buffer in in_memory(function).every[2:]] == sizes
+
+
+def test_what_is_dead_gives_way():
+    def chain(x, w):
+        for _ in range(5):
+            x = x @ w
+        return x
+
+    alive = peak(in_memory(chain), donated=0)
+    # The first input and the last output are no part of it; a product cannot be written over what it reads.
+    assert [slot.size for slot in alive] == [3200, 3200]
+
+
+def test_a_loop_writes_over_what_it_reads_for_the_last_time():
+    alive = peak(in_memory(lambda x, w: jnp.tanh(x @ w) @ w), donated=0)
+    assert [slot.size for slot in alive] == [3200]
+
+
+def test_a_donated_input_that_is_read_after_its_update_is_copied():
+    def update(x, w):
+        return x, w - x.T @ x
+
+    def update_and_read(x, w):
+        return *update(x, w), x @ w
+
+    (gradient, _), (copy, _) = (peak(in_memory(step), donated=2) for step in (update, update_and_read))
+    assert (gradient.size, gradient.start) == (40_000, 3)  # after both inputs and x.T
+    # The copy is there from the start, and the gradient lies where w was.
+    assert (copy.size, copy.start) == (40_000, 1)
 
 
 @pytest.mark.slow

@@ -111,8 +111,9 @@ def test_parameters_operations_and_logits_are_as_published(name):
     assert network.gmacs is None or analysis.macs / 1e9 == pytest.approx(network.gmacs, rel=0.005)
 
 
-# timm's published tables (results/benchmark-infer-*.csv): 10^9 operations, and 10^6 outputs of convolutions. It counts a
-# multiply-accumulate as one operation, as here, and besides two for every number that batch normalization writes.
+# timm's published tables (results/benchmark-infer-*.csv): 10^9 operations, and 10^6 numbers that convolutions and dense
+# layers write. It counts a multiply-accumulate as one operation, as here, and besides two for every number that batch
+# normalization writes.
 TIMM = {
     "resnet18": (1.82, 2.48),
     "resnet34": (3.67, 3.74),
@@ -142,7 +143,7 @@ TIMM = {
 def test_operations_and_activations_are_those_of_timms_table(name):
     analysis = analyse(models.build(name), models.config(name).input_shape)
     normalized = sum(layer.activations for layer in analysis.layers if layer.op == "batch_norm")
-    convolved = sum(layer.activations for layer in analysis.layers if layer.op == "convolution")
+    convolved = sum(layer.activations for layer in analysis.layers if layer.op in ("convolution", "dense"))
     operations, activations = TIMM[name]
     # Half of the last digit it prints, and what its counter adds for pooling and dense layers.
     assert (analysis.macs + 2 * normalized) / 1e9 == pytest.approx(operations, rel=0.001, abs=0.005)

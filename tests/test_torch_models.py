@@ -144,6 +144,14 @@ def test_resnet50_of_timm_and_hugging_face():
         assert np.abs(ours - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_weights_of_auxiliary_heads_are_accepted_without_the_heads(name):
+    state, x = peer(f"{name}_auxiliary").state_dict(), images(models.config(name).input_shape, batch=1)
+    with_heads, without = convert.from_torch(f"{name}_auxiliary", state), convert.from_torch(name, state)
+    assert len(jax.tree.leaves(without)) < len(jax.tree.leaves(with_heads))
+    np.testing.assert_array_equal(logits(name, without, x), logits(f"{name}_auxiliary", with_heads, x))
+
+
 # Networks that torchvision has not, or not in this form.
 TIMM = {"resnet50_v2": "resnetv2_50", "resnet200": "resnet200", "resnet50_d": "resnet50d"}
 

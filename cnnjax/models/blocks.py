@@ -57,6 +57,16 @@ class ConvNorm(linen.Module):
         return nn.Pool("blur", window=3, strides=self.strides, padding=1, name="blur")(x) if blurs else x
 
 
+def dropout(x: jax.Array, rate: float, *, train: bool) -> jax.Array:
+    """Dropout inside the calling compact module, named `dropout`; at a rate of 0 there is no layer."""
+    return nn.Dropout(rate, name="dropout")(x, train=train) if rate else x
+
+
+def stochastic_depth(x: jax.Array, rate: float, *, train: bool) -> jax.Array:
+    """Stochastic depth inside the calling compact module, named so; at a rate of 0 there is no layer."""
+    return nn.StochasticDepth(rate, name="stochastic_depth")(x, train=train) if rate else x
+
+
 def centred(kernel_size: Pair, dilation: int = 1) -> tuple[int, int]:
     """Padding by half of what the kernel spans, at any stride: PyTorch's (kernel - 1) // 2."""
     rows, columns = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size

@@ -22,7 +22,7 @@ import jax
 from pydantic import Field, model_validator
 
 from cnnjax import nn
-from cnnjax.models.blocks import ConvNorm, rising
+from cnnjax.models.blocks import ConvNorm, dropout, rising, stochastic_depth
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, Shape, preset
 from cnnjax.models.norm import LayerNorm, Norm
@@ -133,7 +133,7 @@ class Block(linen.Module):
         if self.layer_scale:
             factors = self.param("layer_scale", linen.initializers.constant(self.layer_scale), (channels,))
             x = x * factors.astype(x.dtype).reshape(1, 1, 1, -1)
-        x = nn.StochasticDepth(self.stochastic_depth, name="stochastic_depth")(x, train=train)
+        x = stochastic_depth(x, self.stochastic_depth, train=train)
         return before + x if self.shortcut else x
 
 
@@ -155,7 +155,7 @@ class ConvNeXtNetwork(linen.Module):
                 position += 1
         x = nn.GlobalPool(config.head, name="pool")(x)
         x = config.norm(x, name="norm", train=train)
-        x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
+        x = dropout(x, config.dropout, train=train)
         return nn.Dense(config.num_classes, name="logits")(x)
 
     def _stem(self, images: jax.Array, train: bool) -> jax.Array:

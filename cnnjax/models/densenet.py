@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from pydantic import Field
 
 from cnnjax import nn
-from cnnjax.models.blocks import ConvNorm, centred, scaled
+from cnnjax.models.blocks import ConvNorm, centred, dropout, scaled
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, NoNorm, Norm
@@ -112,7 +112,7 @@ class DenseLayer(linen.Module):
         for number, (features, kernel_size) in enumerate(units, start=1):
             x = nn.activation(self.activation)(self.norm(x, name=f"norm{number}", train=train))
             x = nn.Convolution(features, kernel_size, bias=not self.norm.shifts, name=f"conv{number}")(x)
-        return nn.Dropout(self.dropout, name="dropout")(x, train=train)
+        return dropout(x, self.dropout, train=train)
 
 
 class Transition(linen.Module):
@@ -150,7 +150,7 @@ class DenseNetwork(linen.Module):
                 x = transition(x, train=train)
         x = nn.activation(config.activation)(config.norm(x, name="norm", train=train))
         x = nn.GlobalPool(config.head, name="pool")(x)
-        x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
+        x = dropout(x, config.dropout, train=train)
         return nn.Dense(config.num_classes, name="logits")(x)
 
     def _stem(self, x: jax.Array, train: bool) -> jax.Array:

@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 
 from cnnjax import nn
 from cnnjax.config import Config, Named, NamedOf, replace
-from cnnjax.models.blocks import ConvNorm, scaled
+from cnnjax.models.blocks import ConvNorm, dropout, scaled
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, LocalResponseNorm, NoNorm, Norm
@@ -200,7 +200,7 @@ class AuxiliaryHead(linen.Module):
             x = nn.Pool("average", window=5, strides=3, name="pool")(x)
         x = self.conv(self.features, 1, name="conv")(x, train=train)
         x = nn.activation(self.activation)(nn.Dense(self.units, name="dense")(x.reshape(len(x), -1)))
-        x = nn.Dropout(self.dropout, name="dropout")(x, train=train)
+        x = dropout(x, self.dropout, train=train)
         return nn.Dense(self.classes, name="logits")(x)
 
 
@@ -263,7 +263,7 @@ class GoogLeNetwork(linen.Module):
                 logits = self._head(conv, f"{name}_auxiliary")(x, train=train)
                 nn.add_auxiliary_logits(self, f"{name}_logits", logits, weight=config.auxiliary_weight)
         x = nn.GlobalPool(config.head, name="pool")(x)
-        x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
+        x = dropout(x, config.dropout, train=train)
         return nn.Dense(config.num_classes, name="logits")(x)
 
     def _head(self, conv: Callable[..., ConvNorm], name: str) -> AuxiliaryHead:

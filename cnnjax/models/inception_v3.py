@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 
 from cnnjax import nn
 from cnnjax.config import Config, Named, NamedOf
-from cnnjax.models.blocks import ConvNorm, scaled
+from cnnjax.models.blocks import ConvNorm, dropout, scaled
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, Norm
@@ -290,7 +290,7 @@ class InceptionV3Network(linen.Module):
                 head = AuxiliaryHead(conv, config.num_classes, features, name=f"{name}_auxiliary")
                 nn.add_auxiliary_logits(self, f"{name}_logits", head(x, train=train), weight=config.auxiliary_weight)
         x = nn.GlobalPool(config.head, name="pool")(x)
-        x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
+        x = dropout(x, config.dropout, train=train)
         return nn.Dense(config.num_classes, name="logits")(x)
 
 

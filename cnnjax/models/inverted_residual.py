@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from cnnjax import nn
 from cnnjax.config import Config
-from cnnjax.models.blocks import ConvNorm, divisible, rising
+from cnnjax.models.blocks import ConvNorm, divisible, dropout, rising, stochastic_depth
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.norm import BatchNorm, Norm
 
@@ -265,9 +265,7 @@ class InvertedResidual(linen.Module):
             self.features, 1, norm=self.norm, activation=self.project_activation, zero=zero, name="project"
         )
         x = project(x, train=train)
-        return (
-            before + nn.StochasticDepth(self.stochastic_depth, name="stochastic_depth")(x, train=train) if adds else x
-        )
+        return before + stochastic_depth(x, self.stochastic_depth, train=train) if adds else x
 
 
 class InvertedResidualNetwork(linen.Module):
@@ -296,7 +294,7 @@ class InvertedResidualNetwork(linen.Module):
         x = nn.GlobalPool(config.head, name="pool")(x)
         if config.dense:
             x = nn.activation(last)(nn.Dense(config.scaled(config.dense), name="dense")(x))
-        x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
+        x = dropout(x, config.dropout, train=train)
         return nn.Dense(self.config.num_classes, name="logits")(x)
 
     def _block(self, block: Block, blocks: int) -> InvertedResidual:

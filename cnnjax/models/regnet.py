@@ -24,7 +24,7 @@ import jax
 from pydantic import Field, model_validator
 
 from cnnjax import nn
-from cnnjax.models.blocks import ConvNorm, divisible, rising, scaled
+from cnnjax.models.blocks import ConvNorm, divisible, dropout, rising, scaled, stochastic_depth
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, Norm
@@ -165,7 +165,7 @@ class Block(linen.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         shortcut = self._shortcut(x, train) if self.shortcut else None
         x = self._branch(x, train)
-        x = nn.StochasticDepth(self.stochastic_depth, name="stochastic_depth")(x, train=train)
+        x = stochastic_depth(x, self.stochastic_depth, train=train)
         return nn.activation(self.activation)(x if shortcut is None else x + shortcut)
 
     def _branch(self, x: jax.Array, train: bool) -> jax.Array:
@@ -203,7 +203,7 @@ class RegNetwork(linen.Module):
                 rate = rising(config.stochastic_depth, position := position + 1, total)
                 x = self._block(stage, number, rate)(x, train=train)
         x = nn.GlobalPool(config.head, name="pool")(x)
-        x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
+        x = dropout(x, config.dropout, train=train)
         return nn.Dense(config.num_classes, name="logits")(x)
 
     def _block(self, stage: int, number: int, rate: float) -> Block:

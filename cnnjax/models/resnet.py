@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from cnnjax import nn
 from cnnjax.config import Config
 from cnnjax.errors import ShapeError
-from cnnjax.models.blocks import ConvNorm, centred, rising
+from cnnjax.models.blocks import ConvNorm, centred, dropout, rising, stochastic_depth
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset, roundings
 from cnnjax.models.norm import BatchNorm, NoNorm, Norm
@@ -194,7 +194,7 @@ class Block(linen.Module):
         if self.squeeze_excite:
             units = max(1, round(self.squeeze_excite * self.outputs))
             x = nn.SqueezeExcite(units, activation=self.activation, name="squeeze_excite")(x)
-        x = nn.StochasticDepth(self.stochastic_depth, name="stochastic_depth")(x, train=train)
+        x = stochastic_depth(x, self.stochastic_depth, train=train)
         x = x if shortcut is None else x + shortcut
         return x if self.version == "v2" else nn.activation(self.activation)(x)
 
@@ -202,7 +202,7 @@ class Block(linen.Module):
         units = self._units()
         for number, fields in enumerate(units, start=1):
             if self.dropout and number == (2 if self.bottleneck else len(units)):
-                x = nn.Dropout(self.dropout, name="dropout")(x, train=train)
+                x = dropout(x, self.dropout, train=train)
             x = self._unit(number, x, train, last=number == len(units), **fields)
         return x
 
@@ -305,7 +305,7 @@ class ResNetwork(linen.Module):
         if config.version == "v2":
             x = nn.activation(config.activation)(config.norm(x, name="norm", train=train))
         x = nn.GlobalPool(config.head, name="pool")(x)
-        x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
+        x = dropout(x, config.dropout, train=train)
         return nn.Dense(config.num_classes, name="logits")(x)
 
     def _block(self, inputs: int, stage: int, block: int, rate: float) -> Block:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from pydantic import Field, model_validator
 
 from cnnjax import nn
-from cnnjax.models.blocks import ConvNorm, centred, divisible, scaled
+from cnnjax.models.blocks import ConvNorm, centred, divisible, dropout, scaled
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, Norm
@@ -195,7 +195,7 @@ class ShuffleNetwork(linen.Module):
         if config.head_features:
             x = unit(config.head_features, 1, name="head")(x, train=train)
         x = nn.GlobalPool(config.head, name="pool")(x)
-        x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
+        x = dropout(x, config.dropout, train=train)
         return nn.Dense(config.num_classes, name="logits")(x)
 
     def _block(self, stage: int, number: int) -> Block:

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from pydantic import Field, model_validator
 
 from cnnjax import nn
-from cnnjax.models.blocks import ConvNorm, scaled
+from cnnjax.models.blocks import ConvNorm, dropout, scaled
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import NoNorm, Norm
@@ -155,7 +155,7 @@ class SqueezeNetwork(linen.Module):
             x = pool(partial=True, name=f"pool{stage[0] - 1}")(x)
             for number in stage:
                 x = self._fire(conv, number)(x, train=train)
-        x = nn.Dropout(config.dropout, name="dropout")(x, train=train)
+        x = dropout(x, config.dropout, train=train)
         x = nn.Convolution(config.num_classes, 1, name="logits")(x)
         return nn.GlobalPool(config.head, name="pool")(nn.activation(config.logits_activation)(x))
 
