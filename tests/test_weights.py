@@ -111,6 +111,13 @@ def test_an_imported_run_is_evaluated_and_the_import_repeats(imported, tmp_path,
         import_again(imported, weights)
 
 
+def test_evaluating_on_images_with_other_channels_says_which_weights_do_not_fit(imported):
+    with pytest.raises(
+        RunError, match=r"number of channels[\s\S]*stem.conv1.conv.kernel: 7x7x3x4 there, 7x7x1x4 needed"
+    ):
+        evaluate(imported, data=replace(DATA, {"channels": 1}))
+
+
 def import_again(run, weights):
     held = json.loads((run / "config.json").read_text())
     fields = {f"model.{path}": json.dumps(value) for path, value in NARROW.items() if path != "num_classes"}

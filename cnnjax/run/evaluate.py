@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 
 from cnnjax.config import replace
+from cnnjax.data import Data
 from cnnjax.errors import RunError
 from cnnjax.experiment import Experiment
 from cnnjax.metrics import summarize
@@ -18,10 +20,10 @@ from cnnjax.run.weights import restore
 from cnnjax.training.state import TrainState
 
 
-def evaluate(run: Path | str, *, data: str | None = None) -> dict[str, dict[str, Any]]:
+def evaluate(run: Path | str, *, data: str | Data | None = None) -> dict[str, dict[str, Any]]:
     """Metrics of a run's newest checkpoint on its validation and test parts, by part.
 
-    data: another data set's name, evaluated instead. Raises RunError where there is no checkpoint.
+    data: another data set or its name, evaluated instead. Raises RunError where there is no checkpoint.
     """
     directory = RunDirectory(Path(run))
     trained = directory.experiment()
@@ -41,6 +43,13 @@ def _small_enough(experiment: Experiment) -> Experiment:
 
 
 def _check_fit(directory: RunDirectory, restored: TrainState, wanted: TrainState) -> None:
-    held, needed = ({"params": state.params, "batch_stats": state.batch_stats} for state in (restored, wanted))
-    if jax.tree.map(np.shape, held) != jax.tree.map(np.shape, needed):
-        raise RunError(f"{directory.path}: its weights are for images of another size, or for other classes")
+    held, needed = (dict(_shapes(state)) for state in (restored, wanted))
+    wrong = [f"  {name}: {held[name]} there, {shape} needed" for name, shape in needed.items() if held[name] != shape]
+    if wrong:
+        head = f"{directory.path}: its weights are for images of another size or number of channels, or other classes"
+        raise RunError("\n".join([head, *wrong]))
+
+
+def _shapes(state: TrainState) -> Iterator[tuple[str, str]]:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state.params):
+        yield jax.tree_util.keystr(path, simple=True, separator="."), "x".join(map(str, np.shape(leaf)))
