@@ -124,7 +124,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 def _read_torch(path: Path) -> Any:
     import pickle
 
-    import torch
+    import torch  # pyright: ignore[reportMissingImports] (an extra)
 
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
