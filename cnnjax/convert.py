@@ -45,6 +45,8 @@ def from_torch(
     and ConfigError where the architecture has no counterpart.
     """
     network = config(model) if isinstance(model, str) else model
+    if not isinstance(state_dict, Mapping) or not all(hasattr(tensor, "shape") for tensor in state_dict.values()):
+        raise WeightsError("a state dict maps names to tensors or arrays; give model.state_dict()")
     tensors = _torchvision_names(state_dict)
     if network.num_classes is None:
         network = network.model_copy(update={"num_classes": _classes(network, tensors)})
@@ -64,7 +66,8 @@ def to_torch(
     """The state dict (names to NumPy arrays) that PyTorch's `load_state_dict` takes; the inverse of `from_torch`."""
     network = config(model) if isinstance(model, str) else model
     if network.num_classes is None:
-        logits = variables["params"].get("logits", {}).get("kernel")
+        held = variables.get("params", {}) if isinstance(variables, Mapping) else {}
+        logits = held.get("logits", {}).get("kernel")
         if logits is None:
             raise WeightsError(f"{network.tag}: the variables have no params.logits.kernel to tell the classes from")
         network = network.model_copy(update={"num_classes": logits.shape[-1]})
@@ -94,7 +97,7 @@ def read_weights(path: Path | str) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file")
     try:
-        held = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+        held = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     except ImportError as error:
         raise WeightsError(f"{path}: reading it needs {error.name}: pip install 'cnnjax[torch]'") from None
     for wrapper in ("state_dict", "model"):
@@ -104,11 +107,20 @@ def read_weights(path: Path | str) -> dict[str, np.ndarray]:
     if others or not held:
         what = f"{', '.join(others[:5])} {'is' if len(others) == 1 else 'are'} no tensor" if others else "it is empty"
         raise WeightsError(f"{path}: not a state dict: {what}; save it with torch.save(model.state_dict(), ...)")
-    return {str(name): _array(value) for name, value in held.items()}
+    try:
+        return {str(name): _array(value) for name, value in held.items()}
+    except (TypeError, RuntimeError) as error:
+        raise WeightsError(f"{path}: a tensor is no array of numbers (sparse or quantized?): {error}") from None
 
 
 def _is_dict(held: Any) -> bool:
     return isinstance(held, Mapping)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By name, or by what it begins with: eight bytes of length, then JSON."""
+    with path.open("rb") as file:
+        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
@@ -123,11 +135,14 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
 def _read_torch(path: Path) -> Any:
     import pickle
+    import warnings
 
     import torch  # pyright: ignore[reportMissingImports] (an extra)
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f" ({found[1]})" if found else ""
@@ -229,7 +244,10 @@ def _classes(network: Model, tensors: Mapping[str, Any]) -> int:
             f"{network.tag}: no tensor {name!r} (logits.kernel) to tell the number of classes from; "
             f"there are: {', '.join(list(tensors)[:5]) or 'none'}, ..."
         )
-    return int(tensors[name].shape[0])
+    shape = tuple(tensors[name].shape)
+    if len(shape) not in (2, 4) or not shape[0]:
+        raise WeightsError(f"{network.tag}: {name} (logits.kernel) is {_by(shape)}: no kernel of a layer of logits")
+    return int(shape[0])
 
 
 def _problems(network: Model, slots: list[_Slot], tensors: Mapping[str, Any]) -> list[str]:
@@ -241,12 +259,26 @@ def _problems(network: Model, slots: list[_Slot], tensors: Mapping[str, Any]) ->
             lines.append(f"  missing: {ours}, {_by(slot.torch_shape)}")
         elif tuple(tensors[name].shape) != slot.torch_shape:
             lines.append(f"  shape: {ours} is {_by(tensors[name].shape)}, the network needs {_by(slot.torch_shape)}")
-        elif not np.isfinite(_array(tensors[name])).all():
-            lines.append(f"  not finite: {ours} holds NaN or infinity")
+        elif problem := _wrong_values(name, tensors[name]):
+            lines.append(f"  {problem[0]}: {ours} {problem[1]}")
     for name in tensors:
         if name not in wanted and not name.endswith(_COUNTER) and not network.torch_ignores(name):
             lines.append(f"  left over: {name}, {_by(tensors[name].shape)}: the network has no such array")
     return lines
+
+
+def _wrong_values(name: str, tensor: Any) -> tuple[str, str] | None:
+    try:
+        array = _array(tensor)
+    except (TypeError, RuntimeError) as error:
+        return "not an array", f"cannot be read as numbers: {error}"
+    if array.dtype.kind != "f":
+        return "not real numbers", f"is {array.dtype}"
+    if not np.isfinite(array).all():
+        return "not finite", "holds NaN or infinity"
+    if name.endswith("running_var") and (array < 0).any():
+        return "negative", "is a variance below 0"
+    return None
 
 
 def _by(shape: Any) -> str:
@@ -259,7 +291,7 @@ def _array(tensor: Any) -> np.ndarray:
         tensor = tensor.detach().cpu()
         tensor = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     array = np.asarray(tensor)
-    return np.asarray(array) if array.dtype.kind in "iub" else array.astype(np.float32)
+    return np.asarray(array) if array.dtype.kind in "iubc" else array.astype(np.float32)
 
 
 _HUGGING_FACE = [

@@ -788,3 +788,25 @@ def test_table_shows_totals_and_says_where_units_stand():
         "1", "-1",
     ]  # fmt: skip
     assert re.split("  +", total) == ["total", "138,357,544", "100.0", "15.5 G", "100.0", "30.9 G", "15.2 M", "61.0 MB"]
+
+
+def test_modules_under_vmap_count_once_a_copy():
+    class Ensemble(nn.Module):
+        @nn.compact
+        def __call__(self, images):
+            axes = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}, "in_axes": None, "axis_size": 5}
+            return nn.vmap(nn.Conv, **axes)(4, (3, 3))(images).sum(0)
+
+    analysis = analyse(Ensemble(), (8, 8, 3))
+    assert analysis.macs == 5 * 8 * 8 * 27 * 4
+    assert analysis.params == 5 * (27 + 1) * 4
+
+
+def test_an_argument_that_only_the_module_knows_is_named():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, images, deterministic):
+            return images
+
+    with pytest.raises(CnnjaxError, match="Net.__call__ asks for deterministic"):
+        analyse(Net(), (8, 8, 3))

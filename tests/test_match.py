@@ -9,7 +9,21 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from cnnjax import Conv, ConvNet, Dense, Experiment, Flatten, Hardware, Options, SmallCNN, Study, Synthetic, plan, sweep
+from cnnjax import (
+    Conv,
+    ConvNet,
+    Dense,
+    Experiment,
+    Flatten,
+    Hardware,
+    Options,
+    SmallCNN,
+    Study,
+    Synthetic,
+    plan,
+    report,
+    sweep,
+)
 from cnnjax import models as networks
 from cnnjax.config import read, replace
 from cnnjax.errors import ConfigError
@@ -56,6 +70,13 @@ def test_only_the_named_axis_is_evened_out():
     assert found[(5, 8)] == pytest.approx(found[(3, 8)], rel=TOLERANCE)
     assert found[(5, 16)] == pytest.approx(found[(3, 16)], rel=TOLERANCE)
     assert found[(3, 16)] > 1.5 * found[(3, 8)]
+
+
+@pytest.mark.parametrize(("path", "value"), [("model.kernel_size", 9), ("model.depth", 3), ("data.height", 32)])
+def test_few_channels_are_searched_beyond_the_nearest_roundings(path, value):
+    data = Synthetic(height=16, width=16, examples=50, test_examples=20)
+    small = Experiment(model=SmallCNN(features=8, dense=16), data=data, batch_size=16)
+    assert not plan(Study(small, axes={path: [read(small, path), value]}, seeds=1, match="macs")).pruned
 
 
 def test_a_match_that_no_width_makes_is_pruned_with_its_arithmetic():
@@ -134,4 +155,9 @@ def test_a_matched_study_runs_and_reports(tmp_path):
     assert {result["config"]["model"]["kernel_size"] for result in results} == {3, 5}
     smallest, largest = sorted(result["macs"] for result in results)
     assert largest <= smallest * (1 + 2 * TOLERANCE)
+    report(tmp_path)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| widths |" in text
+    assert "features 10, 18; dense 38" in text
+    assert "Widths were rescaled so that arms have equally many multiply-accumulates" in text
     assert not sweep(study, tmp_path, options=Options(Hardware(devices=1))).done

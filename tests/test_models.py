@@ -13,9 +13,22 @@ import numpy as np
 import optax
 import pytest
 
-from cnnjax import BatchNorm, Conv, ConvNet, Dense, Flatten, LocalResponseNorm, Pool, SmallCNN, analyse, models
+from cnnjax import (
+    BatchNorm,
+    Conv,
+    ConvNet,
+    Dense,
+    Flatten,
+    LocalResponseNorm,
+    Pool,
+    SmallCNN,
+    analyse,
+    describe,
+    models,
+)
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, ShapeError
+from cnnjax.models import alexnet
 from tests.networks import NETWORKS, TABLE
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -108,6 +121,7 @@ def test_parameters_operations_and_logits_are_as_published(name):
     analysis = analyse(network.config.build(), network.config.input_shape)
     assert analysis.params == network.params
     assert analysis.layers[-1].output_shape == (network.classes,)
+    assert sum(layer.params for layer in analysis.layers) == analysis.params
     assert network.gmacs is None or analysis.macs / 1e9 == pytest.approx(network.gmacs, rel=0.005)
 
 
@@ -148,6 +162,16 @@ def test_operations_and_activations_are_those_of_timms_table(name):
     # Half of the last digit it prints, and what its counter adds for pooling and dense layers.
     assert (analysis.macs + 2 * normalized) / 1e9 == pytest.approx(operations, rel=0.001, abs=0.005)
     assert convolved / 1e6 == pytest.approx(activations, rel=0.001, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["googlenet_auxiliary", "inception_v3_auxiliary"])
+def test_heads_are_rows_of_training_alone(name):
+    described = describe(models.config(name))
+    heads = [layer for layer in described.layers if "auxiliary" in layer.path]
+    assert sum(layer.params for layer in described.layers) == described.params == NETWORKS[name].params
+    assert sum(layer.params for layer in heads) > 3e6
+    assert not any(layer.macs or layer.activations for layer in heads)
+    assert sum(layer.train_activations for layer in heads) > 1000
 
 
 def test_every_preset_has_a_row():
@@ -319,8 +343,44 @@ def test_unknown_names_and_missing_classes():
         models.build("lenet")
     with pytest.raises(ConfigError, match="num_classes is not set"):
         SmallCNN().build()
+    with pytest.raises(ConfigError, match="num_classes = 0: must be greater"):
+        models.build("resnet18", num_classes=0)
+    with pytest.raises(ConfigError, match="convnet is no network by itself: layers: is required"):
+        models.build("convnet")
+    assert "convnet" not in models.names()
     with pytest.raises(ConfigError, match="at least one layer"):
         ConvNet(layers={}, num_classes=10).build()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"stage_sizes": ()}, "stage_sizes"),
+        ({"inner": 2.0}, "inner: basic blocks have none"),
+        ({"zero_init": True, "version": "v2"}, "no scale at the end"),
+        ({"features": (4, 8)}, "2 entries for 4 stages"),
+        ({"shortcut": "E"}, "shortcut"),
+    ],
+)
+def test_knobs_that_do_not_go_together_are_refused(overrides, words):
+    with pytest.raises(ConfigError, match=words):
+        models.config("resnet18", **overrides)
+
+
+def test_fields_of_one_config_change_together():
+    small = models.config("resnet18", stage_sizes=(1, 1), features=(4, 8), **{"stem.kernel_size": 3, "stem": "cifar"})
+    assert (small.stage_sizes, small.features, small.stem.tag) == ((1, 1), (4, 8), "cifar")
+
+
+def test_zfnet_is_alexnet_with_overrides():
+    assert models.config("alexnet_2012", **alexnet.ZFNET) == models.config("zfnet")
+
+
+def test_a_plain_resnet_is_one_knob():
+    plain = models.build("resnet18", shortcut="none")
+    assert analyse(plain, (224, 224, 3)).params == 11_689_512 - sum(
+        layer.params for layer in analyse(models.build("resnet18"), (224, 224, 3)).layers if "shortcut" in layer.path
+    )
 
 
 def test_overrides_by_dotted_path():

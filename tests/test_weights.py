@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from cnnjax import Experiment, Study, Synthetic, convert, models, plan, train
+from cnnjax import Experiment, Hardware, Study, Synthetic, convert, models, plan, train
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.run.evaluate import evaluate
@@ -95,6 +96,32 @@ def test_the_number_of_classes_comes_from_the_weights_unless_given(state_dict):
         convert.from_torch(models.SmallCNN(num_classes=2), {}, input_shape=IMAGE)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: {**t, "fc.weight": np.zeros((), np.float32)}, "no kernel of a layer of logits"),
+        (lambda t: {**t, "fc.weight": np.zeros((0, 8), np.float32)}, "no kernel of a layer of logits"),
+        (lambda t: {**t, "conv1.weight": t["conv1.weight"] + 1j}, "not real numbers: conv1.weight .* is complex"),
+        (
+            lambda t: {**t, "conv1.weight": t["conv1.weight"].astype(np.int8)},
+            "not real numbers: conv1.weight .* is int8",
+        ),
+        (lambda t: {**t, "bn1.running_var": -t["bn1.running_var"]}, "negative: bn1.running_var .* variance below 0"),
+        (lambda t: {**t, "bn1.bias": 3}, "a state dict maps names to tensors"),
+        (lambda t: None, "a state dict maps names to tensors"),
+    ],
+)
+def test_values_that_are_no_weights(state_dict, change, words):
+    with pytest.raises(WeightsError, match=words):
+        convert.from_torch(replace(NET, {"num_classes": None}), change(state_dict), input_shape=IMAGE)
+
+
+@pytest.mark.parametrize("variables", [{}, None, {"params": {}}])
+def test_variables_of_another_kind(variables):
+    with pytest.raises(WeightsError, match=r"no params.logits.kernel"):
+        convert.to_torch(replace(NET, {"num_classes": None}), variables, input_shape=IMAGE)
+
+
 def test_an_imported_run_is_evaluated_and_the_import_repeats(imported, tmp_path, capsys):
     parts = evaluate(imported)
     assert parts["test"]["count"] == 12
@@ -118,8 +145,8 @@ def test_evaluating_on_images_with_other_channels_says_which_weights_do_not_fit(
         evaluate(imported, data=replace(DATA, {"channels": 1}))
 
 
-def import_again(run, weights):
-    held = json.loads((run / "config.json").read_text())
+def import_again(run, weights, held=None):
+    held = held or json.loads((run / "config.json").read_text())
     fields = {f"model.{path}": json.dumps(value) for path, value in NARROW.items() if path != "num_classes"}
     data = {f"data.{name}": str(value) for name, value in held["data"].items() if name != "name"}
     return import_torch("resnet18", weights, run, {"data": "synthetic", **fields, **data})
@@ -181,7 +208,38 @@ def test_a_run_of_another_network_is_refused_before_training(imported):
     wider = fine_tuning(imported, **{"model.features": (4, 16)})
     with pytest.raises(RunError, match=r"do not fit this network[\s\S]*stage2_block1.conv1.conv.kernel: 3x3x4x8 there"):
         train(wider, imported.parent / "tuned")
-    with pytest.raises(RunError, match="do not fit this network"):
-        plan(Study(wider, seeds=1))
-    with pytest.raises(RunError, match="initial = .*nowhere"):
+    # In a study the arm is pruned, and the others are not.
+    study = Study(fine_tuning(imported), axes={"model.features": [(4, 8), (4, 16)]}, seeds=1)
+    planned = plan(study, hardware=Hardware(devices=1))
+    assert len(planned.trials) == 1
+    assert "do not fit this network" in planned.pruned[0].reason
+    with pytest.raises(ConfigError, match="initial = .*nowhere"):
         plan(Study(replace(wider, {"initial": "nowhere"}), seeds=1))
+
+
+def test_a_result_from_other_weights_is_not_taken_for_this_one(imported, tmp_path):
+    experiment = fine_tuning(imported)
+    train(experiment, tmp_path / "tuned")
+    assert train(experiment, tmp_path / "tuned")["status"] == "done"
+    weights = {
+        name: np.asarray(t * 2, t.dtype) for name, t in convert.read_weights(tmp_path / "weights.safetensors").items()
+    }
+    save_file(weights, tmp_path / "weights.safetensors")
+    shutil.rmtree(imported)
+    import_again(imported, tmp_path / "weights.safetensors", json.loads(experiment.to_json()))
+    with pytest.raises(RunError, match="started from other weights"):
+        train(experiment, tmp_path / "tuned")
+
+
+def test_an_import_spares_other_folders(imported, tmp_path):
+    weights = tmp_path / "weights.safetensors"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    (tmp_path / "file").write_text("keep")
+    held = json.loads((imported / "config.json").read_text())
+    for name, words in (("mine", r"holds something else \(notes.txt\)"), ("file", "is a file")):
+        with pytest.raises(RunError, match=words):
+            import_again(tmp_path / name, weights, held)
+    train(fine_tuning(imported), tmp_path / "trained")
+    with pytest.raises(RunError, match="holds something else"):
+        import_again(tmp_path / "trained", weights, held)

@@ -285,6 +285,9 @@ def _head(analysis: Analysis) -> _Head | None:
     if not maps or maps[-1] + 1 == len(rows):
         return None
     last, after = rows[maps[-1]][1], [layer for _, layer in rows[maps[-1] + 1 :]]
+    if any(len(layer.output_shape) > 1 for layer in after):
+        # Places laid out in a row, as in a transformer, still see one another.
+        return None
     flattens = any(layer.op == "flatten" for layer in after) and max(last.output_shape[:2]) > 1
     return _Head([rows[k] for k in maps], flattens and sum(layer.macs > 0 for layer in after) > 1)
 

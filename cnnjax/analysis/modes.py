@@ -26,7 +26,7 @@ def with_training(inference: Analysis, module: nn.Module, *, dtype: DTypeLike = 
         training = inference
     else:
         training, _ = measured(module, inference.input_shape, train=True, dtype=dtype)
-    layers = tuple(_merged(inference.layers, training.layers))
+    layers = _without_leftovers(_merged(inference.layers, training.layers), inference.params)
     return dataclasses.replace(
         inference,
         params=max(inference.params, training.params),
@@ -61,6 +61,12 @@ def aligned(left: Sequence[Layer], right: Sequence[Layer]) -> list[tuple[Layer |
         else:
             pairs += [(layer, None) for layer in left[i:j]] + [(None, layer) for layer in right[k:l]]
     return pairs
+
+
+def _without_leftovers(rows: Sequence[Layer], params: int) -> tuple[Layer, ...]:
+    """The rows without one that only told of parameters which rows of training show now."""
+    extra = sum(row.params for row in rows) - params
+    return tuple(row for row in rows if not (extra and row.params == extra and row.op == rows[-1].op and not row.path))
 
 
 def _merged(inference: Sequence[Layer], training: Sequence[Layer]) -> list[Layer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import traceback
 from collections.abc import Sequence
@@ -77,8 +78,20 @@ def measured(
 def _check(module: nn.Module, input_shape: tuple[int, int, int]) -> None:
     if not isinstance(module, nn.Module):
         raise CnnjaxError(f"{module!r} is no flax.linen.Module")
+    if unknown := _required(module) - {"train"}:
+        raise CnnjaxError(
+            f"{type(module).__name__}.__call__ asks for {', '.join(sorted(unknown))}: networks are called as "
+            "module(images) or module(images, train=...); give the others a default"
+        )
     if len(input_shape) != 3 or not all(isinstance(n, int) and n > 0 for n in input_shape):
         raise ShapeError(f"input shape {input_shape}: must be (height, width, channels), each 1 or more")
+
+
+def _required(module: nn.Module) -> set[str]:
+    """Names of the arguments without a default that `module` takes after the images."""
+    _, _, *others = inspect.signature(type(module).__call__).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {other.name for other in others if other.default is other.empty and other.kind in named}
 
 
 def _weights(module: nn.Module, traced: Trace, input_shape: tuple[int, int, int]) -> Weights:
@@ -106,8 +119,9 @@ def _explained(call: Call, error: Exception) -> CnnjaxError:
     """The module's exception as one line with the layer that raised it, and what that layer was given."""
     given = " and ".join(volume(shape[1:]) for shape in call.inputs)
     cause = " ".join(str(error).split("\n")[0].split()) or _statement(error)
-    kind = ShapeError if isinstance(error, _SHAPE_ERRORS) else CnnjaxError
-    return kind(f"{call.name}: fails on its input {given}: {cause}")
+    if isinstance(error, _SHAPE_ERRORS):
+        return ShapeError(f"{call.name}: fails on its input {given}: {cause}")
+    return CnnjaxError(f"{call.name}: fails on its input {given}: {type(error).__name__}: {cause}")
 
 
 def _statement(error: Exception) -> str:

@@ -119,7 +119,9 @@ def trace(
     def forward(images: jax.Array) -> Any:
         try:
             with nn.intercept_methods(recorder):
-                variables = module.init_with_output(jax.random.key(0), images, **options)[1]
+                key = jax.random.key(0)
+                recorder.usual_key = type(key)
+                variables = module.init_with_output(key, images, **options)[1]
                 left = _left(module, variables, images, options) if loss else []
             recorder.error = None
             return left, variables
@@ -177,6 +179,7 @@ class _Recorder:
 
     def __init__(self, isolation: contextlib.ExitStack | None, *, train: bool) -> None:
         self.postponed = False
+        self.usual_key: type = object
         self.calls: dict[int, Call] = {}
         self.marked: dict[int, Path] = {}
         self.error: Exception | None = None
@@ -216,7 +219,8 @@ class _Recorder:
 
         def param(name: str, initializer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             known = getattr(initializer, "__module__", None) in _JAX_INITIALIZERS
-            value = create(name, _zeros if known else initializer, *args, **kwargs)
+            made = partial(_zeros, self.usual_key, initializer) if known else initializer
+            value = create(name, made, *args, **kwargs)
             token = next(_TOKENS)
             self.marked[token] = (*scope.path, name)
             return jax.tree.map(
@@ -261,8 +265,9 @@ class _Recorder:
         return call
 
 
-def _zeros(key: jax.Array, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None) -> jax.Array:
-    return jnp.zeros(shape, dtype)
+def _zeros(usual: type, initializer: Callable[..., Any], key: jax.Array, shape: Sequence[int], *args: Any) -> Any:
+    # A key of another kind is one of many, under vmap: it makes as many arrays.
+    return jnp.zeros(shape, *args[:1]) if type(key) is usual else initializer(key, shape, *args)
 
 
 def _is_array(leaf: Any) -> bool:

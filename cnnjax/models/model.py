@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
-from pydantic import Field
+from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
 
-from cnnjax.config import Config, replace
+from cnnjax.config import Config, explain, replace
 from cnnjax.errors import CnnjaxError, ConfigError
 
 Shape = tuple[int, ...]
@@ -88,12 +89,20 @@ def preset(make: Callable[[], Any]) -> Callable[[], Any]:
 
 def names() -> list[str]:
     """Every name `build` takes: the architectures' and the presets'."""
-    return sorted([*Model.members, *Model.presets])
+    whole = [name for name, member in Model.members.items() if not any(map(_required, member.model_fields.values()))]
+    return sorted([*whole, *Model.presets])
+
+
+def _required(field: FieldInfo) -> bool:
+    return field.is_required()
 
 
 def config(name: str, **overrides) -> Model:
     """The config that `name` stands for, with overrides by field or dotted path (`{"layers.conv1.strides": 2}`)."""
-    found = Model.from_tag(name)
+    try:
+        found = Model.from_tag(name)
+    except ValidationError as error:
+        raise ConfigError(f"{name} is no network by itself: {explain(error)}") from None
     assert isinstance(found, Model)
     return replace(found, overrides)
 
@@ -104,5 +113,6 @@ def build(name: str, *, num_classes: int | None = None, **overrides) -> nn.Modul
     Raises ConfigError naming the near misses of an unknown name.
     """
     chosen = config(name, **overrides)
-    classes = num_classes or chosen.num_classes or 1000
-    return chosen.model_copy(update={"num_classes": classes}).build()
+    if num_classes is None and chosen.num_classes is None:
+        num_classes = 1000
+    return (chosen if num_classes is None else replace(chosen, {"num_classes": num_classes})).build()

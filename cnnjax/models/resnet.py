@@ -83,7 +83,7 @@ class ResNet(Model, tag="resnet"):
     before the logits.
     """
 
-    stage_sizes: tuple[Count, ...] = (2, 2, 2, 2)
+    stage_sizes: tuple[Count, ...] = Field(default=(2, 2, 2, 2), min_length=1)
     features: Count | tuple[Count, ...] = 64
     block: Literal["basic", "bottleneck"] = "basic"
     version: Version = "v1.5"
@@ -111,6 +111,9 @@ class ResNet(Model, tag="resnet"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != len(self.stage_sizes):
                 raise ValueError(f"{name}: {len(value)} entries for {len(self.stage_sizes)} stages")
+        for name in ("inner", "expansion"):
+            if self.block == "basic" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: basic blocks have none; it belongs to block='bottleneck'")
         if self.zero_init and (self.version == "v2" or not self.norm.shifts):
             raise ValueError("zero_init: there is no scale at the end of a block to start at zero")
         return self

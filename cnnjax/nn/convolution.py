@@ -10,6 +10,7 @@ from jax import lax
 from jax.nn.initializers import Initializer
 
 from cnnjax.arithmetic import Extent, Padding, Pairs, check_groups, output_shape, per_axis, resolve_padding
+from cnnjax.errors import ConfigError
 from cnnjax.nn.located import check_images, located
 
 
@@ -72,6 +73,8 @@ class Convolution(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         with located(self):
             check_images(x)
+            if self.features < 1:
+                raise ConfigError(f"features = {self.features}: a convolution has at least 1")
             check_groups(x.shape[-1], features=self.features, groups=self.groups)
             size = per_axis(self.kernel_size)
             strides, dilation = per_axis(self.strides, name="strides"), per_axis(self.dilation, name="dilation")

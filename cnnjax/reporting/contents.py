@@ -114,8 +114,10 @@ def arms_grid(table: Table) -> Grid:
         row = frame.loc[arm.number]
         results = [cell for name in shown for cell in _cells(table, spread_of(frame, arm.number, name), name, row["n"])]
         costs = [count(row["params"]), count(row["macs"]), seconds(spread_of(frame, arm.number, "train_seconds"))]
-        rows.append((str(arm.number), *(arm.texts.values() or ["base"]), finished(row), *results, *costs))
+        widths = [arm.widths] if table.match else []
+        rows.append((str(arm.number), *(arm.texts.values() or ["base"]), *widths, finished(row), *results, *costs))
     best = chosen(table)
+    names += ["widths"] if table.match else []
     header = ("#", *names, "n", *heads, "parameters", "MACs", "seconds")
     return Grid(header, tuple(rows), None if best is None else best - 1)
 
@@ -266,12 +268,14 @@ def arms_note(table: Table) -> str:
     """How to read the arms' table."""
     both = len(measure(table).shown) > 1
     roles = "Validation is for choosing an arm, test for quoting the chosen one. " if both else ""
+    cost = {"macs": "multiply-accumulates", "params": "parameters"}.get(table.match or "")
+    matched = f" Widths were rescaled so that arms have equally many {cost} (within 2%)." if cost else ""
     constant = "".join(f" {axis.path} = {axis.texts[0]} throughout." for axis in table.constants)
     return (
         f"{roles}All results are of the last epoch. n counts the finished seeds; ± is their standard deviation "
         "(ddof = 1); brackets are the 95% Student t interval of the mean with n − 1 degrees of freedom, each arm on "
         "its own, not corrected for the number of arms. MACs are of one forward pass of one example; seconds are of "
-        f"training, without compilation.{constant}"
+        f"training, without compilation.{matched}{constant}"
     )
 
 

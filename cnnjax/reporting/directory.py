@@ -3,6 +3,7 @@ experiment is needed."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class StudyFile(BaseModel):
     axes: dict[str, list[Any]] = {}
     combine: str = "grid"
     seeds: list[int] = []
+    match: str | None = None
     base: dict[str, Any] = {}
 
 
@@ -40,6 +42,7 @@ class PlannedTrial(BaseModel):
     params: int | None = None
     macs: int | None = None
     program: str | None = None
+    widths: str = "as given"
 
 
 class PrunedArm(BaseModel):
@@ -82,11 +85,15 @@ FileT = TypeVar("FileT", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Arm:
-    """The trials that differ only by seed: `number` from 1, `values` by axis path, `texts` by short axis name."""
+    """The trials that differ only by seed: `number` from 1, `values` by axis path, `texts` by short axis name.
+
+    widths: what was changed to make its cost equal to the base's, where the study asks for that.
+    """
 
     number: int
     values: dict[str, Any]
     texts: Mapping[str, str]
+    widths: str = "as given"
 
     @property
     def label(self) -> str:
@@ -115,6 +122,7 @@ class Table:
     curves: a row per epoch of each finished trial: `arm`, `seed`, `id`, `epoch` and what the epoch recorded.
     axes: the axes that take more than one value; `constants` those that take one.
     strangers: names of trial directories that the plan does not hold; they are counted and left out.
+    match: the cost that is equal for all arms ("macs" or "params"), by rescaled widths; None where none is.
     base: the base experiment's config as plain JSON.
     environments: the `environment.json` of each finished trial that has one.
     """
@@ -123,6 +131,7 @@ class Table:
     name: str
     question: str
     combine: str
+    match: str | None
     base: Mapping[str, Any]
     arms: tuple[Arm, ...]
     axes: tuple[Axis, ...]
@@ -157,6 +166,8 @@ def collect(out: Path | str) -> Table:
     varied = tuple(axis for axis in axes if len(axis.values) > 1)
     wider = axes_of(declared, arms=[*planned, *pruned], base=study.base)
     arms = _arms(planned, axes=axes, varied=varied, combine=study.combine)
+    widths = {key(trial.arm): trial.widths for trial in plan.trials}
+    arms = tuple(dataclasses.replace(arm, widths=widths[key(arm.values)]) for arm in arms)
     results = {trial.id: _result_or_damage(folders[trial.id], trial) for trial in plan.trials}
     numbers = {key(arm.values): arm.number for arm in arms}
     rows = [_row(trial, results[trial.id], numbers[key(trial.arm)]) for trial in plan.trials]
@@ -170,6 +181,7 @@ def collect(out: Path | str) -> Table:
         name=study.name or out.resolve().name,
         question=study.question.strip(),
         combine=study.combine,
+        match=study.match,
         base=study.base,
         arms=arms,
         axes=varied,

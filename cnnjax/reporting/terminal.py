@@ -26,7 +26,8 @@ def terminal_table(table: Table) -> TerminalTable:
     caption = CAPTION if best is None else f"{CAPTION}; * chosen by validation"
     drawn = TerminalTable(title=Text(table.name), caption=Text(caption), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     drawn.add_column("#", justify="right")
-    drawn.add_column(Text(" · ".join(axis.name for axis in table.axes) or "arm"))
+    names = [*(axis.name for axis in table.axes), *(["widths"] if table.match else [])]
+    drawn.add_column(Text(" · ".join(names) or "arm"))
     drawn.add_column("n", justify="right")
     for metric in measure(table).shown:
         drawn.add_column(Text(unit(table, metric).label), justify="right", min_width=13)
@@ -40,7 +41,7 @@ def terminal_table(table: Table) -> TerminalTable:
 def _cells(table: Table, frame: Frame, arm: Arm, best: int | None) -> Iterable[str]:
     row = frame.loc[arm.number]
     yield f"{arm.number}*" if arm.number == best else f"{arm.number} "
-    yield " · ".join(arm.texts.values()) or "base"
+    yield " · ".join([*arm.texts.values(), *([arm.widths] if table.match else [])]) or "base"
     yield finished(row)
     for metric in measure(table).shown:
         result, here = spread_of(frame, arm.number, metric), unit(table, metric)

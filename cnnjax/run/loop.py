@@ -27,6 +27,7 @@ from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
 from cnnjax.run.program import Hardware, Program
+from cnnjax.run.weights import check_same_initial
 from cnnjax.training.state import TrainState
 
 Watch = Callable[[int, int, dict[str, float]], None]
@@ -79,7 +80,9 @@ def train(
     directory = RunDirectory(Path(out))
     with directory.claimed(experiment), stopping() as stop:
         finished = directory.finished()
-        if finished is None:
+        if finished is not None:
+            check_same_initial(experiment, finished, directory.path)
+        else:
             program = Program(experiment, packed=1, hardware=options.hardware)
             broken = run_trials(program, [experiment], [directory], stop=stop, options=options, watch=watch)
             if broken:

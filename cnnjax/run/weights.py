@@ -67,6 +67,7 @@ def import_torch(name: str, weights: Path | str, out: Path | str, overrides: Map
         "classes": classes,
     }
     directory = RunDirectory(Path(out))
+    _refuse_others(directory)
     with directory.claimed(experiment):
         held = read_json(directory.source, remedy=f"delete {directory.path} and import again")
         if held is None:
@@ -76,9 +77,20 @@ def import_torch(name: str, weights: Path | str, out: Path | str, overrides: Map
     return source
 
 
+def _refuse_others(directory: RunDirectory) -> None:
+    """Raise RunError where the folder holds anything but an import, whole or begun."""
+    if directory.path.exists() and not directory.path.is_dir():
+        raise RunError(f"{directory.path} is a file; choose a folder")
+    own = {".lock", "config.json", "environment.json", "checkpoints", "source.json", "log.txt"}
+    held = {path.name for path in directory.path.iterdir()} if directory.path.is_dir() else set()
+    steps = {path.name for path in directory.checkpoints.iterdir()} if directory.checkpoints.is_dir() else set()
+    trained = any(name.isdigit() and name != "0" for name in steps)
+    if held - own or trained:
+        other = ", ".join(sorted(held - own)[:3]) or "a training"
+        raise RunError(f"{directory.path} holds something else ({other}); choose a new folder")
+
+
 def _write(directory: RunDirectory, experiment: Experiment, variables: Mapping[str, Any], source: dict) -> None:
-    if directory.checkpoints.exists() and any(directory.checkpoints.iterdir()):
-        raise RunError(f"{directory.path} holds a training; choose another folder")
     state = blank_state(experiment, experiment.model.build(), tuple(source["image_shape"]))
     state = state.replace(params=variables["params"], batch_stats=variables["batch_stats"])
     directory.begin(experiment)
@@ -185,6 +197,21 @@ def restore(directory: RunDirectory, experiment: Experiment) -> tuple[TrainState
     restored = checkpoints.restore(blank_state(experiment, network, image_shape))
     checkpoints.close()
     return restored
+
+
+def check_same_initial(experiment: Experiment, result: Mapping[str, Any], path: Path) -> None:
+    """Raise RunError where the run that the experiment starts from has other weights now than when it was trained."""
+    then = (result.get("initial") or {}).get("checksum")
+    if experiment.initial is None or then is None or not Path(experiment.initial).is_dir():
+        return
+    checkpoints = Checkpoints(RunDirectory(Path(experiment.initial)).checkpoints)
+    notes = checkpoints.notes()
+    checkpoints.close()
+    if notes is not None and notes["checksum"] != then:
+        raise RunError(
+            f"{path} started from other weights than {experiment.initial} holds now; delete it to train it again, or "
+            "give the run another folder"
+        )
 
 
 def check_initial(experiment: Experiment) -> None:

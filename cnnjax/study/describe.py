@@ -94,7 +94,8 @@ class Request:
 
 def describe_named(request: Request, note: Note = warnings.warn) -> Analysis:
     """`describe` of an experiment file, an architecture's name or a run directory."""
-    return describe(_find(request), _shape(request), batch_size=request.batch_size, note=note)
+    found = _find(request)
+    return describe(found, _shape(request, found), batch_size=request.batch_size, note=note)
 
 
 def compare_named(request: Request, other: str | None, changes: Mapping[str, str], note: Note) -> Difference:
@@ -106,7 +107,7 @@ def compare_named(request: Request, other: str | None, changes: Mapping[str, str
         against = replace(request, target=other, overrides=changes)
         right, label = _find(against), against.label
     return compare(
-        left, right, _shape(request), batch_size=request.batch_size, labels=(request.label, label), note=note
+        left, right, _shape(request, left), batch_size=request.batch_size, labels=(request.label, label), note=note
     )
 
 
@@ -141,10 +142,12 @@ def _label(target: str, changes: Mapping[str, str]) -> str:
     return " ".join([*([target] if target else []), *(f"{path}={text}" for path, text in changes.items())])
 
 
-def _shape(request: Request) -> InputShape | None:
+def _shape(request: Request, found: Experiment | Model) -> InputShape | None:
     text = request.input_text
     if text is None:
-        return None
+        # A layer taken out of a published network does not change what images it is for.
+        forgotten = isinstance(found, Model) and found.input_shape is None
+        return config(request.target).input_shape if forgotten else None
     numbers = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
     if numbers is None:
         raise ConfigError(f"--input {text}: must be HEIGHTxWIDTHxCHANNELS, such as 32x32x3")

@@ -113,6 +113,7 @@ def write_plan(planned: Plan, out: Path, *, name: str = "", question: str = "") 
         "axes": {path: [label({path: value})[path] for value in values] for path, values in study.axes.items()},
         "combine": study.combine,
         "seeds": list(study.seed_values),
+        "match": study.measure,
         "base": plain(study.experiment),
     }
     write_json(out / "study.json", description)

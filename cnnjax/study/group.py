@@ -20,6 +20,7 @@ from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.loop import Options, run_trials
 from cnnjax.run.program import Program
+from cnnjax.run.weights import check_same_initial
 from cnnjax.study.plan import PlannedTrial, written
 
 Took = Callable[[int, str], None]
@@ -91,6 +92,7 @@ def run_group(
 def _is_missing(trial: PlannedTrial, out: Path, fates: Fates, took: Took) -> bool:
     try:
         result = directory_of(trial, out).finished()
+        check_same_initial(trial.experiment, result or {}, directory_of(trial, out).path)
     except RunError as error:
         fates.errors[trial.id] = str(error)
         return False

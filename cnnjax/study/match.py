@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.models import Model
@@ -16,9 +17,9 @@ TOLERANCE = 0.02
 """Costs that differ by no more than this share count as equal."""
 
 _CLOSE = 0.01
-_FAR = 4 * TOLERANCE
 _ROUNDS = 16
-_ROUNDINGS = 100
+_ASIDE = (1.0, 0.93, 1.07, 0.85, 1.17, 0.75, 1.3)
+_TRIES = 500
 
 
 def rescaled_to(model: Model, target: int, *, cost: Callable[[Model], int], what: str) -> Model:
@@ -27,54 +28,76 @@ def rescaled_to(model: Model, target: int, *, cost: Callable[[Model], int], what
     cost: of a config; it raises ShapeError where the widths do not fit each other (channels and groups). what: its name
     in messages. Raises ConfigError where the model has no widths, or none of them come near the target.
     """
-    own = cost(model)
-    best = (abs(own / target - 1), own, model)
-    if best[0] <= _CLOSE:
+    search = _Search(target, cost)
+    search.try_one(model)
+    if search.distance <= _CLOSE:
         return model
-    factor = math.sqrt(target / own)
-    if next(model.rescaled(factor), None) is None:
+    if next(model.rescaled(1.0), None) is None:
         raise ConfigError(f"{model.tag} cannot be rescaled to match {what}: it has no widths to change")
-    below, above, explored = 0.0, math.inf, False
+    factor = _bisected(model, search)
+    # Whole numbers of channels seldom meet the target at once: look at the roundings here and, then, nearby.
+    for aside in _ASIDE:
+        if search.distance <= TOLERANCE:
+            break
+        for candidate in model.rescaled(factor * aside):
+            search.try_one(candidate)
+            if search.distance <= _CLOSE or search.tried >= _TRIES:
+                break
+    if search.distance > TOLERANCE:
+        nearest = f"{search.amount:,}, {100 * (search.amount / target - 1):+.1f}% of the {target:,} to match"
+        raise ConfigError(f"no width matches {what}: the nearest has {nearest} (within {100 * TOLERANCE:g}%)")
+    assert search.best is not None
+    return search.best
+
+
+@dataclass
+class _Search:
+    """The config nearest to the target so far, its cost, and its distance as a share of the target."""
+
+    target: int
+    cost: Callable[[Model], int]
+    best: Model | None = None
+    amount: int = 0
+    distance: float = math.inf
+    known: dict[Model, int | None] = field(default_factory=dict)
+
+    @property
+    def tried(self) -> int:
+        return len(self.known)
+
+    def try_one(self, model: Model) -> int | None:
+        """The cost of `model`; None where its widths do not fit each other."""
+        if model not in self.known:
+            try:
+                self.known[model] = self.cost(model)
+            except ShapeError:
+                self.known[model] = None
+        amount = self.known[model]
+        if amount is not None and abs(amount / self.target - 1) < self.distance:
+            self.best, self.amount, self.distance = model, amount, abs(amount / self.target - 1)
+        return amount
+
+
+def _bisected(model: Model, search: _Search) -> float:
+    """The factor at which the nearest rounding of the widths that fits costs about the target."""
+    factor, nearest = 1.0, (math.inf, 1.0)
+    below, above = 0.0, math.inf
     for _ in range(_ROUNDS):
-        found, reached = _nearest(model, factor, target, cost, explore=not explored)
-        if found is None or reached is None:
+        reached = next(filter(None, map(search.try_one, _some(model.rescaled(factor)))), None)
+        if reached is None:
             break
-        best, explored = min(best, found, key=_distance), explored or abs(reached / target - 1) <= _FAR
-        if best[0] <= TOLERANCE:
+        nearest = min(nearest, (abs(math.log(reached / search.target)), factor))
+        if search.distance <= _CLOSE:
             break
-        below, above = (factor, above) if reached < target else (below, factor)
+        below, above = (factor, above) if reached < search.target else (below, factor)
         # The cost of most layers goes with the square of the width.
-        factor *= math.sqrt(target / reached)
+        factor *= math.sqrt(search.target / reached)
         if not below < factor < above:
             factor = math.sqrt(below * above)
-    if best[0] > TOLERANCE:
-        raise ConfigError(
-            f"no width matches {what}: the nearest has {best[1]:,}, {100 * (best[1] / target - 1):+.1f}% of the "
-            f"{target:,} to match (within {100 * TOLERANCE:g}%)"
-        )
-    return best[2]
-
-
-def _nearest(
-    model: Model, factor: float, target: int, cost: Callable[[Model], int], *, explore: bool
-) -> tuple[tuple[float, int, Model] | None, int | None]:
-    """The rounding of the rescaled widths that comes nearest: its distance as a share, its cost, its config.
-
-    Also the cost of the first rounding that works. Others are tried with `explore`, unless the first is far off.
-    """
-    best, first = None, None
-    for candidate in itertools.islice(model.rescaled(factor), _ROUNDINGS):
-        try:
-            amount = cost(candidate)
-        except ShapeError:
-            continue
-        found = (abs(amount / target - 1), amount, candidate)
-        first = amount if first is None else first
-        best = found if best is None else min(best, found, key=_distance)
-        if best[0] <= _CLOSE or not explore or abs(first / target - 1) > _FAR:
+        if above / factor < 1.001:
             break
-    return best, first
+    return nearest[1]
 
 
-def _distance(found: tuple[float, int, Model]) -> float:
-    return found[0]
+def _some(candidates: Iterator[Model]) -> Iterator[Model]:
+    return itertools.islice(candidates, 30)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnnjax.config import Config, Named, diff, plain, read, replace
-from cnnjax.errors import ConfigError
+from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
 from cnnjax.models import Model
 from cnnjax.run.program import Hardware
@@ -36,6 +36,15 @@ class PlannedTrial:
     def id(self) -> str:
         """The experiment's content hash, which names its directory."""
         return self.experiment.id
+
+    @property
+    def widths(self) -> str:
+        """`features 14, 28; dense 56`: what was changed to make costs equal."""
+        texts = []
+        for path, value in label(self.matched).items():
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else f"{value}"
+            texts.append(f"{path.removeprefix('model.').removeprefix('layers.').removesuffix('.features')} {shown}")
+        return "; ".join(texts) or "as given"
 
     @property
     def program(self) -> str:
@@ -86,7 +95,7 @@ class Plan:
                 "macs": trial.macs,
                 "steps": trial.steps,
                 "program": trial.program,
-                **({"matched": label(trial.matched)} if trial.matched else {}),
+                **({"matched": label(trial.matched), "widths": trial.widths} if trial.matched else {}),
             }
             for trial in self.trials
         ]
@@ -170,13 +179,20 @@ def _check(experiment: Experiment | ConfigError, hardware: Hardware) -> _Checked
     try:
         check_batch_size(experiment.batch_size, devices=hardware.mesh().size, accumulate=experiment.accumulate)
         analysis = experiment.check(devices=hardware.mesh().size)
-        check_initial(experiment)
+        _check_initial(experiment)
         examples = len(experiment.parts().train)
         steps = experiment.total_steps(examples)
         experiment.optim.build(steps=steps, steps_per_epoch=max(1, examples // experiment.batch_size))
     except ConfigError as error:
         return error
     return _Checked(experiment, analysis.params, analysis.macs, steps, analysis.warnings)
+
+
+def _check_initial(experiment: Experiment) -> None:
+    try:
+        check_initial(experiment)
+    except RunError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> PlannedTrial:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -28,7 +25,7 @@ def plan_table(plan: Plan) -> Group:
     for values, trials in arms.items():
         first = trials[0]
         numbers = (len(trials), first.steps, first.params, first.macs)
-        widths = [_widths(first.matched)] if plan.study.match else []
+        widths = [first.widths] if plan.study.match else []
         table.add_row(*(f"{value}" for _, value in values), *widths, *(f"{n:,}" for n in numbers), first.program)
     pruned = [Text(f"pruned: {written(arm.arm)}: {arm.error}", "yellow") for arm in plan.pruned]
     warned = _warnings(plan)
@@ -38,15 +35,6 @@ def plan_table(plan: Plan) -> Group:
         f"{sum(trial.steps for trial in plan.trials):,} steps; {len(plan.pruned)} arms pruned"
     )
     return Group(table, *pruned, *warned, total)
-
-
-def _widths(matched: Mapping[str, Any]) -> str:
-    """`features 14, 28; dense 56`, or that nothing was changed."""
-    texts = []
-    for path, value in label(matched).items():
-        shown = ", ".join(map(str, value)) if isinstance(value, list) else f"{value}"
-        texts.append(f"{path.removeprefix('model.').removeprefix('layers.').removesuffix('.features')} {shown}")
-    return "; ".join(texts) or "as given"
 
 
 def _warnings(plan: Plan) -> list[Text]:
