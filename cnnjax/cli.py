@@ -272,7 +272,7 @@ def evaluate(
         return
     for part, summary in parts.items():
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in summary.items() if isinstance(value, float))
-        out.print(f"[bold]{part}[/] (n={summary['count']}): {numbers}")
+        out.print(f"[bold]{part}[/] (n={summary['count']}): {numbers}", soft_wrap=True)
 
 
 @app.command(

@@ -118,11 +118,11 @@ def _remarks(analysis: Analysis) -> list[str]:
 
 
 def memory_line(analysis: Analysis) -> str:
-    """ "training at batch 64: 1.23 GB (parameters 98 MB, ...)", the parts that are zero left out."""
+    """ "training at batch 64: 1.23 GB at the peak (parameters 98 MB, ...)", the parts that are zero left out."""
     memory = analysis.memory
     assert memory is not None
     sizes = {name: size for name, size in dataclasses.asdict(memory).items() if size and name != "total"}
     names = {"params": "parameters"}
     shown = ", ".join(f"{names.get(name, name)} {short_bytes(size)}" for name, size in sizes.items())
     cut = f" in {analysis.accumulate} parts" if analysis.accumulate > 1 else ""
-    return f"training at batch {analysis.batch_size:,}{cut}: {short_bytes(memory.total)} ({shown})"
+    return f"training at batch {analysis.batch_size:,}{cut}: {short_bytes(memory.total)} at the peak ({shown})"

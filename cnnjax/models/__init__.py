@@ -30,7 +30,7 @@ from cnnjax.models.mobilenet_v3 import MobileNetV3
 from cnnjax.models.model import Model, build, config, names, preset
 from cnnjax.models.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, NoNorm, Norm
 from cnnjax.models.regnet import RegNet
-from cnnjax.models.resnet import ResNet
+from cnnjax.models.resnet import CifarStem, DeepStem, ImageNetStem, ResNet
 from cnnjax.models.shufflenet_v2 import ShuffleNetV2
 from cnnjax.models.small_cnn import SmallCNN
 from cnnjax.models.squeezenet import SqueezeNet
@@ -39,9 +39,11 @@ __all__ = [
     "Activation",
     "AlphaGoPolicy",
     "BatchNorm",
+    "CifarStem",
     "Conv",
     "ConvNeXt",
     "ConvNet",
+    "DeepStem",
     "Dense",
     "DenseNet",
     "Dropout",
@@ -50,6 +52,7 @@ __all__ = [
     "GlobalPool",
     "GoogLeNet",
     "GroupNorm",
+    "ImageNetStem",
     "InceptionV3",
     "Layer",
     "LayerNorm",
