@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -14,14 +14,14 @@ from pydantic import Field, model_validator
 
 from cnnjax import metrics
 from cnnjax.config import Config, bind, digest, lane, lanes
-from cnnjax.data import Augmentation, Data, Dataset, Digits
+from cnnjax.data import Augmentation, Data, Dataset, Digits, Mixing, SingleView, TestTime
 from cnnjax.data.order import steps_until
 from cnnjax.data.source import Splits, splits
 from cnnjax.errors import ConfigError, DataError, ShapeError
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
 from cnnjax.optim import SGD, Optim
-from cnnjax.training.state import derive
+from cnnjax.training.state import derive, example_keys
 from cnnjax.training.step import Task
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -31,7 +31,9 @@ Count = Annotated[int, Field(ge=0)]
 class Experiment(Config):
     """One training and its evaluation.
 
-    model, data, optim, loss: what is trained, on what, how. augment: random changes of training images, in order.
+    model, data, optim, loss: what is trained, on what, how. augment: random changes of training images, in order;
+    mixing: how each is then mixed with another of its batch, and their labels. test_time: the views of an image whose
+    outputs are averaged in evaluation.
     epochs: passes over the training part; `steps`, where given, is the exact number of steps instead.
     batch_size: examples a step, over all devices; `accumulate` cuts it into parts whose gradients are averaged.
     precision: of the computation; parameters are float32 either way.
@@ -46,6 +48,8 @@ class Experiment(Config):
     optim: Optim = SGD()
     loss: Loss = SoftmaxCrossEntropy()
     augment: tuple[Augmentation, ...] = ()
+    mixing: Mixing | None = None
+    test_time: TestTime = SingleView()
     epochs: int = Field(default=10, ge=1)
     steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=64, ge=1)
@@ -111,25 +115,67 @@ class Experiment(Config):
 
         return Task(
             network=self.network(),
-            prepare=self._prepare(dataset),
+            inputs=self._inputs(dataset, examples),
+            views=self._views(dataset),
             loss=lambda lane: bind(self, lane).loss,
             measure=measure,
             optimizer=optimizer,
             accumulate=self.accumulate,
         )
 
-    def _prepare(self, dataset: Dataset):
+    def augmented(
+        self, images: jax.Array, keys: jax.Array, *, index: jax.Array, epoch: jax.Array, maximum: int = 255
+    ) -> jax.Array:
+        """The images as training sees them before normalization: uint8 [B, H, W, C] -> float32 in 0..1.
+
+        keys [B]: each example's own. index, epoch [B]: of the examples in the training part, and of the pass over it.
+        maximum: the pixel value of full brightness.
+        """
+        x = images.astype(jnp.float32) / maximum
+        for position, augmentation in enumerate(self.augment):
+            own = jax.vmap(lambda key, purpose=f"{position}": derive(key, purpose))(keys)
+            x = jax.vmap(lambda image, key, i, e, a=augmentation: a.apply_in_epoch(image, key, index=i, epoch=e))(
+                x, own, index, epoch
+            )
+        return x
+
+    def _normalize(self, dataset: Dataset) -> Callable[[jax.Array], jax.Array]:
         dtype = jnp.dtype(self.precision)
-        mean, std = (np.asarray(channels, np.float32)[None, None, None] for channels in (dataset.mean, dataset.std))
+        mean, std = (np.asarray(channels, np.float32) for channels in (dataset.mean, dataset.std))
 
-        def prepare(images: jax.Array, keys: jax.Array | None) -> jax.Array:
+        def normalize(x: jax.Array) -> jax.Array:
+            channels = (1,) * (x.ndim - 1) + (-1,)
+            return ((x - mean.reshape(channels)) / std.reshape(channels)).astype(dtype)
+
+        return normalize
+
+    def _inputs(self, dataset: Dataset, examples: int) -> Callable[..., Any]:
+        normalize = self._normalize(dataset)
+
+        def inputs(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Any:
+            def seen(images: jax.Array, position: jax.Array, index: jax.Array) -> jax.Array:
+                epoch = (step * self.batch_size + position) // examples
+                keys = example_keys(derive(key, "augment"), position)
+                return self.augmented(images, keys, index=index, epoch=epoch, maximum=dataset.maximum)
+
+            x = seen(batch["images"], batch["position"], batch["index"])
+            if self.mixing is None:
+                return normalize(x), ((batch["labels"], 1.0),)
+            other = seen(batch["partner_images"], batch["partner_position"], batch["partner"])
+            keys = example_keys(derive(key, "mixing"), batch["position"])
+            mixed, share = jax.vmap(self.mixing.mix)(x, other, keys)
+            return normalize(mixed), ((batch["labels"], share), (batch["partner_labels"], 1 - share))
+
+        return inputs
+
+    def _views(self, dataset: Dataset) -> Callable[[jax.Array], jax.Array]:
+        normalize = self._normalize(dataset)
+
+        def views(images: jax.Array) -> jax.Array:
             x = images.astype(jnp.float32) / dataset.maximum
-            for position, augmentation in enumerate(self.augment if keys is not None else ()):
-                own = jax.vmap(lambda key, purpose=f"{position}": derive(key, purpose))(keys)
-                x = jax.vmap(augmentation.apply)(x, own)
-            return ((x - mean) / std).astype(dtype)
+            return normalize(jax.vmap(self.test_time.views)(x))
 
-        return prepare
+        return views
 
     def check(self, *, devices: int = 1) -> Any:
         """Trace the network on the data's images, training nothing; the analysis of its layers.
@@ -150,7 +196,20 @@ class Experiment(Config):
         except ShapeError as error:
             message = str(error)
             raise ShapeError(message if message.startswith("model") else f"model.{message}") from None
+        self._check_views(analysis, dataset)
         return replace(analysis, warnings=analysis.warnings + self._warnings(analysis, dataset, devices))
+
+    def _check_views(self, analysis: Any, dataset: Dataset) -> None:
+        """Raise ConfigError unless the network that is trained can look at the views of `test_time`."""
+        from cnnjax.analysis import analyse
+
+        image = jax.ShapeDtypeStruct(dataset.image_shape, jnp.float32)
+        view = jax.eval_shape(self.test_time.views, image).shape[1:]
+        if view != dataset.image_shape and analyse(self.network(), view).params != analysis.params:
+            raise ConfigError(
+                f"test_time = {self.test_time.tag!r}: its views are {'x'.join(map(str, view))}, for which this network "
+                "has layers of other sizes than for the images it is trained on; pool globally, or take other views"
+            )
 
     def _warnings(self, analysis: Any, dataset: Dataset, devices: int) -> tuple[str, ...]:
         from cnnjax.analysis.lint import lint_training

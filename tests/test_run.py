@@ -16,7 +16,19 @@ import jax
 import numpy as np
 import pytest
 
-from cnnjax import SGD, BatchNorm, Experiment, Flip, Hardware, Options, SmallCNN, Synthetic, train
+from cnnjax import (
+    SGD,
+    AlternatingFlip,
+    BatchNorm,
+    Experiment,
+    Flip,
+    Hardware,
+    Mixup,
+    Options,
+    SmallCNN,
+    Synthetic,
+    train,
+)
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, DiskFull, RunError
 from cnnjax.files import read_rows
@@ -30,7 +42,8 @@ TINY = Experiment(
     model=SmallCNN(features=4, norm=BatchNorm(), dropout=0.2, dense=0),
     data=Synthetic(height=8, width=8, channels=1, classes=4, examples=50, test_examples=20),
     optim=SGD(learning_rate=0.05),
-    augment=(Flip(),),
+    augment=(Flip(), AlternatingFlip()),
+    mixing=Mixup(),
     batch_size=16,
     epochs=4,
 )

@@ -8,17 +8,34 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax import SGD, AdamW, BatchNorm, Digits, Experiment, Flip, RandomCrop, SmallCNN, Synthetic
+from cnnjax import (
+    SGD,
+    AdamW,
+    AlternatingFlip,
+    BatchNorm,
+    Digits,
+    Experiment,
+    Flip,
+    Mixup,
+    RandomCrop,
+    SmallCNN,
+    Switch,
+    Synthetic,
+    TenCrop,
+)
 from cnnjax.config import replace
+from cnnjax.errors import ConfigError
 from cnnjax.metrics import summarize
 from cnnjax.run.program import Hardware, Program
 from cnnjax.training.parallel import check_batch_size, make_mesh
+from cnnjax.training.state import step_key
 
 BASE = Experiment(
     model=SmallCNN(features=4, norm=BatchNorm(), dropout=0.3, dense=16),
     data=Synthetic(height=8, width=8, examples=96, test_examples=30),
     optim=SGD(learning_rate=0.05),
-    augment=(RandomCrop(padding=1), Flip()),
+    augment=(RandomCrop(padding=1), Flip(), AlternatingFlip()),
+    mixing=Switch(),
     batch_size=32,
     steps=3,
 )
@@ -112,7 +129,7 @@ def test_evaluation_counts_every_example_once(batch_size):
     sums = program.evaluate(state, "test")
     logits = program.task.network.apply(
         {"params": state.params, "batch_stats": state.batch_stats},
-        program.task.prepare(jnp.asarray(experiment.data.load().test.images), None),
+        program.task.views(jnp.asarray(experiment.data.load().test.images))[:, 0],
         train=False,
     )
     labels = experiment.data.load().test.labels
@@ -156,3 +173,53 @@ def test_batches_that_do_not_divide_are_refused(batch_size, devices, accumulate,
 
 def test_a_mesh_is_over_the_given_devices():
     assert make_mesh(jax.devices()[:2]).shape == {"batch": 2}
+
+
+def test_mixed_examples_share_their_labels_losses():
+    """The loss of a mixed example is that of both labels, by their shares; its partner is the mirrored position's."""
+    experiment = replace(BASE, {"augment": (), "mixing": Mixup(alpha=1.0), "model.dropout": 0.0, "model.norm": "none"})
+    program = Program(experiment, hardware=Hardware(devices=1))
+    state = program.init([experiment])
+    rows = {name: np.asarray(array) for name, array in program.rows([experiment], 0).items()}
+    np.testing.assert_array_equal(rows["partner"], rows["index"][::-1])
+    train = experiment.parts().train
+    batch = {
+        "images": train.images[rows["index"]],
+        "labels": train.labels[rows["index"]],
+        "partner_images": train.images[rows["partner"]],
+        "partner_labels": train.labels[rows["partner"]],
+        **rows,
+    }
+    images, targets = program.task.inputs(batch, step_key(state), state.step)
+    (labels, share), (others, rest) = targets
+    np.testing.assert_allclose(share + rest, 1, rtol=1e-6)
+    assert 0 <= share.min() < 0.5 < share.max() <= 1
+    plain = {name: program.task.views(jnp.asarray(batch[name]))[:, 0] for name in ("images", "partner_images")}
+    weights = np.asarray(share)[:, None, None, None]
+    expected = weights * plain["images"] + (1 - weights) * plain["partner_images"]
+    np.testing.assert_allclose(images, expected, atol=1e-5)
+    logits = program.task.network.apply({"params": state.params}, images, train=True)
+    loss = program.task.loss(state.lane)
+    by_hand = share * loss(logits, labels) + rest * loss(logits, others)
+    _, sums = program.train(state, program.rows([experiment], 0))
+    np.testing.assert_allclose(sums["loss"], by_hand.sum(), rtol=1e-5)
+
+
+def test_views_are_averaged_in_evaluation():
+    experiment = replace(BASE, {"test_time": "flip"})
+    program = Program(experiment, hardware=Hardware(devices=1))
+    state = program.init([experiment])
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    views = program.task.views(jnp.asarray(experiment.data.load().test.images))
+    assert views.shape[1] == 2
+    outputs = [program.task.network.apply(variables, views[:, k], train=False) for k in range(2)]
+    labels = experiment.data.load().test.labels
+    losses = program.task.loss(state.lane)(sum(outputs) / 2, labels)
+    assert summarize(program.evaluate(state, "test"))["loss"] == pytest.approx(float(losses.mean()), rel=1e-5)
+
+
+def test_views_of_another_size_need_a_network_that_can_see_them():
+    smaller = TenCrop(size=4, shorter=None)
+    replace(BASE, {"test_time": smaller, "model.head": "average"}).check()
+    with pytest.raises(ConfigError, match="test_time = 'ten_crop': its views are 4x4x"):
+        replace(BASE, {"test_time": smaller, "model.head": "flatten"}).check()

@@ -1,9 +1,65 @@
 """Data sets, their splits, the order of examples and augmentation."""
 
-from cnnjax.data.augment import Augmentation, Flip, RandomCrop
+from cnnjax.data.augment import (
+    AlternatingFlip,
+    Augmentation,
+    AugMix,
+    AutoAugment,
+    ColorJitter,
+    CutMix,
+    Cutout,
+    Flip,
+    FlipViews,
+    GaussianBlur,
+    Greyscale,
+    Mixing,
+    Mixup,
+    MultiCrop,
+    RandAugment,
+    RandomCrop,
+    RandomErasing,
+    RandomResizedCrop,
+    SingleView,
+    Switch,
+    TenCrop,
+    TestTime,
+    TrivialAugment,
+)
 from cnnjax.data.digits import Digits
+from cnnjax.data.folder import ImageFolder
 from cnnjax.data.source import Data, Dataset, Examples
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
 
-__all__ = ["TFDS", "Augmentation", "Data", "Dataset", "Digits", "Examples", "Flip", "RandomCrop", "Synthetic"]
+__all__ = [
+    "TFDS",
+    "AlternatingFlip",
+    "AugMix",
+    "Augmentation",
+    "AutoAugment",
+    "ColorJitter",
+    "CutMix",
+    "Cutout",
+    "Data",
+    "Dataset",
+    "Digits",
+    "Examples",
+    "Flip",
+    "FlipViews",
+    "GaussianBlur",
+    "Greyscale",
+    "ImageFolder",
+    "Mixing",
+    "Mixup",
+    "MultiCrop",
+    "RandAugment",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomResizedCrop",
+    "SingleView",
+    "Switch",
+    "Synthetic",
+    "TenCrop",
+    "TestTime",
+    "TrivialAugment",
+]

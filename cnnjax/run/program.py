@@ -76,7 +76,9 @@ class Program:
         source: Any = experiment.data
         self.data = device_data(source, experiment.validation, self.mesh)
         self.compile_seconds = 0.0
-        self._positions = self._put(np.arange(experiment.batch_size, dtype=np.int32), split=True)
+        positions = np.arange(experiment.batch_size, dtype=np.int32)
+        self._positions = self._put(positions, split=True)
+        self._partner_positions = self._put(np.ascontiguousarray(positions[::-1]), split=True)
 
     @property
     def steps_per_epoch(self) -> float:
@@ -110,11 +112,19 @@ class Program:
         return compiled
 
     def rows(self, experiments: Sequence[Experiment], step: int) -> dict[str, jax.Array]:
-        """What to train on at `step`: int32 indices [B] (packed: [lanes, B]) and positions [B] in the batch."""
+        """What to train on at `step`: int32 indices [B] (packed: [lanes, B]) and positions [B] in the batch.
+
+        Where examples are mixed, those of each one's partner too.
+        """
         size, examples = self.experiment.batch_size, self.sizes["train"]
         indices = [batch_indices(e.seed, step, batch_size=size, examples=examples) for e in experiments]
         index = indices[0] if self.packed == 1 else np.stack(indices)
-        return {"index": self._put(index, split=True), "position": self._positions}
+        rows = {"index": self._put(index, split=True), "position": self._positions}
+        if self.experiment.mixing is None:
+            return rows
+        # The partner of the first example is the last: the same on any number of devices.
+        partner = np.ascontiguousarray(index[..., ::-1])
+        return rows | {"partner": self._put(partner, split=True), "partner_position": self._partner_positions}
 
     def train(self, state: TrainState, rows: dict[str, jax.Array]) -> tuple[TrainState, Sums]:
         """One step of every lane; the given state is used up."""
@@ -194,9 +204,10 @@ def _compile(lowered: Any, options: Mapping[str, Any]) -> Callable:
 
 
 def _gather(data: dict[str, jax.Array], rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    index = rows["index"]
-    kept = {name: rows[name] for name in rows if name != "index"}
-    return {"images": data["images"][index], "labels": data["labels"][index], **kept}
+    batch = {name: array[rows["index"]] for name, array in data.items()}
+    if "partner" in rows:
+        batch |= {f"partner_{name}": array[rows["partner"]] for name, array in data.items()}
+    return batch | rows
 
 
 @lru_cache(maxsize=2)

@@ -18,6 +18,9 @@ from jax.sharding import PartitionSpec as P
 from cnnjax.errors import ConfigError
 
 AXIS = "batch"
+ROWS = ("index", "position", "partner", "partner_position", "mask")
+PER_LANE = ("index", "partner")
+"""The rows that differ between packed trials."""
 Parallel = Literal["jit", "shard_map", "pmap"]
 
 
@@ -55,13 +58,13 @@ def distribute(step: Callable, mesh: Mesh, *, kind: Parallel = "jit", packed: bo
     kind: "jit" lets the compiler place the collectives; "shard_map" and "pmap" run the step on each device's part,
     which then takes its own collectives. The state is donated where `donate`.
     """
-    axes = (0, None, {"index": 0, "position": None, "mask": None})
+    axes = (0, None, {name: 0 if name in PER_LANE else None for name in ROWS})
     lanes = _over_lanes(step, axes) if packed else step
     if kind == "pmap":
         return _pmapped(lanes, mesh, packed=packed)
     if kind == "shard_map":
         examples = P(None, AXIS) if packed else P(AXIS)
-        lanes = _sharded(lanes, mesh, {"index": examples, "position": P(AXIS), "mask": P(AXIS)})
+        lanes = _sharded(lanes, mesh, {name: examples if name in PER_LANE else P(AXIS) for name in ROWS})
     return jax.jit(lanes, donate_argnums=(0,) if donate else ())
 
 
@@ -87,7 +90,7 @@ def _pmapped(step: Callable, mesh: Mesh, *, packed: bool) -> Callable:
     mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, None, 0), out_axes=None, devices=devices)
 
     def split(name: str, x: jax.Array) -> jax.Array:
-        if packed and name == "index":
+        if packed and name in PER_LANE:
             return x.reshape(len(x), len(devices), -1).swapaxes(0, 1)
         return x.reshape(len(devices), -1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from flax import traverse_util
 
 from cnnjax.nn import auxiliary
 from cnnjax.nn.mesh import manual_axes
-from cnnjax.training.state import TrainState, derive, example_keys, root_key, step_key
+from cnnjax.training.state import TrainState, derive, root_key, step_key
 
 Lane = Mapping[str, jax.Array]
 Batch = dict[str, jax.Array]
@@ -25,7 +25,9 @@ class Task:
     """What a step is made of; every function is pure.
 
     network: the Linen module, `network(images, train=...) -> logits`.
-    prepare: (images uint8 [B, H, W, C], keys [B] or None to evaluate) -> what the network sees.
+    inputs: (batch, the step's key, the step's number) -> what the network sees, and labels with the weight of their
+        loss: ((labels [B, ...], weight [B] or a number), ...), which add up to 1.
+    views: images uint8 [B, H, W, C] -> what the network sees to evaluate them, [B, views, height, width, C].
     loss: lane -> ((logits, labels) -> per-example loss [B]).
     measure: (logits, labels=, mask=, losses=, detail=) -> sums that add up over batches.
     optimizer: lane -> gradient transformation, of one structure for every lane.
@@ -33,7 +35,8 @@ class Task:
     """
 
     network: Any
-    prepare: Callable[[jax.Array, jax.Array | None], jax.Array]
+    inputs: Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, Sequence[tuple[jax.Array, Any]]]]
+    views: Callable[[jax.Array], jax.Array]
     loss: Callable[[Lane], Callable[[jax.Array, jax.Array], jax.Array]]
     measure: Callable[..., Sums]
     optimizer: Callable[[Lane], optax.GradientTransformation]
@@ -42,7 +45,7 @@ class Task:
 
 def init_state(task: Task, lane: Lane, image_shape: tuple[int, int, int]) -> TrainState:
     """The state before the first step, from the lane's seed. image_shape: (H, W, C) of the data set."""
-    images = task.prepare(jnp.zeros((1, *image_shape), jnp.uint8), None)
+    images = jnp.zeros((1, *image_shape), jnp.float32)
     variables = task.network.init({"params": derive(root_key(lane["seed"]), "init")}, images, train=False)
     params = variables.get("params", {})
     return TrainState(
@@ -57,14 +60,19 @@ def init_state(task: Task, lane: Lane, image_shape: tuple[int, int, int]) -> Tra
 def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
     """One optimizer step: (state, batch) -> (state, sums of the batch).
 
-    batch: "images" uint8 [B, H, W, C], "labels" [B, ...], "position" int32 [B] in the global batch. Inside shard_map
+    batch: "images" uint8 [B, H, W, C], "labels" [B, ...], "position" int32 [B] in the global batch, "index" int32 [B]
+    in the training part; where examples are mixed, the same of each one's partner ("partner_images", ...). In shard_map
     or pmap the batch is this device's part; gradients, sums and global batch statistics are taken over all devices.
     """
     key = step_key(state)
     loss, optimizer = task.loss(state.lane), task.optimizer(state.lane)
 
     def objective(params: Any, batch_stats: Any, part: Batch, part_key: jax.Array):
-        images = task.prepare(part["images"], example_keys(derive(key, "augment"), part["position"]))
+        images, targets = task.inputs(part, key, state.step)
+
+        def loss_of(logits: jax.Array) -> jax.Array:
+            return jnp.asarray(sum(weight * loss(logits, labels) for labels, weight in targets))
+
         logits, updates = task.network.apply(
             {"params": params, "batch_stats": batch_stats},
             images,
@@ -72,8 +80,8 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState,
             mutable=["batch_stats", auxiliary.COLLECTION],
             rngs={"dropout": part_key},
         )
-        losses = loss(logits, part["labels"])
-        extra = sum(weight * loss(other, part["labels"]) for other, weight in _auxiliary(updates))
+        losses = loss_of(logits)
+        extra = sum(weight * loss_of(other) for other, weight in _auxiliary(updates))
         sums = task.measure(
             logits, labels=part["labels"], mask=jnp.ones(len(losses), bool), losses=losses, detail=False
         )
@@ -119,8 +127,10 @@ def _over_parts(one_part: Callable, batch_stats: Any, batch: Batch, key: jax.Arr
 
 def eval_step(task: Task, state: TrainState, batch: Batch) -> Sums:
     """Detailed sums over the examples of a batch whose "mask" bool [B] is set; running statistics, no randomness."""
-    images = task.prepare(batch["images"], None)
-    logits = task.network.apply({"params": state.params, "batch_stats": state.batch_stats}, images, train=False)
+    views = task.views(batch["images"])
+    images = views.reshape(-1, *views.shape[2:])
+    outputs = task.network.apply({"params": state.params, "batch_stats": state.batch_stats}, images, train=False)
+    logits = outputs.reshape(*views.shape[:2], *outputs.shape[1:]).mean(1)
     losses = task.loss(state.lane)(logits, batch["labels"])
     sums = task.measure(logits, labels=batch["labels"], mask=batch["mask"], losses=losses, detail=True)
     for axis in manual_axes():

@@ -1,0 +1,163 @@
+"""Augmentation by random operations, drawn evenly or from a learned policy; spaces.py holds their magnitudes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from cnnjax.data.augment import spaces
+from cnnjax.data.augment.base import Augmentation, Positive, Probability
+from cnnjax.data.augment.subpolicies import SUBPOLICIES
+
+if TYPE_CHECKING:
+    import jax
+
+Interpolation = Literal["nearest", "bilinear"]
+
+
+class RandAugment(Augmentation, tag="randaugment"):
+    """`count` operations drawn evenly, all of one magnitude (Cubuk et al. 2020).
+
+    count: N of the paper. magnitude: M of the paper, a level from 0 to `levels` - 1; `levels` counts the steps from
+    the weakest to the strongest. interpolation: "nearest" or "bilinear", of geometric operations. fill: the value in
+    0..1 that they leave outside the image (the authors' ImageNet code has grey, 0.5).
+    """
+
+    count: int = Field(default=2, ge=1)
+    magnitude: int = Field(default=9, ge=0)
+    levels: int = Field(default=31, ge=2)
+    interpolation: Interpolation = "nearest"
+    fill: Probability = 0.0
+
+    @model_validator(mode="after")
+    def _magnitude_is_a_level(self) -> RandAugment:
+        if self.magnitude >= self.levels:
+            raise ValueError(f"magnitude = {self.magnitude} must be below levels = {self.levels}")
+        return self
+
+    def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
+        import jax
+
+        at = range(self.magnitude, self.magnitude + 1)
+
+        def step(image: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
+            return _one_of(spaces.RANDAUGMENT, self, image, key, drawn=at, levels=self.levels), None
+
+        return jax.lax.scan(step, image, jax.random.split(key, self.count))[0]
+
+
+class TrivialAugment(Augmentation, tag="trivialaugment"):
+    """One operation of one magnitude, both drawn evenly, from a wide range (Mueller and Hutter 2021, "wide").
+
+    levels: steps from the weakest magnitude to the strongest. Translations reach 32 pixels, whatever the image's size:
+    on small images that empties them. interpolation, fill: as of RandAugment.
+    """
+
+    levels: int = Field(default=31, ge=2)
+    interpolation: Interpolation = "nearest"
+    fill: Probability = 0.0
+
+    def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
+        return _one_of(spaces.TRIVIALAUGMENT, self, image, key, drawn=range(self.levels), levels=self.levels)
+
+
+class AutoAugment(Augmentation, tag="autoaugment"):
+    """A pair of operations, drawn from the 25 pairs that a search found for a data set (Cubuk et al. 2019).
+
+    policy: "cifar10", "imagenet" or "svhn". interpolation, fill: as of RandAugment.
+    """
+
+    policy: Literal["cifar10", "imagenet", "svhn"] = "imagenet"
+    interpolation: Interpolation = "nearest"
+    fill: Probability = 0.0
+
+    def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
+        import jax
+
+        from cnnjax.data.augment import operations
+
+        space = spaces.AUTOAUGMENT
+
+        def step(image: jax.Array, operation: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+            return _operate(space, self, image, *operation), None
+
+        drawn = operations.draw_subpolicy(SUBPOLICIES[self.policy], space, key, image.shape[:2])
+        return jax.lax.scan(step, image, drawn)[0]
+
+
+class AugMix(Augmentation, tag="augmix"):
+    """The image mixed with chains of operations on it (Hendrycks et al. 2020).
+
+    The consistency loss of the paper, which compares such images, is not part of it.
+
+    width: chains. depth: operations of a chain; None for one to three, drawn evenly for each. severity: magnitudes are
+    drawn from the lowest `severity` of ten levels. alpha: of the distributions that the chains' shares (Dirichlet) and
+    the share of the image as it was (Beta) are drawn from. colors: whether brightness, color, contrast and sharpness
+    are among the operations; the paper left them out, since its test set has them. interpolation, fill: as of
+    RandAugment.
+    """
+
+    width: int = Field(default=3, ge=1)
+    depth: int | None = Field(default=None, ge=1)
+    severity: int = Field(default=3, ge=1, le=10)
+    alpha: Positive = 1.0
+    colors: bool = True
+    interpolation: Interpolation = "bilinear"
+    fill: Probability = 0.0
+
+    def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
+        import jax
+        import jax.numpy as jnp
+
+        shares, original, chains = jax.random.split(key, 3)
+        weights = jax.random.dirichlet(shares, jnp.full(self.width, self.alpha))
+        kept = jax.random.beta(original, self.alpha, self.alpha)
+        changed = jax.vmap(self._chain, in_axes=(None, 0))(image, jax.random.split(chains, self.width))
+        mixed = jnp.tensordot(weights, changed.astype(jnp.float32), 1, precision=jax.lax.Precision.HIGHEST)
+        return (kept * image + (1 - kept) * mixed).astype(image.dtype)
+
+    def _chain(self, image: jax.Array, key: jax.Array) -> jax.Array:
+        import jax
+        import jax.numpy as jnp
+
+        space = spaces.AUGMIX if self.colors else spaces.AUGMIX_WITHOUT_COLORS
+        longest = self.depth or 3
+        length, operations = jax.random.split(key)
+        depth = self.depth or jax.random.randint(length, (), 1, longest + 1)
+
+        def step(image: jax.Array, link: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+            position, own = link
+            changed = _one_of(space, self, image, own, drawn=range(self.severity), levels=10)
+            return jnp.where(position < depth, changed, image), None
+
+        return jax.lax.scan(step, image, (jnp.arange(longest), jax.random.split(operations, longest)))[0]
+
+
+def _one_of(
+    space: spaces.Space,
+    config: RandAugment | TrivialAugment | AugMix,
+    image: jax.Array,
+    key: jax.Array,
+    *,
+    drawn: range,
+    levels: int,
+) -> jax.Array:
+    from cnnjax.data.augment import operations
+
+    number, magnitude = operations.draw(space, key, image.shape[:2], drawn=drawn, levels=levels)
+    return _operate(space, config, image, number, magnitude)
+
+
+def _operate(
+    space: spaces.Space,
+    config: RandAugment | TrivialAugment | AutoAugment | AugMix,
+    image: jax.Array,
+    number: jax.Array,
+    magnitude: jax.Array,
+) -> jax.Array:
+    from cnnjax.data.augment import operations
+
+    return operations.operate(
+        image, number, magnitude, names=tuple(space), interpolation=config.interpolation, fill=config.fill
+    )

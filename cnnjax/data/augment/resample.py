@@ -1,0 +1,88 @@
+"""Resizing and affine resampling of one image, with boxes and matrices that may be traced: JAX functions.
+
+A pixel's centre stands half a pixel inside its edges, as in Pillow, PyTorch and OpenCV.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax.data.augment.boxes import Box
+from cnnjax.data.augment.pixels import in_float32
+
+
+@in_float32
+def crop_and_resize(
+    image: jax.Array, box: Box, *, size: tuple[int, int], method: str = "bilinear", antialias: bool = True
+) -> jax.Array:
+    """Resize a box of an image [H, W, C] to `size` (height, width). Nothing outside the box is looked at.
+
+    As torch.nn.functional.interpolate(align_corners=False) of the cut-out box, clipped to 0..1 if bicubic, which
+    overshoots.
+    """
+    height, width, _ = image.shape
+    rows = _weights(box.top, box.height, height, size[0], method, antialias)
+    columns = _weights(box.left, box.width, width, size[1], method, antialias)
+    # On a GPU the default precision would round pixels to TensorFloat-32.
+    resized = jnp.einsum("hH,HWc,wW->hwc", rows, image, columns, precision=jax.lax.Precision.HIGHEST)
+    return jnp.clip(resized, 0, 1) if method == "bicubic" else resized
+
+
+def resize(image: jax.Array, size: tuple[int, int], *, method: str = "bilinear", antialias: bool = True) -> jax.Array:
+    """Resize an image [H, W, C] to `size` (height, width)."""
+    height, width, _ = image.shape
+    return crop_and_resize(image, Box(0, 0, height, width), size=size, method=method, antialias=antialias)
+
+
+def _weights(
+    start: jax.Array | int, length: jax.Array | int, size: int, outputs: int, method: str, antialias: bool
+) -> jax.Array:
+    """What each of `size` pixels adds to each output, if `length` pixels from `start` are resized: [outputs, size]."""
+    scale = length / outputs
+    centres = ((jnp.arange(outputs) + 0.5) * scale - 0.5 + start)[:, None]
+    pixels = jnp.arange(size)
+    if antialias:
+        distances = jnp.abs(centres - pixels[None]) / jnp.maximum(scale, 1.0)
+        inside = (pixels >= start) & (pixels < start + length)
+        weights = _kernel(distances, method, a=-0.5) * inside[None]
+        return weights / weights.sum(1, keepdims=True)
+    taps = jnp.floor(centres) + jnp.arange(-1, 3)[None]
+    weights = _kernel(jnp.abs(centres - taps), method, a=-0.75)
+    nearest = jnp.clip(taps, start, start + length - 1)
+    return (weights[..., None] * (nearest[..., None] == pixels[None, None])).sum(1)
+
+
+def _kernel(distance: jax.Array, method: str, *, a: float) -> jax.Array:
+    """The triangle, or Keys' cubic kernel (1981) with its parameter a."""
+    if method == "bilinear":
+        return jnp.maximum(1 - distance, 0)
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return jnp.where(distance < 1, near, jnp.where(distance < 2, far, 0))
+
+
+def affine(image: jax.Array, matrix: jax.Array, *, interpolation: str = "nearest", fill: float = 0.0) -> jax.Array:
+    """The image [H, W, C] whose pixel (x, y) is taken from `matrix` [2, 3] times (x, y, 1).
+
+    Coordinates are in pixels from the image's centre, x to the right and y down. interpolation: "nearest" or
+    "bilinear". fill: the value outside the image.
+    """
+    height, width, channels = image.shape
+    y, x = jnp.meshgrid(jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2, indexing="ij")
+    columns = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] + (width - 1) / 2
+    rows = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] + (height - 1) / 2
+    flat = image.reshape(height * width, channels)
+
+    def taken(row: jax.Array, column: jax.Array) -> jax.Array:
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        position = jnp.where(inside, row * width + column, 0).astype(jnp.int32)
+        return jnp.where(inside[..., None], flat.at[position].get(mode="promise_in_bounds"), fill)
+
+    if interpolation == "nearest":
+        return taken(jnp.round(rows), jnp.round(columns))
+    top, left = jnp.floor(rows), jnp.floor(columns)
+    down, right = (rows - top)[..., None], (columns - left)[..., None]
+    above = (1 - right) * taken(top, left) + right * taken(top, left + 1)
+    below = (1 - right) * taken(top + 1, left) + right * taken(top + 1, left + 1)
+    return (1 - down) * above + down * below

@@ -1,0 +1,187 @@
+"""Encoded images to arrays on the host: JPEG by libjpeg-turbo (simplejpeg), PNG, WebP and BMP by Pillow.
+
+No JAX and no TensorFlow: input workers import this. Decoding and resizing leave Python's lock, so threads can work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+
+from cnnjax.data import jpeg
+from cnnjax.data.jpeg import Box
+from cnnjax.data.resize import opencv, resize, resize_exactly
+from cnnjax.errors import ConfigError, DataError
+
+Space = Literal["rgb", "hsv", "lab"]
+FORMATS = ("PNG", "WEBP", "BMP", "JPEG")
+# A decoded image of so many pixels takes 0.3 GB. Pillow, too, warns from there on.
+MAX_PIXELS = 89_000_000
+# Scaled-down decoding keeps so many times the pixels a side that are asked for; with as many, errors are twice as high.
+MARGIN = 1.5
+# What Pillow raises of damaged bytes; a warning among them where warnings are errors.
+_PILLOW = (OSError, ValueError, SyntaxError, EOFError, struct.error, UserWarning)
+
+
+def dimensions(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) of an encoded image held upright (EXIF), read from its header alone. Raises DataError."""
+    _present(data)
+    if jpeg.is_jpeg(data):
+        return _within(jpeg.header(data).shape, max_pixels)
+    picture = _open(data, max_pixels)
+    # A PNG may say its orientation after its pixels, so that they are decoded here too.
+    with _damage(picture):
+        swapped = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    width, height = picture.size
+    return (width, height) if swapped else (height, width)
+
+
+def decode(data: bytes, *, channels: int = 3, space: Space = "rgb", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode an image whole, held upright (EXIF), to uint8 [H, W, channels].
+
+    channels: 3, or 1 for grey (ITU-R 601 luma). Transparency is dropped, 16 bits become their upper 8. space: of
+    three channels, "rgb"; "hsv", each of 0..255; "lab", CIE L*a*b* under D65 as 255/100 L*, a* + 128, b* + 128.
+    Raises DataError where the bytes are none of JPEG, PNG, WebP and BMP, damaged, cut short, or over `max_pixels`.
+    """
+    check(channels, space)
+    _present(data)
+    if not jpeg.is_jpeg(data):
+        return _convert(_picture(data, channels, max_pixels), space)
+    head = jpeg.header(data)
+    _within(head.shape, max_pixels)
+    try:
+        image = jpeg.pixels(data, head, grey=channels == 1)
+    except jpeg.Unsupported:
+        return _convert(_picture(data, channels, max_pixels), space)
+    return _convert(np.ascontiguousarray(jpeg.upright(image, head.orientation)), space)
+
+
+def decode_crop(
+    data: bytes,
+    *,
+    box: Box | Callable[[tuple[int, int]], Box],
+    size: tuple[int, int],
+    channels: int = 3,
+    space: Space = "rgb",
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Decode the region `box` (top, left, height, width) of an upright image and resize it to uint8 [*size, channels].
+
+    box: the region, or a function that chooses it given (height, width) of the upright image.
+    Bilinear with antialiasing (`resize`). Of a JPEG no row below the region is decoded, which changes nothing, and a
+    region over three times `size` is decoded at 1/2, 1/4 or 1/8, about 0.6 of 255 from the whole's on average. Damage
+    below the region may go unseen. Raises what `decode` does, and DataError where `box` is not within the image.
+    """
+    check(channels, space)
+    _present(data)
+    if jpeg.is_jpeg(data):
+        head = jpeg.header(data)
+        box = _inside(box, _within(head.shape, max_pixels))
+        try:
+            return _convert(_jpeg_crop(data, head, box, size, channels), space)
+        except jpeg.Unsupported:
+            pass
+    image = _picture(data, channels, max_pixels)
+    top, left, height, width = _inside(box, (image.shape[0], image.shape[1]))
+    return _convert(resize(image[top : top + height, left : left + width], size), space)
+
+
+def _jpeg_crop(data: bytes, head: jpeg.Header, box: Box, size: tuple[int, int], channels: int) -> np.ndarray:
+    top, left, height, width = jpeg.stored(box, head)
+    # The output turns with the image, so a region and its size are turned back together.
+    target = (size[1], size[0]) if head.swapped else size
+    margin = min(height / target[0], width / target[1]) / MARGIN
+    factor = next((factor for factor in jpeg.FACTORS if factor <= margin), 1)
+    image = jpeg.pixels(data, head, grey=channels == 1, rows=top + height, factor=factor)
+    if factor == 1:
+        crop = resize(image[top : top + height, left : left + width], target)
+    else:
+        first, last = (top // factor, left // factor), (-(-(top + height) // factor), -(-(left + width) // factor))
+        region = (top / factor - first[0], left / factor - first[1], height / factor, width / factor)
+        crop = resize_exactly(image[first[0] : last[0], first[1] : last[1]], target, region=region)
+    return crop if head.orientation == 1 else np.ascontiguousarray(jpeg.upright(crop, head.orientation))
+
+
+def check(channels: int, space: str) -> None:
+    """ConfigError where there is no such combination of channels and colour space."""
+    if channels not in (1, 3):
+        raise ConfigError(f"channels={channels}: images are decoded to 1 (grey) or 3")
+    if space not in ("rgb", "hsv", "lab"):
+        raise ConfigError(f"space={space!r}: there are 'rgb', 'hsv' and 'lab'")
+    if channels == 1 and space != "rgb":
+        raise ConfigError(f"space={space!r} has three channels; channels=1 is grey")
+
+
+def _convert(image: np.ndarray, space: Space) -> np.ndarray:
+    if space == "rgb":
+        return image
+    cv2 = opencv()
+    return cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL if space == "hsv" else cv2.COLOR_RGB2LAB)
+
+
+def _present(data: bytes) -> None:
+    if not data:
+        raise DataError("the file is empty")
+
+
+def _within(shape: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+    height, width = shape
+    if height * width > max_pixels:
+        raise DataError(f"{width}x{height} is {height * width:,} pixels; images over {max_pixels:,} are refused")
+    return shape
+
+
+def _inside(box: Box | Callable[[tuple[int, int]], Box], shape: tuple[int, int]) -> Box:
+    box = box(shape) if callable(box) else box
+    top, left, height, width = box
+    if min(top, left) < 0 or min(height, width) < 1 or top + height > shape[0] or left + width > shape[1]:
+        raise DataError(
+            f"region {width}x{height} at row {top}, column {left} is not within the image, {shape[1]}x{shape[0]}"
+        )
+    return box
+
+
+def _open(data: bytes, max_pixels: int) -> Any:
+    from PIL import Image
+
+    try:
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        raise DataError(f"not a whole JPEG, PNG, WebP or BMP image: {len(data)} bytes, first {data[:8]!r}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{error}; images over {max_pixels:,} pixels are refused") from None
+    except _PILLOW as error:
+        raise DataError(f"image header is damaged: {error}") from None
+    width, height = picture.size
+    _within((height, width), max_pixels)
+    return picture
+
+
+@contextlib.contextmanager
+def _damage(picture: Any) -> Iterator[None]:
+    try:
+        yield
+    except _PILLOW as error:
+        raise DataError(f"{picture.format} cut short or damaged: {error}") from None
+
+
+def _picture(data: bytes, channels: int, max_pixels: int) -> np.ndarray:
+    """Decode with Pillow to uint8 [H, W, channels]."""
+    from PIL import Image, ImageOps
+
+    picture = _open(data, max_pixels)
+    with _damage(picture):
+        picture.load()
+        picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):
+        # Pillow clips 16-bit grey where it should scale it.
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    image = np.array(picture.convert("RGB" if channels == 3 else "L"))
+    return image.reshape(*image.shape[:2], channels)

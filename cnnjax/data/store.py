@@ -1,0 +1,186 @@
+"""Where image files lie: a folder or an uncompressed tar, read by name, and known by their contents' hashes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
+
+from cnnjax.data.archive import Member, index, read_member
+from cnnjax.errors import DataError, RunError
+from cnnjax.files import read_json, write_json
+
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp")
+
+
+def open_store(root: Path) -> Store:
+    """The folder or tar at `root`. Raises DataError where there is none."""
+    if root.is_dir():
+        return Folder(root)
+    if root.is_file():
+        return Tar(root)
+    raise DataError(f"there is no folder or tar {root}; check `root`")
+
+
+@dataclass(frozen=True)
+class Store:
+    """Files under `root`, named relative to it with `/`. What is hidden (begins with a dot) is left out.
+
+    names: all files, sorted. folders: all folders, sorted; of a tar only those with files in them.
+    """
+
+    root: Path
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file. Raises DataError."""
+        raise NotImplementedError
+
+    def version(self, name: str) -> list[int]:
+        """[size, time of the last change in ns] of what holds the file."""
+        raise NotImplementedError
+
+    def shown(self, name: str) -> str:
+        """How a file is named to the user."""
+        raise NotImplementedError
+
+    def digests(self, names: Iterable[str]) -> list[str]:
+        """16 hex digits of the BLAKE2b of each file's content.
+
+        Remembered in the user's cache folder; a file whose size or time of change is another is read again.
+        """
+        versions = {name: self.version(name) for name in names}
+        known = _recall("digests", self.root)
+        stale = [name for name, version in versions.items() if known.get(name, [])[:2] != version]
+        if stale:
+            with ThreadPoolExecutor() as pool:
+                for name, digest in zip(stale, pool.map(lambda name: _digest(self.read(name)), stale), strict=True):
+                    known[name] = [*versions[name], digest]
+            _remember("digests", self.root, known)
+        return [known[name][2] for name in versions]
+
+
+class Folder(Store):
+    """A folder on disk."""
+
+    @cached_property
+    def _walked(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        names, folders = [], []
+        for place, inner, files in os.walk(self.root, onerror=_refuse):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            at = Path(place).relative_to(self.root)
+            folders += [(at / name).as_posix() for name in inner]
+            names += [(at / name).as_posix() for name in files if not name.startswith(".")]
+        return tuple(sorted(names)), tuple(sorted(folders))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._walked[0]
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return self._walked[1]
+
+    def read(self, name: str) -> bytes:
+        try:
+            return (self.root / name).read_bytes()
+        except OSError as error:
+            _refuse(error)
+
+    def version(self, name: str) -> list[int]:
+        try:
+            status = (self.root / name).stat()
+        except OSError as error:
+            _refuse(error)
+        return [status.st_size, status.st_mtime_ns]
+
+    def shown(self, name: str) -> str:
+        return str(self.root / name)
+
+
+class Tar(Store):
+    """An uncompressed tar, read in place. Where its members lie is remembered in the user's cache folder."""
+
+    @cached_property
+    def _members(self) -> dict[str, Member]:
+        known, version = _recall("tars", self.root), self.version("")
+        if known.get("version") != version:
+            members = [[member.name, member.offset, member.size] for member in index(self.root)]
+            known = {"version": version, "members": members}
+            _remember("tars", self.root, known)
+        members = [Member(*fields) for fields in known["members"]]
+        return {member.name: member for member in members if not _hidden(member.name)}
+
+    @cached_property
+    def _listed(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        folders = {name.rpartition("/")[0] for name in self._members}
+        parents = {str(parent) for name in folders for parent in (PurePosixPath(name), *PurePosixPath(name).parents)}
+        return tuple(sorted(self._members)), tuple(sorted(parents - {"."}))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._listed[0]
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return self._listed[1]
+
+    def read(self, name: str) -> bytes:
+        try:
+            return read_member(self.root, self._members[name])
+        except OSError as error:
+            _refuse(error)
+
+    def version(self, name: str) -> list[int]:
+        try:
+            status = self.root.stat()
+        except OSError as error:
+            _refuse(error)
+        return [status.st_size, status.st_mtime_ns]
+
+    def shown(self, name: str) -> str:
+        return f"{self.root}: {name}"
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"{error.filename} cannot be read: {error.strerror}; mend its permissions or take it out")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def _place(kind: str, root: Path) -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "cnnjax" / kind / f"{_digest(os.fsencode(root.resolve()))}.json"
+
+
+def _recall(kind: str, root: Path) -> dict[str, Any]:
+    # The cache only saves time: what is damaged or cannot be read is made again.
+    with contextlib.suppress(RunError):
+        known = read_json(_place(kind, root), remedy="it is made again")
+        if isinstance(known, dict):
+            return known
+    return {}
+
+
+def _remember(kind: str, root: Path, known: dict[str, Any]) -> None:
+    with contextlib.suppress(RunError):
+        write_json(_place(kind, root), known)
