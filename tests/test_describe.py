@@ -357,7 +357,8 @@ def test_training_memory_where_a_batch_size_is_known(shown, file):
     assert json.loads(shown("lenet5", "--json"))["memory"] is None
     assert json.loads(shown("lenet5", "--json", "--batch-size", 32))["memory"]["total"] > 0
     line = next(line for line in shown(file).splitlines() if line.startswith("training at batch 8: "))
-    assert re.fullmatch(r"training at batch 8: [\d.]+ kB at the peak \(parameters [\d.]+ k?B, .*activations [\d.]+ k?B\)", line)
+    sizes = r"[\d.]+ kB at the peak \(parameters [\d.]+ k?B, .*activations [\d.]+ k?B\)"
+    assert re.fullmatch(rf"training at batch 8: {sizes}", line)
 
 
 def test_accumulated_parts_need_less(file):
