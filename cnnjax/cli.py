@@ -47,6 +47,21 @@ Steps = Annotated[
     typer.Option("--checkpoint-steps", help="Steps between checkpoints, instead of time.", show_default=False),
 ]
 
+Folder = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where prepared sets lie. [default: $TFDS_DATA_DIR or TFDS's own]"),
+]
+Named = Annotated[
+    str, typer.Argument(metavar="FILE|NAME", help="An experiment file or a data set's name.", show_default=False)
+]
+
+data = typer.Typer(
+    help="List, prepare and look at data sets, and time how fast training gets its batches.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+app.add_typer(data, name="data")
+
 
 def _print_version(asked: bool) -> None:
     if asked:
@@ -297,6 +312,108 @@ def import_torch(
     else:
         out.print(f"{source['architecture']} with {source['classes']} classes from {source['file']}")
         out.print(f"run: {out_folder}", soft_wrap=True)
+
+
+# --- data sets
+
+
+@data.command("list", epilog="Examples:  cnnjax data list  ·  cnnjax data list --json")
+def data_list(data_dir: Folder = None, as_json: AsJson = False) -> None:
+    """List the data sets that are there: those that come with cnnjax, and those TFDS prepared."""
+    from cnnjax.study.listing import listing
+
+    found = listing(data_dir)
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+    else:
+        WIDE.print(found.table())
+
+
+@data.command(
+    "prepare",
+    epilog="Examples:  cnnjax data prepare cifar10  ·  cnnjax data prepare mnist --data-dir /data/tfds  ·  "
+    "cnnjax data prepare imagenet2012 --manual-dir ~/Downloads",
+)
+def data_prepare(
+    name: Annotated[str, typer.Argument(help="A set's name in TFDS.", show_default=False)],
+    manual_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where archives lie that TFDS may not download. [default: downloads/manual in --data-dir]"),
+    ] = None,
+    data_dir: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download a TFDS set and write it in the form that is read without TensorFlow. Only this needs TensorFlow."""
+    from cnnjax.data.prepare import prepare
+
+    made = prepare(name, data_dir=data_dir, manual_dir=manual_dir, quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps(made.to_json()))
+        return
+    state = "was prepared before" if made.seconds is None else f"prepared in {made.seconds:.0f} s"
+    out.print(f"{name} {made.version.version} {state}: {made.version.written_splits} examples", highlight=False)
+    out.print(f"folder: {made.version.folder}", soft_wrap=True)
+
+
+@data.command(
+    "show",
+    epilog="Examples:  cnnjax data show digits  ·  cnnjax data show cifar10 --examples 200 --out cifar10.pdf  ·  "
+    "cnnjax data show experiments/digits/baseline.py --augmented  ·  "
+    """cnnjax data show cifar10 --augmented augment='["random_crop", "flip"]'  ·  """
+    "cnnjax data show synthetic data.height=64 data.width=64 --json",
+)
+def data_show(
+    target: Named,
+    overrides: Overrides = None,
+    augmented: Annotated[
+        bool, typer.Option("--augmented", help="Show each example before and after the experiment's augmentation.")
+    ] = False,
+    examples: Annotated[
+        int | None, typer.Option(help="Examples in the picture. [default: what can be read]", min=1, max=1000)
+    ] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="A .png, .pdf or .svg. [default: NAME_examples.png here]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count a data set's classes, and draw examples of each and their colour planes."""
+    from cnnjax.study import show
+
+    found = show.find(target, _pairs(overrides))
+    picture = show.output(found, out_file)
+    view = show.look(found, augmented=augmented, examples=examples)
+    show.save(view, picture)
+    _print_document(view.document(picture), "json" if as_json else "text")
+
+
+@data.command(
+    "benchmark",
+    epilog="Examples:  cnnjax data benchmark digits  ·  cnnjax data benchmark cifar10 --batch-size 512 --json  ·  "
+    "cnnjax data benchmark experiments/digits/baseline.py 'augment=[]'",
+)
+def data_benchmark(
+    target: Named,
+    overrides: Overrides = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Examples a step. [default: the experiment's, else 64]", min=1)
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Steps that are timed together.", min=1)] = 100,
+    devices: Devices = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time how fast training gets its batches: order, gathering, augmentation, normalization; no network."""
+    from cnnjax.study import batches, show
+
+    pairs = _pairs(overrides) | ({} if batch_size is None else {"batch_size": str(batch_size)})
+    found = show.find(target, pairs)
+    hardware = _options(devices, "jit", 60.0, None).hardware
+    speed = batches.benchmark(found.experiment, steps=steps, hardware=hardware)
+    if as_json:
+        typer.echo(json.dumps(speed.to_json(found.name)))
+    else:
+        out.print(f"{found.name}: {speed.summary()}", highlight=False, soft_wrap=True)
+        out.print(speed.conditions(), highlight=False, soft_wrap=True)
 
 
 # --- shared by the commands

@@ -69,7 +69,7 @@ def test_sweep_plans_trains_and_reports(run, file, tmp_path):
     code, out, _ = run("report", folder, "--json")
     assert code == 0
     assert [arm["n"] for arm in json.loads(out)["arms"]] == [2, 2]
-    trial = next((folder / "trials").iterdir())
+    trial = next((folder / "trials").glob("*/config.json")).parent
     code, out, _ = run("evaluate", trial, "--json")
     assert code == 0
     assert json.loads(out)["test"]["count"] == 16
@@ -102,7 +102,7 @@ MISTAKES = [
     (["train", "FILE", "model.kernel_size=9", "model.padding=valid"], ["kernel 9 does not fit its 8x8 input"]),
     (["train", "nowhere.py"], ["no experiment file nowhere.py"]),
     (["train", "FILE", "data=digts"], ["'digts' is no data set", "Did you mean 'digits'"]),
-    (["train", "FILE", "data=mnist"], ["not prepared", "tfds build mnist"]),
+    (["train", "FILE", "data=mnist"], ["not prepared", "cnnjax data prepare mnist"]),
     (["train", "FILE", "batch_size=9", "--devices", "2"], ["does not divide evenly over 2 devices", "take 8"]),
     (["train", "FILE", "--devices", "99"], ["devices = 99", "has 8"]),
     (["train", "FILE", "--parallel", "magic"], ["must be jit, shard_map or pmap"]),

@@ -122,7 +122,7 @@ def test_an_unknown_or_unprepared_set_says_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="Did you mean 'digits'"):
         Data.from_tag("digts")
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    with pytest.raises(DataError, match="tfds build mnist --data_dir .*array_record"):
+    with pytest.raises(DataError, match="cnnjax\\[prepare.*cnnjax data prepare mnist"):
         Data.from_tag("mnist").load()
 
 

@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from cnnjax.data.catalogue import Prepared, prepared
 from cnnjax.data.source import Data, Dataset, Examples, default_data_dir
 from cnnjax.errors import DataError
+
+INSTALL = "pip install 'cnnjax[prepare]'"
+OTHER_FORMAT = "is not in array_record form, which is what can be read without TensorFlow"
 
 
 class TFDS(Data):
@@ -27,27 +31,44 @@ class TFDS(Data):
         import tensorflow_datasets as tfds
 
         folder = Path(self.data_dir) if self.data_dir else default_data_dir()
-        if not (folder / self.name).is_dir():
-            raise DataError(f"data set {self.name!r} is not prepared in {folder}: {_prepare(self.name, folder)}")
+        _check_prepared(self.name, folder)
         try:
             builder: Any = tfds.builder(self.name, data_dir=folder)
             parts = [_examples(builder.as_data_source(split=split)) for split in (self.train_split, self.test_split)]
         except NotImplementedError:
-            raise DataError(
-                f"{folder / self.name} is not in array_record form, which is what can be read without TensorFlow: "
-                f"{_prepare(self.name, folder)}"
-            ) from None
-        except (ValueError, AssertionError, OSError) as error:
-            raise DataError(f"data set {self.name!r} in {folder} cannot be read: {error}") from error
+            # It looked elsewhere than where sets are, and took what it did not find for one of its default format.
+            there = ", ".join(f"{version.name} {version.version}" for version in prepared(folder, self.name))
+            remedy = f"name another, or {how_to_prepare(self.name, folder)}"
+            raise DataError(f"in {folder} is {there}, which is not what TFDS calls {self.name!r}: {remedy}") from None
+        except (ValueError, AssertionError, OSError, RuntimeError, DataError) as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"data set {self.name!r} in {folder} cannot be read: {reason}") from error
         features: Any = builder.info.features
         return Dataset(self.name, *parts, classes=tuple(features["label"].names))
 
 
-def _prepare(name: str, folder: Path) -> str:
-    return (
-        "prepare it once with\n  pip install 'cnnjax[prepare]' && "
-        f"tfds build {name} --data_dir {folder} --file_format array_record"
-    )
+def _check_prepared(name: str, folder: Path) -> None:
+    found = prepared(folder, name)
+    if not found:
+        raise DataError(f"data set {name!r} is not prepared in {folder}: {how_to_prepare(name, folder)}")
+    if any(version.is_readable for version in found):
+        return
+    if found[-1].damage:
+        raise DataError(describe_damage(found[-1]))
+    raise DataError(f"{found[-1].folder} {OTHER_FORMAT}: move it away, then {how_to_prepare(name, folder)}")
+
+
+def describe_damage(version: Prepared) -> str:
+    """What is wrong with a prepared set, and what to do."""
+    root = version.folder.parents[version.name.count("/") + 1]
+    remedy = f"delete that folder, then {how_to_prepare(version.name, root)}"
+    return f"{version.folder} is damaged ({version.damage}): {remedy}"
+
+
+def how_to_prepare(name: str, folder: Path) -> str:
+    """The command that prepares a set in `folder`, where TensorFlow may not be installed yet."""
+    place = "" if folder == default_data_dir() else f" --data-dir {folder}"
+    return f"prepare it once with  {INSTALL} && cnnjax data prepare {name}{place}"
 
 
 def _examples(source) -> Examples:
@@ -58,14 +79,22 @@ def _examples(source) -> Examples:
             raise DataError(f"not an image classification set: an example has {', '.join(sorted(example))}")
         images.append(example["image"])
         labels.append(example["label"])
+    sizes = {image.shape for image in images}
+    if len(sizes) > 1:
+        raise DataError(f"its images are of {len(sizes)} different sizes, which cannot be held in memory as one array")
     return Examples(np.stack(images), np.asarray(labels, np.int32))
 
 
 @lru_cache(maxsize=4)
 def known_names(data_dir: str | None) -> frozenset[str]:
-    """Names TFDS has a builder for, and the folders already prepared."""
+    """Names TFDS has a builder for, and those already prepared."""
     folder = Path(data_dir) if data_dir else default_data_dir()
-    prepared = {entry.name for entry in folder.iterdir() if entry.is_dir()} if folder.is_dir() else set()
+    return frozenset({version.name for version in prepared(folder)} | builder_names())
+
+
+@lru_cache(maxsize=1)
+def builder_names() -> frozenset[str]:
+    """Names of the sets TFDS can prepare."""
     import tensorflow_datasets as tfds
 
-    return frozenset(prepared | set(tfds.list_builders(with_community_datasets=False)))
+    return frozenset(tfds.list_builders(with_community_datasets=False))

@@ -175,7 +175,7 @@ class Program:
 
     def _compile(self, step: Callable, state: TrainState, rows: dict[str, jax.Array], *, donate: bool) -> Callable:
         mapped = distribute(
-            bound(step, self.task, _gather),
+            bound(step, self.task, gather_batch),
             self.mesh,
             kind=self.hardware.parallel,
             packed=self.packed > 1,
@@ -203,7 +203,7 @@ def _compile(lowered: Any, options: Mapping[str, Any]) -> Callable:
     return lowered.compile()
 
 
-def _gather(data: dict[str, jax.Array], rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def gather_batch(data: dict[str, jax.Array], rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
     batch = {name: array[rows["index"]] for name, array in data.items()}
     if "partner" in rows:
         batch |= {f"partner_{name}": array[rows["partner"]] for name, array in data.items()}

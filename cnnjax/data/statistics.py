@@ -1,0 +1,103 @@
+"""What a data set holds, in numbers, and a few of its examples, chosen alike every time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cnnjax.data.source import Dataset, Examples, Splits
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A set's numbers.
+
+    counts: by part, the examples of each class; without classes, of the part (one number). mean, std: of the training
+    part, per channel, of pixels in 0..1. targets: by part, (least, mean, greatest) of each target, without classes.
+    """
+
+    classes: tuple[str, ...]
+    counts: Mapping[str, tuple[int, ...]]
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    targets: Mapping[str, tuple[tuple[float, float, float], ...]]
+
+    def sizes(self) -> dict[str, int]:
+        """Examples of each part."""
+        return {part: sum(counts) for part, counts in self.counts.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; classes as a list, for two may have the same name."""
+        per_class = [
+            {"name": name, **{part: counts[index] for part, counts in self.counts.items()}}
+            for index, name in enumerate(self.classes)
+        ]
+        targets = {
+            part: [dict(zip(("min", "mean", "max"), numbers, strict=True)) for numbers in rows]
+            for part, rows in self.targets.items()
+        }
+        return {
+            "examples": self.sizes(),
+            "image_shape": list(self.image_shape),
+            "classes": per_class,
+            "targets": targets or None,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+
+def statistics(dataset: Dataset, splits: Splits) -> Statistics:
+    """The numbers of a set and of its `splits`. `mean` and `std` are of its training part before validation is cut off.
+
+    Those are what images are normalized with, but where the set brings its own.
+    """
+    present = {part: examples for part in PARTS if (examples := getattr(splits, part)) is not None}
+    measured = replace(dataset, mean=(), std=())
+    return Statistics(
+        classes=dataset.classes,
+        counts={part: _counts(examples, len(dataset.classes)) for part, examples in present.items()},
+        image_shape=dataset.image_shape,
+        mean=measured.mean,
+        std=measured.std,
+        targets={} if dataset.classes else {part: _ranges(examples.labels) for part, examples in present.items()},
+    )
+
+
+def _counts(examples: Examples, classes: int) -> tuple[int, ...]:
+    if not classes:
+        return (len(examples),)
+    return tuple(np.bincount(examples.labels, minlength=classes).tolist())
+
+
+def _ranges(labels: np.ndarray) -> tuple[tuple[float, float, float], ...]:
+    columns = labels.reshape(len(labels), -1).astype(np.float64).T
+    return tuple((float(column.min()), float(column.mean()), float(column.max())) for column in columns)
+
+
+def choose(labels: np.ndarray, count: int, *, classes: int) -> list[np.ndarray]:
+    """Indices of `count` examples, in a group for each class, which lie evenly over a class's examples.
+
+    Every class gets as many, one more for the first of them where that does not come out even, or all it has; with
+    fewer examples than classes, classes evenly spread have one each and the others no group. Without classes (0) there
+    is one group.
+    """
+    if not classes:
+        return [_spread(len(labels), count)]
+    chosen = _spread(classes, min(count, classes))
+    order = np.argsort(labels, kind="stable")
+    ends = np.searchsorted(labels[order], np.arange(classes + 1))
+    whole, more = divmod(count, len(chosen))
+    groups = [order[ends[label] : ends[label + 1]] for label in chosen]
+    return [group[_spread(len(group), whole + (rank < more))] for rank, group in enumerate(groups)]
+
+
+def _spread(size: int, count: int) -> np.ndarray:
+    """`count` of `size` positions, or all of them, evenly spread."""
+    count = min(count, size)
+    return ((2 * np.arange(count) + 1) * size // (2 * max(count, 1))).astype(int)

@@ -1,0 +1,106 @@
+"""How fast training gets its batches: examples per second, without the network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from cnnjax.config import plain
+from cnnjax.experiment import Experiment
+from cnnjax.run.environment import environment
+from cnnjax.run.program import Hardware, Program, gather_batch
+from cnnjax.training.state import derive, root_key
+
+REPEATS = 7
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of so many `steps`, each of a batch, measured as often as there are `seconds`, after a first time to warm up."""
+
+    experiment: Experiment
+    steps: int
+    seconds: tuple[float, ...]
+    compile_seconds: float
+    devices: int
+
+    @property
+    def rates(self) -> list[float]:
+        """Examples per second of each repeat."""
+        return [self.steps * self.experiment.batch_size / seconds for seconds in self.seconds]
+
+    def summary(self) -> str:
+        """In a line, with the spread and n."""
+        rates = self.rates
+        return (
+            f"{np.median(rates):,.0f} examples/s (median; {min(rates):,.0f} to {max(rates):,.0f}; "
+            f"n={len(rates)} repeats of {self.steps} steps of {self.experiment.batch_size})"
+        )
+
+    def conditions(self) -> str:
+        """On what, with what, in a line."""
+        made = environment()
+        return f"{made['hardware']}; jax {made['versions']['jax']}; compiled in {self.compile_seconds:.2f} s"
+
+    def to_json(self, name: str) -> dict[str, Any]:
+        """Plain data, with hardware and versions."""
+        experiment, rates = self.experiment, self.rates
+        median = float(np.median(rates))
+        return {
+            "name": name,
+            "data": plain(experiment.data),
+            "augment": plain(experiment.augment),
+            "mixing": plain(experiment.mixing),
+            "precision": experiment.precision,
+            "batch_size": experiment.batch_size,
+            "steps": self.steps,
+            "examples_per_second": {"median": median, "min": min(rates), "max": max(rates), "n": len(rates)},
+            "seconds_per_step": experiment.batch_size / median,
+            "compile_seconds": self.compile_seconds,
+            "devices": self.devices,
+            "environment": environment(),
+        }
+
+
+def benchmark(experiment: Experiment, *, steps: int = 100, hardware: Hardware = Hardware()) -> Speed:
+    """Time what a training does before the network: the order, gathering, augmenting, mixing, normalizing.
+
+    The set is in memory on the device, and batches are made there. Raises what Program does.
+    """
+    program = Program(experiment, hardware=hardware)
+    batch = _batch(program)
+    began = time.perf_counter()
+    jax.block_until_ready(batch(0))
+    compile_seconds = time.perf_counter() - began
+    _seconds(batch, 0, steps)
+    repeats = tuple(_seconds(batch, (1 + repeat) * steps, steps) for repeat in range(REPEATS))
+    return Speed(experiment, steps, repeats, compile_seconds, program.mesh.size)
+
+
+def _batch(program: Program) -> Callable[[int], Any]:
+    """The function from the number of a step to what the network would see."""
+    experiment = program.experiment
+
+    @jax.jit
+    def inputs(data: Mapping[str, jax.Array], rows: Mapping[str, jax.Array], step: jax.Array) -> Any:
+        key = jax.random.fold_in(derive(root_key(experiment.seed), "step"), step)
+        return program.task.inputs(gather_batch(dict(data), dict(rows)), key, step)
+
+    return lambda step: inputs(program.data, program.rows([experiment], step), np.int32(step))
+
+
+def _seconds(batch: Callable[[int], Any], first: int, steps: int) -> float:
+    began = time.perf_counter()
+    # As in training, a batch is begun before the one before it is there.
+    before = batch(first)
+    for step in range(first + 1, first + steps):
+        after = batch(step)
+        jax.block_until_ready(before)
+        before = after
+    jax.block_until_ready(before)
+    return time.perf_counter() - began

@@ -1,0 +1,206 @@
+"""Pictures of examples: rows of small images beside their labels, laid out in inches so that nothing overlaps."""
+
+from __future__ import annotations
+
+import bisect
+import io
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
+
+from cnnjax.analysis.picture import DPI, INK, SOFT, STYLE
+
+PAGE = 10.0  # inches that a row may take
+NARROWEST = 6.5
+MARGIN, GAP, SPACE = 0.15, 0.04, 0.3
+FONT = 7.5
+LINE = 0.15
+LONGEST = 1.7  # inches of a label
+MAPS = {"grey": "gray", "values": "viridis", "hue": "hsv"}
+NO_HUE = "#c8c8c8"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """pixels: [H, W] or [H, W, 3] in 0..1. colours: of [H, W], how they are read: "grey", "values" or "hue"."""
+
+    pixels: np.ndarray
+    colours: str = "grey"
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Tiles in a row, or in several where they are many, with a label before them."""
+
+    label: str
+    tiles: Sequence[Tile]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Strips under a title. headings: of the first tiles of a row. apart: after so many tiles a row has a gap."""
+
+    title: str
+    strips: Sequence[Strip]
+    headings: tuple[str, ...] = ()
+    apart: int = 0
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """How a section is laid out: `columns` of strips, each `per_row` tiles wide and `rows` high; sizes in inches."""
+
+    section: Section
+    tile: tuple[float, float]
+    label: float
+    per_row: int
+    rows: int
+    columns: int
+
+    @property
+    def strip(self) -> tuple[float, float]:
+        """(width, height) of a strip."""
+        apart = SPACE / 2 if self.section.apart else 0
+        return self.label + self.per_row * (self.tile[0] + GAP) + apart, self.rows * (self.tile[1] + GAP)
+
+    @property
+    def down(self) -> int:
+        """Strips one below the other."""
+        return math.ceil(len(self.section.strips) / self.columns)
+
+    @property
+    def head(self) -> float:
+        """Inches from the section's top to its first strip."""
+        return 1.5 * LINE + (LINE if self.section.headings else 0)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """(width, height)."""
+        width, height = self.strip
+        return self.columns * (width + SPACE) - SPACE, self.head + self.down * height
+
+    def places(self, index: int) -> tuple[float, float]:
+        """Where a strip begins: (left, top) within the section."""
+        column, row = divmod(index, self.down)
+        return column * (self.strip[0] + SPACE), self.head + row * self.strip[1]
+
+    def across(self, position: int) -> float:
+        """Where the tile at a position of a row begins, from the strip's left."""
+        apart = SPACE / 2 if self.section.apart and position >= self.section.apart else 0
+        return self.label + position * (self.tile[0] + GAP) + apart
+
+
+def drawn(title: str, notes: Sequence[str], sections: Sequence[Section], *, form: str, maker: str) -> bytes:
+    """The picture as the bytes of a png, pdf or svg file that says it was made by `maker`; the same for the same."""
+    with matplotlib.style.context(["default", STYLE]):
+        figure = _figure(title, notes, [_laid_out(section) for section in sections])
+        buffer = io.BytesIO()
+        said = {
+            "png": {"Software": maker},
+            "pdf": {"Creator": maker, "CreationDate": None},
+            "svg": {"Creator": maker, "Date": None},
+        }[form]
+        figure.savefig(buffer, format=form, dpi=DPI, metadata=said)
+    return buffer.getvalue()
+
+
+def _laid_out(section: Section) -> _Grid:
+    tile = _size(section.strips[0].tiles[0])
+    label = min(max(_inches(strip.label) for strip in section.strips), LONGEST) + 0.08
+    longest = max(len(strip.tiles) for strip in section.strips)
+    per_row = max(min(longest, int((PAGE - label) / (tile[0] + GAP))), section.apart + 1)
+    grid = _Grid(section, tile, label, per_row, math.ceil(longest / per_row), 1)
+    most = max(1, int((PAGE + SPACE) / (grid.strip[0] + SPACE)))
+    choices = [replace(grid, columns=columns) for columns in range(1, most + 1)]
+    # The fewest columns that make no tower of it.
+    return next((grid for grid in choices if grid.size[1] <= 1.1 * max(grid.size[0], NARROWEST)), choices[-1])
+
+
+def _size(tile: Tile) -> tuple[float, float]:
+    """(width, height) in inches: larger images are shown larger, but not by as much as they are."""
+    height, width = tile.pixels.shape[:2]
+    longer = max(height, width)
+    side = 0.5 * min(max(math.sqrt(longer / 32), 1.0), 2.4)
+    return side * width / longer, side * height / longer
+
+
+@lru_cache(maxsize=4096)
+def _inches(text: str) -> float:
+    if not text.strip():
+        return 0.0
+    return TextPath((0, 0), text, prop=FontProperties(family="DejaVu Sans", size=FONT)).get_extents().x1 / 72
+
+
+@lru_cache(maxsize=4096)
+def _fitted(text: str) -> str:
+    """`text`, its middle left out where it is longer than a label may be."""
+    if _inches(text) <= LONGEST:
+        return text
+    kept = bisect.bisect_right(range(1, len(text)), LONGEST - 0.1, key=lambda n: _inches(text[:n]))
+    end = kept // 2
+    return f"{text[: kept - end]}…{text[len(text) - end :]}"
+
+
+def _figure(title: str, notes: Sequence[str], grids: Sequence[_Grid]) -> Figure:
+    width = max(NARROWEST, *(grid.size[0] for grid in grids), 0) + 2 * MARGIN
+    # A character of the font is about 0.55 of its size wide.
+    lines = [line for note in notes for line in textwrap.wrap(note, int((width - 2 * MARGIN) * 72 / (0.55 * FONT)))]
+    head = MARGIN + 1.3 * LINE + len(lines) * LINE
+    height = head + sum(grid.size[1] + SPACE for grid in grids)
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    ax.set_axis_off()
+    ax.text(MARGIN, MARGIN, title, fontsize=FONT + 2, color=INK, va="top")
+    for number, line in enumerate(lines):
+        ax.text(MARGIN, MARGIN + (1.3 + number) * LINE, line, fontsize=FONT, color=SOFT, va="top")
+    top = head + SPACE / 2
+    for grid in grids:
+        _draw(ax, grid, top)
+        top += grid.size[1] + SPACE
+    return figure
+
+
+def _draw(ax: Axes, grid: _Grid, top: float) -> None:
+    section = grid.section
+    ax.text(MARGIN, top, section.title, fontsize=FONT + 0.5, color=INK, va="top")
+    for column in range(grid.columns):
+        left = MARGIN + column * (grid.strip[0] + SPACE)
+        for position, heading in enumerate(section.headings):
+            place = (left + grid.across(position), top + grid.head - GAP)
+            ax.text(*place, heading, fontsize=FONT - 0.5, color=SOFT, va="bottom")
+    frames = []
+    for index, strip in enumerate(section.strips):
+        left, down = grid.places(index)
+        place = (MARGIN + left + grid.label - 0.08, top + down + grid.tile[1] / 2)
+        ax.text(*place, _fitted(strip.label), fontsize=FONT, color=INK, ha="right", va="center")
+        frames += [_show(ax, tile, box) for tile, box in _boxes(strip, grid, MARGIN + left, top + down)]
+    ax.add_collection(PatchCollection(frames, facecolor="none", edgecolor="#cccccc", linewidth=0.4), autolim=False)
+
+
+def _boxes(strip: Strip, grid: _Grid, left: float, top: float) -> Iterator[tuple[Tile, tuple[float, float]]]:
+    """Each tile with the upper left corner of its place."""
+    for number, tile in enumerate(strip.tiles):
+        row, position = divmod(number, grid.per_row)
+        yield tile, (left + grid.across(position), top + row * (grid.tile[1] + GAP))
+
+
+def _show(ax: Axes, tile: Tile, corner: tuple[float, float]) -> Rectangle:
+    (width, height), (left, top) = _size(tile), corner
+    colours = matplotlib.colormaps[MAPS[tile.colours]].with_extremes(bad=NO_HUE)
+    box = (left, left + width, top + height, top)
+    ax.imshow(tile.pixels, extent=box, cmap=colours, vmin=0, vmax=1, aspect="auto")
+    return Rectangle(corner, width, height)

@@ -1,0 +1,328 @@
+"""Look at a data set: its numbers, and a picture of examples, before and after augmentation, and of colour planes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from cnnjax.analysis.grid import Column, Document, Grid, Remarks
+from cnnjax.config import Config, explain, parse, plain, replace, replace_texts
+from cnnjax.data import Dataset, Examples
+from cnnjax.data.catalogue import built_in, near
+from cnnjax.data.statistics import Statistics, choose, statistics
+from cnnjax.data.tfds import known_names
+from cnnjax.errors import ConfigError, RunError
+from cnnjax.experiment import Experiment
+from cnnjax.files import write_bytes
+from cnnjax.run.directory import RunDirectory
+from cnnjax.study.file import load
+from cnnjax.study.montage import Section, Strip, Tile, drawn
+
+SUFFIXES = (".png", ".pdf", ".svg")
+MAKER = "cnnjax data show"
+VIEWS = 7
+PLANES = 3  # examples whose planes are shown
+LISTED = 100  # classes that a terminal lists
+
+
+@dataclass(frozen=True)
+class Found:
+    """An experiment, and the name that its data goes by on the command line."""
+
+    name: str
+    experiment: Experiment
+
+
+def find(target: str, overrides: Mapping[str, str]) -> Found:
+    """The experiment of a file or a run; of a data set's name, one on it that is otherwise plain.
+
+    Raises ConfigError, with the near misses of a name.
+    """
+    path = Path(target)
+    if (path / "config.json").is_file():
+        return Found(path.resolve().name, replace_texts(RunDirectory(path).experiment(), overrides))
+    if path.suffix == ".py" or path.is_file():
+        loaded = load(path)
+        return Found(loaded.name, replace_texts(loaded.experiment, overrides))
+    return Found(target, _on_named(target, overrides))
+
+
+def _on_named(name: str, overrides: Mapping[str, str]) -> Experiment:
+    if name not in built_in() and name not in known_names(overrides.get("data.data_dir")):
+        names = [*built_in(), *known_names(None)]
+        raise ConfigError(f"{name!r} is no experiment file and no data set.{near(name, names)} See: cnnjax data list")
+    # Some sets are nothing without their fields, so that these are there from the start.
+    fields = {path: text for path, text in overrides.items() if path.startswith("data.") and path.count(".") == 1}
+    data = {path.removeprefix("data."): parse(text) for path, text in fields.items()}
+    try:
+        experiment = Experiment.model_validate({"model": "small_cnn", "data": {"name": name, **data}})
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
+    return replace_texts(experiment, {path: text for path, text in overrides.items() if path not in fields})
+
+
+# --- what is shown
+
+
+@dataclass(frozen=True)
+class View:
+    """A data set that was looked at. load_seconds: reading it took. chosen: by class, examples of the training part."""
+
+    found: Found
+    dataset: Dataset
+    train: Examples
+    numbers: Statistics
+    load_seconds: float
+    chosen: Sequence[np.ndarray]
+    augmented: bool
+
+    def document(self, picture: Path) -> Document:
+        """The numbers as a table, and as plain data."""
+        return Document([*_tables(self), Remarks((*_facts(self), f"picture: {picture}"))], _data(self, picture))
+
+    def picture(self, form: str) -> bytes:
+        """The picture as a png, pdf or svg."""
+        title, *notes = _captions(self)
+        examples = _augmented(self) if self.augmented else _examples(self)
+        return drawn(title, notes, [examples, _planes(self)], form=form, maker=MAKER)
+
+
+def look(found: Found, *, augmented: bool = False, examples: int | None = None) -> View:
+    """Read an experiment's data, count it, and choose `examples` of its training part. Raises CnnjaxError."""
+    experiment = found.experiment
+    if augmented and not experiment.augment and experiment.mixing is None:
+        raise ConfigError(
+            "--augmented: this experiment changes no image; set e.g. "
+            """augment='["random_crop", "flip"]' or give an experiment file that does"""
+        )
+    began = time.perf_counter()
+    dataset = experiment.data.load()
+    seconds = time.perf_counter() - began
+    classes = len(dataset.classes)
+    count = examples or _enough(classes, augmented=augmented)
+    parts = experiment.parts()
+    chosen = choose(parts.train.labels, count, classes=classes)
+    return View(found, dataset, parts.train, statistics(dataset, parts), seconds, chosen, augmented)
+
+
+def _enough(classes: int, *, augmented: bool) -> int:
+    """How many examples make a picture that can be read."""
+    most, each = (10, 4) if augmented else (100, 8)
+    if not classes:
+        return most // 2
+    return min(classes, most) * min(max(1, (10 if augmented else 80) // classes), each)
+
+
+def _tables(view: View) -> list[Grid]:
+    numbers, counts = view.numbers, view.numbers.counts
+    parts = tuple(Column(part, "count") for part in counts)
+    total = tuple(numbers.sizes().values())
+    if not numbers.classes:
+        return [Grid(view.dataset.name, (Column("examples"), *parts), [("all", *total)])]
+    if len(numbers.classes) > LISTED:
+        names = f"each of {len(numbers.classes):,} classes"
+        rows = [(f"{names}: {word}", *(of(counts[part]) for part in counts)) for word, of in _SPREAD.items()]
+    else:
+        rows = [(name, *(counts[part][k] for part in counts)) for k, name in enumerate(numbers.classes)]
+    return [Grid(view.dataset.name, (Column("class"), *parts), rows, ("all", *total))]
+
+
+_SPREAD = {"fewest": min, "median": lambda counts: round(float(np.median(counts))), "most": max}
+
+
+def _facts(view: View) -> list[str]:
+    numbers = view.numbers
+    height, width, channels = numbers.image_shape
+    means = ", ".join(f"{mean:.4f}" for mean in numbers.mean)
+    stds = ", ".join(f"{std:.4f}" for std in numbers.std)
+    ranges = [
+        f"target {index} of the training part: {least:.4g} to {most:.4g}, mean {mean:.4g}"
+        for index, (least, mean, most) in enumerate(numbers.targets.get("train", ())[:10])
+    ]
+    return [
+        f"images: {height}x{width}, {channels} channel{'s' * (channels > 1)}, pixels 0 to {view.dataset.maximum}",
+        f"mean {means}, std {stds} of the training part (n={len(view.dataset.train):,}, pixels in 0..1)",
+        *ranges,
+        f"fingerprint: {view.dataset.fingerprint}, loaded in {view.load_seconds:.2f} s",
+    ]
+
+
+def _data(view: View, picture: Path) -> dict[str, Any]:
+    return {
+        "name": view.found.name,
+        "data": plain(view.found.experiment.data),
+        "augment": plain(view.found.experiment.augment),
+        "mixing": plain(view.found.experiment.mixing),
+        **view.numbers.to_json(),
+        "maximum": view.dataset.maximum,
+        "fingerprint": view.dataset.fingerprint,
+        "load_seconds": view.load_seconds,
+        "picture": str(picture),
+        "shown": [int(index) for group in view.chosen for index in group],
+    }
+
+
+# --- the picture
+
+
+def _captions(view: View) -> list[str]:
+    height, width, channels = view.dataset.image_shape
+    sizes = ", ".join(f"{count:,} {part}" for part, count in view.numbers.sizes().items())
+    classes = f"{len(view.dataset.classes):,} classes" if view.dataset.classes else f"{view.dataset.outputs} targets"
+    title = f"{view.found.name}: {sizes}; {classes}; {height}x{width}x{channels}"
+    return [title, f"{_brief(view.found.experiment.data)}, fingerprint {view.dataset.fingerprint}"]
+
+
+def _brief(config: Config) -> str:
+    """Its name, and its fields that are not the default: random_crop(padding=2)."""
+    fields = {name: getattr(config, name) for name in type(config).model_fields if name != config.tag_key}
+    own = {name: value for name, value in fields.items() if value != type(config).model_fields[name].default}
+    written = ", ".join(f"{name}={_written(value)}" for name, value in own.items())
+    name = plain(config)[config.tag_key]
+    return f"{name}({written})" if written else name
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Config):
+        return _brief(value)
+    return f"({', '.join(map(_written, value))})" if isinstance(value, tuple) else str(value)
+
+
+def _examples(view: View) -> Section:
+    groups = [group for group in view.chosen if len(group)]
+    strips = [Strip(_label(view, group), [Tile(image) for image in _originals(view, group)]) for group in groups]
+    classes = len(view.dataset.classes)
+    some = f", of {len(strips)} of {classes:,} classes" if len(strips) < classes else ""
+    return Section(f"{sum(map(len, groups))} training examples{some}", strips)
+
+
+def _augmented(view: View) -> Section:
+    indices = _indices(view)
+    before = _originals(view, indices)
+    after = _views(view, indices)
+    strips = [
+        Strip(_label(view, indices[k : k + 1]), [Tile(before[k]), *(Tile(images[k]) for images in after)])
+        for k in range(len(indices))
+    ]
+    experiment = view.found.experiment
+    changes = [*experiment.augment, *([] if experiment.mixing is None else [experiment.mixing])]
+    title = f"before and after {', '.join(map(_brief, changes))}"
+    return Section(title, strips, headings=("before", "after"), apart=1)
+
+
+def _planes(view: View) -> Section:
+    firsts = [group[0] for group in view.chosen if len(group)] if view.dataset.classes else _indices(view)
+    few = np.array([firsts[k] for k in np.linspace(0, len(firsts) - 1, min(PLANES, len(firsts))).astype(int)])
+    strips = [
+        Strip(_label(view, index[None]), _planes_of(image))
+        for index, image in zip(few, _originals(view, few), strict=True)
+    ]
+    if strips[0].tiles[0].pixels.ndim == 2:
+        channels = view.dataset.image_shape[-1]
+        what = "pixels" if channels == 1 else f"mean of {channels} channels"
+        return Section(f"{what}, from 0 (dark blue) to {view.dataset.maximum} (yellow)", strips)
+    title = "colour planes: red, green, blue; hue (grey where there is none), saturation, value"
+    return Section(title, strips, headings=("", *"RGBHSV"), apart=1)
+
+
+def _planes_of(image: np.ndarray) -> list[Tile]:
+    from matplotlib.colors import rgb_to_hsv
+
+    if image.ndim == 2:
+        return [Tile(image, "values")]
+    hue, saturation, value = np.moveaxis(rgb_to_hsv(image), -1, 0)
+    hue = np.where(saturation > 0, hue, np.nan)
+    planes = [Tile(plane) for plane in (*np.moveaxis(image, -1, 0), saturation, value)]
+    return [Tile(image), *planes[:3], Tile(hue, "hue"), *planes[3:]]
+
+
+def _indices(view: View) -> np.ndarray:
+    return np.concatenate(view.chosen)
+
+
+def _label(view: View, group: np.ndarray) -> str:
+    """The class of a group of examples, or the targets of the first."""
+    label = view.train.labels[group[0]]
+    if view.dataset.classes:
+        return view.dataset.classes[int(label)]
+    targets = ", ".join(f"{number:.3g}" for number in np.ravel(label)[:3]) + (", ..." if np.size(label) > 3 else "")
+    return targets if len(group) == 1 else ""
+
+
+def _originals(view: View, indices: np.ndarray) -> np.ndarray:
+    return _visible(view, view.train.images[indices] / view.dataset.maximum)
+
+
+def _views(view: View, indices: np.ndarray) -> list[np.ndarray]:
+    """What a network in training would see of examples in each of its first epochs, before they are normalized."""
+    import jax
+    import jax.numpy as jnp
+
+    from cnnjax.data.order import steps_until
+    from cnnjax.training.state import derive, root_key
+
+    # A batch of the chosen, of which the last is the first one's partner, as in training.
+    experiment = replace(view.found.experiment, {"precision": "float32", "batch_size": len(indices), "accumulate": 1})
+    examples, dataset = len(view.train), view.dataset
+    rows = {"position": np.arange(len(indices), dtype=np.int32), "index": indices.astype(np.int32)}
+    rows |= {"images": view.train.images[indices], "labels": view.train.labels[indices]}
+    names = {"position": "partner_position", "index": "partner"}
+    batch = rows | {names.get(name, f"partner_{name}"): array[::-1] for name, array in rows.items()}
+    batch = {name: jnp.asarray(array) for name, array in batch.items()}
+    inputs = jax.jit(experiment.task(steps=1, examples=examples).inputs)
+    steps = [steps_until(epoch, batch_size=len(indices), examples=examples) for epoch in range(VIEWS)]
+    root = derive(root_key(experiment.seed), "step")
+    seen = [inputs(batch, jax.random.fold_in(root, step), jnp.int32(step))[0] for step in steps]
+    return [_visible(view, np.asarray(x) * np.asarray(dataset.std) + np.asarray(dataset.mean)) for x in seen]
+
+
+def _visible(view: View, images: np.ndarray) -> np.ndarray:
+    """Images in 0..1 [N, H, W, C] as they can be drawn: [N, H, W, 3] in RGB, or [N, H, W] of the channels' mean."""
+    if images.shape[-1] != 3:
+        return images.mean(-1).clip(0, 1)
+    space = getattr(view.found.experiment.data, "space", "rgb")
+    return images.clip(0, 1) if space == "rgb" else np.stack([_to_rgb(image.clip(0, 1), space) for image in images])
+
+
+def _to_rgb(image: np.ndarray, space: str) -> np.ndarray:
+    from cnnjax.data.resize import opencv
+
+    cv2 = opencv()
+    code = cv2.COLOR_HSV2RGB_FULL if space == "hsv" else cv2.COLOR_LAB2RGB
+    return cv2.cvtColor((image * 255).round().astype(np.uint8), code) / 255
+
+
+# --- the file it goes to
+
+
+def output(found: Found, path: Path | None) -> Path:
+    """Where the picture goes: `path`, or NAME_examples.png in the current folder.
+
+    Raises ConfigError for another suffix, and where a file is in the way that is no such picture.
+    """
+    chosen = path or Path(f"{found.name.replace('/', '_')}_examples.png")
+    if chosen.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"--out {chosen}: must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    try:
+        mine = not chosen.exists() or MAKER.encode() in chosen.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--out {chosen}: {error.strerror}") from None
+    if not mine:
+        raise ConfigError(f"{chosen} is there and is no picture of `{MAKER}`: move it away, or choose another --out")
+    return chosen
+
+
+def save(view: View, path: Path) -> None:
+    """Draw the picture into the file `path`, in the format of its suffix. Raises RunError."""
+    content = view.picture(path.suffix.lower()[1:])
+    try:
+        write_bytes(path, content)
+    except RunError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error
+        raise RunError(f"--out {path}: it cannot be written: {reason}") from error
