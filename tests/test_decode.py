@@ -20,7 +20,7 @@ from cnnjax.data.decode import decode, decode_crop, dimensions
 from cnnjax.data.resize import blur, resize, resize_exactly
 from cnnjax.errors import ConfigError, DataError
 
-REAL = Path("/work/shared/data/imagenet_mini/ILSVRC2012_img_train.tar")
+REAL = Path(__file__).parents[2] / "shared" / "data" / "imagenet_mini" / "ILSVRC2012_img_train.tar"
 
 
 def photograph(height=90, width=120, seed=0, channels=3) -> np.ndarray:

@@ -24,7 +24,7 @@ from cnnjax.data.folder import ImageFolder
 from cnnjax.data.source import Data
 from cnnjax.errors import ConfigError, DataError
 
-REAL = Path("/work/shared/data")
+REAL = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
