@@ -8,8 +8,6 @@ import time
 
 import pytest
 
-from cnnjax.cli import main
-
 FILE = '''"""Does a wider network do better?"""
 from cnnjax import SGD, Experiment, SmallCNN, Study, Synthetic
 experiment = Experiment(
@@ -25,22 +23,6 @@ def file(tmp_path):
     path = tmp_path / "wider.py"
     path.write_text(FILE)
     return path
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["cnnjax", *map(str, words)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def test_train_writes_where_it_says_and_continues(run, file, tmp_path):

@@ -29,7 +29,6 @@ from cnnjax.analysis.grid import Column, Grid, Remarks, short, short_bytes
 from cnnjax.analysis.picture import drawn, parted
 from cnnjax.analysis.table import document, memory_line
 from cnnjax.arithmetic import linear_costs
-from cnnjax.cli import main
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError
 from cnnjax.study.describe import compare
 
@@ -51,22 +50,6 @@ def file(tmp_path):
     path = tmp_path / "wider.py"
     path.write_text(FILE)
     return path
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["cnnjax", *map(str, words)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture
