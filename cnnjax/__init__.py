@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Augmentation,
         AugMix,
         AutoAugment,
+        CentreFit,
         ColorJitter,
         CutMix,
         Cutout,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         Dataset,
         Digits,
         Examples,
+        Fit,
         Flip,
         FlipViews,
         GaussianBlur,
@@ -32,11 +34,14 @@ if TYPE_CHECKING:
         Mixing,
         Mixup,
         MultiCrop,
+        Part,
         RandAugment,
         RandomCrop,
         RandomErasing,
+        RandomFit,
         RandomResizedCrop,
         SingleView,
+        SquashFit,
         Switch,
         Synthetic,
         TenCrop,
@@ -85,8 +90,8 @@ if TYPE_CHECKING:
     )
     from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
     from cnnjax.reporting import report
+    from cnnjax.run.hardware import Hardware
     from cnnjax.run.loop import Options, train
-    from cnnjax.run.program import Hardware
     from cnnjax.study.describe import describe
     from cnnjax.study.executor import sweep
     from cnnjax.study.plan import plan
@@ -100,6 +105,11 @@ _HOMES = {
         "AugMix",
         "Augmentation",
         "AutoAugment",
+        "CentreFit",
+        "Fit",
+        "Part",
+        "RandomFit",
+        "SquashFit",
         "ColorJitter",
         "CutMix",
         "Cutout",
@@ -170,7 +180,7 @@ _HOMES = {
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
     "reporting": ["report"],
     "run.loop": ["Options", "train"],
-    "run.program": ["Hardware"],
+    "run.hardware": ["Hardware"],
     "study.describe": ["describe"],
     "study.executor": ["sweep"],
     "study.plan": ["plan"],

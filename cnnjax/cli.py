@@ -15,6 +15,7 @@ from cnnjax.progress import progress
 
 if TYPE_CHECKING:
     from cnnjax.analysis.grid import Document
+    from cnnjax.run.hardware import Hardware
     from cnnjax.run.loop import Options
     from cnnjax.study.executor import Outcome
     from cnnjax.study.file import ExperimentFile
@@ -47,6 +48,13 @@ Steps = Annotated[
     typer.Option("--checkpoint-steps", help="Steps between checkpoints, instead of time.", show_default=False),
 ]
 
+Resident = Annotated[
+    float,
+    typer.Option("--resident", help="Data up to this share of a device's memory live there; others are streamed."),
+]
+Workers = Annotated[
+    int, typer.Option("--workers", help="Processes that read streamed images; 0 for a thread on each core.", min=0)
+]
 Folder = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Where prepared sets lie. [default: $TFDS_DATA_DIR or TFDS's own]"),
@@ -92,6 +100,8 @@ def train(
     out_folder: Out = None,
     devices: Devices = None,
     parallel: Parallel = "jit",
+    resident: Resident = 0.25,
+    workers: Workers = 0,
     checkpoint_seconds: Seconds = 60.0,
     checkpoint_steps: Steps = None,
     as_json: AsJson = False,
@@ -103,7 +113,8 @@ def train(
     loaded = _load(file)
     experiment = replace_texts(loaded.experiment, _pairs(overrides))
     folder = out_folder or _default_out(loaded)
-    options = _options(devices, parallel, checkpoint_seconds, checkpoint_steps)
+    hardware = _hardware(devices, parallel, resident, workers)
+    options = _options(hardware, checkpoint_seconds, checkpoint_steps)
     with progress(f"{loaded.name} {experiment.id}", hidden=as_json) as show:
 
         def watch(step: int, steps: int, numbers: dict[str, float]) -> None:
@@ -144,6 +155,8 @@ def sweep(
     ] = None,
     devices: Devices = None,
     parallel: Parallel = "jit",
+    resident: Resident = 0.25,
+    workers: Workers = 0,
     checkpoint_seconds: Seconds = 60.0,
     checkpoint_steps: Steps = None,
     as_json: AsJson = False,
@@ -161,7 +174,8 @@ def sweep(
         study = with_fields(study, combine="one_at_a_time")
     if match is not None:
         study = with_fields(study, match=match)
-    options = _options(devices, parallel, checkpoint_seconds, checkpoint_steps)
+    hardware = _hardware(devices, parallel, resident, workers)
+    options = _options(hardware, checkpoint_seconds, checkpoint_steps)
     folder = out_folder or _default_out(loaded)
     if dry_run:
         _print_plan(study, options, as_json=as_json)
@@ -400,6 +414,8 @@ def data_benchmark(
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps that are timed together.", min=1)] = 100,
     devices: Devices = None,
+    resident: Resident = 0.25,
+    workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
     """Time how fast training gets its batches: order, gathering, augmentation, normalization; no network."""
@@ -407,7 +423,7 @@ def data_benchmark(
 
     pairs = _pairs(overrides) | ({} if batch_size is None else {"batch_size": str(batch_size)})
     found = show.find(target, pairs)
-    hardware = _options(devices, "jit", 60.0, None).hardware
+    hardware = _hardware(devices, "jit", resident, workers)
     speed = batches.benchmark(found.experiment, steps=steps, hardware=hardware)
     if as_json:
         typer.echo(json.dumps(speed.to_json(found.name)))
@@ -441,13 +457,18 @@ def _default_out(loaded: ExperimentFile) -> Path:
     return Path("runs") / loaded.name
 
 
-def _options(devices: int | None, parallel: str, seconds: float, steps: int | None) -> Options:
-    from cnnjax.run.loop import Options
-    from cnnjax.run.program import Hardware
+def _hardware(devices: int | None, parallel: str, resident: float, workers: int) -> Hardware:
+    from cnnjax.run.hardware import Hardware
 
     if parallel not in ("jit", "shard_map", "pmap"):
         raise ConfigError(f"--parallel {parallel}: must be jit, shard_map or pmap")
-    return Options(Hardware(devices, parallel), checkpoint_seconds=seconds, checkpoint_steps=steps)
+    return Hardware(devices, parallel, resident, workers)
+
+
+def _options(hardware: Hardware, seconds: float, steps: int | None) -> Options:
+    from cnnjax.run.loop import Options
+
+    return Options(hardware, checkpoint_seconds=seconds, checkpoint_steps=steps)
 
 
 def _run_study(
@@ -498,6 +519,7 @@ def _print_report(folder: Path, *, as_json: bool) -> None:
 
 def main() -> None:
     """The `cnnjax` command: errors a user can mend are one message and exit code 1, Ctrl-C is 130."""
+    _show_log()
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
@@ -521,6 +543,17 @@ def main() -> None:
         if debug:
             raise
         _stop_at(error)
+
+
+def _show_log() -> None:
+    """What the library logs goes to standard error: that reading a large set goes on, and how far it is."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("cnnjax")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def _stop_at(error: Exception) -> None:

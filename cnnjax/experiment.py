@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import flax.linen as linen
@@ -38,7 +39,10 @@ class Experiment(Config):
     batch_size: examples a step, over all devices; `accumulate` cuts it into parts whose gradients are averaged.
     precision: of the computation; parameters are float32 either way.
     validation: share (below 1) or count of training examples carved off for choosing; 0 for none. The split is the
-    same for every seed.
+    same for every seed. fraction, per_class: share of the rest, or examples of each class, to train on, for learning
+    curves: validation and test stay the same, and more examples hold the fewer.
+    repeats: how often in a row a batch holds each example, augmented each time anew (Hoffer et al. 2020); an epoch has
+    as many examples as ever, so that it sees one in `repeats` of the training part.
     initial: folder of a run whose newest weights the training starts from; the logits of another number of classes
     start afresh. seed: of the initial weights, the order of examples, augmentation and dropout.
     """
@@ -55,7 +59,10 @@ class Experiment(Config):
     batch_size: int = Field(default=64, ge=1)
     accumulate: int = Field(default=1, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"
+    repeats: int = Field(default=1, ge=1)
     validation: Count | Fraction = 0.1
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    per_class: int | None = Field(default=None, ge=1)
     initial: str | None = None
     seed: int = lane(0, ge=0, lt=2**32)
 
@@ -63,6 +70,8 @@ class Experiment(Config):
     def _parts_divide_batch(self) -> Experiment:
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size = {self.batch_size} is not divisible by accumulate = {self.accumulate}")
+        if self.fraction < 1 and self.per_class is not None:
+            raise ValueError(f"fraction = {self.fraction} and per_class = {self.per_class}: give one of both")
         return self
 
     @property
@@ -77,7 +86,11 @@ class Experiment(Config):
 
     def parts(self) -> Splits:
         """Training, validation and test examples. Raises DataError or ConfigError."""
-        return splits(self.data.load(), self.validation)
+        return _parts(self.data, self.validation, self.fraction, self.per_class, held=False)  # pyright: ignore[reportArgumentType]
+
+    def held_parts(self) -> Splits:
+        """`parts`, in memory; read once a process for all experiments on them."""
+        return _parts(self.data, self.validation, self.fraction, self.per_class, held=True)  # pyright: ignore[reportArgumentType]
 
     def total_steps(self, examples: int) -> int:
         """Steps of the whole training, for `examples` training examples."""
@@ -141,7 +154,7 @@ class Experiment(Config):
 
     def _normalize(self, dataset: Dataset) -> Callable[[jax.Array], jax.Array]:
         dtype = jnp.dtype(self.precision)
-        mean, std = (np.asarray(channels, np.float32) for channels in (dataset.mean, dataset.std))
+        mean, std = (np.asarray(channels, np.float32) for channels in dataset.scale)
 
         def normalize(x: jax.Array) -> jax.Array:
             channels = (1,) * (x.ndim - 1) + (-1,)
@@ -154,14 +167,14 @@ class Experiment(Config):
 
         def inputs(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Any:
             def seen(images: jax.Array, position: jax.Array, index: jax.Array) -> jax.Array:
-                epoch = (step * self.batch_size + position) // examples
+                epoch = (step * self.batch_size + position) // self.repeats // examples
                 keys = example_keys(derive(key, "augment"), position)
                 return self.augmented(images, keys, index=index, epoch=epoch, maximum=dataset.maximum)
 
             x = seen(batch["images"], batch["position"], batch["index"])
             if self.mixing is None:
                 return normalize(x), ((batch["labels"], 1.0),)
-            other = seen(batch["partner_images"], batch["partner_position"], batch["partner"])
+            other = seen(batch["partner_images"], batch["partner_position"], batch["partner_index"])
             keys = example_keys(derive(key, "mixing"), batch["position"])
             mixed, share = jax.vmap(self.mixing.mix)(x, other, keys)
             return normalize(mixed), ((batch["labels"], share), (batch["partner_labels"], 1 - share))
@@ -229,3 +242,9 @@ class Experiment(Config):
             raise ConfigError(
                 f"loss = 'softmax': {dataset.name} has targets, not classes; use loss=squared, poisson or sigmoid"
             )
+
+
+@lru_cache(maxsize=4)
+def _parts(data: Data, validation: float, fraction: float, per_class: int | None, *, held: bool) -> Splits:
+    dataset = data.load().held if held else data.load()
+    return splits(dataset, validation, fraction=fraction, per_class=per_class)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnjax import Digits, Flip, RandomCrop, Synthetic
-from cnnjax.data.order import batch_indices, epoch_order, steps_until
+from cnnjax.data.order import Order, epoch_order, steps_until
 from cnnjax.data.source import Data, Dataset, Examples, split_off, splits
 from cnnjax.errors import ConfigError, DataError
 
@@ -30,8 +30,7 @@ def test_digits_are_scikit_learns():
     # Pinned: another number means that every earlier result is of other data.
     assert digits.fingerprint == "856a9ea276e9"
     pixels = digits.train.images.astype(np.float64) / 16
-    assert digits.mean == pytest.approx((pixels.mean(),))
-    assert digits.std == pytest.approx((pixels.std(),))
+    assert digits.scale == (pytest.approx((pixels.mean(),)), pytest.approx((pixels.std(),)))
     assert Digits().load() is digits
 
 
@@ -67,7 +66,7 @@ def test_validation_is_carved_from_train_and_test_is_untouched():
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 3))
 def test_batches_lay_the_epochs_end_to_end(size, batch, seed):
     steps = steps_until(3, batch_size=batch, examples=size)
-    seen = np.concatenate([batch_indices(seed, step, batch_size=batch, examples=size) for step in range(steps)])
+    seen = np.concatenate([Order(seed, batch, size).indices(step) for step in range(steps)])
     for epoch in range(3):
         part = seen[epoch * size : (epoch + 1) * size]
         assert sorted(part) == list(range(size)), "every example once an epoch"
@@ -134,5 +133,6 @@ def test_mnist_is_the_official_one():
     mnist = Data.from_tag("mnist").load()
     assert (len(mnist.train), len(mnist.test), mnist.image_shape) == (60000, 10000, (28, 28, 1))
     # The well-known mean and standard deviation of MNIST's training pixels.
-    assert mnist.mean == pytest.approx((0.1307,), abs=5e-5)
-    assert mnist.std == pytest.approx((0.3081,), abs=5e-5)
+    mean, std = mnist.scale
+    assert mean == pytest.approx((0.1307,), abs=5e-5)
+    assert std == pytest.approx((0.3081,), abs=5e-5)

@@ -69,7 +69,7 @@ def packed(path: Path, files: dict[str, bytes], mode: Any = "w") -> Path:
 
 
 def values(examples) -> list[int]:
-    return [int(image[0, 0, 0]) for image in examples.images]
+    return [int(image[0, 0, 0]) for image in examples.held().images]
 
 
 @pytest.mark.parametrize("form", ["folder", "tar", "within a folder"])
@@ -97,7 +97,7 @@ def test_a_tar_is_the_folder_it_was_made_of(tmp_path):
     root, tar = write(tmp_path / "set", small_set()), packed(tmp_path / "set.tar", small_set())
     a, b = ImageFolder(root=str(root), size=4), ImageFolder(root=str(tar), size=4)
     assert a.read().fingerprint == b.read().fingerprint
-    assert [files.fingerprint for files in a.files()] == [files.fingerprint for files in b.files()]
+    np.testing.assert_array_equal(a.read().held.train.images, b.read().held.train.images)
 
 
 def test_an_undivided_set_is_split_stratified(tmp_path):
@@ -125,12 +125,12 @@ def test_size_and_fit_and_colours(tmp_path):
     file = io.BytesIO()
     Image.fromarray(left).save(file, "PNG")
     root = str(write(tmp_path, {"a/1.png": file.getvalue(), "a/2.png": file.getvalue()}))
-    crop = ImageFolder(root=root, size=(8, 8), test=0.5).read().train.images[0]
+    crop = ImageFolder(root=root, size=(8, 8), test=0.5).read().train.example(0)[0]
     assert crop.min() == 200, "the middle 8x8 is all bright"
-    squashed = ImageFolder(root=root, size=8, fit="squash", test=0.5).read().train.images[0]
+    squashed = ImageFolder(root=root, size=8, fit="squash", test=0.5).read().train.example(0)[0]
     assert squashed[0, 0, 0] == 0
     assert ImageFolder(root=root, channels=1, test=0.5).read().image_shape == (8, 16, 1)
-    assert list(ImageFolder(root=root, space="hsv", test=0.5).read().train.images[0, 0, 5]) == [0, 0, 200]
+    assert list(ImageFolder(root=root, space="hsv", test=0.5).read().train.example(0)[0][0, 5]) == [0, 0, 200]
     with pytest.raises((ConfigError, ValidationError), match="channels=1 is grey"):
         ImageFolder(root=root, channels=1, space="lab")
 
@@ -226,19 +226,20 @@ def test_what_is_missing_is_named(tmp_path):
 
 def test_images_of_several_sizes_need_a_size(tmp_path):
     root = write(tmp_path, small_set() | {"train/cat/c.png": picture(1, size=(9, 9))})
-    with pytest.raises(DataError, match=r"c.png is 9x9, images before it 12x10; give the `size`"):
-        ImageFolder(root=str(root)).read()
+    with pytest.raises(DataError, match=r"c.png: it is 9x9, the first 12x10; give the `size`"):
+        _ = ImageFolder(root=str(root)).read().held
 
 
 def test_broken_images_are_named_or_counted(tmp_path):
     broken = picture(10, size=(64, 64), kind="JPEG")[:300]
     root = write(tmp_path, small_set() | {"train/cat/broken.jpg": broken})
-    with pytest.raises(DataError, match=r"train/cat/broken.jpg: .*damaged.*delete the file, or .*on_broken='skip'"):
-        ImageFolder(root=str(root), size=4).read()
-    with pytest.warns(UserWarning, match="1 of 5 images cannot be decoded and are left out.*broken.jpg"):
+    with pytest.raises(DataError, match=r"train/cat/broken.jpg: .*damaged.*delete it, or .*on_broken='skip'"):
+        _ = ImageFolder(root=str(root), size=4).read().held
+    with pytest.warns(UserWarning, match="1 of 7 images cannot be decoded and are left out.*broken.jpg"):
         dataset = ImageFolder(root=str(root), size=4, on_broken="skip").read()
     assert values(dataset.train) == pytest.approx([10, 20, 30, 40], abs=1)
     assert list(dataset.train.labels) == [0, 0, 1, 1]
+    assert dataset.skipped == {"train": 1}
     write(root, {f"train/dog/{name}": b"junk" for name in ("a.jpg", "deeper/c.webp")})
     with pytest.raises(DataError, match="no image of class 'dog' can be decoded"):
         ImageFolder(root=str(root), size=4, on_broken="skip").read()
@@ -253,18 +254,18 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     # The superuser, as whom tests often run, may read anything.
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(DataError, match=r"cat/.* cannot be read: Permission denied; mend its permissions"):
-        ImageFolder(root=str(root), size=4).read()
+        _ = ImageFolder(root=str(root), size=4).read().held
 
 
 def test_files_are_a_source_that_can_be_streamed(tmp_path):
     for root in (write(tmp_path / "set", small_set()), packed(tmp_path / "set.tar", small_set())):
-        files, _ = ImageFolder(root=str(root), size=4).files()
+        files = ImageFolder(root=str(root), size=4).read().train
         again = pickle.loads(pickle.dumps(files))
         assert len(again) == 4
         assert again.classes == ("cat", "dog")
         image, label = again.example(1)
-        assert (image.shape, image[0, 0, 0], label) == ((10, 12, 3), 20, 0)
-        assert again.encoded(1) == (picture(20), 0)
+        assert (image.shape, image[0, 0, 0], label) == ((4, 4, 3), 20, 0)
+        assert again.read([1, 0]) == [picture(20), picture(10)]
         assert again.take(np.array([3, 0])).names == (files.names[3], files.names[0])
         assert again.fingerprint == files.fingerprint
 
@@ -273,7 +274,7 @@ def test_the_fingerprint_is_of_the_content(tmp_path):
     root = write(tmp_path / "set", small_set())
 
     def fingerprint() -> str:
-        return ImageFolder(root=str(root)).files()[0].fingerprint
+        return ImageFolder(root=str(root)).read().train.fingerprint
 
     before = fingerprint()
     cache = Path(os.environ["XDG_CACHE_HOME"])
@@ -475,7 +476,7 @@ def test_imagenets_tar_of_tars_is_read_in_place():
     tar = REAL / "imagenet_mini/ILSVRC2012_img_train.tar"
     if not tar.is_file():
         pytest.skip(f"needs {tar}")
-    train, test = ImageFolder(root=str(tar), test=0.5).files()
-    assert len(train) + len(test) == 250
-    assert train.classes[0] == "n01440764"
-    assert train.example(0)[0].ndim == 3
+    dataset = ImageFolder(root=str(tar), test=0.5, size=64).read()
+    assert len(dataset.train) + len(dataset.test) == 250
+    assert dataset.classes[0] == "n01440764"
+    assert dataset.train.example(0)[0].shape == (64, 64, 3)

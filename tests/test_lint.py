@@ -21,7 +21,8 @@ from cnnjax.experiment import Experiment
 from cnnjax.losses import SquaredError
 from cnnjax.metrics import summarize
 from cnnjax.models import BatchNorm, SmallCNN
-from cnnjax.run.program import Hardware, Program
+from cnnjax.run.hardware import Hardware
+from cnnjax.run.program import Program
 
 
 class Net(nn.Module):

@@ -26,7 +26,8 @@ from cnnjax import (
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError
 from cnnjax.metrics import summarize
-from cnnjax.run.program import Hardware, Program
+from cnnjax.run.hardware import Hardware
+from cnnjax.run.program import Program
 from cnnjax.training.parallel import check_batch_size, make_mesh
 from cnnjax.training.state import step_key
 
@@ -181,15 +182,9 @@ def test_mixed_examples_share_their_labels_losses():
     program = Program(experiment, hardware=Hardware(devices=1))
     state = program.init([experiment])
     rows = {name: np.asarray(array) for name, array in program.rows([experiment], 0).items()}
-    np.testing.assert_array_equal(rows["partner"], rows["index"][::-1])
-    train = experiment.parts().train
-    batch = {
-        "images": train.images[rows["index"]],
-        "labels": train.labels[rows["index"]],
-        "partner_images": train.images[rows["partner"]],
-        "partner_labels": train.labels[rows["partner"]],
-        **rows,
-    }
+    batch = program.fetch(program.feed.data, rows)
+    for name in ("images", "labels", "index", "position"):
+        np.testing.assert_array_equal(batch[f"partner_{name}"], batch[name][::-1])
     images, targets = program.task.inputs(batch, step_key(state), state.step)
     (labels, share), (others, rest) = targets
     np.testing.assert_allclose(share + rest, 1, rtol=1e-6)

@@ -26,8 +26,9 @@ from cnnjax.data.augment import (
     TrivialAugment,
 )
 from cnnjax.data.digits import Digits
+from cnnjax.data.fit import CentreFit, Fit, RandomFit, SquashFit
 from cnnjax.data.folder import ImageFolder
-from cnnjax.data.source import Data, Dataset, Examples
+from cnnjax.data.source import Data, Dataset, Examples, Part
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
 
@@ -37,6 +38,7 @@ __all__ = [
     "AugMix",
     "Augmentation",
     "AutoAugment",
+    "CentreFit",
     "ColorJitter",
     "CutMix",
     "Cutout",
@@ -44,6 +46,7 @@ __all__ = [
     "Dataset",
     "Digits",
     "Examples",
+    "Fit",
     "Flip",
     "FlipViews",
     "GaussianBlur",
@@ -52,11 +55,14 @@ __all__ = [
     "Mixing",
     "Mixup",
     "MultiCrop",
+    "Part",
     "RandAugment",
     "RandomCrop",
     "RandomErasing",
+    "RandomFit",
     "RandomResizedCrop",
     "SingleView",
+    "SquashFit",
     "Switch",
     "Synthetic",
     "TenCrop",

@@ -35,15 +35,12 @@ def random_box(
     return _centred(shape, max(down, 1), max(across, 1))
 
 
-def center_box(shape: tuple[int, int], *, share: float = 224 / 256) -> Box:
-    """The centred square whose side is `share` of the image's shorter one, as ImageNet is evaluated."""
-    side = max(1, int(min(shape) * share))
-    return _centred(shape, side, side)
+def fitting_box(shape: tuple[int, int], size: tuple[int, int], *, share: float = 1.0) -> Box:
+    """The centred region with the aspect ratio of `size` (height, width), its sides `share` of the largest that fits.
 
-
-def fitting_box(shape: tuple[int, int], size: tuple[int, int]) -> Box:
-    """The largest centred region with the aspect ratio of `size` (height, width)."""
-    scale = min(shape[0] / size[0], shape[1] / size[1])
+    A share of 224 / 256 is how ImageNet is evaluated: the shorter side resized to 256, the central 224 x 224 taken.
+    """
+    scale = share * min(shape[0] / size[0], shape[1] / size[1])
     return _centred(shape, max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
 
 

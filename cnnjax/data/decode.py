@@ -1,4 +1,5 @@
-"""Encoded images to arrays on the host: JPEG by libjpeg-turbo (simplejpeg), PNG, WebP and BMP by Pillow.
+"""Encoded images to arrays on the host: JPEG by libjpeg-turbo (simplejpeg), plain PNG by libpng
+(OpenCV), other PNG, WebP and BMP by Pillow.
 
 No JAX and no TensorFlow: input workers import this. Decoding and resizing leave Python's lock, so threads can work.
 """
@@ -51,7 +52,8 @@ def decode(data: bytes, *, channels: int = 3, space: Space = "rgb", max_pixels: 
     check(channels, space)
     _present(data)
     if not jpeg.is_jpeg(data):
-        return _convert(_picture(data, channels, max_pixels), space)
+        image = _plain_png(data, channels, max_pixels)
+        return _convert(_picture(data, channels, max_pixels) if image is None else image, space)
     head = jpeg.header(data)
     _within(head.shape, max_pixels)
     try:
@@ -168,6 +170,25 @@ def _damage(picture: Any) -> Iterator[None]:
         yield
     except _PILLOW as error:
         raise DataError(f"{picture.format} cut short or damaged: {error}") from None
+
+
+def _plain_png(data: bytes, channels: int, max_pixels: int) -> np.ndarray | None:
+    """Decode an 8-bit grey or RGB PNG by libpng (OpenCV), which small images take a fifth of Pillow's time with.
+
+    None for any other, and for a damaged one.
+    """
+    kind = data[25] if len(data) > 29 and data.startswith(b"\x89PNG") and data[24] == 8 else None
+    if kind not in ((0,) if channels == 1 else (0, 2)) or any(chunk in data for chunk in (b"eXIf", b"tRNS", b"acTL")):
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    _within((height, width), max_pixels)
+    cv2 = opencv()
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or image.shape[:2] != (height, width):
+        return None
+    if kind == 0:
+        return np.repeat(image[..., None], channels, axis=2)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _picture(data: bytes, channels: int, max_pixels: int) -> np.ndarray:

@@ -1,26 +1,88 @@
-"""What a data set is to the rest: examples in memory, a train and a test part, and how pixels are scaled."""
+"""What a data set is to the rest: examples of a train and a test part, their splits, and how pixels are scaled."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from cnnjax.config import Config
 from cnnjax.errors import ConfigError, DataError, unknown
 
+Scale = tuple[tuple[float, ...], tuple[float, ...]]
+"""(mean, std) per channel, of pixels in 0..1."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+Generators = Callable[[int], np.random.Generator]
+"""From the place of an example in its batch to what is random about it."""
+
+
+class Part:
+    """Examples that are numbered: in memory (`Examples`), or decoded one by one (`Encoded`).
+
+    labels: int32 [N] class ids, or float32 [N, K] targets (continuous, count or multi-label).
+    """
+
+    labels: np.ndarray
+
+    @property
+    def redrawn(self) -> bool:
+        """Whether training sees images otherwise than `example` and `held` do, so that none can be kept."""
+        return False
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image."""
+        raise NotImplementedError
+
+    def hash_into(self, total: Any) -> None:
+        """Update a hash with all that the examples are made of."""
+        raise NotImplementedError
+
+    def images_at(self, indices: np.ndarray, generator: Generators | None = None) -> Iterable[np.ndarray]:
+        """The images at `indices`, uint8 [H, W, C]; with the generator of each place, as training sees them."""
+        raise NotImplementedError
+
+    def take(self, indices: np.ndarray) -> Self:
+        """The examples at `indices`, in that order."""
+        raise NotImplementedError
+
+    def held(self) -> Examples:
+        """All of them in memory."""
+        raise NotImplementedError
+
+    def measured(self) -> Scale:
+        """Mean and standard deviation of all pixels, as shares of 255."""
+        raise NotImplementedError
+
+    def example(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image, uint8 [H, W, C], and label of one example."""
+        return self.stacked(np.array([index]))[0], self.labels[index]
+
+    def stacked(self, indices: np.ndarray, generator: Generators | None = None) -> np.ndarray:
+        """`images_at` as one array, uint8 [B, H, W, C]."""
+        made = np.empty((len(indices), *self.image_shape), np.uint8)
+        for place, image in enumerate(self.images_at(indices, generator)):
+            made[place] = image
+        return made
+
 
 @dataclass(frozen=True, eq=False)
-class Examples:
-    """Images and their labels.
-
-    images: uint8 [N, H, W, C]. labels: int32 [N] class ids, or float32 [N, K] targets (continuous, count or
-    multi-label).
-    """
+class Examples(Part):
+    """Images, uint8 [N, H, W, C], and their labels, in memory."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -31,16 +93,38 @@ class Examples:
         if len(self.images) != len(self.labels):
             raise DataError(f"{len(self.images)} images but {len(self.labels)} labels")
 
-    def __len__(self) -> int:
-        return len(self.images)
+    @cached_property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.images.shape[1:]
 
-    def example(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image [H, W, C] and label of one example."""
-        return self.images[index], self.labels[index]
+    def hash_into(self, total: Any) -> None:
+        for array in (self.images, self.labels):
+            total.update(f"{array.dtype}{array.shape}".encode())
+            total.update(np.ascontiguousarray(array).data)
+
+    def images_at(self, indices: np.ndarray, generator: Generators | None = None) -> Iterable[np.ndarray]:
+        return self.images[indices]
 
     def take(self, indices: np.ndarray) -> Examples:
-        """The examples at `indices`, in that order."""
         return Examples(self.images[indices], self.labels[indices])
+
+    def held(self) -> Examples:
+        return self
+
+    def measured(self) -> Scale:
+        return scale_of([np.bincount(plane.reshape(-1), minlength=256) for plane in np.moveaxis(self.images, -1, 0)])
+
+
+def scale_of(counts: list[np.ndarray]) -> Scale:
+    """Mean and std per channel, as shares of 255, from how often each value 0..255 is met. Exact, and no copy."""
+    means, deviations = [], []
+    values = np.arange(256) / 255
+    for channel in counts:
+        shares = channel / channel.sum()
+        mean = (shares * values).sum()
+        means.append(float(mean))
+        deviations.append(float(np.sqrt((shares * (values - mean) ** 2).sum())))
+    return tuple(means), tuple(deviations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,38 +132,37 @@ class Dataset:
     """A train and a test part; `classes` are names by class id, empty where labels are not classes.
 
     `maximum` is the pixel value of full brightness. The network sees `(pixel / maximum - mean) / std` per channel;
-    mean and std are computed from the training part where they are not given.
+    mean and std are computed from the training part where they are not given (`scale`). skipped: images that cannot be
+    decoded and were left out, by part.
     """
 
     name: str
-    train: Examples
-    test: Examples
+    train: Part
+    test: Part
     classes: tuple[str, ...] = ()
     maximum: int = 255
-    mean: tuple[float, ...] = field(default=())
-    std: tuple[float, ...] = field(default=())
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self):
         for part, examples in (("train", self.train), ("test", self.test)):
             labels = examples.labels
             if len(examples) == 0:
                 raise DataError(f"{self.name}: the {part} part is empty")
-            if examples.images.shape[1:] != self.train.images.shape[1:]:
-                raise DataError(f"{self.name}: train images are {self.train.images.shape[1:]}, {part} images are not")
+            if examples.image_shape != self.image_shape:
+                raise DataError(f"{self.name}: train images are {self.image_shape}, {part} images are not")
             if self.classes and (labels.min() < 0 or labels.max() >= len(self.classes)):
                 raise DataError(
                     f"{self.name}: {part} has labels {labels.min()}..{labels.max()}, but there are "
                     f"{len(self.classes)} classes"
                 )
-        if not self.mean:
-            mean, std = _channel_statistics(self.train.images, self.maximum)
-            object.__setattr__(self, "mean", mean)
-            object.__setattr__(self, "std", std)
+        _check_scale(self.mean, self.std, channels=self.image_shape[-1], name=self.name)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
-        return self.train.images.shape[1:]
+        return self.train.image_shape
 
     @property
     def outputs(self) -> int:
@@ -87,39 +170,77 @@ class Dataset:
         labels = self.train.labels
         return len(self.classes) or (labels.shape[1] if labels.ndim == 2 else 1)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all images take, decoded."""
+        return (len(self.train) + len(self.test)) * int(np.prod(self.image_shape))
+
+    @property
+    def fits_in_memory(self) -> bool:
+        """Whether all images, decoded, take at most half of this machine's memory."""
+        return self.nbytes <= physical_memory() / 2
+
     @cached_property
     def fingerprint(self) -> str:
         """Twelve hex digits of the SHA-256 of every byte of both parts."""
         total = hashlib.sha256()
-        for examples in (self.train, self.test):
-            for array in (examples.images, examples.labels):
-                total.update(f"{array.dtype}{array.shape}".encode())
-                total.update(np.ascontiguousarray(array).data)
+        for part in (self.train, self.test):
+            part.hash_into(total)
         return total.hexdigest()[:12]
 
+    @cached_property
+    def held(self) -> Dataset:
+        """This set with both parts in memory. Raises DataError where an image cannot be decoded."""
+        return replace(self, train=self.train.held(), test=self.test.held())
 
-def _channel_statistics(images: np.ndarray, maximum: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    # From integer histograms: exact, and no float copy of a large set is made.
-    means, deviations = [], []
-    for channel in range(images.shape[-1]):
-        counts = np.bincount(images[..., channel].reshape(-1), minlength=256).astype(np.float64)
-        values = np.arange(len(counts)) / maximum
-        mean = (counts * values).sum() / counts.sum()
-        deviation = np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum())
-        means.append(float(mean))
-        deviations.append(float(deviation) or 1.0)
-    return tuple(means), tuple(deviations)
+    @cached_property
+    def measured(self) -> Scale:
+        """Mean and std of the training part, as shares of `maximum`. A set that fits is read into memory for it."""
+        part = self.held.train if self.fits_in_memory else self.train
+        mean, std = (tuple(255 / self.maximum * value for value in values) for values in part.measured())
+        return mean, std
+
+    @property
+    def scale(self) -> Scale:
+        """What images are normalized with: mean and std as given, else as measured; a std of 0 counts as 1."""
+        mean, std = (self.mean, self.std) if self.mean else self.measured
+        return mean, tuple(value or 1.0 for value in std)
+
+
+def _check_scale(mean: tuple[float, ...], std: tuple[float, ...], *, channels: int, name: str) -> None:
+    for what, values in (("mean", mean), ("std", std)):
+        if values and len(values) != channels:
+            raise DataError(f"{name}: {what} has {len(values)} values, but images have {channels} channels")
+    if bool(mean) != bool(std):
+        raise DataError(f"{name}: give both mean and std, or neither")
+
+
+def physical_memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class Data(Config, union="name"):
-    """Where images come from. A subclass defines `read() -> Dataset`; one in an experiment file works as a built-in."""
+    """Where images come from. A subclass defines `read() -> Dataset`; one in an experiment file works as a built-in.
+
+    mean, std: what each channel is normalized with, of pixels in 0..1; None: as measured on the training part.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("give both mean and std, or neither")
+        return self
 
     def read(self) -> Dataset:
-        """Read the whole set. Raises DataError saying what is missing and how to get it."""
+        """The set; images may be decoded later. Raises DataError saying what is missing and how to get it."""
         raise ConfigError(f"{type(self).__name__} does not define read()")
 
     def load(self) -> Dataset:
-        """`read`, once per process."""
+        """`read`, once per process, normalized with `mean` and `std`."""
         return _load(self)  # pyright: ignore[reportArgumentType] (frozen models are hashable)
 
     @classmethod
@@ -132,12 +253,16 @@ class Data(Config, union="name"):
         raise ConfigError(unknown("data set", tag, [name for name in cls.members if name != TFDS.tag]))
 
 
+P = TypeVar("P", bound=Part)
+
+
 @lru_cache(maxsize=8)
 def _load(data: Data) -> Dataset:
-    return data.read()
+    dataset = data.read()
+    return dataset if data.mean is None else replace(dataset, mean=data.mean, std=data.std)
 
 
-def split_off(examples: Examples, size: float | int, *, seed: int = 0) -> tuple[Examples, Examples]:
+def split_off(examples: P, size: float | int, *, seed: int = 0) -> tuple[P, P]:
     """(the rest, the part split off), both in the original order; stratified where labels are class ids.
 
     size: a fraction in (0, 1) of the examples, or a count. The choice depends on `seed` and the labels alone.
@@ -145,18 +270,53 @@ def split_off(examples: Examples, size: float | int, *, seed: int = 0) -> tuple[
     count = size if isinstance(size, int) else round(size * len(examples))
     if not 0 <= count < len(examples):
         raise ConfigError(f"cannot split {count} of {len(examples)} examples off and keep any")
-    labels = examples.labels
-    classes = labels if np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1 else np.zeros(len(labels), int)
-    chosen = _stratified(classes, count, np.random.Generator(np.random.Philox(key=[seed, 0])))
+    chosen = _stratified(_strata(examples.labels), count, seed)
     return examples.take(np.flatnonzero(~chosen)), examples.take(np.flatnonzero(chosen))
 
 
-def _stratified(classes: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+def subset(examples: P, *, fraction: float = 1.0, per_class: int | None = None, seed: int = 0) -> P:
+    """A fraction of the examples, or so many of each class, in the original order. A larger one holds every smaller.
+
+    Stratified as `split_off` is. Raises ConfigError where a class has fewer, and DataError without classes.
+    """
+    strata = _strata(examples.labels)
+    if per_class is None:
+        chosen = np.argsort(_places(strata, seed), kind="stable")[: round(fraction * len(examples))]
+    elif examples.labels.ndim > 1:
+        raise DataError(f"per_class = {per_class}: the labels are targets, not classes; choose a fraction")
+    else:
+        values, sizes = np.unique(strata, return_counts=True)
+        if sizes.min() < per_class:
+            least = values[sizes.argmin()]
+            raise ConfigError(f"per_class = {per_class}: class {least} has only {sizes.min()} training examples")
+        places = _places(strata, seed) * sizes[np.searchsorted(values, strata)]
+        chosen = np.flatnonzero(places < per_class)
+    if not len(chosen):
+        raise ConfigError(f"fraction = {fraction}: none of {len(examples)} training examples is left")
+    return examples.take(np.sort(chosen))
+
+
+def _places(classes: np.ndarray, seed: int) -> np.ndarray:
+    """Where in 0..1 each example comes in a random order of its class; taking the first takes all classes alike."""
+    generator = np.random.Generator(np.random.Philox(key=[seed, 0]))
+    places = np.empty(len(classes))
+    for value in np.unique(classes):
+        members = np.flatnonzero(classes == value)
+        places[generator.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
+    return places
+
+
+def _strata(labels: np.ndarray) -> np.ndarray:
+    return labels if np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1 else np.zeros(len(labels), int)
+
+
+def _stratified(classes: np.ndarray, count: int, seed: int) -> np.ndarray:
     # Each class gives its share; what rounding leaves over goes to the largest remainders.
     values, sizes = np.unique(classes, return_counts=True)
     shares = sizes * (count / len(classes))
     quota = np.floor(shares).astype(int)
     quota[np.argsort(quota - shares, kind="stable")[: count - quota.sum()]] += 1
+    generator = np.random.Generator(np.random.Philox(key=[seed, 0]))
     chosen = np.zeros(len(classes), bool)
     for value, number in zip(values, quota, strict=True):
         members = np.flatnonzero(classes == value)
@@ -168,17 +328,20 @@ def _stratified(classes: np.ndarray, count: int, generator: np.random.Generator)
 class Splits:
     """The three parts of an experiment's data; validation may be empty (None)."""
 
-    train: Examples
-    validation: Examples | None
-    test: Examples
+    train: Part
+    validation: Part | None
+    test: Part
 
 
-def splits(dataset: Dataset, validation: float | int) -> Splits:
-    """Carve the validation part from train; test stays untouched. The same split for every seed of a study."""
-    if not validation:
-        return Splits(dataset.train, None, dataset.test)
-    rest, part = split_off(dataset.train, validation)
-    return Splits(rest, part, dataset.test)
+def splits(dataset: Dataset, validation: float | int, *, fraction: float = 1.0, per_class: int | None = None) -> Splits:
+    """Carve the validation part from train; test stays untouched. The same split for every seed of a study.
+
+    fraction, per_class: of what is left for training, a `subset`: validation is the same whatever they are.
+    """
+    train, part = split_off(dataset.train, validation) if validation else (dataset.train, None)
+    if fraction < 1 or per_class is not None:
+        train = subset(train, fraction=fraction, per_class=per_class)
+    return Splits(train, part, dataset.test)
 
 
 def default_data_dir() -> Path:

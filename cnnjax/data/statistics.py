@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from cnnjax.data.source import Dataset, Examples, Splits
+from cnnjax.data.encoded import Encoded
+from cnnjax.data.source import Dataset, Part, Splits, scale_of
+from cnnjax.data.survey import Survey
 
 PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What decoding every image of a part found.
+
+    sizes: (height, width) of the images of least, median and greatest area, as they are in their files; empty where
+    none can be decoded. broken: why images cannot be decoded.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    broken: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -19,6 +33,7 @@ class Statistics:
 
     counts: by part, the examples of each class; without classes, of the part (one number). mean, std: of the training
     part, per channel, of pixels in 0..1. targets: by part, (least, mean, greatest) of each target, without classes.
+    files: of parts that are encoded, by part.
     """
 
     classes: tuple[str, ...]
@@ -27,6 +42,7 @@ class Statistics:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     targets: Mapping[str, tuple[tuple[float, float, float], ...]]
+    files: Mapping[str, Files]
 
     def sizes(self) -> dict[str, int]:
         """Examples of each part."""
@@ -47,6 +63,7 @@ class Statistics:
             "image_shape": list(self.image_shape),
             "classes": per_class,
             "targets": targets or None,
+            "files": {part: asdict(files) for part, files in self.files.items()},
             "mean": list(self.mean),
             "std": list(self.std),
         }
@@ -55,21 +72,34 @@ class Statistics:
 def statistics(dataset: Dataset, splits: Splits) -> Statistics:
     """The numbers of a set and of its `splits`. `mean` and `std` are of its training part before validation is cut off.
 
-    Those are what images are normalized with, but where the set brings its own.
+    Those are what images are normalized with, but where the set brings its own. Encoded images are decoded, once.
     """
     present = {part: examples for part in PARTS if (examples := getattr(splits, part)) is not None}
-    measured = replace(dataset, mean=(), std=())
+    surveys = {
+        part: examples.survey()
+        for part, examples in (("train", dataset.train), ("test", dataset.test))
+        if isinstance(examples, Encoded)
+    }
+    mean, std = scale_of(list(surveys["train"].counts)) if surveys else dataset.measured
     return Statistics(
         classes=dataset.classes,
         counts={part: _counts(examples, len(dataset.classes)) for part, examples in present.items()},
         image_shape=dataset.image_shape,
-        mean=measured.mean,
-        std=measured.std,
+        mean=mean,
+        std=std,
         targets={} if dataset.classes else {part: _ranges(examples.labels) for part, examples in present.items()},
+        files={part: _files(survey) for part, survey in surveys.items()},
     )
 
 
-def _counts(examples: Examples, classes: int) -> tuple[int, ...]:
+def _files(survey: Survey) -> Files:
+    whole = survey.sizes[survey.sizes.min(1) > 0]
+    by_area = whole[np.argsort(whole.prod(1, dtype=np.int64), kind="stable")]
+    some = [by_area[at] for at in (0, len(by_area) // 2, -1)] if len(whole) else []
+    return Files(tuple((int(height), int(width)) for height, width in some), tuple(survey.broken.values()))
+
+
+def _counts(examples: Part, classes: int) -> tuple[int, ...]:
     if not classes:
         return (len(examples),)
     return tuple(np.bincount(examples.labels, minlength=classes).tolist())

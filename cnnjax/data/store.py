@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
@@ -10,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from cnnjax.data.archive import Member, index, read_member
-from cnnjax.errors import DataError, RunError
-from cnnjax.files import read_json, write_json
+from cnnjax.data.cache import place, recall, remember
+from cnnjax.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp")
 
@@ -49,6 +48,10 @@ class Store:
         """The bytes of one file. Raises DataError."""
         raise NotImplementedError
 
+    def digest(self, name: str) -> str:
+        """16 hex digits of the BLAKE2b of a file's content."""
+        return _digest(self.read(name))
+
     def version(self, name: str) -> list[int]:
         """[size, time of the last change in ns] of what holds the file."""
         raise NotImplementedError
@@ -58,18 +61,18 @@ class Store:
         raise NotImplementedError
 
     def digests(self, names: Iterable[str]) -> list[str]:
-        """16 hex digits of the BLAKE2b of each file's content.
+        """`digest` of each file.
 
         Remembered in the user's cache folder; a file whose size or time of change is another is read again.
         """
         versions = {name: self.version(name) for name in names}
-        known = _recall("digests", self.root)
+        known = recall(_place("digests", self.root))
         stale = [name for name, version in versions.items() if known.get(name, [])[:2] != version]
         if stale:
             with ThreadPoolExecutor() as pool:
-                for name, digest in zip(stale, pool.map(lambda name: _digest(self.read(name)), stale), strict=True):
+                for name, digest in zip(stale, pool.map(self.digest, stale), strict=True):
                     known[name] = [*versions[name], digest]
-            _remember("digests", self.root, known)
+            remember(_place("digests", self.root), known)
         return [known[name][2] for name in versions]
 
 
@@ -79,9 +82,9 @@ class Folder(Store):
     @cached_property
     def _walked(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         names, folders = [], []
-        for place, inner, files in os.walk(self.root, onerror=_refuse):
+        for folder, inner, files in os.walk(self.root, onerror=_refuse):
             inner[:] = [name for name in inner if not name.startswith(".")]
-            at = Path(place).relative_to(self.root)
+            at = Path(folder).relative_to(self.root)
             folders += [(at / name).as_posix() for name in inner]
             names += [(at / name).as_posix() for name in files if not name.startswith(".")]
         return tuple(sorted(names)), tuple(sorted(folders))
@@ -97,6 +100,14 @@ class Folder(Store):
     def read(self, name: str) -> bytes:
         try:
             return (self.root / name).read_bytes()
+        except OSError as error:
+            _refuse(error)
+
+    def digest(self, name: str) -> str:
+        # A file may be larger than memory.
+        try:
+            with (self.root / name).open("rb") as file:
+                return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
         except OSError as error:
             _refuse(error)
 
@@ -116,11 +127,11 @@ class Tar(Store):
 
     @cached_property
     def _members(self) -> dict[str, Member]:
-        known, version = _recall("tars", self.root), self.version("")
+        known, version = recall(_place("tars", self.root)), self.version("")
         if known.get("version") != version:
             members = [[member.name, member.offset, member.size] for member in index(self.root)]
             known = {"version": version, "members": members}
-            _remember("tars", self.root, known)
+            remember(_place("tars", self.root), known)
         members = [Member(*fields) for fields in known["members"]]
         return {member.name: member for member in members if not _hidden(member.name)}
 
@@ -168,19 +179,4 @@ def _digest(content: bytes) -> str:
 
 
 def _place(kind: str, root: Path) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "cnnjax" / kind / f"{_digest(os.fsencode(root.resolve()))}.json"
-
-
-def _recall(kind: str, root: Path) -> dict[str, Any]:
-    # The cache only saves time: what is damaged or cannot be read is made again.
-    with contextlib.suppress(RunError):
-        known = read_json(_place(kind, root), remedy="it is made again")
-        if isinstance(known, dict):
-            return known
-    return {}
-
-
-def _remember(kind: str, root: Path, known: dict[str, Any]) -> None:
-    with contextlib.suppress(RunError):
-        write_json(_place(kind, root), known)
+    return place(kind, os.fsencode(root.resolve()))

@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cnnjax.data.catalogue import Prepared, prepared
-from cnnjax.data.source import Data, Dataset, Examples, default_data_dir
+from cnnjax.data import cache
+from cnnjax.data.catalogue import FORMAT, Prepared, prepared
+from cnnjax.data.encoded import CHUNK, Decoding, Encoded, Form, Indices, decodable
+from cnnjax.data.source import Data, Dataset, default_data_dir
+from cnnjax.data.store import Folder
+from cnnjax.data.survey import logged
 from cnnjax.errors import DataError
 
 INSTALL = "pip install 'cnnjax[prepare]'"
 OTHER_FORMAT = "is not in array_record form, which is what can be read without TensorFlow"
+TEST_SPLITS = ("test", "validation")
 
 
-class TFDS(Data):
-    """A set prepared by TFDS in `array_record` form, held in memory whole (small sets: MNIST, CIFAR-10, ...).
+@dataclass(frozen=True, eq=False)
+class Records(Encoded):
+    """Records of a prepared split. source: TFDS's, of undecoded images. rows: which of its records."""
+
+    source: Any
+    folder: Path
+    split: str
+    rows: np.ndarray
+
+    def read(self, indices: Indices) -> list[bytes]:
+        return [example["image"] for example in _read(self.source, self.rows[np.asarray(indices)], self.shown(0))]
+
+    def shown(self, index: int) -> str:
+        return f"{self.folder} {self.split}[{self.rows[index]}]"
+
+    def take(self, indices: np.ndarray) -> Records:
+        return replace(self, rows=self.rows[indices], labels=self.labels[indices])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change with any byte of the split's files, and with which records are taken."""
+        total = hashlib.sha256(_content(self.folder, self.split).encode())
+        total.update(np.ascontiguousarray(self.rows, np.int64).data)
+        return total.hexdigest()[:12]
+
+
+class TFDS(Decoding, Data):
+    """A set prepared by TFDS in `array_record` form.
 
     `name` is TFDS's own name; `data_dir` is where it was prepared (default: $TFDS_DATA_DIR or TFDS's own default).
+    test_split: by default "test", or else "validation", which is what ImageNet is evaluated on. How images are decoded:
+    `Decoding`; those of one size need no `size`.
     """
 
     name: str
     data_dir: str | None = None
     train_split: str = "train"
-    test_split: str = "test"
+    test_split: str | None = None
 
     def read(self) -> Dataset:
         import tensorflow_datasets as tfds
@@ -34,7 +69,8 @@ class TFDS(Data):
         _check_prepared(self.name, folder)
         try:
             builder: Any = tfds.builder(self.name, data_dir=folder)
-            parts = [_examples(builder.as_data_source(split=split)) for split in (self.train_split, self.test_split)]
+            train_split, test_split = self._splits(builder)
+            train, test = self._part(builder, train_split), self._part(builder, test_split)
         except NotImplementedError:
             # It looked elsewhere than where sets are, and took what it did not find for one of its default format.
             there = ", ".join(f"{version.name} {version.version}" for version in prepared(folder, self.name))
@@ -43,8 +79,74 @@ class TFDS(Data):
         except (ValueError, AssertionError, OSError, RuntimeError, DataError) as error:
             reason = str(error).partition("\n")[0]
             raise DataError(f"data set {self.name!r} in {folder} cannot be read: {reason}") from error
-        features: Any = builder.info.features
-        return Dataset(self.name, *parts, classes=tuple(features["label"].names))
+        return Dataset(self.name, classes=train.classes, **decodable(train, test, self.on_broken))
+
+    def _splits(self, builder: Any) -> tuple[str, str]:
+        there = list(builder.info.splits)
+        if not there:
+            raise NotImplementedError
+        test = self.test_split or next((split for split in TEST_SPLITS if split in there), TEST_SPLITS[0])
+        for split in (self.train_split, test):
+            # TFDS knows parts of splits, such as train[:10%], too.
+            if split.partition("[")[0] not in there:
+                raise DataError(f"it has no split {split!r}; there are {', '.join(there)}")
+        return self.train_split, test
+
+    def _part(self, builder: Any, split: str) -> Records:
+        import tensorflow_datasets as tfds
+
+        features = builder.info.features
+        if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
+            raise DataError(f"not an image classification set: an example has {', '.join(sorted(features))}")
+        classes = tuple(features["label"].names)
+        height, width, channels = features["image"].shape
+        form = self.form(channels if channels in (1, 3) else 3)
+        if form.size is None:
+            form = _one_size(form, height, width)
+        source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+        folder = Path(builder.data_path)
+        labels = _labels(source, folder, split)
+        if len(labels) and labels.min() < 0:
+            raise DataError(f"split {split!r} has no labels; choose another test_split")
+        return Records(labels, classes, form, source, folder, split, np.arange(len(labels)))
+
+
+def _one_size(form: Form, height: int | None, width: int | None) -> Form:
+    if height is None or width is None:
+        raise DataError("its images are of different sizes; say which they shall have, e.g. data.size=224")
+    return form if form.train_fit is None else replace(form, size=(height, width))
+
+
+def _read(source: Any, rows: np.ndarray, shown: str) -> list[dict[str, Any]]:
+    try:
+        return source.__getitems__(rows.tolist())
+    except Exception as error:
+        # What array_record and protobuf raise of damaged files is of no common kind.
+        raise DataError(f"{shown} and others cannot be read: {str(error).partition(chr(10))[0]}") from None
+
+
+def _content(folder: Path, split: str) -> str:
+    """Hex digits of the content of a split's files."""
+    store = Folder(folder)
+    name = f"-{split.partition('[')[0]}.{FORMAT}-"
+    files = [file for file in store.names if name in file or file.endswith(".txt")]
+    return hashlib.sha256("".join([*files, *store.digests(files)]).encode()).hexdigest()
+
+
+def _labels(source: Any, folder: Path, split: str) -> np.ndarray:
+    """The label of every record of a split: read once, then remembered by the content of its files."""
+    file = cache.place("labels", f"{_content(folder, split)} {split}", "npz")
+    known = cache.recall_arrays(file)
+    if known.keys() == {"labels"} and len(known["labels"]) == len(source):
+        return known["labels"]
+    show = logged(f"reading the labels of {folder} {split}")
+    labels = np.empty(len(source), np.int32)
+    for start in range(0, len(source), CHUNK):
+        rows = np.arange(start, min(start + CHUNK, len(source)))
+        labels[rows] = [example["label"] for example in _read(source, rows, f"{folder} {split}[{start}]")]
+        show(start + len(rows), len(source))
+    cache.remember_arrays(file, {"labels": labels})
+    return labels
 
 
 def _check_prepared(name: str, folder: Path) -> None:
@@ -69,20 +171,6 @@ def how_to_prepare(name: str, folder: Path) -> str:
     """The command that prepares a set in `folder`, where TensorFlow may not be installed yet."""
     place = "" if folder == default_data_dir() else f" --data-dir {folder}"
     return f"prepare it once with  {INSTALL} && cnnjax data prepare {name}{place}"
-
-
-def _examples(source) -> Examples:
-    images, labels = [], []
-    for index in range(len(source)):
-        example = source[index]
-        if not {"image", "label"} <= set(example):
-            raise DataError(f"not an image classification set: an example has {', '.join(sorted(example))}")
-        images.append(example["image"])
-        labels.append(example["label"])
-    sizes = {image.shape for image in images}
-    if len(sizes) > 1:
-        raise DataError(f"its images are of {len(sizes)} different sizes, which cannot be held in memory as one array")
-    return Examples(np.stack(images), np.asarray(labels, np.int32))
 
 
 @lru_cache(maxsize=4)

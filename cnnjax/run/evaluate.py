@@ -15,7 +15,8 @@ from cnnjax.errors import RunError
 from cnnjax.experiment import Experiment
 from cnnjax.metrics import summarize
 from cnnjax.run.directory import RunDirectory
-from cnnjax.run.program import Hardware, Program
+from cnnjax.run.hardware import Hardware
+from cnnjax.run.program import Program
 from cnnjax.run.weights import restore
 from cnnjax.training.state import TrainState
 

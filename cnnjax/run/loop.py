@@ -26,7 +26,8 @@ from cnnjax.metrics import summarize
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
-from cnnjax.run.program import Hardware, Program
+from cnnjax.run.hardware import Hardware
+from cnnjax.run.program import Program
 from cnnjax.run.weights import check_same_initial
 from cnnjax.training.state import TrainState
 
@@ -134,7 +135,8 @@ class _Loop:
             trial.directory.begin(trial.experiment)
             write_json(trial.directory.environment, environment())
         state, step = self._begin()
-        state, step = self._train(state, step)
+        with contextlib.closing(self.program):
+            state, step = self._train(state, step)
         if all(trial.over for trial in self.trials):
             return
         self._save(state, step)
@@ -169,6 +171,12 @@ class _Loop:
             state, notes = trial.checkpoints.restore(like)
         except RunError as error:
             trial.damage = error
+            return like
+        if notes.get("data_fingerprint", self._fingerprint) != self._fingerprint:
+            trial.damage = RunError(
+                f"{trial.directory.path} was begun on other data (fingerprint {notes['data_fingerprint']}, now "
+                f"{self._fingerprint}): bring those back, or delete the folder to train on these"
+            )
             return like
         trial.epoch_sums, trial.last_row = notes["epoch_sums"], notes["last_row"]
         self.seconds = notes["seconds"]
@@ -277,6 +285,7 @@ class _Loop:
                 "epoch_sums": dict(trial.epoch_sums),
                 "last_row": dict(trial.last_row),
                 "seconds": self.seconds,
+                "data_fingerprint": self._fingerprint,
             }
             trial.checkpoints.save(step, self._lane(host, position), notes)
 
@@ -319,11 +328,21 @@ class _Loop:
             "compile_seconds": compiling / len(self.trials),
             "packed": self.program.packed,
             **self._initial_note(),
-            "data_fingerprint": trial.experiment.data.load().fingerprint,
+            "data_fingerprint": self._fingerprint,
+            **self._skipped_note(),
             **more,
             "config": plain(trial.experiment),
         }
         write_json(trial.directory.result, result)
+
+    @property
+    def _fingerprint(self) -> str:
+        return self.program.experiment.data.load().fingerprint
+
+    def _skipped_note(self) -> dict[str, Any]:
+        """Images that could not be decoded, by part, where there were some."""
+        skipped = self.program.experiment.data.load().skipped
+        return {"skipped": dict(skipped)} if skipped else {}
 
     def _initial_note(self) -> dict[str, Any]:
         initial = self.program.initial

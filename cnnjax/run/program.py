@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from cnnjax.analysis import Analysis
-from cnnjax.data.order import batch_indices
-from cnnjax.data.source import splits
-from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
+from cnnjax.run.feed import make_feed, put, with_partners
+from cnnjax.run.hardware import Hardware
 from cnnjax.run.weights import check_initial, initial_weights, lane_values
-from cnnjax.training.parallel import (
-    Parallel,
-    bound,
-    check_batch_size,
-    distribute,
-    make_mesh,
-    replicated,
-    rows_sharding,
-)
+from cnnjax.training.parallel import bound, check_batch_size, distribute
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import Sums, Task, eval_step, init_state, train_step
-
-SPLITS = ("train", "validation", "test")
-
 
 BRIEF = 1e12
 """Multiply-accumulates of a training that takes a CPU some seconds, so that compiling is a good part of it."""
@@ -39,21 +25,6 @@ BRIEF = 1e12
 # For XLA:CPU: its older emitters compile a small step in 60% of the time, to code as fast (benchmarks/RESULTS.md).
 QUICK = {"xla_cpu_use_fusion_emitters": False}
 UNOPTIMIZED = {**QUICK, "xla_backend_optimization_level": 0}
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """On what a program runs. devices: how many of this process's devices one training uses (None: all)."""
-
-    devices: int | None = None
-    parallel: Parallel = "jit"
-
-    def mesh(self) -> Mesh:
-        """Raises ConfigError where there are not that many devices."""
-        available = jax.local_devices()
-        if self.devices is not None and not 1 <= self.devices <= len(available):
-            raise ConfigError(f"devices = {self.devices}: this process has {len(available)}")
-        return make_mesh(available[: self.devices])
 
 
 class Program:
@@ -69,16 +40,11 @@ class Program:
         self.analysis: Analysis = experiment.check()
         check_initial(experiment)
         self.initial = None if experiment.initial is None else initial_weights(experiment.initial)
-        parts = experiment.parts()
-        self.sizes = {name: len(part) if (part := getattr(parts, name)) else 0 for name in SPLITS}
+        self.feed = make_feed(experiment, self.mesh, packed=packed, hardware=hardware)
+        self.sizes = self.feed.sizes
         self.steps = experiment.total_steps(self.sizes["train"])
         self.task: Task = experiment.task(steps=self.steps, examples=self.sizes["train"])
-        source: Any = experiment.data
-        self.data = device_data(source, experiment.validation, self.mesh)
         self.compile_seconds = 0.0
-        positions = np.arange(experiment.batch_size, dtype=np.int32)
-        self._positions = self._put(positions, split=True)
-        self._partner_positions = self._put(np.ascontiguousarray(positions[::-1]), split=True)
 
     @property
     def steps_per_epoch(self) -> float:
@@ -97,7 +63,7 @@ class Program:
 
     def place(self, states: Sequence[TrainState]) -> TrainState:
         """States of single trials, on the host, as one state on every device of the mesh, packed if the program is."""
-        return self._put(states[0] if self.packed == 1 else jax.tree.map(lambda *x: np.stack(x), *states))
+        return put(states[0] if self.packed == 1 else jax.tree.map(lambda *x: np.stack(x), *states), self.mesh)
 
     @property
     def _init_one(self) -> Callable:
@@ -112,19 +78,18 @@ class Program:
         return compiled
 
     def rows(self, experiments: Sequence[Experiment], step: int) -> dict[str, jax.Array]:
-        """What to train on at `step`: int32 indices [B] (packed: [lanes, B]) and positions [B] in the batch.
+        """What the feed gives the step number `step`, counted from 0."""
+        return self.feed.rows(experiments, step)
 
-        Where examples are mixed, those of each one's partner too.
-        """
-        size, examples = self.experiment.batch_size, self.sizes["train"]
-        indices = [batch_indices(e.seed, step, batch_size=size, examples=examples) for e in experiments]
-        index = indices[0] if self.packed == 1 else np.stack(indices)
-        rows = {"index": self._put(index, split=True), "position": self._positions}
-        if self.experiment.mixing is None:
-            return rows
-        # The partner of the first example is the last: the same on any number of devices.
-        partner = np.ascontiguousarray(index[..., ::-1])
-        return rows | {"partner": self._put(partner, split=True), "partner_position": self._partner_positions}
+    def fetch(self, data: dict[str, jax.Array], rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """The batch of the rows, inside the step; where examples are mixed, with their partners."""
+        batch = self.feed.fetch(data, rows)
+        mixed = self.experiment.mixing is not None and "position" in batch
+        return with_partners(batch) if mixed else batch
+
+    def close(self) -> None:
+        """End what the feed does ahead of the training."""
+        self.feed.close()
 
     def train(self, state: TrainState, rows: dict[str, jax.Array]) -> tuple[TrainState, Sums]:
         """One step of every lane; the given state is used up."""
@@ -133,35 +98,16 @@ class Program:
     def evaluate(self, state: TrainState, split: str) -> Sums:
         """Detailed sums (host arrays) over one of "train", "validation", "test"."""
         total: Any = None
-        for rows in self._eval_rows(split):
+        for rows in self.feed.evaluation(split):
             sums = jax.device_get(self._call("eval", eval_step, state, rows))
             total = sums if total is None else jax.tree.map(np.add, total, sums)
         return total
-
-    def _eval_rows(self, split: str) -> Iterator[dict[str, jax.Array]]:
-        size = max(self.experiment.batch_size, min(self.sizes["validation"] or self.sizes["test"], 256))
-        size += -size % self.mesh.size
-        first = sum(self.sizes[name] for name in SPLITS[: SPLITS.index(split)])
-        for start in range(0, self.sizes[split], size):
-            index = np.arange(start, start + size, dtype=np.int32)
-            mask = index < self.sizes[split]
-            index = first + np.minimum(index, self.sizes[split] - 1)
-            if self.packed > 1:
-                index = np.broadcast_to(index, (self.packed, size))
-            yield {"index": self._put(index, split=True), "mask": self._put(mask, split=True)}
-
-    def _put(self, tree: Any, *, split: bool = False) -> Any:
-        if self.mesh.size == 1:
-            return jax.device_put(tree, self.mesh.devices.flat[0])
-        if split:
-            return jax.device_put(tree, rows_sharding(self.mesh, np.ndim(tree)))
-        return jax.device_put(tree, replicated(self.mesh))
 
     def _call(self, name: str, step: Callable, state: TrainState, rows: dict[str, jax.Array]) -> Any:
         compiled = self._compiled.get(name)
         if compiled is None:
             compiled = self._compiled[name] = self._compile(step, state, rows, donate=name == "train")
-        return compiled(state, self.data, rows)
+        return compiled(state, self.feed.data, rows)
 
     @property
     def _is_brief(self) -> bool:
@@ -175,7 +121,7 @@ class Program:
 
     def _compile(self, step: Callable, state: TrainState, rows: dict[str, jax.Array], *, donate: bool) -> Callable:
         mapped = distribute(
-            bound(step, self.task, gather_batch),
+            bound(step, self.task, self.fetch),
             self.mesh,
             kind=self.hardware.parallel,
             packed=self.packed > 1,
@@ -187,7 +133,7 @@ class Program:
         start = time.perf_counter()
         # The mesh in context tells batch normalization by device how many devices there are.
         with jax.set_mesh(self.mesh):
-            compiled = _compile(mapped.lower(state, self.data, rows), options)
+            compiled = _compile(mapped.lower(state, self.feed.data, rows), options)
         self.compile_seconds += time.perf_counter() - start
         return compiled
 
@@ -201,21 +147,3 @@ def _compile(lowered: Any, options: Mapping[str, Any]) -> Callable:
             if "option" not in str(error):
                 raise
     return lowered.compile()
-
-
-def gather_batch(data: dict[str, jax.Array], rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    batch = {name: array[rows["index"]] for name, array in data.items()}
-    if "partner" in rows:
-        batch |= {f"partner_{name}": array[rows["partner"]] for name, array in data.items()}
-    return batch | rows
-
-
-@lru_cache(maxsize=2)
-def device_data(data: Any, validation: float | int, mesh: Mesh) -> dict[str, jax.Array]:
-    """All parts of a set on every device, one after the other in the order of SPLITS: uint8 images and labels."""
-    parts = [part for part in vars(splits(data.load(), validation)).values() if part is not None]
-    arrays = {
-        "images": np.concatenate([part.images for part in parts]),
-        "labels": np.concatenate([part.labels for part in parts]),
-    }
-    return jax.device_put(arrays, replicated(mesh) if mesh.size > 1 else mesh.devices.flat[0])

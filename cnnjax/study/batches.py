@@ -10,10 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from cnnjax.config import plain
+from cnnjax.config import plain, replace
 from cnnjax.experiment import Experiment
 from cnnjax.run.environment import environment
-from cnnjax.run.program import Hardware, Program, gather_batch
+from cnnjax.run.feed import Streamed
+from cnnjax.run.hardware import Hardware
+from cnnjax.run.program import Program
 from cnnjax.training.state import derive, root_key
 
 REPEATS = 7
@@ -21,13 +23,17 @@ REPEATS = 7
 
 @dataclass(frozen=True)
 class Speed:
-    """Of so many `steps`, each of a batch, measured as often as there are `seconds`, after a first time to warm up."""
+    """Of so many `steps`, each of a batch, measured as often as there are `seconds`, after a first time to warm up.
+
+    workers: processes that read a streamed set, 0 for threads of this one; None for a set that lives on the device.
+    """
 
     experiment: Experiment
     steps: int
     seconds: tuple[float, ...]
     compile_seconds: float
     devices: int
+    workers: int | None = None
 
     @property
     def rates(self) -> list[float]:
@@ -45,7 +51,11 @@ class Speed:
     def conditions(self) -> str:
         """On what, with what, in a line."""
         made = environment()
-        return f"{made['hardware']}; jax {made['versions']['jax']}; compiled in {self.compile_seconds:.2f} s"
+        where = "in the device's memory"
+        if self.workers is not None:
+            where = f"streamed by {f'{self.workers} processes' if self.workers else 'threads'}"
+        compiled = f"compiled in {self.compile_seconds:.2f} s"
+        return f"{where}; {made['hardware']}; jax {made['versions']['jax']}; {compiled}"
 
     def to_json(self, name: str) -> dict[str, Any]:
         """Plain data, with hardware and versions."""
@@ -63,6 +73,8 @@ class Speed:
             "seconds_per_step": experiment.batch_size / median,
             "compile_seconds": self.compile_seconds,
             "devices": self.devices,
+            "streamed": self.workers is not None,
+            "workers": self.workers,
             "environment": environment(),
         }
 
@@ -70,16 +82,20 @@ class Speed:
 def benchmark(experiment: Experiment, *, steps: int = 100, hardware: Hardware = Hardware()) -> Speed:
     """Time what a training does before the network: the order, gathering, augmenting, mixing, normalizing.
 
-    The set is in memory on the device, and batches are made there. Raises what Program does.
+    A small set is in memory on the device, and batches are made there; a large one is streamed. Raises what Program
+    does.
     """
-    program = Program(experiment, hardware=hardware)
+    program = Program(replace(experiment, {"steps": 1 + (REPEATS + 1) * steps}), hardware=hardware)
     batch = _batch(program)
     began = time.perf_counter()
     jax.block_until_ready(batch(0))
     compile_seconds = time.perf_counter() - began
-    _seconds(batch, 0, steps)
-    repeats = tuple(_seconds(batch, (1 + repeat) * steps, steps) for repeat in range(REPEATS))
-    return Speed(experiment, steps, repeats, compile_seconds, program.mesh.size)
+    repeats = tuple(_seconds(batch, 1 + repeat * steps, steps) for repeat in range(1 + REPEATS))
+    program.close()
+    streamed = isinstance(program.feed, Streamed)
+    return Speed(
+        experiment, steps, repeats[1:], compile_seconds, program.mesh.size, hardware.workers if streamed else None
+    )
 
 
 def _batch(program: Program) -> Callable[[int], Any]:
@@ -89,9 +105,9 @@ def _batch(program: Program) -> Callable[[int], Any]:
     @jax.jit
     def inputs(data: Mapping[str, jax.Array], rows: Mapping[str, jax.Array], step: jax.Array) -> Any:
         key = jax.random.fold_in(derive(root_key(experiment.seed), "step"), step)
-        return program.task.inputs(gather_batch(dict(data), dict(rows)), key, step)
+        return program.task.inputs(program.fetch(dict(data), dict(rows)), key, step)
 
-    return lambda step: inputs(program.data, program.rows([experiment], step), np.int32(step))
+    return lambda step: inputs(program.feed.data, program.rows([experiment], step), np.int32(step))
 
 
 def _seconds(batch: Callable[[int], Any], first: int, steps: int) -> float:

@@ -18,6 +18,8 @@ from cnnjax.errors import CnnjaxError, DiskFull, Interrupted, RunError
 from cnnjax.files import write_json
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
+from cnnjax.run.feed import is_streamed
+from cnnjax.run.hardware import Hardware
 from cnnjax.run.loop import Options, run_trials
 from cnnjax.run.program import Program
 from cnnjax.run.weights import check_same_initial
@@ -82,7 +84,7 @@ def run_group(
     missing = [trial for trial in trials if _is_missing(trial, out, fates, took)]
     programs: dict[int, Program] = {}
     with contextlib.ExitStack() as claims:
-        for together, packed in _packs(missing, out, fates, pack, claims):
+        for together, packed in _packs(missing, out, fates, pack, claims, options.hardware):
             if stop.is_set():
                 raise Interrupted(f"stopped; all saved in {out}")
             fates.add(_run_together(together, packed, programs, out, options, stop, took))
@@ -110,7 +112,12 @@ def _is_missing(trial: PlannedTrial, out: Path, fates: Fates, took: Took) -> boo
 
 
 def _packs(
-    missing: Sequence[PlannedTrial], out: Path, fates: Fates, pack: int | None, claims: contextlib.ExitStack
+    missing: Sequence[PlannedTrial],
+    out: Path,
+    fates: Fates,
+    pack: int | None,
+    claims: contextlib.ExitStack,
+    hardware: Hardware,
 ) -> list[tuple[Sequence[PlannedTrial], int]]:
     """Trials to train together, each with how many the program packs: those begun continue as they were begun."""
     begun: dict[tuple[int, int], list[PlannedTrial]] = {}
@@ -125,7 +132,8 @@ def _packs(
             fates.errors[trial.id] = str(error)
     packs: list[tuple[Sequence[PlannedTrial], int]] = []
     for (_, packed), trials in sorted(begun.items()):
-        most = packed or pack or (MOST_PACKED if small(trials[0]) else 1)
+        alone = is_streamed(trials[0].experiment, hardware) or not small(trials[0])
+        most = packed or pack or (1 if alone else MOST_PACKED)
         parts = [trials[start : start + most] for start in range(0, len(trials), most)]
         packs += [(part, packed or len(part)) for part in parts]
     return packs

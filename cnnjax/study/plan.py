@@ -10,7 +10,7 @@ from cnnjax.config import Config, Named, diff, plain, read, replace
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
 from cnnjax.models import Model
-from cnnjax.run.program import Hardware
+from cnnjax.run.hardware import Hardware
 from cnnjax.run.weights import check_initial
 from cnnjax.study.match import rescaled_to
 from cnnjax.study.study import Study

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ from pydantic import ValidationError
 
 from cnnjax.analysis.grid import Column, Document, Grid, Remarks
 from cnnjax.config import Config, explain, parse, plain, replace, replace_texts
-from cnnjax.data import Dataset, Examples
+from cnnjax.data import Dataset
 from cnnjax.data.catalogue import built_in, near
-from cnnjax.data.statistics import Statistics, choose, statistics
+from cnnjax.data.source import Part
+from cnnjax.data.statistics import Files, Statistics, choose, statistics
 from cnnjax.data.tfds import known_names
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
@@ -28,6 +31,7 @@ SUFFIXES = (".png", ".pdf", ".svg")
 MAKER = "cnnjax data show"
 VIEWS = 7
 PLANES = 3  # examples whose planes are shown
+BROKEN = 10  # images that cannot be decoded and are named
 LISTED = 100  # classes that a terminal lists
 
 
@@ -76,7 +80,7 @@ class View:
 
     found: Found
     dataset: Dataset
-    train: Examples
+    train: Part
     numbers: Statistics
     load_seconds: float
     chosen: Sequence[np.ndarray]
@@ -96,7 +100,7 @@ class View:
 def look(found: Found, *, augmented: bool = False, examples: int | None = None) -> View:
     """Read an experiment's data, count it, and choose `examples` of its training part. Raises CnnjaxError."""
     experiment = found.experiment
-    if augmented and not experiment.augment and experiment.mixing is None:
+    if augmented and not _changes(experiment):
         raise ConfigError(
             "--augmented: this experiment changes no image; set e.g. "
             """augment='["random_crop", "flip"]' or give an experiment file that does"""
@@ -106,9 +110,21 @@ def look(found: Found, *, augmented: bool = False, examples: int | None = None) 
     seconds = time.perf_counter() - began
     classes = len(dataset.classes)
     count = examples or _enough(classes, augmented=augmented)
-    parts = experiment.parts()
-    chosen = choose(parts.train.labels, count, classes=classes)
-    return View(found, dataset, parts.train, statistics(dataset, parts), seconds, chosen, augmented)
+    numbers = statistics(dataset, experiment.parts())
+    if any(files.broken for files in numbers.files.values()):
+        # They are named; the others can be looked at.
+        experiment = replace(experiment, {"data.on_broken": "skip"})
+        with warnings.catch_warnings(action="ignore"):
+            dataset = experiment.data.load()
+    train = experiment.parts().train
+    chosen = choose(train.labels, count, classes=classes)
+    return View(Found(found.name, experiment), dataset, train, numbers, seconds, chosen, augmented)
+
+
+def _changes(experiment: Experiment) -> list[Config]:
+    """What changes training images, in order."""
+    own = [getattr(experiment.data, "train_fit", None), *experiment.augment, experiment.mixing]
+    return [config for config in own if config is not None]
 
 
 def _enough(classes: int, *, augmented: bool) -> int:
@@ -149,8 +165,27 @@ def _facts(view: View) -> list[str]:
         f"images: {height}x{width}, {channels} channel{'s' * (channels > 1)}, pixels 0 to {view.dataset.maximum}",
         f"mean {means}, std {stds} of the training part (n={len(view.dataset.train):,}, pixels in 0..1)",
         *ranges,
+        *(line for part, files in numbers.files.items() for line in _found_in_files(part, files)),
+        *(
+            f"{part}: {count} images cannot be decoded, left out"
+            for part, count in view.dataset.skipped.items()
+            if count
+        ),
         f"fingerprint: {view.dataset.fingerprint}, loaded in {view.load_seconds:.2f} s",
     ]
+
+
+def _skipped(view: View) -> dict[str, int]:
+    left_out = view.found.experiment.data.load().skipped
+    return {part: count for part, count in left_out.items() if not view.numbers.files[part].broken}
+
+
+def _found_in_files(part: str, files: Files) -> list[str]:
+    sides = [f"{height}x{width}" for height, width in files.sizes]
+    lines = [f"{part} files: {sides[0]} to {sides[2]}, median {sides[1]}"] if sides and sides[0] != sides[2] else []
+    more = f", and {len(files.broken) - BROKEN} more" if len(files.broken) > BROKEN else ""
+    listed = [f"  {reason}" for reason in files.broken[:BROKEN]]
+    return lines + ([f"{part}: {len(files.broken)} images cannot be decoded{more}:", *listed] if listed else [])
 
 
 def _data(view: View, picture: Path) -> dict[str, Any]:
@@ -210,9 +245,7 @@ def _augmented(view: View) -> Section:
         Strip(_label(view, indices[k : k + 1]), [Tile(before[k]), *(Tile(images[k]) for images in after)])
         for k in range(len(indices))
     ]
-    experiment = view.found.experiment
-    changes = [*experiment.augment, *([] if experiment.mixing is None else [experiment.mixing])]
-    title = f"before and after {', '.join(map(_brief, changes))}"
+    title = f"before and after {', '.join(map(_brief, _changes(view.found.experiment)))}"
     return Section(title, strips, headings=("before", "after"), apart=1)
 
 
@@ -256,7 +289,7 @@ def _label(view: View, group: np.ndarray) -> str:
 
 
 def _originals(view: View, indices: np.ndarray) -> np.ndarray:
-    return _visible(view, view.train.images[indices] / view.dataset.maximum)
+    return _visible(view, view.train.stacked(indices) / view.dataset.maximum)
 
 
 def _views(view: View, indices: np.ndarray) -> list[np.ndarray]:
@@ -264,22 +297,30 @@ def _views(view: View, indices: np.ndarray) -> list[np.ndarray]:
     import jax
     import jax.numpy as jnp
 
-    from cnnjax.data.order import steps_until
+    from cnnjax.data.order import Order, steps_until
+    from cnnjax.run.feed import with_partners
     from cnnjax.training.state import derive, root_key
 
     # A batch of the chosen, of which the last is the first one's partner, as in training.
     experiment = replace(view.found.experiment, {"precision": "float32", "batch_size": len(indices), "accumulate": 1})
-    examples, dataset = len(view.train), view.dataset
-    rows = {"position": np.arange(len(indices), dtype=np.int32), "index": indices.astype(np.int32)}
-    rows |= {"images": view.train.images[indices], "labels": view.train.labels[indices]}
-    names = {"position": "partner_position", "index": "partner"}
-    batch = rows | {names.get(name, f"partner_{name}"): array[::-1] for name, array in rows.items()}
-    batch = {name: jnp.asarray(array) for name, array in batch.items()}
+    examples = len(view.train)
+    order = Order(experiment.seed, len(indices), examples)
     inputs = jax.jit(experiment.task(steps=1, examples=examples).inputs)
-    steps = [steps_until(epoch, batch_size=len(indices), examples=examples) for epoch in range(VIEWS)]
-    root = derive(root_key(experiment.seed), "step")
-    seen = [inputs(batch, jax.random.fold_in(root, step), jnp.int32(step))[0] for step in steps]
-    return [_visible(view, np.asarray(x) * np.asarray(dataset.std) + np.asarray(dataset.mean)) for x in seen]
+    root, (mean, std) = derive(root_key(experiment.seed), "step"), map(np.asarray, view.dataset.scale)
+    views = []
+    for epoch in range(VIEWS):
+        step = steps_until(epoch, batch_size=len(indices), examples=examples)
+        batch = {
+            "position": np.arange(len(indices), dtype=np.int32),
+            "index": indices.astype(np.int32),
+            "images": view.train.stacked(indices, partial(order.generator, step)),
+            "labels": view.train.labels[indices],
+        }
+        seen, _ = inputs(
+            with_partners(jax.tree.map(jnp.asarray, batch)), jax.random.fold_in(root, step), jnp.int32(step)
+        )
+        views.append(_visible(view, np.asarray(seen) * std + mean))
+    return views
 
 
 def _visible(view: View, images: np.ndarray) -> np.ndarray:

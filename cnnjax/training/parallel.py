@@ -18,8 +18,7 @@ from jax.sharding import PartitionSpec as P
 from cnnjax.errors import ConfigError
 
 AXIS = "batch"
-ROWS = ("index", "position", "partner", "partner_position", "mask")
-PER_LANE = ("index", "partner")
+PER_LANE = ("index",)
 """The rows that differ between packed trials."""
 Parallel = Literal["jit", "shard_map", "pmap"]
 
@@ -47,9 +46,9 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
-def rows_sharding(mesh: Mesh, rank: int) -> NamedSharding:
-    """Examples split over the devices: the only axis of `rank` 1 rows, the second of packed rows."""
-    return NamedSharding(mesh, P(*[None] * (rank - 1), AXIS))
+def rows_sharding(mesh: Mesh, *, packed: bool = False) -> NamedSharding:
+    """Examples split over the devices: the first axis of rows, the second of packed ones."""
+    return NamedSharding(mesh, P(None, AXIS) if packed else P(AXIS))
 
 
 def distribute(step: Callable, mesh: Mesh, *, kind: Parallel = "jit", packed: bool = False, donate: bool = True) -> Any:
@@ -58,27 +57,25 @@ def distribute(step: Callable, mesh: Mesh, *, kind: Parallel = "jit", packed: bo
     kind: "jit" lets the compiler place the collectives; "shard_map" and "pmap" run the step on each device's part,
     which then takes its own collectives. The state is donated where `donate`.
     """
-    axes = (0, None, {name: 0 if name in PER_LANE else None for name in ROWS})
-    lanes = _over_lanes(step, axes) if packed else step
+    lanes = _over_lanes(step) if packed else step
     if kind == "pmap":
         return _pmapped(lanes, mesh, packed=packed)
     if kind == "shard_map":
-        examples = P(None, AXIS) if packed else P(AXIS)
-        lanes = _sharded(lanes, mesh, {name: examples if name in PER_LANE else P(AXIS) for name in ROWS})
+        lanes = _sharded(lanes, mesh, packed=packed)
     return jax.jit(lanes, donate_argnums=(0,) if donate else ())
 
 
-def _over_lanes(step: Callable, axes: tuple) -> Callable:
+def _over_lanes(step: Callable) -> Callable:
     def over_lanes(state: Any, data: Any, rows: dict[str, jax.Array]):
-        row_axes = {name: axes[2][name] for name in rows}
-        return jax.vmap(step, in_axes=(axes[0], axes[1], row_axes))(state, data, rows)
+        row_axes = {name: 0 if name in PER_LANE else None for name in rows}
+        return jax.vmap(step, in_axes=(0, None, row_axes))(state, data, rows)
 
     return over_lanes
 
 
-def _sharded(step: Callable, mesh: Mesh, specs: dict[str, P]) -> Callable:
+def _sharded(step: Callable, mesh: Mesh, *, packed: bool) -> Callable:
     def sharded(state: Any, data: Any, rows: dict[str, jax.Array]):
-        row_specs = {name: specs[name] for name in rows}
+        row_specs = {name: P(None, AXIS) if packed and name in PER_LANE else P(AXIS) for name in rows}
         mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(), row_specs), out_specs=P(), check_vma=False)
         return mapped(state, data, rows)
 
@@ -92,7 +89,7 @@ def _pmapped(step: Callable, mesh: Mesh, *, packed: bool) -> Callable:
     def split(name: str, x: jax.Array) -> jax.Array:
         if packed and name in PER_LANE:
             return x.reshape(len(x), len(devices), -1).swapaxes(0, 1)
-        return x.reshape(len(devices), -1)
+        return x.reshape(len(devices), -1, *x.shape[1:])
 
     def call(state: Any, data: Any, rows: dict[str, jax.Array]):
         return mapped(state, data, {name: split(name, x) for name, x in rows.items()})

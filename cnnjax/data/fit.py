@@ -1,0 +1,68 @@
+"""How an image of any size becomes one of the size asked for: which region of it is cut out and resized."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from cnnjax.config import Config
+from cnnjax.data.augment.base import PositiveRange, ShareRange
+from cnnjax.data.crop import fitting_box, random_box
+from cnnjax.data.jpeg import Box
+from cnnjax.errors import ConfigError
+
+
+class Fit(Config, union="name"):
+    """The region (top, left, height, width) of an image that is resized. A subclass defines `box`.
+
+    random: whether it is another one each time, so that images must be decoded anew for every batch.
+    """
+
+    random: ClassVar[bool] = False
+
+    def box(self, shape: tuple[int, int], size: tuple[int, int], generator: np.random.Generator | None) -> Box:
+        """The region of an image of `shape` (height, width) that becomes `size`.
+
+        generator: of this example in this batch; None in evaluation.
+        """
+        raise ConfigError(f"{type(self).__name__} does not define box()")
+
+
+class CentreFit(Fit, tag="crop"):
+    """The centred region with the aspect ratio of the size, its sides `share` of the largest that fits.
+
+    0.875 of 224 pixels is the usual evaluation on ImageNet: the shorter side resized to 256, the central 224 cut out.
+    """
+
+    share: float = Field(default=1.0, gt=0, le=1)
+
+    def box(self, shape: tuple[int, int], size: tuple[int, int], generator: np.random.Generator | None) -> Box:
+        return fitting_box(shape, size, share=self.share)
+
+
+class SquashFit(Fit, tag="squash"):
+    """The whole image, whatever its aspect ratio."""
+
+    def box(self, shape: tuple[int, int], size: tuple[int, int], generator: np.random.Generator | None) -> Box:
+        return 0, 0, *shape
+
+
+class RandomFit(Fit, tag="random_resized_crop"):
+    """A region of random area and aspect ratio, at a random place (Szegedy et al. 2014, section 6).
+
+    scale: least and largest share of the image's area, 0..1. ratio: least and largest width / height, drawn evenly on
+    a logarithmic scale. The augmentation of the same name cuts it out of the stored image; here it is cut out of the
+    file, as large as that is, and only what is needed of the file is decoded.
+    """
+
+    random: ClassVar[bool] = True
+
+    scale: ShareRange = (0.08, 1.0)
+    ratio: PositiveRange = (3 / 4, 4 / 3)
+
+    def box(self, shape: tuple[int, int], size: tuple[int, int], generator: np.random.Generator | None) -> Box:
+        if generator is None:
+            raise ConfigError("a random region is for training: evaluation has another fit")
+        return random_box(generator, shape, scale=self.scale, ratio=self.ratio)

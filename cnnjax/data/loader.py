@@ -1,0 +1,145 @@
+"""Batches of a part that is read as training goes: made ahead of it by threads, or by processes of their own (Grain).
+
+Batch i is a function of i alone, so it does not matter how many make them, nor where a training begins again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from cnnjax.data.order import Order
+from cnnjax.data.source import Generators, Part
+from cnnjax.errors import DataError
+
+AHEAD = 2
+"""Batches that wait for the training, besides those being made."""
+
+
+class Batches(Protocol):
+    """What batch `number` consists of."""
+
+    def __call__(self, number: int) -> tuple[np.ndarray, Generators | None]:
+        """The indices of its examples, and the generator of the one at a place, where something is random."""
+        ...
+
+
+@dataclass(frozen=True)
+class Share:
+    """What host number `host` of `hosts` makes of every batch: a slice, in the order of the hosts."""
+
+    host: int = 0
+    hosts: int = 1
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """This host's share of a batch's rows."""
+        return rows[self.first(len(rows)) : self.first(len(rows)) + len(rows) // self.hosts]
+
+    def first(self, batch_size: int) -> int:
+        """The position in the batch where this host's share begins."""
+        return self.host * (batch_size // self.hosts)
+
+
+@dataclass(frozen=True)
+class TrainingBatches:
+    """The batches of a training, or a host's share of each."""
+
+    order: Order
+    share: Share = Share()
+
+    def __call__(self, number: int) -> tuple[np.ndarray, Generators]:
+        first = self.share.first(self.order.batch_size)
+        return self.share.of(self.order.indices(number)), lambda place: self.order.generator(number, first + place)
+
+
+@dataclass(frozen=True)
+class BatchesInOrder:
+    """All examples in their order, in batches of `batch_size`; the last is filled up with its last example."""
+
+    examples: int
+    batch_size: int
+    share: Share = Share()
+
+    def __len__(self) -> int:
+        return -(-self.examples // self.batch_size)
+
+    def __call__(self, number: int) -> tuple[np.ndarray, None]:
+        return np.minimum(self._places(number), self.examples - 1), None
+
+    def mask(self, number: int) -> np.ndarray:
+        """bool [B]: which are examples, and not filled up."""
+        return self._places(number) < self.examples
+
+    def _places(self, number: int) -> np.ndarray:
+        first = number * self.batch_size
+        return self.share.of(np.arange(first, first + self.batch_size, dtype=np.int32))
+
+
+class Loader:
+    """The images of batches first, first + 1, ..., each made once, by `threads` threads or `workers` processes.
+
+    threads: None for as many as there are cores; of each process, where there are `workers`, one. Close it, or use it
+    as a context, to end them.
+    """
+
+    def __init__(
+        self, part: Part, batches: Batches, *, first: int = 0, last: int, workers: int = 0, threads: int | None = None
+    ):
+        import grain
+        from absl import flags
+
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # Grain asks for its own; there are none but ours here
+        self.workers = workers
+        threads = threads or (1 if workers else cores())
+        made: Any = grain.MapDataset.range(first, last).map(_Make(part, batches))
+        made = made.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + AHEAD))
+        if workers:
+            options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=AHEAD)
+            made = made.mp_prefetch(options)
+        self._made = iter(made)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self
+
+    def __next__(self) -> np.ndarray:
+        try:
+            return next(self._made)
+        except RuntimeError as error:
+            if self.workers and "terminated" in str(error):
+                code = next((word for word in str(error).split() if word.strip("-.").isdecimal()), "unknown")
+                raise DataError(
+                    f"one of {self.workers} processes that read images has ended (exit code {code.strip('.')}; -9 is "
+                    "killed, often for want of memory): the same command continues; --workers 0 reads in threads"
+                ) from None
+            raise
+
+    def close(self) -> None:
+        """End the threads or processes; what they made ahead is thrown away."""
+        self._made.close()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class _Make:
+    """A function that can be sent to another process."""
+
+    part: Part
+    batches: Batches
+
+    def __call__(self, number: int) -> np.ndarray:
+        return self.part.stacked(*self.batches(number))
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,205 @@
+"""What a step is given: rows of examples that live on the device, or batches that are streamed to it.
+
+Either way the batch of a step is a function of (seed, step), on any number of devices and hosts.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from cnnjax.data.loader import Batches, BatchesInOrder, Loader, Share, TrainingBatches
+from cnnjax.data.order import Order
+from cnnjax.data.source import Part, Splits
+from cnnjax.errors import ConfigError
+from cnnjax.experiment import Experiment
+from cnnjax.nn.mesh import manual_axes
+from cnnjax.run.hardware import Hardware
+from cnnjax.training.parallel import replicated, rows_sharding
+
+SPLITS = ("train", "validation", "test")
+ON_DEVICE = 2
+"""Streamed batches that are on the device, or on the way there, while a step runs."""
+
+Arrays = dict[str, jax.Array]
+
+
+def is_streamed(experiment: Experiment, hardware: Hardware) -> bool:
+    """Whether the data are too large to live on the device, or decoded anew each time."""
+    dataset = experiment.data.load()
+    return dataset.train.redrawn or not hardware.has_room(dataset.nbytes)
+
+
+def make_feed(experiment: Experiment, mesh: Mesh, *, packed: int, hardware: Hardware) -> Resident | Streamed:
+    """The feed of `packed` trials of the experiment's program. Raises ConfigError where streamed ones are packed."""
+    if not is_streamed(experiment, hardware):
+        return Resident(experiment, mesh, packed=packed)
+    if packed > 1:
+        raise ConfigError(
+            f"pack = {packed}: {experiment.data.load().name} is streamed, so one trial at a time: --pack 1"
+        )
+    return Streamed(experiment, mesh, workers=hardware.workers)
+
+
+def order_of(experiment: Experiment, examples: int) -> Order:
+    """The order in which an experiment sees its training part of so many examples."""
+    return Order(experiment.seed, experiment.batch_size, examples, experiment.repeats)
+
+
+def put(tree: Any, mesh: Mesh) -> Any:
+    """The arrays on every device of the mesh."""
+    return jax.device_put(tree, replicated(mesh) if mesh.size > 1 else mesh.devices.flat[0])
+
+
+def put_rows(rows: np.ndarray, mesh: Mesh, *, packed: bool = False) -> jax.Array:
+    """The rows of this host, on its devices: examples on the first axis; of packed trials' rows on the second."""
+    if mesh.size == 1:
+        return jax.device_put(rows, mesh.devices.flat[0])
+    return jax.make_array_from_process_local_data(rows_sharding(mesh, packed=packed), rows)
+
+
+def with_partners(batch: Arrays) -> Arrays:
+    """The batch, and of each example its partner: the one at the mirrored position of the whole batch.
+
+    In shard_map or pmap the batch is this device's part, and its partners come from the mirrored device's.
+    """
+    names = ("images", "labels", "index", "position")
+    return batch | {f"partner_{name}": _mirrored(batch[name]) for name in names}
+
+
+def _mirrored(x: jax.Array) -> jax.Array:
+    for axis in manual_axes():
+        devices = jax.lax.axis_size(axis)
+        x = jax.lax.ppermute(x, axis, [(device, devices - 1 - device) for device in range(devices)])
+    return jnp.flip(x, 0)
+
+
+def _evaluation_size(experiment: Experiment, sizes: dict[str, int], mesh: Mesh) -> int:
+    size = max(experiment.batch_size, min(sizes["validation"] or sizes["test"], 256))
+    return size + -size % mesh.size
+
+
+def sizes_of(parts: Splits) -> dict[str, int]:
+    """Examples of each part."""
+    return {name: len(part) if (part := getattr(parts, name)) is not None else 0 for name in SPLITS}
+
+
+class Resident:
+    """All parts on every device; a step is given the rows of its examples.
+
+    data: "images" uint8 [N, H, W, C] and "labels" [N, ...] of all parts, in the order of SPLITS.
+    """
+
+    def __init__(self, experiment: Experiment, mesh: Mesh, *, packed: int):
+        self.experiment, self.mesh, self.packed = experiment, mesh, packed
+        self.sizes = sizes_of(experiment.parts())
+        self.data = _on_devices(experiment.held_parts(), mesh)
+        self._positions = put_rows(np.arange(experiment.batch_size, dtype=np.int32), mesh)
+
+    @staticmethod
+    def fetch(data: Arrays, rows: Arrays) -> Arrays:
+        """The batch of the rows, inside the step."""
+        return {name: array[rows["index"]] for name, array in data.items()} | rows
+
+    def rows(self, experiments: Sequence[Experiment], step: int) -> Arrays:
+        """What to train on at `step`: int32 indices [B] (packed: [lanes, B]) and positions [B] in the batch."""
+        indices = [order_of(experiment, self.sizes["train"]).indices(step) for experiment in experiments]
+        return {"index": self._put_index(indices), "position": self._positions}
+
+    def evaluation(self, split: str) -> Iterator[Arrays]:
+        """The rows of a part's batches; "mask" says which of them count."""
+        size = _evaluation_size(self.experiment, self.sizes, self.mesh)
+        first = sum(self.sizes[name] for name in SPLITS[: SPLITS.index(split)])
+        batches = BatchesInOrder(self.sizes[split], size)
+        for number in range(len(batches)):
+            index = first + batches(number)[0]
+            yield {"index": self._put_index([index] * self.packed), "mask": put_rows(batches.mask(number), self.mesh)}
+
+    def _put_index(self, indices: Sequence[np.ndarray]) -> jax.Array:
+        if self.packed == 1:
+            return put_rows(indices[0], self.mesh)
+        return put_rows(np.stack(indices), self.mesh, packed=True)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@lru_cache(maxsize=2)
+def _on_devices(parts: Splits, mesh: Mesh) -> Arrays:
+    held = [part.held() for part in vars(parts).values() if part is not None]
+    arrays = {
+        "images": np.concatenate([part.images for part in held]),
+        "labels": np.concatenate([part.labels for part in held]),
+    }
+    return put(arrays, mesh)
+
+
+class Streamed:
+    """Batches made by threads or processes ahead of the step they are for. Every host makes its own part of each."""
+
+    def __init__(self, experiment: Experiment, mesh: Mesh, *, workers: int):
+        self.experiment, self.mesh, self.workers = experiment, mesh, workers
+        self.parts = experiment.parts()
+        self.sizes = sizes_of(self.parts)
+        self.data: Arrays = {}
+        hosts = sorted({device.process_index for device in mesh.devices.flat})
+        self._share = Share(hosts.index(jax.process_index()), len(hosts))
+        self._stream, self._next = iter(()), (-1, -1)
+
+    @staticmethod
+    def fetch(data: Arrays, rows: Arrays) -> Arrays:
+        """The batch: the rows as they are."""
+        return rows
+
+    def rows(self, experiments: Sequence[Experiment], step: int) -> Arrays:
+        """What to train on at `step`: images uint8 [B, H, W, C], labels, indices and positions [B].
+
+        Steps that follow one another are made ahead; another step begins anew.
+        """
+        (experiment,) = experiments
+        if self._next != (experiment.seed, step):
+            self.close()
+            self._stream = self._training(experiment, step)
+        self._next = (experiment.seed, step + 1)
+        return next(self._stream)
+
+    def _training(self, experiment: Experiment, step: int) -> Iterator[Arrays]:
+        batches = TrainingBatches(order_of(experiment, self.sizes["train"]), self._share)
+        last = max(step + 1, experiment.total_steps(self.sizes["train"]))
+        position = self._share.of(np.arange(experiment.batch_size, dtype=np.int32))
+        ahead: deque[Arrays] = deque()
+        for _, index, images in self._made(self.parts.train, batches, step, last):
+            rows = {"images": images, "labels": self.parts.train.labels[index], "index": index, "position": position}
+            ahead.append({name: put_rows(array, self.mesh) for name, array in rows.items()})
+            if len(ahead) == ON_DEVICE:
+                yield ahead.popleft()
+        yield from ahead
+
+    def evaluation(self, split: str) -> Iterator[Arrays]:
+        """A part's batches; "mask" says which examples count."""
+        part = getattr(self.parts, split)
+        batches = BatchesInOrder(len(part), _evaluation_size(self.experiment, self.sizes, self.mesh), self._share)
+        for number, index, images in self._made(part, batches, 0, len(batches)):
+            rows = {"images": images, "labels": part.labels[index], "mask": batches.mask(number)}
+            yield {name: put_rows(array, self.mesh) for name, array in rows.items()}
+
+    def _made(
+        self, part: Part, batches: Batches, first: int, last: int
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """(its number, the indices of its examples, their images) of each batch."""
+        with Loader(part, batches, first=first, last=last, workers=self.workers) as loader:
+            for number, images in enumerate(loader, first):
+                yield number, batches(number)[0], images
+
+    def close(self) -> None:
+        """End the threads or processes that read."""
+        if isinstance(self._stream, Generator):
+            self._stream.close()
+        self._stream, self._next = iter(()), (-1, -1)

@@ -1,0 +1,51 @@
+"""On what a program runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from cnnjax.data.source import physical_memory
+from cnnjax.errors import ConfigError
+from cnnjax.training.parallel import Parallel, make_mesh
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """On what a program runs, and how it gets its data; none of it changes what is computed, but for round-off.
+
+    devices: how many of this process's devices one training uses (None: all). resident: a set that takes at most this
+    share of a device's memory lives there; others are streamed. workers: processes that read images for a streamed
+    set; 0 for threads of this one, as many as there are cores.
+    """
+
+    devices: int | None = None
+    parallel: Parallel = "jit"
+    resident: float = 0.25
+    workers: int = 0
+
+    def __post_init__(self):
+        if not 0 <= self.resident <= 1:
+            raise ConfigError(f"resident = {self.resident}: it is a share of the device's memory, 0 to 1")
+        if self.workers < 0:
+            raise ConfigError(f"workers = {self.workers}: must be 0 (threads) or a number of processes")
+
+    def mesh(self) -> Mesh:
+        """Raises ConfigError where there are not that many devices."""
+        available = jax.local_devices()
+        if self.devices is not None and not 1 <= self.devices <= len(available):
+            raise ConfigError(f"devices = {self.devices}: this process has {len(available)}")
+        return make_mesh(available[: self.devices])
+
+    def has_room(self, nbytes: int) -> bool:
+        """Whether a set of so many bytes is small enough to live on each device."""
+        return nbytes <= self.resident * _memory(jax.local_devices()[0])
+
+
+def _memory(device: Any) -> int:
+    """Bytes of a device's memory; devices that are parts of one processor share its memory."""
+    known = device.memory_stats() or {}
+    return known.get("bytes_limit") or physical_memory() // jax.local_device_count()

@@ -1,0 +1,382 @@
+"""Data that are streamed: the same batches and the same training, whoever makes them, and wherever it begins again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnjax import (
+    SGD,
+    CentreFit,
+    Experiment,
+    Hardware,
+    ImageFolder,
+    Options,
+    RandomFit,
+    SmallCNN,
+    Synthetic,
+    train,
+)
+from cnnjax.config import replace
+from cnnjax.data.loader import BatchesInOrder, Loader, Share, TrainingBatches
+from cnnjax.data.order import Order
+from cnnjax.errors import ConfigError, DataError
+from cnnjax.files import read_json, read_rows
+from cnnjax.run.feed import Resident, Streamed, is_streamed
+from cnnjax.run.program import Program
+
+ALWAYS = Hardware(devices=1, resident=0.0)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """48 + 12 JPEGs of two classes, all of different sizes."""
+    folder = tmp_path_factory.mktemp("set")
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 24), ("test", 6)):
+        for label in ("dark", "light"):
+            (folder / part / label).mkdir(parents=True)
+            for at in range(count):
+                height, width = generator.integers(20, 60, 2)
+                pixels = generator.integers(0, 128, (height, width, 3)) + 127 * (label == "light")
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / part / label / f"{at:02}.jpg", quality=90)
+    return folder
+
+
+def folder_data(root: Path, **fields) -> ImageFolder:
+    return ImageFolder(root=str(root), size=16, **{"train_fit": RandomFit(), **fields})
+
+
+def experiment_on(root: Path, **fields) -> Experiment:
+    made = Experiment(
+        model=SmallCNN(features=4, kernel_size=3, norm="batch"),
+        data=folder_data(root),
+        optim=SGD(learning_rate=0.05),
+        augment=("flip",),
+        batch_size=8,
+        steps=12,
+        validation=8,
+        seed=3,
+    )
+    return replace(made, fields)
+
+
+def order(**fields) -> Order:
+    return Order(**{"seed": 5, "batch_size": 8, "examples": 40, "repeats": 1, **fields})
+
+
+# The order
+
+
+@pytest.mark.parametrize(("batch_size", "examples", "repeats"), [(8, 40, 1), (6, 10, 4), (5, 7, 3), (12, 3, 2)])
+def test_repeated_examples_follow_each_other(batch_size, examples, repeats):
+    once = Order(2, 1, examples)
+    drawn = [int(once.indices(step)[0]) for step in range(200)]
+    expected = np.repeat(drawn, repeats)
+    made = np.concatenate([Order(2, batch_size, examples, repeats).indices(step) for step in range(15)])
+    np.testing.assert_array_equal(made, expected[: len(made)])
+
+
+def test_every_place_has_randomness_of_its_own():
+    draws = {
+        (seed, step, place): Order(seed, 8, 40).generator(step, place).integers(2**62)
+        for seed in range(3)
+        for step in (0, 1, 2**31)
+        for place in range(4)
+    }
+    assert len(set(draws.values())) == len(draws)
+    again = Order(1, 8, 40).generator(2**31, 3).integers(2**62)
+    assert again == draws[1, 2**31, 3]
+    # Nor is it that of the order itself.
+    permutation = np.random.Generator(np.random.Philox(key=[0, 1])).integers(2**62)
+    assert permutation not in draws.values()
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 4])
+def test_hosts_make_the_parts_of_one_batch(root, hosts):
+    part = folder_data(root).load().train
+    whole = TrainingBatches(order(examples=len(part)))
+    for number in (0, 5):
+        expected = part.stacked(*whole(number))
+        shares = [TrainingBatches(order(examples=len(part)), Share(host, hosts)) for host in range(hosts)]
+        np.testing.assert_array_equal(np.concatenate([part.stacked(*share(number)) for share in shares]), expected)
+        assert all(len(share(number)[0]) == 8 // hosts for share in shares)
+    in_order = [BatchesInOrder(10, 8, Share(host, hosts)) for host in range(hosts)]
+    assert np.concatenate([share(1)[0] for share in in_order]).tolist() == [8, 9, 9, 9, 9, 9, 9, 9]
+    assert np.concatenate([share.mask(1) for share in in_order]).sum() == 2
+
+
+# The loader
+
+
+@pytest.mark.parametrize("makers", [{"threads": 1}, {"threads": 3}, {"workers": 1}, {"workers": 3}], ids=str)
+def test_batches_do_not_depend_on_who_makes_them(root, makers):
+    part = folder_data(root).load().train
+    batches = TrainingBatches(order(examples=len(part)))
+    with Loader(part, batches, first=2, last=9, **makers) as loader:
+        made = list(loader)
+    assert len(made) == 7
+    for number, images in enumerate(made, 2):
+        np.testing.assert_array_equal(images, part.stacked(*batches(number)))
+    assert not np.array_equal(made[0], made[1])
+
+
+def test_random_regions_are_drawn_anew_and_evaluation_is_not(root):
+    part = folder_data(root).load().train
+    index = np.array([7])
+    a, b = (part.stacked(index, lambda place, step=step: order().generator(step, place)) for step in (0, 1))
+    assert not np.array_equal(a, b)
+    np.testing.assert_array_equal(part.stacked(index), folder_data(root, train_fit=None).load().train.stacked(index))
+
+
+def test_imagenets_evaluation_is_a_share_of_the_centre():
+    # 256 pixels on the shorter side, of which the central 224 are cut out: in a 512x400 image, 350 of 400.
+    assert CentreFit(share=224 / 256).box((512, 400), (224, 224), None) == (81, 25, 350, 350)
+
+
+def test_a_worker_that_dies_is_an_error_within_seconds(root):
+    part = folder_data(root).load().train
+    before = children()
+    with Loader(part, TrainingBatches(order(examples=len(part))), last=10_000, workers=2) as loader:
+        next(loader)
+        os.kill(min(children() - before), signal.SIGKILL)
+        began = time.monotonic()
+        with pytest.raises(
+            DataError, match="2 processes that read images has ended .exit code -9.*same command continues"
+        ):
+            for _ in loader:
+                pass
+        assert time.monotonic() - began < 15
+    assert children() <= before, "no process is left behind"
+
+
+def children() -> set[int]:
+    """Process ids of multiprocessing's workers, but for its tracker of shared memory."""
+    import multiprocessing
+
+    return {process.pid for process in multiprocessing.active_children() if process.pid is not None}
+
+
+def test_what_cannot_be_read_is_named(root, tmp_path):
+    broken = tmp_path / "set"
+    for file in root.rglob("*.jpg"):
+        copy = broken / file.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes() if file.name != "05.jpg" else file.read_bytes()[:200])
+    experiment = experiment_on(broken, **{"data.mean": (0.5,) * 3, "data.std": (0.2,) * 3})
+    for workers in (0, 1):
+        with pytest.raises(DataError, match=r"05.jpg: image header is damaged"):
+            train(experiment, tmp_path / "run", options=Options(Hardware(devices=1, workers=workers)))
+    with pytest.raises(DataError, match=r"05.jpg: .*leave such out with on_broken='skip'"):
+        train(replace(experiment, {"data.mean": None, "data.std": None}), tmp_path / "other", options=Options(ALWAYS))
+    with pytest.warns(UserWarning, match="4 of 60 images cannot be decoded"):
+        result = train(replace(experiment, {"data.on_broken": "skip"}), tmp_path / "skip", options=Options(ALWAYS))
+    assert result["skipped"] == {"train": 2, "test": 2}
+    assert result["examples"] == {"train": 38, "validation": 8, "test": 10}
+
+
+# The feed
+
+
+def test_small_sets_live_on_the_device_and_large_ones_are_streamed(root):
+    small = replace(experiment_on(root), {"data": folder_data(root, train_fit=None)})
+    assert not is_streamed(small, Hardware(devices=1))
+    assert is_streamed(small, ALWAYS)
+    assert is_streamed(experiment_on(root), Hardware(devices=1)), "random regions are decoded anew"
+    assert isinstance(Program(small, hardware=Hardware(devices=1)).feed, Resident)
+    assert isinstance(Program(small, hardware=ALWAYS).feed, Streamed)
+    with pytest.raises(ConfigError, match="pack = 2: set.* is streamed"):
+        Program(small, packed=2, hardware=ALWAYS)
+    with pytest.raises(ConfigError, match="share of the device's memory"):
+        Hardware(resident=2)
+
+
+@pytest.mark.parametrize("mixing", [None, "mixup"])
+def test_streamed_is_resident(root, tmp_path, mixing):
+    """A set in memory and the same set streamed give the same training."""
+    experiment = replace(experiment_on(root), {"data": folder_data(root, train_fit=None), "mixing": mixing})
+    results: Any = [
+        train(experiment, tmp_path / str(resident), options=Options(Hardware(devices=1, resident=resident)))
+        for resident in (0.25, 0.0)
+    ]
+    assert results[0]["metrics"] == pytest.approx(results[1]["metrics"], rel=1e-5)
+    rows = [read_rows(tmp_path / str(resident) / "metrics.jsonl") for resident in (0.25, 0.0)]
+    assert [row["train_loss"] for row in rows[0]] == pytest.approx([row["train_loss"] for row in rows[1]], rel=1e-5)
+
+
+@pytest.mark.parametrize("parallel", ["jit", "shard_map", "pmap"])
+@pytest.mark.parametrize("devices", [2, 8])
+def test_devices_do_not_change_a_streamed_training(root, devices, parallel: Any):
+    experiment = experiment_on(root, mixing="cutmix")
+    programs = [
+        Program(experiment, hardware=Hardware(count, kind, resident=0.0))
+        for count, kind in ((1, "jit"), (devices, parallel))
+    ]
+    losses = []
+    for program in programs:
+        state, own = program.init([experiment]), []
+        for step in range(3):
+            rows = program.rows([experiment], step)
+            own.append(np.asarray(rows["images"]))
+            state, sums = program.train(state, rows)
+            own.append(float(sums["loss"]))
+        losses.append((own, float(program.evaluate(state, "test")["loss"])))
+        program.close()
+    (one, one_test), (many, many_test) = losses
+    for a, b in zip(one[::2], many[::2], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert one[1::2] == pytest.approx(many[1::2], rel=1e-4)
+    assert one_test == pytest.approx(many_test, rel=1e-4)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_streamed_training_continues_bitwise(root, tmp_path, workers):
+    experiment = experiment_on(root, repeats=2, mixing="mixup")
+    options = Options(Hardware(devices=1, workers=workers), checkpoint_steps=1)
+    whole = train(experiment, tmp_path / "whole", options=Options(ALWAYS))
+    for stop_at in (1, 5):
+        with pytest.raises(_Stop):
+            train(experiment, tmp_path / "cut", options=options, watch=_stopping(stop_at))
+    continued = train(experiment, tmp_path / "cut", options=options)
+    assert continued["metrics"] == whole["metrics"]
+    files = [tmp_path / name / "metrics.jsonl" for name in ("whole", "cut")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert read_json(tmp_path / "cut/result.json", remedy="")["data_fingerprint"] == whole["data_fingerprint"]
+
+
+class _Stop(Exception):
+    pass
+
+
+def _stopping(at: int):
+    def watch(step: int, steps: int, numbers: dict[str, float]) -> None:
+        if step >= at:
+            raise _Stop
+
+    return watch
+
+
+def test_a_training_does_not_go_on_with_other_data(root, tmp_path):
+    copy = tmp_path / "set"
+    for file in root.rglob("*.jpg"):
+        (copy / file.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+        (copy / file.relative_to(root)).write_bytes(file.read_bytes())
+    experiment, options = experiment_on(copy), Options(ALWAYS, checkpoint_steps=1)
+    with pytest.raises(_Stop):
+        train(experiment, tmp_path / "run", options=options, watch=_stopping(4))
+    script = f"""
+from cnnjax import train, Options, Hardware
+from cnnjax.experiment import Experiment
+experiment = Experiment.from_json({experiment.to_json()!r})
+train(experiment, {str(tmp_path / "run")!r}, options=Options(Hardware(devices=1, resident=0.0)))
+"""
+    changed = copy / "train/dark/03.jpg"
+    changed.write_bytes((copy / "train/dark/04.jpg").read_bytes())
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "was begun on other data" in done.stderr
+
+
+def test_threads_end_with_the_training(root, tmp_path):
+    before = threading.active_count()
+    train(experiment_on(root), tmp_path, options=Options(ALWAYS))
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before + 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert threading.active_count() <= before + 2
+
+
+def test_memory_stays_flat_over_an_epoch(tmp_path):
+    """An epoch of 45 MB of images, by batches of 0.6, grows this process by a few batches at most."""
+    generator = np.random.default_rng(1)
+    for at in range(300):
+        folder = tmp_path / "train" / "ab"[at % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.repeat(np.repeat(generator.integers(0, 256, (28, 28, 3)), 8, 0), 8, 1).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{at}.jpg")
+    part = ImageFolder(root=str(tmp_path), size=224, train_fit=RandomFit(), test=0.01).load().train
+    sizes = []
+    with Loader(part, TrainingBatches(Order(0, 4, len(part))), last=3 * len(part) // 4) as loader:
+        for number, _ in enumerate(loader):
+            if number in (30, 3 * len(part) // 4 - 1):
+                sizes.append(resident_bytes())
+    assert sizes[1] - sizes[0] < 15e6
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+HOST = """
+import os, sys
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+import jax
+jax.config.update("jax_platforms", "cpu")
+jax.distributed.initialize(f"localhost:{sys.argv[1]}", 4, int(sys.argv[2]))
+import numpy as np
+from cnnjax.experiment import Experiment
+from cnnjax.run.feed import Streamed
+from cnnjax.training.parallel import make_mesh
+experiment = Experiment.from_json(sys.argv[3])
+feed = Streamed(experiment, make_mesh(jax.devices()), workers=0)
+rows = feed.rows([experiment], 2)
+assert rows["images"].shape == (8, 16, 16, 3) and len(rows["images"].addressable_shards) == 2
+for shard in rows["images"].addressable_shards:
+    place = shard.index[0].start
+    np.save(f"{sys.argv[4]}/{place}.npy", np.asarray(shard.data))
+feed.close()
+"""
+
+
+def test_four_hosts_stream_one_batch(root, tmp_path):
+    """Four processes of two devices each: what is on each device is that place of the batch one host would make."""
+    experiment = experiment_on(root)
+    port = free_port()
+    hosts = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOST, str(port), str(host), experiment.to_json(), str(tmp_path)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for host in range(4)
+    ]
+    errors = [host.communicate(timeout=300)[1] for host in hosts]
+    assert [host.returncode for host in hosts] == [0] * 4, errors
+    program = Program(experiment, hardware=ALWAYS)
+    expected = np.asarray(program.rows([experiment], 2)["images"])
+    program.close()
+    made = np.concatenate([np.load(tmp_path / f"{place}.npy") for place in range(8)])
+    np.testing.assert_array_equal(made, expected)
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
+
+
+def test_a_synthetic_set_can_be_streamed_too(tmp_path):
+    experiment = Experiment(
+        model=SmallCNN(features=4),
+        data=Synthetic(height=8, width=8, examples=64, test_examples=16),
+        steps=4,
+        batch_size=8,
+    )
+    results: Any = [
+        train(experiment, tmp_path / str(resident), options=Options(Hardware(devices=1, resident=resident)))
+        for resident in (0.25, 0.0)
+    ]
+    assert results[0]["metrics"] == pytest.approx(results[1]["metrics"], rel=1e-5)
+    assert jax.device_count() == 8
