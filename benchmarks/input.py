@@ -1,13 +1,14 @@
-"""Images per second from JPEG bytes to a batch of 224x224 crops: `cnnjax.data.decode` against Flax's tf.data pipeline.
+"""Images per second from a prepared set to batches of 224x224 training crops: cnnjax's loader against tf.data.
 
-Both sides are given the same bytes in memory, the same regions (random-resized crops, 0.08 to 1 of the area) and the
-same flips, in the same order, and use as many workers as there are cores. A side is a process of its own; times begin
-after its first batches. Sides alternate, and the ratio is taken within a pair.
+Both sides make random-resized crops (0.08 to 1 of the area) of the same JPEGs, in the same order, with as many workers
+as there are cores. A side is a process of its own; times begin after its first batches. Sides alternate, and the ratio
+is taken within a pair.
 
-    ours-threads     decode_crop in threads, a batch each, uint8 (normalized on the device)
-    ours-processes   the same in processes, batches through shared memory
-    flax             examples/imagenet of Flax: decode_and_crop_jpeg, bicubic without antialiasing, float32 normalized,
-                     AUTOTUNE, cached records, prefetch
+    ours-threads     `cnnjax.data.loader.Loader` with threads: records read from disk, regions drawn from each example's
+                     own generator, decoded, uint8 (flipped and normalized on the device)
+    ours-processes   the same with processes
+    flax             examples/imagenet of Flax: decode_and_crop_jpeg, bicubic without antialiasing, flipped, float32
+                     normalized, AUTOTUNE, prefetch. Records are held in memory (it caches them), regions drawn before
     lean             the same with plain bilinear resizing and uint8 batches: less than Flax's does, for comparison
 
 The tf.data sides run in an environment of their own, made on first use under the user's cache folder.
@@ -28,7 +29,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -74,81 +74,14 @@ class Work:
 # Our sides
 
 
-def fill(work: Work, batch: int, out: np.ndarray) -> None:
-    from cnnjax.data.decode import decode_crop
-    from cnnjax.data.resize import opencv
+def ours(data: str, examples: int, batch: int, **makers: int) -> Iterator[np.ndarray]:
+    from cnnjax.data import Data
+    from cnnjax.data.loader import Loader, TrainingBatches
+    from cnnjax.data.order import Order
 
-    flip = opencv().flip
-    for place in range(work.batch):
-        at = batch * work.batch + place
-        top, left, height, width = map(int, work.boxes[at])
-        image = decode_crop(work.images[work.rows[at]], box=(top, left, height, width), size=(SIZE, SIZE))
-        if work.flips[at]:
-            flip(image, 1, out[place])
-        else:
-            out[place] = image
-
-
-def threads(work: Work, workers: int) -> Iterator[np.ndarray]:
-    from concurrent.futures import ThreadPoolExecutor
-
-    def make(batch: int) -> np.ndarray:
-        out = np.empty((work.batch, SIZE, SIZE, 3), np.uint8)
-        fill(work, batch, out)
-        return out
-
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque = deque()
-        for batch in range(work.batches):
-            ahead.append(pool.submit(make, batch))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
-_MINE: dict[str, Any] = {}
-
-
-def _begin(folder: str, batch: int) -> None:
-    _MINE["work"] = Work(Path(folder), batch)
-
-
-def _make(job: tuple[int, str]) -> tuple[str, int]:
-    from multiprocessing import shared_memory
-
-    batch, name = job
-    slot = shared_memory.SharedMemory(name)
-    work = _MINE["work"]
-    fill(work, batch, np.ndarray((work.batch, SIZE, SIZE, 3), np.uint8, slot.buf))
-    slot.close()
-    return name, peak_bytes()
-
-
-def processes(work: Work, workers: int, folder: Path) -> Iterator[np.ndarray]:
-    import multiprocessing
-    from multiprocessing import shared_memory
-
-    shape = (work.batch, SIZE, SIZE, 3)
-    slots = {}
-    for _ in range(2 * workers + 1):
-        slot = shared_memory.SharedMemory(create=True, size=int(np.prod(shape)))
-        slots[slot.name] = slot
-    free, ahead = deque(slots), deque()
-    with multiprocessing.get_context("spawn").Pool(workers, _begin, (str(folder), work.batch)) as pool:
-        for batch in range(work.batches):
-            ahead.append(pool.apply_async(_make, ((batch, free.popleft()),)))
-            if not free or batch == work.batches - 1:
-                while ahead and (not free or batch == work.batches - 1):
-                    name, peak = ahead.popleft().get()
-                    _MINE["worker peak"] = max(peak, _MINE.get("worker peak", 0))
-                    yield np.ndarray(shape, np.uint8, slots[name].buf).copy()
-                    free.append(name)
-        pool.close()
-        pool.join()
-    for slot in slots.values():
-        slot.close()
-        slot.unlink()
+    part = Data.from_json(data).load().train
+    with Loader(part, TrainingBatches(Order(0, batch, len(part))), last=examples // batch, **makers) as loader:
+        yield from loader
 
 
 # The tf.data sides: this part runs where there is no cnnjax
@@ -180,14 +113,14 @@ def tfdata(work: Work, workers: int, *, lean: bool) -> Iterator[Any]:
 # Measuring
 
 
-def run_side(side: str, folder: Path, batch: int, workers: int) -> dict[str, Any]:
-    work = Work(folder, batch)
-    before = resident_bytes()
+def run_side(side: str, folder: Path, batch: int, workers: int, examples: int) -> dict[str, Any]:
+    before, batches = resident_bytes(), examples // batch
+    data = (folder / "data.json").read_text()
     makers: dict[str, Callable[[], Iterator[Any]]] = {
-        "ours-threads": lambda: threads(work, workers),
-        "ours-processes": lambda: processes(work, workers, folder),
-        "flax": lambda: tfdata(work, workers, lean=False),
-        "lean": lambda: tfdata(work, workers, lean=True),
+        "ours-threads": lambda: ours(data, examples, batch, threads=workers),
+        "ours-processes": lambda: ours(data, examples, batch, workers=workers),
+        "flax": lambda: tfdata(Work(folder, batch), workers, lean=False),
+        "lean": lambda: tfdata(Work(folder, batch), workers, lean=True),
     }
     start = cpu = ended = cpu_ended = total = 0.0
     middle = seen = 0
@@ -195,7 +128,7 @@ def run_side(side: str, folder: Path, batch: int, workers: int) -> dict[str, Any
         total += float(np.asarray(made[0, 0, 0]).sum())
         if count == WARM - 1:
             start, cpu = time.perf_counter(), time.process_time()
-        if count == (WARM + work.batches) // 2:
+        if count == (WARM + batches) // 2:
             middle = resident_bytes()
         # The last batches were made ahead while others were waited for; counting up to each is fair to both.
         seen, ended, cpu_ended = count + 1 - WARM, time.perf_counter(), time.process_time()
@@ -209,7 +142,6 @@ def run_side(side: str, folder: Path, batch: int, workers: int) -> dict[str, Any
         "resident_middle_mb": middle / 1e6,
         "resident_end_mb": resident_bytes() / 1e6,
         "peak_mb": peak_bytes() / 1e6,
-        "worker_peak_mb": _MINE.get("worker peak", 0) / 1e6 or None,
         "checksum": total,
     }
 
@@ -240,21 +172,21 @@ def tensorflow_python() -> Path:
     return python
 
 
-def encoded_images(args: argparse.Namespace) -> tuple[list[bytes], str]:
-    """The JPEGs to decode and where they are from: a folder or tar, TFDS's imagenet2012, or else made ones."""
+def chosen_data(args: argparse.Namespace, folder: Path) -> Any:
+    """The set whose training part is read: a folder or tar, TFDS's imagenet2012, or else made images."""
+    from cnnjax.data import TFDS, ImageFolder, RandomFit
+    from cnnjax.data.source import default_data_dir
+
+    how: dict[str, Any] = {"size": SIZE, "train_fit": RandomFit()}
     if args.images:
-        from cnnjax.data.folder import ImageFolder
-
-        train, test = ImageFolder(root=str(args.images)).files()
-        return [part.encoded(at)[0] for part in (train, test) for at in range(len(part))], str(args.images)
-    data_dir = os.environ.get("TFDS_DATA_DIR") or str(Path.home() / "tensorflow_datasets")
-    if (Path(data_dir) / "imagenet2012").is_dir() and not args.small:
-        import tensorflow_datasets as tfds
-
-        decoders: Any = {"image": tfds.decode.SkipDecoding()}
-        source: Any = tfds.data_source("imagenet2012", split="train", data_dir=data_dir, decoders=decoders)
-        return [bytes(source[at]["image"]) for at in range(len(source))], f"{data_dir}/imagenet2012 train"
-    return [made_jpeg(seed) for seed in range(32)], "made images, not photographs"
+        return ImageFolder(root=str(args.images), **how)
+    if (default_data_dir() / "imagenet2012").is_dir() and not args.small:
+        return TFDS(name="imagenet2012", **how)
+    for seed in range(40):
+        (folder / "made").mkdir(exist_ok=True)
+        (folder / "made" / "a").mkdir(exist_ok=True)
+        (folder / "made" / "a" / f"{seed:02}.jpg").write_bytes(made_jpeg(seed))
+    return ImageFolder(root=str(folder / "made"), **how)
 
 
 def made_jpeg(seed: int) -> bytes:
@@ -312,7 +244,8 @@ def measure(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         for side in order:
             python = str(args.tf_python or tensorflow_python()) if side in THEIRS else sys.executable
             command = [python, __file__, "--side", side, "--folder", str(folder), "--batch", str(args.batch)]
-            done = subprocess.run([*command, "--workers", str(args.workers)], capture_output=True, text=True)
+            command += ["--workers", str(args.workers), "--examples", str(args.examples)]
+            done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise SystemExit(f"{side} failed:\n{done.stderr}")
             runs.append({"repeat": repeat, **json.loads(done.stdout.splitlines()[-1])})
@@ -331,9 +264,6 @@ def summary(runs: list[dict[str, Any]], sides: list[str]) -> Iterator[str]:
         if all(run["per_cpu_second"] for run in mine):
             yield f"{'':15s} images/core-second {spread([run['per_cpu_second'] for run in mine])}"
         yield f"{'':15s} peak MB {spread([run['peak_mb'] for run in mine])}"
-        workers = [run["worker_peak_mb"] for run in mine if run["worker_peak_mb"]]
-        if workers:
-            yield f"{'':15s} peak MB of the largest worker, each holding all JPEGs too: {spread(workers)}"
         resident = {when: [run[f"resident_{when}_mb"] for run in mine] for when in ("before", "middle", "end")}
         yield f"{'':15s} resident MB " + ", ".join(f"{w} {statistics.median(v):.0f}" for w, v in resident.items())
     for ours in set(sides) & set(OURS):
@@ -367,21 +297,26 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     if args.side:
-        print(json.dumps(run_side(args.side, args.folder, args.batch, args.workers)))
+        print(json.dumps(run_side(args.side, args.folder, args.batch, args.workers, args.examples)))
         return
     if args.small:
         args.examples, args.batch, args.repeats = 160, 16, 1
-    images, source = encoded_images(args)
-    print(f"{len(images)} JPEGs, {sum(map(len, images)) / len(images) / 1e3:.0f} kB on average, of {source}")
-    if args.errors:
-        result: dict[str, Any] = {"errors": errors(images)}
-        print(json.dumps(result["errors"], indent=1))
-    else:
-        load = os.getloadavg()
-        with tempfile.TemporaryDirectory() as folder:
-            Work.write(Path(folder), images, args.examples)
-            result = {"runs": measure(args, Path(folder)), "load_average_at_start": load}
-        print("\n".join(summary(result["runs"], args.sides)))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = chosen_data(args, folder)
+        part = data.load().train
+        images = part.read(range(len(part)))
+        source = f"{len(images)} JPEGs, {sum(map(len, images)) / len(images) / 1e3:.0f} kB on average, {data!r}"
+        print(source)
+        if args.errors:
+            result: dict[str, Any] = {"errors": errors(images)}
+            print(json.dumps(result["errors"], indent=1))
+        else:
+            load = os.getloadavg()
+            (folder / "data.json").write_text(data.to_json())
+            Work.write(folder, images, args.examples)
+            result = {"runs": measure(args, folder), "load_average_at_start": load}
+            print("\n".join(summary(result["runs"], args.sides)))
     if args.json:
         from cnnjax.run.environment import environment
 

@@ -328,7 +328,7 @@ def test_colour_planes():
 def test_chosen_examples_are_stratified_and_in_range(labels, count, classes):
     labels = np.asarray(labels, np.int32)
     groups = choose(labels, count, classes=classes)
-    assert len(groups) == min(count, classes)
+    assert len(groups) == (classes if count >= classes else min(count, len(set(labels.tolist()))))
     for group in groups:
         assert len(set(labels[group])) <= 1
         assert len(set(group.tolist())) == len(group)

@@ -33,6 +33,7 @@ from cnnjax.data.loader import BatchesInOrder, Loader, Share, TrainingBatches
 from cnnjax.data.order import Order
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.files import read_json, read_rows
+from cnnjax.run import feed
 from cnnjax.run.feed import Resident, Streamed, is_streamed
 from cnnjax.run.program import Program
 
@@ -168,7 +169,46 @@ def children() -> set[int]:
     return {process.pid for process in multiprocessing.active_children() if process.pid is not None}
 
 
-def test_what_cannot_be_read_is_named(root, tmp_path):
+KILLED = """
+import multiprocessing, sys, time
+from cnnjax import Data
+from cnnjax.data.loader import *
+if __name__ == "__main__":
+    part = Data.from_json(sys.argv[1]).load().train
+    loader = Loader(part, TrainingBatches(Order(0, 8, len(part))), last=10_000, workers=2)
+    next(loader)
+    print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+    time.sleep(600)
+"""
+
+
+def test_workers_end_with_a_training_that_is_killed(root, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(KILLED)
+    training = subprocess.Popen(
+        [sys.executable, str(script), folder_data(root).to_json()], stdout=subprocess.PIPE, text=True
+    )
+    assert training.stdout is not None
+    workers = [int(word) for word in training.stdout.readline().split()]
+    training.kill()
+    training.wait()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 15
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_running, workers))
+
+
+def is_running(process: int) -> bool:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_what_cannot_be_read_is_named(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(feed, "MANY", 0)
     broken = tmp_path / "set"
     for file in root.rglob("*.jpg"):
         copy = broken / file.relative_to(root)
@@ -241,7 +281,8 @@ def test_devices_do_not_change_a_streamed_training(root, devices, parallel: Any)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_streamed_training_continues_bitwise(root, tmp_path, workers):
+def test_a_streamed_training_continues_bitwise(root, tmp_path, workers, monkeypatch):
+    monkeypatch.setattr(feed, "MANY", 0)
     experiment = experiment_on(root, repeats=2, mixing="mixup")
     options = Options(Hardware(devices=1, workers=workers), checkpoint_steps=1)
     whole = train(experiment, tmp_path / "whole", options=Options(ALWAYS))
@@ -325,6 +366,7 @@ jax.config.update("jax_platforms", "cpu")
 jax.distributed.initialize(f"localhost:{sys.argv[1]}", 4, int(sys.argv[2]))
 import numpy as np
 from cnnjax.experiment import Experiment
+from cnnjax.run import feed
 from cnnjax.run.feed import Streamed
 from cnnjax.training.parallel import make_mesh
 experiment = Experiment.from_json(sys.argv[3])

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from cnnjax import Experiment, Hardware, Study, Synthetic, convert, models, plan, train
+from cnnjax import CentreFit, Experiment, Hardware, Study, Synthetic, convert, models, plan, train
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program
-from cnnjax.run.weights import import_torch
+from cnnjax.run.weights import _imagenet, import_torch
 from cnnjax.study.file import load
 
 IMAGE = (32, 32, 3)
@@ -158,6 +158,17 @@ def test_import_asks_for_data_where_the_classes_are_not_imagenets(tmp_path, stat
     with pytest.raises(ConfigError, match="6 classes, so it is not for ImageNet: say which data"):
         import_torch("resnet18", tmp_path / "weights.safetensors", tmp_path / "run", fields)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_import_is_evaluated_as_torchvision_evaluates_it():
+    data = _imagenet(models.config("inception_v3"))
+    assert (data.name, data.size, data.fit, data.mean) == (
+        "imagenet2012",
+        (299, 299),
+        CentreFit(share=0.875),
+        (0.5,) * 3,
+    )
+    assert _imagenet(models.config("resnet50")).std == (0.229, 0.224, 0.225)
 
 
 def test_files_that_are_no_state_dict(tmp_path):

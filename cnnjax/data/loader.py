@@ -5,7 +5,10 @@ Batch i is a function of i alone, so it does not matter how many make them, nor 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -100,7 +103,7 @@ class Loader:
         made = made.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + AHEAD))
         if workers:
             options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=AHEAD)
-            made = made.mp_prefetch(options)
+            made = made.mp_prefetch(options, worker_init_fn=_serve)
         self._made = iter(made)
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -108,7 +111,7 @@ class Loader:
 
     def __next__(self) -> np.ndarray:
         try:
-            return next(self._made)
+            made = next(self._made)
         except RuntimeError as error:
             if self.workers and "terminated" in str(error):
                 code = next((word for word in str(error).split() if word.strip("-.").isdecimal()), "unknown")
@@ -117,6 +120,8 @@ class Loader:
                     "killed, often for want of memory): the same command continues; --workers 0 reads in threads"
                 ) from None
             raise
+        # Shared memory is given back before the next batch, not when the last user of an array is gone.
+        return np.array(made) if self.workers else made
 
     def close(self) -> None:
         """End the threads or processes; what they made ahead is thrown away."""
@@ -127,6 +132,19 @@ class Loader:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _serve(worker: int, workers: int) -> None:
+    """Make this process one that ends with the one that began it, however that ends, and leaves Ctrl-C to it."""
+
+    def end() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end, daemon=True).start()
 
 
 @dataclass(frozen=True)

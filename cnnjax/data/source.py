@@ -19,9 +19,6 @@ from cnnjax.errors import ConfigError, DataError, unknown
 Scale = tuple[tuple[float, ...], tuple[float, ...]]
 """(mean, std) per channel, of pixels in 0..1."""
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 Generators = Callable[[int], np.random.Generator]
 """From the place of an example in its batch to what is random about it."""
@@ -248,7 +245,8 @@ class Data(Config, union="name"):
         """A name nothing is registered under is looked for among the sets TFDS knows."""
         from cnnjax.data.tfds import TFDS, known_names
 
-        if tag in known_names(fields.get("data_dir")):
+        names = known_names(fields.get("data_dir"))
+        if tag in names or tag.partition("/")[0] in names:
             return TFDS(name=tag, **fields)
         raise ConfigError(unknown("data set", tag, [name for name in cls.members if name != TFDS.tag]))
 

@@ -113,13 +113,14 @@ def _ranges(labels: np.ndarray) -> tuple[tuple[float, float, float], ...]:
 def choose(labels: np.ndarray, count: int, *, classes: int) -> list[np.ndarray]:
     """Indices of `count` examples, in a group for each class, which lie evenly over a class's examples.
 
-    Every class gets as many, one more for the first of them where that does not come out even, or all it has; with
-    fewer examples than classes, classes evenly spread have one each and the others no group. Without classes (0) there
-    is one group.
+    Every class gets as many, one more for the first of them where that does not come out even, or all it has. With
+    fewer examples than classes, some of the classes that have any, evenly spread, have one each and the others no
+    group. Without classes (0) there is one group.
     """
     if not classes:
         return [_spread(len(labels), count)]
-    chosen = _spread(classes, min(count, classes))
+    candidates = np.arange(classes) if count >= classes else np.unique(labels)
+    chosen = candidates[_spread(len(candidates), min(count, len(candidates)))]
     order = np.argsort(labels, kind="stable")
     ends = np.searchsorted(labels[order], np.arange(classes + 1))
     whole, more = divmod(count, len(chosen))

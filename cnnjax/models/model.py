@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 from pydantic import Field, ValidationError
@@ -50,6 +50,9 @@ class Model(Config, union="name"):
         return iter(())
 
     # --- PyTorch
+
+    torch_scale: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    """Mean and std of the channels that torchvision's weights for ImageNet were trained with."""
 
     def torch_name(self, path: str) -> str:
         """PyTorch's name (torchvision's where it has the network) of the module at the dotted `path`."""

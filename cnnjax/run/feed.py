@@ -28,6 +28,9 @@ SPLITS = ("train", "validation", "test")
 ON_DEVICE = 2
 """Streamed batches that are on the device, or on the way there, while a step runs."""
 
+MANY = 5000
+"""Images for which it pays to begin processes, which takes some seconds; fewer are read by threads."""
+
 Arrays = dict[str, jax.Array]
 
 
@@ -194,7 +197,8 @@ class Streamed:
         self, part: Part, batches: Batches, first: int, last: int
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """(its number, the indices of its examples, their images) of each batch."""
-        with Loader(part, batches, first=first, last=last, workers=self.workers) as loader:
+        workers = self.workers if len(part) >= MANY else 0
+        with Loader(part, batches, first=first, last=last, workers=workers) as loader:
             for number, images in enumerate(loader, first):
                 yield number, batches(number)[0], images
 

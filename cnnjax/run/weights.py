@@ -16,11 +16,11 @@ from flax import traverse_util
 
 from cnnjax.config import lanes, replace, replace_texts
 from cnnjax.convert import from_torch, read_weights
-from cnnjax.data import TFDS
+from cnnjax.data import TFDS, CentreFit
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.experiment import Experiment
 from cnnjax.files import read_json, write_json
-from cnnjax.models import config
+from cnnjax.models import Model, config
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
@@ -57,7 +57,7 @@ def import_torch(name: str, weights: Path | str, out: Path | str, overrides: Map
     if not any(path.split(".")[0] == "data" for path in overrides):
         if classes != IMAGENET_CLASSES:
             raise ConfigError(f"{weights} has {classes} classes, so it is not for ImageNet: say which data, data=NAME")
-        experiment = replace(experiment, {"data": TFDS(name="imagenet2012")})
+        experiment = replace(experiment, {"data": _imagenet(experiment.model)})
     experiment = replace(experiment, {"model.num_classes": classes})
     source = {
         "architecture": name,
@@ -75,6 +75,13 @@ def import_torch(name: str, weights: Path | str, out: Path | str, overrides: Map
         elif held != source:
             raise RunError(f"{directory.path} holds other weights ({held.get('file')}); choose another folder")
     return source
+
+
+def _imagenet(model: Model) -> TFDS:
+    """ImageNet as torchvision evaluates its weights: the central 7/8 of the shorter side, and their mean and std."""
+    height, width, _ = model.input_shape or (224, 224, 3)
+    mean, std = model.torch_scale
+    return TFDS(name="imagenet2012", size=(height, width), fit=CentreFit(share=0.875), mean=mean, std=std)
 
 
 def _refuse_others(directory: RunDirectory) -> None:

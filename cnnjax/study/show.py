@@ -58,7 +58,8 @@ def find(target: str, overrides: Mapping[str, str]) -> Found:
 
 
 def _on_named(name: str, overrides: Mapping[str, str]) -> Experiment:
-    if name not in built_in() and name not in known_names(overrides.get("data.data_dir")):
+    known = known_names(overrides.get("data.data_dir"))
+    if not {name, name.partition("/")[0]} & {*built_in(), *known}:
         names = [*built_in(), *known_names(None)]
         raise ConfigError(f"{name!r} is no experiment file and no data set.{near(name, names)} See: cnnjax data list")
     # Some sets are nothing without their fields, so that these are there from the start.
