@@ -21,11 +21,15 @@ from cnnjax.errors import RunError
 from cnnjax.files import read_json, write_bytes, write_json
 
 
+def folder(kind: str) -> Path:
+    """The folder for what is remembered of a kind; it may not be there yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnnjax" / kind
+
+
 def place(kind: str, key: bytes | str, suffix: str = "json") -> Path:
     """The file in which what is found out of `key` is remembered."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnnjax" / kind
     key = key if isinstance(key, bytes) else key.encode()
-    return folder / f"{hashlib.blake2b(key, digest_size=8).hexdigest()}.{suffix}"
+    return folder(kind) / f"{hashlib.blake2b(key, digest_size=8).hexdigest()}.{suffix}"
 
 
 def recall(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from cnnjax.analysis import Analysis
 from cnnjax.experiment import Experiment
+from cnnjax.run.compiling import compiled
 from cnnjax.run.feed import make_feed, put, with_partners
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.weights import check_initial, initial_weights, lane_values
@@ -73,9 +74,9 @@ class Program:
     def _init(self) -> Callable:
         start = time.perf_counter()
         # Runs once a trial: optimizing it takes longer than it then saves.
-        compiled = _compile(jax.jit(self._init_one).lower(lane_values(self.experiment)), UNOPTIMIZED)
+        made = compiled(jax.jit(self._init_one).lower(lane_values(self.experiment)), UNOPTIMIZED)
         self.compile_seconds += time.perf_counter() - start
-        return compiled
+        return made
 
     def rows(self, experiments: Sequence[Experiment], step: int) -> dict[str, jax.Array]:
         """What the feed gives the step number `step`, counted from 0."""
@@ -104,10 +105,9 @@ class Program:
         return total
 
     def _call(self, name: str, step: Callable, state: TrainState, rows: dict[str, jax.Array]) -> Any:
-        compiled = self._compiled.get(name)
-        if compiled is None:
-            compiled = self._compiled[name] = self._compile(step, state, rows, donate=name == "train")
-        return compiled(state, self.feed.data, rows)
+        if name not in self._compiled:
+            self._compiled[name] = self._compile(step, state, rows, donate=name == "train")
+        return self._compiled[name](state, self.feed.data, rows)
 
     @property
     def _is_brief(self) -> bool:
@@ -133,17 +133,6 @@ class Program:
         start = time.perf_counter()
         # The mesh in context tells batch normalization by device how many devices there are.
         with jax.set_mesh(self.mesh):
-            compiled = _compile(mapped.lower(state, self.feed.data, rows), options)
+            made = compiled(mapped.lower(state, self.feed.data, rows), options)
         self.compile_seconds += time.perf_counter() - start
-        return compiled
-
-
-def _compile(lowered: Any, options: Mapping[str, Any]) -> Callable:
-    if jax.default_backend() == "cpu" and options:
-        try:
-            return lowered.compile(compiler_options=dict(options))
-        except jax.errors.JaxRuntimeError as error:
-            # Another version of XLA may not have these options, and needs none of them.
-            if "option" not in str(error):
-                raise
-    return lowered.compile()
+        return made

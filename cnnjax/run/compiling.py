@@ -1,0 +1,75 @@
+"""Compiling, and remembering what was compiled in the user's cache folder, so that a second start need not."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import filelock
+import jax
+
+from cnnjax.data.cache import folder
+
+CACHE_BYTES = 4 * 2**30
+"""What was compiled may take this much; the least recently used goes first."""
+
+SECONDS_WORTH = 0.3
+"""Programs that compile faster than this are not remembered."""
+
+
+def compiled(lowered: Any, options: Mapping[str, Any]) -> Callable:
+    """The compiled program; `options` are XLA:CPU's, and for others left out."""
+    remember_compiled()
+    if jax.default_backend() == "cpu" and options:
+        try:
+            return lowered.compile(compiler_options=dict(options))
+        except jax.errors.JaxRuntimeError as error:
+            # Another version of XLA may not have these options, and needs none of them.
+            if "option" not in str(error):
+                raise
+    return lowered.compile()
+
+
+@cache
+def remember_compiled() -> Path | None:
+    """Use JAX's persistent compilation cache from now on, in a folder for this kind of processor; returns it.
+
+    It is left as it is where the user has chosen (JAX_COMPILATION_CACHE_DIR), or switched it off
+    (JAX_ENABLE_COMPILATION_CACHE=0). Several processes may write there at once.
+    """
+    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:  # pyright: ignore[reportAttributeAccessIssue]
+        return None
+    place = folder("xla") / _processor()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        _remove_torn(place)
+    except (OSError, filelock.Timeout):
+        # A home that cannot be written to, or another process at work: only time is lost.
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(place))
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", SECONDS_WORTH)
+    return place
+
+
+def _remove_torn(place: Path) -> None:
+    """Remove entries that a killed process began to write: they have no time of use yet."""
+    with filelock.FileLock(place / ".lockfile", timeout=10):
+        for entry in place.glob("*-cache"):
+            if not entry.with_name(entry.name.removesuffix("-cache") + "-atime").exists():
+                entry.unlink(missing_ok=True)
+
+
+def _processor() -> str:
+    """Names processors that run each other's programs: compiled for one, a program may crash on another."""
+    text = platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        text += "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+    return hashlib.blake2b(text.encode() + os.fsencode(jax.__version__), digest_size=6).hexdigest()
