@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 
-from cnnjax import SGD, Experiment, Hardware, Options, SmallCNN, Study, Synthetic, plan, sweep
-from cnnjax.config import replace
+from cnnjax import (
+    SGD,
+    AdamW,
+    ConvNet,
+    Dense,
+    Digits,
+    Experiment,
+    Flatten,
+    Hardware,
+    Options,
+    SmallCNN,
+    Study,
+    Synthetic,
+    plan,
+    report,
+    sweep,
+)
+from cnnjax import models as networks
+from cnnjax.config import Named, read, replace
+from cnnjax.data import CutMix, Flip, Mixup, RandomCrop
 from cnnjax.errors import ConfigError
-from cnnjax.study.study import with_fields, with_overrides
+from cnnjax.models import BatchNorm, GroupNorm
+from cnnjax.optim import Cosine
+from cnnjax.reporting import terminal_table
+from cnnjax.study.study import text, with_fields, with_overrides
+from cnnjax.study.table import plan_table
 
 BASE = Experiment(
     model=SmallCNN(features=4, dense=0),
@@ -57,6 +82,11 @@ def test_no_axes_is_one_arm_over_seeds():
         ({"axes": {"model.featurs": [2]}}, "Did you mean 'features'"),
         ({"axes": {"model.features": [2, 2]}}, "repeats 2"),
         ({"axes": {"model.features": []}}, "has no values"),
+        ({"axes": {"model.dropout": [0, 0.0]}}, "repeats 0, 0.0"),
+        ({"axes": {"mixing": ["mixup", {"name": "mixup"}, "cutmix"]}}, "repeats mixup"),
+        ({"axes": {"mixing": [CutMix(), "cutmix"]}}, "repeats cutmix"),
+        ({"axes": {"augment": [["flip"], (Flip(),)]}}, "repeats flip"),
+        ({"axes": {"mixing": ["mixup", {"cutmix"}]}}, "a set is no value"),
         ({"axes": {"seed": [1, 2]}}, "give seeds"),
         ({"seeds": (1, 1)}, "repeats a seed"),
         ({"seeds": 0}, "greater than or equal to 1"),
@@ -83,8 +113,9 @@ def test_a_plan_refuses_what_cannot_be(axes, words):
 
 
 def test_twin_arms_are_refused():
-    study = Study(BASE, axes={"model": ["small_cnn", SmallCNN()]})
-    with pytest.raises(ConfigError, match="two arms are the same experiment"):
+    study = Study(BASE, axes={"model": ["small_cnn", {"name": "small_cnn", "features": 16}], "epochs": [1]})
+    words = "two arms are the same experiment: model = small_cnn and model = small_cnn(features=16)"
+    with pytest.raises(ConfigError, match=f"^{re.escape(words)}$"):
         plan(study)
 
 
@@ -121,6 +152,182 @@ def test_overrides_from_text():
         with_overrides(study, {"model.kernel_size": "3,3"})
     with pytest.raises(ConfigError, match="seeds"):
         with_fields(study, seeds=0)
+
+
+# --- values that are configs and tuples
+
+SHORT = [
+    (None, "none"),
+    (True, "true"),
+    ((), "none"),
+    ((16,), "(16)"),
+    ((3, 5), "(3, 5)"),
+    (("flip",), "flip"),
+    ((RandomCrop(padding=1), Flip()), "(random_crop(padding=1), flip)"),
+    (Mixup(), "mixup"),
+    (CutMix(alpha=0.5), "cutmix(alpha=0.5)"),
+    (SGD(schedule=Cosine(warmup=2.0)), "sgd(schedule.warmup=2.0)"),
+    (SmallCNN(features=(4, 8), norm="batch"), "small_cnn(features=(4, 8), norm=batch)"),
+    (networks.config("resnet18"), "resnet18"),
+    (networks.config("resnet50", norm="group"), "resnet50(norm=group)"),
+    (networks.config("lenet5", **{"layers.conv1.strides": 2}), "lenet5(layers.conv1.strides=2)"),
+    (ConvNet(layers={"flat": Flatten(), "logits": Dense()}), "convnet(layers=(flat=flatten, logits=dense))"),
+    (Named({"alpha": 0.5, "name": "cutmix"}), "cutmix(alpha=0.5)"),
+    (Named({"op": "activation", "name": "elu"}), "activation(name=elu)"),
+    (Named({"kind": "group", "groups": 2}), "group(groups=2)"),
+]
+
+
+@pytest.mark.parametrize(("value", "short"), SHORT, ids=[short for _, short in SHORT])
+def test_a_value_as_short_text(value, short):
+    assert text(value) == short
+
+
+def test_a_long_text_is_cut_and_stays_unique():
+    deep = [Named({f"flat{n}": "flatten" for n in range(50)} | {"logits": last}) for last in ("dense", "other")]
+    one, other = map(text, deep)
+    assert one.startswith("(flat0=flatten, flat1=flatten")
+    assert max(len(one), len(other)) <= 120
+    assert one != other
+
+
+VALUES = {
+    "augment": [[], ["flip"], [{"name": "random_crop", "padding": 1}, Flip()]],
+    "mixing": [None, "mixup", {"name": "cutmix", "alpha": 0.5}, CutMix(alpha=0.3)],
+    "optim": ["adamw", SGD(learning_rate=0.5), {"name": "sgd", "schedule": {"name": "cosine", "warmup": 1}}],
+    "optim.schedule": [Cosine(), {"name": "cosine", "warmup": 1}, "linear"],
+    "model": [networks.config("resnet18"), SmallCNN(features=2), {"name": "resnet18", "norm": "group"}],
+    "model.norm": ["batch", {"kind": "group", "groups": 2}, GroupNorm(groups=4)],
+    "data": [Digits(), {"name": "synthetic", "height": 8, "width": 8, "classes": 4, "examples": 50}],
+}
+
+
+@pytest.mark.parametrize("path", VALUES)
+@pytest.mark.parametrize("combine", ["grid", "one_at_a_time"])
+def test_configs_and_tuples_are_values(path, combine):
+    base = read(BASE, path)
+    study = Study(BASE, axes={path: VALUES[path]}, seeds=1, combine=combine)
+    assert hash(study) == hash(Study(BASE, axes={path: VALUES[path]}, seeds=1, combine=combine))
+    made = [replace(BASE, {path: value}) for value in VALUES[path]]
+    if combine == "one_at_a_time" and base not in [read(experiment, path) for experiment in made]:
+        made = [BASE, *made]
+    planned = plan(study)
+    # A trial is named by what its experiment is, however that was written.
+    assert [trial.id for trial in planned.trials] == [experiment.id for experiment in made]
+    labels = [trial["arm"][path] for trial in planned.to_json()["trials"]]
+    assert len(labels) == len({json.dumps(label) for label in labels})
+    shown = printed(plan_table(planned))
+    assert all(f"│ {text(trial.arm[path])} " in shown for trial in planned.trials)
+
+
+def test_a_layer_is_a_value_and_none_takes_it_away():
+    base = replace(
+        BASE, {"model": {"name": "convnet", "layers": {"flat": "flatten", "drop": "dropout", "out": "dense"}}}
+    )
+    values = [None, "dropout", {"op": "dropout", "rate": 0.1}]
+    for study in (
+        Study(base, axes={"model.layers.drop": values}, seeds=1),
+        with_overrides(Study(base, seeds=1), {"model.layers.drop": 'null,dropout,{"op": "dropout", "rate": 0.1}'}),
+    ):
+        experiments = [trial.experiment for trial in plan(study).trials]
+        assert [list(experiment.model.layers) for experiment in experiments] == [
+            ["flat", "out"],
+            *[list(base.model.layers)] * 2,
+        ]
+        assert [trial.arm["model.layers.drop"] for trial in plan(study).trials] == [None, "dropout", Named(values[2])]
+
+
+@pytest.mark.parametrize(
+    ("path", "written", "values"),
+    [
+        ("augment", '[],["flip"],[{"name":"random_crop","padding":1},"flip"]', VALUES["augment"][:2]),
+        ("mixing", 'null,mixup,{"name":"cutmix","alpha":0.5}', VALUES["mixing"][:3]),
+        ("mixing", "none_of_these,mixup", "is no mixing"),
+        ("mixing", "mixup,{'name': 'cutmix', 'alpha': 0.5}", ["mixup", {"name": "cutmix", "alpha": 0.5}]),
+        ("mixing", 'mixup,{"name":"mixup"}', "mixing repeats mixup"),
+        ("mixing", 'mixup,{"name":"mixup","alfa":1}', "Did you mean 'alpha'"),
+        ("mixing", 'mixup,{"name":"mixup","alpha":-1}', "mixing.alpha = -1: must be greater than 0"),
+        ("model.norm", 'none,{"kind":"group","groups":2}', ["none", {"kind": "group", "groups": 2}]),
+        ("model.features", "4,[4,8]", [4, (4, 8)]),
+        ("initial", 'null,"runs/a,b"', [None, "runs/a,b"]),
+        ("epochs", '1,"1"', "epochs = '1': must be"),
+    ],
+)
+def test_values_are_split_outside_brackets_and_quotes(path, written, values):
+    study = Study(BASE)
+    if isinstance(values, str):
+        with pytest.raises(ConfigError, match=values):
+            with_overrides(study, {path: written})
+        return
+    axis = with_overrides(study, {path: written}).axes[path]
+    assert axis[: len(values)] == Study(BASE, axes={path: values}).axes[path]
+
+
+def test_a_wrong_mapping_says_where():
+    for value, words in (
+        ({"name": "cutmix", "alfa": 1}, "Did you mean 'alpha'"),
+        ({"name": "cutmix", "alpha": -1}, "mixing.alpha = -1"),
+        ({"name": "cutmx"}, "mixing.*Did you mean 'cutmix'"),
+    ):
+        with pytest.raises(ConfigError, match=words) as error:
+            plan(Study(BASE, axes={"mixing": [None, value]}))
+        assert "Named" not in str(error.value)
+
+
+def test_the_base_is_the_value_that_stands_for_it():
+    base = replace(BASE, {"model.norm": BatchNorm(), "optim": AdamW()})
+    axes = {"model.norm": ["none", "batch"], "optim": ["sgd", {"name": "adamw"}], "augment": [["flip"], []]}
+    study = Study(base, axes=axes, seeds=1, combine="one_at_a_time")
+    assert arms(study)[0] == {"model.norm": "batch", "optim": Named({"name": "adamw"}), "augment": ()}
+    assert len(plan(study).trials) == 4
+
+
+def test_matched_arms_may_be_configs():
+    base = replace(BASE, {"model.features": 8, "model.dense": 16})
+    axes = {"model.norm": ["none", {"kind": "batch", "momentum": 0.5}], "model.kernel_size": [3, 5]}
+    study = Study(base, axes=axes, seeds=1, match={"model.kernel_size": "params"})
+    bare, matched, normalized, both = (trial.params for trial in plan(study).trials)
+    assert matched == pytest.approx(bare, rel=0.02)
+    assert both == pytest.approx(normalized, rel=0.02)
+    first, *_ = plan(with_fields(study, match="macs")).trials
+    assert first.experiment == replace(base, {"seed": 0})
+
+
+def printed(shown):
+    console = Console(width=300, file=io.StringIO(), record=True)
+    console.print(shown)
+    return console.export_text()
+
+
+def test_a_report_names_configs_and_tuples_and_knows_the_base(tmp_path):
+    axes = {
+        "augment": [[], [{"name": "random_crop", "padding": 1}, "flip"]],
+        "mixing": [CutMix(alpha=0.5), None],
+        "model.norm": ["batch", "none"],
+        "optim": [{"name": "sgd", "learning_rate": 0.3}],
+    }
+    study = Study(replace(BASE, {"epochs": 1}), axes=axes, seeds=1, combine="one_at_a_time")
+    sweep(study, tmp_path, options=OPTIONS)
+    assert json.loads((tmp_path / "study.json").read_text())["axes"] == {
+        "augment": [[], ["random_crop(padding=1)", "flip"]],
+        "mixing": ["cutmix(alpha=0.5)", None],
+        "model.norm": ["batch", "none"],
+        "optim": ["sgd(learning_rate=0.3)"],
+    }
+    table = report(tmp_path).table
+    base = ["none", "none", "none", "sgd(learning_rate=0.05)"]
+    assert [list(arm.texts.values()) for arm in table.arms] == [
+        base,
+        ["(random_crop(padding=1), flip)", *base[1:]],
+        ["none", "cutmix(alpha=0.5)", *base[2:]],
+        ["none", "none", "batch", base[3]],
+        [*base[:3], "sgd(learning_rate=0.3)"],
+    ]
+    assert [axis.text(axis.base) for axis in table.axes] == base
+    shown, page = printed(terminal_table(table)), (tmp_path / "report" / "report.html").read_text()
+    for arm in table.arms:
+        assert " · ".join(arm.texts.values()) in shown
+        assert all(f">{text}</td>" in page for text in arm.texts.values())
 
 
 # --- the executor

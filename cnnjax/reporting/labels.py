@@ -45,15 +45,25 @@ class Axis:
 
 def axes_of(paths: Mapping[str, Sequence[Any]], *, arms: Sequence[Mapping[str, Any]], base: Any) -> tuple[Axis, ...]:
     """The axes at `paths` (path -> values as declared) with the values that `arms` hold, in the declared order."""
-    names = short_names(list(paths))
+    names, around = short_names(list(paths)), _around(arms)
     axes = []
     for path, declared in paths.items():
         held = {key(arm[path]): arm[path] for arm in arms}
         first = {key(value): held[key(value)] for value in declared if key(value) in held}
         values = first | held
         texts = value_texts(list(values.values()))
-        axes.append(Axis(path, names[path], tuple(values.values()), tuple(texts), lookup(base, path)))
+        own = lookup(base, path)
+        # A config is whole in the base and short text in an arm.
+        own = around.get(path, own) if key(own) not in values else own
+        axes.append(Axis(path, names[path], tuple(values.values()), tuple(texts), own))
     return tuple(axes)
+
+
+def _around(arms: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The first arm where every other differs from it in one value only, as they do one at a time; else nothing."""
+    first, *others = arms or [{}]
+    differing = [sum(key(arm[path]) != key(first[path]) for path in first) for arm in others]
+    return first if all(count <= 1 for count in differing) else {}
 
 
 def lookup(config: Any, path: str) -> Any:
@@ -96,7 +106,10 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):
-        return f"({', '.join(map(_text, value))})"
+        if not value:
+            return "none"
+        alone = len(value) == 1 and isinstance(value[0], str)
+        return _text(value[0]) if alone else f"({', '.join(map(_text, value))})"
     if isinstance(value, dict):
         return _tag(value) or json.dumps(value, ensure_ascii=False)
     return str(value)

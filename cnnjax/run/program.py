@@ -104,6 +104,10 @@ class Program:
             total = sums if total is None else jax.tree.map(np.add, total, sums)
         return total
 
+    def compiled(self, name: str) -> Any:
+        """The compiled "train" or "eval" step, once it has been called."""
+        return self._compiled[name]
+
     def _call(self, name: str, step: Callable, state: TrainState, rows: dict[str, jax.Array]) -> Any:
         if name not in self._compiled:
             self._compiled[name] = self._compile(step, state, rows, donate=name == "train")

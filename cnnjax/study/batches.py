@@ -86,7 +86,7 @@ def benchmark(experiment: Experiment, *, steps: int = 100, hardware: Hardware = 
     does.
     """
     program = Program(replace(experiment, {"steps": 1 + (REPEATS + 1) * steps}), hardware=hardware)
-    batch = _batch(program)
+    batch = batch_maker(program)
     began = time.perf_counter()
     jax.block_until_ready(batch(0))
     compile_seconds = time.perf_counter() - began
@@ -98,7 +98,7 @@ def benchmark(experiment: Experiment, *, steps: int = 100, hardware: Hardware = 
     )
 
 
-def _batch(program: Program) -> Callable[[int], Any]:
+def batch_maker(program: Program) -> Callable[[int], Any]:
     """The function from the number of a step to what the network would see."""
     experiment = program.experiment
 

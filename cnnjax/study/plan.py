@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnnjax.config import Config, Named, diff, plain, read, replace
+from cnnjax.config import Named, diff, read, replace
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
 from cnnjax.models import Model
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.weights import check_initial
 from cnnjax.study.match import rescaled_to
-from cnnjax.study.study import Study
+from cnnjax.study.study import Study, labelled, text
 from cnnjax.training.parallel import check_batch_size
 
 
@@ -105,8 +105,8 @@ class Plan:
 
 
 def label(arm: Mapping[str, Any]) -> dict[str, Any]:
-    """An arm as JSON: a whole config given as a value is shown by its name."""
-    return {path: value.tag if isinstance(value, Config) else plain(value) for path, value in arm.items()}
+    """An arm as JSON: a whole config given as a value is short text, `cutmix(alpha=0.5)`."""
+    return {path: labelled(value) for path, value in arm.items()}
 
 
 def plan(study: Study, *, hardware: Hardware = Hardware()) -> Plan:
@@ -143,7 +143,7 @@ class _Checked:
 
 def _experiment(study: Study, arm: Named[Any]) -> Experiment | ConfigError:
     try:
-        return replace(study.experiment, arm)
+        return study.varied(arm)
     except ConfigError as error:
         return error
 
@@ -160,7 +160,7 @@ def _even(
     if isinstance(experiment, ConfigError) or all(arm[path] == value for path, value in changes.items()):
         return experiment
     try:
-        reference = replace(study.experiment, {path: value for path, value in arm.items() if path not in changes})
+        reference = study.varied({path: value for path, value in arm.items() if path not in changes})
         if reference not in costs:
             costs[reference] = getattr(reference.check(), measure)
 
@@ -197,7 +197,7 @@ def _check_initial(experiment: Experiment) -> None:
 
 def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> PlannedTrial:
     experiment = replace(outcome.experiment, {"seed": seed})
-    matched = diff(replace(study.experiment, arm), outcome.experiment) if study.match else {}
+    matched = diff(study.varied(arm), outcome.experiment) if study.match else {}
     changed = Named({path: new for path, (_, new) in matched.items() if path != "seed"})
     return PlannedTrial(experiment, arm, outcome.params, outcome.macs, outcome.steps, changed, outcome.warnings)
 
@@ -223,7 +223,10 @@ def _refuse_twins(trials: Sequence[PlannedTrial]) -> None:
     for trial in trials:
         twin = seen.setdefault(trial.id, trial)
         if twin is not trial:
-            raise ConfigError(f"two arms are the same experiment: {written(twin.arm)} and {written(trial.arm)}")
+            one, other = (
+                {path: arm[path] for path in arm if twin.arm[path] != trial.arm[path]} for arm in (twin.arm, trial.arm)
+            )
+            raise ConfigError(f"two arms are the same experiment: {written(one)} and {written(other)}")
 
 
 def _guilty(arm: Named[Any], checks: Mapping[Named[Any], Any]) -> Named[Any]:
@@ -239,4 +242,4 @@ def _guilty(arm: Named[Any], checks: Mapping[Named[Any], Any]) -> Named[Any]:
 
 def written(arm: Mapping[str, Any]) -> str:
     """An arm as `path = value, path = value`."""
-    return ", ".join(f"{path} = {value}" for path, value in label(arm).items()) or "the base experiment"
+    return ", ".join(f"{path} = {text(value)}" for path, value in arm.items()) or "the base experiment"

@@ -26,6 +26,7 @@ from cnnjax.files import write_bytes
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
 from cnnjax.study.montage import Section, Strip, Tile, drawn
+from cnnjax.study.study import text
 
 SUFFIXES = (".png", ".pdf", ".svg")
 MAKER = "cnnjax data show"
@@ -212,22 +213,7 @@ def _captions(view: View) -> list[str]:
     sizes = ", ".join(f"{count:,} {part}" for part, count in view.numbers.sizes().items())
     classes = f"{len(view.dataset.classes):,} classes" if view.dataset.classes else f"{view.dataset.outputs} targets"
     title = f"{view.found.name}: {sizes}; {classes}; {height}x{width}x{channels}"
-    return [title, f"{_brief(view.found.experiment.data)}, fingerprint {view.dataset.fingerprint}"]
-
-
-def _brief(config: Config) -> str:
-    """Its name, and its fields that are not the default: random_crop(padding=2)."""
-    fields = {name: getattr(config, name) for name in type(config).model_fields if name != config.tag_key}
-    own = {name: value for name, value in fields.items() if value != type(config).model_fields[name].default}
-    written = ", ".join(f"{name}={_written(value)}" for name, value in own.items())
-    name = plain(config)[config.tag_key]
-    return f"{name}({written})" if written else name
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, Config):
-        return _brief(value)
-    return f"({', '.join(map(_written, value))})" if isinstance(value, tuple) else str(value)
+    return [title, f"{text(view.found.experiment.data)}, fingerprint {view.dataset.fingerprint}"]
 
 
 def _examples(view: View) -> Section:
@@ -246,7 +232,7 @@ def _augmented(view: View) -> Section:
         Strip(_label(view, indices[k : k + 1]), [Tile(before[k]), *(Tile(images[k]) for images in after)])
         for k in range(len(indices))
     ]
-    title = f"before and after {', '.join(map(_brief, _changes(view.found.experiment)))}"
+    title = f"before and after {', '.join(map(text, _changes(view.found.experiment)))}"
     return Section(title, strips, headings=("before", "after"), apart=1)
 
 

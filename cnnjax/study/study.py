@@ -3,30 +3,68 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from cnnjax.config import Config, Named, explain, outermost_first, plain, read, replace_text, split_values
+from cnnjax.config import (
+    Config,
+    Named,
+    digest,
+    explain,
+    outermost_first,
+    parse,
+    read,
+    replace,
+    replace_text,
+    snake_case,
+    split_values,
+)
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
 
 Measure = Literal["macs", "params"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+LONGEST = 120  # characters of a value's text
+
+
+def _hashable(axes: Mapping[str, tuple[Any, ...]]) -> Named[tuple[Any, ...]]:
+    """Axes whose values can tell arms apart: mappings inside them are Named, sequences are tuples."""
+    for path, values in axes.items():
+        for value in values:
+            try:
+                hash(_frozen(value))
+            except TypeError:
+                raise ValueError(f"{path}: a {type(value).__name__} is no value of a field") from None
+    return Named({path: tuple(map(_frozen, values)) for path, values in axes.items()})
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return Named({name: _frozen(entry) for name, entry in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def _thawed(value: Any) -> Any:
+    if isinstance(value, Named):
+        return {name: _thawed(entry) for name, entry in value.items()}
+    return tuple(map(_thawed, value)) if isinstance(value, tuple) else value
 
 
 class Study(Config):
     """`Study(experiment, axes={"model.pool": ["max", "average"]}, seeds=5)`.
 
-    axes: values by dotted path into the experiment. combine: "grid", every combination; or "one_at_a_time", the base
-    and each axis's other values alone. seeds: how many (0, 1, 2, ...), or which.
+    axes: values by dotted path into the experiment: scalars, tuples, configs, or the tags and mappings that stand for
+    configs (`"mixing": [None, "mixup", {"name": "cutmix", "alpha": 0.5}]`). combine: "grid", every combination; or
+    "one_at_a_time", the base and each axis's other values alone. seeds: how many (0, 1, 2, ...), or which.
     match: "macs" or "params" rescales the widths of every arm to the cost of the base; by path (`{"model.kernel_size":
     "macs"}`) only those axes are evened out, against the arm that has the base's values there.
     """
 
     experiment: Experiment
-    axes: Annotated[Mapping[str, tuple[Any, ...]], AfterValidator(Named)] = Named()
+    axes: Annotated[Mapping[str, tuple[Any, ...]], AfterValidator(_hashable)] = Named()
     combine: Literal["grid", "one_at_a_time"] = "grid"
     seeds: Annotated[int, Field(ge=1)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 3
     match: Measure | Annotated[Mapping[str, Measure], AfterValidator(Named)] | None = None
@@ -42,8 +80,8 @@ class Study(Config):
             read(self.experiment, path)
             if not values:
                 raise ValueError(f"axes: {path} has no values")
-            written = [repr(plain(value)) for value in values]
-            repeated = sorted({text for text in written if written.count(text) > 1})
+            labels = [labelled(value) for value in values]
+            repeated = dict.fromkeys(text(value) for value in values if labels.count(labelled(value)) > 1)
             if repeated:
                 raise ValueError(f"axes: {path} repeats {', '.join(repeated)}")
         for path in self.matched_axes:
@@ -79,11 +117,30 @@ class Study(Config):
             return tuple(
                 Named(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())
             )
-        base = {path: read(self.experiment, path) for path in self.axes}
+        base = self.base_arm
         others = [
             {**base, path: value} for path, values in self.axes.items() for value in values if value != base[path]
         ]
-        return tuple(Named(arm) for arm in (base, *others))
+        return (base, *map(Named, others))
+
+    @property
+    def base_arm(self) -> Named[Any]:
+        """The base's values, written as the axes do where they have them: `"batch"` for `BatchNorm()`."""
+        return Named({path: self._base_value(path) for path in self.axes})
+
+    def varied(self, arm: Mapping[str, Any]) -> Experiment:
+        """The experiment with the values of an arm. Raises ConfigError."""
+        return replace(self.experiment, {path: _thawed(value) for path, value in arm.items()})
+
+    def _base_value(self, path: str) -> Any:
+        base = read(self.experiment, path)
+        return next((value for value in self.axes[path] if self._becomes(path, value) == base), base)
+
+    def _becomes(self, path: str, value: Any) -> Any:
+        try:
+            return read(self.varied({path: value}), path)
+        except ConfigError:
+            return value
 
 
 def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
@@ -93,15 +150,36 @@ def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
     """
     experiment, axes = study.experiment, dict(study.axes)
     for path in outermost_first(overrides):
-        text = overrides[path]
-        values = split_values(text)
-        typed = [read(replace_text(experiment, path, value), path) for value in values]
+        values = split_values(overrides[path])
         if len(values) == 1:
             axes.pop(path, None)
-            experiment = replace_text(experiment, path, text)
+            experiment = replace_text(experiment, path, overrides[path])
         else:
-            axes[path] = tuple(value if _is_plain(value) else text for value, text in zip(typed, values, strict=True))
+            axes[path] = tuple(_value(experiment, path, value) for value in values)
     return with_fields(study, experiment=experiment, axes=axes)
+
+
+def _value(experiment: Experiment, path: str, written: str) -> Any:
+    """The value written for the field at `path`; configs stay as they were written, by tag or mapping."""
+    changed = replace_text(experiment, path, written)
+    try:
+        typed = read(changed, path)
+    except ConfigError:
+        return None  # which takes a named entry away
+    if not any(isinstance(part, Config) for part in _parts(typed)):
+        return typed
+    try:
+        replace(experiment, {path: parse(written)})
+    except ConfigError:
+        return written
+    return parse(written)
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    yield value
+    if isinstance(value, tuple | Named):
+        for entry in value.values() if isinstance(value, Named) else value:
+            yield from _parts(entry)
 
 
 def with_fields(study: Study, **fields: Any) -> Study:
@@ -113,5 +191,86 @@ def with_fields(study: Study, **fields: Any) -> Study:
         raise ConfigError(explain(error)) from None
 
 
-def _is_plain(value: Any) -> bool:
-    return not isinstance(value, Config)
+# --- the values of axes as short text
+
+
+def labelled(value: Any) -> Any:
+    """A value as JSON for files and reports, which know no configs: each config is its `text`."""
+    if isinstance(value, Config | Named):
+        return text(value)
+    return [labelled(entry) for entry in value] if isinstance(value, tuple) else value
+
+
+def text(value: Any) -> str:
+    """A value as short text: `cutmix(alpha=0.5)`, `(random_crop, flip)`, `none`.
+
+    A config is its tag, or the nearest preset's name, with the fields that differ; a mapping shows what it gives. What
+    stays long is cut, and ends in a digest of its content.
+    """
+    written = _text(value)
+    if len(written) <= LONGEST or isinstance(value, str):
+        return written
+    return f"{written[: LONGEST - 9]}… #{digest(value, 6)}"
+
+
+def _text(value: Any) -> str:
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        # Only a name is as clear alone: (16,) is not 16.
+        alone = len(value) == 1 and isinstance(value[0], str | Config | Named)
+        return _text(value[0]) if alone else f"({', '.join(map(_text, value))})"
+    if isinstance(value, Named):
+        return _mapping_text(value)
+    return _config_text(value) if isinstance(value, Config) else str(value)
+
+
+def _mapping_text(value: Named[Any]) -> str:
+    # The keys of unions; "op" first, for a layer may have a field "name" or "kind".
+    key = next((key for key in ("op", "name", "kind") if isinstance(value.get(key), str)), "")
+    return _called(value.get(key, ""), {name: entry for name, entry in value.items() if name != key})
+
+
+@cache
+def _config_text(config: Config) -> str:
+    fields = {name: getattr(config, name) for name in type(config).model_fields}
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in type(config).model_fields.items()}
+    changes = {config.tag or snake_case(type(config).__name__): _changes(defaults, fields)}
+    for name, make in config.presets.items():
+        preset = _made(make)
+        if type(preset) is type(config):
+            changes[name] = _changes(dict(preset), fields)
+    published = [name for name in config.presets if changes.get(name) == {}]
+    nearest = min(published or changes, key=lambda name: len(_called("", changes[name])))
+    return _called(nearest, changes[nearest])
+
+
+@cache
+def _made(make: Callable[[], Config]) -> Config:
+    return make()
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not as before, by path: `layers.conv1.kernel_size`."""
+    changes: dict[str, Any] = {}
+    for name, value in after.items():
+        old = before.get(name)
+        old_fields, fields = _fields(old), _fields(value)
+        if value == old and name in before:
+            continue
+        if type(value) is type(old) and fields and list(fields) == list(old_fields):
+            changes |= {f"{name}.{inner}": entry for inner, entry in _changes(old_fields, fields).items()}
+        else:
+            changes[name] = value
+    return changes
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Config | Named) else {}
+
+
+def _called(name: str, fields: Mapping[str, Any]) -> str:
+    written = ", ".join(f"{field}={_text(value)}" for field, value in fields.items())
+    return f"{name}({written})" if written or not name else name

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cnnjax.study.plan import Plan, label, written
+from cnnjax.config import Named
+from cnnjax.study.plan import Plan, PlannedTrial, written
+from cnnjax.study.study import text
 
 
 def plan_table(plan: Plan) -> Group:
@@ -19,14 +23,14 @@ def plan_table(plan: Plan) -> Group:
         table.add_column(f"widths (equal {plan.study.measure})")
     for heading in ("trials", "steps each", "parameters", "MACs an image", "program"):
         table.add_column(heading, justify="right")
-    arms: dict[tuple, list] = {}
+    arms: dict[Named[Any], list[PlannedTrial]] = {}
     for trial in plan.trials:
-        arms.setdefault(tuple(label(trial.arm).items()), []).append(trial)
-    for values, trials in arms.items():
+        arms.setdefault(trial.arm, []).append(trial)
+    for arm, trials in arms.items():
         first = trials[0]
         numbers = (len(trials), first.steps, first.params, first.macs)
         widths = [first.widths] if plan.study.match else []
-        table.add_row(*(f"{value}" for _, value in values), *widths, *(f"{n:,}" for n in numbers), first.program)
+        table.add_row(*map(Text, map(text, arm.values())), *widths, *(f"{n:,}" for n in numbers), first.program)
     pruned = [Text(f"pruned: {written(arm.arm)}: {arm.error}", "yellow") for arm in plan.pruned]
     warned = _warnings(plan)
     seeds = plan.study.seed_values
