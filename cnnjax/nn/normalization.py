@@ -60,7 +60,8 @@ class BatchNorm(nn.Module):
             check_floating(x)
             groups = self._groups(x.shape[0]) if learning else 1
         # A leading axis of one group would cost XLA:CPU six times as much in the gradient.
-        parts = x if groups == 1 else x.reshape(groups, -1, *x.shape[1:])
+        wide = _widened(x)
+        parts = wide if groups == 1 else wide.reshape(groups, -1, *x.shape[1:])
         if train:
             mean, var = _moments(parts, partial(self._average, over=tuple(range(groups > 1, parts.ndim - 1))))
         else:
@@ -68,7 +69,8 @@ class BatchNorm(nn.Module):
         if learning:
             for running, batch in ((running_mean, mean), (running_var, var)):
                 running.value = self.momentum * running.value + (1 - self.momentum) * self._settle(batch)
-        return _normalize(parts, mean, var, epsilon=self.epsilon, scale=scale, bias=bias).reshape(x.shape)
+        y = _normalize(parts, mean, var, epsilon=self.epsilon, scale=scale, bias=bias)
+        return y.reshape(x.shape).astype(x.dtype)
 
     def _groups(self, batch: int) -> int:
         """The number of groups in the batch at hand."""
@@ -124,8 +126,9 @@ class GroupNorm(nn.Module):
                     f"{channels} % {self.groups} = {channels % self.groups}"
                 )
         scale, bias = _affine(self, (channels,))
-        mean, var = _moments(x, self._average)
-        return _normalize(x, mean, var, epsilon=self.epsilon, scale=scale, bias=bias)
+        wide = _widened(x)
+        mean, var = _moments(wide, self._average)
+        return _normalize(wide, mean, var, epsilon=self.epsilon, scale=scale, bias=bias).astype(x.dtype)
 
     def _average(self, x: jax.Array) -> jax.Array:
         """(batch, ..., channels) -> (batch, 1, ..., channels), equal within a group."""
@@ -159,8 +162,9 @@ class LayerNorm(nn.Module):
                 raise ConfigError(unknown("choice of axes", self.axes, ("channels", "features")))
         scale, bias = _affine(self, x.shape[-1:])
         over = -1 if self.axes == "channels" else tuple(range(1, x.ndim))
-        mean, var = _moments(x, lambda values: values.mean(over, keepdims=True))
-        return _normalize(x, mean, var, epsilon=self.epsilon, scale=scale, bias=bias)
+        wide = _widened(x)
+        mean, var = _moments(wide, lambda values: values.mean(over, keepdims=True))
+        return _normalize(wide, mean, var, epsilon=self.epsilon, scale=scale, bias=bias).astype(x.dtype)
 
 
 class LocalResponseNorm(nn.Module):
@@ -224,6 +228,7 @@ def normalization(kind: str, **fields: Any) -> nn.Module:
 
 
 def _widened(x: jax.Array) -> jax.Array:
+    """x in float32 at least: once for all that is computed of it, so that its gradient is rounded once."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -244,7 +249,6 @@ def _moments(x: jax.Array, average: Average) -> tuple[jax.Array, jax.Array]:
     Two passes, so a mean large against the spread loses no digits. Centring at a constant that equals the mean gives
     the same derivatives of every order as centring at the mean, but a gradient with two reductions instead of four.
     """
-    x = _widened(x)
     mean = average(x)
     centre = lax.stop_gradient(mean)
     return mean, average(jnp.square(x - centre)) - jnp.square(mean - centre)
@@ -266,4 +270,4 @@ def _normalize(
     shift = (centre - mean) * multiplier
     if bias is not None:
         shift = shift + _per_channel(bias, x)
-    return ((_widened(x) - centre) * multiplier + shift).astype(x.dtype)
+    return (x - centre) * multiplier + shift

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.analysis import Analysis
@@ -100,9 +101,11 @@ class Program:
         """Detailed sums (host arrays) over one of "train", "validation", "test"."""
         total: Any = None
         for rows in self.feed.evaluation(split):
-            sums = jax.device_get(self._call("eval", eval_step, state, rows))
-            total = sums if total is None else jax.tree.map(np.add, total, sums)
-        return total
+            # Sums stay on the device; only so many batches are begun that the one before last is done.
+            jax.block_until_ready(total)
+            sums = self._call("eval", eval_step, state, rows)
+            total = sums if total is None else _added(total, sums)
+        return jax.device_get(total)
 
     def compiled(self, name: str) -> Any:
         """The compiled "train" or "eval" step, once it has been called."""
@@ -140,3 +143,8 @@ class Program:
             made = compiled(mapped.lower(state, self.feed.data, rows), options)
         self.compile_seconds += time.perf_counter() - start
         return made
+
+
+@jax.jit
+def _added(total: Sums, sums: Sums) -> Sums:
+    return jax.tree.map(jnp.add, total, sums)
