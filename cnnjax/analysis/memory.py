@@ -8,9 +8,9 @@ CPU, in three stages, a file each:
 3. `liveness`: when each is written, until when it is needed, and what lies side by side when most does.
 
 Not modelled: what runs inside `scan`, `while` and library calls, rematerialization (no different from other
-computations here), sums over channels fused with all around them (layer normalization), statistics of ghost batches
-(0.79 of what XLA takes on one small network), and that XLA:CPU computes bfloat16 in float32. Other devices copy less
-and keep other things.
+computations here), convolutions lowered as matrix products, sums over channels fused with all around them (layer
+normalization), statistics of ghost batches (0.79 of what XLA takes on one small network), and that XLA:CPU computes
+bfloat16 in float32. Other devices copy less and keep other things.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from cnnjax.analysis.kernels import Program, program, size
 from cnnjax.analysis.liveness import peak
 from cnnjax.analysis.network import analyse
 from cnnjax.errors import ConfigError
+from cnnjax.lowering import lowering
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ def _traced(
     params = state.pop("params", {})
     given = (params, jax.eval_shape(tx.init, params), state)
     step = _step(module, tx, dict.fromkeys(options, True))
-    return given, program(jax.make_jaxpr(step)(given, images, key).jaxpr)
+    with lowering("xla"):
+        return given, program(jax.make_jaxpr(step)(given, images, key).jaxpr)
 
 
 def _step(module: nn.Module, tx: optax.GradientTransformation, options: dict[str, Any]) -> Callable[..., Any]:

@@ -30,6 +30,7 @@ from jax.extend.core import Jaxpr, JaxprEqn
 from jax.typing import DTypeLike
 
 from cnnjax.config import snake_case
+from cnnjax.lowering import lowering
 
 _JAX_INITIALIZERS = {jax.nn.initializers.zeros.__module__, jax.nn.initializers.lecun_normal().__module__}
 _CACHE = jax.make_user_context(None)
@@ -131,7 +132,8 @@ def trace(
             return [], {}
 
     images = jax.ShapeDtypeStruct((1, *input_shape), dtype)
-    with _CACHE("analysis"), contexts:
+    # Whatever a convolution becomes on this machine, it is one operation here.
+    with _CACHE("analysis"), lowering("xla"), contexts:
         closed, (left, variables) = jax.make_jaxpr(forward, return_shape=True)(images)
     if recorder.postponed and recorder.error is None:
         variables = jax.eval_shape(partial(module.init, **options), jax.random.key(0), images)

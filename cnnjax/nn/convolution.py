@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
-from jax import lax
 from jax.nn.initializers import Initializer
 
 from cnnjax.arithmetic import Extent, Padding, Pairs, check_groups, output_shape, per_axis, resolve_padding
 from cnnjax.errors import ConfigError
+from cnnjax.lowering import lowering
 from cnnjax.nn.located import check_images, located
+from cnnjax.nn.products import Geometry
+from cnnjax.nn.trilinear import bind, by_xla
 
 
 def convolve(
@@ -26,17 +29,13 @@ def convolve(
     """Cross-correlation (the kernel is not flipped) of NHWC maps with an HWIO kernel of the same dtype.
 
     The kernel is (height, width, channels / groups, features); features and channels are split into `groups` in order.
-    The one place where a convolution is lowered.
+    The one place where a convolution is lowered: how, on a CPU, is chosen by shapes (cnnjax.nn.lowering).
     """
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=tuple(strides),
-        padding=padding,
-        rhs_dilation=tuple(dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
+    fields: Any = (x.shape[1:3], kernel.shape[:2], *map(tuple, (strides, padding, dilation)), groups)
+    geometry = Geometry(*fields)
+    if lowering.value == "xla":
+        return by_xla("output", x, kernel, geometry)
+    return bind(x, kernel, wanted="output", geometry=geometry, lowering=lowering.value)
 
 
 class Convolution(nn.Module):

@@ -1,0 +1,26 @@
+"""How convolutions traced from here on are computed: by rules, or always in one way."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, get_args
+
+import jax
+
+from cnnjax.errors import ConfigError, unknown
+
+Lowering = Literal["auto", "xla", "patches", "taps"]
+LOWERINGS: tuple[str, ...] = get_args(Lowering)
+
+_default = os.environ.get("CNNJAX_LOWERING", "auto")
+if _default not in LOWERINGS:
+    raise ConfigError(unknown("CNNJAX_LOWERING", _default, LOWERINGS))
+
+lowering = jax.make_user_context(_default)
+"""`with lowering("xla"):` what is traced here is lowered so, whatever the shapes. JAX keeps such traces apart.
+
+"auto" chooses by shape (cnnjax.nn.lowering). "xla" is `lax.conv_general_dilated`, and traced as just that. "patches"
+copies each place's window and takes one product; "taps" adds up a product for each position of the kernel. On other
+platforms than CPUs all are XLA's own. The environment variable CNNJAX_LOWERING, read once, sets it for the process.
+No result depends on it but by rounding, and no trial's identity.
+"""

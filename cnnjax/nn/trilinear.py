@@ -1,0 +1,203 @@
+"""A convolution and its two gradients as one JAX primitive, so that each has a lowering of its own.
+
+With x the input, k the kernel and y a cotangent of the output, <y, convolution(x, k)> is linear in each of the three.
+Its derivative with respect to one of them, "output", "input" or "kernel", is the convolution or a gradient of it, and
+the derivative of that with respect to one of its operands is again one of the three. So the primitive takes two of them
+and gives the third; differentiation of any order, forward and reverse, stays within it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+from jax.sharding import NamedSharding, PartitionSpec
+
+from cnnjax.nn import products
+from cnnjax.nn.lowering import Wanted, choose
+from cnnjax.nn.products import Geometry
+
+OPERANDS: Mapping[Wanted, tuple[Wanted, Wanted]] = {
+    "output": ("input", "kernel"),
+    "input": ("output", "kernel"),
+    "kernel": ("input", "output"),
+}
+Lanes = tuple[tuple[bool, bool], ...]
+"""For each axis that vmap put in front, outermost first: which of the two operands have it."""
+
+trilinear = Primitive("cnnjax_convolution")
+
+
+def bind(
+    a: jax.Array, b: jax.Array, *, wanted: Wanted, geometry: Geometry, lanes: Lanes = (), lowering: str
+) -> jax.Array:
+    """`wanted` from the two operands that OPERANDS names. The result has every axis of `lanes`."""
+    a, b = _varying_alike(a, b), _varying_alike(b, a)
+    return trilinear.bind(a, b, wanted=wanted, geometry=geometry, lanes=lanes, lowering=lowering)
+
+
+def _varying_alike(x: jax.Array, other: jax.Array) -> jax.Array:
+    """In shard_map: x as varying over the mesh axes that `other` varies over."""
+    axes = _varying(other) - _varying(x)
+    return lax.pcast(x, tuple(axes), to="varying") if axes else x
+
+
+def _varying(x: jax.Array) -> frozenset:
+    aval: Any = jax.typeof(x)
+    return aval.mat.varying if hasattr(aval, "mat") else aval.vma  # the name until JAX 0.10
+
+
+# --- shapes
+
+
+def _shape(wanted: Wanted, g: Geometry, first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
+    if wanted == "output":
+        return (first[0], *g.output, second[3])
+    if wanted == "input":
+        return (first[0], *g.size, second[2] * g.groups)
+    return (*g.kernel, first[3] // g.groups, second[3])
+
+
+@trilinear.def_abstract_eval
+def _abstract(a: Any, b: Any, *, wanted: Wanted, geometry: Geometry, lanes: Lanes, lowering: str) -> Any:
+    shapes = (x.shape[sum(flags) :] for x, flags in zip((a, b), _by_operand(lanes), strict=True))
+    sizes = (next(x.shape[i] for x, i in zip((a, b), where, strict=True) if i is not None) for where in _places(lanes))
+    shape = (*sizes, *_shape(wanted, geometry, *shapes))
+    sharding = NamedSharding(a.sharding.mesh, PartitionSpec(*[None] * len(shape)))
+    return a.update(shape=shape, dtype=a.dtype, weak_type=False, sharding=sharding)
+
+
+def _by_operand(lanes: Lanes) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+    return tuple(first for first, _ in lanes), tuple(second for _, second in lanes)
+
+
+def _places(lanes: Lanes) -> list[tuple[int | None, ...]]:
+    """For each lane the axis that it is of either operand."""
+    return [
+        tuple(sum(level[k] for level in lanes[:n]) if flags[k] else None for k in (0, 1))
+        for n, flags in enumerate(lanes)
+    ]
+
+
+# --- derivatives and vmap
+
+
+def _transpose(operand: int, cotangent: jax.Array, a: Any, b: Any, **params: Any) -> jax.Array:
+    """The cotangent of one operand: that operand is wanted, from the other one and what was wanted."""
+    wanted = params.pop("wanted")
+    lanes = params.pop("lanes")
+    names = OPERANDS[wanted]
+    values = {wanted: cotangent, names[1 - operand]: b if operand == 0 else a}
+    has = {wanted: (True,) * len(lanes), names[1 - operand]: _by_operand(lanes)[1 - operand]}
+    first, second = OPERANDS[names[operand]]
+    lanes_then = tuple(zip(has[first], has[second], strict=True))
+    result = bind(values[first], values[second], wanted=names[operand], lanes=lanes_then, **params)
+    shared = tuple(n for n, flags in enumerate(lanes) if not flags[operand])
+    return result.sum(shared) if shared else result
+
+
+ad.defbilinear(trilinear, partial(_transpose, 0), partial(_transpose, 1))
+
+
+def _batched(args: Any, dims: Any, *, wanted: Wanted, lanes: Lanes, **params: Any) -> tuple[jax.Array, int]:
+    flags = (dims[0] is not None, dims[1] is not None)
+    a, b = (x if dim is None else jnp.moveaxis(x, dim, 0) for x, dim in zip(args, dims, strict=True))
+    if not lanes and wanted != "kernel" and flags == (True, False):
+        # Images of many lanes with one kernel are one larger batch.
+        result = bind(a.reshape(-1, *a.shape[2:]), b, wanted=wanted, **params)
+        return result.reshape(*a.shape[:2], *result.shape[1:]), 0
+    return bind(a, b, wanted=wanted, lanes=(flags, *lanes), **params), 0
+
+
+batching.primitive_batchers[trilinear] = _batched
+
+
+# --- lowering
+
+
+def by_xla(wanted: Wanted, a: jax.Array, b: jax.Array, g: Geometry) -> jax.Array:
+    """As XLA does it: `lax.conv_general_dilated` or what JAX derives from it."""
+
+    def forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides=g.strides,
+            padding=g.padding,
+            rhs_dilation=g.dilation,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=g.groups,
+        )
+
+    if wanted == "output":
+        return forward(a, b)
+    like = _varying_alike(jnp.zeros(_shape(wanted, g, a.shape, b.shape), a.dtype), a)
+    if wanted == "input":
+        return jax.linear_transpose(lambda x: forward(x, b), like)(a)[0]
+    return jax.linear_transpose(lambda kernel: forward(a, kernel), like)(b)[0]
+
+
+def compute(wanted: Wanted, a: jax.Array, b: jax.Array, g: Geometry, lowering: str) -> jax.Array:
+    """`wanted` from the operands that OPERANDS names, by the lowering of that name; what it cannot do is XLA's."""
+    if wanted == "output":
+        return _output(a, b, g, lowering=lowering)
+    channels = b.shape[2] * g.groups if wanted == "input" else a.shape[3]
+    name = choose(wanted, g, channels, b.shape[3], a.dtype) if lowering == "auto" else lowering
+    if name == "xla" or (
+        wanted == "input" and any(s > 1 and d > 1 for s, d in zip(g.strides, g.dilation, strict=True))
+    ):
+        return by_xla(wanted, a, b, g)
+    if wanted == "input":
+        return products.input_gradient(a, b, g, forward=partial(_output, lowering=lowering)).astype(a.dtype)
+    if name == "taps":
+        return products.kernel_gradient_by_taps(a, b, g)
+    return products.kernel_gradient(a, b, g)
+
+
+def _output(x: jax.Array, kernel: jax.Array, g: Geometry, *, lowering: str) -> jax.Array:
+    name = choose("output", g, x.shape[3], kernel.shape[3], x.dtype) if lowering == "auto" else lowering
+    if name == "xla":
+        return by_xla("output", x, kernel, g)
+    by_name = {"patches": products.by_patches, "taps": products.by_taps}
+    return by_name[name](x, kernel, g).astype(x.dtype)
+
+
+def _lowered(
+    a: jax.Array, b: jax.Array, *, wanted: Wanted, geometry: Geometry, lanes: Lanes, lowering: str
+) -> jax.Array:
+    def function(a: jax.Array, b: jax.Array) -> jax.Array:
+        return compute(wanted, a, b, geometry, lowering)
+
+    for flags in reversed(lanes):
+        function = jax.vmap(function, in_axes=tuple(0 if flag else None for flag in flags))
+    return function(a, b)
+
+
+def _elsewhere(a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
+    """On accelerators XLA has libraries made for this."""
+    options: Any = params | {"lowering": "xla"}
+    return _lowered(a, b, **options)
+
+
+mlir.register_lowering(trilinear, mlir.lower_fun(_elsewhere, multiple_results=False))
+mlir.register_lowering(trilinear, mlir.lower_fun(_lowered, multiple_results=False), platform="cpu")
+
+
+@partial(jax.jit, static_argnames=("wanted", "geometry", "lanes", "lowering"))
+def _compiled(a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
+    return trilinear.bind(a, b, **params)
+
+
+@trilinear.def_impl
+def _run(a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
+    """Outside of any jit."""
+    config: Any = jax.config
+    if config.jax_disable_jit:
+        return _elsewhere(a, b, **params)
+    return _compiled(a, b, **params)
