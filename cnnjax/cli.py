@@ -523,7 +523,9 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(args=arguments, standalone_mode=False)
+        # Typer makes a returned 130 of Ctrl-C.
+        if app(args=arguments, standalone_mode=False) == 130:
+            raise KeyboardInterrupt
     except Interrupted as stop:
         err.print(f"{stop}; the same command continues", style="yellow", markup=False, soft_wrap=True)
         sys.exit(130)
@@ -554,6 +556,8 @@ def _show_log() -> None:
     logger = logging.getLogger("cnnjax")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    # Other packages give the root logger a handler, which would say all of it again.
+    logger.propagate = False
 
 
 def _stop_at(error: Exception) -> None:

@@ -249,3 +249,15 @@ def test_the_help_starts_without_jax():
     subprocess.run([sys.executable, "-m", "cnnjax", "--help"], check=True, capture_output=True)
     # Under a second on an idle machine; three where others work on it.
     assert time.perf_counter() - start < 3
+
+
+def test_a_stop_is_no_success(run, file, monkeypatch):
+    import cnnjax.run.loop
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cnnjax.run.loop, "train", stop)
+    code, _, said = run("train", file)
+    assert code == 130
+    assert "stopped" in said

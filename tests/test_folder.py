@@ -296,6 +296,31 @@ def test_the_fingerprint_is_of_the_content(tmp_path):
     assert fingerprint() == before
 
 
+@pytest.mark.parametrize("known", ["[]", '{"version": VERSION, "members": [["a", 1]]}', '{"train/cat/a.png": 3}'])
+def test_what_is_remembered_in_another_form_is_found_out_again(tmp_path, known):
+    tar = packed(tmp_path / "set.tar", small_set())
+    before = ImageFolder(root=str(tar), size=4).read().fingerprint
+    version = f"[{tar.stat().st_size}, {tar.stat().st_mtime_ns}]"
+    for file in (Path(os.environ["XDG_CACHE_HOME"]) / "cnnjax").glob("*/*.json"):
+        file.write_text(known.replace("VERSION", version))
+    assert ImageFolder(root=str(tar), size=4).read().fingerprint == before
+
+
+def test_damaged_arrays_are_not_recalled(tmp_path):
+    from cnnjax.data import cache
+
+    file = tmp_path / "arrays.npz"
+    cache.remember_arrays(file, {"labels": np.arange(300)})
+    whole = file.read_bytes()
+    generator = np.random.default_rng(0)
+    for place in [*range(100), *range(len(whole) - 100, len(whole))]:
+        damaged = bytearray(whole)
+        damaged[place] ^= generator.integers(1, 256)
+        file.write_bytes(damaged)
+        for values in cache.recall_arrays(file).values():
+            np.testing.assert_array_equal(values, np.arange(300))
+
+
 def test_a_tar_that_changed_is_indexed_again(tmp_path):
     tar = packed(tmp_path / "set.tar", small_set())
     first = ImageFolder(root=str(tar), size=4).read()

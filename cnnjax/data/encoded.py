@@ -163,7 +163,7 @@ class Encoded(Part):
 
     def survey(self) -> Survey:
         """What decoding all of them finds; done once, then remembered in the user's cache folder."""
-        key = f"{self.fingerprint} {self.form}"
+        key = f"{self.fingerprint} {self.form}{' whole' * self.redrawn}"
         known = Survey.recall(key)
         if known is not None:
             return known
@@ -172,6 +172,8 @@ class Encoded(Part):
 
         def look(index: int, data: bytes) -> None:
             image = self._decoded(index, data)
+            if self.redrawn:
+                self._check_whole(index, data)
             values = np.stack([np.bincount(image[..., c].reshape(-1), minlength=256) for c in range(len(counts))])
             sizes[index] = dimensions(data)
             with lock:
@@ -183,6 +185,11 @@ class Encoded(Part):
         survey = Survey(counts, sizes, broken)
         survey.remember(key)
         return survey
+
+    def _check_whole(self, index: int, data: bytes) -> None:
+        # A region of training may reach damage that the region of evaluation does not.
+        with _naming(self, index):
+            decode(data, channels=self.form.channels)
 
     def _each(self, do: Callable[[int, bytes], None], doing: str) -> Iterator[tuple[int, str]]:
         """Call `do` with every image and its bytes, in threads; "", or why it could not be decoded, in order."""

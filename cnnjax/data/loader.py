@@ -5,9 +5,12 @@ Batch i is a function of i alone, so it does not matter how many make them, nor 
 
 from __future__ import annotations
 
+import importlib.abc
+import importlib.util
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +21,9 @@ import numpy as np
 from cnnjax.data.order import Order
 from cnnjax.data.source import Generators, Part
 from cnnjax.errors import DataError
+
+EXPERIMENT = "cnnjax_experiment_"
+"""What the names of experiment files' modules begin with."""
 
 AHEAD = 2
 """Batches that wait for the training, besides those being made."""
@@ -99,7 +105,7 @@ class Loader:
             flags.FLAGS.mark_as_parsed()  # Grain asks for its own; there are none but ours here
         self.workers = workers
         threads = threads or (1 if workers else cores())
-        made: Any = grain.MapDataset.range(first, last).map(_Make(part, batches))
+        made: Any = grain.MapDataset.range(first, last).map(_Make(_Modules.loaded(), part, batches))
         made = made.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + AHEAD))
         if workers:
             options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=AHEAD)
@@ -151,11 +157,42 @@ def _serve(worker: int, workers: int) -> None:
 class _Make:
     """A function that can be sent to another process."""
 
+    modules: _Modules  # first, so that classes of the others are found when they are unpacked
     part: Part
     batches: Batches
 
     def __call__(self, number: int) -> np.ndarray:
         return self.part.stacked(*self.batches(number))
+
+
+class _Modules(importlib.abc.MetaPathFinder):
+    """Finds experiment files' modules by their paths, in another process too: a part may be of a class of theirs."""
+
+    def __init__(self, files: dict[str, str]):
+        self.files = files
+
+    @classmethod
+    def loaded(cls) -> _Modules:
+        """Those of this process."""
+        named = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
+        return cls(
+            {name: os.path.abspath(file) for name, file in named.items() if name.startswith(EXPERIMENT) and file}
+        )
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        file = self.files.get(fullname)
+        return file and importlib.util.spec_from_file_location(fullname, file)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _installed, (self.files,)
+
+
+def _installed(files: dict[str, str]) -> _Modules:
+    modules = _Modules(files)
+    sys.meta_path.append(modules)
+    # Where an experiment's file was run, its neighbours could be imported too.
+    sys.path += [folder for folder in map(os.path.dirname, files.values()) if folder not in sys.path]
+    return modules
 
 
 def cores() -> int:

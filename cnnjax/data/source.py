@@ -148,7 +148,11 @@ class Dataset:
             if len(examples) == 0:
                 raise DataError(f"{self.name}: the {part} part is empty")
             if examples.image_shape != self.image_shape:
-                raise DataError(f"{self.name}: train images are {self.image_shape}, {part} images are not")
+                shapes = ["x".join(map(str, shape)) for shape in (self.image_shape, examples.image_shape)]
+                raise DataError(
+                    f"{self.name}: train images are {shapes[0]}, {part} images {shapes[1]}; of image files, give the "
+                    "`size` that all shall have"
+                )
             if self.classes and (labels.min() < 0 or labels.max() >= len(self.classes)):
                 raise DataError(
                     f"{self.name}: {part} has labels {labels.min()}..{labels.max()}, but there are "

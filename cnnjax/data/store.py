@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cnnjax.data.archive import Member, index, read_member
 from cnnjax.data.cache import place, recall, remember
@@ -67,7 +67,7 @@ class Store:
         """
         versions = {name: self.version(name) for name in names}
         known = recall(_place("digests", self.root))
-        stale = [name for name, version in versions.items() if known.get(name, [])[:2] != version]
+        stale = [name for name, version in versions.items() if not _is_of(known.get(name), version)]
         if stale:
             with ThreadPoolExecutor() as pool:
                 for name, digest in zip(stale, pool.map(self.digest, stale), strict=True):
@@ -128,12 +128,11 @@ class Tar(Store):
     @cached_property
     def _members(self) -> dict[str, Member]:
         known, version = recall(_place("tars", self.root)), self.version("")
-        if known.get("version") != version:
+        if known.get("version") != version or not _are_members(known.get("members")):
             members = [[member.name, member.offset, member.size] for member in index(self.root)]
             known = {"version": version, "members": members}
             remember(_place("tars", self.root), known)
-        members = [Member(*fields) for fields in known["members"]]
-        return {member.name: member for member in members if not _hidden(member.name)}
+        return {name: Member(name, *where) for name, *where in known["members"] if not _hidden(name)}
 
     @cached_property
     def _listed(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -164,6 +163,16 @@ class Tar(Store):
 
     def shown(self, name: str) -> str:
         return f"{self.root}: {name}"
+
+
+def _is_of(known: Any, version: list[int]) -> bool:
+    return isinstance(known, list) and len(known) == 3 and known[:2] == version and isinstance(known[2], str)
+
+
+def _are_members(known: Any) -> bool:
+    return isinstance(known, list) and all(
+        isinstance(fields, list) and list(map(type, fields)) == [str, int, int] for fields in known
+    )
 
 
 def _hidden(name: str) -> bool:

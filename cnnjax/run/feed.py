@@ -197,10 +197,13 @@ class Streamed:
         self, part: Part, batches: Batches, first: int, last: int
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """(its number, the indices of its examples, their images) of each batch."""
-        workers = self.workers if len(part) >= MANY else 0
-        with Loader(part, batches, first=first, last=last, workers=workers) as loader:
+        with Loader(part, batches, first=first, last=last, workers=self.workers_for(part)) as loader:
             for number, images in enumerate(loader, first):
                 yield number, batches(number)[0], images
+
+    def workers_for(self, part: Part) -> int:
+        """How many processes read a part: none where beginning them takes longer than they save."""
+        return self.workers if len(part) >= MANY else 0
 
     def close(self) -> None:
         """End the threads or processes that read."""

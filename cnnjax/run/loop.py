@@ -79,13 +79,15 @@ def train(
     Raises RunError or another CnnjaxError; Interrupted, with everything saved, on Ctrl-C.
     """
     directory = RunDirectory(Path(out))
-    with directory.claimed(experiment), stopping() as stop:
+    with directory.claimed(experiment):
         finished = directory.finished()
         if finished is not None:
             check_same_initial(experiment, finished, directory.path)
         else:
+            # Reading the data may take long, and leaves nothing to save: Ctrl-C ends it at once.
             program = Program(experiment, packed=1, hardware=options.hardware)
-            broken = run_trials(program, [experiment], [directory], stop=stop, options=options, watch=watch)
+            with stopping() as stop:
+                broken = run_trials(program, [experiment], [directory], stop=stop, options=options, watch=watch)
             if broken:
                 raise broken[0]
             finished = directory.finished()

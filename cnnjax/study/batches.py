@@ -92,10 +92,9 @@ def benchmark(experiment: Experiment, *, steps: int = 100, hardware: Hardware = 
     compile_seconds = time.perf_counter() - began
     repeats = tuple(_seconds(batch, 1 + repeat * steps, steps) for repeat in range(1 + REPEATS))
     program.close()
-    streamed = isinstance(program.feed, Streamed)
-    return Speed(
-        experiment, steps, repeats[1:], compile_seconds, program.mesh.size, hardware.workers if streamed else None
-    )
+    feed = program.feed
+    workers = feed.workers_for(feed.parts.train) if isinstance(feed, Streamed) else None
+    return Speed(experiment, steps, repeats[1:], compile_seconds, program.mesh.size, workers)
 
 
 def batch_maker(program: Program) -> Callable[[int], Any]:

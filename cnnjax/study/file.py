@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cnnjax.config import explain, replace
+from cnnjax.data.loader import EXPERIMENT
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.experiment import Experiment
 from cnnjax.run.directory import RunDirectory
@@ -67,7 +68,7 @@ def _from_run(path: Path) -> ExperimentFile:
 
 def _run(path: Path):
     # Under its own name, so that classes it defines can be found again, and beside its neighbours' modules.
-    name = f"cnnjax_experiment_{path.stem}"
+    name = f"{EXPERIMENT}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} is not a Python file: an experiment file ends in .py")
