@@ -45,7 +45,7 @@ SPLIT_OF_CNNJAX = """
 import json, flax.linen, optax
 from sklearn.datasets import load_digits
 from cnnjax.data.digits import Digits
-from cnnjax.data.source import splits
+from cnnjax.data.splits import splits
 
 row = {image.tobytes(): number for number, image in enumerate(load_digits().images.astype("uint8"))}
 parts = splits(Digits().load(), validation=0.1)

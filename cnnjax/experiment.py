@@ -17,7 +17,7 @@ from cnnjax import metrics
 from cnnjax.config import Config, bind, digest, lane, lanes
 from cnnjax.data import Augmentation, Data, Dataset, Digits, Mixing, SingleView, TestTime
 from cnnjax.data.order import steps_until
-from cnnjax.data.source import Splits, splits
+from cnnjax.data.splits import Splits, splits
 from cnnjax.errors import ConfigError, DataError, ShapeError
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model

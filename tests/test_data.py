@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from cnnjax import Digits, Flip, RandomCrop, Synthetic
 from cnnjax.data.order import Order, epoch_order, steps_until
-from cnnjax.data.source import Data, Dataset, Examples, split_off, splits
+from cnnjax.data.source import Data, Dataset, Examples
+from cnnjax.data.splits import split_off, splits
 from cnnjax.errors import ConfigError, DataError
 
 

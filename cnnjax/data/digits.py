@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from cnnjax.data.source import Data, Dataset, Examples, split_off
+from cnnjax.data.source import Data, Dataset, Examples
+from cnnjax.data.splits import split_off
 
 
 class Digits(Data):

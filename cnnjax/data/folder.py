@@ -13,7 +13,8 @@ from pydantic import Field
 
 from cnnjax.data import layout
 from cnnjax.data.encoded import Decoding, Encoded, Indices, decodable
-from cnnjax.data.source import Data, Dataset, split_off
+from cnnjax.data.source import Data, Dataset
+from cnnjax.data.splits import split_off
 from cnnjax.data.store import Store, open_store
 from cnnjax.errors import DataError
 

@@ -1,4 +1,4 @@
-"""What a data set is to the rest: examples of a train and a test part, their splits, and how pixels are scaled."""
+"""What a data set is to the rest: examples of a train and a test part, and how pixels are scaled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -255,95 +255,10 @@ class Data(Config, union="name"):
         raise ConfigError(unknown("data set", tag, [name for name in cls.members if name != TFDS.tag]))
 
 
-P = TypeVar("P", bound=Part)
-
-
 @lru_cache(maxsize=8)
 def _load(data: Data) -> Dataset:
     dataset = data.read()
     return dataset if data.mean is None else replace(dataset, mean=data.mean, std=data.std)
-
-
-def split_off(examples: P, size: float | int, *, seed: int = 0) -> tuple[P, P]:
-    """(the rest, the part split off), both in the original order; stratified where labels are class ids.
-
-    size: a fraction in (0, 1) of the examples, or a count. The choice depends on `seed` and the labels alone.
-    """
-    count = size if isinstance(size, int) else round(size * len(examples))
-    if not 0 <= count < len(examples):
-        raise ConfigError(f"cannot split {count} of {len(examples)} examples off and keep any")
-    chosen = _stratified(_strata(examples.labels), count, seed)
-    return examples.take(np.flatnonzero(~chosen)), examples.take(np.flatnonzero(chosen))
-
-
-def subset(examples: P, *, fraction: float = 1.0, per_class: int | None = None, seed: int = 0) -> P:
-    """A fraction of the examples, or so many of each class, in the original order. A larger one holds every smaller.
-
-    Stratified as `split_off` is. Raises ConfigError where a class has fewer, and DataError without classes.
-    """
-    strata = _strata(examples.labels)
-    if per_class is None:
-        chosen = np.argsort(_places(strata, seed), kind="stable")[: round(fraction * len(examples))]
-    elif examples.labels.ndim > 1:
-        raise DataError(f"per_class = {per_class}: the labels are targets, not classes; choose a fraction")
-    else:
-        values, sizes = np.unique(strata, return_counts=True)
-        if sizes.min() < per_class:
-            least = values[sizes.argmin()]
-            raise ConfigError(f"per_class = {per_class}: class {least} has only {sizes.min()} training examples")
-        places = _places(strata, seed) * sizes[np.searchsorted(values, strata)]
-        chosen = np.flatnonzero(places < per_class)
-    if not len(chosen):
-        raise ConfigError(f"fraction = {fraction}: none of {len(examples)} training examples is left")
-    return examples.take(np.sort(chosen))
-
-
-def _places(classes: np.ndarray, seed: int) -> np.ndarray:
-    """Where in 0..1 each example comes in a random order of its class; taking the first takes all classes alike."""
-    generator = np.random.Generator(np.random.Philox(key=[seed, 0]))
-    places = np.empty(len(classes))
-    for value in np.unique(classes):
-        members = np.flatnonzero(classes == value)
-        places[generator.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
-    return places
-
-
-def _strata(labels: np.ndarray) -> np.ndarray:
-    return labels if np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1 else np.zeros(len(labels), int)
-
-
-def _stratified(classes: np.ndarray, count: int, seed: int) -> np.ndarray:
-    # Each class gives its share; what rounding leaves over goes to the largest remainders.
-    values, sizes = np.unique(classes, return_counts=True)
-    shares = sizes * (count / len(classes))
-    quota = np.floor(shares).astype(int)
-    quota[np.argsort(quota - shares, kind="stable")[: count - quota.sum()]] += 1
-    generator = np.random.Generator(np.random.Philox(key=[seed, 0]))
-    chosen = np.zeros(len(classes), bool)
-    for value, number in zip(values, quota, strict=True):
-        members = np.flatnonzero(classes == value)
-        chosen[generator.permutation(members)[:number]] = True
-    return chosen
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The three parts of an experiment's data; validation may be empty (None)."""
-
-    train: Part
-    validation: Part | None
-    test: Part
-
-
-def splits(dataset: Dataset, validation: float | int, *, fraction: float = 1.0, per_class: int | None = None) -> Splits:
-    """Carve the validation part from train; test stays untouched. The same split for every seed of a study.
-
-    fraction, per_class: of what is left for training, a `subset`: validation is the same whatever they are.
-    """
-    train, part = split_off(dataset.train, validation) if validation else (dataset.train, None)
-    if fraction < 1 or per_class is not None:
-        train = subset(train, fraction=fraction, per_class=per_class)
-    return Splits(train, part, dataset.test)
 
 
 def default_data_dir() -> Path:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from cnnjax.data.encoded import Encoded
-from cnnjax.data.source import Dataset, Part, Splits, scale_of
+from cnnjax.data.source import Dataset, Part, scale_of
+from cnnjax.data.splits import Splits
 from cnnjax.data.survey import Survey
 
 PARTS = ("train", "validation", "test")

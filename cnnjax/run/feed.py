@@ -17,7 +17,8 @@ from jax.sharding import Mesh
 
 from cnnjax.data.loader import Batches, BatchesInOrder, Loader, Share, TrainingBatches
 from cnnjax.data.order import Order
-from cnnjax.data.source import Part, Splits
+from cnnjax.data.source import Part
+from cnnjax.data.splits import Splits
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
 from cnnjax.nn.mesh import manual_axes
