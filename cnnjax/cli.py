@@ -283,11 +283,18 @@ def _print_document(document: Document, form: str) -> None:
         typer.echo(written(document, form), nl=False)
 
 
-@app.command(epilog="Example:  cnnjax evaluate runs/baseline --json")
+@app.command(
+    epilog="Examples:  cnnjax evaluate runs/baseline --json  ·  cnnjax evaluate runs/mnist --data fashion_mnist  ·  "
+    "cnnjax evaluate runs/resnet50 --data folder data.root=pets data.size=224"
+)
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run's folder (of a study: trials/<id>).", show_default=False)],
+    overrides: Overrides = None,
     data: Annotated[str | None, typer.Option(help="Another data set to evaluate on, by name.")] = None,
     file: Annotated[Path | None, typer.Option(help="The experiment file, if it defines classes of its own.")] = None,
+    devices: Devices = None,
+    resident: Resident = 0.25,
+    workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's newest checkpoint on its validation and test parts."""
@@ -295,7 +302,8 @@ def evaluate(
 
     if file is not None:
         _load(file)
-    parts = run_evaluate(run, data=data)
+    hardware = _hardware(devices, "jit", resident, workers)
+    parts = run_evaluate(run, data=data, overrides=_pairs(overrides), hardware=hardware)
     if as_json:
         typer.echo(json.dumps(parts))
         return

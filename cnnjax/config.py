@@ -252,6 +252,7 @@ def replace(config: V, changes: Mapping[str, Any]) -> V:
     from the defaults of the member or preset it names. Setting a named entry to None removes it. Raises ConfigError
     naming path, value and rule.
     """
+    changes = _with_required(config, changes)
     groups: dict[tuple[str, int], list[str]] = {}
     for path in outermost_first(changes):
         groups.setdefault((path.rpartition(".")[0], _depth(path)), []).append(path)
@@ -263,6 +264,20 @@ def replace(config: V, changes: Mapping[str, Any]) -> V:
             for path in paths:
                 config = _replace(config, path.split("."), changes[path], path)
     return config
+
+
+def _with_required(config: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes, with a member of a union that is named made together with those of its fields that it must have."""
+    changes = dict(changes)
+    for path, value in list(changes.items()):
+        has_fields = any(other.startswith(f"{path}.") for other in changes)
+        node = read(config, path) if has_fields and isinstance(value, str) else None
+        member = node.members.get(value) if isinstance(node, Config) else None
+        if isinstance(node, Config) and member is not None:
+            needed = {name: f"{path}.{name}" for name, field in member.model_fields.items() if field.is_required()}
+            given = {name: changes.pop(field) for name, field in needed.items() if field in changes}
+            changes[path] = {node.tag_key: value, **given} if given else value
+    return changes
 
 
 def _replace_fields(config: Any, parent: str, values: Mapping[str, Any]) -> Any:

@@ -25,6 +25,7 @@ from cnnjax.config import (
     read,
     replace,
     replace_text,
+    replace_texts,
     split_values,
 )
 from cnnjax.errors import ConfigError
@@ -239,3 +240,25 @@ def test_floats_survive_json_bitwise(rate, seed):
     tree = replace(TREE, {"mover.rate": rate, "seed": seed})
     assert Tree.from_json(tree.to_json()) == tree
     assert plain(tree) == plain(Tree.from_json(tree.to_json()))
+
+
+def test_a_member_is_made_with_the_fields_it_must_have():
+    class Place(Config, union="name"):
+        pass
+
+    class Home(Place):
+        rooms: int = 1
+
+    class Abroad(Place):
+        country: str
+        days: int = 7
+
+    class Trip(Config):
+        place: Place = Home()
+
+    made = replace_texts(Trip(), {"place": "abroad", "place.country": "Peru", "place.days": "3"})
+    assert plain(made) == {"place": {"name": "abroad", "country": "Peru", "days": 3}}
+    with pytest.raises(ConfigError, match="place.country: is required"):
+        replace_texts(Trip(), {"place": "abroad", "place.days": "3"})
+    with pytest.raises(ConfigError, match="place.contry"):
+        replace_texts(Trip(), {"place": "abroad", "place.country": "Peru", "place.contry": "Chile"})

@@ -170,6 +170,8 @@ def test_a_csv_may_hold_numbers_and_targets(tmp_path):
     assert named.read().classes == ("p", "q", "r")
     targets = ImageFolder(root=root, csv="labels.csv", file_column="name", label_column=("x", "y"), test=0.5).read()
     assert targets.outputs == 2
+    one = ImageFolder(root=root, csv="labels.csv", file_column="name", label_column=("x",), test=0.5).read()
+    assert (one.classes, one.outputs, one.train.labels.dtype) == ((), 1, np.float32)
     assert targets.train.labels.dtype == np.float32
     np.testing.assert_allclose(targets.train.labels[:, 0] * -2, targets.train.labels[:, 1])
 

@@ -342,3 +342,17 @@ def test_evaluate_repeats_the_result(whole):
     # The same arithmetic on eight devices instead of one.
     assert parts["test"]["loss"] == pytest.approx(recorded["test_loss"], rel=1e-5)
     assert parts["test"]["count"] == 20
+
+
+def test_other_data_are_normalized_as_the_runs_own(tmp_path):
+    data = Synthetic(height=8, width=8, examples=40, test_examples=16)
+    experiment = Experiment(model=SmallCNN(features=4), data=data, steps=2, batch_size=8)
+    train(experiment, tmp_path)
+    other = replace(data, {"seed": 1, "noise": 1.0})
+    mean, std = data.load().scale
+    assert evaluate(tmp_path, data=other) == evaluate(tmp_path, data=replace(other, {"mean": mean, "std": std}))
+    own = other.load().scale
+    assert evaluate(tmp_path, data=other) != evaluate(tmp_path, data=replace(other, {"mean": own[0], "std": own[1]}))
+    texts = {"data.seed": "1", "data.noise": "1.0", "data.height": "8", "data.width": "8"}
+    sizes = {"data.examples": "40", "data.test_examples": "16"}
+    assert evaluate(tmp_path, data="synthetic", overrides=texts | sizes) == evaluate(tmp_path, data=other)

@@ -31,7 +31,7 @@ from cnnjax import (
 from cnnjax.config import replace
 from cnnjax.data.loader import BatchesInOrder, Loader, Share, TrainingBatches
 from cnnjax.data.order import Order
-from cnnjax.errors import ConfigError, DataError
+from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.files import read_json, read_rows
 from cnnjax.run import feed
 from cnnjax.run.feed import Resident, Streamed, is_streamed
@@ -382,10 +382,7 @@ def _stopping(at: int):
 
 
 def test_a_training_does_not_go_on_with_other_data(root, tmp_path):
-    copy = tmp_path / "set"
-    for file in root.rglob("*.jpg"):
-        (copy / file.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
-        (copy / file.relative_to(root)).write_bytes(file.read_bytes())
+    copy = copied(root, tmp_path / "set")
     experiment, options = experiment_on(copy), Options(ALWAYS, checkpoint_steps=1)
     with pytest.raises(_Stop):
         train(experiment, tmp_path / "run", options=options, watch=_stopping(4))
@@ -495,3 +492,44 @@ def test_a_synthetic_set_can_be_streamed_too(tmp_path):
     ]
     assert results[0]["metrics"] == pytest.approx(results[1]["metrics"], rel=1e-5)
     assert jax.device_count() == 8
+
+
+def copied(root: Path, to: Path) -> Path:
+    for file in root.rglob("*.jpg"):
+        (to / file.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+        (to / file.relative_to(root)).write_bytes(file.read_bytes())
+    return to
+
+
+def test_data_that_change_while_they_are_read_give_no_result(root, tmp_path):
+    copy = copied(root, tmp_path / "set")
+
+    def overwrite(step: int, steps: int, numbers: dict[str, float]) -> None:
+        if step == 6:
+            (copy / "train/dark/03.jpg").write_bytes((copy / "train/dark/04.jpg").read_bytes())
+
+    with pytest.raises(RunError, match="its data changed while it was trained"):
+        train(experiment_on(copy), tmp_path / "run", options=Options(ALWAYS), watch=overwrite)
+    assert not (tmp_path / "run/result.json").exists()
+
+
+def test_what_is_broken_does_not_depend_on_the_region(root, tmp_path):
+    copy = copied(root, tmp_path / "set")
+    generator = np.random.default_rng(2)
+    # Tall, and cut short at the bottom: the central region can be decoded.
+    tall = Image.fromarray(generator.integers(0, 256, (400, 40, 3)).astype(np.uint8))
+    tall.save(copy / "train/dark/tall.jpg", quality=90)
+    whole = (copy / "train/dark/tall.jpg").read_bytes()
+    (copy / "train/dark/tall.jpg").write_bytes(whole[: int(0.9 * len(whole))])
+    kept = []
+    for fields in ({"fit": "crop"}, {"fit": "squash"}, {"train_fit": RandomFit()}):
+        with pytest.warns(UserWarning, match=r"1 of 61 images.*tall.jpg"):
+            kept.append(folder_data(copy, **{"train_fit": None, "on_broken": "skip", **fields}).load())
+    assert {dataset.fingerprint for dataset in kept} == {kept[0].fingerprint}
+
+
+def test_a_pipe_among_the_files_is_named(root, tmp_path):
+    copy = copied(root, tmp_path / "set")
+    os.mkfifo(copy / "train/dark/zz.jpg")
+    with pytest.raises(DataError, match="zz.jpg is a pipe"):
+        _ = folder_data(copy, train_fit=None).load().held

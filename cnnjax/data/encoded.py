@@ -163,7 +163,7 @@ class Encoded(Part):
 
     def survey(self) -> Survey:
         """What decoding all of them finds; done once, then remembered in the user's cache folder."""
-        key = f"{self.fingerprint} {self.form}{' whole' * self.redrawn}"
+        key = f"{self.fingerprint} {self.form}"
         known = Survey.recall(key)
         if known is not None:
             return known
@@ -172,8 +172,7 @@ class Encoded(Part):
 
         def look(index: int, data: bytes) -> None:
             image = self._decoded(index, data)
-            if self.redrawn:
-                self._check_whole(index, data)
+            self._check_whole(index, data)
             values = np.stack([np.bincount(image[..., c].reshape(-1), minlength=256) for c in range(len(counts))])
             sizes[index] = dimensions(data)
             with lock:
@@ -187,7 +186,7 @@ class Encoded(Part):
         return survey
 
     def _check_whole(self, index: int, data: bytes) -> None:
-        # A region of training may reach damage that the region of evaluation does not.
+        # What is broken must not depend on the region, or arms that differ in it would have different examples.
         with _naming(self, index):
             decode(data, channels=self.form.channels)
 

@@ -52,7 +52,7 @@ class ImageFolder(Decoding, Data, tag="folder"):
 
     Without `csv`: `train/<class>/<image>` and `test/` or `val/` alike, or `<class>/<image>` undivided; classes in the
     order of their names, or of `classes`. With `csv`, a file within `root`: a row for each image, its path in
-    `file_column`, its class (name or number) in `label_column`, its part in `split_column`; several label columns are
+    `file_column`, its class (name or number) in `label_column`, its part in `split_column`; a tuple of label columns is
     targets. What is not divided is split: the share `test` is held out, stratified, the same for every seed.
 
     How images are decoded: `Decoding`.
@@ -95,9 +95,9 @@ class ImageFolder(Decoding, Data, tag="folder"):
         if self.csv is None:
             return layout.by_folders(store, (self.train_split, *self._test_parts()), self.classes)
         label = (self.label_column,) if isinstance(self.label_column, str) else self.label_column
-        return layout.by_table(
-            store, self.csv, layout.Columns(self.file_column, label, self.split_column), self.classes
-        )
+        targets = label is self.label_column
+        columns = layout.Columns(self.file_column, label, self.split_column, targets)
+        return layout.by_table(store, self.csv, columns, self.classes)
 
     def _test_parts(self) -> Sequence[str]:
         return (self.test_split,) if self.test_split else TEST_PARTS

@@ -26,11 +26,12 @@ class Listing:
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of a CSV's columns; more than one label column means targets, no `split` one undivided."""
+    """The names of a CSV's columns; without a `split` one it is undivided. targets: labels are numbers, not classes."""
 
     file: str
     label: tuple[str, ...]
     split: str | None = None
+    targets: bool = False
 
 
 Layout = tuple[dict[str, Listing], tuple[str, ...]]
@@ -108,7 +109,7 @@ def by_table(store: Store, table: str, columns: Columns, classes: Sequence[str] 
     """
     rows = _rows(store, table, columns)
     _listed_once(store, table, rows, columns)
-    if len(columns.label) > 1:
+    if columns.targets:
         labels: np.ndarray = np.array(
             [[_target(table, at, row[name], name) for name in columns.label] for at, row in rows.items()], np.float32
         )

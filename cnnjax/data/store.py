@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -99,6 +100,8 @@ class Folder(Store):
 
     def read(self, name: str) -> bytes:
         try:
+            if stat.S_ISFIFO((self.root / name).stat().st_mode):
+                raise DataError(f"{self.root / name} is a pipe, not a file; take it out")
             return (self.root / name).read_bytes()
         except OSError as error:
             _refuse(error)

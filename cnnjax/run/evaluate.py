@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from cnnjax.config import replace
+from cnnjax.config import replace, replace_texts
 from cnnjax.data import Data
 from cnnjax.errors import RunError
 from cnnjax.experiment import Experiment
@@ -21,19 +21,46 @@ from cnnjax.run.weights import restore
 from cnnjax.training.state import TrainState
 
 
-def evaluate(run: Path | str, *, data: str | Data | None = None) -> dict[str, dict[str, Any]]:
+def evaluate(
+    run: Path | str,
+    *,
+    data: str | Data | None = None,
+    overrides: Mapping[str, str] | None = None,
+    hardware: Hardware = Hardware(),
+) -> dict[str, dict[str, Any]]:
     """Metrics of a run's newest checkpoint on its validation and test parts, by part.
 
-    data: another data set or its name, evaluated instead. Raises RunError where there is no checkpoint.
+    data: another data set or its name, evaluated instead; it is normalized as the run's own was, unless it says
+    otherwise (`mean`, `std`). overrides: fields, as text by path, such as `data.size`. Raises RunError where there is
+    no checkpoint.
     """
     directory = RunDirectory(Path(run))
     trained = directory.experiment()
-    restored, _ = restore(directory, trained)
-    program = Program(_small_enough(trained if data is None else replace(trained, {"data": data})))
+    restored, notes = restore(directory, trained)
+    experiment = _on(trained, data, dict(overrides or {}))
+    if experiment.data != trained.data:
+        experiment = _scaled_as(experiment, notes.get("scale"))
+    program = Program(_small_enough(experiment), hardware=hardware)
     _check_fit(directory, restored, program.blank())
     state = program.place([restored])
     parts = [part for part in ("validation", "test") if program.sizes[part]]
     return {part: summarize(program.evaluate(state, part)) for part in parts}
+
+
+def _on(trained: Experiment, data: str | Data | None, overrides: dict[str, str]) -> Experiment:
+    if isinstance(data, str):
+        return replace_texts(trained, {"data": data, **overrides})
+    return replace_texts(trained if data is None else replace(trained, {"data": data}), overrides)
+
+
+def _scaled_as(experiment: Experiment, scale: Any) -> Experiment:
+    """The experiment with mean and std of the data its weights were trained on, where they fit and none are given."""
+    if scale is None or experiment.data.mean is not None:
+        return experiment
+    mean, std = (tuple(values) for values in scale)
+    if len(mean) != experiment.data.load().image_shape[-1]:
+        return experiment
+    return replace(experiment, {"data.mean": mean, "data.std": std})
 
 
 def _small_enough(experiment: Experiment) -> Experiment:

@@ -26,6 +26,7 @@ from cnnjax.metrics import summarize
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
+from cnnjax.run.feed import Streamed
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
 from cnnjax.run.weights import check_same_initial
@@ -131,6 +132,8 @@ class _Loop:
         self.epochs_done = 0
         self.seconds = 0.0
         self.compile_before = program.compile_seconds
+        # Before anything is read for training: files may change while it goes on.
+        self.fingerprint = program.experiment.data.load().fingerprint
 
     def run(self) -> None:
         for trial in self.trials:
@@ -147,7 +150,19 @@ class _Loop:
             raise Interrupted(f"stopped at step {step} of {self.program.steps}; all saved in {where}")
         for trial in self.trials:
             trial.checkpoints.wait()
+        self._check_data()
         self._finish(state)
+
+    def _check_data(self) -> None:
+        """Raise RunError where files that were read while it went on are others now."""
+        if isinstance(self.program.feed, Streamed):
+            now = self.program.experiment.data.read().fingerprint
+            if now != self.fingerprint:
+                where = self.trials[0].directory.path
+                raise RunError(
+                    f"{where}: its data changed while it was trained (fingerprint {self.fingerprint}, now {now}); "
+                    "delete the folder to train it again"
+                )
 
     # --- begin, and begin again
 
@@ -174,10 +189,10 @@ class _Loop:
         except RunError as error:
             trial.damage = error
             return like
-        if notes.get("data_fingerprint", self._fingerprint) != self._fingerprint:
+        if notes.get("data_fingerprint", self.fingerprint) != self.fingerprint:
             trial.damage = RunError(
                 f"{trial.directory.path} was begun on other data (fingerprint {notes['data_fingerprint']}, now "
-                f"{self._fingerprint}): bring those back, or delete the folder to train on these"
+                f"{self.fingerprint}): bring those back, or delete the folder to train on these"
             )
             return like
         trial.epoch_sums, trial.last_row = notes["epoch_sums"], notes["last_row"]
@@ -287,7 +302,8 @@ class _Loop:
                 "epoch_sums": dict(trial.epoch_sums),
                 "last_row": dict(trial.last_row),
                 "seconds": self.seconds,
-                "data_fingerprint": self._fingerprint,
+                "data_fingerprint": self.fingerprint,
+                "scale": self.program.experiment.data.load().scale,
             }
             trial.checkpoints.save(step, self._lane(host, position), notes)
 
@@ -330,16 +346,12 @@ class _Loop:
             "compile_seconds": compiling / len(self.trials),
             "packed": self.program.packed,
             **self._initial_note(),
-            "data_fingerprint": self._fingerprint,
+            "data_fingerprint": self.fingerprint,
             **self._skipped_note(),
             **more,
             "config": plain(trial.experiment),
         }
         write_json(trial.directory.result, result)
-
-    @property
-    def _fingerprint(self) -> str:
-        return self.program.experiment.data.load().fingerprint
 
     def _skipped_note(self) -> dict[str, Any]:
         """Images that could not be decoded, by part, where there were some."""

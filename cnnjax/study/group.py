@@ -132,8 +132,9 @@ def _packs(
             fates.errors[trial.id] = str(error)
     packs: list[tuple[Sequence[PlannedTrial], int]] = []
     for (_, packed), trials in sorted(begun.items()):
-        alone = is_streamed(trials[0].experiment, hardware) or not small(trials[0])
-        most = packed or pack or (1 if alone else MOST_PACKED)
+        # Streamed data are for one trial at a time.
+        wanted = pack or (MOST_PACKED if small(trials[0]) else 1)
+        most = packed or (1 if is_streamed(trials[0].experiment, hardware) else wanted)
         parts = [trials[start : start + most] for start in range(0, len(trials), most)]
         packs += [(part, packed or len(part)) for part in parts]
     return packs
