@@ -408,8 +408,13 @@ def replace_texts(config: V, changes: Mapping[str, str]) -> V:
         return replace(config, {path: parse(text) for path, text in changes.items()})
     except ConfigError:
         # One of them may be text that looks like something else; else this says which path is wrong.
-        for path in outermost_first(changes):
-            config = replace_text(config, path, changes[path])
+        merged = _with_required(config, changes)
+        for path in outermost_first(merged):
+            value = merged[path]
+            if isinstance(value, dict):
+                config = replace(config, {path: {name: parse(text) for name, text in value.items()}})
+            else:
+                config = replace_text(config, path, value)
         return config
 
 
