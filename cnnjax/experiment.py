@@ -86,11 +86,7 @@ class Experiment(Config):
 
     def parts(self) -> Splits:
         """Training, validation and test examples. Raises DataError or ConfigError."""
-        return _parts(self.data, self.validation, self.fraction, self.per_class, held=False)  # pyright: ignore[reportArgumentType]
-
-    def held_parts(self) -> Splits:
-        """`parts`, in memory; read once a process for all experiments on them."""
-        return _parts(self.data, self.validation, self.fraction, self.per_class, held=True)  # pyright: ignore[reportArgumentType]
+        return _parts(self.data, self.validation, self.fraction, self.per_class)  # pyright: ignore[reportArgumentType]
 
     def total_steps(self, examples: int) -> int:
         """Steps of the whole training, for `examples` training examples."""
@@ -244,7 +240,6 @@ class Experiment(Config):
             )
 
 
-@lru_cache(maxsize=4)
-def _parts(data: Data, validation: float, fraction: float, per_class: int | None, *, held: bool) -> Splits:
-    dataset = data.load().held if held else data.load()
-    return splits(dataset, validation, fraction=fraction, per_class=per_class)
+@lru_cache(maxsize=2)
+def _parts(data: Data, validation: float, fraction: float, per_class: int | None) -> Splits:
+    return splits(data.load(), validation, fraction=fraction, per_class=per_class)

@@ -226,58 +226,6 @@ def test_what_cannot_be_read_is_named(root, tmp_path, monkeypatch):
     assert result["examples"] == {"train": 38, "validation": 8, "test": 10}
 
 
-def test_damage_only_training_would_meet_is_found_before_it(tmp_path):
-    """In a tall image, evaluation's region ends above damage that a random region of training may reach."""
-    generator = np.random.default_rng(0)
-    for at in range(8):
-        pixels = Image.fromarray(generator.integers(0, 256, (90, 20, 3)).astype(np.uint8)).resize((200, 900))
-        file = tmp_path / "train" / "ab"[at % 2] / f"{at}.jpg"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        pixels.save(file, quality=90)
-    damaged = bytearray(file.read_bytes())
-    first, last = len(damaged) * 8 // 10, len(damaged) * 9 // 10
-    damaged[first:last] = bytes(last - first)
-    file.write_bytes(damaged)
-    still = ImageFolder(root=str(tmp_path), size=16, test=0.25, on_broken="skip").load()
-    assert len(still.train) + len(still.test) == 8, "what is never decoded does no harm"
-    with pytest.warns(UserWarning, match="1 of 8 images cannot be decoded"):
-        random = folder_data(tmp_path, test=0.25, on_broken="skip").load()
-    assert len(random.train) + len(random.test) == 7
-
-
-OWN = """
-from dataclasses import dataclass, replace
-from functools import cached_property
-import numpy as np
-from cnnjax import Data, Dataset, Experiment, SmallCNN
-from cnnjax.data.source import Part
-
-@dataclass(frozen=True, eq=False)
-class Made(Part):
-    labels: np.ndarray
-
-    @cached_property
-    def image_shape(self):
-        return 8, 8, 1
-
-    def hash_into(self, total):
-        total.update(self.labels.tobytes())
-
-    def images_at(self, indices, generator=None):
-        return (np.full((8, 8, 1), 100 * self.labels[index], np.uint8) for index in indices)
-
-    def take(self, indices):
-        return replace(self, labels=self.labels[indices])
-
-class Own(Data, tag="own_made"):
-    def read(self):
-        labels = np.arange(32, dtype=np.int32) % 2
-        return Dataset("own", Made(labels), Made(labels[:8]), classes=("a", "b"), mean=(0.5,), std=(0.5,))
-
-experiment = Experiment(model=SmallCNN(features=2, kernel_size=3), data=Own(), batch_size=8, steps=4)
-"""
-
-
 def test_workers_know_the_classes_of_an_experiment_file(tmp_path):
     from cnnjax.study.file import load
 

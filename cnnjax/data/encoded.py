@@ -237,13 +237,10 @@ def decodable(train: Encoded, test: Encoded, policy: Literal["error", "skip"]) -
     parts = {"train": train, "test": test}
     broken = {name: part.survey().broken for name, part in parts.items()} if policy == "skip" else {}
     kept: dict[str, Any] = {name: _without(part, broken.get(name, {})) for name, part in parts.items()}
-    count, why = (
-        sum(map(len, broken.values())),
-        next((why for reasons in broken.values() for why in reasons.values()), ""),
-    )
-    if count:
-        total = len(train) + len(test)
-        warnings.warn(f"{count} of {total} images cannot be decoded and are left out; {why}", stacklevel=3)
+    reasons = [why for of_part in broken.values() for why in of_part.values()]
+    if reasons:
+        counted = f"{len(reasons)} of {len(train) + len(test)}"
+        warnings.warn(f"{counted} images cannot be decoded and are left out; {reasons[0]}", stacklevel=3)
     return kept | {"skipped": {name: len(of_part) for name, of_part in broken.items() if of_part}}
 
 

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from cnnjax.data.loader import Batches, BatchesInOrder, Loader, Share, TrainingBatches
 from cnnjax.data.order import Order
 from cnnjax.data.source import Part
-from cnnjax.data.splits import Splits
+from cnnjax.data.splits import Splits, splits
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
 from cnnjax.nn.mesh import manual_axes
@@ -104,7 +104,9 @@ class Resident:
     def __init__(self, experiment: Experiment, mesh: Mesh, *, packed: int):
         self.experiment, self.mesh, self.packed = experiment, mesh, packed
         self.sizes = sizes_of(experiment.parts())
-        self.data = _on_devices(experiment.held_parts(), mesh)
+        carving: Any = (experiment.validation, experiment.fraction, experiment.per_class)
+        data: Any = experiment.data
+        self.data = _on_devices(data, *carving, mesh)
         self._positions = put_rows(np.arange(experiment.batch_size, dtype=np.int32), mesh)
 
     @staticmethod
@@ -136,8 +138,10 @@ class Resident:
 
 
 @lru_cache(maxsize=2)
-def _on_devices(parts: Splits, mesh: Mesh) -> Arrays:
-    held = [part.held() for part in vars(parts).values() if part is not None]
+def _on_devices(data: Any, validation: float, fraction: float, per_class: int | None, mesh: Mesh) -> Arrays:
+    """The parts that `Experiment.parts` gives, on every device; once for all experiments that have the same."""
+    parts = splits(data.load().held, validation, fraction=fraction, per_class=per_class)
+    held: Any = [part for part in vars(parts).values() if part is not None]
     arrays = {
         "images": np.concatenate([part.images for part in held]),
         "labels": np.concatenate([part.labels for part in held]),
