@@ -226,6 +226,39 @@ def test_what_cannot_be_read_is_named(root, tmp_path, monkeypatch):
     assert result["examples"] == {"train": 38, "validation": 8, "test": 10}
 
 
+OWN = """
+from dataclasses import dataclass, replace
+from functools import cached_property
+import numpy as np
+from cnnjax import Data, Dataset, Experiment, SmallCNN
+from cnnjax.data.source import Part
+
+@dataclass(frozen=True, eq=False)
+class Made(Part):
+    labels: np.ndarray
+
+    @cached_property
+    def image_shape(self):
+        return 8, 8, 1
+
+    def hash_into(self, total):
+        total.update(self.labels.tobytes())
+
+    def images_at(self, indices, generator=None):
+        return (np.full((8, 8, 1), 100 * self.labels[index], np.uint8) for index in indices)
+
+    def take(self, indices):
+        return replace(self, labels=self.labels[indices])
+
+class Own(Data, tag="own_made"):
+    def read(self):
+        labels = np.arange(32, dtype=np.int32) % 2
+        return Dataset("own", Made(labels), Made(labels[:8]), classes=("a", "b"), mean=(0.5,), std=(0.5,))
+
+experiment = Experiment(model=SmallCNN(features=2, kernel_size=3), data=Own(), batch_size=8, steps=4)
+"""
+
+
 def test_workers_know_the_classes_of_an_experiment_file(tmp_path):
     from cnnjax.study.file import load
 
