@@ -53,7 +53,8 @@ Resident = Annotated[
     typer.Option("--resident", help="Data up to this share of a device's memory live there; others are streamed."),
 ]
 Workers = Annotated[
-    int, typer.Option("--workers", help="Processes that read streamed images; 0 for a thread on each core.", min=0)
+    int,
+    typer.Option("--workers", help="Processes that read parts of 5,000 images and more; 0: a thread a core.", min=0),
 ]
 Folder = Annotated[
     Path | None,

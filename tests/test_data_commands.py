@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnjax import Digits, Experiment, Flip, RandomCrop, SmallCNN
-from cnnjax.cli import main
 from cnnjax.data import prepare as preparing
 from cnnjax.data.catalogue import prepared, unfinished
 from cnnjax.data.statistics import choose, statistics
@@ -44,20 +43,10 @@ experiment = Experiment(model=SmallCNN(), data=Mine(), augment=(Flip(),), valida
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
+def run(run, monkeypatch, tmp_path):
+    """`run("show", "digits")` calls `cnnjax data show digits`, with no set prepared."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["cnnjax", "data", *map(str, words)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capsys.readouterr()
-
-    return call
+    return lambda *words: run("data", *words)
 
 
 @pytest.fixture

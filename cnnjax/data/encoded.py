@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +17,10 @@ from pydantic import PositiveInt, model_validator
 from cnnjax.config import Config
 from cnnjax.data.decode import Space, check, decode, decode_crop, dimensions
 from cnnjax.data.fit import CentreFit, Fit
-from cnnjax.data.source import Examples, Generators, Part, Scale, physical_memory, scale_of
+from cnnjax.data.source import Examples, Generators, Part, Scale, scale_of
 from cnnjax.data.survey import Survey, logged
 from cnnjax.errors import DataError
+from cnnjax.machine import cores, physical_memory
 
 # So many are read together, and by one thread.
 CHUNK = 64
@@ -205,7 +205,7 @@ class Encoded(Part):
             return [attempt(index, data) for index, data in zip(indices, self.read(indices), strict=True)]
 
         show = logged(f"{doing} {self.shown(0)} and others")
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             starts = range(0, len(self), CHUNK)
             for start, problems in zip(starts, pool.map(some, starts), strict=True):
                 yield from enumerate(problems, start)

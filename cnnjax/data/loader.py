@@ -21,6 +21,7 @@ import numpy as np
 from cnnjax.data.order import Order
 from cnnjax.data.source import Generators, Part
 from cnnjax.errors import DataError
+from cnnjax.machine import cores
 
 EXPERIMENT = "cnnjax_experiment_"
 """What the names of experiment files' modules begin with."""
@@ -193,8 +194,3 @@ def _installed(files: dict[str, str]) -> _Modules:
     # Where an experiment's file was run, its neighbours could be imported too.
     sys.path += [folder for folder in map(os.path.dirname, files.values()) if folder not in sys.path]
     return modules
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from cnnjax.config import Config
 from cnnjax.errors import ConfigError, DataError, unknown
+from cnnjax.machine import physical_memory
 
 Scale = tuple[tuple[float, ...], tuple[float, ...]]
 """(mean, std) per channel, of pixels in 0..1."""
@@ -214,11 +215,6 @@ def _check_scale(mean: tuple[float, ...], std: tuple[float, ...], *, channels: i
             raise DataError(f"{name}: {what} has {len(values)} values, but images have {channels} channels")
     if bool(mean) != bool(std):
         raise DataError(f"{name}: give both mean and std, or neither")
-
-
-def physical_memory() -> int:
-    """Bytes of this machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class Data(Config, union="name"):

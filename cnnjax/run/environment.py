@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+
+from cnnjax.machine import cores
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
@@ -31,16 +32,15 @@ def environment() -> dict[str, Any]:
         "hardware": _hardware(devices),
         "devices": [device.device_kind for device in devices],
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "hosts": jax.process_count(),
     }
 
 
 def _hardware(devices: list[Any]) -> str:
     if devices[0].platform == "cpu":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         split = f" as {len(devices)} devices" if len(devices) > 1 else ""
-        return f"{_processor()}, {cores} cores{split}"
+        return f"{_processor()}, {cores()} cores{split}"
     return f"{len(devices)} x {devices[0].device_kind}"
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from cnnjax.data.source import physical_memory
 from cnnjax.errors import ConfigError
+from cnnjax.machine import physical_memory
 from cnnjax.training.parallel import Parallel, make_mesh
 
 

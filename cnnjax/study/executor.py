@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -14,6 +13,7 @@ import jax
 
 from cnnjax.config import plain
 from cnnjax.files import locked, write_json
+from cnnjax.machine import cores
 from cnnjax.run.loop import Options, stopping
 from cnnjax.study.group import Fates, run_group, small
 from cnnjax.study.plan import Plan, label, plan
@@ -100,8 +100,7 @@ def _workers(planned: Plan) -> int:
     """Small programs keep one core busy each; large ones use all the cores there are."""
     if jax.default_backend() != "cpu" or not all(small(trials[0]) for trials in planned.programs.values()):
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS, len(planned.programs))
+    return min(cores(), MOST_WORKERS, len(planned.programs))
 
 
 def write_plan(planned: Plan, out: Path, *, name: str = "", question: str = "") -> None:
