@@ -7,7 +7,7 @@ CPU, its gradient most of all. Windows of more than nine positions go one axis a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import reduce
+from functools import partial, reduce
 from math import comb, prod
 from typing import Literal
 
@@ -116,11 +116,15 @@ def _fold_max(x: jax.Array, window: Pair, strides: Pair) -> jax.Array:
 
 def _fold_max_jvp(window: Pair, strides: Pair, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     first, *others = _positions(primals[0], window, strides)
-    largest, position = first, jnp.zeros(first.shape, jnp.int32)
+    largest, position = first, jnp.zeros(first.shape, jnp.uint8)
     for index, value in enumerate(others, 1):
-        position = jnp.where(value <= largest, position, index)
+        position = jnp.where(value <= largest, position, jnp.uint8(index))
         largest = jnp.maximum(largest, value)
     zero = jnp.zeros((), tangents[0].dtype)
+    if window == strides:
+        places = np.arange(prod(window)).reshape(1, 1, window[0], 1, window[1], 1)
+        moves = jnp.where(position[:, :, None, :, None] == places, _tiles(tangents[0], window), zero)
+        return largest, moves.sum((2, 4))
     moves = enumerate(_positions(tangents[0], window, strides))
     return largest, reduce(jnp.add, (jnp.where(position == index, move, zero) for index, move in moves))
 
@@ -132,12 +136,36 @@ _max_windows.defjvp(_fold_max_jvp)
 def sum_windows(x: jax.Array, weights: Sequence[Sequence[float]], strides: Pair) -> jax.Array:
     """The weighted sum of each window that fits; a position's weight is its row's times its column's."""
     window = (len(weights[0]), len(weights[1]))
+    if window == strides and {*weights[0], *weights[1]} == {1}:
+        return _sum_tiles(x, window)
     if min(window) > 1 and prod(window) > JOINT_POSITIONS:
         rows = sum_windows(x, ((1,), weights[1]), (1, strides[1]))
         return sum_windows(rows, (weights[0], (1,)), (strides[0], 1))
+    return _fold_sum(x, weights, strides)
+
+
+def _fold_sum(x: jax.Array, weights: Sequence[Sequence[float]], strides: Pair) -> jax.Array:
+    window = (len(weights[0]), len(weights[1]))
     scales = (row * column for row in weights[0] for column in weights[1])
     terms = zip(_positions(x, window, strides), scales, strict=True)
     return reduce(jnp.add, (value if scale == 1 else value * scale for value, scale in terms))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _sum_tiles(x: jax.Array, window: Pair) -> jax.Array:
+    return _fold_sum(x, ((1,) * window[0], (1,) * window[1]), window)
+
+
+@_sum_tiles.defjvp
+def _sum_tiles_jvp(window: Pair, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    (x,), (moved,) = primals, tangents
+    return _sum_tiles(x, window), _tiles(moved, window).sum((2, 4))
+
+
+def _tiles(x: jax.Array, window: Pair) -> jax.Array:
+    """(batch, rows, height, columns, width, channels): windows side by side. A gradient goes through in one pass."""
+    (rows, height), (columns, width) = ((n // f, f) for n, f in zip(x.shape[1:3], window, strict=True))
+    return x[:, : rows * height, : columns * width].reshape(len(x), rows, height, columns, width, -1)
 
 
 def _positions(x: jax.Array, window: Pair, strides: Pair) -> Iterator[jax.Array]:
