@@ -1,9 +1,9 @@
 """Time every lowering of a table of convolutions and of their two gradients, for the rules in cnnjax.nn.lowering.
 
-Each is compiled alone, float32, and timed in turn with the others of its row, several rounds; the smallest time of each
-counts. A lowering eight times slower than the quickest is timed four times. Freed memory is kept: within a whole step
-nothing is allocated. Writes a line per convolution, what is wanted and lowering; where the file exists, its times stay
-if they are smaller. `--check` says what the rules lose against the best of each row, and where most.
+Each is compiled alone, with the options of a training's step, float32, and timed in turn with the others of its row,
+several rounds; the smallest time of each counts. A lowering eight times slower than the quickest is timed four times.
+Writes a line per convolution, what is wanted and lowering; where the file exists, its times stay if they are smaller.
+`--check` says what the rules lose against the best of each row, and where most.
 
     python benchmarks/convolution.py --out benchmarks/convolution.csv
     python benchmarks/convolution.py --check benchmarks/convolution.csv
@@ -23,9 +23,10 @@ from cnnjax.arithmetic import resolve_padding
 from cnnjax.nn.lowering import choose
 from cnnjax.nn.products import Geometry
 from cnnjax.nn.trilinear import OPERANDS, compute
+from cnnjax.run.compiling import compiled
 
 FIELDS = ("net", "batch", "size", "channels", "kernel", "features", "strides", "groups")
-CANDIDATES = ("xla", "patches", "taps")
+CANDIDATES = ("xla", "direct", "patches", "taps")
 
 
 def layers() -> list[tuple]:
@@ -81,21 +82,22 @@ def operands(row: tuple, wanted: str) -> list[jax.Array]:
 
 
 def timed(row: tuple, wanted: str, rounds: int, seconds: float) -> dict[str, float]:
-    """Milliseconds of each candidate that does not fall back on XLA."""
+    """Milliseconds of each candidate; of those that are one program for this shape, the same."""
     g, (a, b) = geometry(row), operands(row, wanted)
-    compiled, texts, times = {}, set(), {}
+    programs, texts, same, times = {}, {}, {}, {}
     for name in CANDIDATES:
         lowered = jax.jit(lambda a, b, name=name: compute(wanted, a, b, g, name)).lower(a, b)
-        if (text := lowered.as_text()) not in texts:  # Not made for this shape, or the same as one before.
-            texts.add(text)
-            compiled[name] = lowered.compile()
-    for name, function in compiled.items():
+        same[name] = next((other for other in programs if texts[other] == lowered.as_text()), name)
+        texts[name] = lowered.as_text()
+        if same[name] == name:
+            programs[name] = compiled(lowered)
+    for name, function in programs.items():
         start = time.perf_counter()
         jax.block_until_ready(function(a, b))
         times[name] = time.perf_counter() - start
     until = time.perf_counter() + seconds
     for number in range(rounds):
-        for name, function in compiled.items():
+        for name, function in programs.items():
             if number > 2 and times[name] > 8 * min(times.values()):
                 continue
             start = time.perf_counter()
@@ -103,7 +105,7 @@ def timed(row: tuple, wanted: str, rounds: int, seconds: float) -> dict[str, flo
             times[name] = min(times[name], time.perf_counter() - start)
         if time.perf_counter() > until:
             break
-    return {name: 1e3 * value for name, value in times.items()}
+    return {name: 1e3 * times[other] for name, other in same.items()}
 
 
 def measure(out: Path, *, rounds: int, seconds: float, only: str | None) -> None:
@@ -135,18 +137,21 @@ def read(path: Path) -> dict[tuple, dict[str, float]]:
 
 
 def chosen(row: tuple, wanted: str) -> str:
-    """The lowering by the rules; as measured, an input's gradient has one for all of its phases."""
+    """The lowering by the rules; of an input's gradient, that of its largest phase."""
     _, _, _, channels, _, features, _, _ = row
-    return choose(wanted, geometry(row), channels, features, np.dtype("float32"))
+    g = geometry(row)
+    if wanted != "input":
+        return choose(wanted, g, channels, features)
+    window = (-(-g.kernel[0] // g.strides[0]), -(-g.kernel[1] // g.strides[1]))
+    phase = Geometry(g.output, window, (1, 1), g.padding if window == g.kernel else ((0, 0), (0, 0)), (1, 1), g.groups)
+    return choose("output", phase, features, channels)
 
 
 def losses(table: dict[tuple, dict[str, float]]) -> dict[tuple, float]:
     """(row, wanted) -> time of the chosen lowering as a multiple of the quickest one's."""
     ratios = {}
     for (row, wanted), times in table.items():
-        # What is not in the table compiles to what stands before it.
-        name = chosen(row, wanted)
-        ratios[row, wanted] = times.get(name, times.get("patches", times["xla"])) / min(times.values())
+        ratios[row, wanted] = times[chosen(row, wanted)] / min(times.values())
     return ratios
 
 

@@ -1,4 +1,4 @@
-"""Time whole training steps: cnnjax, plain Flax Linen as its users write it, and PyTorch.
+"""Time whole training steps: cnnjax, plain Flax Linen as its users write it (also with cnnjax's XLA options), PyTorch.
 
 A step is forward, backward and an SGD update with momentum 0.9, float32, on one batch already on the device. Each side
 runs in a process of its own, in turn, `--repeats` times over; a process compiles, warms up and times `--steps` steps,
@@ -18,6 +18,7 @@ import argparse
 import importlib.util
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -35,7 +36,7 @@ NETS = {
     "lenet5": (128, 28, 1, 10),
 }
 """Batch, image size, channels, classes."""
-SIDES = ("cnnjax", "linen", "torch")
+SIDES = ("cnnjax", "linen", "linen_with_options", "torch")
 MOMENTUM, RATE, DECAY = 0.9, 1e-3, 1e-4
 
 
@@ -54,6 +55,7 @@ def cnnjax_step(net: str, shape: tuple[int, int, int, int]) -> Callable[[], floa
 
     from cnnjax import models
     from cnnjax import nn as blocks
+    from cnnjax.run.compiling import XLA_CPU
 
     class Vgg(nn.Module):
         @nn.compact
@@ -65,18 +67,25 @@ def cnnjax_step(net: str, shape: tuple[int, int, int, int]) -> Callable[[], floa
             return blocks.Dense(shape[3])(x.reshape(len(x), -1))
 
     network = Vgg() if net == "vgg" else models.config(net, num_classes=shape[3]).build()
-    return _jax_step(network, shape, decay=0)
+    return _jax_step(network, shape, decay=0, options=XLA_CPU)
 
 
-def linen_step(net: str, shape: tuple[int, int, int, int]) -> Callable[[], float]:
+def linen_step(net: str, shape: tuple[int, int, int, int], options: Any = None) -> Callable[[], float]:
     import linen_networks
 
     # The ImageNet example of Flax adds the weights' squares to its loss.
     decay = DECAY if net.startswith("resnet") else 0
-    return _jax_step(linen_networks.NETWORKS[net](shape[3]), shape, decay=decay)
+    return _jax_step(linen_networks.NETWORKS[net](shape[3]), shape, decay=decay, options=options)
 
 
-def _jax_step(network: Any, shape: tuple[int, int, int, int], *, decay: float) -> Callable[[], float]:
+def linen_with_options_step(net: str, shape: tuple[int, int, int, int]) -> Callable[[], float]:
+    """Linen compiled with the options that cnnjax compiles with."""
+    from cnnjax.run.compiling import XLA_CPU
+
+    return linen_step(net, shape, XLA_CPU)
+
+
+def _jax_step(network: Any, shape: tuple[int, int, int, int], *, decay: float, options: Any) -> Callable[[], float]:
     import jax
     import jax.numpy as jnp
     import optax
@@ -103,7 +112,7 @@ def _jax_step(network: Any, shape: tuple[int, int, int, int], *, decay: float) -
         return (optax.apply_updates(params, updates), after, opt_state), loss
 
     start = time.perf_counter()
-    compiled = jax.jit(step, donate_argnums=0).lower(state, images, labels).compile()
+    compiled = jax.jit(step, donate_argnums=0).lower(state, images, labels).compile(compiler_options=options)
     NOTES["compile_s"] = time.perf_counter() - start
     NOTES["temporary_mb"] = compiled.memory_analysis().temp_size_in_bytes / 1e6
 
@@ -162,7 +171,7 @@ def torch_step(net: str, shape: tuple[int, int, int, int]) -> Callable[[], float
     return run
 
 
-MAKE = {"cnnjax": cnnjax_step, "linen": linen_step, "torch": torch_step}
+MAKE = {"cnnjax": cnnjax_step, "linen": linen_step, "linen_with_options": linen_with_options_step, "torch": torch_step}
 NOTES: dict[str, float] = {}
 
 
@@ -178,6 +187,7 @@ def child(side: str, net: str, shape: tuple[int, int, int, int], steps: int) -> 
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
+    NOTES["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(json.dumps({"seconds": min(times), "all": times, "first_loss": loss, **NOTES}))
 
 
@@ -210,7 +220,9 @@ def report(net: str, rounds: list[dict[str, dict[str, Any]]]) -> None:
             ratios = sorted(found["cnnjax"]["seconds"] / found[side]["seconds"] for found in rounds)
             line += f"; cnnjax / {side}: {statistics.median(ratios):.3f} [{ratios[0]:.3f}, {ratios[-1]:.3f}]"
         notes = {
-            name: round(rounds[0][side][name], 1) for name in ("compile_s", "temporary_mb") if name in rounds[0][side]
+            name: round(rounds[0][side][name], 1)
+            for name in ("compile_s", "temporary_mb", "peak_mb")
+            if name in rounds[0][side]
         }
         print(line, f"n={len(rounds)}", notes or "", flush=True)
 
@@ -220,7 +232,7 @@ def main() -> None:
     parser.add_argument(
         "--nets", default=",".join(NETS), help="of resnet50, resnet18, vgg, lenet5, separated by commas"
     )
-    parser.add_argument("--sides", default=",".join(SIDES), help="of cnnjax, linen, torch")
+    parser.add_argument("--sides", default=",".join(SIDES), help="of " + ", ".join(SIDES))
     parser.add_argument("--repeats", type=int, default=3, help="processes a side and network")
     parser.add_argument("--steps", type=int, default=5, help="timed steps a process")
     parser.add_argument("--small", action="store_true", help="small batches of small images, once: a smoke run")

@@ -1,16 +1,15 @@
-"""Which lowering a convolution and each of its gradients take on a CPU.
+"""Which lowering a convolution and the gradient for its kernel take on a CPU.
 
-XLA's own way is the best there is on accelerators, and on CPUs for the common case, 3x3 kernels on large maps. XLA:CPU
-falls far behind elsewhere, and there a matrix product (cnnjax.nn.products) takes its place. The rules rest on
-benchmarks/convolution.csv; docs/convolution.md says how much each is worth.
+XLA's own convolution (cnnjax.nn.direct) is quick there for large maps, if it is compiled without YNNPACK's
+(cnnjax.run.compiling). It falls far behind where channels are in groups or kernels larger than their map; products
+(cnnjax.nn.products) take its place, and where they are less work. An input's gradient is made of convolutions, and each
+is chosen for itself. The rules rest on benchmarks/convolution.csv; docs/convolution.md says how much each is worth.
 """
 
 from __future__ import annotations
 
 from math import prod
 from typing import Literal
-
-import jax.numpy as jnp
 
 from cnnjax.nn.products import Geometry
 
@@ -19,28 +18,35 @@ Wanted = Literal["output", "input", "kernel"]
 NARROW = 32
 """Numbers in a window, or features, that are few."""
 
-SMALL_MAP = 64
-"""Places of an output up to which XLA:CPU's convolution is no quicker than windows copied and one product."""
 
+def choose(
+    wanted: Literal["output", "kernel"],
+    g: Geometry,
+    channels: int,
+    features: int,
+    *,
+    packed: bool = False,
+) -> str:
+    """The lowering on a CPU of a convolution ("output") or of its gradient for the "kernel".
 
-def choose(wanted: Wanted, g: Geometry, channels: int, features: int, dtype: jnp.dtype) -> str:
-    """The lowering on a CPU of a convolution ("output") or of its gradient for the "input" or "kernel"."""
-    if dtype != jnp.float32:
-        return "xla"  # In bfloat16 products are slower than that.
+    packed: whether it is one lane of many, each with a kernel of its own.
+    """
     if g.groups == channels == features > 1:
         return "taps"  # Depthwise: XLA's is up to 60 times slower.
-    if wanted == "kernel":
-        return "patches"  # XLA's is two to seven times slower for 1x1, two times for 3x3; grouped 80 times.
     if g.groups > 1:
-        return "xla"
+        return "patches" if wanted == "kernel" else "direct"  # XLA's kernel gradient is 80 times slower.
     if g.is_pointwise or g.is_dense:
         return "patches"  # No copies: a matrix product as it is.
-    if wanted == "output" and channels == 1 and features <= NARROW:
+    if packed:
+        return "patches"  # To XLA lanes are groups.
+    if wanted == "kernel":
+        return "direct"
+    if channels == 1 and features <= NARROW:
         return "taps"  # Products of elements, in one loop.
-    if wanted == "output" and channels * prod(g.kernel) <= NARROW:
-        return "patches"  # XLA's is three times slower for the 3x3 windows of colour images.
+    if channels * prod(g.kernel) <= NARROW:
+        return "patches"  # XLA's is half as fast again for the 3x3 windows of colour images.
     # XLA's fast way wants a kernel no larger than the map: without it, 100 times slower.
-    return "patches" if prod(g.output) <= SMALL_MAP or not _fits(g) else "xla"
+    return "direct" if _fits(g) else "patches"
 
 
 def _fits(g: Geometry) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
+from jax import lax
 from jax.sharding import get_abstract_mesh
 
 
@@ -18,3 +22,14 @@ def shards() -> int:
     """
     mesh = get_abstract_mesh()
     return 1 if mesh.empty or mesh.manual_axes else mesh.size
+
+
+def varying_alike(x: jax.Array, other: jax.Array) -> jax.Array:
+    """In shard_map: x as varying over the mesh axes that `other` varies over."""
+    axes = _varying(other) - _varying(x)
+    return lax.pcast(x, tuple(axes), to="varying") if axes else x
+
+
+def _varying(x: jax.Array) -> frozenset:
+    aval: Any = jax.typeof(x)
+    return aval.mat.varying if hasattr(aval, "mat") else aval.vma  # the name until JAX 0.10

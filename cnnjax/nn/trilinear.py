@@ -14,13 +14,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
-from cnnjax.nn import products
+from cnnjax.nn import direct, products
 from cnnjax.nn.lowering import Wanted, choose
+from cnnjax.nn.mesh import varying_alike
 from cnnjax.nn.products import Geometry
 
 OPERANDS: Mapping[Wanted, tuple[Wanted, Wanted]] = {
@@ -38,19 +38,8 @@ def bind(
     a: jax.Array, b: jax.Array, *, wanted: Wanted, geometry: Geometry, lanes: Lanes = (), lowering: str
 ) -> jax.Array:
     """`wanted` from the two operands that OPERANDS names. The result has every axis of `lanes`."""
-    a, b = _varying_alike(a, b), _varying_alike(b, a)
+    a, b = varying_alike(a, b), varying_alike(b, a)
     return trilinear.bind(a, b, wanted=wanted, geometry=geometry, lanes=lanes, lowering=lowering)
-
-
-def _varying_alike(x: jax.Array, other: jax.Array) -> jax.Array:
-    """In shard_map: x as varying over the mesh axes that `other` varies over."""
-    axes = _varying(other) - _varying(x)
-    return lax.pcast(x, tuple(axes), to="varying") if axes else x
-
-
-def _varying(x: jax.Array) -> frozenset:
-    aval: Any = jax.typeof(x)
-    return aval.mat.varying if hasattr(aval, "mat") else aval.vma  # the name until JAX 0.10
 
 
 # --- shapes
@@ -123,56 +112,51 @@ batching.primitive_batchers[trilinear] = _batched
 
 def by_xla(wanted: Wanted, a: jax.Array, b: jax.Array, g: Geometry) -> jax.Array:
     """As XLA does it: `lax.conv_general_dilated` or what JAX derives from it."""
-
-    def forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return lax.conv_general_dilated(
-            x,
-            kernel,
-            window_strides=g.strides,
-            padding=g.padding,
-            rhs_dilation=g.dilation,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=g.groups,
-        )
-
     if wanted == "output":
-        return forward(a, b)
-    like = _varying_alike(jnp.zeros(_shape(wanted, g, a.shape, b.shape), a.dtype), a)
+        return direct.output(a, b, g)
+    like = varying_alike(jnp.zeros(_shape(wanted, g, a.shape, b.shape), a.dtype), a)
     if wanted == "input":
-        return jax.linear_transpose(lambda x: forward(x, b), like)(a)[0]
-    return jax.linear_transpose(lambda kernel: forward(a, kernel), like)(b)[0]
+        return jax.linear_transpose(lambda x: direct.output(x, b, g), like)(a)[0]
+    return jax.linear_transpose(lambda kernel: direct.output(a, kernel, g), like)(b)[0]
 
 
-def compute(wanted: Wanted, a: jax.Array, b: jax.Array, g: Geometry, lowering: str) -> jax.Array:
-    """`wanted` from the operands that OPERANDS names, by the lowering of that name; what it cannot do is XLA's."""
-    if wanted == "output":
-        return _output(a, b, g, lowering=lowering)
-    channels = b.shape[2] * g.groups if wanted == "input" else a.shape[3]
-    name = choose(wanted, g, channels, b.shape[3], a.dtype) if lowering == "auto" else lowering
-    if name == "xla" or (
-        wanted == "input" and any(s > 1 and d > 1 for s, d in zip(g.strides, g.dilation, strict=True))
-    ):
+def compute(
+    wanted: Wanted, a: jax.Array, b: jax.Array, g: Geometry, lowering: str, *, packed: bool = False
+) -> jax.Array:
+    """`wanted` from the operands that OPERANDS names, by the lowering of that name; what it cannot do is XLA's.
+
+    packed: whether both operands have an axis of lanes, of which this is one.
+    """
+    if lowering == "xla" or (wanted == "input" and g.is_spread):
         return by_xla(wanted, a, b, g)
+    if wanted == "output":
+        return _output(a, b, g, lowering=lowering, packed=packed)
     if wanted == "input":
-        return products.input_gradient(a, b, g, forward=partial(_output, lowering=lowering)).astype(a.dtype)
-    if name == "taps":
+        forward = partial(_output, lowering=lowering, packed=packed)
+        return products.input_gradient(a, b, g, forward=forward).astype(a.dtype)
+    if lowering == "auto":
+        lowering = choose(wanted, g, a.shape[3], b.shape[3], packed=packed)
+    if lowering == "taps":
         return products.kernel_gradient_by_taps(a, b, g)
-    return products.kernel_gradient(a, b, g)
+    if lowering == "patches":
+        return products.kernel_gradient(a, b, g)
+    return direct.kernel_gradient(a, b, g) if g.groups == 1 else by_xla(wanted, a, b, g)
 
 
-def _output(x: jax.Array, kernel: jax.Array, g: Geometry, *, lowering: str) -> jax.Array:
-    name = choose("output", g, x.shape[3], kernel.shape[3], x.dtype) if lowering == "auto" else lowering
-    if name == "xla":
-        return by_xla("output", x, kernel, g)
-    by_name = {"patches": products.by_patches, "taps": products.by_taps}
-    return by_name[name](x, kernel, g).astype(x.dtype)
+def _output(x: jax.Array, kernel: jax.Array, g: Geometry, *, lowering: str, packed: bool) -> jax.Array:
+    if lowering == "auto":
+        lowering = choose("output", g, x.shape[3], kernel.shape[3], packed=packed)
+    by_name = {"direct": direct.output, "patches": products.by_patches, "taps": products.by_taps}
+    return by_name[lowering](x, kernel, g).astype(x.dtype)
 
 
 def _lowered(
     a: jax.Array, b: jax.Array, *, wanted: Wanted, geometry: Geometry, lanes: Lanes, lowering: str
 ) -> jax.Array:
+    packed = any(all(flags) for flags in lanes)
+
     def function(a: jax.Array, b: jax.Array) -> jax.Array:
-        return compute(wanted, a, b, geometry, lowering)
+        return compute(wanted, a, b, geometry, lowering, packed=packed)
 
     for flags in reversed(lanes):
         function = jax.vmap(function, in_axes=tuple(0 if flag else None for flag in flags))

@@ -119,9 +119,7 @@ def _over_parts(one_part: Callable, batch_stats: Any, batch: Batch, key: jax.Arr
     def body(batch_stats: Any, part_and_key: tuple[Batch, jax.Array]):
         return one_part(batch_stats, *part_and_key)
 
-    # XLA:CPU runs convolutions inside a loop on a slow path: there the loop is unrolled.
-    unroll = jax.default_backend() == "cpu"
-    batch_stats, (gradients, sums) = jax.lax.scan(body, batch_stats, (cut, jax.random.split(key, parts)), unroll=unroll)
+    batch_stats, (gradients, sums) = jax.lax.scan(body, batch_stats, (cut, jax.random.split(key, parts)))
     return jax.tree.map(lambda g: g.mean(0), gradients), batch_stats, jax.tree.map(lambda s: s.sum(0), sums)
 
 
