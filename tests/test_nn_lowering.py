@@ -211,7 +211,7 @@ def test_other_platforms_keep_xlas_own():
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
 def test_loops_keep_the_order_of_axes_that_is_quick(strides):
     """XLA:CPU brings other orders into this one, but not in the body of a loop."""
-    x, kernel = normal(8, 16, 16, 8), normal(3, 3, 8, 8, seed=1)
+    x, kernel = normal(8, 16, 16, 16), normal(3, 3, 16, 16, seed=1)
 
     def train(x, kernel):
         def step(kernel, _):
