@@ -191,7 +191,10 @@ def child(side: str, net: str, shape: tuple[int, int, int, int], steps: int) -> 
     print(json.dumps({"seconds": min(times), "all": times, "first_loss": loss, **NOTES}))
 
 
-def timed(side: str, net: str, shape: tuple[int, int, int, int], steps: int) -> dict[str, Any]:
+def timed(side: str, net: str, shape: tuple[int, int, int, int], steps: int, *, huge_pages: bool) -> dict[str, Any]:
+    environ = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    if huge_pages:
+        environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
     command = [
         sys.executable,
         __file__,
@@ -204,7 +207,7 @@ def timed(side: str, net: str, shape: tuple[int, int, int, int], steps: int) -> 
         "--shape",
         json.dumps(shape),
     ]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    found = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     if found.returncode:
         raise SystemExit(f"{side} failed on {net}:\n{found.stderr[-2000:]}")
     return json.loads(found.stdout.splitlines()[-1])
@@ -235,6 +238,12 @@ def main() -> None:
     parser.add_argument("--sides", default=",".join(SIDES), help="of " + ", ".join(SIDES))
     parser.add_argument("--repeats", type=int, default=3, help="processes a side and network")
     parser.add_argument("--steps", type=int, default=5, help="timed steps a process")
+    parser.add_argument(
+        "--huge-pages",
+        choices=("cnnjax", "all", "none"),
+        default="cnnjax",
+        help="which sides get memory in huge pages; `cnnjax train` asks for them itself",
+    )
     parser.add_argument("--small", action="store_true", help="small batches of small images, once: a smoke run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -257,7 +266,8 @@ def main() -> None:
         rounds = []
         for number in range(1 if args.small else args.repeats):
             order = sides if number % 2 == 0 else sides[::-1]
-            rounds.append({side: timed(side, net, shape, steps) for side in order})
+            pages = {side: args.huge_pages == "all" or args.huge_pages == side for side in order}
+            rounds.append({side: timed(side, net, shape, steps, huge_pages=pages[side]) for side in order})
         report(net, [{side: found[side] for side in sides} for found in rounds])
         results[net] = rounds
     if args.json:

@@ -1,5 +1,15 @@
-"""`python -m cnnjax`."""
+"""`cnnjax` and `python -m cnnjax`."""
 
-from cnnjax.cli import main
+from cnnjax.machine import use_huge_pages
 
-main()
+
+def main() -> None:
+    """Read the command line and do what it says."""
+    use_huge_pages()
+    from cnnjax import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""What is asked of the machine, and starting again with huge pages."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cnnjax import machine
+
+
+def test_cores_and_memory_are_those_of_the_process():
+    assert 1 <= machine.cores() <= os.cpu_count()
+    assert machine.physical_memory() > 1e8
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.arena_max=2", "glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.hugetlb=0", None),
+    ],
+)
+def test_starts_again_where_huge_pages_are_to_be_had(monkeypatch, before, after):
+    started = []
+    monkeypatch.setattr(machine, "_gives_huge_pages", lambda: True)
+    monkeypatch.setattr(os, "execv", lambda *command: started.append((command, os.environ["GLIBC_TUNABLES"])))
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "cnnjax", "train", "x y.py"])
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if before:
+        monkeypatch.setenv("GLIBC_TUNABLES", before)
+    machine.use_huge_pages()
+    command = (sys.executable, [sys.executable, "-m", "cnnjax", "train", "x y.py"])
+    assert started == ([(command, after)] if after else [])
+
+
+def test_the_command_line_runs_once_started_again():
+    """Whether or not this machine gives huge pages."""
+    command = [sys.executable, "-m", "cnnjax", "--help"]
+    environ = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    found = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
+    assert found.stdout.count("Usage") == 1
