@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,8 @@ from cnnjax.errors import ConfigError
 from cnnjax.models import BatchNorm, GroupNorm
 from cnnjax.optim import Cosine
 from cnnjax.reporting import terminal_table
+from cnnjax.run.program import Program
+from cnnjax.study import executor, group
 from cnnjax.study.study import text, with_fields, with_overrides
 from cnnjax.study.table import plan_table
 
@@ -356,7 +360,7 @@ def test_a_study_is_idempotent_and_extendable(tmp_path):
 
 def test_a_trial_in_a_study_is_the_trial_alone(tmp_path):
     study = Study(BASE, axes={"model.features": [2, 4]}, seeds=3)
-    sweep(study, tmp_path / "packed", options=OPTIONS)
+    sweep(study, tmp_path / "packed", options=OPTIONS, pack=3)
     sweep(study, tmp_path / "serial", options=OPTIONS, pack=1)
     for trial in plan(study).trials:
         one, other = (
@@ -366,6 +370,42 @@ def test_a_trial_in_a_study_is_the_trial_alone(tmp_path):
         assert one["packed"] == 3
         assert other["packed"] == 1
         assert one["metrics"]["test_loss"] == pytest.approx(other["metrics"]["test_loss"], rel=1e-3)
+
+
+def test_the_next_program_is_compiled_while_one_trains(tmp_path, monkeypatch):
+    begun, training, overlapped = [], threading.Event(), []
+    monkeypatch.setattr(executor, "cores", lambda: 2)
+    prepare, run = Program.prepare, group.run_trials
+
+    def watched_prepare(program):
+        begun.append(program.experiment.model.features)
+        prepare(program)
+        overlapped.append(training.is_set())
+
+    def slow_run(*args, **kwargs):
+        training.set()
+        # The other program is prepared while this one has the turn.
+        until = time.monotonic() + 60
+        while len(overlapped) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        return run(*args, **kwargs)
+
+    monkeypatch.setattr(Program, "prepare", watched_prepare)
+    monkeypatch.setattr(group, "run_trials", slow_run)
+    outcome = sweep(Study(BASE, axes={"model.features": [2, 4]}, seeds=1), tmp_path, options=OPTIONS, workers=1)
+    assert outcome.complete
+    assert sorted(begun) == [2, 4]
+    assert len(overlapped) == 2
+    assert overlapped[1]
+
+
+def test_what_fails_when_compiled_ahead_is_told_where_it_is_trained(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(Program, "_compile", fail)
+    outcome = sweep(Study(BASE, seeds=1), tmp_path, options=OPTIONS)
+    assert ["no room" in reason for reason in outcome.errors.values()] == [True]
 
 
 def test_a_diverged_trial_does_not_stop_the_study_and_is_kept(tmp_path):

@@ -90,6 +90,24 @@ def test_packed_trials_equal_the_same_alone(parallel):
         assert test["correct"][position] == alone_test["correct"]
 
 
+@pytest.mark.parametrize(
+    ("seeds", "hardware"),
+    [((0,), {"devices": 1}), ((0, 5), {"devices": 1}), ((0,), {"devices": 2}), ((0,), {"devices": 8})]
+    + [((0, 5), {"devices": 2, "parallel": kind}) for kind in ("jit", "shard_map", "pmap")],
+)
+def test_compiling_ahead_of_the_first_state_changes_nothing(seeds, hardware):
+    program = Program(BASE, packed=len(seeds), hardware=Hardware(**hardware))
+    program.prepare()
+    ahead = program.compiled("train")
+    experiments = [replace(BASE, {"seed": seed}) for seed in seeds]
+    state = program.init(experiments)
+    for step in range(3):
+        state, _ = program.train(state, program.rows(experiments, step))
+    assert program.compiled("train") is ahead
+    expected, _, _ = trained(BASE, seeds=seeds, **hardware)
+    chex.assert_trees_all_equal(jax.device_get(state), expected)
+
+
 @pytest.mark.parametrize("devices", [1, 2])
 def test_accumulated_gradients_equal_the_whole_batch(devices):
     plain = replace(BASE, {"model.norm": "none", "model.dropout": 0.0})

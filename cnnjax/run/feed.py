@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from cnnjax.data.loader import Batches, BatchesInOrder, Loader, Share, TrainingBatches
 from cnnjax.data.order import Order
@@ -57,9 +57,14 @@ def order_of(experiment: Experiment, examples: int) -> Order:
     return Order(experiment.seed, experiment.batch_size, examples, experiment.repeats)
 
 
+def placed(mesh: Mesh) -> Sharding:
+    """Where arrays are that are the same on every device of the mesh."""
+    return replicated(mesh) if mesh.size > 1 else SingleDeviceSharding(mesh.devices.flat[0])
+
+
 def put(tree: Any, mesh: Mesh) -> Any:
     """The arrays on every device of the mesh."""
-    return jax.device_put(tree, replicated(mesh) if mesh.size > 1 else mesh.devices.flat[0])
+    return jax.device_put(tree, placed(mesh))
 
 
 def put_rows(rows: np.ndarray, mesh: Mesh, *, packed: bool = False) -> jax.Array:

@@ -14,7 +14,7 @@ import numpy as np
 from cnnjax.analysis import Analysis
 from cnnjax.experiment import Experiment
 from cnnjax.run.compiling import compiled
-from cnnjax.run.feed import make_feed, put, with_partners
+from cnnjax.run.feed import Streamed, make_feed, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.weights import check_initial, initial_weights, lane_values
 from cnnjax.training.parallel import bound, check_batch_size, distribute
@@ -24,9 +24,12 @@ from cnnjax.training.step import Sums, Task, eval_step, init_state, train_step
 BRIEF = 1e12
 """Multiply-accumulates of a training that takes a CPU some seconds, so that compiling is a good part of it."""
 
-# For XLA:CPU: its older emitters compile a small step in 60% of the time, to code as fast (benchmarks/RESULTS.md).
-QUICK = {"xla_cpu_use_fusion_emitters": False}
-UNOPTIMIZED = {**QUICK, "xla_backend_optimization_level": 0}
+MANY = 1e6
+"""Parameters that take longer to draw, by code that is not optimized, than it takes to optimize it."""
+
+# For XLA:CPU, of programs that run a few times.
+UNOPTIMIZED = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
+LITTLE_OPTIMIZED = UNOPTIMIZED | {"xla_backend_optimization_level": 1}
 
 
 class Program:
@@ -58,10 +61,23 @@ class Program:
         states = [jax.device_get(self._init(lane_values(experiment))) for experiment in experiments]
         return self.place(states if self.initial is None else [self.initial.put_into(state) for state in states])
 
+    @cached_property
+    def _shapes(self) -> Any:
+        return jax.eval_shape(self._init_one, lane_values(self.experiment))
+
     def blank(self) -> TrainState:
         """A state of one trial with the shapes and types of any other, on the host."""
-        shapes = jax.eval_shape(self._init_one, lane_values(self.experiment))
-        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._shapes)
+
+    def prepare(self) -> None:
+        """Compile the training step before there is a state, where the feed's rows cost nothing to have."""
+        if isinstance(self.feed, Streamed) or "train" in self._compiled:
+            return
+        lanes = () if self.packed == 1 else (self.packed,)
+        where = placed(self.mesh)
+        state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(lanes + x.shape, x.dtype, sharding=where), self._shapes)
+        rows = self.feed.rows([self.experiment] * self.packed, 0)
+        self._compiled["train"] = self._compile(train_step, state, rows, donate=True)
 
     def place(self, states: Sequence[TrainState]) -> TrainState:
         """States of single trials, on the host, as one state on every device of the mesh, packed if the program is."""
@@ -74,8 +90,9 @@ class Program:
     @cached_property
     def _init(self) -> Callable:
         start = time.perf_counter()
-        # Runs once a trial: optimizing it takes longer than it then saves.
-        made = compiled(jax.jit(self._init_one).lower(lane_values(self.experiment)), UNOPTIMIZED)
+        # Runs once a trial, so that optimizing it may take longer than it then saves.
+        options = LITTLE_OPTIMIZED if self.analysis.params > MANY else UNOPTIMIZED
+        made = compiled(jax.jit(self._init_one).lower(lane_values(self.experiment)), options)
         self.compile_seconds += time.perf_counter() - start
         return made
 
@@ -136,7 +153,7 @@ class Program:
         )
         if self.hardware.parallel == "pmap":
             return mapped
-        options = (QUICK if donate else UNOPTIMIZED) if self._is_brief else {}
+        options = UNOPTIMIZED if self._is_brief and not donate else {}
         start = time.perf_counter()
         # The mesh in context tells batch normalization by device how many devices there are.
         with jax.set_mesh(self.mesh):

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,11 @@ def _run(
             with lock:
                 watch(steps, what, total)
 
-    groups = list(planned.programs.values())
-    with stopping() as stop, ThreadPoolExecutor(workers or _workers(planned), "group") as pool:
-        futures = [pool.submit(run_group, g, out, options=options, stop=stop, pack=pack, took=took) for g in groups]
+    workers = workers or _workers(planned)
+    turn = threading.Semaphore(workers)
+    with stopping() as stop, ThreadPoolExecutor(workers + _ahead(workers), "group") as pool:
+        work = partial(run_group, out=out, options=options, stop=stop, turn=turn, pack=pack, took=took)
+        futures = [pool.submit(work, group) for group in planned.programs.values()]
         try:
             _until_done(futures)
         except BaseException:
@@ -101,6 +104,11 @@ def _workers(planned: Plan) -> int:
     if jax.default_backend() != "cpu" or not all(small(trials[0]) for trials in planned.programs.values()):
         return 1
     return min(cores(), MOST_WORKERS, len(planned.programs))
+
+
+def _ahead(workers: int) -> int:
+    """How many programs are compiled while others train: one where there is a core for it."""
+    return 1 if cores() > workers else 0
 
 
 def write_plan(planned: Plan, out: Path, *, name: str = "", question: str = "") -> None:

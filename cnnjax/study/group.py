@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from cnnjax.config import plain
 from cnnjax.errors import CnnjaxError, DiskFull, Interrupted, RunError
@@ -29,11 +31,10 @@ Took = Callable[[int, str], None]
 """Called with (steps taken since the last call, over all trials; what is being trained)."""
 
 SMALL_IMAGE = 8 * 8
-"""Up to this many pixels, trials of one program are trained together.
+"""Up to this many pixels a step is mostly overhead.
 
-Measured on XLA:CPU (benchmarks/RESULTS.md): the gradient of a 5x5 kernel on 4x4 maps falls off the fast path when a
-trial is alone and does not when it is packed, so packed the digits study takes 0.4 of the time. Where no trial falls
-off, one after the other is faster: by 1.4 at 8x8, by more on larger images.
+So trials of one program are trained together on accelerators. On a CPU that takes 1.4 times as long as one after the
+other at 8x8, and longer on larger images (benchmarks/RESULTS.md): there they share the cores.
 """
 
 MOST_PACKED = 16
@@ -73,22 +74,49 @@ def run_group(
     *,
     options: Options,
     stop: threading.Event,
+    turn: threading.Semaphore | None = None,
     pack: int | None = None,
     took: Took = lambda *_: None,
 ) -> Fates:
     """Train the trials of one program that have no result yet, compiling once for each number packed.
 
-    A trial that fails does not stop the others. Raises DiskFull, and Interrupted once `stop` is set.
+    turn: taken to train, so that groups that wait for theirs compile meanwhile. A trial that fails does not stop the
+    others. Raises DiskFull, and Interrupted once `stop` is set.
     """
     fates = Fates()
     missing = [trial for trial in trials if _is_missing(trial, out, fates, took)]
     programs: dict[int, Program] = {}
     with contextlib.ExitStack() as claims:
-        for together, packed in _packs(missing, out, fates, pack, claims, options.hardware):
+        packs = _packs(missing, out, fates, pack, claims, options.hardware)
+        if packs and turn:
+            _compile_ahead(*packs[0], programs, options)
+            claims.enter_context(_taken(turn, stop))
+        for together, packed in packs:
             if stop.is_set():
                 raise Interrupted(f"stopped; all saved in {out}")
             fates.add(_run_together(together, packed, programs, out, options, stop, took))
     return fates
+
+
+def _compile_ahead(trials: Sequence[PlannedTrial], packed: int, programs: dict[int, Program], options: Options) -> None:
+    # What goes wrong here does so again, and is told of, where it is trained.
+    with contextlib.suppress(Exception):
+        program = Program(trials[0].experiment, packed=packed, hardware=options.hardware)
+        program.prepare()
+        programs[packed] = program
+
+
+@contextlib.contextmanager
+def _taken(turn: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
+    """Holds the turn, once there is one; without it where all is to stop."""
+    taken = False
+    while not taken and not stop.is_set():
+        taken = turn.acquire(timeout=0.2)
+    try:
+        yield
+    finally:
+        if taken:
+            turn.release()
 
 
 def _is_missing(trial: PlannedTrial, out: Path, fates: Fates, took: Took) -> bool:
@@ -133,7 +161,7 @@ def _packs(
     packs: list[tuple[Sequence[PlannedTrial], int]] = []
     for (_, packed), trials in sorted(begun.items()):
         # Streamed data are for one trial at a time.
-        wanted = pack or (MOST_PACKED if small(trials[0]) else 1)
+        wanted = pack or (MOST_PACKED if small(trials[0]) and jax.default_backend() != "cpu" else 1)
         most = packed or (1 if is_streamed(trials[0].experiment, hardware) else wanted)
         parts = [trials[start : start + most] for start in range(0, len(trials), most)]
         packs += [(part, packed or len(part)) for part in parts]
