@@ -13,6 +13,7 @@ Measured, in this order, each in a process of its own; what does not fit into `-
   as a study packs them, one after the other (dispatched without waiting), and packed with each convolution as a product
   of patches and kernel, which vmap makes a batched matrix product; the crossover is the number of trials from which on
   a way is faster than one after the other;
+- ResNet-50's 1x1 convolutions and their gradients, bfloat16, batch 256: XLA's, and as matrix products;
 - cnnjax's airbench94 network in epochs of CIFAR-10's size and, where TFDS has prepared cifar10 in $TFDS_DATA_DIR, the
   test accuracy it reaches in 10 epochs (then 30) with plain SGD and the training seconds until 94%;
 - ResNet-50 under torch.compile's max-autotune.
@@ -88,6 +89,8 @@ from cnnjax.config import replace
 from cnnjax.data.catalogue import prepared
 from cnnjax.data.source import Dataset, Examples, default_data_dir
 from cnnjax.metrics import summarize
+from cnnjax.nn.products import Geometry
+from cnnjax.nn.trilinear import OPERANDS, compute
 from cnnjax.run.environment import commit
 from cnnjax.run.program import Program
 
@@ -170,6 +173,7 @@ JOBS = (
     Job("resnet50-256", "flax", 45),
     Job("resnet50-256", "pytorch", 60),
     Job("packed", "cnnjax", 90),
+    Job("pointwise", "cnnjax", 40),
     Job("airbench94-1024", "cnnjax", 30),
     Job("resnet18-cifar-512", "pytorch", 40),
     Job("resnet18-cifar-512", "cnnjax", 30),
@@ -669,6 +673,41 @@ def stepping(program: Program, states: list[Any], groups: list[list[Experiment]]
     return step, wait
 
 
+POINTWISE = ((56, 64, 256), (56, 256, 64), (28, 512, 128), (14, 256, 1024), (7, 2048, 512))
+"""Map, channels and features of 1x1 convolutions."""
+
+
+def pointwise(job: Job, size: Size) -> Iterator[Record]:
+    """Seconds of 1x1 convolutions and of their gradients, each alone, as XLA's convolution and as a matrix product."""
+    batch = 1 if size.small else 256
+    size = dataclasses.replace(size, block_seconds=size.block_seconds / 8)
+    for pixels, channels, features in POINTWISE[-1:] if size.small else POINTWISE:
+        g = Geometry((pixels, pixels), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+        shapes = {
+            "input": (batch, pixels, pixels, channels),
+            "kernel": (1, 1, channels, features),
+            "output": (batch, pixels, pixels, features),
+        }
+        arrays = {name: jax.random.normal(jax.random.key(0), shape, jnp.bfloat16) for name, shape in shapes.items()}
+        for wanted, names in OPERANDS.items():
+            for way, lowering in (("convolution", "xla"), ("matrix product", "patches")):
+                step, wait = repeated(
+                    jax.jit(partial(compute, wanted, g=g, lowering=lowering)), *map(arrays.get, names)
+                )
+                place = f"{pixels}x{pixels}x{channels} to {features}"
+                yield {"place": place, "wanted": wanted, "way": way, **timed(step, wait, size)}
+
+
+def repeated(function: Callable[..., jax.Array], *operands: Any) -> tuple[Step, Step]:
+    """(a call, waiting for the last one)."""
+    held: list[Any] = [None]
+
+    def step() -> None:
+        held[0] = function(*operands)
+
+    return step, lambda: jax.block_until_ready(held[0])
+
+
 def accuracy(job: Job, size: Size) -> Iterator[Record]:
     """airbench94's network trained on CIFAR-10, in as many epochs as it takes to the target."""
     data: Data = Synthetic(examples=32, test_examples=8) if size.small else TFDS(name="cifar10")
@@ -724,7 +763,7 @@ def epoch_by_epoch(experiment: Experiment) -> Iterator[Record]:
 
 def measure(job: Job, size: Size) -> Iterator[Record]:
     """What a job measures, record by record."""
-    jobs = {"matmul": matmul, "packed": packed, "accuracy": accuracy}
+    jobs = {"matmul": matmul, "packed": packed, "pointwise": pointwise, "accuracy": accuracy}
     return jobs.get(job.what, train_workload)(job, size)
 
 
@@ -881,6 +920,10 @@ def in_words(record: Record) -> str:
         return f"test accuracy {record['accuracy']:.4f} after {record['epochs']} epochs, {record['seconds']:.2f} s"
     if "seconds" not in record:
         return f"{record['params']:,} parameters"
+    if "place" in record:
+        return (
+            f"{record['place']} {record['wanted']} {record['way']} {1e3 * statistics.median(record['seconds']):.3g} ms"
+        )
     if "lanes" in record:
         return f"{record['lanes']} {record['way']} {1e3 * statistics.median(record['seconds']):.3g} ms"
     return f"{rate(record):.4g} images/s, {spread(record)} ms, compiling {record['compile_seconds']:.1f} s"
@@ -908,7 +951,8 @@ def markdown(report: Record) -> str:
     versions = ", ".join(f"{name} {packages[name]}" for name in ("jax", "jaxlib", "flax", "torch") if name in packages)
     made = f"`{report['command']}`, commit {report['commit'] or 'unknown'}"
     parts = [f"{report['gpu'] or 'no GPU'}; {versions}; {report['date']}. {made}.\n"]
-    parts += [products(records), training_table(records), packed_table(records), airbench_lines(records)]
+    parts += [products(records), training_table(records), packed_table(records), pointwise_table(records)]
+    parts.append(airbench_lines(records))
     other = [record for record in records if record.keys() & {"failed", "skipped", "note"}]
     parts.append("".join(f"- {record['what']}, {record['side']}: {why(record)}\n" for record in other))
     return "\n".join(filter(None, parts))
@@ -971,6 +1015,17 @@ def packed_table(records: list[Record]) -> str:
     head = ["trials", *(f"{way}, ms a trial and step" for way in ways)]
     ends = [f"{way}: {crossover(by_place, lanes, ways[0], way)}" for way in ways[1:]]
     return table(head, rows) + f"\nFaster than one after the other: {'; '.join(ends)}.\n"
+
+
+def pointwise_table(records: list[Record]) -> str:
+    """Milliseconds of 1x1 convolutions in both ways."""
+    runs = {(run["place"], run["wanted"], run["way"]): run for run in records if "place" in run}
+    ways = list(dict.fromkeys(way for _, _, way in runs))
+    rows = []
+    for place, wanted in dict.fromkeys(key[:2] for key in runs):
+        found = [runs.get((place, wanted, way)) for way in ways]
+        rows.append([place, wanted, *("n/a" if run is None else spread(run) for run in found)])
+    return table(["1x1 convolution", "wanted", *(f"{way}, ms" for way in ways)], rows) if rows else ""
 
 
 def crossover(by_place: dict[tuple[int, str], Record], lanes: list[int], base: str, way: str) -> str:

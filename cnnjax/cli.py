@@ -152,7 +152,8 @@ def sweep(
     launcher: Annotated[str, typer.Option(help="Where trials run: local.")] = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and train nothing.")] = False,
     pack: Annotated[
-        int | None, typer.Option(help="Trials of one program trained together. [default: by image size]", min=1)
+        int | None,
+        typer.Option(help="Trials of one program trained together. [default: 1 on CPUs, else by image size]", min=1),
     ] = None,
     devices: Devices = None,
     parallel: Parallel = "jit",

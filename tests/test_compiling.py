@@ -7,6 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import pytest
+
+from cnnjax.nn import convolve
+from cnnjax.run import compiling
+
 SCRIPT = """
 import jax, jax.numpy as jnp
 from cnnjax.run import compiling
@@ -62,3 +69,15 @@ def test_the_users_own_choice_stands(tmp_path):
     assert not entries(tmp_path)
     (tmp_path / "file").write_text("")
     assert done(begin(tmp_path / "file"))[1] == "None", "no folder can be made there: it goes on without"
+
+
+def test_convolutions_are_xlas_own():
+    """Not YNNPACK's; and what an XLA does not know of the options does not stop it."""
+    lowered = jax.jit(convolve).lower(jnp.ones((8, 16, 16, 16)), jnp.ones((3, 3, 16, 16)))
+    assert "ynn" not in compiling.compiled(lowered).as_text()
+
+
+@pytest.mark.parametrize("options", [{"xla_cpu_no_such_option": True}, {"xla_cpu_experimental_ynn_fusion_type": "X"}])
+def test_options_that_an_xla_does_not_know_are_left_out(options):
+    lowered = jax.jit(jnp.sin).lower(jnp.ones(3))
+    assert compiling.compiled(lowered, options)(jnp.ones(3)).shape == (3,)

@@ -20,6 +20,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from numpy.testing import assert_allclose
 
+from cnnjax import models
 from cnnjax.analysis.tracing import trace
 from cnnjax.arithmetic import output_shape, resolve_padding
 from cnnjax.errors import ShapeError
@@ -28,6 +29,7 @@ from cnnjax.nn import Convolution, convolve
 from cnnjax.nn.lowering import choose
 from cnnjax.nn.products import Geometry
 from cnnjax.run.compiling import compiled
+from cnnjax.run.program import UNOPTIMIZED
 
 PRODUCTS = [name for name in LOWERINGS if name != "xla"]
 ROOT = Path(__file__).parents[1]
@@ -273,6 +275,26 @@ def test_choices_are_close_to_the_best_that_was_measured(wanted):
     of = [ratio for (_, kind), ratio in ratios.items() if kind == wanted]
     assert np.exp(np.mean(np.log(of))) < 1.15
     assert len(of) == len(module.layers())
+
+
+@pytest.mark.parametrize(("net", "shape"), [("lenet5", (128, 28, 28, 1)), ("resnext50_32x4d", (2, 64, 64, 3))])
+def test_a_step_takes_little_more_memory_than_with_xlas_own(net, shape):
+    network = models.config(net, num_classes=10).build()
+    variables = jax.eval_shape(lambda key: network.init(key, jnp.zeros(shape), train=False), jax.random.key(0))
+
+    def gradients(variables, x):
+        def loss(params):
+            rest = {name: value for name, value in variables.items() if name != "params"}
+            return (network.apply({"params": params, **rest}, x, train=True, mutable=[*rest])[0] ** 2).mean()
+
+        return jax.grad(loss)(variables["params"])
+
+    sizes = {}
+    for name in ("auto", "xla"):
+        with lowering(name):
+            made = jax.jit(gradients).lower(variables, jax.ShapeDtypeStruct(shape, jnp.float32))
+        sizes[name] = compiled(made, UNOPTIMIZED).memory_analysis().temp_size_in_bytes
+    assert sizes["auto"] < 1.5 * sizes["xla"]
 
 
 def test_the_step_benchmark_runs():
