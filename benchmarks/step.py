@@ -131,8 +131,8 @@ def torch_step(net: str, shape: tuple[int, int, int, int]) -> Callable[[], float
 
     _, pixels, channels, classes = shape
     library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        # torchvision's wheel may be built for another PyTorch; its two missing operators are never called.
+    for operator in ("nms", "qnms") if torch.version.cuda is None else ():
+        # torchvision's wheel is built for PyTorch with CUDA; its two missing operators are never called.
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
     def vgg() -> nn.Module:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
 from pathlib import Path
+
+STARTED = "CNNJAX_STARTED_AGAIN"
+"""Environment variable: the process that started itself again."""
 
 
 def cores() -> int:
@@ -24,15 +28,27 @@ def use_huge_pages() -> None:
     XLA:CPU takes a step's memory anew each time, and of pages of 4 KiB that is an eighth of the step. The allocator of
     glibc asks for larger ones if it is told so when the program starts. Returns where that is so, or is not to be had.
     """
-    tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if "glibc.malloc.hugetlb" not in tunables and _gives_huge_pages():
-        os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, "glibc.malloc.hugetlb=1")))
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    before, process = dict(os.environ), str(os.getpid())
+    tunables = before.get("GLIBC_TUNABLES", "")
+    if "glibc.malloc.hugetlb" in tunables or not (_can_start_again() and _gives_huge_pages()):
+        return
+    # A program that runs with another's rights loses the first variable; the second keeps it from starting for ever.
+    if before.get(STARTED) == process:
+        return
+    tunables = ":".join(filter(None, (tunables, "glibc.malloc.hugetlb=1")))
+    environ = before | {"GLIBC_TUNABLES": tunables, STARTED: process}
+    with contextlib.suppress(OSError):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
+
+
+def _can_start_again() -> bool:
+    """Is the program a file or in its arguments, and not read from where nothing is left to read?"""
+    return bool(sys.executable) and bool(sys.orig_argv[1:]) and "-" not in sys.orig_argv[1:2]
 
 
 def _gives_huge_pages() -> bool:
     name, version = platform.libc_ver()
-    if name != "glibc" or tuple(map(int, version.split("."))) < (2, 35):
+    if name != "glibc" or not version or tuple(map(int, version.split("."))) < (2, 35):
         return False
     try:
         return "[madvise]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()

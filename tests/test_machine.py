@@ -27,14 +27,32 @@ def test_cores_and_memory_are_those_of_the_process():
 def test_starts_again_where_huge_pages_are_to_be_had(monkeypatch, before, after):
     started = []
     monkeypatch.setattr(machine, "_gives_huge_pages", lambda: True)
-    monkeypatch.setattr(os, "execv", lambda *command: started.append((command, os.environ["GLIBC_TUNABLES"])))
+    monkeypatch.setattr(os, "execve", lambda *command: started.append(command))
     monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "cnnjax", "train", "x y.py"])
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     if before:
         monkeypatch.setenv("GLIBC_TUNABLES", before)
     machine.use_huge_pages()
-    command = (sys.executable, [sys.executable, "-m", "cnnjax", "train", "x y.py"])
-    assert started == ([(command, after)] if after else [])
+    if after is None:
+        assert not started
+        return
+    ((program, words, environ),) = started
+    assert (program, words) == (sys.executable, [sys.executable, "-m", "cnnjax", "train", "x y.py"])
+    assert environ["GLIBC_TUNABLES"] == after
+    # Where the tunables do not reach the program that was started, it is not started for ever.
+    for name in (machine.STARTED, "PATH"):
+        monkeypatch.setenv(name, environ[name])
+    machine.use_huge_pages()
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize("words", [["python"], ["python", "-"], ["python", "-", "x"]])
+def test_a_program_that_was_read_from_the_input_is_not_started_again(monkeypatch, words):
+    monkeypatch.setattr(machine, "_gives_huge_pages", lambda: True)
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(sys, "orig_argv", words)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    machine.use_huge_pages()
 
 
 def test_the_command_line_runs_once_started_again():

@@ -231,6 +231,39 @@ def test_loops_keep_the_order_of_axes_that_is_quick(strides):
     assert set(orders) == {"b01f_01io->b01f"}
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel_size", "options"),
+    [
+        (14, 3, {"padding": ((2, 2), (2, 2))}),  # an output larger than the map
+        (1, 2, {"strides": (8, 8), "padding": ((3, 3), (3, 3))}),  # windows of padding alone
+        (5, 3, {"strides": (2, 2), "dilation": (2, 2), "padding": ((3, 0), (0, 3))}),
+    ],
+)
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_unusual_paddings(name, size, kernel_size, options):
+    x, kernel = normal(4, size, size, 8), normal(kernel_size, kernel_size, 8, 40, seed=1)
+
+    def gradients(conv):
+        return jax.grad(lambda x, kernel: (conv(x, kernel, **options) ** 2).mean(), (0, 1))(x, kernel)
+
+    with lowering(name):
+        assert_same(gradients(convolve), gradients(plain))
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.uint8, jnp.int32])
+def test_whole_numbers_are_computed_as_xla_does(dtype):
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 100, (2, 6, 6, 1)), dtype)
+    kernel = jnp.asarray(np.random.default_rng(1).integers(0, 100, (3, 3, 1, 4)), dtype)
+    np.testing.assert_array_equal(convolve(x, kernel), plain(x, kernel))
+
+
+def test_depthwise_sums_of_bfloat16_are_float32():
+    x, kernel = normal(2, 16, 16, 32, dtype=jnp.bfloat16), normal(7, 7, 1, 32, seed=1, dtype=jnp.bfloat16)
+    exact = plain(x.astype(jnp.float32), kernel.astype(jnp.float32), groups=32)
+    errors = [jnp.abs(conv(x, kernel, groups=32).astype(jnp.float32) - exact).mean() for conv in (convolve, plain)]
+    assert errors[0] < 1.1 * errors[1]
+
+
 def test_analysis_sees_one_convolution():
     names = [equation.primitive.name for equation in trace(Convolution(8, 3), (4, 4, 3), train=False).jaxpr.eqns]
     assert names.count("conv_general_dilated") == 1
@@ -246,8 +279,8 @@ def test_environment_variable():
 
 
 def test_rules():
-    def rule(wanted, size, kernel, channels, features, strides=1, groups=1, packed=False):
-        pads = resolve_padding("same", (size, size), kernel=kernel, strides=strides)
+    def rule(wanted, size, kernel, channels, features, strides=1, groups=1, packed=False, padding="same"):
+        pads = resolve_padding(padding, (size, size), kernel=kernel, strides=strides)
         geometry = Geometry((size,) * 2, (kernel,) * 2, (strides,) * 2, pads, (1, 1), groups)
         return choose(wanted, geometry, channels, features, packed=packed)
 
@@ -256,6 +289,7 @@ def test_rules():
     assert {rule(wanted, 56, 3, 64, 64, packed=True) for wanted in both} == {"patches"}
     assert {rule(wanted, 56, 1, 64, 256) for wanted in both} == {"patches"}
     assert rule("output", 2, 3, 512, 512) == "patches"
+    assert rule("kernel", 14, 3, 64, 64, padding="full") == "patches"
     assert {rule(wanted, 14, 3, 96, 96, groups=96) for wanted in both} == {"taps"}
     assert [rule(wanted, 14, 3, 96, 96, groups=3) for wanted in both] == ["direct", "patches"]
 

@@ -132,6 +132,22 @@ def test_a_tie_gives_its_gradient_to_the_first_maximum(window):
         assert gradient[0, 0, 0, 0] == gradient.sum() == 1
 
 
+@pytest.mark.parametrize("module", [Pool("max", (1, 300)), Pool("max", 20), Pool("average", 20), Pool("max", 2)])
+def test_long_windows_and_empty_batches(module):
+    """More positions than eight bits can number, and a reshape of nothing."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 40, 600, 2)), jnp.float32)
+    gradient = jax.grad(lambda x: module.apply({}, x).sum())
+    assert_allclose(gradient(x).sum(), module.apply({}, x).size, rtol=1e-4)
+    assert gradient(x[:0]).shape == (0, 40, 600, 2)
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+def test_second_derivatives_go_to_the_first_maximum(strides):
+    module = Pool("max", 2, strides=strides)
+    hessian = jax.hessian(lambda x: (module.apply({}, x.reshape(1, 2, 2, 1)) ** 2).sum())(jnp.ones(4))
+    assert_array_equal(hessian, np.diag([2.0, 0, 0, 0]))
+
+
 def test_max_pooling_conserves_the_gradient():
     x = jnp.round(jax.random.normal(jax.random.key(0), (2, 9, 9, 3)))
     for module in (Pool("max"), Pool("max", 3, 2, padding="same"), Pool("max", 5, 2, partial=True)):

@@ -33,7 +33,7 @@ from cnnjax import (
 from cnnjax import models as networks
 from cnnjax.config import Named, read, replace
 from cnnjax.data import CutMix, Flip, Mixup, RandomCrop
-from cnnjax.errors import ConfigError
+from cnnjax.errors import ConfigError, Interrupted
 from cnnjax.models import BatchNorm, GroupNorm
 from cnnjax.optim import Cosine
 from cnnjax.reporting import terminal_table
@@ -397,6 +397,28 @@ def test_the_next_program_is_compiled_while_one_trains(tmp_path, monkeypatch):
     assert sorted(begun) == [2, 4]
     assert len(overlapped) == 2
     assert overlapped[1]
+
+
+def test_nothing_more_is_compiled_once_it_is_stopped(tmp_path, monkeypatch):
+    prepared = []
+    monkeypatch.setattr(executor, "cores", lambda: 2)
+    monkeypatch.setattr(Program, "prepare", lambda program: prepared.append(program))
+    monkeypatch.setattr(group, "run_trials", lambda *_, stop, **__: stop.set() or _interrupted())
+    study = Study(BASE, axes={"model.features": [2, 3, 4, 5, 6, 7, 8]}, seeds=1)
+    with pytest.raises(Interrupted):
+        sweep(study, tmp_path, options=OPTIONS, workers=1)
+    assert len(prepared) <= 3
+
+
+def _interrupted():
+    raise Interrupted("stopped")
+
+
+def test_compiling_ahead_is_part_of_the_result(tmp_path):
+    sweep(Study(BASE, seeds=2), tmp_path, options=OPTIONS, pack=1)
+    seconds = sorted(json.loads(result)["compile_seconds"] for result in results(tmp_path).values())
+    assert seconds[0] == 0
+    assert seconds[1] > 0.05
 
 
 def test_what_fails_when_compiled_ahead_is_told_where_it_is_trained(tmp_path, monkeypatch):

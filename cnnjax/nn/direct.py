@@ -23,16 +23,15 @@ def convolution(
     dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> jax.Array:
-    """`lax.conv_general_dilated` of NHWC with HWIO; what negative padding cuts off is cut off before."""
+    """`lax.conv_general_dilated` of NHWC with HWIO; where padding is negative, the input is padded and cut before."""
     if min(map(min, padding)) < 0:
-        cuts = [(0, 0, 0), *((min(before, 0), min(after, 0), 0) for before, after in padding), (0, 0, 0)]
-        x = lax.pad(x, jnp.zeros((), x.dtype), cuts)
-    rows, columns = ((max(before, 0), max(after, 0)) for before, after in padding)
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*pair, 0) for pair in padding), (0, 0, 0)])
+        padding = ((0, 0), (0, 0))
     return lax.conv_general_dilated(
         x,
         kernel,
         window_strides=strides,
-        padding=(rows, columns),
+        padding=padding,
         rhs_dilation=dilation,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,

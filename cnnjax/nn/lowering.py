@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import prod
 from typing import Literal
 
-from cnnjax.nn.products import Geometry
+from cnnjax.nn.products import Geometry, Pair
 
 Wanted = Literal["output", "input", "kernel"]
 
@@ -40,14 +40,15 @@ def choose(
     if packed:
         return "patches"  # To XLA lanes are groups.
     if wanted == "kernel":
-        return "direct"
+        # There the cotangent of the output is what XLA has as the kernel.
+        return "direct" if _fits(g.output, g.size) else "patches"
     if channels == 1 and features <= NARROW:
         return "taps"  # Products of elements, in one loop.
     if channels * prod(g.kernel) <= NARROW:
         return "patches"  # XLA's is half as fast again for the 3x3 windows of colour images.
     # XLA's fast way wants a kernel no larger than the map: without it, 100 times slower.
-    return "direct" if _fits(g) else "patches"
+    return "direct" if _fits(g.kernel, g.size) else "patches"
 
 
-def _fits(g: Geometry) -> bool:
-    return all(f <= n for f, n in zip(g.kernel, g.size, strict=True))
+def _fits(kernel: Pair, size: Pair) -> bool:
+    return all(f <= n for f, n in zip(kernel, size, strict=True))

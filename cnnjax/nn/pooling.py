@@ -116,17 +116,20 @@ def _fold_max(x: jax.Array, window: Pair, strides: Pair) -> jax.Array:
 
 def _fold_max_jvp(window: Pair, strides: Pair, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     first, *others = _positions(primals[0], window, strides)
-    largest, position = first, jnp.zeros(first.shape, jnp.uint8)
+    kind = jnp.uint8 if prod(window) <= 256 else jnp.int32
+    largest, position = first, jnp.zeros(first.shape, kind)
     for index, value in enumerate(others, 1):
-        position = jnp.where(value <= largest, position, jnp.uint8(index))
+        position = jnp.where(value <= largest, position, kind(index))
         largest = jnp.maximum(largest, value)
     zero = jnp.zeros((), tangents[0].dtype)
     if window == strides:
         places = np.arange(prod(window)).reshape(1, 1, window[0], 1, window[1], 1)
         moves = jnp.where(position[:, :, None, :, None] == places, _tiles(tangents[0], window), zero)
-        return largest, moves.sum((2, 4))
+        return _max_windows(primals[0], window, strides), moves.sum((2, 4))
     moves = enumerate(_positions(tangents[0], window, strides))
-    return largest, reduce(jnp.add, (jnp.where(position == index, move, zero) for index, move in moves))
+    moved = reduce(jnp.add, (jnp.where(position == index, move, zero) for index, move in moves))
+    # Not `largest`: its own derivative gives equal numbers a share each.
+    return _max_windows(primals[0], window, strides), moved
 
 
 _max_windows = jax.custom_jvp(_fold_max, nondiff_argnums=(1, 2))
@@ -136,7 +139,7 @@ _max_windows.defjvp(_fold_max_jvp)
 def sum_windows(x: jax.Array, weights: Sequence[Sequence[float]], strides: Pair) -> jax.Array:
     """The weighted sum of each window that fits; a position's weight is its row's times its column's."""
     window = (len(weights[0]), len(weights[1]))
-    if window == strides and {*weights[0], *weights[1]} == {1}:
+    if window == strides and prod(window) <= JOINT_POSITIONS and {*weights[0], *weights[1]} == {1}:
         return _sum_tiles(x, window)
     if min(window) > 1 and prod(window) > JOINT_POSITIONS:
         rows = sum_windows(x, ((1,), weights[1]), (1, strides[1]))
@@ -165,7 +168,7 @@ def _sum_tiles_jvp(window: Pair, primals: tuple, tangents: tuple) -> tuple[jax.A
 def _tiles(x: jax.Array, window: Pair) -> jax.Array:
     """(batch, rows, height, columns, width, channels): windows side by side. A gradient goes through in one pass."""
     (rows, height), (columns, width) = ((n // f, f) for n, f in zip(x.shape[1:3], window, strict=True))
-    return x[:, : rows * height, : columns * width].reshape(len(x), rows, height, columns, width, -1)
+    return x[:, : rows * height, : columns * width].reshape(len(x), rows, height, columns, width, x.shape[-1])
 
 
 def _positions(x: jax.Array, window: Pair, strides: Pair) -> Iterator[jax.Array]:

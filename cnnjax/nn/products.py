@@ -186,7 +186,8 @@ def kernel_gradient(x: jax.Array, y: jax.Array, g: Geometry) -> jax.Array:
         return sums + _kernel_sums(part_x, part_y, g)
 
     shape = (*g.kernel, x.shape[-1] // g.groups, y.shape[-1])
-    return lax.fori_loop(0, blocks, add, jnp.zeros(shape, _accumulator(x))).astype(x.dtype)
+    none = varying_alike(jnp.zeros(shape, _accumulator(x)), x)
+    return lax.fori_loop(0, blocks, add, none).astype(x.dtype)
 
 
 def _blocks(x: jax.Array, g: Geometry) -> int:
@@ -292,7 +293,8 @@ def _matmul(windows: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
         y = jnp.matmul(flat, kernel.reshape(-1, features), preferred_element_type=_accumulator(flat))
     elif inputs == 1 and features == groups:
         taps_last = windows.reshape(*places, taps, channels)
-        return reduce(jnp.add, (taps_last[..., t, :] * kernel[t].reshape(1, 1, 1, -1) for t in range(taps)))
+        terms = (_wide(taps_last[..., t, :]) * _wide(kernel[t].reshape(1, 1, 1, -1)) for t in range(taps))
+        return reduce(jnp.add, terms)
     else:
         split = windows.reshape(-1, taps, groups, inputs)
         kernel = kernel.reshape(taps, inputs, groups, -1)

@@ -127,7 +127,7 @@ def compute(
 
     packed: whether both operands have an axis of lanes, of which this is one.
     """
-    if lowering == "xla" or (wanted == "input" and g.is_spread):
+    if lowering == "xla" or not jnp.issubdtype(a.dtype, jnp.floating) or (wanted == "input" and g.is_spread):
         return by_xla(wanted, a, b, g)
     if wanted == "output":
         return _output(a, b, g, lowering=lowering, packed=packed)

@@ -5,6 +5,7 @@ Either way the batch of a step is a function of (seed, step), on any number of d
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from functools import lru_cache
@@ -111,7 +112,8 @@ class Resident:
         self.sizes = sizes_of(experiment.parts())
         carving: Any = (experiment.validation, experiment.fraction, experiment.per_class)
         data: Any = experiment.data
-        self.data = _on_devices(data, *carving, mesh)
+        with _ONE_AT_A_TIME:
+            self.data = _on_devices(data, *carving, mesh)
         self._positions = put_rows(np.arange(experiment.batch_size, dtype=np.int32), mesh)
 
     @staticmethod
@@ -140,6 +142,9 @@ class Resident:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @lru_cache(maxsize=2)

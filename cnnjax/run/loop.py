@@ -131,7 +131,7 @@ class _Loop:
         self.lanes += self.lanes[:1] * (program.packed - len(trials))
         self.epochs_done = 0
         self.seconds = 0.0
-        self.compile_before = program.compile_seconds
+        self.compile_before = program.compile_told
         # Before anything is read for training: files may change while it goes on.
         self.fingerprint = program.experiment.data.load().fingerprint
 
@@ -333,7 +333,9 @@ class _Loop:
         trial.directory.log(f"failed: {trial.failure}")
 
     def _write_result(self, trial: Trial, status: str, step: int, more: dict[str, Any]) -> None:
-        compiling = self.program.compile_seconds - self.compile_before
+        # The first result of a program has what was compiled ahead of it.
+        self.program.compile_told = self.program.compile_seconds
+        compiling = self.program.compile_told - self.compile_before
         result = {
             "id": trial.experiment.id,
             "status": status,

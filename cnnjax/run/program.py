@@ -50,6 +50,7 @@ class Program:
         self.steps = experiment.total_steps(self.sizes["train"])
         self.task: Task = experiment.task(steps=self.steps, examples=self.sizes["train"])
         self.compile_seconds = 0.0
+        self.compile_told = 0.0  # of these, what some result has
 
     @property
     def steps_per_epoch(self) -> float:

@@ -84,6 +84,7 @@ def _run(
             _until_done(futures)
         except BaseException:
             stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
     for future in futures:
         outcome.add(future.result())

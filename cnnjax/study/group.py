@@ -89,7 +89,8 @@ def run_group(
     with contextlib.ExitStack() as claims:
         packs = _packs(missing, out, fates, pack, claims, options.hardware)
         if packs and turn:
-            _compile_ahead(*packs[0], programs, options)
+            if not stop.is_set():
+                _compile_ahead(*packs[0], programs, options)
             claims.enter_context(_taken(turn, stop))
         for together, packed in packs:
             if stop.is_set():

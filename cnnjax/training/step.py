@@ -119,7 +119,11 @@ def _over_parts(one_part: Callable, batch_stats: Any, batch: Batch, key: jax.Arr
     def body(batch_stats: Any, part_and_key: tuple[Batch, jax.Array]):
         return one_part(batch_stats, *part_and_key)
 
-    batch_stats, (gradients, sums) = jax.lax.scan(body, batch_stats, (cut, jax.random.split(key, parts)))
+    keys = jax.random.split(key, parts)
+    # XLA:CPU is slow at convolutions in a loop that are not cnnjax.nn's: with those it is unrolled.
+    first = jax.tree.map(lambda x: x[0], (cut, keys))
+    unroll = jax.default_backend() == "cpu" and " conv_general_dilated" in str(jax.make_jaxpr(body)(batch_stats, first))
+    batch_stats, (gradients, sums) = jax.lax.scan(body, batch_stats, (cut, keys), unroll=unroll)
     return jax.tree.map(lambda g: g.mean(0), gradients), batch_stats, jax.tree.map(lambda s: s.sum(0), sums)
 
 
