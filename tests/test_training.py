@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,10 +27,12 @@ from cnnjax import (
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError
 from cnnjax.metrics import summarize
+from cnnjax.nn import convolve
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
 from cnnjax.training.parallel import check_batch_size, make_mesh
 from cnnjax.training.state import step_key
+from cnnjax.training.step import _over_parts
 
 BASE = Experiment(
     model=SmallCNN(features=4, norm=BatchNorm(), dropout=0.3, dense=16),
@@ -40,6 +43,10 @@ BASE = Experiment(
     batch_size=32,
     steps=3,
 )
+
+
+def linen_convolution(x, kernel):
+    return nn.Conv(kernel.shape[3], kernel.shape[:2], use_bias=False).apply({"params": {"kernel": kernel}}, x)
 
 
 def trained(experiment, *, seeds=(0,), steps=3, **hardware):
@@ -88,6 +95,19 @@ def test_packed_trials_equal_the_same_alone(parallel):
         chex.assert_trees_all_close(lane.params, alone.params, rtol=2e-4, atol=2e-6)
         np.testing.assert_allclose(history[-1]["loss"][position], alone_history[-1]["loss"], rtol=1e-4)
         assert test["correct"][position] == alone_test["correct"]
+
+
+@pytest.mark.parametrize("convolution", [convolve, linen_convolution])
+def test_only_convolutions_of_ours_are_accumulated_in_a_loop(convolution):
+    """XLA:CPU takes tens of times as long for others there."""
+
+    def one_part(total, part, key):
+        return total, (convolution(part["images"], jnp.ones((3, 3, 2, 4))).sum(), {"count": jnp.ones(())})
+
+    batch = {"images": jnp.ones((8, 6, 6, 2))}
+    jaxpr = jax.make_jaxpr(lambda batch: _over_parts(one_part, 0.0, batch, jax.random.key(0), 4))(batch)
+    (loop,) = [equation for equation in jaxpr.eqns if equation.primitive.name == "scan"]
+    assert loop.params["unroll"] == (1 if convolution is convolve else 4)
 
 
 @pytest.mark.parametrize(

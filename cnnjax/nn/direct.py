@@ -18,9 +18,9 @@ def convolution(
     x: jax.Array,
     kernel: jax.Array,
     *,
-    strides: Pair = (1, 1),
+    strides: Pair,
     padding: tuple[Pair, Pair],
-    dilation: Pair = (1, 1),
+    dilation: Pair,
     groups: int = 1,
 ) -> jax.Array:
     """`lax.conv_general_dilated` of NHWC with HWIO; where padding is negative, the input is padded and cut before."""
