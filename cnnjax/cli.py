@@ -48,6 +48,14 @@ Steps = Annotated[
     typer.Option("--checkpoint-steps", help="Steps between checkpoints, instead of time.", show_default=False),
 ]
 
+Stale = Annotated[
+    str,
+    typer.Option(
+        "--stale",
+        help="What to do with results that other code or data made: stop, rerun, keep or separate.",
+        metavar="stop|rerun|keep|separate",
+    ),
+]
 Resident = Annotated[
     float,
     typer.Option("--resident", help="Data up to this share of a device's memory live there; others are streamed."),
@@ -105,6 +113,7 @@ def train(
     workers: Workers = 0,
     checkpoint_seconds: Seconds = 60.0,
     checkpoint_steps: Steps = None,
+    stale: Stale = "stop",
     as_json: AsJson = False,
 ) -> None:
     """Train one experiment. The same command continues a training that was stopped."""
@@ -115,7 +124,7 @@ def train(
     experiment = replace_texts(loaded.experiment, _pairs(overrides))
     folder = out_folder or _default_out(loaded)
     hardware = _hardware(devices, parallel, resident, workers)
-    options = _options(hardware, checkpoint_seconds, checkpoint_steps)
+    options = _options(hardware, checkpoint_seconds, checkpoint_steps, stale)
     with progress(f"{loaded.name} {experiment.id}", hidden=as_json) as show:
 
         def watch(step: int, steps: int, numbers: dict[str, float]) -> None:
@@ -150,6 +159,9 @@ def sweep(
     ] = None,
     out_folder: Out = None,
     launcher: Annotated[str, typer.Option(help="Where trials run: local.")] = "local",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let this study take the place of another one in the same folder.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and train nothing.")] = False,
     pack: Annotated[
         int | None,
@@ -161,6 +173,7 @@ def sweep(
     workers: Workers = 0,
     checkpoint_seconds: Seconds = 60.0,
     checkpoint_steps: Steps = None,
+    stale: Stale = "stop",
     as_json: AsJson = False,
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
@@ -177,12 +190,18 @@ def sweep(
     if match is not None:
         study = with_fields(study, match=match)
     hardware = _hardware(devices, parallel, resident, workers)
-    options = _options(hardware, checkpoint_seconds, checkpoint_steps)
+    options = _options(hardware, checkpoint_seconds, checkpoint_steps, stale)
     folder = out_folder or _default_out(loaded)
     if dry_run:
-        _print_plan(study, options, as_json=as_json)
+        _print_plan(study, folder, options, as_json=as_json)
         return
-    outcome = _run_study(study, loaded, folder, options, pack, as_json=as_json)
+    outcome = _run_study(study, loaded, folder, options, pack, replace=replace, as_json=as_json)
+    folder = outcome.out
+    if outcome.wider is not None:
+        _note(
+            f"{folder} holds a wider study of {outcome.wider} trials, these {len(outcome.plan.trials)} among them: it "
+            "stays, and is reported; --replace puts this one in its place"
+        )
     for trial, reason in outcome.errors.items():
         err.print(f"trial {trial}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
     if outcome.done or outcome.skipped:
@@ -297,6 +316,10 @@ def evaluate(
     devices: Devices = None,
     resident: Resident = 0.25,
     workers: Workers = 0,
+    stale: Annotated[
+        str,
+        typer.Option("--stale", help="Where its code has changed since: stop, or keep and evaluate with the new."),
+    ] = "stop",
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's newest checkpoint on its validation and test parts."""
@@ -305,7 +328,7 @@ def evaluate(
     if file is not None:
         _load(file)
     hardware = _hardware(devices, "jit", resident, workers)
-    parts = run_evaluate(run, data=data, overrides=_pairs(overrides), hardware=hardware)
+    parts = run_evaluate(run, data=data, overrides=_pairs(overrides), hardware=hardware, stale=stale)
     if as_json:
         typer.echo(json.dumps(parts))
         return
@@ -475,14 +498,21 @@ def _hardware(devices: int | None, parallel: str, resident: float, workers: int)
     return Hardware(devices, parallel, resident, workers)
 
 
-def _options(hardware: Hardware, seconds: float, steps: int | None) -> Options:
+def _options(hardware: Hardware, seconds: float, steps: int | None, stale: str) -> Options:
     from cnnjax.run.loop import Options
 
-    return Options(hardware, checkpoint_seconds=seconds, checkpoint_steps=steps)
+    return Options(hardware, checkpoint_seconds=seconds, checkpoint_steps=steps, stale=stale)  # pyright: ignore[reportArgumentType]
 
 
 def _run_study(
-    study: Any, loaded: ExperimentFile, folder: Path, options: Options, pack: int | None, *, as_json: bool
+    study: Any,
+    loaded: ExperimentFile,
+    folder: Path,
+    options: Options,
+    pack: int | None,
+    *,
+    replace: bool,
+    as_json: bool,
 ) -> Outcome:
     from cnnjax.study.executor import sweep as run
 
@@ -493,7 +523,8 @@ def _run_study(
             planned[0] += steps
             show(planned[0], total, what)
 
-        return run(study, folder, name=loaded.name, question=loaded.question, options=options, pack=pack, watch=watch)
+        about = {"name": loaded.name, "question": loaded.question}
+        return run(study, folder, **about, options=options, pack=pack, replace=replace, watch=watch)
 
 
 def _print_result(result: dict[str, Any], folder: Path) -> None:
@@ -504,15 +535,23 @@ def _print_result(result: dict[str, Any], folder: Path) -> None:
     out.print(f"run: {folder}", soft_wrap=True)
 
 
-def _print_plan(study: Any, options: Options, *, as_json: bool) -> None:
+def _print_plan(study: Any, folder: Path, options: Options, *, as_json: bool) -> None:
+    from cnnjax.study.earlier import apart_of, earlier, stale_texts
     from cnnjax.study.plan import plan
     from cnnjax.study.table import plan_table
 
     planned = plan(study, hardware=options.hardware)
+    found = earlier(planned, folder)
     if as_json:
-        typer.echo(json.dumps(planned.to_json()))
-    else:
-        WIDE.print(plan_table(planned))
+        stale = [{"id": entry.trial.id, "reasons": list(entry.stale)} for entry in found if entry.stale]
+        typer.echo(json.dumps(planned.to_json() | {"stale": stale}))
+        return
+    WIDE.print(plan_table(planned))
+    for text in stale_texts(found):
+        out.print(f"stale: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if any(entry.stale for entry in found):
+        ways = f"--stale rerun trains them again, keep uses them, separate trains all in {apart_of(planned, folder)}"
+        out.print(f"a sweep would stop: {ways}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_report(folder: Path, *, as_json: bool) -> None:
@@ -523,6 +562,8 @@ def _print_report(folder: Path, *, as_json: bool) -> None:
     if as_json:
         typer.echo(summary.json, nl=False)
     else:
+        for sentence in summary.mixed:
+            out.print(sentence, style="bold red", markup=False, highlight=False, soft_wrap=True)
         WIDE.print(terminal_table(summary.table))
         out.print(f"report: {folder / 'report' / 'report.html'}", soft_wrap=True)
 

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        # Threads write too: two of them may write the same file.
+        scratch = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
         try:
             with scratch.open("wb") as file:
                 file.write(content)

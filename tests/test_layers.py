@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 LAYERS = [
     {"errors"},
     {"config", "arithmetic", "files", "machine", "lowering"},
+    {"code"},
     {"nn", "analysis", "data", "optim", "losses", "metrics"},
     {"models", "training"},
     {"experiment", "convert"},
@@ -25,7 +26,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # reporting reads files alone, so that a report needs no class of an experiment and no JAX.
-REPORTING_MAY = {"errors", "config", "files", "reporting"}
+REPORTING_MAY = {"errors", "config", "files", "code", "reporting"}
 
 
 def part_of(path: Path) -> str:

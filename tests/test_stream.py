@@ -376,7 +376,8 @@ train(experiment, {str(tmp_path / "run")!r}, options=Options(Hardware(devices=1,
     changed = copy / "train/dark/03.jpg"
     changed.write_bytes((copy / "train/dark/04.jpg").read_bytes())
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert "was begun on other data" in done.stderr
+    assert "the data are others now" in done.stderr
+    assert not (tmp_path / "run" / "result.json").exists()
 
 
 def test_threads_end_with_the_training(root, tmp_path):

@@ -5,6 +5,7 @@ Batch i is a function of i alone, so it does not matter how many make them, nor 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.abc
 import importlib.util
 import multiprocessing
@@ -14,10 +15,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from cnnjax.code import texts
 from cnnjax.data.order import Order
 from cnnjax.data.source import Generators, Part
 from cnnjax.errors import DataError
@@ -167,30 +170,40 @@ class _Make:
 
 
 class _Modules(importlib.abc.MetaPathFinder):
-    """Finds experiment files' modules by their paths, in another process too: a part may be of a class of theirs."""
+    """Finds experiment files' modules by their paths, in another process too: a part may be of a class of theirs.
 
-    def __init__(self, files: dict[str, str]):
+    files: by module, its path and a digest of the text that the first process runs, which another one must run too.
+    """
+
+    def __init__(self, files: dict[str, tuple[str, str]]):
         self.files = files
 
     @classmethod
     def loaded(cls) -> _Modules:
-        """Those of this process."""
-        named = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
-        return cls(
-            {name: os.path.abspath(file) for name, file in named.items() if name.startswith(EXPERIMENT) and file}
-        )
+        """Those of this process, and the modules of the user's that they import."""
+        return cls({name: (os.path.abspath(file), _digest(text)) for name, (file, text) in texts().items()})
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
-        file = self.files.get(fullname)
-        return file and importlib.util.spec_from_file_location(fullname, file)
+        if fullname not in self.files:
+            return None
+        file, digest = self.files[fullname]
+        if _digest(Path(file).read_text(encoding="utf-8")) != digest:
+            raise DataError(f"{file} was changed while it was used; run the same command again")
+        return importlib.util.spec_from_file_location(fullname, file) if fullname.startswith(EXPERIMENT) else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _installed, (self.files,)
 
 
-def _installed(files: dict[str, str]) -> _Modules:
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _installed(files: dict[str, tuple[str, str]]) -> _Modules:
     modules = _Modules(files)
-    sys.meta_path.append(modules)
+    # First, so that no module is imported unseen.
+    sys.meta_path.insert(0, modules)
     # Where an experiment's file was run, its neighbours could be imported too.
-    sys.path += [folder for folder in map(os.path.dirname, files.values()) if folder not in sys.path]
+    own = [file for name, (file, _) in files.items() if name.startswith(EXPERIMENT)]
+    sys.path += [folder for folder in map(os.path.dirname, own) if folder not in sys.path]
     return modules

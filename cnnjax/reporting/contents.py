@@ -11,6 +11,7 @@ from typing import Any
 
 from cnnjax.reporting.directory import Table
 from cnnjax.reporting.labels import abbreviate
+from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.statistics import (
     Measure,
     Spread,
@@ -169,7 +170,9 @@ def failed_grid(table: Table) -> Grid:
 
 def headline(table: Table) -> list[str]:
     """The state of the study, the arm that validation chooses, and how surely."""
-    return [_state(table), *_strangers(table), *_mixture(table), *_metric_note(measure(table)), *_choice(table)]
+    mixed = mixed_code(table.trials, table.codes)
+    notes = [*_strangers(table), *_mixture(table), *_metric_note(measure(table)), *_choice(table)]
+    return [*mixed, _state(table), *notes]
 
 
 def _state(table: Table) -> str:
@@ -197,7 +200,7 @@ def _strangers(table: Table) -> list[str]:
 
 def _mixture(table: Table) -> list[str]:
     """A warning where the trials differ in what should be the same for all of them."""
-    same = ["cnnjax", "commit", "python", "versions", "hardware"]
+    same = ["cnnjax", "cnnjax_commit", "commit", "python", "versions", "hardware"]
     same += [] if any(axis.path.split(".")[0] == "data" for axis in table.axes) else ["data fingerprint"]
     mixed = [name for name, texts in _origins(table).items() if name in same and len(set(texts)) > 1]
     if not mixed:

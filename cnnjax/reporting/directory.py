@@ -12,11 +12,13 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from cnnjax.code import Code
 from cnnjax.config import explain
 from cnnjax.errors import RunError
 from cnnjax.files import read_json, read_rows
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.labels import Axis, axes_of, key, lookup
+from cnnjax.reporting.mixture import kept_codes, refused
 
 UNFINISHED = "unfinished"
 
@@ -42,6 +44,7 @@ class PlannedTrial(BaseModel):
     params: int | None = None
     macs: int | None = None
     program: str | None = None
+    data_fingerprint: str | None = None
     widths: str = "as given"
 
 
@@ -73,6 +76,7 @@ class ResultFile(BaseModel):
     steps: int | None = None
     metrics: dict[str, Any] = {}
     data_fingerprint: Any = None
+    codes: list[str | None] = []
     error: str | None = None
 
 
@@ -122,6 +126,7 @@ class Table:
     curves: a row per epoch of each finished trial: `arm`, `seed`, `id`, `epoch` and what the epoch recorded.
     axes: the axes that take more than one value; `constants` those that take one.
     strangers: names of trial directories that the plan does not hold; they are counted and left out.
+    codes: by digest, the user's own code and when it was first used; a trial's `codes` are digests, the newest last.
     match: the cost that is equal for all arms ("macs" or "params"), by rescaled widths; None where none is.
     base: the base experiment's config as plain JSON.
     environments: the `environment.json` of each finished trial that has one.
@@ -141,6 +146,7 @@ class Table:
     curves: Frame
     pruned: tuple[Pruned, ...]
     strangers: tuple[str, ...]
+    codes: Mapping[str, tuple[Code, str]]
     environments: tuple[Mapping[str, Any], ...]
 
     @property
@@ -171,6 +177,7 @@ def collect(out: Path | str) -> Table:
     results = {trial.id: _result_or_damage(folders[trial.id], trial) for trial in plan.trials}
     numbers = {key(arm.values): arm.number for arm in arms}
     rows = [_row(trial, results[trial.id], numbers[key(trial.arm)]) for trial in plan.trials]
+    rows = refused(rows, {trial.id: trial.data_fingerprint for trial in plan.trials})
     _require_finished(out, rows)
     trials = Frame(rows).sort_values(["arm", "seed"], kind="stable", ignore_index=True)
     trials = trials.astype(dict.fromkeys(("params", "macs", "steps"), "Int64"))
@@ -191,6 +198,7 @@ def collect(out: Path | str) -> Table:
         curves=_curves(done, folders),
         pruned=tuple(_pruned(entry, [axis for axis in wider if len(axis.values) > 1]) for entry in plan.pruned),
         strangers=tuple(sorted(name for name in _folders(out / "trials") if name not in folder_names)),
+        codes=kept_codes(out / "code", (digest for own in trials["codes"] for digest in own)),
         environments=tuple(_environments(folders[name] for name in done["id"])),
     )
 
@@ -247,6 +255,13 @@ def _result(folder: Path, trial: PlannedTrial) -> ResultFile | None:
             f"{path}: is the result of trial {result.id!r}, seed {result.seed}, but the plan has {trial.id!r}, "
             f"seed {trial.seed}, here. Remove {folder} and run the study again: it repeats this trial only."
         )
+    for name in ("params", "macs"):
+        planned, found = getattr(trial, name), getattr(result, name)
+        if None not in (planned, found) and planned != found:
+            raise RunError(
+                f"{path}: is the result of a network with {found:,} {name}, but the plan's has {planned:,}: left out "
+                "of every number. Sweep again with --stale rerun: it repeats what other code made."
+            )
     return result
 
 
@@ -292,6 +307,7 @@ def _row(trial: PlannedTrial, result: ResultFile | None, number: int) -> dict[st
         "compile_seconds": _finite(found.compile_seconds),
         "steps": found.steps,
         "data_fingerprint": found.data_fingerprint,
+        "codes": tuple(found.codes),
         **_measured(result),
         **trial.arm,
     }

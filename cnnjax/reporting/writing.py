@@ -15,6 +15,7 @@ from cnnjax.files import write_bytes
 from cnnjax.reporting.contents import headline
 from cnnjax.reporting.directory import Table, collect
 from cnnjax.reporting.frames import Frame
+from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.pages import render_html, render_markdown
 from cnnjax.reporting.pictures import NAMES, draw
 from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_of
@@ -29,6 +30,11 @@ class Summary:
     table: Table = field(repr=False)
     arms: Frame = field(repr=False)
     json: str = field(repr=False)
+
+    @property
+    def mixed(self) -> list[str]:
+        """What to say before anything else: that the trials were not all made by the same code."""
+        return mixed_code(self.table.trials, self.table.codes)
 
 
 def report(out: Path | str) -> Summary:
@@ -97,6 +103,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "quote": by.quote,
         "chosen": chosen(table),
         "headline": headline(table),
+        "mixed_code": mixed_code(table.trials, table.codes),
         "trials": {"planned": len(table.trials)} | {name: int(statuses.get(name, 0)) for name in STATUSES},
         "not_in_plan": list(table.strangers),
         "arms": [_arm_json(table, frame, arm.number) for arm in table.arms],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -11,14 +12,18 @@ from pathlib import Path
 from cnnjax.config import diff, plain
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
-from cnnjax.files import append_text, locked, read_json, read_rows, write_text
+from cnnjax.files import append_text, locked, read_json, read_rows, write_text, writing
 
 
 class RunDirectory:
-    """One training's files: config.json, environment.json, metrics.jsonl, result.json, checkpoints/, log.txt."""
+    """One training's files: config.json, environment.json, metrics.jsonl, result.json, checkpoints/, log.txt.
 
-    def __init__(self, path: Path):
+    sources: the folder that keeps the user's own code, one file for each digest; the trials of a study share one.
+    """
+
+    def __init__(self, path: Path, *, sources: Path | None = None):
         self.path = Path(path)
+        self.sources = self.path / "code" if sources is None else sources
         self.config = self.path / "config.json"
         self.environment = self.path / "environment.json"
         self.metrics = self.path / "metrics.jsonl"
@@ -43,8 +48,25 @@ class RunDirectory:
         if not self.config.exists():
             write_text(self.config, experiment.to_json(indent=1) + "\n")
 
+    def set_aside(self) -> Path | None:
+        """Move all there is into a folder of its own under stale/, as if nothing had been trained; returns that."""
+        held = [path for path in self.path.iterdir() if path.name not in (".lock", "stale", self.sources.name)]
+        if not held:
+            return None
+        for number in itertools.count(1):
+            aside = self.path / "stale" / str(number)
+            if not aside.exists():
+                break
+        with writing(aside):
+            aside.mkdir(parents=True)
+            for path in held:
+                path.rename(aside / path.name)
+        return aside
+
     def _refuse_another(self, experiment: Experiment) -> None:
         held = self.experiment_json()
+        if (self.path / "study.json").exists():
+            raise RunError(f"{self.path} holds a study: choose another folder with --out")
         if held is not None and held != plain(experiment):
             raise RunError(f"{self.path} holds a different experiment ({_difference(held, experiment)}); choose --out")
 
@@ -84,6 +106,13 @@ class RunDirectory:
     def log(self, message: str) -> None:
         """Append a line to log.txt, with the time."""
         append_text(self.path / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+
+def directory_in(path: Path) -> RunDirectory:
+    """The run directory at `path`; a study's trials share the code that is kept in the study's folder."""
+    study = path.resolve().parent.parent
+    is_trial = path.resolve().parent.name == "trials" and (study / "study.json").exists()
+    return RunDirectory(path, sources=study / "code" if is_trial else None)
 
 
 def _difference(held: dict, experiment: Experiment) -> str:

@@ -9,14 +9,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from cnnjax.code import code_of
 from cnnjax.config import replace, replace_texts
 from cnnjax.data import Data
-from cnnjax.errors import RunError
+from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
 from cnnjax.metrics import summarize
-from cnnjax.run.directory import RunDirectory
+from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
+from cnnjax.run.stale import origin, reasons
 from cnnjax.run.weights import restore
 from cnnjax.training.state import TrainState
 
@@ -27,15 +29,18 @@ def evaluate(
     data: str | Data | None = None,
     overrides: Mapping[str, str] | None = None,
     hardware: Hardware = Hardware(),
+    stale: str = "stop",
 ) -> dict[str, dict[str, Any]]:
     """Metrics of a run's newest checkpoint on its validation and test parts, by part.
 
     data: another data set or its name, evaluated instead; it is normalized as the run's own was, unless it says
-    otherwise (`mean`, `std`). overrides: fields, as text by path, such as `data.size`. Raises RunError where there is
-    no checkpoint.
+    otherwise (`mean`, `std`). overrides: fields, as text by path, such as `data.size`. stale: "keep" evaluates with the
+    user's own code of now where other code trained it. Raises RunError where there is no checkpoint, and where the code
+    changed.
     """
-    directory = RunDirectory(Path(run))
+    directory = directory_in(Path(run))
     trained = directory.experiment()
+    _refuse_stale(directory, trained, stale)
     restored, notes = restore(directory, trained)
     experiment = _on(trained, data, dict(overrides or {}))
     if experiment.data != trained.data:
@@ -45,6 +50,20 @@ def evaluate(
     state = program.place([restored])
     parts = [part for part in ("validation", "test") if program.sizes[part]]
     return {part: summarize(program.evaluate(state, part)) for part in parts}
+
+
+def _refuse_stale(directory: RunDirectory, trained: Experiment, stale: str) -> None:
+    """Raise RunError where the run's own code was other code, unless that is asked for."""
+    if stale not in ("stop", "keep"):
+        raise ConfigError(f"--stale {stale}: must be stop or keep")
+    made = origin(directory)
+    why = reasons(made, code_of(trained), None, directory.sources) if made is not None else []
+    if why and stale == "stop":
+        lines = "\n".join(f"  {text}" for text in why)
+        raise RunError(
+            f"{directory.path} was trained with other code than there is now:\n{lines}\nbring that back "
+            f"({directory.sources} has it), or give --stale keep to evaluate its weights with the code of now"
+        )
 
 
 def _on(trained: Experiment, data: str | Data | None, overrides: dict[str, str]) -> Experiment:

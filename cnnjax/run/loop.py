@@ -10,13 +10,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from cnnjax.code import code_of
 from cnnjax.config import plain
 from cnnjax.data.order import steps_until
 from cnnjax.errors import Interrupted, RunError
@@ -29,6 +30,8 @@ from cnnjax.run.environment import environment
 from cnnjax.run.feed import Streamed
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
+from cnnjax.run.stale import Policy, check_policy, reasons, refuse_another, refuse_in_any_case, saved, settle
+from cnnjax.run.stale import keep as keep_code
 from cnnjax.run.weights import check_same_initial
 from cnnjax.training.state import TrainState
 
@@ -41,22 +44,31 @@ class Options:
     """How to run, without effect on the result.
 
     checkpoint_seconds: time between checkpoints; checkpoint_steps, where given, counts steps instead. keep: how many
-    checkpoints stay. There is always one at the end.
+    checkpoints stay. There is always one at the end. stale: what to do with results and checkpoints that other code or
+    data made: "stop", "rerun", "keep" or "separate" (run/stale.py).
     """
 
     hardware: Hardware = Hardware()
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
     keep: int = 2
+    stale: Policy = "stop"
+
+    def __post_init__(self):
+        check_policy(self.stale)
 
 
 @dataclass
 class Trial:
-    """One experiment in its claimed directory, and what the loop knows of it."""
+    """One experiment in its claimed directory, and what the loop knows of it.
+
+    codes: digests of the user's own code that made it so far, the newest last; None where all is cnnjax's.
+    """
 
     experiment: Experiment
     directory: RunDirectory
     checkpoints: Checkpoints
+    codes: tuple[str | None, ...] = ()
     epoch_sums: dict[str, float] = field(default_factory=dict)
     last_row: dict[str, Any] = field(default_factory=dict)
     failure: str | None = None
@@ -77,10 +89,14 @@ def train(
 ) -> dict[str, Any]:
     """Train one experiment in `out` and return its result.json; a finished one is returned as it is.
 
-    Raises RunError or another CnnjaxError; Interrupted, with everything saved, on Ctrl-C.
+    Raises RunError or another CnnjaxError, where the user's own code or the data are others than those that made what
+    is there too (`Options.stale`); Interrupted, with everything saved, on Ctrl-C.
     """
     directory = RunDirectory(Path(out))
     with directory.claimed(experiment):
+        elsewhere = settle(directory, experiment, options.stale)
+        if elsewhere is not None:
+            return train(experiment, elsewhere, options=replace(options, stale="stop"), watch=watch)
         finished = directory.finished()
         if finished is not None:
             check_same_initial(experiment, finished, directory.path)
@@ -137,8 +153,10 @@ class _Loop:
 
     def run(self) -> None:
         for trial in self.trials:
-            trial.directory.begin(trial.experiment)
-            write_json(trial.directory.environment, environment())
+            self._own(trial)
+            if trial.damage is None:
+                trial.directory.begin(trial.experiment)
+                write_json(trial.directory.environment, environment())
         state, step = self._begin()
         with contextlib.closing(self.program):
             state, step = self._train(state, step)
@@ -166,12 +184,32 @@ class _Loop:
 
     # --- begin, and begin again
 
+    def _own(self, trial: Trial) -> None:
+        """Note what code the trial is made by; what is there already must be the trial's own."""
+        code, where = code_of(trial.experiment), trial.directory
+        keep_code(code, where.sources)
+        try:
+            made = saved(trial.checkpoints)
+            if made is not None:
+                refuse_another(made, trial.experiment.id, where.path)
+                why = reasons(made, code, self.fingerprint, where.sources)
+                if why and self.options.stale != "keep":
+                    raise RunError(f"{where.path} was begun by other code or data: {'; '.join(why)}")
+                refuse_in_any_case(made, where.path, data=self.fingerprint, analysis=lambda: self.program.analysis)
+        except RunError as error:
+            trial.damage = error
+            return
+        before = made.codes if made is not None and made.step else ()
+        trial.codes = before if before[-1:] == (code.digest,) else (*before, code.digest)
+
     def _begin(self) -> tuple[TrainState, int]:
         steps = {trial.checkpoints.latest() for trial in self.trials}
         if len(steps) != 1:
             raise RunError(f"trials of one program are at different steps: {steps}")
         step = steps.pop()
         for trial in self.trials:
+            if trial.damage is not None:
+                continue
             trial.directory.keep_rows(step or 0)
             trial.directory.log(f"continue at step {step}" if step else f"begin {trial.experiment.id}")
         if step is None:
@@ -184,16 +222,12 @@ class _Loop:
         return self.program.place(restored), step
 
     def _restore(self, trial: Trial, like: TrainState) -> TrainState:
+        if trial.damage is not None:
+            return like
         try:
             state, notes = trial.checkpoints.restore(like)
         except RunError as error:
             trial.damage = error
-            return like
-        if notes.get("data_fingerprint", self.fingerprint) != self.fingerprint:
-            trial.damage = RunError(
-                f"{trial.directory.path} was begun on other data (fingerprint {notes['data_fingerprint']}, now "
-                f"{self.fingerprint}): bring those back, or delete the folder to train on these"
-            )
             return like
         trial.epoch_sums, trial.last_row = notes["epoch_sums"], notes["last_row"]
         self.seconds = notes["seconds"]
@@ -298,6 +332,8 @@ class _Loop:
             if trial.over or trial.checkpoints.latest() == step:
                 continue
             notes = {
+                "id": trial.experiment.id,
+                "codes": list(trial.codes),
                 "packed": self.program.packed,
                 "epoch_sums": dict(trial.epoch_sums),
                 "last_row": dict(trial.last_row),
@@ -338,6 +374,7 @@ class _Loop:
         compiling = self.program.compile_told - self.compile_before
         result = {
             "id": trial.experiment.id,
+            "codes": list(trial.codes),
             "status": status,
             "seed": trial.experiment.seed,
             "params": self.program.analysis.params,

@@ -103,7 +103,9 @@ def _write(directory: RunDirectory, experiment: Experiment, variables: Mapping[s
     directory.begin(experiment)
     write_json(directory.environment, environment())
     checkpoints = Checkpoints(directory.checkpoints)
-    checkpoints.save(0, state, {"packed": 1, "epoch_sums": {}, "last_row": {}, "seconds": 0.0})
+    checkpoints.save(
+        0, state, {"id": experiment.id, "codes": [None], "packed": 1, "epoch_sums": {}, "last_row": {}, "seconds": 0.0}
+    )
     checkpoints.close()
     # Written last: with it the import is whole.
     write_json(directory.source, source)

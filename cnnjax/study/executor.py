@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from typing import Any
 import jax
 
 from cnnjax.config import plain
+from cnnjax.errors import RunError
 from cnnjax.files import locked, write_json
 from cnnjax.machine import cores
 from cnnjax.run.loop import Options, stopping
+from cnnjax.study.earlier import merged, settle
 from cnnjax.study.group import Fates, run_group, small
 from cnnjax.study.plan import Plan, label, plan
 from cnnjax.study.study import Study
@@ -28,9 +30,11 @@ MOST_WORKERS = 4
 
 @dataclass(kw_only=True)
 class Outcome(Fates):
-    """What became of a study's trials."""
+    """What became of a study's trials. out: where they are. wider: trials of the study that `out` is of."""
 
     plan: Plan
+    out: Path = Path()
+    wider: int | None = None
 
     @property
     def complete(self) -> bool:
@@ -47,20 +51,47 @@ def sweep(
     options: Options = Options(),
     pack: int | None = None,
     workers: int | None = None,
+    replace: bool = False,
     watch: Watch | None = None,
 ) -> Outcome:
     """Train every trial of a study that has no result yet, in `out`/trials/<id>.
 
     pack: how many trials of one program to train together; workers: how many programs to train side by side; None
     decides both by the size of the images, the processor and its cores. Neither changes what a trial computes but for
-    round-off. A trial that fails does not stop the others. Raises ConfigError for a study that cannot be, DiskFull or
-    Interrupted with everything saved.
+    round-off. A trial that fails does not stop the others. A wider study that has all these trials stays what `out` is
+    the study of; `replace` lets this one take the place of any other. Raises ConfigError for a study that cannot be,
+    RunError where other code or data made what is there (`Options.stale`) or another study is, DiskFull or Interrupted
+    with everything saved.
     """
-    out = Path(out)
-    planned = plan(study, hardware=options.hardware)
+    return _sweep(
+        plan(study, hardware=options.hardware),
+        Path(out),
+        options,
+        about={"name": name, "question": question},
+        replace_study=replace,
+        spread={"pack": pack, "workers": workers, "watch": watch},
+    )
+
+
+def _sweep(
+    planned: Plan, out: Path, options: Options, *, about: dict[str, str], replace_study: bool, spread: dict[str, Any]
+) -> Outcome:
+    if (out / "config.json").exists():
+        raise RunError(f"{out} holds a run, not a study: choose another folder with --out")
     with locked(out / "trials", taken=f"another sweep is working in {out}: wait for it, or choose another --out"):
-        write_plan(planned, out, name=name, question=question)
-        return _run(planned, out, options=options, pack=pack, workers=workers, watch=watch)
+        elsewhere = settle(planned, out, options.stale)
+        if elsewhere is None:
+            wider = write_plan(planned, out, replace=replace_study, **about)
+            outcome = _run(planned, out, options=options, **spread)
+            return replace(outcome, out=out, wider=wider)
+    return _sweep(
+        planned,
+        elsewhere,
+        replace(options, stale="stop"),
+        about=about,
+        replace_study=replace_study,
+        spread=spread,
+    )
 
 
 def _run(
@@ -112,8 +143,8 @@ def _ahead(workers: int) -> int:
     return 1 if cores() > workers else 0
 
 
-def write_plan(planned: Plan, out: Path, *, name: str = "", question: str = "") -> None:
-    """study.json and plan.json."""
+def write_plan(planned: Plan, out: Path, *, name: str = "", question: str = "", replace: bool = False) -> int | None:
+    """study.json and plan.json. Where a wider study that is there stays, returns the number of its trials."""
     study = planned.study
     description: dict[str, Any] = {
         "name": name,
@@ -124,5 +155,7 @@ def write_plan(planned: Plan, out: Path, *, name: str = "", question: str = "") 
         "match": study.measure,
         "base": plain(study.experiment),
     }
-    write_json(out / "study.json", description)
-    write_json(out / "plan.json", planned.to_json())
+    kept_study, kept_plan = merged(description, planned.to_json(), out, replace=replace)
+    write_json(out / "study.json", kept_study)
+    write_json(out / "plan.json", kept_plan)
+    return None if kept_study is description else len(kept_plan["trials"])

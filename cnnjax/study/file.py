@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from cnnjax.code import remember, remember_all
 from cnnjax.config import explain, replace
 from cnnjax.data.loader import EXPERIMENT
 from cnnjax.errors import CnnjaxError, ConfigError
@@ -76,7 +77,11 @@ def _run(path: Path):
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent.resolve()))
     try:
-        spec.loader.exec_module(module)
+        # Read once: what runs is what is remembered, though the file may be edited meanwhile.
+        source = path.read_bytes()
+        remember(module, importlib.util.decode_source(source))
+        exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
+        remember_all()
     except ValidationError as error:
         raise ConfigError(f"{path}{_line(error, path)}: {explain(error)}") from error
     except CnnjaxError as error:

@@ -18,13 +18,14 @@ import jax
 from cnnjax.config import plain
 from cnnjax.errors import CnnjaxError, DiskFull, Interrupted, RunError
 from cnnjax.files import write_json
-from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.feed import is_streamed
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.loop import Options, run_trials
 from cnnjax.run.program import Program
+from cnnjax.run.stale import origin
 from cnnjax.run.weights import check_same_initial
+from cnnjax.study.earlier import directory_of
 from cnnjax.study.plan import PlannedTrial, written
 
 Took = Callable[[int, str], None]
@@ -61,11 +62,6 @@ def small(trial: PlannedTrial) -> bool:
     """Are the images so small that a step is mostly overhead?"""
     height, width, _ = trial.experiment.data.load().image_shape
     return height * width <= SMALL_IMAGE
-
-
-def directory_of(trial: PlannedTrial, out: Path) -> RunDirectory:
-    """Where a trial lives."""
-    return RunDirectory(out / "trials" / trial.id)
 
 
 def run_group(
@@ -171,12 +167,8 @@ def _packs(
 
 def _begun(directory: RunDirectory) -> tuple[int, int]:
     """(step, trials packed) of the newest checkpoint; (0, 0) where nothing was saved."""
-    if not directory.checkpoints.is_dir():
-        return 0, 0
-    checkpoints = Checkpoints(directory.checkpoints)
-    notes, step = checkpoints.notes(), checkpoints.latest()
-    checkpoints.close()
-    return (step or 0, notes["packed"]) if notes else (0, 0)
+    made = origin(directory)
+    return (0, 0) if made is None else (made.step or 0, made.packed)
 
 
 def _run_together(
@@ -221,6 +213,7 @@ def _write_crash(trial: PlannedTrial, directory: RunDirectory, error: Exception)
     directory.log("crashed:\n" + "".join(traceback.format_exception(error)))
     result: dict[str, Any] = {
         "id": trial.id,
+        "codes": [trial.code.digest],
         "status": "failed",
         "cause": "crashed",
         "seed": trial.experiment.seed,

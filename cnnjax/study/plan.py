@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnnjax.code import Code, code_of
 from cnnjax.config import Named, diff, read, replace
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
@@ -21,7 +22,8 @@ from cnnjax.training.parallel import check_batch_size
 class PlannedTrial:
     """One arm with one seed. params, macs: of the network (MACs of one image forward). steps: of the training.
 
-    matched: the fields that `Study.match` changed, with their values. warnings: what the network's lint says.
+    code: the user's own that it runs. data: fingerprint of its data. matched: the fields that `Study.match` changed,
+    with their values. warnings: what the network's lint says.
     """
 
     experiment: Experiment
@@ -29,6 +31,8 @@ class PlannedTrial:
     params: int
     macs: int
     steps: int
+    code: Code = field(default_factory=Code)
+    data: str | None = None
     matched: Named[Any] = field(default_factory=Named)
     warnings: tuple[str, ...] = ()
 
@@ -95,6 +99,7 @@ class Plan:
                 "macs": trial.macs,
                 "steps": trial.steps,
                 "program": trial.program,
+                "data_fingerprint": trial.data,
                 **({"matched": label(trial.matched), "widths": trial.widths} if trial.matched else {}),
             }
             for trial in self.trials
@@ -138,6 +143,8 @@ class _Checked:
     params: int
     macs: int
     steps: int
+    code: Code
+    data: str
     warnings: tuple[str, ...]
 
 
@@ -176,6 +183,7 @@ def _even(
 def _check(experiment: Experiment | ConfigError, hardware: Hardware) -> _Checked | ConfigError:
     if isinstance(experiment, ConfigError):
         return experiment
+    code = code_of(experiment)
     try:
         check_batch_size(experiment.batch_size, devices=hardware.mesh().size, accumulate=experiment.accumulate)
         analysis = experiment.check(devices=hardware.mesh().size)
@@ -185,7 +193,8 @@ def _check(experiment: Experiment | ConfigError, hardware: Hardware) -> _Checked
         experiment.optim.build(steps=steps, steps_per_epoch=max(1, examples // experiment.batch_size))
     except ConfigError as error:
         return error
-    return _Checked(experiment, analysis.params, analysis.macs, steps, analysis.warnings)
+    data = experiment.data.load().fingerprint
+    return _Checked(experiment, analysis.params, analysis.macs, steps, code, data, analysis.warnings)
 
 
 def _check_initial(experiment: Experiment) -> None:
@@ -199,7 +208,8 @@ def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> Plann
     experiment = replace(outcome.experiment, {"seed": seed})
     matched = diff(study.varied(arm), outcome.experiment) if study.match else {}
     changed = Named({path: new for path, (_, new) in matched.items() if path != "seed"})
-    return PlannedTrial(experiment, arm, outcome.params, outcome.macs, outcome.steps, changed, outcome.warnings)
+    checked = {name: getattr(outcome, name) for name in ("params", "macs", "steps", "code", "data", "warnings")}
+    return PlannedTrial(experiment, arm, matched=changed, **checked)
 
 
 def _refuse_bad_values(study: Study, experiments: Mapping[Named[Any], Experiment | ConfigError]) -> None:

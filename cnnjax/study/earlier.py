@@ -1,0 +1,146 @@
+"""What earlier sweeps left in a study's folder: whether its trials may be used, and whose study.json stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from cnnjax.code import Code
+from cnnjax.errors import RunError
+from cnnjax.files import read_json
+from cnnjax.run.directory import RunDirectory
+from cnnjax.run.stale import Origin, Policy, apart, origin, reasons, refusal, refuse_in_any_case
+from cnnjax.study.plan import Plan, PlannedTrial, written
+
+AGAIN = "delete it, and the next sweep writes it anew"
+
+
+def directory_of(trial: PlannedTrial, out: Path) -> RunDirectory:
+    """Where a trial lives."""
+    return RunDirectory(out / "trials" / trial.id, sources=out / "code")
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A planned trial of which there is a result or a checkpoint. stale: why it may not be used; empty where it may."""
+
+    trial: PlannedTrial
+    made: Origin
+    stale: tuple[str, ...]
+
+
+def earlier(planned: Plan, out: Path) -> list[Earlier]:
+    """The planned trials that were trained, or begun, in `out` before; damaged ones are left to who trains them."""
+    found = []
+    for trial in planned.trials:
+        directory = directory_of(trial, out)
+        if not directory.path.is_dir():
+            continue
+        try:
+            made = origin(directory)
+        except RunError:
+            continue
+        if made is not None:
+            found.append(Earlier(trial, made, tuple(reasons(made, trial.code, trial.data, directory.sources))))
+    return found
+
+
+def stale_texts(found: Sequence[Earlier]) -> list[str]:
+    """Why trials are stale, each reason once, with how many it is true of."""
+    counts: dict[str, int] = {}
+    for entry in found:
+        counts.update({reason: counts.get(reason, 0) + 1 for reason in entry.stale})
+    return [f"{reason}: {count} of {len(found)} trials" for reason, count in counts.items()]
+
+
+def settle(planned: Plan, out: Path, policy: Policy) -> Path | None:
+    """Make sure that what `out` holds of the planned trials may be used, as `policy` says.
+
+    Returns the folder to sweep in instead, where that is asked for. Raises RunError where there is something stale, and
+    in any case for a result of another network's size, a checkpoint of other data, and an arm of several data sets.
+    """
+    found = earlier(planned, out)
+    stale = [entry for entry in found if entry.stale]
+    if stale and policy in ("stop", "separate"):
+        elsewhere = apart_of(planned, out)
+        if policy == "separate":
+            return elsewhere
+        raise RunError(refusal(f"what {out} holds of {len(stale)} trials", stale_texts(found), elsewhere))
+    if policy == "rerun":
+        for entry in stale:
+            directory_of(entry.trial, out).set_aside()
+        found = [entry for entry in found if not entry.stale]
+    for entry in found:
+        path, trial = directory_of(entry.trial, out).path, entry.trial
+        refuse_in_any_case(entry.made, path, data=trial.data, analysis=lambda trial=trial: trial)
+    _refuse_mixed_data(planned, found)
+    return None
+
+
+def apart_of(planned: Plan, out: Path) -> Path:
+    """The folder beside `out` for what the code of now makes of the data of now."""
+    code: Code = reduce(Code.__or__, (trial.code for trial in planned.trials), Code())
+    return apart(out, code, sorted({str(trial.data) for trial in planned.trials}))
+
+
+def _refuse_mixed_data(planned: Plan, found: Sequence[Earlier]) -> None:
+    """Raise RunError where the seeds of an arm would be of several data sets."""
+    made = {entry.trial.id: entry.made.data for entry in found if entry.made.data is not None}
+    arms: dict[Any, set[str | None]] = {}
+    for trial in planned.trials:
+        arms.setdefault(trial.arm, set()).add(made.get(trial.id, trial.data))
+    for arm, prints in arms.items():
+        if len(prints) > 1:
+            raise RunError(
+                f"{written(arm)}: its seeds would be of {len(prints)} data sets (fingerprints "
+                f"{', '.join(sorted(map(str, prints)))}), which no mean may join; bring the former data back, or train "
+                "all on these with --stale rerun"
+            )
+
+
+# --- whose study.json and plan.json
+
+
+def merged(study: dict[str, Any], plan: dict[str, Any], out: Path, *, replace: bool) -> tuple[dict, dict]:
+    """The study.json and plan.json to write: those of the wider study where `out` holds one that has all these trials.
+
+    Raises RunError where it holds a study with finished trials that this one leaves out, and not all of this one's.
+    `replace` puts this one in its place.
+    """
+    held_study = read_json(out / "study.json", remedy=AGAIN)
+    held_plan = read_json(out / "plan.json", remedy=AGAIN)
+    if replace or held_study is None or held_plan is None:
+        return study, plan
+    try:
+        before = {trial["id"]: trial for trial in held_plan["trials"]}
+    except (KeyError, TypeError):
+        raise RunError(f"{out / 'plan.json'} is damaged; {AGAIN}") from None
+    now = {trial["id"]: trial for trial in plan["trials"]}
+    lost = [name for name in before if name not in now]
+    if not lost:
+        return study, plan
+    if now.keys() <= before.keys():
+        same = [_as_before(now[name], before[name]) if name in now else trial for name, trial in before.items()]
+        return held_study, held_plan | {"trials": same}
+    finished = [name for name in lost if (out / "trials" / name / "result.json").exists()]
+    if not finished:
+        return study, plan
+    raise RunError(
+        f"{out} holds another study, of {len(before)} trials, and {len(finished)} that are finished are none of this "
+        f"one's {len(now)}: {_differences(held_study, study)}\nchoose another folder with --out, or let this study "
+        "take its place, and that of its report, with --replace (trials stay where they are)"
+    )
+
+
+def _as_before(trial: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
+    """The trial as it is planned now, in the arm of the wider study, which may have more axes."""
+    return trial | {"arm": held.get("arm", trial["arm"])}
+
+
+def _differences(held: dict[str, Any], study: dict[str, Any]) -> str:
+    names = {"axes": "other axes or values", "combine": "another way to combine them", "seeds": "other seeds"}
+    names |= {"match": "another match", "base": "another base experiment"}
+    return ", ".join(text for name, text in names.items() if held.get(name) != study.get(name)) or "other trials"
