@@ -523,8 +523,8 @@ def _run_study(
             planned[0] += steps
             show(planned[0], total, what)
 
-        about = {"name": loaded.name, "question": loaded.question}
-        return run(study, folder, **about, options=options, pack=pack, replace=replace, watch=watch)
+        told: dict[str, Any] = {"options": options, "pack": pack, "replace": replace, "watch": watch}
+        return run(study, folder, name=loaded.name, question=loaded.question, **told)
 
 
 def _print_result(result: dict[str, Any], folder: Path) -> None:

@@ -53,10 +53,8 @@ class RunDirectory:
         held = [path for path in self.path.iterdir() if path.name not in (".lock", "stale", self.sources.name)]
         if not held:
             return None
-        for number in itertools.count(1):
-            aside = self.path / "stale" / str(number)
-            if not aside.exists():
-                break
+        places = (self.path / "stale" / str(number) for number in itertools.count(1))
+        aside = next(place for place in places if not place.exists())
         with writing(aside):
             aside.mkdir(parents=True)
             for path in held:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -58,8 +58,8 @@ def origin(directory: RunDirectory) -> Origin | None:
     """
     result = directory.finished()
     if result is not None and result.get("cause") != "crashed":
-        measured = {name: result.get(name) for name in ("params", "macs")}
-        return Origin(**_made_by(result), packed=result.get("packed", 1), **measured)
+        size = {"params": result.get("params"), "macs": result.get("macs")}
+        return replace(_made_by(result), packed=result.get("packed", 1), **size)
     if not directory.checkpoints.is_dir():
         return None
     checkpoints = Checkpoints(directory.checkpoints)
@@ -72,12 +72,12 @@ def origin(directory: RunDirectory) -> Origin | None:
 def saved(checkpoints: Checkpoints) -> Origin | None:
     """What made the newest checkpoint; None where there is none."""
     notes = checkpoints.notes()
-    return None if notes is None else Origin(**_made_by(notes), step=checkpoints.latest(), packed=notes["packed"])
+    return None if notes is None else replace(_made_by(notes), step=checkpoints.latest(), packed=notes["packed"])
 
 
-def _made_by(held: Mapping[str, Any]) -> dict[str, Any]:
+def _made_by(held: Mapping[str, Any]) -> Origin:
     codes = tuple(held.get("codes", ()))
-    return {"id": held.get("id"), "codes": codes, "known": bool(codes), "data": held.get("data_fingerprint")}
+    return Origin(held.get("id"), codes, known=bool(codes), data=held.get("data_fingerprint"))
 
 
 def refuse_another(made: Origin, id: str, path: Path) -> None:
