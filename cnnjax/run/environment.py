@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import jax
 
 from cnnjax.machine import cores
 
+PACKAGE = Path(__file__).parents[1]
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
 
@@ -23,7 +25,8 @@ def environment() -> dict[str, Any]:
     devices = jax.devices()
     return {
         "cnnjax": metadata.version("cnnjax"),
-        "cnnjax_commit": commit(Path(__file__).parent),
+        "cnnjax_commit": commit(PACKAGE),
+        "cnnjax_source": _source(PACKAGE),
         "commit": commit(Path.cwd()),
         "command": " ".join(sys.argv),
         "python": platform.python_version(),
@@ -35,6 +38,14 @@ def environment() -> dict[str, Any]:
         "cores": cores(),
         "hosts": jax.process_count(),
     }
+
+
+def _source(package: Path) -> str:
+    """A digest of the package's source: outside git no commit names it, and one with changes may be any of many."""
+    content = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
+    return content.hexdigest()[:12]
 
 
 def _hardware(devices: list[Any]) -> str:
