@@ -9,6 +9,7 @@ import pytest
 
 from cnnjax import Experiment, SmallCNN
 from cnnjax.code import Code, changes, code_of
+from cnnjax.errors import ConfigError
 from cnnjax.study.file import load
 
 LAYERS = '''
@@ -206,3 +207,25 @@ def test_a_class_without_a_file_counts_by_its_compiled_code():
     assert code_of(typed("1 + self.x")).digest == code_of(typed("1 + self.x")).digest
     assert code_of(typed("1 + self.x")).digest != code_of(typed("2 + self.x")).digest
     assert code_of(typed("self.y")).digest != code_of(typed("self.x")).digest
+
+
+def test_neighbours_of_two_files_are_not_taken_for_each_other(tmp_path):
+    for folder, value in (("a", 1), ("b", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "neighbour_of_two.py").write_text(f"VALUE = {value}\n")
+        text = "from cnnjax import Experiment, SmallCNN\nfrom neighbour_of_two import VALUE\n"
+        (tmp_path / folder / "exp.py").write_text(text + "experiment = Experiment(model=SmallCNN(features=VALUE))\n")
+    try:
+        assert load(tmp_path / "a" / "exp.py").experiment.model.features == 1
+        with pytest.raises(ConfigError, match="neighbour_of_two"):
+            load(tmp_path / "b" / "exp.py")
+        assert load(tmp_path / "a" / "exp.py").experiment.model.features == 1
+    finally:
+        sys.modules.pop("neighbour_of_two", None)
+
+
+def test_a_module_counts_as_it_was_loaded(written, tmp_path):
+    before = written()
+    (tmp_path / "1" / "layers.py").write_text(LAYERS.replace("nn.relu", "nn.tanh"))
+    # What this process imported is what it goes on to run.
+    assert code_of(load(tmp_path / "1" / "exp.py").experiment).digest == before.digest

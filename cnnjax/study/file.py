@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cnnjax.code import remember, remember_all
+from cnnjax.code import remember, remember_all, texts
 from cnnjax.config import explain, replace
 from cnnjax.data.loader import EXPERIMENT
 from cnnjax.errors import CnnjaxError, ConfigError
@@ -74,8 +74,11 @@ def _run(path: Path):
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} is not a Python file: an experiment file ends in .py")
     module = importlib.util.module_from_spec(spec)
+    folder = path.parent.resolve()
+    _refuse_namesakes(folder)
     sys.modules[name] = module
-    sys.path.insert(0, str(path.parent.resolve()))
+    # It stays there, as a script's folder does: functions of the file may import their neighbours when they are called.
+    sys.path[:] = [str(folder), *(other for other in sys.path if other != str(folder))]
     try:
         # Read once: what runs is what is remembered, though the file may be edited meanwhile.
         source = path.read_bytes()
@@ -88,9 +91,19 @@ def _run(path: Path):
         raise ConfigError(f"{path}{_line(error, path)}: {error}") from error
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{path}{_line(error, path)} does not run: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(path.parent.resolve()))
     return module
+
+
+def _refuse_namesakes(folder: Path) -> None:
+    """Raise ConfigError where a module beside the file has the name of another of the user's that is loaded already."""
+    for name, (file, _) in texts().items():
+        own = [folder / f"{name}.py", folder / name / "__init__.py"]
+        loaded = Path(file).resolve()
+        if "." not in name and any(path.is_file() and path != loaded for path in own):
+            raise ConfigError(
+                f"{folder / name} is not what would be imported: {loaded} has that name already in this process; give "
+                "one of them another name, or load the two experiment files in processes of their own"
+            )
 
 
 def _line(error: BaseException, path: Path) -> str:
