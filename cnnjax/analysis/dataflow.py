@@ -32,7 +32,8 @@ class Reused(Exception):
 def follow(traced: Trace) -> list[Row]:
     """The rows of a trace, in the order of execution. Raises Reused, and ShapeError for a window that does not fit."""
     walk = _Walk(traced.calls, traced.root.token)
-    walk.run(traced.jaxpr, [_Value(IMAGE, stored=True)])
+    variables = traced.jaxpr.invars[1:]
+    walk.run(traced.jaxpr, [_Value(IMAGE, stored=True), *[None] * len(variables)])
     return walk.rows
 
 

@@ -51,15 +51,23 @@ def analyse(
 
 
 def measured(
-    module: nn.Module, input_shape: tuple[int, int, int], *, train: bool, dtype: DTypeLike = jnp.float32
+    module: nn.Module,
+    input_shape: tuple[int, int, int],
+    *,
+    train: bool,
+    dtype: DTypeLike = jnp.float32,
+    complete: bool = True,
 ) -> tuple[Analysis, Trace]:
-    """What `analyse` returns but for the warnings, and the trace it was read from."""
+    """What `analyse` returns but for the warnings, and the trace it was read from.
+
+    Not `complete`: parameters and state that the pass does not read may be missing.
+    """
     _check(module, input_shape)
-    traced = trace(module, input_shape, train=train, dtype=dtype)
+    traced = trace(module, input_shape, train=train, dtype=dtype, complete=complete)
     try:
         rows = _rows(traced)
     except Reused:
-        traced = trace(module, input_shape, train=train, dtype=dtype, isolated=True)
+        traced = trace(module, input_shape, train=train, dtype=dtype, complete=complete, isolated=True)
         rows = _rows(traced)
     layers = _layers(rows, traced.params, input_shape)
     image = math.prod(input_shape)
