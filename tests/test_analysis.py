@@ -15,6 +15,7 @@ import pytest
 from flax import linen as nn
 from rich.console import Console
 
+from cnnjax import models
 from cnnjax.analysis import Analysis, analyse
 from cnnjax.analysis.table import table
 from cnnjax.errors import CnnjaxError, ShapeError
@@ -636,6 +637,32 @@ WHOLE = {
 def test_what_is_not_local_sees_the_whole_image(name):
     last = analyse(Net(WHOLE[name]), (SIDE, SIDE, 1)).layers[-1]
     assert (last.receptive_field, last.jump, last.offset) == ((SIDE, SIDE), (0, 0), (0, 0))
+
+
+def test_branches_that_end_a_network_are_seen_together():
+    def branches(x):
+        wide = conv()(conv(2, 5)(x))
+        return jnp.concatenate([wide, conv(2, 1)(x), nn.Conv(1, (3, 1), padding=((0, 2), (0, 0)))(x)], -1)
+
+    before = chain(conv(4, 3, strides=2), branches)
+    # Rows of 3x3 at stride 2, then 5x5 and 3x3: 3 + 2 x (4 + 2) pixels; the last row has 3 + 2 x 2.
+    for head in (lambda x: x, lambda x: nn.Dense(3)(x.mean((1, 2))), lambda x: nn.Dense(3)(x.reshape(1, -1))):
+        assert analyse(Net(chain(before, head)), (SIDE, SIDE, 1)).receptive_field == (15, 15)
+    maps = analyse(
+        Net(lambda x: {"coarse": pool(4, 4)(x), "fine": conv()(x), "class": x.mean((1, 2))}), (SIDE, SIDE, 1)
+    )
+    assert maps.receptive_field == (4, 4)
+    assert analyse(Net(lambda x: nn.Dense(2)(x.reshape(1, -1))), (4, 4, 1)).receptive_field == (1, 1)
+
+
+# The block before the head slides over maps at stride 32; its last branch a pooling of 3x3, that which sees most a 5x5 or
+# two 3x3 after each other, which have as many positions.
+@pytest.mark.parametrize(("name", "last"), [("googlenet_2014", 651), ("inception_v3", 1247)])
+def test_published_networks_that_end_in_branches(name, last):
+    config = models.config(name)
+    analysis = analyse(config.model_copy(update={"num_classes": 10}).build(), config.input_shape)
+    assert next(layer for layer in reversed(analysis.layers) if any(layer.jump)).receptive_field == (last, last)
+    assert analysis.receptive_field == (last + (5 - 3) * 32, last + (5 - 3) * 32)
 
 
 def test_pixels_that_a_stride_leaves_out_are_not_seen():

@@ -29,11 +29,16 @@ class Reused(Exception):
     """A call shares the trace of another one, so that rows cannot be told apart."""
 
 
-def follow(traced: Trace) -> list[Row]:
-    """The rows of a trace, in the order of execution. Raises Reused, and ShapeError for a window that does not fit."""
+def follow(traced: Trace) -> tuple[list[Row], list[Field]]:
+    """The rows of a trace, in the order of execution, and the fields of its last maps.
+
+    Those are the outputs that are maps; if there is none, what the last operation read that left no map. Raises Reused,
+    and ShapeError for a window that does not fit.
+    """
     walk = _Walk(traced.calls, traced.root.token)
-    walk.run(traced.jaxpr, [_Value(IMAGE, stored=True)])
-    return walk.rows
+    variables = traced.jaxpr.invars[1:]
+    walk.run(traced.jaxpr, [_Value(IMAGE, stored=True), *[None] * len(variables)])
+    return walk.rows, _maps(walk.outputs) or walk.maps
 
 
 class _Value(NamedTuple):
@@ -83,6 +88,8 @@ class _Walk:
 
     def __init__(self, calls: dict[int, Call], call: int):
         self.rows: list[Row] = []
+        self.maps: list[Field] = []
+        self.outputs: _Values = []
         self._calls = calls
         self._call = call
         self._entered: set[int] = set()
@@ -117,6 +124,8 @@ class _Walk:
 
     def _operation(self, equation: JaxprEqn, values: _Values, times: int) -> _Values:
         field = propagate(equation, [(k, value.field) for k, value in enumerate(values) if value])
+        if not receptive_field.has_place(field) and (maps := _maps(values)):
+            self.maps = maps
         stored = equation.primitive.name in _VIEWS and all(value.stored for value in values if value)
         call, count = self._calls[self._call], times * macs(equation)
         check_fit(equation, call.name)
@@ -151,7 +160,10 @@ class _Walk:
 
     def _leave(self, call: Call, times: int) -> Row:
         self._call = self._call if call.parent is None else call.parent
-        row = _row(call, call.op, self._written.pop(call.token), times)
+        written = self._written.pop(call.token)
+        if call.parent is None:
+            self.outputs = [value for _, value in written]
+        row = _row(call, call.op, written, times)
         row.macs, row.only_params = self._macs.pop(call.token, 0), not call.leaf
         row.input_shape, row.window = call.inputs[0][1:] if call.inputs else None, self._window(call, row)
         if row.only_params:
@@ -205,6 +217,7 @@ class _Walk:
         self.rows += costliest.rows
         self._macs.update(costliest._macs)
         self._windows |= costliest._windows
+        self.maps = costliest.maps or self.maps
         return [_either(outputs) for outputs in zip(*results, strict=True)]
 
     def _aside(self) -> _Walk:
@@ -216,6 +229,10 @@ class _Walk:
 
 
 _CONTROL = {"scan": _Walk._scan, "while": _Walk._while, "cond": _Walk._cond}
+
+
+def _maps(values: _Values) -> list[Field]:
+    return [value.field for value in values if value and receptive_field.has_place(value.field)]
 
 
 def _either(values: Sequence[_Value | None]) -> _Value | None:
@@ -230,7 +247,6 @@ def _bare(equation: JaxprEqn, values: _Values, field: Field) -> str:
     name = equation.primitive.name
     if name in _PRODUCTS or name in _POOLS or name == "reduce_window":
         return _PRODUCTS.get(name) or _POOLS.get(name) or name
-    had, has = (any(span.axis is not None for span in f) for f in (values[0].field if values[0] else field, field))
-    if had and not has:
+    if values[0] and receptive_field.has_place(values[0].field) and not receptive_field.has_place(field):
         return _GLOBAL_POOLS.get(name, "flatten" if name == "reshape" else "")
     return ""

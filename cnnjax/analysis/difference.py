@@ -86,8 +86,8 @@ class Difference:
         return [*known, *self._fields(), *self._memory()]
 
     def _fields(self) -> Iterator[Total]:
-        heights, widths = zip(_last_field(self.left), _last_field(self.right), strict=True)
-        name = "receptive field of the last placed layer"
+        heights, widths = zip(self.left.receptive_field, self.right.receptive_field, strict=True)
+        name = "receptive field of the last maps"
         if heights == widths:
             yield Total("receptive_field", name, *heights)
         else:
@@ -219,11 +219,6 @@ def _differ(left: Layer | None, right: Layer | None, names: tuple[str, ...]) -> 
 
 def _kind(left: Layer | None, right: Layer | None) -> str:
     return "new" if left is None else "gone" if right is None else "changed"
-
-
-def _last_field(analysis: Analysis) -> tuple[int, int]:
-    """What a unit of the last layer that is still a map sees; (1, 1) for a network without such a layer."""
-    return next((layer.receptive_field for layer in reversed(analysis.layers) if any(layer.jump)), (1, 1))
 
 
 def _pair_json(left: Layer | None, right: Layer | None) -> dict[str, Any]:

@@ -73,6 +73,9 @@ class Analysis:
     so for training (None where that was not traced). What has no row counts nothing: elementwise operations and
     concatenations outside leaf modules. `memory` is that of a training step at `batch_size`, where that is known, which
     `accumulate` cuts into parts that are computed one after the other.
+
+    `receptive_field` is what a unit of the last maps sees, of all branches that end there together: of the outputs that
+    are maps, else of what the head reads; (1, 1) where there is no map.
     """
 
     input_shape: tuple[int, int, int]
@@ -88,6 +91,7 @@ class Analysis:
     batch_size: int | None = None
     accumulate: int = 1
     memory: Memory | None = None
+    receptive_field: tuple[int, int] = (1, 1)
 
     @property
     def flops(self) -> int:
@@ -107,6 +111,7 @@ class Analysis:
             "flops": self.flops,
             "activations": self.activations,
             "activation_bytes": self.activation_bytes,
+            "receptive_field": list(self.receptive_field),
             "train_activations": self.train_activations,
             "train_activation_bytes": self.train_activation_bytes,
             "batch_size": self.batch_size,

@@ -1,14 +1,15 @@
 """Multiply-accumulates of the two operations that are counted: convolution and matrix product.
 
-A multiplication by zero padding counts, as in the tables of the literature; one by the zeros that a transposed
-convolution puts between its inputs does not. Elementwise operations, normalization and pooling count nothing. A
-multiply-accumulate is two floating-point operations.
+A multiplication by zero padding counts, as in the tables of the literature. A transposed convolution multiplies each
+input by each tap, whatever its stride: the zeros that it puts between its inputs and around them do not count.
+Elementwise operations, normalization and pooling count nothing. A multiply-accumulate is two floating-point operations.
 """
 
 from __future__ import annotations
 
 import math
 
+from jax import lax
 from jax.extend.core import JaxprEqn
 
 from cnnjax.analysis.equation import input_shape, output_shape
@@ -21,15 +22,28 @@ def macs(equation: JaxprEqn) -> int:
 
 
 def _convolution(equation: JaxprEqn) -> int:
-    """Output size x kernel height x width x input features of a group; on a dilated axis its inputs are counted."""
+    """Places x kernel height x width x output features x input features of a group.
+
+    Places are those of the output; of the input along a dilated axis, and in a transposed convolution.
+    """
     inputs, kernel, output = input_shape(equation), input_shape(equation, 1), output_shape(equation)
     lhs, rhs, out = equation.params["dimension_numbers"]
+    grows = any(output[o] > inputs[i] for i, o in zip(lhs[2:], out[2:], strict=True))
+    transposed = grows and _is_transposed(equation)
     places = (
-        output[o] if dilation == 1 else inputs[i]
+        inputs[i] if transposed or dilation > 1 else output[o]
         for i, o, dilation in zip(lhs[2:], out[2:], equation.params["lhs_dilation"], strict=True)
     )
     features = output[out[0]] * output[out[1]] * kernel[rhs[1]]
     return features * math.prod(places) * math.prod(kernel[axis] for axis in rhs[2:])
+
+
+def _is_transposed(equation: JaxprEqn) -> bool:
+    """Whether `lax.conv_transpose` made it: at stride 1 nothing else tells it from a convolution with wide padding."""
+    made_by = lax.conv_transpose.__code__
+    traceback = equation.source_info.traceback
+    frames = traceback.frames if traceback else ()
+    return any(frame.function_name == made_by.co_name and frame.file_name == made_by.co_filename for frame in frames)
 
 
 def _product(equation: JaxprEqn) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from difflib import SequenceMatcher
@@ -14,6 +13,7 @@ from jax.typing import DTypeLike
 
 from cnnjax.analysis.layers import Analysis, Layer
 from cnnjax.analysis.network import measured
+from cnnjax.analysis.tracing import call_options
 
 
 def with_training(inference: Analysis, module: nn.Module, *, dtype: DTypeLike = jnp.float32) -> Analysis:
@@ -22,10 +22,10 @@ def with_training(inference: Analysis, module: nn.Module, *, dtype: DTypeLike = 
     A row that only training has (an auxiliary classifier) is added in its place, with no multiply-accumulates and no
     activations of inference. A module that knows no `train` is not traced again. Raises what `analyse` raises.
     """
-    if "train" not in inspect.signature(type(module).__call__).parameters:
+    if not call_options(module, train=True):
         training = inference
     else:
-        training, _ = measured(module, inference.input_shape, train=True, dtype=dtype)
+        training, _ = measured(module, inference.input_shape, train=True, dtype=dtype, complete=False)
     layers = _without_leftovers(_merged(inference.layers, training.layers), inference.params)
     return dataclasses.replace(
         inference,

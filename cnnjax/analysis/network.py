@@ -17,6 +17,7 @@ from cnnjax.analysis.dataflow import Reused, Row, follow
 from cnnjax.analysis.gradient import Weights, weights
 from cnnjax.analysis.layers import Analysis, Layer, volume
 from cnnjax.analysis.lint import lint
+from cnnjax.analysis.receptive_field import Field
 from cnnjax.analysis.tracing import Call, Trace, trace
 from cnnjax.errors import CnnjaxError, ShapeError
 
@@ -51,16 +52,24 @@ def analyse(
 
 
 def measured(
-    module: nn.Module, input_shape: tuple[int, int, int], *, train: bool, dtype: DTypeLike = jnp.float32
+    module: nn.Module,
+    input_shape: tuple[int, int, int],
+    *,
+    train: bool,
+    dtype: DTypeLike = jnp.float32,
+    complete: bool = True,
 ) -> tuple[Analysis, Trace]:
-    """What `analyse` returns but for the warnings, and the trace it was read from."""
+    """What `analyse` returns but for the warnings, and the trace it was read from.
+
+    Not `complete`: parameters and state that the pass does not read may be missing.
+    """
     _check(module, input_shape)
-    traced = trace(module, input_shape, train=train, dtype=dtype)
+    traced = trace(module, input_shape, train=train, dtype=dtype, complete=complete)
     try:
-        rows = _rows(traced)
+        rows, maps = _rows(traced)
     except Reused:
-        traced = trace(module, input_shape, train=train, dtype=dtype, isolated=True)
-        rows = _rows(traced)
+        traced = trace(module, input_shape, train=train, dtype=dtype, complete=complete, isolated=True)
+        rows, maps = _rows(traced)
     layers = _layers(rows, traced.params, input_shape)
     image = math.prod(input_shape)
     analysis = Analysis(
@@ -71,6 +80,7 @@ def measured(
         activations=image + sum(layer.activations for layer in layers),
         activation_bytes=jnp.dtype(dtype).itemsize * image + sum(layer.activation_bytes for layer in layers),
         layers=layers,
+        receptive_field=receptive_field.together(maps, input_shape) if maps else (1, 1),
     )
     return analysis, traced
 
@@ -105,14 +115,14 @@ def _weights(module: nn.Module, traced: Trace, input_shape: tuple[int, int, int]
     return found._replace(unreached=found.unreached & weights(training).unreached)
 
 
-def _rows(traced: Trace) -> list[Row]:
-    """The rows of a trace. Raises what analyse raises, and Reused."""
+def _rows(traced: Trace) -> tuple[list[Row], list[Field]]:
+    """The rows of a trace and the fields of its last maps. Raises what analyse raises, and Reused."""
     if isinstance(traced.error, CnnjaxError):
         raise traced.error
-    rows = follow(traced)
+    found = follow(traced)
     if traced.error is not None:
         raise _explained(traced.failed, traced.error) from traced.error
-    return rows
+    return found
 
 
 def _explained(call: Call, error: Exception) -> CnnjaxError:

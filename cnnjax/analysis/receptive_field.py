@@ -78,6 +78,27 @@ def extent(span: Span, pixels: int) -> tuple[int, int | float, int | float]:
     return math.ceil(max(high - low, 0)), 0, _plain(low)
 
 
+def has_place(field: Field) -> bool:
+    """Whether the units are those of a map, each with a place along some direction of the image."""
+    return any(span.axis is not None for span in field)
+
+
+def together(fields: Sequence[Field], image: Sequence[int]) -> tuple[int, int]:
+    """The size, in height and width, that units of these maps at one place see; (1, 1) without any."""
+    height, width = (_together(spans, pixels) for spans, pixels in zip(zip(*fields, strict=True), image, strict=False))
+    return height, width
+
+
+def _together(spans: Sequence[Span], pixels: int) -> int:
+    # Units that are equally far apart have the same places; of others the largest size is known.
+    placed: dict[Number, Bounds | None] = {}
+    for span in spans:
+        if span.axis is not None:
+            placed[span.jump] = _hull(placed.get(span.jump), (span.offset, span.offset + span.size))
+    sizes = [math.ceil(bounds[1] - bounds[0]) for bounds in placed.values() if bounds]
+    return max(sizes or [extent(span, pixels)[0] for span in spans])
+
+
 def least(field: Field) -> tuple[int, int]:
     """The size by the path that sees least in either direction, 0 where there is no window."""
     height, width = (0 if span.axis is None else math.ceil(span.least) for span in field)

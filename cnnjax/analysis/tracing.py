@@ -16,23 +16,24 @@ import inspect
 import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax.core import Scope
+from flax.core import DenyList, Scope, meta
+from flax.errors import ModifyScopeVariableError
 from flax.linen.module import InterceptorContext
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import Jaxpr, JaxprEqn
 from jax.typing import DTypeLike
 
+from cnnjax.analysis.variables import OnDemand, initialized
 from cnnjax.config import snake_case
 from cnnjax.lowering import lowering
 
-_JAX_INITIALIZERS = {jax.nn.initializers.zeros.__module__, jax.nn.initializers.lecun_normal().__module__}
 _CACHE = jax.make_user_context(None)
 _TOKENS = itertools.count()
 _MARK = re.compile(r"cnnjax (enter|leave) (\d+) (\d+)")
@@ -79,22 +80,37 @@ class Call:
 class Trace:
     """Equations, calls by token, the network's call, own parameters by path, number of other variables.
 
-    `weights` are the numbers of each parameter by its path, name included; `marked` tells which one a mark is on. The
-    first `left` outputs of the equations are what modules left for a loss. If the module raised an error, the equations
-    are those before it.
+    The first argument of the equations is the image; the first `left` of their outputs are what modules left for a
+    loss. `weights` are the numbers of each parameter by its path, name included; `marked` tells which one a mark is on.
+    If the module raised an error, the equations are those before it.
     """
 
     jaxpr: Jaxpr
     calls: dict[int, Call]
     root: Call
-    params: dict[Path, int]
-    weights: dict[Path, int]
     marked: dict[int, Path]
     left: int
     isolated: bool
-    state: int
     error: Exception | None
     failed: Call
+    params: dict[Path, int] = dataclasses.field(default_factory=dict)
+    weights: dict[Path, int] = dataclasses.field(default_factory=dict)
+    state: int = 0
+
+    def counting(self, variables: Mapping[str, Any]) -> Trace:
+        """With the numbers of these variables."""
+        params = variables.get("params", {})
+        return dataclasses.replace(
+            self,
+            params=_by_path(params, {call.path for call in self.calls.values()}),
+            weights=_by_path(params, set(self.marked.values())),
+            state=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves({**variables, "params": {}})),
+        )
+
+
+# What a call leaves for a loss, its outputs, and variables.
+_Results = tuple[list[jax.Array], tuple[list[jax.Array], Mapping[str, Any]]]
+_Run = Callable[..., _Results]
 
 
 def trace(
@@ -105,63 +121,109 @@ def trace(
     dtype: DTypeLike = jnp.float32,
     loss: bool = False,
     isolated: bool = False,
+    complete: bool = True,
 ) -> Trace:
-    """Trace initialization and forward pass of `module` together, on a batch of one image.
+    """Trace a forward pass of `module` on a batch of one image, with the variables that initialization would make.
 
-    `train` is passed on if `module.__call__` names it. An exception of the module is kept in the result. With `loss` a
-    forward pass with those parameters follows, and what modules leave in collections of their own then (auxiliary
-    logits, penalties) comes out. With `isolated` no module call reuses the trace of another one (as modules under
-    `flax.linen.jit` may): slower.
+    An exception of the module is kept in the result, with the equations before it. With `loss` what modules leave in
+    collections of their own (auxiliary logits, penalties) comes out. With `isolated` no module call reuses the trace of
+    another one (as modules under `flax.linen.jit` may): slower. Not `complete`: parameters and state that this pass
+    does not read may be left out, which saves an initialization.
     """
-    contexts = contextlib.ExitStack()
-    recorder = _Recorder(contexts if isolated else None, train=train)
-    options: dict[str, Any] = {"train": train} if "train" in inspect.signature(type(module).__call__).parameters else {}
-
-    def forward(images: jax.Array) -> Any:
-        try:
-            with nn.intercept_methods(recorder):
-                key = jax.random.key(0)
-                recorder.usual_key = type(key)
-                variables = module.init_with_output(key, images, **options)[1]
-                left = _left(module, variables, images, options) if loss else []
-            recorder.error = None
-            return left, variables
-        except Exception as error:
-            if error is not recorder.error:
-                recorder.error, recorder.failed = error, None
-            return [], {}
-
     images = jax.ShapeDtypeStruct((1, *input_shape), dtype)
     # Whatever a convolution becomes on this machine, it is one operation here.
-    with _CACHE("analysis"), lowering("xla"), contexts:
-        closed, (left, variables) = jax.make_jaxpr(forward, return_shape=True)(images)
-    if recorder.postponed and recorder.error is None:
-        variables = jax.eval_shape(partial(module.init, **options), jax.random.key(0), images)
-    weights: Any = variables.get("params", {})
-    params = _by_path(weights, {call.path for call in recorder.calls.values()})
-    sizes = _by_path(weights, set(recorder.marked.values()))
-    state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves({**variables, "params": {}}))
-    calls = recorder.calls or {0: Call(0, (), type(module).__name__, None, (images.shape,))}
+    with _CACHE("analysis"), lowering("xla"), contextlib.ExitStack() as contexts:
+        subject = _Subject(module, images, train, contexts if isolated else None)
+        traced = None if loss else _on_demand(subject, complete=complete)
+        return traced or _with_variables(subject, loss=loss)
+
+
+class _Subject(NamedTuple):
+    """What is traced: a module, on images, in a mode; `isolation` holds what keeps the calls' traces apart."""
+
+    module: nn.Module
+    images: jax.ShapeDtypeStruct
+    train: bool
+    isolation: contextlib.ExitStack | None
+
+
+def call_options(module: nn.Module, *, train: bool) -> dict[str, Any]:
+    """What `module` is called with beside the images: the mode, if `module.__call__` names it."""
+    return {"train": train} if "train" in inspect.signature(type(module).__call__).parameters else {}
+
+
+def _on_demand(subject: _Subject, *, complete: bool) -> Trace | None:
+    """The trace with variables made as they are asked for; None if the module has to be given them, or fails."""
+    variables = OnDemand(writes=subject.train)
+    traced = _traced(subject, {}, partial(_apply, mutable=True), variables)
+    if variables.asks_more or traced.error is not None:
+        return None
+    if complete and not variables.is_complete:
+        made, error = _variables(subject)
+        return None if error else traced.counting(made)
+    return traced
+
+
+def _with_variables(subject: _Subject, *, loss: bool) -> Trace:
+    """The trace with the variables that initialization makes."""
+    variables, error = _variables(subject)
+    if error is not None:
+        # There is nothing to apply: initialization tells what is wrong, and in which layer.
+        return _traced(subject, {}, _initialize)
+    state = [name for name in variables if name != "params"]
+    mutable: Any = DenyList("params") if loss else state if subject.train else []
+    traced = _traced(subject, variables, partial(_apply, mutable=mutable))
+    if isinstance(traced.error, ModifyScopeVariableError) and not mutable:
+        # A module that knows no inference.
+        traced = _traced(subject, variables, partial(_apply, mutable=state))
+    return traced.counting(variables)
+
+
+def _traced(subject: _Subject, variables: Any, run: _Run, made: OnDemand | None = None) -> Trace:
+    """The trace of `run`, which calls the module with those variables, or with what is `made`."""
+    recorder = _Recorder(subject.isolation, made)
+    recorded = recorder.recording(partial(run, subject))
+    closed, (left, (_, after)) = jax.make_jaxpr(recorded, return_shape=True)(subject.images, variables)
+    calls = recorder.calls or {0: Call(0, (), type(subject.module).__name__, None, (subject.images.shape,))}
     root = [call for call in calls.values() if call.parent is None][-1]
-    return Trace(
+    traced = Trace(
         closed.jaxpr,
         calls,
         root,
-        params,
-        weights=sizes,
         marked=recorder.marked,
         left=len(left),
-        isolated=isolated,
-        state=state,
+        isolated=subject.isolation is not None,
         error=recorder.error,
         failed=recorder.failed or root,
     )
+    return traced.counting(after)
 
 
-def _left(module: nn.Module, variables: Any, images: jax.Array, options: dict[str, Any]) -> list[jax.Array]:
-    """The arrays in collections that a forward pass adds to those of initialization."""
-    _, after = module.apply(variables, images, **options, mutable=True, rngs={"params": jax.random.key(0)})
-    return [leaf for name in after if name not in variables for leaf in jax.tree.leaves(after[name]) if _is_array(leaf)]
+def _variables(subject: _Subject) -> tuple[Any, Exception | None]:
+    """The shapes of what initialization makes, or its exception."""
+
+    def run(images: jax.Array) -> Any:
+        return _initialize(subject, images, {})[1][1]
+
+    try:
+        return initialized(run, subject.images), None
+    except Exception as error:
+        return {}, error
+
+
+def _initialize(subject: _Subject, images: jax.Array, _: Any) -> _Results:
+    options = call_options(subject.module, train=subject.train)
+    return [], ([], subject.module.init(jax.random.key(0), images, **options))
+
+
+def _apply(subject: _Subject, images: jax.Array, variables: Any, *, mutable: Any) -> _Results:
+    """Call the module, which may write to the collections `mutable`."""
+    options = call_options(subject.module, train=subject.train)
+    # Its key stands for those of all other names.
+    rngs = {"params": jax.random.key(0)}
+    outputs, after = subject.module.apply(variables, images, **options, mutable=mutable, rngs=rngs)
+    left = [after[name] for name in after if variables and name not in variables]
+    return _arrays(left), (_arrays(outputs), after)
 
 
 def mark(equation: JaxprEqn) -> Mark | None:
@@ -179,16 +241,31 @@ def weight_mark(equation: JaxprEqn) -> int | None:
 class _Recorder:
     """Flax interceptor that numbers the module calls and marks parameters and the arrays that enter and leave calls."""
 
-    def __init__(self, isolation: contextlib.ExitStack | None, *, train: bool) -> None:
-        self.postponed = False
-        self.usual_key: type = object
+    def __init__(self, isolation: contextlib.ExitStack | None, variables: OnDemand | None) -> None:
         self.calls: dict[int, Call] = {}
         self.marked: dict[int, Path] = {}
         self.error: Exception | None = None
         self.failed: Call | None = None
-        self._train = train
         self._isolation = isolation
+        self._variables = variables
         self._open: list[Call] = []
+
+    def recording(self, run: Callable[..., _Results]) -> Callable[..., _Results]:
+        """`run` under this interceptor; its exception is kept, and it returns nothing then."""
+
+        def recorded(*args: Any) -> _Results:
+            try:
+                with nn.intercept_methods(self):
+                    results = run(*args)
+                # Others before it were handled by the module that they came to.
+                self.error = None
+                return results
+            except Exception as error:
+                if error is not self.error:
+                    self.error, self.failed = error, None
+                return [], ([], {})
+
+        return recorded
 
     def __call__(self, method: Callable[..., Any], args: Any, kwargs: Any, context: InterceptorContext) -> Any:
         module = context.module
@@ -208,46 +285,25 @@ class _Recorder:
             raise
         finally:
             self._open.pop()
+            if self._variables is not None and not self._open:
+                self._variables.finish()
 
     def _watch(self, scope: Scope) -> None:
-        """Let `scope` mark its parameters, and make zeros where it should call one of JAX's initializers.
-
-        Tracing those would take most of the time; they promise an array of the shape and type given. A user's own
-        initializer is traced as it is.
-        """
+        """Let `scope` mark its parameters."""
         if "param" in vars(scope):
             return
-        create = scope.param
+        if self._variables is not None:
+            self._variables.watch(scope)
+        read = scope.param if self._variables is not None else partial(_given, scope, scope.param)
 
-        def param(name: str, initializer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            known = getattr(initializer, "__module__", None) in _JAX_INITIALIZERS
-            made = partial(_zeros, self.usual_key, initializer) if known else initializer
-            value = create(name, made, *args, **kwargs)
+        def param(name: str, *args: Any, **kwargs: Any) -> Any:
+            value = read(name, *args, **kwargs)
             token = next(_TOKENS)
             self.marked[token] = (*scope.path, name)
-            return jax.tree.map(
-                lambda leaf: checkpoint_name(leaf, f"{_WEIGHT}{token}") if _is_array(leaf) else leaf, value
-            )
+            mark = f"{_WEIGHT}{token}"
+            return jax.tree.map(lambda leaf: checkpoint_name(leaf, mark) if _is_array(leaf) else leaf, value)
 
         vars(scope)["param"] = param
-        self._hide_initialization(scope)
-
-    def _hide_initialization(self, scope: Scope) -> None:
-        """Let a module that calls others be told at inference that this is none of their first calls.
-
-        What it would do for initialization alone (make the parameters of heads that only training runs) is no part of
-        an inference; that there is such a part is noted.
-        """
-        ask = scope.get_flag
-
-        def get_flag(key: str, *default: Any) -> Any:
-            value = ask(key, *default)
-            if key == "initializing" and value and not self._train and self._open and not self._open[-1].leaf:
-                self.postponed = True
-                return False
-            return value
-
-        vars(scope)["get_flag"] = get_flag
 
     def _continues(self, path: tuple[str, ...]) -> bool:
         """Whether a call at `path` is a method of the module that runs, or Flax's wrapper in a lifted transform."""
@@ -267,9 +323,17 @@ class _Recorder:
         return call
 
 
-def _zeros(usual: type, initializer: Callable[..., Any], key: jax.Array, shape: Sequence[int], *args: Any) -> Any:
-    # A key of another kind is one of many, under vmap: it makes as many arrays.
-    return jnp.zeros(shape, *args[:1]) if type(key) is usual else initializer(key, shape, *args)
+def _given(scope: Scope, make: Callable[..., Any], name: str, *args: Any, unbox: bool = True, **kwargs: Any) -> Any:
+    """A parameter; one that is there is given without asking how it would be made."""
+    if not scope.has_variable("params", name):
+        return make(name, *args, unbox=unbox, **kwargs)
+    scope.reserve(name, "params")
+    value = scope.get_variable("params", name)
+    return meta.unbox(value) if unbox else value
+
+
+def _arrays(tree: Any) -> list[jax.Array]:
+    return [leaf for leaf in jax.tree.leaves(tree) if _is_array(leaf)]
 
 
 def _is_array(leaf: Any) -> bool:
