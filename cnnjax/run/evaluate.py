@@ -13,6 +13,7 @@ from cnnjax.config import replace, replace_texts
 from cnnjax.data import Data
 from cnnjax.errors import RunError
 from cnnjax.experiment import Experiment
+from cnnjax.lanes import lane_values
 from cnnjax.metrics import summarize
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.hardware import Hardware
@@ -42,7 +43,8 @@ def evaluate(
         experiment = _scaled_as(experiment, notes.get("scale"))
     program = Program(_small_enough(experiment), hardware=hardware)
     _check_fit(directory, restored, program.blank())
-    state = program.place([restored])
+    # Not with the values it was trained with: `overrides` may set others.
+    state = program.place([restored.replace(lane=lane_values(experiment))])
     parts = [part for part in ("validation", "test") if program.sizes[part]]
     return {part: summarize(program.evaluate(state, part)) for part in parts}
 
