@@ -128,8 +128,9 @@ class Config(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with fields replaced, unchecked, and without what cached properties hold: it may be of old values."""
         copied = super().model_copy(update=update, deep=deep)
-        for name in copied.__dict__.keys() - type(self).model_fields.keys():
-            del copied.__dict__[name]
+        fields = vars(copied)
+        for name in fields.keys() - type(self).model_fields.keys():
+            del fields[name]
         return copied
 
     @model_validator(mode="wrap")

@@ -109,16 +109,20 @@ class Experiment(Config):
         return self._network(self.data.load())
 
     def _network(self, dataset: Dataset) -> linen.Module:
+        outputs = self._outputs(dataset)
+        try:
+            return self.model.model_copy(update={"num_classes": outputs}).build()
+        except ConfigError as error:
+            raise ConfigError(f"model: {error}") from None
+
+    def _outputs(self, dataset: Dataset) -> int:
         chosen = self.model.num_classes
         needed = self.loss.outputs(len(dataset.classes) or None, target_shape=dataset.train.labels.shape[1:])
         outputs = needed if chosen is None else chosen
         spare = outputs > needed and dataset.classes and isinstance(self.loss, SoftmaxCrossEntropy)
         if outputs != needed and not spare:
             raise ConfigError(f"model.num_classes = {chosen}: {dataset.name} with loss {self.loss.tag} needs {needed}")
-        try:
-            return self.model.model_copy(update={"num_classes": outputs}).build()
-        except ConfigError as error:
-            raise ConfigError(f"model: {error}") from None
+        return outputs
 
     def task(self, *, steps: int, examples: int) -> Task:
         """The pure functions a training step is made of."""
@@ -237,8 +241,12 @@ class Experiment(Config):
 
     def _check_own_lanes(self, dataset: Dataset, *, examples: int) -> None:
         """Raise ConfigError where a step needs the value of a lane in a class of a user's own."""
+        own, labels = own_lanes(self), dataset.train.labels
+        if not own:
+            return
         task = self.task(steps=self.total_steps(examples), examples=examples)
-        labels = dataset.train.labels
+        if not any(path.startswith("model.") for path in own):
+            task = _without_network(task, outputs=self._outputs(dataset))
 
         def steps(lane: Mapping[str, Any]) -> None:
             number = jnp.arange(self.batch_size, dtype=jnp.int32)
@@ -252,7 +260,7 @@ class Experiment(Config):
             eval_step(task, state, {**batch, "mask": number >= 0})
             train_step(task, state, batch | {f"partner_{name}": array for name, array in batch.items()})
 
-        check_traced(lanes(self), steps, traced=own_lanes(self))
+        check_traced(lanes(self), steps, traced=own)
 
     def _warnings(self, analysis: Any, dataset: Dataset, devices: int) -> tuple[str, ...]:
         from cnnjax.analysis.lint import lint_training
@@ -273,6 +281,23 @@ class Experiment(Config):
             raise ConfigError(
                 f"loss = 'softmax': {dataset.name} has targets, not classes; use loss=squared, poisson or sigmoid"
             )
+
+
+class _StandIn(linen.Module):
+    """A network that is quickly traced: images [B, H, W, C] -> logits [B, outputs]."""
+
+    outputs: int
+
+    @linen.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        return linen.Dense(self.outputs, name="logits")(images.reshape(len(images), -1))
+
+
+def _without_network(task: Task, *, outputs: int) -> Task:
+    def bound(lane: Mapping[str, jax.Array]) -> Task:
+        return replace(task.bound(lane), network=_StandIn(outputs))
+
+    return replace(task, bound=bound)
 
 
 @lru_cache(maxsize=2)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from functools import cached_property, lru_cache
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import chex
 import flax.linen as nn
@@ -22,6 +24,7 @@ from cnnjax import (
     BatchNorm,
     ColorJitter,
     Config,
+    Constant,
     Conv,
     ConvNet,
     Cosine,
@@ -68,7 +71,7 @@ PACKED = {"rtol": 2e-4, "atol": 2e-6}
 BASE = Experiment(
     model=SmallCNN(features=2, dense=4),
     data=Synthetic(height=8, width=8, examples=24, test_examples=8),
-    optim=SGD(learning_rate=0.05, schedule="constant"),
+    optim=SGD(learning_rate=0.05, schedule=Constant()),
     batch_size=8,
     steps=3,
 )
@@ -220,7 +223,7 @@ def own_classes():
             return x * self.squared
 
     class Tilted(nn.Module):
-        config: Model
+        config: Any
 
         @nn.compact
         def __call__(self, images, *, train=False):
@@ -312,6 +315,13 @@ def test_a_study_of_noise_has_results_of_their_own(own, tmp_path):
     assert rows[0] != rows[1] == (tmp_path / "alone/metrics.jsonl").read_text()
 
 
+def test_the_documented_example_is_true():
+    text = (Path(__file__).parents[1] / "docs/lanes.md").read_text()
+    namespace: dict[str, Any] = {"__name__": "documented"}
+    exec(text.split("```python\n")[1].split("```")[0], namespace)
+    assert lanes(namespace["Noise"]()) == {"sigma": 0.1}
+
+
 def test_none_and_a_number_are_two_programs():
     unclipped = replace(BASE, {"optim.clip_norm": None})
     numbers = [replace(BASE, {"optim.clip_norm": norm}) for norm in (0.1, 1.0)]
@@ -376,9 +386,9 @@ def test_an_experiments_own_fields_are_no_lanes():
 
 def test_what_data_hold_is_part_of_the_program(own):
     class Noisy(Synthetic):
-        noise: Augmentation = own.Noise()
+        change: Augmentation = own.Noise()
 
-    quiet, loud = (replace(BASE, {"data": Noisy(noise=own.Noise(sigma=sigma))}) for sigma in (0.0, 5.0))
+    quiet, loud = (replace(BASE, {"data": Noisy(change=own.Noise(sigma=sigma))}) for sigma in (0.0, 5.0))
     assert quiet.program != loud.program
     assert not any(path.startswith("data") for path in lanes(quiet))
 
@@ -459,7 +469,7 @@ def test_a_built_in_field_can_be_made_a_lane():
 
 
 class Branching(nn.Module):
-    config: Model
+    config: Any
 
     @nn.compact
     def __call__(self, images, *, train=False):

@@ -173,11 +173,14 @@ def _by(array: Any) -> str:
 
 def initial_weights(path: str) -> Initial:
     """The newest weights of the run at `path`. Raises RunError where there are none."""
-    return _initial_weights(str(Path(path).absolute()), path)
+    checkpoints = RunDirectory(Path(path)).checkpoints
+    # Read again once the run has saved more, or another was trained in its place.
+    saved = checkpoints.stat().st_mtime_ns if checkpoints.is_dir() else 0
+    return _initial_weights(str(Path(path).absolute()), path, saved)
 
 
 @lru_cache(maxsize=2)
-def _initial_weights(absolute: str, path: str) -> Initial:
+def _initial_weights(absolute: str, path: str, saved: int) -> Initial:
     directory = RunDirectory(Path(absolute))
     try:
         experiment = directory.experiment()
