@@ -20,7 +20,7 @@ from cnnjax.data.order import steps_until
 from cnnjax.data.splits import Splits, splits
 from cnnjax.errors import ConfigError, DataError, ShapeError
 from cnnjax.lane_fields import lane_fields, refused
-from cnnjax.lanes import check_traced, overridden_lanes, own_lanes
+from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
 from cnnjax.optim import SGD, Optim
@@ -214,6 +214,7 @@ class Experiment(Config):
 
         dataset, parts = self.data.load(), self.parts()
         self._check_labels(dataset)
+        lane_values(self)  # Raises ConfigError for those that have none.
         if parts.validation is not None and not len(parts.validation):
             raise DataError(f"validation = {self.validation}: no example of {len(dataset.train)} is left for it")
         if self.batch_size > len(parts.train):

@@ -26,8 +26,19 @@ OF_LIBRARIES = sys.stdlib_module_names | {"jax", "jaxlib", "flax", "optax", "che
 
 
 def lane_values(config: Config) -> dict[str, np.ndarray]:
-    """The config's lanes as the scalars of a state: uint32 for a seed, else float32."""
-    return {path: np.asarray(value, _dtype(path)) for path, value in lanes(config).items()}
+    """The config's lanes as the scalars of a state: uint32 for a seed, else float32.
+
+    Raises ConfigError for a number that is 0 or infinite in float32 alone.
+    """
+    return {path: _scalar(path, value) for path, value in lanes(config).items()}
+
+
+def _scalar(path: str, value: float) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        scalar = np.asarray(value, _dtype(path))
+    if not np.isfinite(scalar) or (scalar == 0) != (value == 0):
+        raise ConfigError(f"{path} = {value!r}: a step computes with float32, in which it is {scalar}")
+    return scalar
 
 
 def _dtype(path: str) -> type[np.generic]:

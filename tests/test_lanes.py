@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -326,6 +327,18 @@ def test_none_and_a_number_are_two_programs():
     unclipped = replace(BASE, {"optim.clip_norm": None})
     numbers = [replace(BASE, {"optim.clip_norm": norm}) for norm in (0.1, 1.0)]
     assert unclipped.program != numbers[0].program == numbers[1].program
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1e-50, "0.0"), (1e40, "inf")])
+def test_a_number_that_a_step_cannot_hold_is_refused(value, shown):
+    with pytest.raises(ConfigError, match=f"optim.learning_rate = {re.escape(repr(value))}: .*float32.* {shown}"):
+        replace(BASE, {"optim.learning_rate": value}).check()
+
+
+def test_values_that_are_one_in_float32_are_one_experiment():
+    study = Study(BASE, axes={"optim.learning_rate": [0.1, 0.1 + 1e-12]}, seeds=1)
+    with pytest.raises(ConfigError, match=r"two arms are the same experiment: optim.learning_rate = 0.1 and"):
+        plan(study)
 
 
 def test_evaluation_takes_the_values_it_is_given(own, tmp_path):
