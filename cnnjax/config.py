@@ -24,14 +24,14 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    Field,
     ModelWrapValidatorHandler,
     ValidationError,
     model_validator,
 )
-from pydantic_core import PydanticUndefined
 
 from cnnjax.errors import ConfigError, unknown
+from cnnjax.lane_fields import check_fields, is_lane
+from cnnjax.lane_fields import lane as lane
 
 V = TypeVar("V")
 
@@ -74,11 +74,6 @@ NamedOf = Annotated[Mapping[str, V], AfterValidator(_path_steps)]
 """Field type of an ordered mapping whose names are steps of a path: `layers: NamedOf[Layer]`."""
 
 
-def lane(default: Any = PydanticUndefined, **constraints: Any) -> Any:
-    """A field whose value may change without recompiling the program (see docs/architecture.md)."""
-    return Field(default, json_schema_extra={"lane": True}, **constraints)
-
-
 class Config(BaseModel):
     """Base of every configuration: frozen, hashable, unknown fields refused, values never coerced.
 
@@ -99,12 +94,16 @@ class Config(BaseModel):
     members: ClassVar[dict[str, type[Config]]] = {}
     presets: ClassVar[dict[str, Callable[[], Config]]] = {}
 
+    no_lanes: ClassVar[str] = ""
+    """Why none of the fields can be a lane; empty where they can."""
+
     def __init_subclass__(cls, *, union: str = "", tag: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
 
     @classmethod
     def __pydantic_init_subclass__(cls, *, union: str = "", tag: str = "", **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
+        cls.check_lanes()
         if union:
             cls.tag_key, cls.union, cls.members, cls.presets = union, cls, {}, {}
         elif cls.union is not None:
@@ -120,6 +119,19 @@ class Config(BaseModel):
                     f'choose another tag: class {cls.__name__}({cls.__mro__[1].__name__}, tag="...")'
                 )
             cls.members[cls.tag] = cls
+
+    @classmethod
+    def check_lanes(cls) -> None:
+        """Raise ConfigError for a field that cannot be a lane; called when the class is made."""
+        check_fields(cls, no_lanes=cls.no_lanes)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with fields replaced, unchecked, and without what cached properties hold: it may be of old values."""
+        copied = super().model_copy(update=update, deep=deep)
+        fields = vars(copied)
+        for name in fields.keys() - type(self).model_fields.keys():
+            del fields[name]
+        return copied
 
     @model_validator(mode="wrap")
     @classmethod
@@ -334,7 +346,10 @@ def _checked(make: Callable[[], V], path: str, value: Any, depth: int = 1) -> V:
 
 
 def bind(config: V, values: Mapping[str, Any]) -> V:
-    """A copy that holds `values` (traced arrays) at lane paths, unchecked. Lives only inside a traced step."""
+    """A copy that holds `values` (traced arrays) at lane paths, unchecked. Lives only inside a traced step.
+
+    Raises ConfigError where a config on the way has private attributes, which may hold what follows from a value.
+    """
     for path, value in values.items():
         config = _bind(config, path.split("."), value)
     return config
@@ -347,6 +362,12 @@ def _bind(node: Any, heads: list[str], value: Any) -> Any:
         return tuple(after if str(position) == head else entry for position, entry in enumerate(node))
     if isinstance(node, Named):
         return Named({name: after if name == head else entry for name, entry in node.items()})
+    if node.__pydantic_private__:
+        names, where = ", ".join(node.__pydantic_private__), type(node).__name__
+        raise ConfigError(
+            f"{where}: what its private attributes hold ({names}) would stay that of another value of the lane "
+            f"{'.'.join(heads)}; compute it where it is used"
+        )
     return node.model_copy(update={head: after})
 
 
@@ -364,18 +385,29 @@ def leaves(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def lanes(config: Any, prefix: str = "") -> dict[str, Any]:
-    """The lane paths of a config with their values: what may change without recompiling."""
+    """The lane paths of a config with their values: what may change without recompiling.
+
+    There are none inside a config that is used outside of a step (`no_lanes`): what it holds decides what is compiled.
+    """
+    if isinstance(config, Config) and config.no_lanes:
+        return {}
     found: dict[str, Any] = {}
     for name, entry in _entries(config).items():
         path = f"{prefix}.{name}" if prefix else name
-        field = type(config).model_fields.get(name) if isinstance(config, Config) else None
-        extra = field.json_schema_extra if field is not None else None
-        if isinstance(extra, dict) and extra.get("lane"):
+        if is_lane(type(config).model_fields.get(name) if isinstance(config, Config) else None):
             if isinstance(entry, int | float) and not isinstance(entry, bool):
                 found[path] = entry
         else:
             found |= lanes(entry, path)
     return found
+
+
+def configs(config: Any, prefix: str = "") -> Iterator[tuple[str, Config]]:
+    """The config and all configs inside it, each with its path."""
+    if isinstance(config, Config):
+        yield prefix, config
+    for name, entry in _entries(config).items():
+        yield from configs(entry, f"{prefix}.{name}" if prefix else name)
 
 
 def diff(left: Any, right: Any) -> dict[str, tuple[Any, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any, Literal
 
 import flax.linen as linen
@@ -19,11 +19,13 @@ from cnnjax.data import Augmentation, Data, Dataset, Digits, Mixing, SingleView,
 from cnnjax.data.order import steps_until
 from cnnjax.data.splits import Splits, splits
 from cnnjax.errors import ConfigError, DataError, ShapeError
+from cnnjax.lane_fields import lane_fields, refused
+from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
 from cnnjax.optim import SGD, Optim
 from cnnjax.training.state import derive, example_keys
-from cnnjax.training.step import Task
+from cnnjax.training.step import Task, eval_step, init_state, train_step
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -74,6 +76,13 @@ class Experiment(Config):
             raise ValueError(f"fraction = {self.fraction} and per_class = {self.per_class}: give one of both")
         return self
 
+    @classmethod
+    def check_lanes(cls) -> None:
+        super().check_lanes()
+        for name in lane_fields(cls):
+            if name != "seed":
+                raise refused(cls, name, "the experiment's own fields say what is read and compiled")
+
     @property
     def id(self) -> str:
         """Twelve hex digits that name this experiment by its content."""
@@ -97,24 +106,32 @@ class Experiment(Config):
 
         Raises ConfigError where they do not agree; the softmax loss takes more outputs than there are classes.
         """
-        dataset, chosen = self.data.load(), self.model.num_classes
-        needed = self.loss.outputs(len(dataset.classes) or None, target_shape=dataset.train.labels.shape[1:])
-        outputs = needed if chosen is None else chosen
-        spare = outputs > needed and dataset.classes and isinstance(self.loss, SoftmaxCrossEntropy)
-        if outputs != needed and not spare:
-            raise ConfigError(f"model.num_classes = {chosen}: {dataset.name} with loss {self.loss.tag} needs {needed}")
+        return self._network(self.data.load())
+
+    def _network(self, dataset: Dataset) -> linen.Module:
+        outputs = self._outputs(dataset)
         try:
             return self.model.model_copy(update={"num_classes": outputs}).build()
         except ConfigError as error:
             raise ConfigError(f"model: {error}") from None
 
+    def _outputs(self, dataset: Dataset) -> int:
+        chosen = self.model.num_classes
+        needed = self.loss.outputs(len(dataset.classes) or None, target_shape=dataset.train.labels.shape[1:])
+        outputs = needed if chosen is None else chosen
+        spare = outputs > needed and dataset.classes and isinstance(self.loss, SoftmaxCrossEntropy)
+        if outputs != needed and not spare:
+            raise ConfigError(f"model.num_classes = {chosen}: {dataset.name} with loss {self.loss.tag} needs {needed}")
+        return outputs
+
     def task(self, *, steps: int, examples: int) -> Task:
         """The pure functions a training step is made of."""
-        dataset = self.data.load()
-        steps_per_epoch = max(1, examples // self.batch_size)
+        return self._task(self.data.load(), steps=steps, examples=examples)
 
-        def optimizer(lane: Mapping[str, jax.Array]):
-            return bind(self, lane).optim.build(steps=steps, steps_per_epoch=steps_per_epoch)
+    def _task(self, dataset: Dataset, *, steps: int, examples: int) -> Task:
+        # Every part is of `self`, so that those of a bound copy hold the values that are bound.
+        def bound(lane: Mapping[str, jax.Array]) -> Task:
+            return bind(self, lane)._task(dataset, steps=steps, examples=examples)
 
         def measure(logits: jax.Array, **arrays: Any) -> dict[str, jax.Array]:
             # What is measured is which of the data's classes the network prefers, if it has outputs for more.
@@ -123,12 +140,13 @@ class Experiment(Config):
             return metrics.measure(logits[:, :classes], classes=classes, predictions=predictions, **arrays)
 
         return Task(
-            network=self.network(),
+            bound=bound,
+            network=self._network(dataset),
             inputs=self._inputs(dataset, examples),
             views=self._views(dataset),
-            loss=lambda lane: bind(self, lane).loss,
+            loss=self.loss,
             measure=measure,
-            optimizer=optimizer,
+            optimizer=partial(self.optim.build, steps=steps, steps_per_epoch=max(1, examples // self.batch_size)),
             accumulate=self.accumulate,
         )
 
@@ -196,6 +214,7 @@ class Experiment(Config):
 
         dataset, parts = self.data.load(), self.parts()
         self._check_labels(dataset)
+        lane_values(self)  # Raises ConfigError for those that have none.
         if parts.validation is not None and not len(parts.validation):
             raise DataError(f"validation = {self.validation}: no example of {len(dataset.train)} is left for it")
         if self.batch_size > len(parts.train):
@@ -206,6 +225,7 @@ class Experiment(Config):
             message = str(error)
             raise ShapeError(message if message.startswith("model") else f"model.{message}") from None
         self._check_views(analysis, dataset)
+        self._check_own_lanes(dataset, examples=len(parts.train))
         return replace(analysis, warnings=analysis.warnings + self._warnings(analysis, dataset, devices))
 
     def _check_views(self, analysis: Any, dataset: Dataset) -> None:
@@ -220,11 +240,35 @@ class Experiment(Config):
                 "has layers of other sizes than for the images it is trained on; pool globally, or take other views"
             )
 
+    def _check_own_lanes(self, dataset: Dataset, *, examples: int) -> None:
+        """Raise ConfigError where a step needs the value of a lane in a class of a user's own."""
+        own, labels = own_lanes(self), dataset.train.labels
+        if not own:
+            return
+        task = self.task(steps=self.total_steps(examples), examples=examples)
+        if not any(path.startswith("model.") for path in own):
+            task = _without_network(task, outputs=self._outputs(dataset))
+
+        def steps(lane: Mapping[str, Any]) -> None:
+            number = jnp.arange(self.batch_size, dtype=jnp.int32)
+            batch = {
+                "images": jnp.zeros((self.batch_size, *dataset.image_shape), jnp.uint8),
+                "labels": jnp.zeros((self.batch_size, *labels.shape[1:]), labels.dtype),
+                "index": number,
+                "position": number,
+            }
+            state = init_state(task, lane, dataset.image_shape)
+            eval_step(task, state, {**batch, "mask": number >= 0})
+            train_step(task, state, batch | {f"partner_{name}": array for name, array in batch.items()})
+
+        check_traced(lanes(self), steps, traced=own)
+
     def _warnings(self, analysis: Any, dataset: Dataset, devices: int) -> tuple[str, ...]:
         from cnnjax.analysis.lint import lint_training
 
         split = {"batch_size": self.batch_size, "accumulate": self.accumulate, "devices": devices}
         warnings = lint_training(analysis, **split)
+        warnings += tuple(overridden_lanes(self))
         chosen, classes = self.model.num_classes, len(dataset.classes)
         if classes and chosen and chosen > classes:
             warnings += (
@@ -238,6 +282,23 @@ class Experiment(Config):
             raise ConfigError(
                 f"loss = 'softmax': {dataset.name} has targets, not classes; use loss=squared, poisson or sigmoid"
             )
+
+
+class _StandIn(linen.Module):
+    """A network that is quickly traced: images [B, H, W, C] -> logits [B, outputs]."""
+
+    outputs: int
+
+    @linen.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        return linen.Dense(self.outputs, name="logits")(images.reshape(len(images), -1))
+
+
+def _without_network(task: Task, *, outputs: int) -> Task:
+    def bound(lane: Mapping[str, jax.Array]) -> Task:
+        return replace(task.bound(lane), network=_StandIn(outputs))
+
+    return replace(task, bound=bound)
 
 
 @lru_cache(maxsize=2)

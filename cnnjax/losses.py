@@ -14,15 +14,21 @@ import jax.numpy as jnp
 import optax
 from jax.scipy.special import gammaln
 
-from cnnjax.config import Config, lane
+from cnnjax.config import lane
 from cnnjax.errors import ConfigError, ShapeError
+from cnnjax.lanes import StepConfig
 
 # Room for distributions that were mixed or rounded in bfloat16.
 ROUNDING = 1e-2
 
 
-class Loss(Config, union="name"):
+class Loss(StepConfig, union="name"):
     """How wrong the outputs are. A loss of your own defines `per_example` and, where it matters, the rest."""
+
+    def as_in_a_step(self) -> None:
+        logits = jnp.zeros((2, 3))
+        self(logits, jnp.zeros(2, jnp.int32))
+        self.predictions(logits)
 
     def __call__(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
         """The loss of each example, float32 [B], of `logits` [B, K] and `labels` [B] or [B, K].

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import optax
 from pydantic import Field, model_validator
 
-from cnnjax.config import Config, lane
+from cnnjax.config import lane
 from cnnjax.errors import ConfigError
+from cnnjax.lanes import StepConfig
 
 
-class Schedule(Config, union="name"):
+class Schedule(StepConfig, union="name"):
     """The learning rate over a training. A schedule of your own defines `curve`.
 
     `warmup`, in epochs (fractions allowed, at least 0, shorter than the training), rises linearly: with w = the rounded
@@ -27,6 +28,9 @@ class Schedule(Config, union="name"):
     """
 
     warmup: float = Field(default=0.0, ge=0)
+
+    def as_in_a_step(self) -> None:
+        self.build(0.1, steps=8, steps_per_epoch=4)(jnp.int32(0))
 
     def build(self, peak: Any, *, steps: int, steps_per_epoch: int) -> optax.Schedule:
         """The learning rate as a function of the step (a number or an array of them), float32.
@@ -145,7 +149,7 @@ class OneCycle(Schedule):
         return optax.cosine_decay_schedule(1.0, steps)
 
 
-class Optim(Config, union="name"):
+class Optim(StepConfig, union="name"):
     """An optimizer with its schedule. One of your own defines `direction`, or `build` for everything.
 
     `learning_rate`: the schedule's peak, greater than 0. `weight_decay`: at least 0. `decay_skips`: "norm_and_bias"
@@ -158,6 +162,10 @@ class Optim(Config, union="name"):
     decay_skips: Literal["nothing", "norm_and_bias"] = "norm_and_bias"
     clip_norm: float | None = lane(None, gt=0)
     schedule: Schedule = Cosine()
+
+    def as_in_a_step(self) -> None:
+        optimizer, params = self.build(steps=8, steps_per_epoch=4), {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
+        optimizer.update(params, optimizer.init(params), params)
 
     def build(self, *, steps: int, steps_per_epoch: int) -> optax.GradientTransformation:
         """Clip, `direction`, learning rate, as one optax transformation whose updates are added to the parameters.

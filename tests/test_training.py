@@ -232,7 +232,7 @@ def test_mixed_examples_share_their_labels_losses():
     expected = weights * plain["images"] + (1 - weights) * plain["partner_images"]
     np.testing.assert_allclose(images, expected, atol=1e-5)
     logits = program.task.network.apply({"params": state.params}, images, train=True)
-    loss = program.task.loss(state.lane)
+    loss = program.task.loss
     by_hand = share * loss(logits, labels) + rest * loss(logits, others)
     _, sums = program.train(state, program.rows([experiment], 0))
     np.testing.assert_allclose(sums["loss"], by_hand.sum(), rtol=1e-5)
@@ -247,7 +247,7 @@ def test_views_are_averaged_in_evaluation():
     assert views.shape[1] == 2
     outputs = [program.task.network.apply(variables, views[:, k], train=False) for k in range(2)]
     labels = experiment.data.load().test.labels
-    losses = program.task.loss(state.lane)(sum(outputs) / 2, labels)
+    losses = program.task.loss(sum(outputs) / 2, labels)
     assert summarize(program.evaluate(state, "test"))["loss"] == pytest.approx(float(losses.mean()), rel=1e-5)
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from cnnjax import CentreFit, Experiment, Hardware, Study, Synthetic, convert, models, plan, train
+from cnnjax import CentreFit, Experiment, Hardware, SmallCNN, Study, Synthetic, convert, models, plan, train
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program
-from cnnjax.run.weights import _imagenet, import_torch
+from cnnjax.run.weights import _imagenet, import_torch, initial_weights
 from cnnjax.study.file import load
 
 IMAGE = (32, 32, 3)
@@ -213,6 +213,16 @@ def test_a_run_that_was_trained_here_can_be_started_from(tmp_path):
     fresh = Program(experiment).init([experiment])
     assert (trained.params["logits"]["kernel"] != fresh.params["logits"]["kernel"]).any()
     assert int(trained.step) == 0
+
+
+def test_weights_are_those_that_the_run_has_now(tmp_path):
+    experiment = Experiment(model=SmallCNN(features=2, dense=0), data=DATA, steps=1, batch_size=8, validation=0)
+    checksums = []
+    for seed in (0, 1):
+        train(replace(experiment, {"seed": seed}), tmp_path / "first")
+        checksums.append(initial_weights(str(tmp_path / "first")).checksum)
+        shutil.rmtree(tmp_path / "first")
+    assert checksums[0] != checksums[1]
 
 
 def test_a_run_of_another_network_is_refused_before_training(imported):

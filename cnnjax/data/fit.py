@@ -20,6 +20,7 @@ class Fit(Config, union="name"):
     random: whether it is another one each time, so that images must be decoded anew for every batch.
     """
 
+    no_lanes: ClassVar[str] = "images are read before there is a step"
     random: ClassVar[bool] = False
 
     def box(self, shape: tuple[int, int], size: tuple[int, int], generator: np.random.Generator | None) -> Box:

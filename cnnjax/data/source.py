@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -222,6 +222,8 @@ class Data(Config, union="name"):
 
     mean, std: what each channel is normalized with, of pixels in 0..1; None: as measured on the training part.
     """
+
+    no_lanes: ClassVar[str] = "data are read before there is a step"
 
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None

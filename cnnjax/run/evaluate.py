@@ -14,6 +14,7 @@ from cnnjax.config import replace, replace_texts
 from cnnjax.data import Data
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
+from cnnjax.lanes import lane_values
 from cnnjax.metrics import summarize
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.hardware import Hardware
@@ -47,7 +48,8 @@ def evaluate(
         experiment = _scaled_as(experiment, notes.get("scale"))
     program = Program(_small_enough(experiment), hardware=hardware)
     _check_fit(directory, restored, program.blank())
-    state = program.place([restored])
+    # Not with the values it was trained with: `overrides` may set others.
+    state = program.place([restored.replace(lane=lane_values(experiment))])
     parts = [part for part in ("validation", "test") if program.sizes[part]]
     return {part: summarize(program.evaluate(state, part)) for part in parts}
 

@@ -14,12 +14,13 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from cnnjax.config import lanes, replace, replace_texts
+from cnnjax.config import replace, replace_texts
 from cnnjax.convert import from_torch, read_weights
 from cnnjax.data import TFDS, CentreFit
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.experiment import Experiment
 from cnnjax.files import read_json, write_json
+from cnnjax.lanes import lane_values
 from cnnjax.models import Model, config
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
@@ -30,11 +31,6 @@ IMAGENET_CLASSES = 1000
 _HEAD = "logits"
 
 Arrays = dict[tuple[str, ...], Any]
-
-
-def lane_values(experiment: Experiment) -> dict[str, np.ndarray]:
-    """The experiment's lanes as the scalars of a state."""
-    return {path: np.asarray(v, np.uint32 if path == "seed" else np.float32) for path, v in lanes(experiment).items()}
 
 
 # --- from PyTorch
@@ -179,11 +175,14 @@ def _by(array: Any) -> str:
 
 def initial_weights(path: str) -> Initial:
     """The newest weights of the run at `path`. Raises RunError where there are none."""
-    return _initial_weights(str(Path(path).absolute()), path)
+    checkpoints = RunDirectory(Path(path)).checkpoints
+    # Read again once the run has saved more, or another was trained in its place.
+    saved = checkpoints.stat().st_mtime_ns if checkpoints.is_dir() else 0
+    return _initial_weights(str(Path(path).absolute()), path, saved)
 
 
 @lru_cache(maxsize=2)
-def _initial_weights(absolute: str, path: str) -> Initial:
+def _initial_weights(absolute: str, path: str, saved: int) -> Initial:
     directory = RunDirectory(Path(absolute))
     try:
         experiment = directory.experiment()

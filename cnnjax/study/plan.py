@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnnjax.code import Code, code_of
-from cnnjax.config import Named, diff, read, replace
+from cnnjax.config import Named, diff, digest, read, replace
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
+from cnnjax.lanes import lane_values
 from cnnjax.models import Model
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.weights import check_initial
@@ -229,9 +230,11 @@ def _is_about(path: str, error: ConfigError, inner: Sequence[str]) -> bool:
 
 
 def _refuse_twins(trials: Sequence[PlannedTrial]) -> None:
-    seen: dict[str, PlannedTrial] = {}
+    # By what is computed: lanes that are one number in float32 are one experiment under two names.
+    seen: dict[tuple[str, str], PlannedTrial] = {}
     for trial in trials:
-        twin = seen.setdefault(trial.id, trial)
+        values = {path: scalar.item() for path, scalar in lane_values(trial.experiment).items()}
+        twin = seen.setdefault((trial.program, digest(Named(values))), trial)
         if twin is not trial:
             one, other = (
                 {path: arm[path] for path in arm if twin.arm[path] != trial.arm[path]} for arm in (twin.arm, trial.arm)

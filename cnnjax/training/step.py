@@ -22,29 +22,33 @@ Sums = dict[str, jax.Array]
 
 @dataclass(frozen=True)
 class Task:
-    """What a step is made of; every function is pure.
+    """What a step is made of, with the lane values of one experiment; every function is pure.
 
+    bound: lane -> the task with its values in the place of these. A step begins with it and uses nothing else, for
+        one program serves many experiments.
     network: the Linen module, `network(images, train=...) -> logits`.
     inputs: (batch, the step's key, the step's number) -> what the network sees, and labels with the weight of their
         loss: ((labels [B, ...], weight [B] or a number), ...), which add up to 1.
     views: images uint8 [B, H, W, C] -> what the network sees to evaluate them, [B, views, height, width, C].
-    loss: lane -> ((logits, labels) -> per-example loss [B]).
+    loss: (logits, labels) -> per-example loss [B].
     measure: (logits, labels=, mask=, losses=, detail=) -> sums that add up over batches.
-    optimizer: lane -> gradient transformation, of one structure for every lane.
+    optimizer: () -> gradient transformation, of one structure for every lane.
     accumulate: into how many parts a batch is cut, whose gradients are averaged.
     """
 
+    bound: Callable[[Lane], Task]
     network: Any
     inputs: Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, Sequence[tuple[jax.Array, Any]]]]
     views: Callable[[jax.Array], jax.Array]
-    loss: Callable[[Lane], Callable[[jax.Array, jax.Array], jax.Array]]
+    loss: Callable[[jax.Array, jax.Array], jax.Array]
     measure: Callable[..., Sums]
-    optimizer: Callable[[Lane], optax.GradientTransformation]
+    optimizer: Callable[[], optax.GradientTransformation]
     accumulate: int = 1
 
 
 def init_state(task: Task, lane: Lane, image_shape: tuple[int, int, int]) -> TrainState:
     """The state before the first step, from the lane's seed. image_shape: (H, W, C) of the data set."""
+    task = task.bound(lane)
     images = jnp.zeros((1, *image_shape), jnp.float32)
     variables = task.network.init({"params": derive(root_key(lane["seed"]), "init")}, images, train=False)
     params = variables.get("params", {})
@@ -52,7 +56,7 @@ def init_state(task: Task, lane: Lane, image_shape: tuple[int, int, int]) -> Tra
         step=jnp.int32(0),
         params=params,
         batch_stats=variables.get("batch_stats", {}),
-        opt_state=task.optimizer(lane).init(params),
+        opt_state=task.optimizer().init(params),
         lane=dict(lane),
     )
 
@@ -64,14 +68,14 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState,
     in the training part; where examples are mixed, the same of each one's partner ("partner_images", ...). In shard_map
     or pmap the batch is this device's part; gradients, sums and global batch statistics are taken over all devices.
     """
-    key = step_key(state)
-    loss, optimizer = task.loss(state.lane), task.optimizer(state.lane)
+    task, key = task.bound(state.lane), step_key(state)
+    optimizer = task.optimizer()
 
     def objective(params: Any, batch_stats: Any, part: Batch, part_key: jax.Array):
         images, targets = task.inputs(part, key, state.step)
 
         def loss_of(logits: jax.Array) -> jax.Array:
-            return jnp.asarray(sum(weight * loss(logits, labels) for labels, weight in targets))
+            return jnp.asarray(sum(weight * task.loss(logits, labels) for labels, weight in targets))
 
         logits, updates = task.network.apply(
             {"params": params, "batch_stats": batch_stats},
@@ -129,11 +133,12 @@ def _over_parts(one_part: Callable, batch_stats: Any, batch: Batch, key: jax.Arr
 
 def eval_step(task: Task, state: TrainState, batch: Batch) -> Sums:
     """Detailed sums over the examples of a batch whose "mask" bool [B] is set; running statistics, no randomness."""
+    task = task.bound(state.lane)
     views = task.views(batch["images"])
     images = views.reshape(-1, *views.shape[2:])
     outputs = task.network.apply({"params": state.params, "batch_stats": state.batch_stats}, images, train=False)
     logits = outputs.reshape(*views.shape[:2], *outputs.shape[1:]).mean(1)
-    losses = task.loss(state.lane)(logits, batch["labels"])
+    losses = task.loss(logits, batch["labels"])
     sums = task.measure(logits, labels=batch["labels"], mask=batch["mask"], losses=losses, detail=True)
     for axis in manual_axes():
         sums = jax.lax.psum(sums, axis)

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
-from cnnjax.config import Config
 from cnnjax.errors import ConfigError
+from cnnjax.lanes import StepConfig
 
 if TYPE_CHECKING:
     import jax
+
+SIDE = 8
+"""Pixels of the images that a class with lanes is tried with when it is made."""
 
 
 def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -27,8 +30,14 @@ ShareRange = Annotated[
 PositiveRange = Annotated[tuple[Positive, Positive], AfterValidator(_increasing)]
 
 
-class Augmentation(Config, union="name"):
+class Augmentation(StepConfig, union="name"):
     """One random change of an image. A subclass defines `apply`, or `apply_in_epoch` if it follows the epochs."""
+
+    def as_in_a_step(self) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        self.apply_in_epoch(jnp.zeros((SIDE, SIDE, 3)), jax.random.key(0), index=0, epoch=0)
 
     def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
         """Change one image: float [H, W, C] in 0..1, of the same shape and type. Vectorized by the caller."""

@@ -6,16 +6,23 @@ from typing import TYPE_CHECKING
 
 from pydantic import model_validator
 
-from cnnjax.config import Config
-from cnnjax.data.augment.base import Positive, Probability
+from cnnjax.data.augment.base import SIDE, Positive, Probability
 from cnnjax.errors import ConfigError
+from cnnjax.lanes import StepConfig
 
 if TYPE_CHECKING:
     import jax
 
 
-class Mixing(Config, union="name"):
+class Mixing(StepConfig, union="name"):
     """One random way to mix two images. A subclass defines `mix`."""
+
+    def as_in_a_step(self) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        image = jnp.zeros((SIDE, SIDE, 3))
+        self.mix(image, image, jax.random.key(0))
 
     def mix(self, first: jax.Array, second: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The mixed image, float [H, W, C] as both, and the weight of the first one's label, float32 in 0..1.

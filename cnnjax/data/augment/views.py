@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from cnnjax.config import Config
+from cnnjax.data.augment.base import SIDE
 from cnnjax.errors import ConfigError
+from cnnjax.lanes import StepConfig
 
 if TYPE_CHECKING:
     import jax
@@ -84,10 +85,15 @@ def _squares(image: jax.Array) -> list[jax.Array]:
     return [image[:, start : start + side] for start in starts]
 
 
-class TestTime(Config, union="name"):
+class TestTime(StepConfig, union="name"):
     """The views of an image whose predictions are averaged. A subclass defines `views`."""
 
     __test__: ClassVar[bool] = False
+
+    def as_in_a_step(self) -> None:
+        import jax.numpy as jnp
+
+        self.views(jnp.zeros((SIDE, SIDE, 3)))
 
     def views(self, image: jax.Array) -> jax.Array:
         """The views [K, h, w, C] of an image [H, W, C], float in 0..1."""

@@ -1,0 +1,70 @@
+"""Fields declared as lanes: values that may change without compiling anew."""
+
+from __future__ import annotations
+
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, Field
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from cnnjax.errors import ConfigError
+
+
+def lane(default: Any = PydanticUndefined, **constraints: Any) -> Any:
+    """A field whose value may change without recompiling the program: `sigma: float = lane(0.1, ge=0)`.
+
+    constraints: as of pydantic's Field. The field is a float, or float | None (None and a number are two programs);
+    one named `seed` is an int below 2**32. In a step it holds a traced scalar: jnp.where in the place of `if`. Where
+    that cannot be, making the class raises ConfigError. See docs/lanes.md.
+    """
+    return Field(default, json_schema_extra={"lane": True}, **constraints)
+
+
+def is_lane(field: FieldInfo | None) -> bool:
+    """Whether a field was declared with `lane(...)`."""
+    extra = None if field is None else field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("lane"))
+
+
+def lane_fields(model: type[BaseModel]) -> list[str]:
+    """The names of a class's fields that are lanes."""
+    return [name for name, field in model.model_fields.items() if is_lane(field)]
+
+
+def check_fields(model: type[BaseModel], *, no_lanes: str = "") -> None:
+    """Raise ConfigError for a lane of a type that cannot be traced, or in a class that has none, for `no_lanes`."""
+    for name in lane_fields(model):
+        kinds = _kinds(model.model_fields[name].annotation)
+        if no_lanes:
+            raise refused(model, name, no_lanes)
+        if kinds != {int} if name == "seed" else kinds - {NoneType} != {float}:
+            shown = " | ".join(sorted(getattr(kind, "__name__", str(kind)) for kind in kinds))
+            raise refused(
+                model,
+                name,
+                f"it is {shown}, and a size, a choice or a flag decides what is compiled; a lane is a float, or "
+                "float | None, and one named `seed` an int",
+            )
+        if model.__private_attributes__:
+            held = ", ".join(model.__private_attributes__)
+            raise refused(model, name, f"private attributes ({held}) would keep what was made of another value")
+
+
+def refused(model: type[BaseModel], name: str, reason: str) -> ConfigError:
+    """The error that says why the field `name` cannot be a lane, and what to write instead."""
+    return ConfigError(
+        f"{model.__name__}.{name} cannot be a lane: {reason}. Declare it with pydantic's Field(...) instead of "
+        "lane(...): every value of it then has a program of its own"
+    )
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation admits, without what it says of them: `Annotated[float, ...] | None` has two."""
+    annotation = getattr(annotation, "__value__", annotation)
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return set().union(*map(_kinds, get_args(annotation)))
+    return {annotation}
