@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 # Lowest first. Modules of one row are siblings: they do not import each other, but where `|` says so.
 LAYERS = [
     {"errors"},
-    {"config", "arithmetic", "files", "machine", "lowering"},
+    {"config", "arithmetic", "files", "machine", "lowering", "calling"},
     {"nn", "analysis", "data", "optim", "losses", "metrics"},
     {"models", "training"},
     {"experiment", "convert"},
@@ -57,7 +57,7 @@ def test_a_module_imports_only_what_stands_below_it(path):
         assert part != "reporting" or other in REPORTING_MAY, f"reporting imports {other}"
 
 
-PURE = ["nn", "models", "losses", "metrics", "optim", "training", "arithmetic"]
+PURE = ["nn", "models", "losses", "metrics", "optim", "training", "arithmetic", "calling"]
 IMPURE = {"time", "os", "sys", "logging", "pathlib", "subprocess", "threading"}
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import itertools
 import math
 import re
@@ -29,6 +28,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import Jaxpr, JaxprEqn
 from jax.typing import DTypeLike
 
+from cnnjax.calling import in_mode
 from cnnjax.config import snake_case
 from cnnjax.lowering import lowering
 
@@ -108,14 +108,14 @@ def trace(
 ) -> Trace:
     """Trace initialization and forward pass of `module` together, on a batch of one image.
 
-    `train` is passed on if `module.__call__` names it. An exception of the module is kept in the result. With `loss` a
-    forward pass with those parameters follows, and what modules leave in collections of their own then (auxiliary
-    logits, penalties) comes out. With `isolated` no module call reuses the trace of another one (as modules under
-    `flax.linen.jit` may): slower.
+    `train` is passed on as `module.__call__` takes it (`cnnjax.calling`). An exception of the module is kept in the
+    result. With `loss` a forward pass with those parameters follows, and what modules leave in collections of their own
+    then (auxiliary logits, penalties) comes out. With `isolated` no module call reuses the trace of another one (as
+    modules under `flax.linen.jit` may): slower.
     """
     contexts = contextlib.ExitStack()
     recorder = _Recorder(contexts if isolated else None, train=train)
-    options: dict[str, Any] = {"train": train} if "train" in inspect.signature(type(module).__call__).parameters else {}
+    module, options = in_mode(module, train=train)
 
     def forward(images: jax.Array) -> Any:
         try:

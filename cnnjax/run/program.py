@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.analysis import Analysis
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, lane_values
 from cnnjax.run.compiling import compiled
 from cnnjax.run.feed import Streamed, make_feed, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
-from cnnjax.run.weights import check_initial, initial_weights, lane_values
+from cnnjax.run.weights import check_initial, initial_weights
 from cnnjax.training.parallel import bound, check_batch_size, distribute
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import Sums, Task, eval_step, init_state, train_step
