@@ -176,8 +176,14 @@ def apply(
                 raise
             spread = True
             continue
-        except InvalidRngError:
-            if streams is None or not recorder.drawn - names:
+        except InvalidRngError as error:
+            if streams is None:
+                drawn = ", ".join(sorted(recorder.drawn))
+                raise ConfigError(
+                    f"{located(module)} draws random numbers ({drawn}) where it is not trained; draw them in training "
+                    "only"
+                ) from error
+            if not recorder.drawn - names:
                 raise
         else:
             if streams is None or not recorder.asked - names:

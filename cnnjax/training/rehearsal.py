@@ -51,7 +51,10 @@ def _traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         raise ConfigError(f"{error}{users_line(error)}") from error
     except Exception as error:
         cause = " ".join(str(error).split("\n")[0].split())
-        raise ConfigError(f"{what} fails: {type(error).__name__}: {cause}{users_line(error)}") from error
+        # A name that Python does not know is in `name`; else it is an axis.
+        no_axis = isinstance(error, NameError) and error.name is None
+        hint = f"; name the axis {AXIS!r}, or leave axis_name out: a batch is whole in itself" if no_axis else ""
+        raise ConfigError(f"{what} fails: {type(error).__name__}: {cause}{hint}{users_line(error)}") from error
 
 
 def _check_parameters(params: Any) -> None:
