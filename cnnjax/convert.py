@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from cnnjax import calling
 from cnnjax.analysis import Analysis, analyse
 from cnnjax.errors import ConfigError, WeightsError
 from cnnjax.models import Model, config
@@ -198,7 +200,7 @@ def _slots(network: Model, input_shape: tuple[int, int, int] | None) -> list[_Sl
         raise ConfigError(f"{network.tag}: give input_shape=(height, width, channels): it was published for none")
     module = network.build()
     images = jax.ShapeDtypeStruct((1, *image), jnp.float32)
-    shapes: Any = jax.eval_shape(module.init, jax.random.key(0), images)
+    shapes: Any = jax.eval_shape(partial(calling.init, module), jax.random.key(0), images)
     flattenings = _flattenings(analyse(module, image, train=True))
     return [_slot(network, path, leaf.shape, flattenings) for path, leaf in _flat(shapes).items()]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import traceback
 from collections.abc import Iterable
 
 
@@ -44,3 +46,25 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return f"{name!r} is no {what}.{hint} There are: {', '.join(known)}"
+
+
+_NOT_THE_USERS = {"cnnjax", "jax", "jaxlib", "flax", "optax", "chex", "numpy", "einops", "orbax", "pydantic"}
+
+
+def users_line(error: BaseException | None) -> str:
+    """` (in Mine.__call__, file.py line 12)`: where an error comes from in code that is neither a library's nor ours.
+
+    Empty where no such code had a part in it.
+    """
+    if error is None:
+        return ""
+    own = [at for at in traceback.walk_tb(error.__traceback__) if _is_users(at[0].f_globals)]
+    if not own:
+        return users_line(error.__cause__)
+    code, line = own[-1][0].f_code, own[-1][1]
+    return f" (in {code.co_qualname.replace('<locals>.', '')}, {code.co_filename} line {line})"
+
+
+def _is_users(names: dict) -> bool:
+    package = str(names.get("__name__", "")).partition(".")[0]
+    return package not in _NOT_THE_USERS and package not in sys.stdlib_module_names

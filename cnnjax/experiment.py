@@ -18,13 +18,15 @@ from cnnjax.config import Config, bind, digest, lane, lanes
 from cnnjax.data import Augmentation, Data, Dataset, Digits, Mixing, SingleView, TestTime
 from cnnjax.data.order import steps_until
 from cnnjax.data.splits import Splits, splits
-from cnnjax.errors import ConfigError, DataError, ShapeError
+from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
 from cnnjax.lane_fields import lane_fields, refused
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
+from cnnjax.models.outputs import logits_of
 from cnnjax.optim import SGD, Optim
-from cnnjax.training.state import derive, example_keys
+from cnnjax.training.rehearsal import rehearse
+from cnnjax.training.state import TrainState, derive, example_keys
 from cnnjax.training.step import Task, eval_step, init_state, train_step
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -109,29 +111,37 @@ class Experiment(Config):
         return self._network(self.data.load())
 
     def _network(self, dataset: Dataset) -> linen.Module:
-        outputs = self._outputs(dataset)
+        outputs = self._chosen_outputs(dataset)
         try:
             return self.model.model_copy(update={"num_classes": outputs}).build()
         except ConfigError as error:
             raise ConfigError(f"model: {error}") from None
 
-    def _outputs(self, dataset: Dataset) -> int:
+    def _chosen_outputs(self, dataset: Dataset) -> int:
+        """How many outputs an image the network has. Raises ConfigError where the loss cannot take them."""
+        needed, spare = self._outputs(dataset)
         chosen = self.model.num_classes
-        needed = self.loss.outputs(len(dataset.classes) or None, target_shape=dataset.train.labels.shape[1:])
         outputs = needed if chosen is None else chosen
-        spare = outputs > needed and dataset.classes and isinstance(self.loss, SoftmaxCrossEntropy)
-        if outputs != needed and not spare:
+        if outputs < needed or (outputs > needed and not spare):
             raise ConfigError(f"model.num_classes = {chosen}: {dataset.name} with loss {self.loss.tag} needs {needed}")
         return outputs
+
+    def _outputs(self, dataset: Dataset) -> tuple[int, bool]:
+        """How many outputs an image the loss needs, and whether it takes more."""
+        needed = self.loss.outputs(len(dataset.classes) or None, target_shape=dataset.train.labels.shape[1:])
+        return needed, bool(dataset.classes) and isinstance(self.loss, SoftmaxCrossEntropy)
 
     def task(self, *, steps: int, examples: int) -> Task:
         """The pure functions a training step is made of."""
         return self._task(self.data.load(), steps=steps, examples=examples)
 
-    def _task(self, dataset: Dataset, *, steps: int, examples: int) -> Task:
+    def _task(self, dataset: Dataset, *, steps: int, examples: int, network: linen.Module | None = None) -> Task:
+        network = self._network(dataset) if network is None else network
+
         # Every part is of `self`, so that those of a bound copy hold the values that are bound.
         def bound(lane: Mapping[str, jax.Array]) -> Task:
-            return bind(self, lane)._task(dataset, steps=steps, examples=examples)
+            same = None if any(path.startswith("model.") for path in lane) else network
+            return bind(self, lane)._task(dataset, steps=steps, examples=examples, network=same)
 
         def measure(logits: jax.Array, **arrays: Any) -> dict[str, jax.Array]:
             # What is measured is which of the data's classes the network prefers, if it has outputs for more.
@@ -141,14 +151,24 @@ class Experiment(Config):
 
         return Task(
             bound=bound,
-            network=self._network(dataset),
+            network=network,
             inputs=self._inputs(dataset, examples),
             views=self._views(dataset),
             loss=self.loss,
             measure=measure,
             optimizer=partial(self.optim.build, steps=steps, steps_per_epoch=max(1, examples // self.batch_size)),
             accumulate=self.accumulate,
+            logits=self._logits(dataset),
         )
+
+    def _logits(self, dataset: Dataset) -> Callable[[Any, int], jax.Array]:
+        needed, spare = self._outputs(dataset)
+        target_rank = max(1, dataset.train.labels.ndim - 1)
+
+        def logits(outputs: Any, batch: int) -> jax.Array:
+            return logits_of(self.model, outputs, batch=batch, needed=needed, spare=spare, target_rank=target_rank)
+
+        return logits
 
     def augmented(
         self, images: jax.Array, keys: jax.Array, *, index: jax.Array, epoch: jax.Array, maximum: int = 255
@@ -204,14 +224,13 @@ class Experiment(Config):
 
         return views
 
-    def check(self, *, devices: int = 1) -> Any:
+    def check(self, *, devices: int = 1, training: bool = True) -> Any:
         """Trace the network on the data's images, training nothing; the analysis of its layers.
 
-        Its warnings are of the network, and of its training with this batch size, on `devices`, for this data. Raises
-        ConfigError, ShapeError (with the layer and the arithmetic) or DataError.
+        Its warnings are of the network, and of its training with this batch size, on `devices`, for this data. With
+        `training` a step of training and one of evaluation are traced too, as they will be compiled; once for all
+        experiments of one program. Raises ConfigError, ShapeError (with the layer and the arithmetic) or DataError.
         """
-        from cnnjax.analysis import analyse
-
         dataset, parts = self.data.load(), self.parts()
         self._check_labels(dataset)
         lane_values(self)  # Raises ConfigError for those that have none.
@@ -219,14 +238,59 @@ class Experiment(Config):
             raise DataError(f"validation = {self.validation}: no example of {len(dataset.train)} is left for it")
         if self.batch_size > len(parts.train):
             raise ConfigError(f"batch_size = {self.batch_size}: there are only {len(parts.train)} training examples")
-        try:
-            analysis = analyse(self.network(), dataset.image_shape)
-        except ShapeError as error:
-            message = str(error)
-            raise ShapeError(message if message.startswith("model") else f"model.{message}") from None
+        network = self.network()
+        analysis = self._analysis(network, dataset)
         self._check_views(analysis, dataset)
         self._check_own_lanes(dataset, examples=len(parts.train))
+        if training:
+            traced = _rehearsed(_ByProgram(self, type(network), len(parts.train), devices))
+            self._check_same(analysis, traced)
         return replace(analysis, warnings=analysis.warnings + self._warnings(analysis, dataset, devices))
+
+    def _analysis(self, network: linen.Module, dataset: Dataset) -> Any:
+        """What `analyse` says of the network; what a user's module raises, with its line."""
+        from cnnjax.analysis import analyse
+
+        try:
+            return analyse(network, dataset.image_shape)
+        except CnnjaxError as error:
+            message = f"{error}{users_line(error)}"
+            kind = ShapeError if isinstance(error, ShapeError) else ConfigError
+            raise kind(message if message.startswith("model") else f"model.{message}") from error.__cause__
+
+    def _rehearse(self, examples: int, devices: int) -> TrainState:
+        """The shapes of the state, once the steps are traced."""
+        dataset = self.data.load()
+        task = self.task(steps=self.total_steps(examples), examples=examples)
+        lane = {path: jax.ShapeDtypeStruct(value.shape, value.dtype) for path, value in lane_values(self).items()}
+        try:
+            return rehearse(task, lane, self._batch(dataset), image_shape=dataset.image_shape, devices=devices)
+        except ShapeError as error:
+            raise ShapeError(f"model: {error}") from error.__cause__
+        except ConfigError as error:
+            raise ConfigError(f"model: {error}") from error.__cause__
+
+    def _batch(self, dataset: Dataset) -> dict[str, jax.ShapeDtypeStruct]:
+        """The shapes and types of what a training step is given."""
+        labels = dataset.train.labels
+        arrays = {
+            "images": (dataset.image_shape, jnp.uint8),
+            "labels": (labels.shape[1:], jax.dtypes.canonicalize_dtype(labels.dtype)),
+            "position": ((), jnp.int32),
+            "index": ((), jnp.int32),
+        }
+        if self.mixing is not None:
+            arrays |= {f"partner_{name}": kind for name, kind in arrays.items()}
+        return {name: jax.ShapeDtypeStruct((self.batch_size, *shape), dtype) for name, (shape, dtype) in arrays.items()}
+
+    def _check_same(self, analysis: Any, state: TrainState) -> None:
+        """Raise ConfigError where the network is another one each time it is made."""
+        params = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+        if analysis.params != params:
+            raise ConfigError(
+                f"model: {type(self.model).__name__}.network() made a network of {analysis.params:,} parameters, and "
+                f"then one of {params:,}: it must make the same one every time"
+            )
 
     def _check_views(self, analysis: Any, dataset: Dataset) -> None:
         """Raise ConfigError unless the network that is trained can look at the views of `test_time`."""
@@ -247,7 +311,7 @@ class Experiment(Config):
             return
         task = self.task(steps=self.total_steps(examples), examples=examples)
         if not any(path.startswith("model.") for path in own):
-            task = _without_network(task, outputs=self._outputs(dataset))
+            task = _without_network(task, outputs=self._chosen_outputs(dataset))
 
         def steps(lane: Mapping[str, Any]) -> None:
             number = jnp.arange(self.batch_size, dtype=jnp.int32)
@@ -296,9 +360,29 @@ class _StandIn(linen.Module):
 
 def _without_network(task: Task, *, outputs: int) -> Task:
     def bound(lane: Mapping[str, jax.Array]) -> Task:
-        return replace(task.bound(lane), network=_StandIn(outputs))
+        return replace(task.bound(lane), network=_StandIn(outputs), logits=lambda outputs, batch: outputs)
 
     return replace(task, bound=bound)
+
+
+class _ByProgram:
+    """An experiment with what else its steps depend on; equal to others of one program."""
+
+    def __init__(self, experiment: Experiment, *others: Any):
+        self.experiment, self.others = experiment, others
+        self._same = bind(experiment, dict.fromkeys(lanes(experiment), 0)), *others
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByProgram) and self._same == other._same
+
+    def __hash__(self) -> int:
+        return hash(self._same)
+
+
+@lru_cache(maxsize=64)
+def _rehearsed(program: _ByProgram) -> TrainState:
+    _, examples, devices = program.others
+    return program.experiment._rehearse(examples, devices)
 
 
 @lru_cache(maxsize=2)

@@ -16,8 +16,8 @@ bfloat16 in float32. Other devices copy less and keep other things.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from cnnjax import calling
 from cnnjax.analysis.buffers import buffers
 from cnnjax.analysis.kernels import Program, program, size
 from cnnjax.analysis.liveness import peak
@@ -58,11 +59,12 @@ def training_memory(
     batch_size: int,
     tx: optax.GradientTransformation | None = None,
     dtype: Any = jnp.float32,
+    logits: Callable[[Any], jax.Array] = lambda outputs: outputs,
 ) -> Memory:
     """The memory of one training step of `module`: an estimate of what XLA:CPU takes, from the shapes alone.
 
-    The step lowers the softmax cross-entropy of `module(images)`, or `module(images, train=True)` where it has that
-    argument, over the last axis; the old parameters, optimizer state and batch statistics are donated.
+    The step lowers the softmax cross-entropy of `logits` of what the module returns in training, over the last axis;
+    the old parameters, optimizer state and batch statistics are donated.
 
     Args:
         module: the unbound network.
@@ -70,6 +72,7 @@ def training_memory(
         batch_size: images a step, 1 or more.
         tx: the optimizer; None is stochastic gradient descent with momentum.
         dtype: of the images; in what the network computes is its own choice.
+        logits: finds the logits in what the module returns.
 
     Raises:
         ConfigError: there is no image in the batch.
@@ -80,7 +83,7 @@ def training_memory(
     try:
         height, width, channels = input_shape
         images = jax.ShapeDtypeStruct((batch_size, height, width, channels), dtype)
-        given, step = _traced(module, images, tx or optax.sgd(0.1, momentum=0.9))
+        given, step = _traced(module, images, tx or optax.sgd(0.1, momentum=0.9), logits)
     except Exception:
         analyse(module, input_shape)  # raises an error that names the layer
         raise
@@ -101,20 +104,24 @@ def _bytes(tree: Any) -> int:
 
 
 def _traced(
-    module: nn.Module, images: jax.ShapeDtypeStruct, tx: optax.GradientTransformation
+    module: nn.Module,
+    images: jax.ShapeDtypeStruct,
+    tx: optax.GradientTransformation,
+    logits: Callable[[Any], jax.Array],
 ) -> tuple[tuple[Any, Any, Any], Program]:
     """The shapes of parameters, optimizer state and other variables, and the step, whose first inputs they are."""
     key = jax.random.key(0)
-    options: dict[str, Any] = {"train": False} if "train" in inspect.signature(type(module).__call__).parameters else {}
-    state = dict(jax.eval_shape(lambda key, images: module.init(key, images, **options), key, images))
+    state = jax.eval_shape(partial(calling.init, module), key, images)
     params = state.pop("params", {})
     given = (params, jax.eval_shape(tx.init, params), state)
-    step = _step(module, tx, dict.fromkeys(options, True))
+    step = _step(module, tx, logits)
     with lowering("xla"):
         return given, program(jax.make_jaxpr(step)(given, images, key).jaxpr)
 
 
-def _step(module: nn.Module, tx: optax.GradientTransformation, options: dict[str, Any]) -> Callable[..., Any]:
+def _step(
+    module: nn.Module, tx: optax.GradientTransformation, logits_in: Callable[[Any], jax.Array]
+) -> Callable[..., Any]:
     """((params, optimizer, state), images, key) -> (the same after, loss). All labels are 0."""
 
     def step(given: Any, images: jax.Array, key: jax.Array) -> Any:
@@ -122,7 +129,8 @@ def _step(module: nn.Module, tx: optax.GradientTransformation, options: dict[str
 
         def objective(params: Any) -> Any:
             variables = {"params": params, **state}
-            logits, after = module.apply(variables, images, mutable=list(state), rngs={"dropout": key}, **options)
+            outputs, after = calling.apply(module, variables, images, train=True, streams=lambda name: key)
+            logits = logits_in(outputs)
             labels = jnp.zeros(logits.shape[:-1], jnp.int32)
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), after
 

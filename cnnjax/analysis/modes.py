@@ -13,16 +13,16 @@ from jax.typing import DTypeLike
 
 from cnnjax.analysis.layers import Analysis, Layer
 from cnnjax.analysis.network import measured
-from cnnjax.analysis.tracing import call_options
+from cnnjax.calling import has_modes
 
 
 def with_training(inference: Analysis, module: nn.Module, *, dtype: DTypeLike = jnp.float32) -> Analysis:
     """`inference`, an analysis of `module`, with the activations of training in every row and in total.
 
     A row that only training has (an auxiliary classifier) is added in its place, with no multiply-accumulates and no
-    activations of inference. A module that knows no `train` is not traced again. Raises what `analyse` raises.
+    activations of inference. A module that is not told its mode is not traced again. Raises what `analyse` raises.
     """
-    if not call_options(module, train=True):
+    if not has_modes(module):
         training = inference
     else:
         training, _ = measured(module, inference.input_shape, train=True, dtype=dtype, complete=False)

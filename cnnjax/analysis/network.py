@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 import traceback
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from cnnjax.analysis.layers import Analysis, Layer, volume
 from cnnjax.analysis.lint import lint
 from cnnjax.analysis.receptive_field import Field
 from cnnjax.analysis.tracing import Call, Trace, trace
+from cnnjax.calling import in_mode
 from cnnjax.errors import CnnjaxError, ShapeError
 
 _SHAPE_ERRORS = (TypeError, ValueError, AssertionError, ZeroDivisionError)
@@ -29,7 +29,8 @@ def analyse(
 ) -> Analysis:
     """The layers of `module`, with parameters, multiply-accumulates, activations and receptive fields.
 
-    Any Linen module `module(images)` or `module(images, train=...)` on NHWC images will do; it is traced once, on an
+    Any Linen module `module(images)` or `module(images, train=...)` on NHWC images will do, by whatever of its names
+    `train` goes (`cnnjax.calling`); it is traced once, on an
     abstract batch of one image. Nothing is allocated or run.
 
     Multiply-accumulates are those of convolutions and matrix products of the image or what became of it, padding
@@ -88,20 +89,9 @@ def measured(
 def _check(module: nn.Module, input_shape: tuple[int, int, int]) -> None:
     if not isinstance(module, nn.Module):
         raise CnnjaxError(f"{module!r} is no flax.linen.Module")
-    if unknown := _required(module) - {"train"}:
-        raise CnnjaxError(
-            f"{type(module).__name__}.__call__ asks for {', '.join(sorted(unknown))}: networks are called as "
-            "module(images) or module(images, train=...); give the others a default"
-        )
+    in_mode(module, train=False)
     if len(input_shape) != 3 or not all(isinstance(n, int) and n > 0 for n in input_shape):
         raise ShapeError(f"input shape {input_shape}: must be (height, width, channels), each 1 or more")
-
-
-def _required(module: nn.Module) -> set[str]:
-    """Names of the arguments without a default that `module` takes after the images."""
-    _, _, *others = inspect.signature(type(module).__call__).parameters.values()
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {other.name for other in others if other.default is other.empty and other.kind in named}
 
 
 def _weights(module: nn.Module, traced: Trace, input_shape: tuple[int, int, int]) -> Weights:

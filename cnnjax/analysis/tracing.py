@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import itertools
 import math
 import re
@@ -31,6 +30,7 @@ from jax.extend.core import Jaxpr, JaxprEqn
 from jax.typing import DTypeLike
 
 from cnnjax.analysis.variables import OnDemand, initialized
+from cnnjax.calling import in_mode
 from cnnjax.config import snake_case
 from cnnjax.lowering import lowering
 
@@ -125,31 +125,31 @@ def trace(
 ) -> Trace:
     """Trace a forward pass of `module` on a batch of one image, with the variables that initialization would make.
 
-    An exception of the module is kept in the result, with the equations before it. With `loss` what modules leave in
-    collections of their own (auxiliary logits, penalties) comes out. With `isolated` no module call reuses the trace of
-    another one (as modules under `flax.linen.jit` may): slower. Not `complete`: parameters and state that this pass
-    does not read may be left out, which saves an initialization.
+    `train` is passed on as `module.__call__` takes it (`cnnjax.calling`). An exception of the module is kept in the
+    result, with the equations before it. With `loss` what modules leave in collections of their own (auxiliary logits,
+    penalties) comes out. With `isolated` no module call reuses the trace of another one (as modules under
+    `flax.linen.jit` may): slower. Not `complete`: parameters and state that this pass does not read may be left out,
+    which saves an initialization.
     """
     images = jax.ShapeDtypeStruct((1, *input_shape), dtype)
     # Whatever a convolution becomes on this machine, it is one operation here.
     with _CACHE("analysis"), lowering("xla"), contextlib.ExitStack() as contexts:
-        subject = _Subject(module, images, train, contexts if isolated else None)
+        subject = _Subject(*in_mode(module, train=train), images, train, contexts if isolated else None)
         traced = None if loss else _on_demand(subject, complete=complete)
         return traced or _with_variables(subject, loss=loss)
 
 
 class _Subject(NamedTuple):
-    """What is traced: a module, on images, in a mode; `isolation` holds what keeps the calls' traces apart."""
+    """What is traced: a module, on images, with the arguments that give it its mode.
+
+    isolation: holds what keeps the calls' traces apart.
+    """
 
     module: nn.Module
+    options: dict[str, bool]
     images: jax.ShapeDtypeStruct
     train: bool
     isolation: contextlib.ExitStack | None
-
-
-def call_options(module: nn.Module, *, train: bool) -> dict[str, Any]:
-    """What `module` is called with beside the images: the mode, if `module.__call__` names it."""
-    return {"train": train} if "train" in inspect.signature(type(module).__call__).parameters else {}
 
 
 def _on_demand(subject: _Subject, *, complete: bool) -> Trace | None:
@@ -212,16 +212,14 @@ def _variables(subject: _Subject) -> tuple[Any, Exception | None]:
 
 
 def _initialize(subject: _Subject, images: jax.Array, _: Any) -> _Results:
-    options = call_options(subject.module, train=subject.train)
-    return [], ([], subject.module.init(jax.random.key(0), images, **options))
+    return [], ([], subject.module.init(jax.random.key(0), images, **subject.options))
 
 
 def _apply(subject: _Subject, images: jax.Array, variables: Any, *, mutable: Any) -> _Results:
     """Call the module, which may write to the collections `mutable`."""
-    options = call_options(subject.module, train=subject.train)
     # Its key stands for those of all other names.
     rngs = {"params": jax.random.key(0)}
-    outputs, after = subject.module.apply(variables, images, **options, mutable=mutable, rngs=rngs)
+    outputs, after = subject.module.apply(variables, images, **subject.options, mutable=mutable, rngs=rngs)
     left = [after[name] for name in after if variables and name not in variables]
     return _arrays(left), (_arrays(outputs), after)
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from cnnjax.config import Config, explain, replace
-from cnnjax.errors import CnnjaxError, ConfigError
+from cnnjax.errors import CnnjaxError, ConfigError, users_line
 
 Shape = tuple[int, ...]
 
@@ -20,25 +21,41 @@ Shape = tuple[int, ...]
 class Model(Config, union="name"):
     """Config of a network. A subclass defines `network`; one in an experiment file works as a built-in.
 
+    Where the network returns more than its logits, or maps, the subclass defines `logits` too.
+
     num_classes: outputs of the last layer; None takes as many as the data has.
     """
 
     num_classes: int | None = Field(default=None, ge=1)
 
     def network(self) -> nn.Module:
-        """The Linen module of this config: `module(images, train=...) -> logits`. Its last layer is named `logits`."""
+        """The Linen module of this config: `module(images, train=...) -> logits`. Its last layer is named `logits`.
+
+        Any Linen module will do: `train` may be called `training`, `is_training` or `deterministic`, or be left out.
+        """
         raise ConfigError(f"{type(self).__name__} does not define network()")
+
+    def logits(self, outputs: Any) -> jax.Array:
+        """The logits [B, num_classes] in what the network returns; pure JAX, for it is part of every step."""
+        return outputs
 
     def build(self) -> nn.Module:
         """The network, once the number of classes is known. Raises ConfigError where it is not."""
         if self.num_classes is None:
             raise ConfigError("num_classes is not set: give it, or let an experiment take it from its data")
         try:
-            return self.network()
+            made: Any = self.network()
         except CnnjaxError:
             raise
         except Exception as error:
-            raise ConfigError(f"{type(self).__name__}.network() raised {type(error).__name__}: {error}") from error
+            cause = f"{type(error).__name__}: {error}{users_line(error)}"
+            raise ConfigError(f"{type(self).__name__}.network() raised {cause}") from error
+        if not isinstance(made, nn.Module):
+            raise ConfigError(
+                f"{type(self).__name__}.network() returns {made!r}; it must return a module of flax.linen, such as "
+                "nn.Sequential([...])"
+            )
+        return made
 
     @property
     def input_shape(self) -> tuple[int, int, int] | None:

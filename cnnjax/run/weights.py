@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from cnnjax import calling
 from cnnjax.config import replace, replace_texts
 from cnnjax.convert import from_torch, read_weights
 from cnnjax.data import TFDS, CentreFit
@@ -25,7 +26,7 @@ from cnnjax.models import Model, config
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
-from cnnjax.training.state import TrainState
+from cnnjax.training.state import TrainState, split_variables
 
 IMAGENET_CLASSES = 1000
 _HEAD = "logits"
@@ -111,15 +112,18 @@ def _write(directory: RunDirectory, experiment: Experiment, variables: Mapping[s
 def blank_state(experiment: Experiment, network: linen.Module, image_shape: tuple[int, ...]) -> TrainState:
     """A state of zeros (host arrays) for images of that shape; no data are read."""
     images = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
-    variables: Any = jax.eval_shape(network.init, jax.random.key(0), images)
+
+    def init(key: jax.Array, images: jax.Array) -> dict[str, Any]:
+        return calling.init(network, key, images, streams=lambda name: key)
+
+    fields = split_variables(jax.eval_shape(init, jax.random.key(0), images))
     # Neither length changes what the optimizer keeps.
     optimizer = experiment.optim.build(steps=10**9, steps_per_epoch=1)
     shapes: dict[str, Any] = {
         "step": jax.ShapeDtypeStruct((), np.int32),
-        "params": variables.get("params", {}),
-        "batch_stats": variables.get("batch_stats", {}),
-        "opt_state": jax.eval_shape(optimizer.init, variables.get("params", {})),
+        "opt_state": jax.eval_shape(optimizer.init, fields["params"]),
         "lane": lane_values(experiment),
+        **fields,
     }
     return TrainState(**jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
 
@@ -129,11 +133,10 @@ def blank_state(experiment: Experiment, network: linen.Module, image_shape: tupl
 
 @dataclass(frozen=True)
 class Initial:
-    """The weights of a run. checksum: of its checkpoint."""
+    """The weights of a run, and all else its network keeps, by collection. checksum: of its checkpoint."""
 
     path: str
-    params: Any
-    batch_stats: Any
+    variables: dict[str, Any]
     checksum: int
 
     def put_into(self, state: TrainState) -> TrainState:
@@ -142,12 +145,13 @@ class Initial:
         Raises RunError listing every other array that does not fit.
         """
         problems: list[str] = []
-        params = _merged(self.params, state.params, problems)
-        batch_stats = _merged(self.batch_stats, state.batch_stats, problems)
+        own = state.variables
+        names = {**own, **self.variables}
+        merged = {name: _merged(self.variables.get(name, {}), own.get(name, {}), problems) for name in names}
         if problems:
             head = f"initial = {self.path!r}: its weights do not fit this network ({len(problems)} arrays)"
             raise RunError("\n".join([head, *problems]))
-        return state.replace(params=params, batch_stats=batch_stats)
+        return state.replace(**split_variables(merged))
 
 
 def _merged(given: Any, own: Any, problems: list[str]) -> Any:
@@ -189,7 +193,7 @@ def _initial_weights(absolute: str, path: str, saved: int) -> Initial:
         state, notes = restore(directory, experiment)
     except RunError as error:
         raise RunError(f"initial = {path!r}: {error}") from None
-    return Initial(path, state.params, state.batch_stats, notes["checksum"])
+    return Initial(path, state.variables, notes["checksum"])
 
 
 def restore(directory: RunDirectory, experiment: Experiment) -> tuple[TrainState, dict]:

@@ -177,6 +177,7 @@ class _Subject:
     dtype: Any = jnp.float32
     accumulate: int = 1
     optimizer: Any = None
+    logits: Callable[[Any], Any] = lambda outputs: outputs
     check: Analysis | None = None
 
 
@@ -185,7 +186,8 @@ def _of_network(target: linen.Module | Model, input_shape: InputShape | None, ba
     if shape is None:
         raise ConfigError("give the image's shape: --input HxWxC, such as --input 224x224x3")
     module = _with_classes(target).build() if isinstance(target, Model) else target
-    return _Subject(module, shape, batch_size)
+    logits = target.logits if isinstance(target, Model) else _Subject.logits
+    return _Subject(module, shape, batch_size, logits=logits)
 
 
 def _of_experiment(experiment: Experiment, input_shape: InputShape | None, note: Note) -> _Subject:
@@ -193,7 +195,7 @@ def _of_experiment(experiment: Experiment, input_shape: InputShape | None, note:
     if data_shape is None:
         module, check = _with_classes(experiment.model).build(), None
     else:
-        module, check = experiment.network(), experiment.check() if input_shape is None else None
+        module, check = experiment.network(), experiment.check(training=False) if input_shape is None else None
     shape = input_shape or data_shape or experiment.model.input_shape
     assert shape is not None
     return _Subject(
@@ -204,6 +206,7 @@ def _of_experiment(experiment: Experiment, input_shape: InputShape | None, note:
         accumulate=experiment.accumulate,
         # The state of an optimizer has one shape whatever its schedule, so any length of training will do.
         optimizer=experiment.optim.build(steps=10**9, steps_per_epoch=1),
+        logits=experiment.model.logits,
         check=check,
     )
 
@@ -248,7 +251,12 @@ def _memory(subject: _Subject, batch_size: int) -> Any:
     """The memory of a training step, or of one of the parts whose gradients are averaged."""
     try:
         return training_memory(
-            subject.module, subject.input_shape, batch_size=batch_size, tx=subject.optimizer, dtype=subject.dtype
+            subject.module,
+            subject.input_shape,
+            batch_size=batch_size,
+            tx=subject.optimizer,
+            dtype=subject.dtype,
+            logits=subject.logits,
         )
     except CnnjaxError:
         raise

@@ -170,10 +170,10 @@ def _even(
     try:
         reference = study.varied({path: value for path, value in arm.items() if path not in changes})
         if reference not in costs:
-            costs[reference] = getattr(reference.check(), measure)
+            costs[reference] = getattr(reference.check(training=False), measure)
 
         def cost(model: Model) -> int:
-            return getattr(experiment.model_copy(update={"model": model}).check(), measure)
+            return getattr(experiment.model_copy(update={"model": model}).check(training=False), measure)
 
         model = rescaled_to(experiment.model, costs[reference], cost=cost, what=measure)
     except ConfigError as error:

@@ -15,9 +15,9 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from cnnjax.calling import AXIS
 from cnnjax.errors import ConfigError
 
-AXIS = "batch"
 PER_LANE = ("index",)
 """The rows that differ between packed trials."""
 Parallel = Literal["jit", "shard_map", "pmap"]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import jax
-from flax import struct
 
 
-class TrainState(struct.PyTreeNode):
+@jax.tree_util.register_pytree_with_keys_class
+@dataclasses.dataclass(frozen=True)
+class TrainState:
     """Everything a step changes, and the lane it runs in.
 
     step: int32 scalar, steps taken. params, batch_stats, opt_state: pytrees. lane: scalars by path that may differ
     between trials of one program (`seed`, `optim.learning_rate`, ...); a step reads them and never changes them.
-    A packed state has a leading axis of trials on every leaf.
+    collections: the other variables of the network by collection, for few networks have any: where there are none,
+    the state is saved without them. A packed state has a leading axis of trials on every leaf.
     """
 
     step: jax.Array
@@ -22,6 +26,42 @@ class TrainState(struct.PyTreeNode):
     batch_stats: Any
     opt_state: Any
     lane: dict[str, jax.Array]
+    collections: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the network is applied with, by collection."""
+        return {"params": self.params, **self.statistics}
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """All that the network changes by itself, by collection."""
+        return {"batch_stats": self.batch_stats, **self.collections}
+
+    def replace(self, **changes: Any) -> Self:
+        """The state with other fields."""
+        return dataclasses.replace(self, **changes)
+
+    def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
+        """The fields, the last one only where there is something in it."""
+        whole = [field.name for field in dataclasses.fields(self)]
+        names = tuple(whole if self.collections else whole[:-1])
+        return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in names], names
+
+    @classmethod
+    def tree_unflatten(cls, names: tuple[str, ...], values: Any) -> Self:
+        """The state of these fields."""
+        return cls(**dict(zip(names, values, strict=True)))
+
+
+def split_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a state that a network's variables are."""
+    others = {name: held for name, held in variables.items() if held and name not in ("params", "batch_stats")}
+    return {
+        "params": variables.get("params", {}),
+        "batch_stats": variables.get("batch_stats", {}),
+        "collections": others,
+    }
 
 
 def derive(key: jax.Array, purpose: str) -> jax.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,9 +12,10 @@ import jax.numpy as jnp
 import optax
 from flax import traverse_util
 
+from cnnjax import calling
 from cnnjax.nn import auxiliary
 from cnnjax.nn.mesh import manual_axes
-from cnnjax.training.state import TrainState, derive, root_key, step_key
+from cnnjax.training.state import TrainState, derive, root_key, split_variables, step_key
 
 Lane = Mapping[str, jax.Array]
 Batch = dict[str, jax.Array]
@@ -26,7 +28,7 @@ class Task:
 
     bound: lane -> the task with its values in the place of these. A step begins with it and uses nothing else, for
         one program serves many experiments.
-    network: the Linen module, `network(images, train=...) -> logits`.
+    network: the Linen module, called on images (`cnnjax.calling`). logits: (what it returns, B) -> logits [B, K].
     inputs: (batch, the step's key, the step's number) -> what the network sees, and labels with the weight of their
         loss: ((labels [B, ...], weight [B] or a number), ...), which add up to 1.
     views: images uint8 [B, H, W, C] -> what the network sees to evaluate them, [B, views, height, width, C].
@@ -44,21 +46,16 @@ class Task:
     measure: Callable[..., Sums]
     optimizer: Callable[[], optax.GradientTransformation]
     accumulate: int = 1
+    logits: Callable[[Any, int], jax.Array] = lambda outputs, batch: outputs
 
 
 def init_state(task: Task, lane: Lane, image_shape: tuple[int, int, int]) -> TrainState:
     """The state before the first step, from the lane's seed. image_shape: (H, W, C) of the data set."""
     task = task.bound(lane)
     images = jnp.zeros((1, *image_shape), jnp.float32)
-    variables = task.network.init({"params": derive(root_key(lane["seed"]), "init")}, images, train=False)
-    params = variables.get("params", {})
-    return TrainState(
-        step=jnp.int32(0),
-        params=params,
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=task.optimizer().init(params),
-        lane=dict(lane),
-    )
+    key = derive(root_key(lane["seed"]), "init")
+    fields = split_variables(calling.init(task.network, key, images, streams=partial(derive, key)))
+    return TrainState(step=jnp.int32(0), opt_state=task.optimizer().init(fields["params"]), lane=dict(lane), **fields)
 
 
 def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
@@ -71,39 +68,63 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState,
     task, key = task.bound(state.lane), step_key(state)
     optimizer = task.optimizer()
 
-    def objective(params: Any, batch_stats: Any, part: Batch, part_key: jax.Array):
+    def objective(params: Any, statistics: Any, part: Batch, part_key: jax.Array):
         images, targets = task.inputs(part, key, state.step)
 
         def loss_of(logits: jax.Array) -> jax.Array:
             return jnp.asarray(sum(weight * task.loss(logits, labels) for labels, weight in targets))
 
-        logits, updates = task.network.apply(
-            {"params": params, "batch_stats": batch_stats},
+        outputs, left = calling.apply(
+            task.network,
+            {"params": params, **statistics},
             images,
             train=True,
-            mutable=["batch_stats", auxiliary.COLLECTION],
-            rngs={"dropout": part_key},
+            streams=partial(_stream, part_key),
+            left=[auxiliary.COLLECTION],
         )
+        logits = task.logits(outputs, len(images))
         losses = loss_of(logits)
-        extra = sum(weight * loss_of(other) for other, weight in _auxiliary(updates))
+        extra = sum(weight * loss_of(other) for other, weight in _auxiliary(left))
         sums = task.measure(
             logits, labels=part["labels"], mask=jnp.ones(len(losses), bool), losses=losses, detail=False
         )
-        return (losses + extra).mean(), (updates.get("batch_stats", batch_stats), sums)
+        return (losses + extra).mean(), ({name: left[name] for name in statistics}, sums)
 
-    def one_part(batch_stats: Any, part: Batch, part_key: jax.Array):
+    def one_part(statistics: Any, part: Batch, part_key: jax.Array):
         gradient = jax.grad(objective, has_aux=True)
-        gradients, (batch_stats, sums) = gradient(state.params, batch_stats, part, part_key)
-        return batch_stats, (gradients, sums)
+        gradients, (statistics, sums) = gradient(state.params, statistics, part, part_key)
+        return statistics, (gradients, sums)
 
-    gradients, batch_stats, sums = _over_parts(
-        one_part, state.batch_stats, batch, derive(key, "dropout"), task.accumulate
+    gradients, statistics, sums = _over_parts(
+        one_part, state.statistics, batch, derive(key, "dropout"), task.accumulate
     )
     for axis in manual_axes():
         gradients, sums = jax.lax.pmean(gradients, axis), jax.lax.psum(sums, axis)
+        # Batch normalization averages its own, where it should.
+        statistics |= {name: _averaged(held, axis) for name, held in statistics.items() if name != "batch_stats"}
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    return state.replace(step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state), sums
+    fields = split_variables({"params": params, **statistics})
+    return state.replace(step=state.step + 1, opt_state=opt_state, **fields), sums
+
+
+def _stream(key: jax.Array, name: str) -> jax.Array:
+    """The key of a random stream in training. Dropout of ours cuts each device's part from one mask by itself."""
+    if name == "dropout":
+        return key
+    own = derive(key, name)
+    for axis in manual_axes():
+        own = jax.random.fold_in(own, jax.lax.axis_index(axis))
+    return own
+
+
+def _averaged(variables: Any, axis: str) -> Any:
+    """Over devices, the means of what is floating point; whole numbers (steps counted) are the same on each."""
+
+    def average(x: jax.Array) -> jax.Array:
+        return jax.lax.pmean(x, axis) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    return jax.tree.map(average, variables)
 
 
 def _auxiliary(updates: Mapping[str, Any]) -> list[tuple[jax.Array, float]]:
@@ -112,23 +133,23 @@ def _auxiliary(updates: Mapping[str, Any]) -> list[tuple[jax.Array, float]]:
     return list(held.values())
 
 
-def _over_parts(one_part: Callable, batch_stats: Any, batch: Batch, key: jax.Array, parts: int):
-    """Mean gradients, the last batch statistics and the summed sums over `parts` interleaved parts of the batch."""
+def _over_parts(one_part: Callable, statistics: Any, batch: Batch, key: jax.Array, parts: int):
+    """Mean gradients, the last statistics and the summed sums over `parts` interleaved parts of the batch."""
     if parts == 1:
-        batch_stats, (gradients, sums) = one_part(batch_stats, batch, key)
-        return gradients, batch_stats, sums
+        statistics, (gradients, sums) = one_part(statistics, batch, key)
+        return gradients, statistics, sums
     # Example i goes to part i mod parts, so a batch sharded over devices needs no exchange between them.
     cut = {name: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0) for name, x in batch.items()}
 
-    def body(batch_stats: Any, part_and_key: tuple[Batch, jax.Array]):
-        return one_part(batch_stats, *part_and_key)
+    def body(statistics: Any, part_and_key: tuple[Batch, jax.Array]):
+        return one_part(statistics, *part_and_key)
 
     keys = jax.random.split(key, parts)
     # XLA:CPU is slow at convolutions in a loop that are not cnnjax.nn's: with those it is unrolled.
     first = jax.tree.map(lambda x: x[0], (cut, keys))
-    unroll = jax.default_backend() == "cpu" and " conv_general_dilated" in str(jax.make_jaxpr(body)(batch_stats, first))
-    batch_stats, (gradients, sums) = jax.lax.scan(body, batch_stats, (cut, keys), unroll=unroll)
-    return jax.tree.map(lambda g: g.mean(0), gradients), batch_stats, jax.tree.map(lambda s: s.sum(0), sums)
+    unroll = jax.default_backend() == "cpu" and " conv_general_dilated" in str(jax.make_jaxpr(body)(statistics, first))
+    statistics, (gradients, sums) = jax.lax.scan(body, statistics, (cut, keys), unroll=unroll)
+    return jax.tree.map(lambda g: g.mean(0), gradients), statistics, jax.tree.map(lambda s: s.sum(0), sums)
 
 
 def eval_step(task: Task, state: TrainState, batch: Batch) -> Sums:
@@ -136,7 +157,8 @@ def eval_step(task: Task, state: TrainState, batch: Batch) -> Sums:
     task = task.bound(state.lane)
     views = task.views(batch["images"])
     images = views.reshape(-1, *views.shape[2:])
-    outputs = task.network.apply({"params": state.params, "batch_stats": state.batch_stats}, images, train=False)
+    returned, _ = calling.apply(task.network, state.variables, images)
+    outputs = task.logits(returned, len(images))
     logits = outputs.reshape(*views.shape[:2], *outputs.shape[1:]).mean(1)
     losses = task.loss(logits, batch["labels"])
     sums = task.measure(logits, labels=batch["labels"], mask=batch["mask"], losses=losses, detail=True)

@@ -1,0 +1,78 @@
+"""A step before it is taken: what a training will do, traced on abstract arrays, so that what fails, fails first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
+
+from cnnjax.calling import AXIS, check_modes
+from cnnjax.errors import CnnjaxError, ConfigError, ShapeError, users_line
+from cnnjax.training.state import TrainState
+from cnnjax.training.step import Task, eval_step, init_state, train_step
+
+
+def rehearse(
+    task: Task,
+    lane: Mapping[str, Any],
+    batch: Mapping[str, jax.ShapeDtypeStruct],
+    *,
+    image_shape: tuple[int, int, int],
+    devices: int = 1,
+) -> TrainState:
+    """Trace the first state, one training step and one evaluation step: the functions that will be compiled.
+
+    lane, batch: shapes and types of what the step will be given, labels and partners included. Returns the shapes of
+    the state. Raises ConfigError that says what fails, and in which line of a user's code.
+    """
+    check_modes(task.network)
+    mesh = AbstractMesh((devices,), (AXIS,), axis_types=(AxisType.Auto,))
+    with use_abstract_mesh(mesh):
+        state = _traced("initialization", partial(init_state, task, image_shape=image_shape), lane)
+        _check_parameters(state.params)
+        after, _ = _traced("the training step", partial(train_step, task), state, dict(batch))
+        _check_unchanged(state, after)
+        seen = {"images": batch["images"], "labels": batch["labels"]}
+        seen["mask"] = jax.ShapeDtypeStruct(batch["labels"].shape[:1], jnp.bool_)
+        _traced("the evaluation step", partial(eval_step, task), state, seen)
+    return state
+
+
+def _traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return jax.eval_shape(function, *arguments)
+    except ShapeError as error:
+        raise ShapeError(f"{error}{users_line(error)}") from error
+    except CnnjaxError as error:
+        raise ConfigError(f"{error}{users_line(error)}") from error
+    except Exception as error:
+        cause = " ".join(str(error).split("\n")[0].split())
+        # A name that Python does not know is in `name`; else it is an axis.
+        no_axis = isinstance(error, NameError) and error.name is None
+        hint = f"; name the axis {AXIS!r}, or leave axis_name out: a batch is whole in itself" if no_axis else ""
+        raise ConfigError(f"{what} fails: {type(error).__name__}: {cause}{hint}{users_line(error)}") from error
+
+
+def _check_parameters(params: Any) -> None:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    for path, leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise ConfigError(
+                f"the parameter {name} is {leaf.dtype}: parameters are trained, so they must be real floating-point "
+                "numbers; keep others as variables of another collection (self.variable)"
+            )
+
+
+def _check_unchanged(before: TrainState, after: TrainState) -> None:
+    """Raise ConfigError where a step gives arrays of other shapes or types than it took."""
+    old, new = (dict(jax.tree_util.tree_leaves_with_path(state)) for state in (before, after))
+    for path in old | new:
+        shapes = [f"{at[path].dtype}{list(at[path].shape)}" if path in at else "nothing" for at in (old, new)]
+        if shapes[0] != shapes[1]:
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise ConfigError(f"a training step changes {name} from {shapes[0]} to {shapes[1]}")
