@@ -14,9 +14,9 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from cnnjax.reporting.contents import short_count
+from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis, abbreviate
-from cnnjax.reporting.statistics import Spread
+from cnnjax.reporting.units import short_count
 
 INK, SOFT, MEAN, BAND = "#222222", "#8a8a8a", "#0b4f8a", "#f3f5f8"
 # Okabe and Ito (2008), a palette that colour-blind readers can tell apart; without its yellow, too pale on white.
@@ -66,7 +66,10 @@ def limits(values: Iterable[float], spreads: Iterable[Spread], *, percent: bool)
 def draw_interval(
     ax: Axes, at: float, result: Spread, *, vertical: bool, colour: str = MEAN, width: float = 1.5
 ) -> None:
-    """The interval as a line at `at`; where the axis ends before it does, an arrowhead says so."""
+    """The interval as a line at `at`, nothing where there is none; where the axis ends before it does, an arrowhead
+    says so."""
+    if not result.has_interval:
+        return
     first, last = ax.get_ylim() if vertical else ax.get_xlim()
 
     def plot(ends: Sequence[float], look: str, **kwargs: Any) -> None:
