@@ -52,11 +52,13 @@ def colours(axis: Axis) -> list[str]:
 
 
 def limits(values: Iterable[float], spreads: Iterable[Spread], *, percent: bool) -> tuple[float, float]:
-    """Limits that show every value whole, and intervals up to twice their range; accuracies end at 0 and 100."""
-    known = [value for value in values if not math.isnan(value)]
+    """Limits that show every value and the typical interval whole, others up to twice the values' range; accuracies end
+    at 0 and 100."""
+    known, drawn = [value for value in values if not math.isnan(value)], [one for one in spreads if one.has_interval]
     low, high = min(known), max(known)
-    room = max((high - low) * 1.0, abs(high) * 0.002, 1e-12)
-    ends = [end for entry in spreads for end in (entry.low, entry.high) if not math.isnan(end)]
+    halves = [max(one.mean - one.low, one.high - one.mean) for one in drawn] or [0.0]
+    room = max(high - low, float(np.median(halves)), abs(high) * 0.002, 1e-12)
+    ends = [end for one in drawn for end in (one.low, one.high)]
     low, high = max(min([low, *ends]), low - room), min(max([high, *ends]), high + room)
     margin = 0.05 * (high - low) or 0.5 * abs(high) or 0.5
     low, high = low - margin, high + margin

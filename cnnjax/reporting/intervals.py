@@ -32,7 +32,7 @@ NORMAL = float(special.ndtri(0.5 + LEVEL / 2))
 BINOMIAL = "exact binomial at the effective number of examples: seeds and examples"
 BINOMIAL_SEEDS = "exact binomial at the effective number of examples: seeds"
 STUDENT = "Student t: seeds"
-PAIRED = "Student t, paired by seed: seeds, and the least that the examples must add"
+PAIRED = "Student t, paired by seed: seeds, and the fewest examples that can make the difference"
 PARTS = ("n", "mean", "sd", "low", "high", "method")
 
 
@@ -102,18 +102,19 @@ def paired(differences: Iterable[float], of: Quantity = Quantity()) -> Spread:
     """The `Spread` of differences between two arms, one for each seed that both have; `of` is what they are
     differences of.
 
-    The examples are the same for both arms, so their sampling error largely cancels, and is not added twice. How often
-    the arms disagree is not recorded; with accuracies d apart it is on a share d of the N examples at least. That much
-    is added, with half an example to either side (Agresti and Min 2005, "Simple improved confidence intervals for
-    comparing matched proportions"), so one example of 144 does not tell two arms apart.
+    The examples are the same for both arms, so most of their sampling error cancels, and it is not added twice. On how
+    many of them the arms disagree is not recorded; two networks whose accuracies are d apart do on a share d of the N
+    examples at least. The variance of a difference of that many is added, with half an example to either side (Agresti
+    and Min 2005, "Simple improved confidence intervals for comparing matched proportions"), so that one example of 144
+    does not tell two arms apart.
     """
     n, mean, sd = _moments(differences)
     if n < FEWEST:
         return Spread(n, mean, sd, math.nan, math.nan)
     reach = of.high - of.low if math.isfinite(of.high) else math.inf
     examples = of.examples if of.proportion else None
-    least = (abs(mean) * (1 - abs(mean)) + 1 / examples) / examples if examples else 0.0
-    low, high = _student(n, mean, sd, of=Quantity(-reach, reach), sampling=least)
+    fewest = (abs(mean) * (1 - abs(mean)) + 1 / examples) / examples if examples else 0.0
+    low, high = _student(n, mean, sd, of=Quantity(-reach, reach), sampling=fewest)
     return Spread(n, mean, sd, low, high, "" if math.isnan(low) else PAIRED if examples else STUDENT)
 
 

@@ -77,18 +77,22 @@ def survivors_note(table: Table) -> str:
 def effects_note(table: Table) -> str:
     """How to read what each axis does."""
     of = quantity_of(table.done, measure(table).quote)
-    least = (
-        ", widened by the least that the choice of examples must add to it (the same examples for both, so it is not "
-        "added twice)"
+    wider = (
+        ", widened for the choice of examples as if arms disagreed on no more of them than make the difference (they "
+        "are the same for both arms, so their error is not added twice)"
         if of.proportion and of.examples
         else " on these examples"
+    )
+    intervals = (
+        f" Differences' intervals are Student's t over seeds{wider}. None is corrected for the number of comparisons."
+        if any_interval(table)
+        else ""
     )
     return (
         "Like is compared with like: only over settings of the other axes (matched arms) and seeds (n) with which "
         "every value of the axis has finished, the largest such block where trials are missing. Each seed's result is "
-        "averaged over the matched arms; mean, ± and intervals are over seeds, as in the arms' table. Differences are "
-        f"to the reference value, paired by seed; their interval is Student's t over seeds{least}. None is corrected "
-        f"for the number of comparisons.{survivors_note(table)}"
+        "averaged over the matched arms; mean, ± and intervals are as in the arms' table. Differences are to the "
+        f"reference value, paired by seed.{intervals}{survivors_note(table)}"
     )
 
 
@@ -102,5 +106,5 @@ def terminal_note(table: Table, *, starred: bool) -> str:
     if int(table.done.groupby("arm").size().min()) == FEWEST - 1:
         parts.append("two seeds carry no interval")
     parts.append("seconds of training")
-    parts += ["seeds that failed are in no mean"] if survivors_note(table) else []
+    parts += ["failed seeds are in no mean, which flatters"] if survivors_note(table) else []
     return "; ".join([*parts, *(["* chosen by validation"] if starred else [])])

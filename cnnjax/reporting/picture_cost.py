@@ -197,8 +197,8 @@ def _cost(box: Box, point: tuple[float, float], taken: np.ndarray, stems: np.nda
     """How bad a place is: whether it leaves the axes, the area of markers and labels that it hides, then how far it is;
     a stem that it crosses, still seen above and below, counts as some more points away."""
     outside = box[0] < window[0] or box[1] < window[1] or box[2] > window[2] or box[3] > window[3]
-    distance = np.hypot((box[0] + box[2]) / 2 - point[0], (box[1] + box[3]) / 2 - point[1])
-    return outside * 10000 + _hidden(box, taken) * 1000 + _hidden(box, stems) * 0.7 + float(distance)
+    distance = _apart(box, (*point, *point))
+    return outside * 10000 + _hidden(box, taken) * 1000 + _hidden(box, stems) * 0.7 + distance
 
 
 def _hidden(box: Box, boxes: np.ndarray) -> float:

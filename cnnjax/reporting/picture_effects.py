@@ -49,7 +49,8 @@ CAPTION = (
     "Grey: the mean of each arm over its finished seeds, joined where only this axis changes, hollow where no other "
     "arm differs in this axis alone. Blue: the mean over the matched arms with its 95% interval; the number of matched "
     "arms and of seeds n stands above each panel; one or two seeds have no interval, a hollow diamond is one. Values "
-    "are spaced evenly, in the study's order. The vertical axis does not start at zero."
+    "are spaced evenly, in the study's order. Intervals hold what the values have in common, seeds and examples; the "
+    "differences between values, paired by seed, are in the tables. The vertical axis does not start at zero."
 )
 
 
