@@ -33,6 +33,7 @@ from cnnjax.reporting import (
 )
 from cnnjax.reporting.contents import arms_grid, headline
 from cnnjax.reporting.labels import short_names, value_texts
+from cnnjax.reporting.notes import arms_note, effects_note
 from cnnjax.reporting.picture_cost import against_cost
 from cnnjax.reporting.picture_curves import _means
 from cnnjax.reporting.statistics import chosen, difference, foremost, ranking
@@ -300,9 +301,11 @@ def test_without_validation_nothing_is_chosen(tmp_path: Path) -> None:
 def test_a_metric_that_is_nan_is_not_counted(tmp_path: Path) -> None:
     trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
     set_metrics(tmp_path, trials[0], test_accuracy=float("nan"))
+    set_metrics(tmp_path, trials[1], validation_accuracy=float("nan"))
     table = collect(tmp_path)
     row = arms(table).loc[1]
-    assert (row["n"], row["test_accuracy_n"], row["validation_accuracy_n"]) == (3, 2, 3)
+    assert (row["n"], row["test_accuracy_n"], row["validation_accuracy_n"]) == (3, 2, 2)
+    assert ranking(table) == [2]
     assert "(n=2)" in render_markdown(table, {})
 
 
@@ -434,6 +437,17 @@ def test_where_the_number_of_examples_was_not_recorded_intervals_are_of_seeds(tm
     table = collect(tmp_path)
     assert "the choice of seeds only: of how many examples was not recorded" in render_html(table, {})
     assert (arms(table)["test_accuracy_method"].str.endswith(": seeds")).all()
+
+
+@pytest.mark.parametrize("changes", [{"examples": EXAMPLES | {"test": 360}}, {"data_fingerprint": "other"}])
+def test_arms_on_other_examples_are_not_called_the_same(tmp_path: Path, changes: dict[str, Any]) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    assert "The examples are the same for every arm" in arms_note(collect(tmp_path))
+    for trial in trials[3:]:
+        change_result(tmp_path, trial, **changes)
+    table = collect(tmp_path)
+    assert "Not all arms were measured on the same examples" in arms_note(table)
+    assert "not added twice" not in effects_note(table)
 
 
 def test_seconds_of_trials_trained_together_are_one_measurement(tmp_path: Path) -> None:

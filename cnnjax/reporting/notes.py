@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnnjax.reporting.directory import Table
 from cnnjax.reporting.intervals import BINOMIAL, FEWEST, Quantity
-from cnnjax.reporting.statistics import arms, measure, quantity_of
+from cnnjax.reporting.statistics import arms, measure, quantity_of, same_examples
 
 
 def arms_note(table: Table) -> str:
@@ -39,6 +39,8 @@ def intervals_note(table: Table) -> str:
     shared = (
         " The examples are the same for every arm: where intervals overlap, arms may differ all the same, as their "
         "differences paired by seed tell."
+        if same_examples(table)
+        else " Not all arms were measured on the same examples: their differences are less sure than they seem."
     )
     return f"{note}{exact}, and cover {covered(table)}.{shared if of.examples and len(table.arms) > 1 else ''}{none}"
 
@@ -80,8 +82,8 @@ def effects_note(table: Table) -> str:
     wider = (
         ", widened for the choice of examples as if arms disagreed on no more of them than make the difference (they "
         "are the same for both arms, so their error is not added twice)"
-        if of.proportion and of.examples
-        else " on these examples"
+        if of.proportion and of.examples and same_examples(table)
+        else ", and cover the choice of seeds only"
     )
     intervals = (
         f" Differences' intervals are Student's t over seeds{wider}. None is corrected for the number of comparisons."

@@ -110,12 +110,21 @@ def _spread_in(row: Mapping[str, Any], prefix: str) -> Spread:
 
 
 def complete(table: Table) -> set[int]:
-    """The numbers of the arms whose every seed finished, of as many as any arm has: only these are ranked.
+    """The numbers of the arms with a result of every seed, of as many as any arm has: only these are ranked.
 
     Where seeds diverged, the mean of those that survived is of the lucky ones.
     """
-    planned = int(table.trials.groupby("arm").size().max())
-    return {int(number) for number, n in table.done.groupby("arm").size().items() if n == planned}
+    planned, by = int(table.trials.groupby("arm").size().max()), measure(table)
+    finished = table.done.groupby("arm")[by.choose or by.quote].count()
+    return {int(number) for number, n in finished.items() if n == planned}
+
+
+def same_examples(table: Table) -> bool:
+    """Whether all finished trials were measured on the same examples, as far as is recorded: one set of data, and as
+    many of them in every part that is shown."""
+    done, parts = table.done, [name.split("_")[0] for name in measure(table).shown]
+    sizes = {tuple(sizes.get(part) for part in parts) for sizes in done["examples"]}
+    return len(sizes) == 1 and done["data_fingerprint"].map(str).nunique() == 1
 
 
 def ranking(table: Table) -> list[int]:
