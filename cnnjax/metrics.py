@@ -39,9 +39,10 @@ def measure(
     `predictions`: [B, K], the outputs in the units of the labels (`Loss.predictions`); without them softmax (K = C),
     sigmoid (K = 1), or the outputs themselves (no classes). `detail`: False leaves count, loss and correct.
 
-    count, loss; with classes: correct, correct_top5 (among min(5, C)), class_count [C], class_correct [C], confusion
-    [C, C] (rows are true classes), and bin_count, bin_correct, bin_confidence [15] of the likeliest class's
-    probability p, in bins (i/15, (i+1)/15]; without: squared_error and absolute_error, averaged over an example's K.
+    count, loss; with classes: correct, correct_top5 (with more than 5 classes: of fewer, all are among the top 5),
+    class_count [C], class_correct [C], confusion [C, C] (rows are true classes), and bin_count, bin_correct,
+    bin_confidence [15] of the likeliest class's probability p, in bins (i/15, (i+1)/15]; without: squared_error and
+    absolute_error, averaged over an example's K.
     Equal logits rank in order of class id, as argmax does. An example with a NaN logit counts but is never correct, and
     is in no bin and no column of `confusion`; so does one whose label is no class. Raises ShapeError.
     """
@@ -63,8 +64,8 @@ def measure(
     predicted = jnp.argmax(scores, axis=1)
     confidence = jnp.take_along_axis(probabilities, predicted[:, None], axis=1)[:, 0]
     per_class = jnp.zeros(classes, jnp.int32)
+    sums |= {"correct_top5": _count(ranked & (rank < TOP))} if classes > TOP else {}
     return sums | {
-        "correct_top5": _count(ranked & (rank < min(TOP, classes))),
         "class_count": per_class.at[true].add(known.astype(jnp.int32)),
         "class_correct": per_class.at[true].add(correct.astype(jnp.int32)),
         "confusion": jnp.zeros((classes, classes), jnp.int32).at[true, predicted].add(ranked.astype(jnp.int32)),

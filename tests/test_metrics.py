@@ -84,10 +84,17 @@ def test_one_output_decides_between_two_classes(two_columns):
     summary = summarize(sums(logits, np.eye(2)[labels] if two_columns else labels, classes=2))
     yes = expit(logits[:, 0].astype(np.float64))
     assert summary["accuracy"] == accuracy_score(labels, logits[:, 0] > 0)
-    assert summary["top5_accuracy"] == 1.0
     assert summary["confusion"] == confusion_matrix(labels, logits[:, 0] > 0).tolist()
     expected = calibration_error(np.stack([1 - yes, yes], axis=1), labels)
     assert summary["expected_calibration_error"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("classes", "known"), [(2, False), (3, False), (5, False), (6, True)])
+def test_top_5_needs_more_classes_than_five(classes, known):
+    summary = summarize(sums(LOGITS[:, :classes], LABELS % classes, classes=classes))
+    assert ("top5_accuracy" in summary) == known
+    if known:
+        assert summary["top5_accuracy"] == top_k_accuracy_score(LABELS % classes, LOGITS[:, :classes], k=5) < 1
 
 
 def test_predictions_are_what_is_calibrated():

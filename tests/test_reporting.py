@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import subprocess
 import sys
@@ -28,12 +29,15 @@ from cnnjax.reporting import (
     render_html,
     render_markdown,
     report,
-    spread,
     terminal_table,
 )
+from cnnjax.reporting.contents import arms_grid, headline
 from cnnjax.reporting.labels import short_names, value_texts
+from cnnjax.reporting.notes import arms_note, effects_note
 from cnnjax.reporting.picture_cost import against_cost
-from cnnjax.reporting.statistics import difference, foremost
+from cnnjax.reporting.picture_curves import _means
+from cnnjax.reporting.statistics import chosen, difference, foremost, ranking
+from cnnjax.reporting.units import Unit
 
 AXES: dict[str, list[Any]] = {
     "model.features": [8, 16, 32],
@@ -49,6 +53,7 @@ ENVIRONMENT = {
     "hardware": "16-core CPU, 128 GiB",
     "devices": ["NVIDIA H200"],
 }
+EXAMPLES = {"train": 1294, "validation": 144, "test": 359}
 EFFECT: dict[Any, float] = {8: -0.03, 16: 0.0, 32: 0.02, 3: 0.0, 5: 0.006, "max": 0.0, "average": -0.012}
 
 
@@ -93,6 +98,7 @@ def make_trial(
         "train_seconds": 10 + params / 5000 + rng.normal(0, 0.2),
         "compile_seconds": 2.0,
         "steps": 184,
+        "examples": EXAMPLES,
         "metrics": {k: float(v) for k, v in metrics.items()},
         "data_fingerprint": "d1g1t5",
     }
@@ -174,7 +180,7 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> Summary:
     """The report of the same study with one trial failed, two arms behind, one arm at n=1, and a stranger."""
     out = tmp_path_factory.mktemp("partial")
     trials = make_study(out)
-    change_result(out, trials[0], status="failed", error="loss is NaN <at> step 23", metrics={})
+    change_result(out, trials[0], status="failed", cause="diverged", error="loss is NaN <at> step 23", metrics={})
     for trial in (*trials[10:12], trials[35]):
         study_path(out, trial, "result.json").unlink()
     (out / "trials" / "0ld7r1al").mkdir()
@@ -188,24 +194,14 @@ def page(summary: Summary, name: str = "report.html") -> str:
 # --- numbers
 
 
-@pytest.mark.parametrize("values", [[1.0, 2.0], [0.91, 0.93, 0.92], [3.0, 3.0, 3.0, 3.1], [0.1, float("nan"), 0.3]])
-def test_spread_is_scipys(values: list[float]) -> None:
-    known = np.array([value for value in values if value == value])
-    found, expected = spread(values), stats.ttest_1samp(known, 0).confidence_interval(0.95)
-    assert found.n == known.size
-    np.testing.assert_allclose((found.mean, found.sd), (known.mean(), stats.tstd(known)), rtol=1e-12)
-    np.testing.assert_allclose((found.low, found.high), expected, rtol=1e-9)
-
-
-def test_spread_of_one_value_has_no_interval() -> None:
-    found = spread([0.5])
-    assert (found.n, found.mean) == (1, 0.5)
-    assert np.isnan([found.sd, found.low, found.high]).all()
-    assert spread([]).n == 0
-
-
-def test_equal_values_have_an_interval_of_no_width() -> None:
-    assert spread([0.5, 0.5, 0.5]).low == spread([0.5, 0.5, 0.5]).high == 0.5
+def korn_graubard(values: list[float], examples: int) -> tuple[float, float]:
+    """Their interval (1998) as they write it, in quantiles of F."""
+    p, n, s = float(np.mean(values)), len(values), float(np.std(values, ddof=1))
+    t, z = stats.t.ppf(0.975, n - 1), stats.norm.ppf(0.975)
+    effective = p * (1 - p) / (p * (1 - p) / examples + (t / z * s) ** 2 / n)
+    x, y = effective * p, effective * (1 - p)
+    low, high = stats.f.ppf(0.025, 2 * x, 2 * (y + 1)), stats.f.ppf(0.975, 2 * (x + 1), 2 * y)
+    return float(x * low / (y + 1 + x * low)), float((x + 1) * high / (y + (x + 1) * high))
 
 
 @pytest.mark.parametrize("metric", ["validation_accuracy", "test_accuracy", "test_loss"])
@@ -214,9 +210,13 @@ def test_arms_against_scipy(whole: Summary, metric: str) -> None:
     for arm in whole.table.arms:
         values = [value for (key, _), value in recorded.items() if json.loads(key) == arm.values]
         row = whole.arms.loc[arm.number]
-        low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-        numbers = [row[f"{metric}_{part}"] for part in ("n", "mean", "sd", "low", "high")]
-        np.testing.assert_allclose(numbers, [3, np.mean(values), np.std(values, ddof=1), low, high], rtol=1e-9)
+        if metric == "test_loss":
+            low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        else:
+            low, high = korn_graubard(values, EXAMPLES[metric.split("_")[0]])
+        numbers = [float(row[f"{metric}_{part}"]) for part in ("n", "mean", "sd", "low", "high")]
+        expected = [3.0, float(np.mean(values)), float(np.std(values, ddof=1)), float(low), float(high)]
+        np.testing.assert_allclose(numbers, expected, rtol=1e-9)
 
 
 def test_effect_is_the_paired_t_interval_over_seeds(whole: Summary) -> None:
@@ -232,12 +232,15 @@ def test_effect_is_the_paired_t_interval_over_seeds(whole: Summary) -> None:
     }
     found = effects(whole.table, metric="test_accuracy").set_index(["axis", "text"]).loc["model.kernel_size"]
     low, high = stats.ttest_rel(by_seed[5], by_seed[3]).confidence_interval(0.95)
+    gap = np.mean(by_seed[5]) - np.mean(by_seed[3])
+    least = (gap * (1 - gap) + 1 / EXAMPLES["test"]) / EXAMPLES["test"]
+    half = np.hypot((high - low) / 2, stats.norm.ppf(0.975) * np.sqrt(least))
     assert found.loc["5", "reference"] == "3"
     assert (found["settings"] == 6).all()
     assert (found["n"] == 3).all()
     np.testing.assert_allclose(found["mean"], [np.mean(by_seed[3]), np.mean(by_seed[5])], rtol=1e-12)
     np.testing.assert_allclose(
-        found.loc["5", ["difference_low", "difference_high"]].astype(float), [low, high], rtol=1e-9
+        found.loc["5", ["difference_low", "difference_high"]].astype(float), [gap - half, gap + half], rtol=1e-9
     )
 
 
@@ -263,17 +266,19 @@ def test_effects_of_a_partial_study_use_the_largest_complete_block(tmp_path: Pat
     assert found[["settings", "n"]].drop_duplicates().to_numpy().tolist() == [[2, 2]]
 
 
-def test_difference_is_paired_over_common_seeds(partial: Summary) -> None:
-    recorded, table = results(partial.table.out, "validation_accuracy"), partial.table
+@pytest.mark.parametrize(("left", "right", "common"), [(1, 2, [1, 2]), (2, 3, [0, 1, 2])])
+def test_difference_is_paired_over_common_seeds(partial: Summary, left: int, right: int, common: list[int]) -> None:
+    recorded, table = results(partial.table.out, "validation_loss"), partial.table
     by_arm = {
         number: {seed: v for (key, seed), v in recorded.items() if json.loads(key) == table.arms[number - 1].values}
-        for number in (1, 2)
+        for number in (left, right)
     }
-    common = sorted(set(by_arm[1]) & set(by_arm[2]))
-    assert common == [1, 2]
-    expected = stats.ttest_rel([by_arm[1][s] for s in common], [by_arm[2][s] for s in common])
-    found = difference(table, 1, 2, metric="validation_accuracy")
-    np.testing.assert_allclose((found.low, found.high), expected.confidence_interval(0.95), rtol=1e-6)
+    assert sorted(set(by_arm[left]) & set(by_arm[right])) == common
+    one, other = ([by_arm[number][seed] for seed in common] for number in (left, right))
+    found = difference(table, left, right, metric="validation_loss")
+    assert (found.n, found.mean) == (len(common), pytest.approx(np.mean(one) - np.mean(other)))
+    expected = stats.ttest_rel(one, other).confidence_interval(0.95) if len(common) > 2 else (np.nan, np.nan)
+    np.testing.assert_allclose((found.low, found.high), expected, rtol=1e-6)
 
 
 def test_validation_chooses_and_test_does_not(tmp_path: Path) -> None:
@@ -296,10 +301,192 @@ def test_without_validation_nothing_is_chosen(tmp_path: Path) -> None:
 def test_a_metric_that_is_nan_is_not_counted(tmp_path: Path) -> None:
     trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
     set_metrics(tmp_path, trials[0], test_accuracy=float("nan"))
+    set_metrics(tmp_path, trials[1], validation_accuracy=float("nan"))
     table = collect(tmp_path)
     row = arms(table).loc[1]
-    assert (row["n"], row["test_accuracy_n"], row["validation_accuracy_n"]) == (3, 2, 3)
+    assert (row["n"], row["test_accuracy_n"], row["validation_accuracy_n"]) == (3, 2, 2)
+    assert ranking(table) == [2]
     assert "(n=2)" in render_markdown(table, {})
+
+
+# --- choosing
+
+
+POOLS: dict[str, list[Any]] = {"model.pool": ["max", "average", "stride"]}
+
+
+def diverge(out: Path, trial: dict[str, Any], cause: str = "diverged") -> None:
+    change_result(out, trial, status="failed", cause=cause, error="the loss is not finite", metrics={})
+
+
+def test_an_arm_whose_other_seeds_diverged_is_not_chosen(tmp_path: Path) -> None:
+    """Its one survivor is the best trial of all."""
+    trials = make_study(tmp_path, axes=POOLS)
+    for trial, level in zip(trials, [0.99] * 3 + [0.8] * 3 + [0.9] * 3, strict=True):
+        set_metrics(tmp_path, trial, validation_accuracy=level)
+    for trial in trials[:2]:
+        diverge(tmp_path, trial)
+    table = collect(tmp_path)
+    assert chosen(table) == 3
+    assert ranking(table) == [3, 2]
+    text = render_html(table, {})
+    assert "Chosen by validation: arm 3" in text
+    assert "Next by validation is arm 2" in text
+    assert ">1 of 3 (2 diverged)<" in text
+    assert "the mean of those that survive flatters an arm: arm 1 (pool=max): 1 of 3 (2 diverged)." in text
+    assert "Seeds that failed are in no mean" in text
+    console = Console(width=160, file=StringIO(), force_terminal=False)
+    console.print(terminal_table(table))
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "1 of 3 (2 diverged)" in printed
+    assert "3*" in printed
+    assert "failed seeds are in no mean, which flatters" in " ".join(printed.split())
+
+
+def test_without_a_complete_arm_none_is_chosen(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes=POOLS, seeds=(0, 1))
+    for trial in trials[::2]:
+        diverge(tmp_path, trial)
+    table = collect(tmp_path)
+    assert chosen(table) is None
+    assert "No arm is chosen: none has all its seeds finished." in render_markdown(table, {})
+    assert "may change" not in render_markdown(table, {})
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"), [("diverged", None), ("crashed", "1 failed trial to be tried again"), ("", None)]
+)
+def test_a_choice_may_change_only_where_trials_are_still_to_come(tmp_path: Path, cause: str, said: str | None) -> None:
+    """A training that diverged would diverge again: it is final. One that crashed is tried again."""
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    diverge(tmp_path, trials[0], cause)
+    text = " ".join(headline(collect(tmp_path)))
+    assert "Chosen by validation: arm 2" in text
+    assert ("This may change" in text) == (said is not None)
+    assert (said or "") in text
+
+
+def test_means_that_differ_only_in_their_last_bits_tie(tmp_path: Path) -> None:
+    """The same five accuracies in another order have another mean, by a bit."""
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=tuple(range(5)))
+    for trial, correct in zip(trials, [137, 113, 132, 108, 118, 113, 137, 132, 118, 108], strict=True):
+        set_metrics(tmp_path, trial, validation_accuracy=correct / 144)
+    table = collect(tmp_path)
+    means = table.done.groupby("arm")["validation_accuracy"].mean()
+    assert means[1] < means[2]
+    assert chosen(table) == 1
+
+
+# --- how numbers are shown
+
+
+def cells(table: Any, name: str) -> list[str]:
+    shown = arms_grid(table)
+    return [row[shown.header.index(name)] for row in shown.rows]
+
+
+def test_seeds_that_tie_have_the_interval_of_the_examples(tmp_path: Path) -> None:
+    for trial in make_study(tmp_path, axes={"model.pool": ["max", "average"]}):
+        set_metrics(tmp_path, trial, validation_accuracy=139 / 144)
+    table = collect(tmp_path)
+    low, high = stats.binomtest(139, 144).proportion_ci(method="exact")
+    assert cells(table, "validation accuracy, % (to choose by)") == ["96.53 ± 0.00"] * 2
+    assert arms_grid(table).rows[0][4] == f"[{100 * low:.2f}, {100 * high:.2f}]"
+    assert "that of the examples (validation n=144, test n=359)" in render_html(table, {})
+    assert json.loads(report(tmp_path).json)["arms"][0]["validation_accuracy"]["method"].endswith("seeds and examples")
+
+
+def test_two_seeds_show_no_interval_and_say_so_once(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=(0, 1))
+    summary = report(tmp_path)
+    text = page(summary)
+    assert set(cells(summary.table, "95% interval")) == {"–"}
+    assert not re.search(r"\[\d", re.sub(r"base64,[^\"]*", "", text))
+    assert text.count("Two seeds cannot carry an interval") == 1
+    assert "too few for an interval, so they are not told apart" in text
+    arm = json.loads(summary.json)["arms"][0]["test_accuracy"]
+    assert (arm["low"], arm["high"], arm["method"]) == (None, None, None)
+
+
+def test_no_interval_leaves_its_range_in_any_file(tmp_path: Path) -> None:
+    """Accuracies around 99%, of which one seed in three fails to learn: t intervals went from -49% to 181%."""
+    for place, trial in enumerate(make_study(tmp_path, axes=POOLS)):
+        level = 0.1 if place % 3 == 2 else 0.99
+        set_metrics(
+            tmp_path, trial, validation_accuracy=level, test_accuracy=level, test_loss=[0.01, 0.02, 2.3][place % 3]
+        )
+    summary = report(tmp_path)
+    frame: Any = pd.read_csv(summary.folder / "arms.csv")
+    for metric in ("validation_accuracy", "test_accuracy"):
+        assert (frame[f"{metric}_low"] >= 0).all()
+        assert (frame[f"{metric}_high"] <= 1).all()
+        assert frame[f"{metric}_method"].str.contains("binomial").all()
+    assert (frame["test_loss_low"] == 0).all()
+    found: Any = pd.read_csv(summary.folder / "effects.csv")
+    assert found["low"].ge(0).all()
+    assert found["high"].le(1).all()
+    assert found["difference_low"].dropna().ge(-1).all()
+    numbers = re.findall(r"\[(-?[\d.]+), (-?[\d.]+)\]", re.sub(r"base64,[^\"]*", "", page(summary)))
+    assert numbers
+    assert all(-100 <= float(low) < float(high) <= 100 for low, high in numbers)
+
+
+def test_where_the_number_of_examples_was_not_recorded_intervals_are_of_seeds(tmp_path: Path) -> None:
+    for trial in make_study(tmp_path, axes={"model.pool": ["max", "average"]}):
+        change_result(tmp_path, trial, examples={})
+    table = collect(tmp_path)
+    assert "the choice of seeds only: of how many examples was not recorded" in render_html(table, {})
+    assert (arms(table)["test_accuracy_method"].str.endswith(": seeds")).all()
+
+
+@pytest.mark.parametrize("changes", [{"examples": EXAMPLES | {"test": 360}}, {"data_fingerprint": "other"}])
+def test_arms_on_other_examples_are_not_called_the_same(tmp_path: Path, changes: dict[str, Any]) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    assert "The examples are the same for every arm" in arms_note(collect(tmp_path))
+    for trial in trials[3:]:
+        change_result(tmp_path, trial, **changes)
+    table = collect(tmp_path)
+    assert "Not all arms were measured on the same examples" in arms_note(table)
+    assert "not added twice" not in effects_note(table)
+
+
+def test_seconds_of_trials_trained_together_are_one_measurement(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    for trial in trials[:3]:
+        change_result(tmp_path, trial, packed=3, train_seconds=0.409)
+    summary = report(tmp_path)
+    together, apart = cells(summary.table, "seconds")
+    assert together == "0.409"
+    assert "±" in apart
+    assert "share one measurement of seconds" in page(summary)
+    seconds = json.loads(summary.json)["arms"][0]["train_seconds"]
+    assert (seconds["mean"], seconds["sd"], seconds["low"]) == (pytest.approx(0.409), None, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.99996, "99.996"),
+        (0.99999999, "99.999999"),
+        (1.0, "100.00"),
+        (0.99994, "99.99"),
+        (0.00004, "0.004"),
+        (-0.00004, "-0.004"),
+        (0.0, "0.00"),
+        (1e-17, "0.00"),
+        (-1e-17, "0.00"),
+        (0.29, "29.00"),
+        (math.nan, "–"),
+    ],
+)
+def test_nothing_is_rounded_to_none_or_all(value: float, text: str) -> None:
+    assert Unit("accuracy, %", 100, 2).number(value) == text
+
+
+def test_a_band_of_one_deviation_ends_where_the_metric_does() -> None:
+    curves: Any = pd.DataFrame({"arm": [1, 1], "epoch": [1, 1], "accuracy": [1.0, 0.4], "loss": [0.01, 3.0]})
+    assert _means(curves, "accuracy")["high"].tolist() == [100]
+    assert _means(curves, "loss")["low"].tolist() == [0]
 
 
 # --- files
@@ -406,10 +593,10 @@ def test_no_mean_without_spread_and_n(whole: Summary) -> None:
 def test_partial_study(partial: Summary) -> None:
     text = page(partial)
     assert "32 of 36 planned trials finished, 1 failed, 3 unfinished" in text
-    assert "2 of 3" in text
-    assert "1 of 3" in text
+    assert "2 of 3 (1 diverged)" in text
+    assert ">1 of 3<" in text
     assert "(n=1)" in text
-    assert "This may change" in text
+    assert "This may change: 3 planned trials unfinished." in text
     assert "loss is NaN &lt;at&gt; step 23" in text
     assert "1 trial directory is not in the plan" in text
     assert "0ld7r1al" in text

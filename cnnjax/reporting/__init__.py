@@ -5,9 +5,10 @@ imports pandas, SciPy and Matplotlib, not JAX.
 """
 
 from cnnjax.reporting.directory import Table, collect
+from cnnjax.reporting.intervals import Spread, spread
 from cnnjax.reporting.pages import render_html, render_markdown
 from cnnjax.reporting.pictures import Picture, draw
-from cnnjax.reporting.statistics import Spread, arms, effects, measure, spread
+from cnnjax.reporting.statistics import arms, effects, measure
 from cnnjax.reporting.terminal import terminal_table
 from cnnjax.reporting.writing import Summary, report
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cnnjax.reporting.directory import Table
+from cnnjax.reporting.intervals import FEWEST, Spread
 from cnnjax.reporting.labels import abbreviate
 from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.statistics import (
     Measure,
-    Spread,
     arms,
     chosen,
+    complete,
     difference,
+    effect_spreads,
     effects,
     measure,
     ranking,
     spread_of,
 )
+from cnnjax.reporting.units import Unit, count, plural, seconds, unit
 
 INTERVAL = "95% interval"
 USES = {"validation": "to choose by", "test": "to quote"}
@@ -39,59 +41,6 @@ class Grid:
     prose: bool = False
 
 
-@dataclass(frozen=True)
-class Unit:
-    """How a metric is printed: multiplied by `factor`, with `decimals` digits, under the name `label`."""
-
-    label: str
-    factor: float
-    decimals: int
-
-    def number(self, value: float) -> str:
-        """`value` as text; an en dash where there is none."""
-        return "–" if math.isnan(value) else f"{value * self.factor:.{self.decimals}f}"
-
-    def mean(self, values: Spread) -> str:
-        """`91.23 ± 0.31`, or `91.23 (n=1)` where one seed gives no spread."""
-        if values.n < 2:
-            return f"{self.number(values.mean)} (n=1)" if values.n else "–"
-        return f"{self.number(values.mean)} ± {self.number(values.sd)}"
-
-    def interval(self, values: Spread) -> str:
-        """`[90.46, 92.00]`, or `n=1` where one seed gives no interval."""
-        if values.n < 2:
-            return "n=1" if values.n else "–"
-        return f"[{self.number(values.low)}, {self.number(values.high)}]"
-
-
-def unit(table: Table, metric: str) -> Unit:
-    """Accuracies in percent with two decimals; anything else as recorded, its largest value with four digits."""
-    label = metric.replace("_", " ")
-    if metric.endswith("accuracy"):
-        return Unit(f"{label}, %", 100, 2)
-    largest = max(table.done[metric].abs().max(), 1e-6)
-    return Unit(label, 1, min(max(3 - math.floor(math.log10(largest)), 0), 8))
-
-
-def seconds(values: Spread) -> str:
-    """Seconds of training as mean ± sd."""
-    largest = values.mean if values.mean > 0 else 1.0
-    return Unit("seconds", 1, min(max(3 - math.floor(math.log10(largest)), 0), 3)).mean(values)
-
-
-def count(value: Any) -> str:
-    """`12,345`; an en dash where it is not known."""
-    return "–" if value is None or value != value or str(value) == "<NA>" else f"{int(value):,}"
-
-
-def short_count(value: float) -> str:
-    """`950`, `20k`, `1.5M`, `4.1G`."""
-    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{suffix}"
-    return f"{value:.3g}"
-
-
 def selection(table: Table, drawn: int) -> str:
     """A sentence that only `drawn` of the arms are shown; empty where all are."""
     if drawn >= len(table.arms):
@@ -100,9 +49,13 @@ def selection(table: Table, drawn: int) -> str:
     return f" Of {len(table.arms)} arms only the {drawn} {kind} are drawn; the table has all."
 
 
-def finished(row: Mapping[str, Any]) -> str:
-    """`3`, or `2 of 3` where seeds are missing."""
-    return str(row["n"]) if row["n"] == row["planned"] else f"{row['n']} of {row['planned']}"
+def finished(table: Table, number: int) -> str:
+    """The seeds of an arm: `3`; `2 of 3` where one is missing, `1 of 3 (2 diverged)` where two failed."""
+    own = table.trials[table.trials["arm"] == number]
+    done, failed = int((own["status"] == "done").sum()), own[own["status"] == "failed"]
+    causes = Counter(cause or "failed" for cause in failed["cause"])
+    lost = ", ".join(f"{times} {cause}" for cause, times in causes.items())
+    return str(done) if done == len(own) else f"{done} of {len(own)}{f' ({lost})' if lost else ''}"
 
 
 def arms_grid(table: Table) -> Grid:
@@ -115,8 +68,8 @@ def arms_grid(table: Table) -> Grid:
         row = frame.loc[arm.number]
         results = [cell for name in shown for cell in _cells(table, spread_of(frame, arm.number, name), name, row["n"])]
         costs = [count(row["params"]), count(row["macs"]), seconds(spread_of(frame, arm.number, "train_seconds"))]
-        widths = [arm.widths] if table.match else []
-        rows.append((str(arm.number), *(arm.texts.values() or ["base"]), *widths, finished(row), *results, *costs))
+        place = [str(arm.number), *(arm.texts.values() or ["base"]), *([arm.widths] if table.match else [])]
+        rows.append((*place, finished(table, arm.number), *results, *costs))
     best = chosen(table)
     names += ["widths"] if table.match else []
     header = ("#", *names, "n", *heads, "parameters", "MACs", "seconds")
@@ -139,17 +92,16 @@ def effects_grid(table: Table, metric: str) -> Grid:
     here, names = unit(table, metric), {axis.path: axis.name for axis in table.axes}
     rows = []
     for row in effects(table, metric=metric).to_dict("records"):
-        own = Spread(*(row[part] for part in ("n", "mean", "sd", "low", "high")))
-        change = [f"{here.mean(own)}", here.interval(own), *_change(here, row)]
-        rows.append((names[row["axis"]], row["text"], str(row["settings"]), str(row["n"]), *change))
+        own, change = effect_spreads(row)
+        cells = (here.mean(own), here.interval(own), *_change(here, change))
+        rows.append((names[row["axis"]], row["text"], str(row["settings"]), str(row["n"]), *cells))
     header = ("axis", "value", "matched arms", "n", here.label, INTERVAL, "difference", INTERVAL)
     return Grid(header, tuple(rows))
 
 
-def _change(here: Unit, row: Mapping[str, Any]) -> tuple[str, str]:
-    if row["text"] == row["reference"]:
+def _change(here: Unit, change: Spread | None) -> tuple[str, str]:
+    if change is None:
         return "reference", ""
-    change = Spread(*(row[f"difference_{part}"] for part in ("n", "mean", "sd", "low", "high")))
     sign = "+" if change.mean > 0 else ""
     return sign + here.mean(change), here.interval(change)
 
@@ -180,12 +132,8 @@ def _state(table: Table) -> str:
     seeds = table.trials["seed"].nunique()
     parts = [f"{states['done']} of {len(table.trials)} planned trials finished"]
     parts += [f"{states[state]} {state}" for state in ("failed", "unfinished") if states[state]]
-    parts += [f"{_plural(len(table.pruned), 'arm')} pruned before training"] if table.pruned else []
-    return f"{', '.join(parts)}: {_plural(len(table.arms), 'arm')}, {_plural(seeds, 'seed')}."
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    parts += [f"{plural(len(table.pruned), 'arm')} pruned before training"] if table.pruned else []
+    return f"{', '.join(parts)}: {plural(len(table.arms), 'arm')}, {plural(seeds, 'seed')}."
 
 
 def _strangers(table: Table) -> list[str]:
@@ -221,25 +169,53 @@ def _metric_note(by: Measure) -> list[str]:
 
 def _choice(table: Table) -> list[str]:
     best, by = chosen(table), measure(table)
-    if best is None or by.choose is None:
+    if by.choose is None or len(table.arms) < 2:
         return []
+    if best is None:
+        return [f"No arm is chosen: none has all its seeds finished.{_to_come(table)}", *_unranked(table)]
     frame = arms(table)
     most = "highest" if by.higher_is_better else "lowest"
-    early = (
-        "" if (table.trials["status"] == "done").all() else " This may change: not every planned trial has finished."
-    )
     results = [f"{most} mean {_sentence(table, spread_of(frame, best, by.choose), by.choose)}"]
     if by.quote != by.choose:
         results.append(f"to quote, {_sentence(table, spread_of(frame, best, by.quote), by.quote)}")
     name = table.arms[best - 1].label
-    return [f"Chosen by validation: arm {best} ({name}); {'; '.join(results)}.{early}", *_runner_up(table, by)]
+    choice = f"Chosen by validation: arm {best} ({name}); {'; '.join(results)}.{_to_come(table)}"
+    return [choice, *_runner_up(table, by), *_unranked(table)]
+
+
+def _to_come(table: Table) -> str:
+    """That the choice may change, where trials are still to come: a diverged one is final, the others are not."""
+    trials = table.trials
+    unfinished = int((trials["status"] == "unfinished").sum())
+    again = trials["cause"].isin(["crashed", "damaged"]).sum()
+    parts = [f"{plural(unfinished, 'planned trial')} unfinished"] if unfinished else []
+    parts += [f"{plural(int(again), 'failed trial')} to be tried again by the next sweep"] if again else []
+    return f" This may change: {', '.join(parts)}." if parts else ""
+
+
+def _unranked(table: Table) -> list[str]:
+    """Which arms are out of the choice because seeds of theirs failed: those that survived are the lucky ones."""
+    failed = set(table.trials.loc[table.trials["status"] == "failed", "arm"]) - complete(table)
+    if not failed:
+        return []
+    shown = [f"arm {n} ({table.arms[n - 1].label}): {finished(table, n)}" for n in sorted(failed)]
+    said = "; ".join(shown[:MOST_NAMED]) + (f"; and {len(shown) - MOST_NAMED} more" if len(shown) > MOST_NAMED else "")
+    return [f"Not ranked, for seeds failed and the mean of those that survive flatters an arm: {said}."]
+
+
+MOST_NAMED = 6
 
 
 def _sentence(table: Table, values: Spread, metric: str) -> str:
     here = unit(table, metric)
+    label = here.label.removesuffix(", %")
     if values.n < 2:
-        return f"{here.label.removesuffix(', %')} {here.mean(values)}"
-    return f"{here.label.removesuffix(', %')} {here.mean(values)} {here.interval(values)}, n={values.n}"
+        return f"{label} {here.mean(values)}"
+    return f"{label} {_mean_and_interval(here, values)}, n={values.n}"
+
+
+def _mean_and_interval(here: Unit, values: Spread) -> str:
+    return f"{here.mean(values)} {here.interval(values)}" if values.has_interval else here.mean(values)
 
 
 def _runner_up(table: Table, by: Measure) -> list[str]:
@@ -250,9 +226,13 @@ def _runner_up(table: Table, by: Measure) -> list[str]:
     here = unit(table, by.choose)
     lead = f"Next by validation is arm {rest[0]} ({table.arms[rest[0] - 1].label})"
     if gap.n < 2:
-        return [f"{lead}; the two share {_plural(gap.n, 'finished seed')}, too few to say whether they differ."]
-    apart = "the two differ" if gap.low > 0 or gap.high < 0 else "these seeds do not tell the two apart"
+        return [f"{lead}; the two share {plural(gap.n, 'finished seed')}, too few to say whether they differ."]
     points = " percentage points" if here.factor == 100 else ""
+    numbers = f"{here.mean(gap)}{points}, n={gap.n} common seeds"
+    if not gap.has_interval:
+        why = "too few for an interval" if gap.n < FEWEST else "all the same, without an interval"
+        return [f"{lead}; difference, paired by seed, {numbers}: {why}, so they are not told apart."]
+    apart = "the two differ" if gap.low > 0 or gap.high < 0 else "these seeds do not tell the two apart"
     numbers = f"{here.mean(gap)}{points} {here.interval(gap)}, n={gap.n} common seeds"
     return [f"{lead}; difference, paired by seed, {numbers}: {apart} (not corrected for choosing the best of many)."]
 
@@ -265,29 +245,6 @@ def value_notes(table: Table) -> list[str]:
         said = [f"{text} is {_flat(value)}" for text, value in whole if isinstance(value, dict)]
         notes += [f"{axis.name}: {'; '.join(said)}."] if said else []
     return notes
-
-
-def arms_note(table: Table) -> str:
-    """How to read the arms' table."""
-    both = len(measure(table).shown) > 1
-    roles = "Validation is for choosing an arm, test for quoting the chosen one. " if both else ""
-    cost = {"macs": "multiply-accumulates", "params": "parameters"}.get(table.match or "")
-    matched = f" Widths were rescaled so that arms have equally many {cost} (within 2%)." if cost else ""
-    constant = "".join(f" {axis.path} = {axis.texts[0]} throughout." for axis in table.constants)
-    return (
-        f"{roles}All results are of the last epoch. n counts the finished seeds; ± is their standard deviation "
-        "(ddof = 1); brackets are the 95% Student t interval of the mean with n − 1 degrees of freedom, each arm on "
-        "its own, not corrected for the number of arms. MACs are of one forward pass of one example; seconds are of "
-        f"training, without compilation.{matched}{constant}"
-    )
-
-
-EFFECTS_NOTE = (
-    "Like is compared with like: only over settings of the other axes (matched arms) and seeds (n) with which every "
-    "value of the axis has finished, the largest such block where trials are missing. Each seed's result is averaged "
-    "over the matched arms; mean, ± and intervals are over seeds. Differences are to the reference value, paired by "
-    "seed, not corrected for the number of comparisons."
-)
 
 
 def equal_costs(table: Table) -> list[str]:
@@ -309,7 +266,7 @@ def unmatched(table: Table, metric: str) -> list[str]:
 def provenance_grid(table: Table) -> Grid:
     """Code, versions, hardware, data and seconds of the finished trials; differing values are counted."""
     done = table.done
-    rows = [("recorded by", f"{len(table.environments)} of {_plural(len(done), 'finished trial')}")]
+    rows = [("recorded by", f"{len(table.environments)} of {plural(len(done), 'finished trial')}")]
     rows += [(name, _tally(texts)) for name, texts in _origins(table).items()]
     rows += [("training", _total(done["train_seconds"])), ("compilation", _total(done["compile_seconds"]))]
     rows.append(("seeds", ", ".join(map(str, sorted(done["seed"].unique())))))
@@ -340,7 +297,7 @@ def _tally(texts: Sequence[str]) -> str:
         return texts[0]
     if len(counts) > 4:
         return f"{len(counts)} different values over {len(texts)} trials"
-    return "; ".join(f"{text} ({_plural(times, 'trial')})" for text, times in counts.items())
+    return "; ".join(f"{text} ({plural(times, 'trial')})" for text, times in counts.items())
 
 
 def _total(values: Any) -> str:

@@ -74,10 +74,13 @@ class ResultFile(BaseModel):
     train_seconds: float | None = None
     compile_seconds: float | None = None
     steps: int | None = None
+    packed: int = 1
+    examples: dict[str, int] = {}
     metrics: dict[str, Any] = {}
     data_fingerprint: Any = None
     codes: list[str | None] = []
     error: str | None = None
+    cause: str | None = None
 
 
 class JsonObject(BaseModel, extra="allow"):
@@ -120,8 +123,9 @@ class Table:
     """What the run directories of one study say.
 
     trials: a row per planned trial: `arm` (number), the axes by path, `seed`, `id`, `status` (done, failed or
-        unfinished), `error`, `params`, `macs`, `train_seconds`, `compile_seconds`, `steps`, `data_fingerprint` and a
-        column per metric, as recorded (an accuracy is a fraction).
+        unfinished), `error`, its `cause` (diverged, crashed, damaged; empty where there is none), `params`, `macs`,
+        `train_seconds`, `compile_seconds`, `steps`, `packed` (how many were trained together, and share the seconds),
+        `examples` by part, `data_fingerprint` and a column per metric, as recorded (an accuracy is a fraction).
     metrics: the names of the metric columns.
     curves: a row per epoch of each finished trial: `arm`, `seed`, `id`, `epoch` and what the epoch recorded.
     axes: the axes that take more than one value; `constants` those that take one.
@@ -242,7 +246,7 @@ def _result_or_damage(folder: Path, trial: PlannedTrial) -> ResultFile | None:
     try:
         return _result(folder, trial)
     except RunError as error:
-        return ResultFile.model_construct(status="failed", error=str(error), metrics={})
+        return ResultFile.model_construct(status="failed", error=str(error), cause="damaged", metrics={})
 
 
 def _result(folder: Path, trial: PlannedTrial) -> ResultFile | None:
@@ -301,11 +305,14 @@ def _row(trial: PlannedTrial, result: ResultFile | None, number: int) -> dict[st
         "id": trial.id,
         "status": found.status,
         "error": found.error or "",
+        "cause": found.cause or "",
         "params": trial.params if found.params is None else found.params,
         "macs": trial.macs if found.macs is None else found.macs,
         "train_seconds": _finite(found.train_seconds),
         "compile_seconds": _finite(found.compile_seconds),
         "steps": found.steps,
+        "packed": found.packed,
+        "examples": found.examples,
         "data_fingerprint": found.data_fingerprint,
         "codes": tuple(found.codes),
         **_measured(result),

@@ -14,9 +14,9 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from cnnjax.reporting.contents import short_count
+from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis, abbreviate
-from cnnjax.reporting.statistics import Spread
+from cnnjax.reporting.units import short_count
 
 INK, SOFT, MEAN, BAND = "#222222", "#8a8a8a", "#0b4f8a", "#f3f5f8"
 # Okabe and Ito (2008), a palette that colour-blind readers can tell apart; without its yellow, too pale on white.
@@ -52,11 +52,13 @@ def colours(axis: Axis) -> list[str]:
 
 
 def limits(values: Iterable[float], spreads: Iterable[Spread], *, percent: bool) -> tuple[float, float]:
-    """Limits that show every value whole, and intervals up to twice their range; accuracies end at 0 and 100."""
-    known = [value for value in values if not math.isnan(value)]
+    """Limits that show every value and the typical interval whole, others up to twice the values' range; accuracies end
+    at 0 and 100."""
+    known, drawn = [value for value in values if not math.isnan(value)], [one for one in spreads if one.has_interval]
     low, high = min(known), max(known)
-    room = max((high - low) * 1.0, abs(high) * 0.002, 1e-12)
-    ends = [end for entry in spreads for end in (entry.low, entry.high) if not math.isnan(end)]
+    halves = [max(one.mean - one.low, one.high - one.mean) for one in drawn] or [0.0]
+    room = max(high - low, float(np.median(halves)), abs(high) * 0.002, 1e-12)
+    ends = [end for one in drawn for end in (one.low, one.high)]
     low, high = max(min([low, *ends]), low - room), min(max([high, *ends]), high + room)
     margin = 0.05 * (high - low) or 0.5 * abs(high) or 0.5
     low, high = low - margin, high + margin
@@ -66,7 +68,10 @@ def limits(values: Iterable[float], spreads: Iterable[Spread], *, percent: bool)
 def draw_interval(
     ax: Axes, at: float, result: Spread, *, vertical: bool, colour: str = MEAN, width: float = 1.5
 ) -> None:
-    """The interval as a line at `at`; where the axis ends before it does, an arrowhead says so."""
+    """The interval as a line at `at`, nothing where there is none; where the axis ends before it does, an arrowhead
+    says so."""
+    if not result.has_interval:
+        return
     first, last = ax.get_ylim() if vertical else ax.get_xlim()
 
     def plot(ends: Sequence[float], look: str, **kwargs: Any) -> None:

@@ -112,4 +112,4 @@ def _refused(row: dict[str, Any], prints: set[str], planned: str | None) -> dict
     if row["status"] != "done" or len(prints) < 2 or own is None or own == planned:
         return row
     error = f"its data (fingerprint {own}) are not those of the other seeds of its arm: left out of every number"
-    return row | {"status": "failed", "error": error}
+    return row | {"status": "failed", "cause": "of other data", "error": error}

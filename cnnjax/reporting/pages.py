@@ -8,10 +8,8 @@ from html import escape
 from itertools import chain
 
 from cnnjax.reporting.contents import (
-    EFFECTS_NOTE,
     Grid,
     arms_grid,
-    arms_note,
     effects_grid,
     equal_costs,
     failed_grid,
@@ -19,13 +17,14 @@ from cnnjax.reporting.contents import (
     provenance_grid,
     pruned_grid,
     settings,
-    unit,
     unmatched,
     value_notes,
 )
 from cnnjax.reporting.directory import Table
+from cnnjax.reporting.notes import arms_note, effects_note
 from cnnjax.reporting.pictures import Picture
 from cnnjax.reporting.statistics import measure
+from cnnjax.reporting.units import unit
 
 Block = str | Grid | Picture
 Section = tuple[str, Sequence[Block]]
@@ -40,7 +39,7 @@ def sections(table: Table, pictures: Mapping[str, Picture]) -> list[Section]:
     effects = [*_drawn(pictures, ["effects"]), *effect_blocks]
     parts: list[Section] = [
         ("Arms", [arms_grid(table), arms_note(table), *value_notes(table), *_drawn(pictures, by_arm)]),
-        ("What each axis does", [*effects, *([EFFECTS_NOTE] if effects else []), *unmatched(table, shown[-1])]),
+        ("What each axis does", [*effects, *([effects_note(table)] if effects else []), *unmatched(table, shown[-1])]),
         (f"{measure(table).kind.capitalize()} against cost", [*_drawn(pictures, by_cost), *equal_costs(table)]),
         ("Learning curves", _drawn(pictures, ["learning_curves"])),
         ("Pruned before training", [pruned_grid(table)]),

@@ -11,11 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from cnnjax.reporting.contents import arms_grid, selection, unit
+from cnnjax.reporting.contents import arms_grid, selection
 from cnnjax.reporting.directory import Arm, Table
 from cnnjax.reporting.drawing import BAND, INK, MEAN, draw_interval, limits, text_width
+from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import abbreviate
-from cnnjax.reporting.statistics import chosen, foremost, measure, spread
+from cnnjax.reporting.notes import covered, survivors_note
+from cnnjax.reporting.statistics import arms as arms_table
+from cnnjax.reporting.statistics import chosen, foremost, measure, spread_of
+from cnnjax.reporting.units import unit
 
 ROW, TOP, BOTTOM, PANEL, GAP = 0.22, 0.3, 0.75, 2.9, 0.16
 LIMIT = 100
@@ -97,9 +101,15 @@ def _seeds(table: Table, arms: Sequence[Arm], metric: str) -> list[list[float]]:
 
 def _bounds(table: Table, arms: Sequence[Arm], metrics: Sequence[str]) -> tuple[float, float]:
     """The same limits for every panel: validation and test are read off one scale."""
-    seeds = [values for metric in metrics for values in _seeds(table, arms, metric)]
-    percent = unit(table, metrics[0]).factor == 100
-    return limits([value for values in seeds for value in values], map(spread, seeds), percent=percent)
+    seeds = [value for metric in metrics for values in _seeds(table, arms, metric) for value in values]
+    spreads = [spread for metric in metrics for spread in _spreads(table, arms, metric)]
+    return limits(seeds, spreads, percent=unit(table, metrics[0]).factor == 100)
+
+
+def _spreads(table: Table, arms: Sequence[Arm], metric: str) -> list[Spread]:
+    """For each arm its mean and interval, as drawn."""
+    frame, factor = arms_table(table), unit(table, metric).factor
+    return [spread_of(frame, arm.number, metric).scaled(factor) for arm in arms]
 
 
 def _panel(ax: Axes, table: Table, arms: Sequence[Arm], *, metric: str, bounds: tuple[float, float]) -> None:
@@ -107,8 +117,7 @@ def _panel(ax: Axes, table: Table, arms: Sequence[Arm], *, metric: str, bounds: 
     ax.set_xlim(*bounds)
     ax.set_ylim(len(seeds) - 0.5, -0.5)
     ax.patch.set_alpha(0)
-    for row, values in enumerate(seeds):
-        own = spread(values)
+    for row, (values, own) in enumerate(zip(seeds, _spreads(table, arms, metric), strict=True)):
         ax.plot(values, [row + 0.24] * len(values), **SEED)
         if own.n > 1:
             draw_interval(ax, row - 0.13, own, vertical=False)
@@ -121,7 +130,7 @@ def _panel(ax: Axes, table: Table, arms: Sequence[Arm], *, metric: str, bounds: 
 
 def _legend(figure: Figure, *, marked: bool) -> None:
     handles: list[Artist] = [
-        Line2D([], [], ls="-", lw=1.5, marker="D", ms=4, color=MEAN, label="mean with 95% t interval"),
+        Line2D([], [], ls="-", lw=1.5, marker="D", ms=4, color=MEAN, label="mean with 95% interval"),
         Line2D([], [], **SEED, label="one seed"),
     ]
     handles += [Patch(color=MARK, label="chosen by validation")] if marked else []
@@ -132,7 +141,7 @@ def _caption(table: Table) -> str:
     counts = table.done.groupby("arm").size()
     seeds = f"n={counts.max()}" if counts.min() == counts.max() and len(counts) == len(table.arms) else "n as given"
     return (
-        f"The mean (diamond) with its 95% Student t interval (line) and every finished seed (circles), {seeds}. An "
-        "arrowhead marks an interval that continues beyond the axis; an arm with one seed has no interval. The axes "
-        "do not start at zero."
+        f"The mean (diamond) with its 95% interval (line), which covers {covered(table)}, and every finished seed "
+        f"(circles), {seeds}. An arrowhead marks an interval that continues beyond the axis; an arm of one or two "
+        f"seeds has none.{survivors_note(table)} The axes do not start at zero."
     )

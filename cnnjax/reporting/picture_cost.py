@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
 
-from cnnjax.reporting.contents import unit
 from cnnjax.reporting.directory import Arm, Table
 from cnnjax.reporting.drawing import (
     CATEGORIES,
@@ -28,14 +28,19 @@ from cnnjax.reporting.drawing import (
     log_ticks,
     text_width,
 )
+from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis, abbreviate
-from cnnjax.reporting.statistics import Spread, arms, measure, spread_of
+from cnnjax.reporting.notes import covered, survivors_note
+from cnnjax.reporting.statistics import arms, measure, spread_of
+from cnnjax.reporting.units import unit
 
 COSTS = {"params": "parameters", "macs": "MACs (one forward pass of one example)"}
 NAMED, NUMBERED = 16, 100
+HALO = [Stroke(linewidth=1.5, foreground="white"), Normal()]
 CAPTION = (
-    "Mean over seeds with its 95% Student t interval; {labels}. A hollow marker is a single seed, without interval. "
-    "Arms of nearly equal cost are set side by side. The vertical axis does not start at zero."
+    "Mean over seeds with its 95% interval, which covers {covered}; {labels}. One or two seeds have no interval, and a "
+    "hollow marker is a single seed.{survivors} Arms of nearly equal cost are set side by side. The vertical axis does "
+    "not start at zero."
 )
 
 
@@ -78,7 +83,8 @@ def against_cost(table: Table, *, cost: str) -> tuple[Figure, str] | None:
     labels = (
         f"labels give {' · '.join(axis.name for axis in table.axes)}" if named else "labels number the table's arms"
     )
-    return figure, CAPTION.format(labels=labels if len(points) <= NUMBERED else "too many arms to label")
+    labels = labels if len(points) <= NUMBERED else "too many arms to label"
+    return figure, CAPTION.format(labels=labels, covered=covered(table), survivors=survivors_note(table))
 
 
 def _looks(table: Table) -> list[Axis]:
@@ -91,8 +97,7 @@ def _points(table: Table, looks: Sequence[Axis], *, metric: str, cost: str, fact
     for arm in table.arms:
         found, paid = spread_of(frame, arm.number, metric), frame.loc[arm.number, cost]
         if found.n and not pd.isna(paid) and paid > 0:
-            scaled = Spread(found.n, *(part * factor for part in (found.mean, found.sd, found.low, found.high)))
-            points.append(Point(arm, float(paid), scaled, *_look(arm, looks)))
+            points.append(Point(arm, float(paid), found.scaled(factor), *_look(arm, looks)))
     return points
 
 
@@ -118,8 +123,7 @@ def _side_by_side(ax: Axes, points: Sequence[Point], *, close: float = 5, apart:
 
 
 def _draw(ax: Axes, point: Point, x: float) -> None:
-    if point.result.n > 1:
-        draw_interval(ax, x, point.result, vertical=True, colour=point.colour, width=1.0)
+    draw_interval(ax, x, point.result, vertical=True, colour=point.colour, width=1.0)
     fill = point.colour if point.result.n > 1 else "white"
     ax.plot(x, point.result.mean, point.marker, ms=5.5, mfc=fill, mec=point.colour, mew=1, zorder=4)
 
@@ -132,7 +136,7 @@ def _legend(figure: Figure, looks: Sequence[Axis]) -> None:
             shape = MARKERS[position] if look == "marker" else MARKERS[0]
             shade = colours(axis)[position] if look == "colour" else SOFT
             handles.append(Line2D([], [], ls="", marker=shape, ms=5.5, color=shade, label=abbreviate(text, 24)))
-    handles.append(Line2D([], [], ls="-", lw=1, color=MEAN if not looks else SOFT, label="95% t interval"))
+    handles.append(Line2D([], [], ls="-", lw=1, color=MEAN if not looks else SOFT, label="95% interval"))
     legend = figure.legend(handles=handles, loc="outside right upper", handletextpad=0.4, handlelength=1.4)
     for text in legend.get_texts():
         text.set_fontweight("bold" if text.get_text() in {axis.name for axis in looks} else "normal")
@@ -150,10 +154,12 @@ def _label(ax: Axes, points: Sequence[Point], places: Sequence[float], texts: Se
     spots = ax.transData.transform([(x, point.result.mean) for x, point in zip(places, points, strict=True)]) / scale
     window = np.asarray(ax.get_window_extent().extents) / scale
     stems = _stems(ax, points, spots, scale)
-    taken = [*_marker_boxes(spots), *stems]
+    taken = [*_marker_boxes(spots)]
     for (x, y), stem, place, point, text in zip(spots, stems, places, points, texts, strict=True):
         width, height = text_width(text, size=7) * 72 + 1, 8.0
-        box = min(_candidates(x, y, width, height, stem), key=lambda box: _cost(box, (x, y), np.asarray(taken), window))
+        hidden = np.asarray(taken)
+        places_there_are = _candidates(x, y, width, height, stem)
+        box = min(places_there_are, key=lambda box: _cost(box, (x, y), hidden, np.asarray(stems), window))
         taken.append(box)
         ends = abs(box[0] + box[2] - 2 * x) < 2 and _apart(box, stem) < 3
         far = not ends and _apart(box, (x - 3.5, y - 3.5, x + 3.5, y + 3.5)) > 8
@@ -167,6 +173,7 @@ def _label(ax: Axes, points: Sequence[Point], places: Sequence[float], texts: Se
             size=7,
             color=INK,
             zorder=5,
+            path_effects=HALO,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": SOFT, "shrinkA": 0, "shrinkB": 4} if far else None,
         )
 
@@ -186,14 +193,18 @@ def _candidates(x: float, y: float, width: float, height: float, stem: Box) -> l
     return boxes
 
 
-def _cost(box: Box, point: tuple[float, float], taken: np.ndarray, window: np.ndarray) -> float:
-    """How bad a place is: the area it hides, then whether it leaves the axes, then how far it is."""
-    wide = np.minimum(box[2], taken[:, 2]) - np.maximum(box[0], taken[:, 0])
-    tall = np.minimum(box[3], taken[:, 3]) - np.maximum(box[1], taken[:, 1])
-    hidden = float(np.sum(np.clip(wide, 0, None) * np.clip(tall, 0, None)))
+def _cost(box: Box, point: tuple[float, float], taken: np.ndarray, stems: np.ndarray, window: np.ndarray) -> float:
+    """How bad a place is: whether it leaves the axes, the area of markers and labels that it hides, then how far it is;
+    a stem that it crosses, still seen above and below, counts as some more points away."""
     outside = box[0] < window[0] or box[1] < window[1] or box[2] > window[2] or box[3] > window[3]
-    distance = np.hypot((box[0] + box[2]) / 2 - point[0], (box[1] + box[3]) / 2 - point[1])
-    return hidden * 1000 + outside * 10000 + float(distance)
+    distance = _apart(box, (*point, *point))
+    return outside * 10000 + _hidden(box, taken) * 1000 + _hidden(box, stems) * 0.7 + distance
+
+
+def _hidden(box: Box, boxes: np.ndarray) -> float:
+    wide = np.minimum(box[2], boxes[:, 2]) - np.maximum(box[0], boxes[:, 0])
+    tall = np.minimum(box[3], boxes[:, 3]) - np.maximum(box[1], boxes[:, 1])
+    return float(np.sum(np.clip(wide, 0, None) * np.clip(tall, 0, None)))
 
 
 def _marker_boxes(spots: np.ndarray) -> list[Box]:
@@ -205,7 +216,7 @@ def _stems(ax: Axes, points: Sequence[Point], spots: np.ndarray, scale: float) -
     boxes = []
     for (x, y), point in zip(spots, points, strict=True):
         bottom, top = y, y
-        if point.result.n > 1:
+        if point.result.has_interval:
             ends = np.clip([point.result.low, point.result.high], *ax.get_ylim())
             bottom, top = ax.transData.transform([(1, end) for end in ends])[:, 1] / scale
         boxes.append((x - 1, min(bottom, y - 3.5), x + 1, max(top, y + 3.5)))

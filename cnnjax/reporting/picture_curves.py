@@ -17,11 +17,14 @@ from cnnjax.reporting.contents import selection
 from cnnjax.reporting.directory import Arm, Table
 from cnnjax.reporting.drawing import CATEGORIES, FEW, LINES, colours, fit, text_width
 from cnnjax.reporting.frames import Frame
+from cnnjax.reporting.intervals import quantity
 from cnnjax.reporting.labels import Axis, abbreviate, key
+from cnnjax.reporting.notes import survivors_note
 from cnnjax.reporting.statistics import foremost, others
 
 PALE = "#d4d4d4"
 FACETS = 24
+PARTS = ("mean", "low", "high")
 TITLE = 1.5
 
 
@@ -128,10 +131,15 @@ def _stage(facets: Sequence[Facet], metrics: Sequence[str]) -> tuple[Figure, lis
 
 
 def _means(curves: Frame, metric: str) -> Frame:
-    """Mean and sd over seeds of `metric`, by arm and epoch; accuracies in percent."""
+    """Mean and sd over seeds of `metric`, by arm and epoch, and the band of one sd, `low` to `high`, which ends where
+    the metric does; accuracies in percent."""
     factor = 100 if metric.endswith("accuracy") else 1
     grouped = (curves.set_index(["arm", "epoch"])[metric] * factor).groupby(level=["arm", "epoch"])
-    return grouped.agg(["mean", "std"]).dropna(subset="mean")
+    means = grouped.agg(["mean", "std"]).dropna(subset="mean")
+    of = quantity(metric, values=curves[metric], examples=None)
+    means["low"] = (means["mean"] - means["std"]).clip(lower=of.low * factor)
+    means["high"] = (means["mean"] + means["std"]).clip(upper=of.high * factor)
+    return means
 
 
 def _every_curve(means: Frame) -> list[list[tuple[float, float]]]:
@@ -155,15 +163,14 @@ def _look(facet: Facet, arm: Arm) -> tuple[str, Any]:
 
 
 def _curve(ax: Axes, means: Frame, colour: str, line: Any) -> None:
-    epochs, mean, sd = means.index.to_numpy(dtype=float), means["mean"].to_numpy(), means["std"].to_numpy()
+    epochs, mean, low, high = means.index.to_numpy(dtype=float), *(means[part].to_numpy() for part in PARTS)
     ax.plot(epochs, mean, lw=1.3, ls=line, color=colour, marker="o" if len(epochs) < 4 else "", ms=3, zorder=3)
-    ax.fill_between(epochs, mean - sd, mean + sd, color=colour, alpha=0.18, lw=0, zorder=2)
+    ax.fill_between(epochs, low, high, color=colour, alpha=0.18, lw=0, zorder=2)
 
 
 def _same_scale(axes: Sequence[Axes], metric: str, means: Frame) -> bool:
     """The same limits for every panel of a metric; whether it got a log scale: a loss does over a factor of 30."""
-    sd = means["std"].fillna(0)
-    low, high = float((means["mean"] - sd).min()), float((means["mean"] + sd).max())
+    low, high = float(means[["mean", "low"]].min(axis=None)), float(means[["mean", "high"]].max(axis=None))
     logarithmic = not metric.endswith("accuracy") and means["mean"].min() > 0 and high / means["mean"].min() > 30
     if logarithmic:
         low, high = float(means["mean"].min()) / 1.3, high * 1.2
@@ -221,5 +228,5 @@ def _caption(table: Table, facets: Sequence[Facet]) -> str:
     context = " Grey: the other arms." if alone else ""
     return (
         f"Line: mean over the finished seeds of an arm ({seeds}); band: ± one standard deviation (ddof = 1), none for "
-        f"one seed. Panels of the same metric share their scale.{context}"
+        f"one seed. Panels of the same metric share their scale.{context}{survivors_note(table)}"
     )

@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cnnjax.reporting.contents import Unit, unit
 from cnnjax.reporting.directory import Table
 from cnnjax.reporting.drawing import MEAN, SOFT, draw_interval, limits, text_width
 from cnnjax.reporting.labels import Axis, abbreviate
-from cnnjax.reporting.statistics import Spread, effects, matched, measure, others, spread
+from cnnjax.reporting.notes import survivors_note
+from cnnjax.reporting.statistics import effect_spreads, effects, matched, measure, others
+from cnnjax.reporting.units import Unit, unit
 
 PALE = "#c9c9c9"
 WIDE = 10
@@ -41,25 +42,23 @@ def by_axis(table: Table) -> tuple[Figure, str] | None:
     for ax in grid[:, 0]:
         ax.set_ylabel(here.label.replace(", %", " (%)"))
     _legend(figure)
-    return figure, CAPTION
+    return figure, CAPTION + survivors_note(table)
 
 
 CAPTION = (
     "Grey: the mean of each arm over its finished seeds, joined where only this axis changes, hollow where no other "
-    "arm differs in this axis alone. Blue: the mean over the matched arms with its 95% Student t interval over seeds; "
-    "the number of matched arms and of seeds n stands above each panel, a hollow diamond is a single seed. Values are "
-    "spaced evenly, in the study's order. The vertical axis does not start at zero."
+    "arm differs in this axis alone. Blue: the mean over the matched arms with its 95% interval; the number of matched "
+    "arms and of seeds n stands above each panel; one or two seeds have no interval, a hollow diamond is one. Values "
+    "are spaced evenly, in the study's order. Intervals hold what the values have in common, seeds and examples; the "
+    "differences between values, paired by seed, are in the tables. The vertical axis does not start at zero."
 )
 
 
 def _bounds(table: Table, metric: str, here: Unit) -> tuple[float, float]:
     means = table.done.groupby("arm")[metric].mean().dropna() * here.factor
-    found = effects(table, metric=metric)[["n", "mean", "sd", "low", "high"]].itertuples(index=False)
-    return limits(means, [_scaled(Spread(*row), here.factor) for row in found], percent=here.factor == 100)
-
-
-def _scaled(own: Spread, factor: float) -> Spread:
-    return Spread(own.n, own.mean * factor, own.sd * factor, own.low * factor, own.high * factor)
+    found = effects(table, metric=metric).to_dict("records")
+    spreads = [effect_spreads(row)[0].scaled(here.factor) for row in found]
+    return limits(means, spreads, percent=here.factor == 100)
 
 
 def _panel(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, room: float) -> None:
@@ -67,13 +66,12 @@ def _panel(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, room:
     _arm_means(ax, table, axis, metric=metric, here=here)
     many = len(axis.values) > WIDE
     aside = min(0.05 * len(axis.values), 0.3)
-    for value in means.columns:
-        own = _scaled(spread(means[value]), here.factor)
-        if own.n > 1:
-            draw_interval(ax, value + aside, own, vertical=True, width=1.0 if many else 1.8)
-        if own.n:
-            fill = MEAN if own.n > 1 else "white"
-            ax.plot(value + aside, own.mean, "D", ms=3 if many else 4.5, mfc=fill, mec=MEAN, zorder=4)
+    found = effects(table, metric=metric)
+    for row in found[found["axis"] == axis.path].to_dict("records"):
+        own, at = effect_spreads(row)[0].scaled(here.factor), row["value"] + aside
+        draw_interval(ax, at, own, vertical=True, width=1.0 if many else 1.8)
+        fill = MEAN if own.n > 1 else "white"
+        ax.plot(at, own.mean, "D", ms=3 if many else 4.5, mfc=fill, mec=MEAN, zorder=4)
     arms = "arm" if settings == 1 else "arms"
     ax.set_title(
         f"{settings} matched {arms} per value, n={len(means)}" if len(means) else "no matched arms", color="#444444"
@@ -112,6 +110,6 @@ def _value_ticks(ax: Axes, texts: Sequence[str], *, room: float) -> None:
 def _legend(figure: Figure) -> None:
     handles = [
         Line2D([], [], ls="-", lw=0.8, color=PALE, marker="o", ms=3.4, mfc=SOFT, mew=0, label="arm means"),
-        Line2D([], [], ls="-", lw=1.8, color=MEAN, marker="D", ms=4.5, label="mean over matched arms, 95% t interval"),
+        Line2D([], [], ls="-", lw=1.8, color=MEAN, marker="D", ms=4.5, label="mean over matched arms, 95% interval"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)

@@ -7,42 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cnnjax.errors import RunError
 from cnnjax.reporting.directory import Arm, Table
 from cnnjax.reporting.frames import Frame
+from cnnjax.reporting.intervals import PARTS, Quantity, Spread, paired, quantity, spread
 from cnnjax.reporting.labels import Axis, key
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A mean over seeds: `n` values, their `mean` and standard deviation `sd` (ddof = 1), and the 95% interval
-    [`low`, `high`] of the mean, Student's t with n - 1 degrees of freedom. What n does not allow is NaN."""
-
-    n: int
-    mean: float
-    sd: float
-    low: float
-    high: float
-
-
-def spread(values: Iterable[float]) -> Spread:
-    """The `Spread` of the values that are numbers; its `n` counts them."""
-    known = np.asarray(list(values), dtype=float)
-    known = known[~np.isnan(known)]
-    if known.size < 2:
-        return Spread(known.size, float(known[0]) if known.size else math.nan, math.nan, math.nan, math.nan)
-    mean, sd = float(known.mean()), float(known.std(ddof=1))
-    half = float(half_width(known.size, sd))
-    return Spread(known.size, mean, sd, mean - half, mean + half)
-
-
-def half_width(n: Any, sd: Any, *, level: float = 0.95) -> Any:
-    """Half the Student t interval of a mean of `n` values with standard deviation `sd`; element by element."""
-    return stats.t.ppf(0.5 + level / 2, n - 1) * sd / np.sqrt(n)
 
 
 @dataclass(frozen=True)
@@ -79,19 +50,23 @@ def measure(table: Table) -> Measure:
 def arms(table: Table) -> Frame:
     """A row per arm, in the axes' order, indexed by the arm's number.
 
-    Columns: the axes by path; `label`; `n` finished and `planned` seeds; `params` and `macs`; for each metric and for
-    `train_seconds` and `compile_seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high` (95% interval);
-    `chosen`.
+    Columns: the axes by path; `label`; `n` finished, `planned` and `failed` seeds; `params` and `macs`; for each metric
+    and for `train_seconds` and `compile_seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high` (95% interval)
+    and `_method` (of the interval); `chosen`.
     """
-    groups, names = table.trials.groupby("arm"), [*table.metrics, "train_seconds", "compile_seconds"]
+    groups, names = table.trials.groupby("arm"), [*table.metrics, *SECONDS]
     frame = Frame([dict(arm.values) for arm in table.arms], index=_numbers(table))
     frame["label"] = [arm.label for arm in table.arms]
     frame["n"] = table.done.groupby("arm").size().reindex(frame.index, fill_value=0)
     frame["planned"] = groups.size()
+    frame["failed"] = groups["status"].agg(lambda states: int((states == "failed").sum()))
     frame[["params", "macs"]] = groups[["params", "macs"]].first()
     frame = frame.join(_spreads(table, names))
     frame["chosen"] = frame.index == chosen(table)
     return frame
+
+
+SECONDS = ("train_seconds", "compile_seconds")
 
 
 def _numbers(table: Table) -> pd.Index:
@@ -100,33 +75,76 @@ def _numbers(table: Table) -> pd.Index:
 
 def _spreads(table: Table, names: Sequence[str]) -> Frame:
     """The `Spread` of each metric, arm by arm, as columns `<name>_n` and so on."""
-    groups = table.done.groupby("arm")[list(names)]
-    n, mean, sd = groups.count(), groups.mean(), groups.std(ddof=1)
-    half = half_width(n, sd)
-    parts = {"n": n, "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
-    columns = {f"{name}_{part}": values[name] for name in names for part, values in parts.items()}
-    frame = Frame(columns).reindex(_numbers(table))
-    counts = [f"{name}_n" for name in names]
-    return frame.fillna(dict.fromkeys(counts, 0)).astype(dict.fromkeys(counts, int))
+    done = table.done
+    groups = dict(iter(done.groupby("arm")))
+    rows = [_arm_spreads(groups.get(arm.number, done.head(0)), names) for arm in table.arms]
+    columns = {f"{name}_{part}": [getattr(row[name], part) for row in rows] for name in names for part in PARTS}
+    return Frame(columns, index=_numbers(table))
+
+
+def _arm_spreads(done: Frame, names: Sequence[str]) -> dict[str, Spread]:
+    """The `Spread` of each metric over one arm's finished trials. Trials that were trained together share the seconds
+    of one training: their seconds are one measurement, without spread."""
+    together = bool((done["packed"] > 1).any())
+    spreads = {name: spread(done[name].tolist(), quantity_of(done, name)) for name in names}
+    alone = {name: Spread(own.n, own.mean, math.nan, math.nan, math.nan) for name, own in spreads.items()}
+    return spreads | {name: alone[name] for name in SECONDS if together and name in alone}
+
+
+def examples_of(done: Frame, metric: str) -> int | None:
+    """How many examples `metric` was measured on in the finished trials `done`: the fewest of them; None where one of
+    them does not say."""
+    part = metric.split("_")[0]
+    sizes = [sizes.get(part) for sizes in done["examples"]]
+    return min(sizes) if sizes and all(sizes) else None
 
 
 def spread_of(frame: Frame, number: int, name: str) -> Spread:
     """The `Spread` of metric `name` that a table of `arms` holds for the arm `number`."""
-    row = frame.loc[number]
-    return Spread(int(row[f"{name}_n"]), *(float(row[f"{name}_{part}"]) for part in ("mean", "sd", "low", "high")))
+    return _spread_in(frame.loc[number], f"{name}_")
+
+
+def _spread_in(row: Mapping[str, Any], prefix: str) -> Spread:
+    n, mean, sd, low, high, method = (row[f"{prefix}{part}"] for part in PARTS)
+    return Spread(int(n), float(mean), float(sd), float(low), float(high), method)
+
+
+def complete(table: Table) -> set[int]:
+    """The numbers of the arms with a result of every seed, of as many as any arm has: only these are ranked.
+
+    Where seeds diverged, the mean of those that survived is of the lucky ones.
+    """
+    planned, by = int(table.trials.groupby("arm").size().max()), measure(table)
+    finished = table.done.groupby("arm")[by.choose or by.quote].count()
+    return {int(number) for number, n in finished.items() if n == planned}
+
+
+def same_examples(table: Table) -> bool:
+    """Whether all finished trials were measured on the same examples, as far as is recorded: one set of data, and as
+    many of them in every part that is shown."""
+    done, parts = table.done, [name.split("_")[0] for name in measure(table).shown]
+    sizes = {tuple(sizes.get(part) for part in parts) for sizes in done["examples"]}
+    return len(sizes) == 1 and done["data_fingerprint"].map(str).nunique() == 1
 
 
 def ranking(table: Table) -> list[int]:
-    """The numbers of the arms with validation results, best mean first; ties keep the axes' order."""
+    """The numbers of the complete arms with validation results, best mean first; ties keep the axes' order."""
+    whole = complete(table)
+    return [number for number in _by_validation(table) if number in whole]
+
+
+def _by_validation(table: Table) -> list[int]:
     by = measure(table).choose
     if by is None:
         return []
     means = table.done.groupby("arm")[by].mean().dropna()
+    # Means of the same accuracies in another order differ in their last bits: they tie.
+    means = means.map(lambda mean: float(f"{mean:.12g}"))
     return means.sort_values(ascending=not measure(table).higher_is_better, kind="stable").index.tolist()
 
 
 def chosen(table: Table) -> int | None:
-    """The arm with the best mean validation result; None without validation results or with a single arm."""
+    """The complete arm with the best mean validation result; None without one, or with a single arm."""
     best = ranking(table)
     return best[0] if best and len(table.arms) > 1 else None
 
@@ -135,14 +153,21 @@ def foremost(table: Table, *, limit: int) -> tuple[Arm, ...]:
     """The arms in the axes' order; of more than `limit`, the best by validation (without validation, the first)."""
     if len(table.arms) <= limit:
         return table.arms
-    kept = set((ranking(table) or [arm.number for arm in table.arms])[:limit])
+    order = dict.fromkeys([*ranking(table), *_by_validation(table), *(arm.number for arm in table.arms)])
+    kept = set(list(order)[:limit])
     return tuple(arm for arm in table.arms if arm.number in kept)
 
 
 def difference(table: Table, left: int, right: int, *, metric: str) -> Spread:
     """The mean of `left - right` between two arms, paired over the seeds that both finished."""
-    values = table.done.pivot(index="seed", columns="arm", values=metric)
-    return spread(values[left] - values[right])
+    done = table.done[table.done["arm"].isin([left, right])]
+    values = done.pivot(index="seed", columns="arm", values=metric)
+    return paired(values[left] - values[right], quantity_of(done, metric))
+
+
+def quantity_of(done: Frame, metric: str) -> Quantity:
+    """What `metric` is a mean of in the finished trials `done`."""
+    return quantity(metric, values=done[metric].tolist(), examples=examples_of(done, metric))
 
 
 def effects(table: Table, *, metric: str) -> Frame:
@@ -150,13 +175,19 @@ def effects(table: Table, *, metric: str) -> Frame:
 
     Values are compared like for like: over the settings of the other axes (`settings` of them) and the seeds (`n` of
     them) with which every value of the axis has finished; of an incomplete study, the largest such block of settings
-    and seeds. For each seed the metric is averaged over the settings; `mean`, `sd`, `low` and `high` are over seeds.
-    The `difference_*` columns are over the per-seed differences to the `reference` value: the base experiment's, or
-    the axis's first. A row per axis (path) and value (position in the axis); axes without a matched setting have none.
+    and seeds. For each seed the metric is averaged over the settings; `mean`, `sd`, `low`, `high` and `method` are over
+    seeds. The `difference_*` columns are over the per-seed differences to the `reference` value: the base experiment's,
+    or the axis's first. A row per axis (path) and value (position in the axis); axes without a matched setting have
+    none.
     """
     rows = [row for axis in table.axes for row in _axis_effects(table, axis, metric)]
-    names = ("axis", "value", "text", "settings", "n", "mean", "sd", "low", "high", "reference")
-    return Frame(rows, columns=[*names, *(f"difference_{part}" for part in ("n", "mean", "sd", "low", "high"))])
+    names = ("axis", "value", "text", "settings", *PARTS, "reference")
+    return Frame(rows, columns=[*names, *(f"difference_{part}" for part in PARTS)])
+
+
+def effect_spreads(row: Mapping[str, Any]) -> tuple[Spread, Spread | None]:
+    """What a row of `effects` holds: the `Spread` of a value and of its difference (None: it is the reference)."""
+    return _spread_in(row, ""), None if row["text"] == row["reference"] else _spread_in(row, "difference_")
 
 
 def _axis_effects(table: Table, axis: Axis, metric: str) -> Iterable[dict[str, Any]]:
@@ -165,14 +196,15 @@ def _axis_effects(table: Table, axis: Axis, metric: str) -> Iterable[dict[str, A
         return
     base = [axis.position(axis.base)] if key(axis.base) in map(key, axis.values) else []
     reference = next(value for value in [*base, *means.columns] if value in means.columns)
+    of = quantity_of(table.done, metric)
     for value in means.columns:
-        change = asdict(spread(means[value] - means[reference])) if value != reference else {}
+        change = asdict(paired(means[value] - means[reference], of)) if value != reference else {}
         yield {
             "axis": axis.path,
             "value": value,
             "text": axis.texts[int(value)],
             "settings": settings,
-            **asdict(spread(means[value])),
+            **asdict(spread(means[value], of)),
             "reference": axis.texts[int(reference)],
             **{f"difference_{part}": number for part, number in change.items()},
         }

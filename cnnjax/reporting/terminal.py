@@ -9,12 +9,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from cnnjax.reporting.contents import finished, seconds, short_count, unit
+from cnnjax.reporting.contents import finished
 from cnnjax.reporting.directory import Arm, Table
 from cnnjax.reporting.frames import Frame
+from cnnjax.reporting.notes import terminal_note
 from cnnjax.reporting.statistics import arms, chosen, measure, spread_of
-
-CAPTION = "mean ± sd over n seeds [95% t interval of the mean]; seconds of training"
+from cnnjax.reporting.units import seconds, short_count, unit
 
 
 def terminal_table(table: Table) -> TerminalTable:
@@ -23,7 +23,7 @@ def terminal_table(table: Table) -> TerminalTable:
     The arm chosen by validation is bold and its number starred.
     """
     best, frame = chosen(table), arms(table)
-    caption = CAPTION if best is None else f"{CAPTION}; * chosen by validation"
+    caption = terminal_note(table, starred=best is not None)
     drawn = TerminalTable(title=Text(table.name), caption=Text(caption), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     drawn.add_column("#", justify="right")
     names = [*(axis.name for axis in table.axes), *(["widths"] if table.match else [])]
@@ -42,7 +42,7 @@ def _cells(table: Table, frame: Frame, arm: Arm, best: int | None) -> Iterable[s
     row = frame.loc[arm.number]
     yield f"{arm.number}*" if arm.number == best else f"{arm.number} "
     yield " · ".join([*arm.texts.values(), *([arm.widths] if table.match else [])]) or "base"
-    yield finished(row)
+    yield finished(table, arm.number)
     for metric in measure(table).shown:
         result, here = spread_of(frame, arm.number, metric), unit(table, metric)
         # Without a space inside, the interval stays whole where a narrow terminal breaks the cell.

@@ -15,6 +15,7 @@ from cnnjax.files import write_bytes
 from cnnjax.reporting.contents import headline
 from cnnjax.reporting.directory import Table, collect
 from cnnjax.reporting.frames import Frame
+from cnnjax.reporting.intervals import FEWEST, LEVEL
 from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.pages import render_html, render_markdown
 from cnnjax.reporting.pictures import NAMES, draw
@@ -78,8 +79,9 @@ def csv(frame: Frame) -> bytes:
 
 def _tidy(table: Table) -> Frame:
     paths = [axis.path for axis in (*table.axes, *table.constants)]
-    costs = ["params", "macs", "steps", "train_seconds", "compile_seconds"]
-    trials = table.trials[["arm", *paths, "seed", "status", *table.metrics, *costs, "id", "data_fingerprint", "error"]]
+    costs = ["params", "macs", "steps", "train_seconds", "compile_seconds", "packed"]
+    origin = ["id", "data_fingerprint", "cause", "error"]
+    trials = table.trials[["arm", *paths, "seed", "status", *table.metrics, *costs, *origin]]
     return trials.rename(columns={"arm": "number"})
 
 
@@ -102,13 +104,14 @@ def summary_json(table: Table) -> dict[str, Any]:
         "choose_by": by.choose,
         "quote": by.quote,
         "chosen": chosen(table),
+        "intervals": {"level": LEVEL, "fewest_seeds": FEWEST},
         "headline": headline(table),
         "mixed_code": mixed_code(table.trials, table.codes),
         "trials": {"planned": len(table.trials)} | {name: int(statuses.get(name, 0)) for name in STATUSES},
         "not_in_plan": list(table.strangers),
         "arms": [_arm_json(table, frame, arm.number) for arm in table.arms],
         "pruned": [{"arm": entry.values, "seeds": list(entry.seeds), "reason": entry.reason} for entry in table.pruned],
-        "failed": table.trials.loc[table.trials["status"] == "failed", ["arm", "seed", "id", "error"]].to_dict(
+        "failed": table.trials.loc[table.trials["status"] == "failed", ["arm", "seed", "id", "cause", "error"]].to_dict(
             "records"
         ),
     }
@@ -120,12 +123,14 @@ STATUSES = ("done", "failed", "unfinished")
 def _arm_json(table: Table, frame: Frame, number: int) -> Mapping[str, Any]:
     row, arm = frame.loc[number], table.arms[number - 1]
     spreads = {
-        name: {part: _number(value) for part, value in asdict(spread_of(frame, number, name)).items()}
+        name: {part: _known(value) for part, value in asdict(spread_of(frame, number, name)).items()}
         for name in (*table.metrics, "train_seconds", "compile_seconds")
     }
-    counts = {name: None if pd.isna(row[name]) else int(row[name]) for name in ("n", "planned", "params", "macs")}
+    whole = ("n", "planned", "failed", "params", "macs")
+    counts = {name: None if pd.isna(row[name]) else int(row[name]) for name in whole}
     return {"number": number, "arm": arm.values, "label": arm.label, **counts, "chosen": bool(row["chosen"]), **spreads}
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _known(value: Any) -> Any:
+    """None for what there is none of: NaN, or the method of no interval."""
+    return None if value == "" or (isinstance(value, float) and math.isnan(value)) else value

@@ -1,0 +1,112 @@
+"""How to read a report's numbers: what n, ± and the intervals are of, and what they leave out."""
+
+from __future__ import annotations
+
+from cnnjax.reporting.directory import Table
+from cnnjax.reporting.intervals import BINOMIAL, FEWEST, Quantity
+from cnnjax.reporting.statistics import arms, measure, quantity_of, same_examples
+
+
+def arms_note(table: Table) -> str:
+    """How to read the arms' table."""
+    both = len(measure(table).shown) > 1
+    roles = "Validation is for choosing an arm, test for quoting the chosen one. " if both else ""
+    cost = {"macs": "multiply-accumulates", "params": "parameters"}.get(table.match or "")
+    matched = f" Widths were rescaled so that arms have equally many {cost} (within 2%)." if cost else ""
+    constant = "".join(f" {axis.path} = {axis.texts[0]} throughout." for axis in table.constants)
+    together = " Trials that were trained together share one measurement of seconds, without ±."
+    return (
+        f"{roles}All results are of the last epoch. n counts the finished seeds; ± is their standard deviation "
+        f"(ddof = 1). {intervals_note(table)}{survivors_note(table)} MACs are of one forward pass of one example; "
+        f"seconds are of training, without compilation.{together if (table.done['packed'] > 1).any() else ''}"
+        f"{matched}{constant}"
+    )
+
+
+def intervals_note(table: Table) -> str:
+    """What the brackets are and what they cover."""
+    few = int(table.done.groupby("arm").size().min()) < FEWEST
+    none = " Two seeds cannot carry an interval, nor can one: an en dash stands there." if few else ""
+    if not any_interval(table):
+        return none.strip() or "There are no intervals: all seeds tie."
+    note = "Brackets are the 95% interval of the mean, each arm on its own, not corrected for the number of arms. "
+    by = measure(table)
+    of = quantity_of(table.done, by.quote)
+    if not of.proportion:
+        cut = ", cut at 0" if of.low == 0 else ""
+        return f"{note}They are Student's t with n − 1 degrees of freedom{cut}, and cover {covered(table)}.{none}"
+    exact = "They are exact binomial intervals at the effective number of examples (Korn and Graubard 1998)"
+    shared = (
+        " The examples are the same for every arm: where intervals overlap, arms may differ all the same, as their "
+        "differences paired by seed tell."
+        if same_examples(table)
+        else " Not all arms were measured on the same examples: their differences are less sure than they seem."
+    )
+    return f"{note}{exact}, and cover {covered(table)}.{shared if of.examples and len(table.arms) > 1 else ''}{none}"
+
+
+def any_interval(table: Table) -> bool:
+    """Whether any arm has an interval of any metric that is shown."""
+    frame = arms(table)
+    return any((frame[f"{name}_method"] != "").any() for name in measure(table).shown)
+
+
+def covered(table: Table) -> str:
+    """What the intervals of the metrics that are shown cover."""
+    names = measure(table).shown
+    kinds: dict[str, Quantity] = {name: quantity_of(table.done, name) for name in names}
+    if not all(of.proportion for of in kinds.values()):
+        return "the choice of seeds, on these examples"
+    if not all(of.examples for of in kinds.values()):
+        return "the choice of seeds only: of how many examples was not recorded"
+    sizes = ", ".join(f"{name.split('_')[0]} n={_sizes(table, name)}" for name in names)
+    return f"the choice of seeds and that of the examples ({sizes})"
+
+
+def _sizes(table: Table, metric: str) -> str:
+    part = metric.split("_")[0]
+    sizes = sorted({sizes[part] for sizes in table.done["examples"]})
+    return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+
+
+def survivors_note(table: Table) -> str:
+    """That means leave failed seeds out, where some failed; with a space before it."""
+    if not (table.trials["status"] == "failed").any():
+        return ""
+    return " Seeds that failed are in no mean, which flatters their arms: those are not ranked."
+
+
+def effects_note(table: Table) -> str:
+    """How to read what each axis does."""
+    of = quantity_of(table.done, measure(table).quote)
+    wider = (
+        ", widened for the choice of examples as if arms disagreed on no more of them than make the difference (they "
+        "are the same for both arms, so their error is not added twice)"
+        if of.proportion and of.examples and same_examples(table)
+        else ", and cover the choice of seeds only"
+    )
+    intervals = (
+        f" Differences' intervals are Student's t over seeds{wider}. None is corrected for the number of comparisons."
+        if any_interval(table)
+        else ""
+    )
+    return (
+        "Like is compared with like: only over settings of the other axes (matched arms) and seeds (n) with which "
+        "every value of the axis has finished, the largest such block where trials are missing. Each seed's result is "
+        "averaged over the matched arms; mean, ± and intervals are as in the arms' table. Differences are to the "
+        f"reference value, paired by seed.{intervals}{survivors_note(table)}"
+    )
+
+
+def terminal_note(table: Table, *, starred: bool) -> str:
+    """The line below the table in the terminal."""
+    parts = ["mean ± sd over n seeds"]
+    if any_interval(table):
+        methods = {method for name in measure(table).shown for method in arms(table)[f"{name}_method"]}
+        covers = "seeds and examples" if methods <= {BINOMIAL, ""} else "seeds"
+        parts[0] += f" [95% interval of the mean, over {covers}]"
+    if int(table.done.groupby("arm").size().min()) == FEWEST - 1:
+        parts.append("two seeds carry no interval")
+    parts.append("seconds of training")
+    parts += ["failed seeds are in no mean, which flatters"] if survivors_note(table) else []
+    return "; ".join([*parts, *(["* chosen by validation"] if starred else [])])
