@@ -333,9 +333,29 @@ def test_random_regions_lie_within(height, width, seed):
     assert rows >= 1
     assert columns >= 1
     top, left, rows, columns = fitting_box((height, width), (224, 224), share=0.875)
-    assert rows == columns >= 1
-    assert top + rows <= height
-    assert left + columns <= width
+    assert min(top, left) >= 0
+    # 7/8 of the shorter side; the longer is resized to whole pixels, so by up to a 256th more.
+    assert min(rows, columns) == pytest.approx(0.875 * min(height, width))
+    assert 1 <= max(rows, columns) / min(rows, columns) <= 257 / 256
+    assert top + rows <= height + 1e-9
+    assert left + columns <= width + 1e-9
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(*[st.integers(1, 900)] * 2, *[st.integers(1, 300)] * 2, st.floats(0.05, 1))
+def test_centred_regions_lie_within_for_every_shape(height, width, rows, columns, share):
+    top, left, down, across = fitting_box((height, width), (rows, columns), share=share)
+    assert min(top, left) >= 0
+    assert min(down, across) > 0
+    assert top + down <= height + 1e-9
+    assert left + across <= width + 1e-9
+    if share == 1:
+        assert top == 0 or left == 0
+
+
+def test_the_largest_centred_region_of_the_same_shape_is_the_image():
+    assert fitting_box((96, 160), (48, 80)) == (0, 0, 96, 160)
+    assert fitting_box((64, 64), (56, 56), share=0.875) == (4, 4, 56, 56)
 
 
 def test_random_regions_have_the_stated_distribution():
