@@ -15,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 
 from cnnjax.config import lanes, replace, replace_texts
-from cnnjax.convert import from_torch, read_weights
+from cnnjax.convert import from_torch, read_file
 from cnnjax.data import TFDS, CentreFit
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.experiment import Experiment
@@ -40,17 +40,27 @@ def lane_values(experiment: Experiment) -> dict[str, np.ndarray]:
 # --- from PyTorch
 
 
-def import_torch(name: str, weights: Path | str, out: Path | str, overrides: Mapping[str, str] | None = None) -> dict:
+def import_torch(
+    name: str,
+    weights: Path | str,
+    out: Path | str,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    key: str | None = None,
+    fresh_head: bool = False,
+) -> dict:
     """Write the run directory `out` of the architecture `name` with the weights of a PyTorch file, as of step 0.
 
-    overrides: fields of its experiment, as text by path; the data are ImageNet's unless they say otherwise. Returns
+    overrides: fields of its experiment, as text by path; the data are ImageNet's unless they say otherwise. key: which
+    of several weights in the file (`read_weights`). fresh_head: draw the layers of logits anew (`from_torch`). Returns
     source.json, which says where the weights came from. The same import again changes nothing. Raises WeightsError,
     ConfigError, and RunError where `out` holds something else.
     """
     overrides, weights = dict(overrides or {}), Path(weights)
     experiment = replace_texts(Experiment(model=config(name)), overrides)
     try:
-        variables = from_torch(experiment.model, read_weights(weights))
+        file = read_file(weights, key=key)
+        variables = from_torch(experiment.model, file.tensors, fresh_head=fresh_head)
     except WeightsError as error:
         raise WeightsError(f"{name}: {error}") from None
     classes = variables["params"][_HEAD]["kernel"].shape[-1]
@@ -65,6 +75,9 @@ def import_torch(name: str, weights: Path | str, out: Path | str, overrides: Map
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "image_shape": list(experiment.model.input_shape or ()),
         "classes": classes,
+        "key": file.key,
+        "other_keys": list(file.others),
+        "fresh_head": fresh_head,
     }
     directory = RunDirectory(Path(out))
     _refuse_others(directory)
@@ -72,7 +85,7 @@ def import_torch(name: str, weights: Path | str, out: Path | str, overrides: Map
         held = read_json(directory.source, remedy=f"delete {directory.path} and import again")
         if held is None:
             _write(directory, experiment, variables, source)
-        elif held != source:
+        elif held != {field: source.get(field) for field in held}:
             raise RunError(f"{directory.path} holds other weights ({held.get('file')}); choose another folder")
     return source
 
