@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax import CentreFit, SquashFit
+from cnnjax import CentreFit, SquashFit, models
 from cnnjax.data.decode import decode_crop
+from cnnjax.run.weights import _imagenet
 
 torch = pytest.importorskip("torch")
 from tests.test_decode import REAL, encoded, photograph, real_photographs  # noqa: E402
@@ -60,6 +61,22 @@ def test_large_photographs_are_decoded_smaller_without_being_seen():
     data = encoded(photograph(900, 1200), quality=90)
     difference = np.abs(ours(data, CentreFit(share=0.875), (84, 84)) - theirs(data, 96, 84))
     assert 0 < difference.mean() < 0.3
+
+
+# Presets of which torchvision has weights; EfficientNet-B2 it evaluates at 288, not at the published 260.
+NAMES = "alexnet vgg16 resnet50 googlenet inception_v3 densenet121 squeezenet1_0 mobilenet_v2 mobilenet_v3_large "
+NAMES += "shufflenet_v2_x1_0 regnet_y_400mf convnext_tiny convnext_small convnext_base "
+NAMES += "efficientnet_b0 efficientnet_b1 efficientnet_b3"
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+def test_imports_are_evaluated_at_torchvisions_sizes(name):
+    weights = torchvision.models.get_model_weights(name)
+    expected = weights["IMAGENET1K_V1"].transforms()
+    data = _imagenet(models.config(name))
+    assert data.size == (expected.crop_size[0],) * 2
+    assert isinstance(data.fit, CentreFit)
+    assert round(data.size[0] / data.fit.share) == expected.resize_size[0]
 
 
 def test_evaluation_crops_of_imagenet_are_torchvisions():

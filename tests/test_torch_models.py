@@ -201,7 +201,7 @@ def test_weights_of_what_only_timm_has_go_back_to_it(name):
 
 def test_timms_mobilenet_v3_is_refused_where_the_epsilon_is_torchvisions():
     state = timm.create_model("mobilenetv3_small_100").state_dict()
-    with pytest.raises(WeightsError, match=r"timm's mobilenet_v3, and it adds 1e-05 .* give norm.epsilon=1e-05"):
+    with pytest.raises(WeightsError, match=r"timm's mobilenet_v3, and it adds 1e-05 .* give model.norm.epsilon=1e-05"):
         convert.from_torch("mobilenet_v3_small", state)
 
 

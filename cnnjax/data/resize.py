@@ -53,14 +53,12 @@ def resize_exactly(
     start, stop = reach(left, width, size[1], image.shape[1])
     part = image[first:last, start:stop]
     picture = Image.fromarray(part[..., 0] if part.shape[-1] == 1 else part)
-    # One direction after the other: Pillow would choose which is first by what is cheaper, and round otherwise.
-    for box, shape in (
-        ((left - start, 0, left - start + width, last - first), (size[1], last - first)),
-        ((0, top - first, size[1], top - first + height), (size[1], size[0])),
-    ):
-        limits = (*picture.size, *picture.size)
-        within = tuple(min(edge, limit) for edge, limit in zip(box, limits, strict=True))
-        picture = picture.resize(shape, Image.Resampling.BILINEAR, box=within)
+    # One direction after the other: Pillow would choose which is first by what is cheaper, and round otherwise. It
+    # refuses a region over the border by what rounding leaves.
+    right, bottom = min(left + width - start, stop - start), min(top + height - first, last - first)
+    bilinear = Image.Resampling.BILINEAR
+    picture = picture.resize((size[1], last - first), bilinear, box=(left - start, 0, right, last - first))
+    picture = picture.resize((size[1], size[0]), bilinear, box=(0, top - first, size[1], bottom))
     return np.asarray(picture).reshape(*size, -1)
 
 

@@ -81,6 +81,10 @@ class ConvNeXt(Model, tag="convnext"):
     def network(self) -> linen.Module:
         return ConvNeXtNetwork(self)
 
+    @property
+    def torch_resized(self) -> int | None:
+        return _TORCH_RESIZED.get((self.stage_sizes, self.widths[0]))
+
     def torch_name(self, path: str) -> str:
         if found := re.fullmatch(r"stage(\d+)_block(\d+)(?:\.(.+))?", path):
             layer = f".block.{_TORCH_UNITS[found[3]]}" if found[3] else ""
@@ -105,6 +109,11 @@ class ConvNeXt(Model, tag="convnext"):
         return (*shape, 1, 1) if path.endswith(".layer_scale") else shape
 
 
+_TORCH_RESIZED: dict[tuple[tuple[int, ...], int], int] = {
+    ((3, 3, 9, 3), 96): 236,
+    ((3, 3, 27, 3), 96): 230,
+    ((3, 3, 27, 3), 128): 232,
+}
 _TIMM_UNITS = {"depthwise": "conv_dw", "norm": "norm", "expand": "mlp.fc1", "project": "mlp.fc2"}
 _TIMM_NAMES = {"stem.conv": "stem.0", "stem.norm": "stem.1", "norm": "head.norm", "logits": "head.fc"}
 _TORCH_UNITS = {"depthwise": 0, "norm": 2, "expand": 3, "project": 5}

@@ -73,7 +73,7 @@ class MobileNetV3(InvertedResiduals, Model, tag="mobilenet_v3"):
         epsilon = getattr(self.norm, "epsilon", _TIMM_EPSILON)
         if epsilon == _TIMM_EPSILON:
             return None
-        return f"it adds {_TIMM_EPSILON} to variances, this network {epsilon}; give norm.epsilon={_TIMM_EPSILON}"
+        return f"it adds {_TIMM_EPSILON} to variances, this network {epsilon}; give model.norm.epsilon={_TIMM_EPSILON}"
 
 
 _TIMM_EPSILON = 1e-5

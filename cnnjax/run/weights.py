@@ -91,10 +91,11 @@ def import_torch(
 
 
 def _imagenet(model: Model) -> TFDS:
-    """ImageNet as torchvision evaluates its weights: the central 7/8 of the shorter side, and their mean and std."""
+    """ImageNet as torchvision evaluates its weights: which share of the shorter side, and their mean and std."""
     height, width, _ = model.input_shape or (224, 224, 3)
     mean, std = model.torch_scale
-    return TFDS(name="imagenet2012", size=(height, width), fit=CentreFit(share=0.875), mean=mean, std=std)
+    share = height / model.torch_resized if model.torch_resized else 0.875
+    return TFDS(name="imagenet2012", size=(height, width), fit=CentreFit(share=share), mean=mean, std=std)
 
 
 def _refuse_others(directory: RunDirectory) -> None:
