@@ -216,6 +216,31 @@ def test_a_turned_image_is_cropped_alike():
             assert np.abs(crop.astype(int) - resize_exactly(whole, size)).mean() < 1
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data(), st.sampled_from([name for name in EXACT if name != "one pixel"]), st.sampled_from([1, 3]))
+def test_a_region_between_pixels_is_cut_out_of_the_whole_image_resized(data, name, channels):
+    """Whatever is not decoded does not show, nor that the filter looks past the region."""
+    height, width = data.draw(st.floats(1, 90)), data.draw(st.floats(1, 120))
+    box = (data.draw(st.floats(0, 90 - height)), data.draw(st.floats(0, 120 - width)), height, width)
+    size = data.draw(st.integers(1, 60)), data.draw(st.integers(1, 60))
+    crop = decode_crop(EXACT[name], box=box, size=size, channels=channels, exact=True)
+    # From eight times the size on a JPEG is decoded smaller.
+    if min(height / size[0], width / size[1]) < 8:
+        expected = resize_exactly(decode(EXACT[name], channels=channels), size, region=box)
+        np.testing.assert_array_equal(crop, expected)
+
+
+def test_a_turned_image_is_cropped_alike_between_pixels():
+    for value in range(1, 9):
+        data = oriented(value)
+        box = fitting_box(dimensions(data), (20, 24), share=0.875)
+        crop = decode_crop(data, box=box, size=(20, 24), exact=True)
+        # Turned by 90 degrees rows are resized before columns, and rounded to a level between.
+        difference = np.abs(crop.astype(int) - resize_exactly(decode(data), (20, 24), region=box))
+        assert difference.mean() < 0.3
+        assert difference.max() <= 2
+
+
 CUT = {
     "jpeg": (EXACT["jpeg 4:4:4"], "JPEG cut short or damaged"),
     "jpeg progressive": (EXACT["jpeg progressive"], "JPEG cut short or damaged"),

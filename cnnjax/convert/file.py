@@ -95,13 +95,16 @@ def _read_torch(path: Path) -> Any:
     import torch  # pyright: ignore[reportMissingImports] (an extra)
 
     try:
-        with warnings.catch_warnings():
+        # Opened here, for by its name torch.load might take it for another kind.
+        with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         if found is None:
-            raise WeightsError(f"{path}: not a whole file of torch.save's, or of something else") from None
+            reason = re.search(r"WeightsUnpickler error: (.+)", str(error))
+            what = f"; reading stopped at: {reason[1].strip()}" if reason else ""
+            raise WeightsError(f"{path}: not a whole file of torch.save's, or not of tensors{what}") from None
         raise WeightsError(
             f"{path}: refused: it holds objects ({found[1]}) besides tensors, and loading those would run code; "
             "save it with torch.save(model.state_dict(), ...)"
