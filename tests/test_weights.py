@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from cnnjax import CentreFit, Experiment, Hardware, Study, Synthetic, convert, models, plan, train
 from cnnjax.cli import app
 from cnnjax.config import replace
+from cnnjax.convert.names import is_average
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program
@@ -282,6 +283,24 @@ def test_of_two_copies_the_weights_are_taken_and_the_averages_named(state_dict):
         with pytest.warns(UserWarning, match=f"taken: the weights '{raw}'; .* averages, 'ema_model.'"):
             read = convert.from_torch(NET, given, input_shape=IMAGE)
         jax.tree.map(np.testing.assert_array_equal, read, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "average"),
+    [
+        ("model_ema", True),
+        ("state_dict_ema", True),
+        ("EMA.module.", True),
+        ("averaged_model.", True),
+        ("swa_model.", True),
+        ("teacher.", True),
+        ("demand.", False),
+        ("swap.schema.", False),
+        ("", False),
+    ],
+)
+def test_what_counts_as_an_average(name, average):
+    assert is_average(name) == average
 
 
 def test_of_two_networks_neither_is_guessed(tmp_path, state_dict):

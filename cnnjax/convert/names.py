@@ -13,7 +13,7 @@ from cnnjax.errors import WeightsError
 _WRAPPING = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 # Counters that networks do not need: of batch normalization's batches, of AveragedModel's averages.
 COUNTERS = ("num_batches_tracked", "n_averaged")
-_AVERAGES = re.compile(r"ema|averag|swa|teacher", re.IGNORECASE)
+_AVERAGES = re.compile(r"(?<![a-z])(ema|swa)(?![a-z])|averag|teacher", re.IGNORECASE)
 
 _HUGGING_FACE = [
     (r"embedder\.embedder\.convolution\.", "conv1."),
