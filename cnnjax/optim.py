@@ -7,6 +7,7 @@ on their values. An update is a function of gradients, parameters and state alon
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, Self
 
 import jax
@@ -153,7 +154,7 @@ class Optim(StepConfig, union="name"):
     """An optimizer with its schedule. One of your own defines `direction`, or `build` for everything.
 
     `learning_rate`: the schedule's peak, greater than 0. `weight_decay`: at least 0. `decay_skips`: "norm_and_bias"
-    leaves out biases and all other parameters of at most one dimension (scales), "nothing" decays all. `clip_norm`:
+    leaves out biases and scales, which are known by their names (`is_decayed`), "nothing" decays all. `clip_norm`:
     gradients with a larger global norm are scaled to it before anything else (greater than 0; None does not clip).
     """
 
@@ -183,16 +184,38 @@ class Optim(StepConfig, union="name"):
 
     def decay(self) -> optax.GradientTransformation:
         """Adds `weight_decay` times the parameters that `decay_skips` leaves in."""
-        return optax.add_decayed_weights(self.weight_decay, None if self.decay_skips == "nothing" else _is_decayed)
+        return optax.add_decayed_weights(self.weight_decay, None if self.decay_skips == "nothing" else is_decayed)
 
     def learning_rate_at(self, step: Any, *, steps: int, steps_per_epoch: int) -> jax.Array:
         """The learning rate of `step` (from 0; a number or an array), float32, for logs and pictures."""
         return jnp.asarray(self.schedule.build(self.learning_rate, steps=steps, steps_per_epoch=steps_per_epoch)(step))
 
 
-def _is_decayed(params: Any) -> Any:
+_WEIGHTS = {"kernel", "embedding"}
+_BIASES_AND_SCALES = {"bias", "beta", "offset", "shift", "scale", "gamma", "gain", "g", "slope", "alpha", "temperature"}
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_NORMALIZATION = re.compile(r"norm(alization)?[\d_]*$|^(bn|gn|ln)[\d_]*$", re.IGNORECASE)
+
+
+def is_decayed(params: Any) -> Any:
+    """The tree of `params` with whether "norm_and_bias" decays each one.
+
+    A parameter's name decides, for under `nn.scan` and `nn.vmap` a scale has as many dimensions as a matrix. One with
+    the word kernel or embedding in its name is decayed. Else one is not if its name has a word for a bias or a scale
+    (`bias`, `scale`, `layer_scale`, `gamma`, `negative_slope`, a weight normalization's `g`, ...), or if its module
+    is a normalization by name (`LayerNorm_0`, `bn1`). Parameters of other names are decayed from two dimensions on.
+    """
+
     def decays(path: Any, leaf: jax.Array) -> bool:
-        return leaf.ndim > 1 and getattr(path[-1], "key", None) != "bias"
+        keys = [str(entry.key) for entry in path if isinstance(entry, jax.tree_util.DictKey)]
+        *modules, name = keys or [""]
+        # Flax's WeightNorm names a scale after what it scales: "Dense_0/kernel/scale".
+        words = {word.lower() for word in _WORDS.findall(name.rpartition("/")[-1])}
+        if words & _WEIGHTS:
+            return True
+        if words & _BIASES_AND_SCALES or _NORMALIZATION.search("".join(modules[-1:])):
+            return False
+        return leaf.ndim > 1
 
     return jax.tree_util.tree_map_with_path(decays, params)
 

@@ -216,6 +216,31 @@ def test_a_turned_image_is_cropped_alike():
             assert np.abs(crop.astype(int) - resize_exactly(whole, size)).mean() < 1
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data(), st.sampled_from([name for name in EXACT if name != "one pixel"]), st.sampled_from([1, 3]))
+def test_a_region_between_pixels_is_cut_out_of_the_whole_image_resized(data, name, channels):
+    """Whatever is not decoded does not show, nor that the filter looks past the region."""
+    height, width = data.draw(st.floats(1, 90)), data.draw(st.floats(1, 120))
+    box = (data.draw(st.floats(0, 90 - height)), data.draw(st.floats(0, 120 - width)), height, width)
+    size = data.draw(st.integers(1, 60)), data.draw(st.integers(1, 60))
+    crop = decode_crop(EXACT[name], box=box, size=size, channels=channels, exact=True)
+    # From eight times the size on a JPEG is decoded smaller.
+    if min(height / size[0], width / size[1]) < 8:
+        expected = resize_exactly(decode(EXACT[name], channels=channels), size, region=box)
+        np.testing.assert_array_equal(crop, expected)
+
+
+def test_a_turned_image_is_cropped_alike_between_pixels():
+    for value in range(1, 9):
+        data = oriented(value)
+        box = fitting_box(dimensions(data), (20, 24), share=0.875)
+        crop = decode_crop(data, box=box, size=(20, 24), exact=True)
+        # Turned by 90 degrees rows are resized before columns, and rounded to a level between.
+        difference = np.abs(crop.astype(int) - resize_exactly(decode(data), (20, 24), region=box))
+        assert difference.mean() < 0.3
+        assert difference.max() <= 2
+
+
 CUT = {
     "jpeg": (EXACT["jpeg 4:4:4"], "JPEG cut short or damaged"),
     "jpeg progressive": (EXACT["jpeg progressive"], "JPEG cut short or damaged"),
@@ -333,9 +358,29 @@ def test_random_regions_lie_within(height, width, seed):
     assert rows >= 1
     assert columns >= 1
     top, left, rows, columns = fitting_box((height, width), (224, 224), share=0.875)
-    assert rows == columns >= 1
-    assert top + rows <= height
-    assert left + columns <= width
+    assert min(top, left) >= 0
+    # 7/8 of the shorter side; the longer is resized to whole pixels, so by up to a 256th more.
+    assert min(rows, columns) == pytest.approx(0.875 * min(height, width))
+    assert 1 <= max(rows, columns) / min(rows, columns) <= 257 / 256
+    assert top + rows <= height + 1e-9
+    assert left + columns <= width + 1e-9
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(*[st.integers(1, 900)] * 2, *[st.integers(1, 300)] * 2, st.floats(0.05, 1))
+def test_centred_regions_lie_within_for_every_shape(height, width, rows, columns, share):
+    top, left, down, across = fitting_box((height, width), (rows, columns), share=share)
+    assert min(top, left) >= 0
+    assert min(down, across) > 0
+    assert top + down <= height + 1e-9
+    assert left + across <= width + 1e-9
+    if share == 1:
+        assert top == 0 or left == 0
+
+
+def test_the_largest_centred_region_of_the_same_shape_is_the_image():
+    assert fitting_box((96, 160), (48, 80)) == (0, 0, 96, 160)
+    assert fitting_box((64, 64), (56, 56), share=0.875) == (4, 4, 56, 56)
 
 
 def test_random_regions_have_the_stated_distribution():

@@ -162,6 +162,27 @@ def test_ghost_batches():
     assert BatchNorm(group=2).apply(variables, x[:3], train=False, mutable=False).shape == (3, 3, 3, 2)
 
 
+def test_the_unbiased_running_variance_is_that_of_each_group():
+    x = maps(8, 3, 3, 2)
+    for group, axes in (("global", (0, 1, 2)), ("device", (0, 1, 2)), (2, (1, 2, 3))):
+        parts = np.asarray(x).reshape(4, 2, 3, 3, 2) if group == 2 else np.asarray(x)
+        y, variables = learn(BatchNorm(momentum=0.0, group=group, running_var="unbiased"), x)
+        expected = parts.var(axes, ddof=1).reshape(-1, 2).mean(0)
+        assert_allclose(variables["batch_stats"]["var"], expected, rtol=1e-4)
+        # What is remembered is all that differs.
+        assert_array_equal(y, learn(BatchNorm(momentum=0.0, group=group), x)[0])
+
+
+def test_one_value_has_no_unbiased_variance():
+    module, x = BatchNorm(running_var="unbiased"), jnp.ones((1, 1, 1, 2))
+    variables = module.init(jax.random.key(0), x, train=True)
+    assert module.apply(variables, x, train=False).shape == x.shape
+    with pytest.raises(ShapeError, match="one value a channel has no unbiased variance"):
+        module.apply(variables, x, train=True, mutable=["batch_stats"])
+    with pytest.raises(ConfigError, match="'unbiassed' is no running variance. Did you mean 'unbiased'"):
+        BatchNorm(running_var="unbiassed").apply(variables, x, train=True, mutable=["batch_stats"])
+
+
 class Block(nn.Module):
     group: str | int
 
@@ -193,11 +214,13 @@ class Net(nn.Module):
     """Convolution, batch normalization, and outputs on which every example of a group has an influence."""
 
     group: str | int
+    running_var: str = "biased"
 
     @nn.compact
     def __call__(self, x):
         # A bias before a normalization has no gradient, only rounding errors.
-        x = BatchNorm(group=self.group, momentum=0.5)(Convolution(4, 1, bias=False)(x), train=True)
+        norm = BatchNorm(group=self.group, momentum=0.5, running_var=self.running_var)
+        x = norm(Convolution(4, 1, bias=False)(x), train=True)
         return jnp.tanh(x).sum((1, 2, 3))
 
 
@@ -250,6 +273,18 @@ def test_devices_agree_with_one_device(group, devices, wrapper):
     variables, x, expected = on_one_device(16 // devices if group == "device" else group)
     found = over_devices(Net(group), variables, x, wrapper, devices)
     jax.tree.map(partial(assert_allclose, rtol=2e-4, atol=2e-6), found, expected)
+
+
+@pytest.mark.parametrize("wrapper", ["jit", "shard_map", "pmap"])
+@pytest.mark.parametrize("group", ["global", "device", 2])
+def test_devices_agree_on_the_unbiased_variance(group, wrapper):
+    variables, x, (_, stats, _) = on_one_device(8 if group == "device" else group)
+    # Of 16 examples of 3x3, in one group, one for each of two devices, or eight; from 1 by half of the way.
+    values = {"global": 16, "device": 8}.get(group, group) * 9
+    expected = 0.5 + (stats["BatchNorm_0"]["var"] - 0.5) * values / (values - 1)
+    _, found, _ = over_devices(Net(group, "unbiased"), variables, x, wrapper, 2)
+    assert_allclose(found["BatchNorm_0"]["var"], expected, rtol=2e-4)
+    assert_allclose(found["BatchNorm_0"]["mean"], stats["BatchNorm_0"]["mean"], rtol=2e-4, atol=2e-6)
 
 
 def test_a_batch_that_does_not_divide_among_devices():

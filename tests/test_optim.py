@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import traverse_util
 from pydantic import ValidationError
 
 from cnnjax import config
+from cnnjax import nn as layers
 from cnnjax.errors import ConfigError
-from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
+from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step, is_decayed
 
 RNG = np.random.default_rng(0)
 PARAMS = {"kernel": RNG.normal(size=(3, 4)), "bias": RNG.normal(size=4)}
@@ -83,6 +88,75 @@ def test_adamw(decay_skips):
     for name, param in trained(optim).items():
         # 1 - b2 loses two digits in float32.
         np.testing.assert_allclose(param, adamw_reference(optim, name), rtol=1e-4, atol=1e-5)
+
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_decay_of_every_network_of_ours_is_that_of_kernels(path):
+    """In networks that repeat no layer under a transformation, all and only kernels have two dimensions."""
+    rows = [line.split(" ") for line in path.read_text().splitlines() if line.startswith("params.")]
+    shapes = {name: tuple(map(int, shape.split("x"))) for name, shape in rows}
+    params = {tuple(name.split(".")): jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
+    decayed = traverse_util.flatten_dict(is_decayed(traverse_util.unflatten_dict(params)))
+    expected = {keys: len(leaf.shape) > 1 and keys[-1] != "bias" for keys, leaf in params.items()}
+    assert decayed == expected
+    assert any(expected.values())
+
+
+class Block(nn.Module):
+    """What a repeated block may have: a dense layer, normalizations, factors and slopes under usual names."""
+
+    @nn.compact
+    def __call__(self, x, _):
+        y = nn.PReLU()(nn.LayerNorm()(nn.WeightNorm(nn.Dense(4))(x)))
+        y = layers.BatchNorm(name="norm")(y, train=False)
+        y = y * self.param("layer_scale", nn.initializers.ones, (4,)) + self.param("gamma", nn.initializers.ones, (4,))
+        return x + y, None
+
+
+REPEATING = {"variable_axes": {"params": 0, "batch_stats": 0}, "split_rngs": {"params": True}}
+REPEATED = {
+    "once": (Block, (2, 4)),
+    "scan": (nn.scan(Block, length=3, **REPEATING), (2, 4)),
+    "vmap": (nn.vmap(Block, in_axes=(0, None), **REPEATING), (3, 2, 4)),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_decay_is_by_name_also_of_repeated_layers(name):
+    module, shape = REPEATED[name]
+    with jax.numpy_rank_promotion("allow"):
+        params = jax.eval_shape(module().init, jax.random.key(0), jnp.zeros(shape), None)["params"]
+    assert params["LayerNorm_0"]["scale"].ndim == (1 if name == "once" else 2)
+    decayed = {"/".join(keys) for keys, value in traverse_util.flatten_dict(is_decayed(params)).items() if value}
+    assert decayed == {"Dense_0/kernel"}
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "decays"),
+    [
+        ("conv.kernel", (3,), True),  # a kernel of one dimension is a kernel
+        ("conv.depthwise_kernel", (3,), True),
+        ("embed.embedding", (10, 4), True),
+        ("attention.relative_position_bias", (4, 7, 7), False),
+        ("attention.query.bias", (2, 8), False),
+        ("dense.g", (3, 4), False),
+        ("mixer.layerScale", (3, 4), False),
+        ("bn1.weight", (3, 4), False),
+        ("RMSNorm_0.w", (3, 4), False),
+        ("AdaNorm_0.Dense_0.kernel", (4, 4), True),
+        ("logit_scale", (), False),
+        ("mine.w", (3, 4), True),
+        ("mine.w", (3,), False),
+    ],
+)
+def test_decay_by_names_of_ones_own(path, shape, decays):
+    tree = traverse_util.unflatten_dict({tuple(path.split(".")): jax.ShapeDtypeStruct(shape, jnp.float32)})
+    assert jax.tree.leaves(is_decayed(tree)) == [decays]
+    boxed = jax.tree.map(lambda leaf: nn.Partitioned(leaf, names=(None,) * len(shape)), tree)
+    assert jax.tree.leaves(is_decayed(boxed)) == [decays]
 
 
 def test_no_momentum_is_plain_descent():

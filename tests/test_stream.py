@@ -142,8 +142,9 @@ def test_random_regions_are_drawn_anew_and_evaluation_is_not(root):
 
 
 def test_imagenets_evaluation_is_a_share_of_the_centre():
-    # 256 pixels on the shorter side, of which the central 224 are cut out: in a 512x400 image, 350 of 400.
-    assert CentreFit(share=224 / 256).box((512, 400), (224, 224), None) == (81, 25, 350, 350)
+    # Resized to 327x256 (512 * 256 / 400 = 327.68, rounded down), of which 224x224 from row 52, column 16 are cut out.
+    expected = (52 * 512 / 327, 16 * 400 / 256, 224 * 512 / 327, 224 * 400 / 256)
+    assert CentreFit(share=224 / 256).box((512, 400), (224, 224), None) == pytest.approx(expected)
 
 
 def test_a_worker_that_dies_is_an_error_within_seconds(root):

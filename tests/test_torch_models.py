@@ -152,14 +152,57 @@ def test_weights_of_auxiliary_heads_are_accepted_without_the_heads(name):
     np.testing.assert_array_equal(logits(name, without, x), logits(f"{name}_auxiliary", with_heads, x))
 
 
-# Networks that torchvision has not, or not in this form.
-TIMM = {"resnet50_v2": "resnetv2_50", "resnet200": "resnet200", "resnet50_d": "resnet50d"}
+# Our name -> timm's, where torchvision has the network not at all, or under other names.
+TIMM = {
+    "resnet50_v2": "resnetv2_50",
+    "resnet50_d": "resnet50d",
+    "efficientnet_b0": "efficientnet_b0",
+    "mobilenet_v2": "mobilenetv2_100",
+    "mobilenet_v3_large": "mobilenetv3_large_100",
+    "mobilenet_v3_small": "mobilenetv3_small_100",
+    "regnet_y_400mf": "regnety_004",
+    "regnet_x_400mf": "regnetx_004_tv",
+    "convnext_tiny": "convnext_tiny",
+    "vgg11_bn": "vgg11_bn",
+}
+# Where timm's network computes otherwise.
+TIMM_FIELDS = {name: {"norm.epsilon": 1e-5} for name in ("mobilenet_v3_large", "mobilenet_v3_small")}
+# Others pool globally, and are quicker on small images.
+TIMM_SIDES = {"vgg11_bn": 224}
 
 
 @pytest.mark.parametrize("name", TIMM)
+def test_logits_of_timms_own_forms(name):
+    theirs = timm.create_model(TIMM[name])
+    network = models.config(name, num_classes=1000, **TIMM_FIELDS.get(name, {}))
+    shape = (TIMM_SIDES.get(name, 64),) * 2 + (3,)
+    module = network.build()
+    randomized(theirs)
+    x = images(shape)
+    with torch.no_grad():
+        expected = theirs(nchw(x)).numpy()
+    variables = convert.from_torch(network, theirs.state_dict())
+    ours = jax.jit(module.apply).lower(variables, x).compile(compiler_options=QUICK)(variables, x)
+    assert np.abs(ours - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", ["resnet50_v2", "resnet200", "resnet50_d"])
 def test_parameters_are_timms(name):
-    theirs = sum(parameter.numel() for parameter in timm.create_model(TIMM[name]).parameters())
+    theirs = sum(parameter.numel() for parameter in timm.create_model(TIMM.get(name, name)).parameters())
     assert analyse(models.build(name), (224, 224, 3)).params == theirs
+
+
+@pytest.mark.parametrize("name", ["resnet50_v2", "resnet50_d"])
+def test_weights_of_what_only_timm_has_go_back_to_it(name):
+    theirs = randomized(timm.create_model(TIMM[name]))
+    returned = convert.to_torch(name, convert.from_torch(name, theirs.state_dict()))
+    theirs.load_state_dict({key: torch.tensor(value) for key, value in returned.items()})
+
+
+def test_timms_mobilenet_v3_is_refused_where_the_epsilon_is_torchvisions():
+    state = timm.create_model("mobilenetv3_small_100").state_dict()
+    with pytest.raises(WeightsError, match=r"timm's mobilenet_v3, and it adds 1e-05 .* give model.norm.epsilon=1e-05"):
+        convert.from_torch("mobilenet_v3_small", state)
 
 
 def test_operations_are_torchvisions():
@@ -173,6 +216,59 @@ def test_operations_are_torchvisions():
         assert macs / 1e9 == pytest.approx(weights.meta["_ops"], rel=0.005, abs=0.0006), name
 
 
+RAW, AVERAGE = {"fc.weight": torch.zeros(2), "fc.bias": torch.zeros(3)}, {"fc.weight": torch.ones(2)}
+OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}
+# What is in a file -> what is taken by itself, and what else there is.
+CHECKPOINTS = {
+    "Lightning": ({"state_dict": RAW, "epoch": 3, "optimizer_states": [OPTIMIZER], "loops": {}}, "state_dict", ()),
+    "PyTorch's tutorial": (
+        {"model_state_dict": RAW, "optimizer_state_dict": {"w": torch.ones(1)}},
+        "model_state_dict",
+        (),
+    ),
+    "torchvision": ({"model_ema": AVERAGE, "model": RAW, "optimizer": OPTIMIZER}, "model", ("model_ema",)),
+    "timm": ({"arch": "x", "state_dict_ema": AVERAGE, "state_dict": RAW}, "state_dict", ("state_dict_ema",)),
+    "net": ({"net": RAW, "acc": 93.1}, "net", ()),
+    "within": ({"checkpoint": {"model": RAW, "ema": AVERAGE}}, "checkpoint.model", ("checkpoint.ema",)),
+    "averages alone": ({"model_ema": RAW, "step": 3}, "model_ema", ()),
+    "one of another name": ({"weights of mine": RAW, "note": "x"}, "weights of mine", ()),
+}
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_the_state_dict_in_a_checkpoint_is_found_and_what_was_taken_is_said(tmp_path, name):
+    held, key, others = CHECKPOINTS[name]
+    torch.save(held, tmp_path / "file.pth")
+    file = convert.read_file(tmp_path / "file.pth")
+    assert (file.key, file.others) == (key, others)
+    assert file.tensors.keys() == RAW.keys()
+    assert not any(tensor.any() for tensor in file.tensors.values())
+    if others:
+        with pytest.warns(UserWarning, match=f"taken: the weights under '{key}'.*key=.*: '{others[0]}'"):
+            convert.read_weights(tmp_path / "file.pth")
+        (chosen,) = convert.read_weights(tmp_path / "file.pth", key=others[0]).values()
+        assert chosen.all()
+
+
+def test_of_several_networks_in_a_checkpoint_none_is_guessed(tmp_path):
+    torch.save({"generator": RAW, "discriminator": AVERAGE}, tmp_path / "gan.pth")
+    with pytest.raises(WeightsError, match=r"several weights; choose with key= \(--key\): generator, discriminator"):
+        convert.read_weights(tmp_path / "gan.pth")
+    assert convert.read_weights(tmp_path / "gan.pth", key="generator").keys() == RAW.keys()
+    with pytest.raises(WeightsError, match="'generato'.*Did you mean 'generator'"):
+        convert.read_weights(tmp_path / "gan.pth", key="generato")
+
+
+def test_an_averaged_compiled_and_parallel_model_is_read():
+    """As torch.optim.swa_utils saves it: a counter, and its wrapper before the names of the others."""
+    theirs = torchvision.models.resnet18(num_classes=3)
+    averaged = torch.optim.swa_utils.AveragedModel(torch.compile(torch.nn.DataParallel(theirs)))
+    state = averaged.state_dict()
+    assert {"n_averaged", "module._orig_mod.module.conv1.weight"} <= state.keys()
+    read, plain = (convert.from_torch("resnet18", tensors) for tensors in (state, theirs.state_dict()))
+    jax.tree.map(np.testing.assert_array_equal, read, plain)
+
+
 def test_a_file_of_torch_save_is_read_and_one_with_objects_refused(tmp_path):
     theirs = peer("resnet18")
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
@@ -180,6 +276,9 @@ def test_a_file_of_torch_save_is_read_and_one_with_objects_refused(tmp_path):
     for name in ("weights.pth", "wrapped.pth"):
         read = convert.read_weights(tmp_path / name)
         assert all(np.array_equal(read[key], tensor.numpy()) for key, tensor in theirs.state_dict().items())
+    (tmp_path / "weights.pth").rename(tmp_path / "weights.safetensors")
+    assert convert.read_weights(tmp_path / "weights.safetensors").keys() == theirs.state_dict().keys()
+    (tmp_path / "weights.safetensors").rename(tmp_path / "weights.pth")
     torch.save(theirs, tmp_path / "object.pth")
     with pytest.raises(WeightsError, match=r"refused: it holds objects .*ResNet"):
         convert.read_weights(tmp_path / "object.pth")
@@ -189,7 +288,10 @@ def test_a_file_of_torch_save_is_read_and_one_with_objects_refused(tmp_path):
     torch.save({"fc.weight": torch.zeros(2, 3, dtype=torch.bfloat16)}, tmp_path / "half.pth")
     assert convert.read_weights(tmp_path / "half.pth")["fc.weight"].dtype == np.float32
     whole = (tmp_path / "weights.pth").read_bytes()
-    for content in (b"", b"junk", whole[: len(whole) // 2]):
+    torch.save(theirs.state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    old = (tmp_path / "old.pth").read_bytes()
+    assert convert.read_weights(tmp_path / "old.pth").keys() == read.keys()
+    for content in (whole[: len(whole) // 2], old[: len(old) // 2], old[:100], b"\x80\x02junk"):
         (tmp_path / "damaged.pth").write_bytes(content)
         with pytest.raises(WeightsError, match="not a whole file"):
             convert.read_weights(tmp_path / "damaged.pth")

@@ -99,6 +99,17 @@ def test_batch_norm():
     assert_same(lambda value: ours.apply(variables, value, train=False), theirs.eval(), x)
 
 
+def test_the_unbiased_running_variance_over_two_steps():
+    x, theirs = maps(2, 3, 3, 4) * 2 + 1, torch.nn.BatchNorm2d(4, momentum=0.1)
+    ours = BatchNorm(momentum=0.9, running_var="unbiased")
+    variables = ours.init(jax.random.key(0), jnp.asarray(x), train=False)
+    for batch in (x, x[:1] * 3):
+        theirs.train()(nchw(batch))
+        variables |= ours.apply(variables, jnp.asarray(batch), train=True, mutable=["batch_stats"])[1]
+    assert_allclose(variables["batch_stats"]["mean"], theirs.running_mean.numpy(), rtol=1e-5)
+    assert_allclose(variables["batch_stats"]["var"], theirs.running_var.numpy(), rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import json
 import shutil
+import zipfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from typer.testing import CliRunner
 
 from cnnjax import CentreFit, Experiment, Hardware, SmallCNN, Study, Synthetic, convert, models, plan, train
+from cnnjax.cli import app
 from cnnjax.config import replace
+from cnnjax.convert.names import is_average
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program
@@ -138,6 +145,21 @@ def test_an_imported_run_is_evaluated_and_the_import_repeats(imported, tmp_path,
         import_again(imported, weights)
 
 
+def test_an_import_says_which_weights_it_took_and_earlier_ones_count_as_the_same(tmp_path, state_dict, capsys):
+    averages = {f"ema.{name}": np.asarray(t * 2, t.dtype) for name, t in state_dict.items()}
+    save_file({f"raw.{name}": t for name, t in state_dict.items()} | averages, tmp_path / "two.safetensors")
+    fields = [f"model.{path}={json.dumps(value)}" for path, value in NARROW.items() if path != "num_classes"]
+    command = ["import-torch", "resnet18", str(tmp_path / "two.safetensors"), str(tmp_path / "run"), "data=synthetic"]
+    result = CliRunner().invoke(app, [*command, *fields, "--key", "ema"])
+    assert result.exit_code == 0, result.output
+    assert "two.safetensors, its ema" in result.output
+    source = json.loads((tmp_path / "run" / "source.json").read_text())
+    assert (source["key"], source["fresh_head"]) == ("ema", False)
+    kept = {field: source[field] for field in ("architecture", "file", "sha256", "image_shape", "classes")}
+    (tmp_path / "run" / "source.json").write_text(json.dumps(kept))
+    assert CliRunner().invoke(app, [*command, *fields, "--key", "ema"]).exit_code == 0
+
+
 def test_evaluating_on_images_with_other_channels_says_which_weights_do_not_fit(imported):
     with pytest.raises(
         RunError, match=r"number of channels[\s\S]*stem.conv1.conv.kernel: 7x7x3x4 there, 7x7x1x4 needed"
@@ -174,12 +196,154 @@ def test_an_import_is_evaluated_as_torchvision_evaluates_it():
 def test_files_that_are_no_state_dict(tmp_path):
     with pytest.raises(WeightsError, match="there is no such file"):
         convert.read_weights(tmp_path / "none.pth")
-    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    (tmp_path / "junk.safetensors").write_bytes(b"\xff\x00junk")
     with pytest.raises(WeightsError, match="not a readable safetensors file"):
         convert.read_weights(tmp_path / "junk.safetensors")
     save_file({}, tmp_path / "empty.safetensors")
     with pytest.raises(WeightsError, match="it is empty"):
         convert.read_weights(tmp_path / "empty.safetensors")
+
+
+def zipped(**files):
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return made.getvalue()
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 102530333\n"
+NOT_WEIGHTS = {
+    "Git LFS pointer": (POINTER, "a pointer of Git LFS.*git lfs pull"),
+    "web page": (b"\n<!DOCTYPE html>\n<html><head><title>Sign in", "a web page .*direct link"),
+    "web page without a doctype": (b"<html lang=en>" + bytes("é", "utf-8") * 400, "a web page"),
+    "XML of a bucket": (b"<?xml version='1.0'?><Error><Code>AccessDenied", "a web page"),
+    "message": (b"Entry not found", "text, which begins 'Entry not found'"),
+    "message in JSON": (b'{"error": "Repository not found"}', "text, which begins"),
+    "index of parts": (b'{"metadata": {}, "weight_map": {"fc.weight": "model-1.safetensors"}}', "several files"),
+    "empty": (b"", "empty.*again"),
+    "gzip": (gzip.compress(b"weights"), "compressed by gzip.*gunzip"),
+    "bzip2": (bz2.compress(b"weights"), "compressed by bzip2"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n", "HDF5"),
+    "zip": (zipped(**{"resnet/weights.pth": "x"}), "a zip archive that torch.save did not write .*resnet/weights.pth"),
+    "TorchScript": (zipped(**{"m/data.pkl": "x", "m/constants.pkl": "x"}), "a TorchScript program"),
+    "cut zip": (zipped(**{"m/data.pkl": "x" * 99})[:60], "not a whole file of torch.save's"),
+}
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("name", NOT_WEIGHTS)
+def test_what_is_no_file_of_weights_is_called_what_it_is(tmp_path, name, suffix):
+    """Whatever it is named, and without PyTorch; nothing of it is called unsafe but a program."""
+    content, words = NOT_WEIGHTS[name]
+    path = tmp_path / f"weights.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=words) as raised:
+        convert.read_weights(path)
+    assert ("run code" in str(raised.value)) == (name == "TorchScript")
+
+
+def test_safetensors_under_another_name_are_read(tmp_path, state_dict):
+    save_file(state_dict, tmp_path / "weights.pth")
+    assert convert.read_weights(tmp_path / "weights.pth").keys() == state_dict.keys()
+
+
+def wrapped(state_dict, prefix):
+    return {prefix + name: tensor for name, tensor in state_dict.items()}
+
+
+PREFIXES = ["module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.module.", "_orig_mod.module.model."]
+PREFIXES += ["module._orig_mod.", "model.backbone._orig_mod.", "anything.at.all."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_whatever_wrapped_a_network_is_taken_off_its_names(state_dict, prefix):
+    expected = convert.from_torch(NET, state_dict, input_shape=IMAGE)
+    given = wrapped(state_dict, prefix) | {"n_averaged": np.asarray(3)}
+    read = convert.from_torch(replace(NET, {"num_classes": None}), given, input_shape=IMAGE)
+    jax.tree.map(np.testing.assert_array_equal, read, expected)
+
+
+def test_wrappers_within_a_network_and_a_head_beside_it(state_dict):
+    expected = convert.from_torch(NET, state_dict, input_shape=IMAGE)
+    within = {name.replace("layer1.0.", "layer1._orig_mod.0.module."): t for name, t in state_dict.items()}
+    beside = {name if name.startswith("fc") else f"model.backbone.{name}": t for name, t in state_dict.items()}
+    higher = {f"model.{name}" if name.startswith("fc") else f"model.backbone.{name}": t for name, t in beside.items()}
+    higher = {name.replace("model.backbone.model.backbone.", "model.backbone."): t for name, t in higher.items()}
+    for given in (within, beside, higher):
+        read = convert.from_torch(NET, given, input_shape=IMAGE)
+        jax.tree.map(np.testing.assert_array_equal, read, expected)
+
+
+def test_of_two_copies_the_weights_are_taken_and_the_averages_named(state_dict):
+    expected = convert.from_torch(NET, state_dict, input_shape=IMAGE)
+    averages = {name: np.asarray(t * 2, t.dtype) for name, t in state_dict.items()}
+    for raw in ("", "model.", "student."):
+        given = wrapped(averages, "ema_model.module.") | wrapped(state_dict, raw)
+        with pytest.warns(UserWarning, match=f"taken: the weights '{raw}'; .* averages, 'ema_model.'"):
+            read = convert.from_torch(NET, given, input_shape=IMAGE)
+        jax.tree.map(np.testing.assert_array_equal, read, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "average"),
+    [
+        ("model_ema", True),
+        ("state_dict_ema", True),
+        ("EMA.module.", True),
+        ("averaged_model.", True),
+        ("swa_model.", True),
+        ("teacher.", True),
+        ("demand.", False),
+        ("swap.schema.", False),
+        ("", False),
+    ],
+)
+def test_what_counts_as_an_average(name, average):
+    assert is_average(name) == average
+
+
+def test_of_two_networks_neither_is_guessed(tmp_path, state_dict):
+    given = wrapped(state_dict, "encoder_q.") | wrapped(state_dict, "encoder_k.")
+    with pytest.raises(WeightsError, match="2 times, under .*'encoder_q.', 'encoder_k.'.*key='encoder_q'"):
+        convert.from_torch(NET, given, input_shape=IMAGE)
+    save_file(wrapped(given, "module."), tmp_path / "pair.safetensors")
+    chosen = convert.read_weights(tmp_path / "pair.safetensors", key="encoder_k")
+    assert chosen.keys() == {name for name in state_dict if not name.endswith("num_batches")}
+    with pytest.raises(WeightsError, match="encoder_z.*encoder_q"):
+        convert.read_weights(tmp_path / "pair.safetensors", key="encoder_z")
+
+
+def test_names_that_would_be_one_are_refused(state_dict):
+    with pytest.raises(WeightsError, match=r"'(.+)' and '_orig_mod.\1' are both '\1'"):
+        convert.from_torch(NET, state_dict | wrapped(state_dict, "_orig_mod."), input_shape=IMAGE)
+
+
+def test_a_file_without_a_head(tmp_path, state_dict):
+    body = {name: tensor for name, tensor in state_dict.items() if not name.startswith("fc.")}
+    with pytest.raises(WeightsError, match=r"it has no head: no tensor 'fc.weight'[\s\S]*--fresh-head"):
+        convert.from_torch(replace(NET, {"num_classes": None}), body, input_shape=IMAGE)
+    with pytest.raises(WeightsError, match=r"missing: fc.bias[\s\S]*the head is missing; .*--fresh-head"):
+        convert.from_torch(NET, body, input_shape=IMAGE)
+    with pytest.raises(ConfigError, match="set num_classes"):
+        convert.from_torch(replace(NET, {"num_classes": None}), body, input_shape=IMAGE, fresh_head=True)
+    expected = convert.from_torch(NET, state_dict, input_shape=IMAGE)
+    narrow = replace(NET, {"num_classes": 4})
+    for given in (body, state_dict):
+        read = convert.from_torch(narrow, given, input_shape=IMAGE, fresh_head=True)
+        head = read["params"].pop("logits")
+        assert head["kernel"].shape == (8, 4)
+        assert head["kernel"].std() > 0
+        rest = {**expected["params"]}
+        del rest["logits"]
+        jax.tree.map(np.testing.assert_array_equal, read["params"], rest)
+    save_file(body, tmp_path / "body.safetensors")
+    fields = {f"model.{path}": json.dumps(value) for path, value in NARROW.items()}
+    source = import_torch(
+        "resnet18", tmp_path / "body.safetensors", tmp_path / "run", {"data": "synthetic", **fields}, fresh_head=True
+    )
+    assert source["fresh_head"]
+    assert source["classes"] == 6
 
 
 # --- starting from a run

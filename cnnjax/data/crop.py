@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from cnnjax.data.jpeg import Box
+from cnnjax.data.jpeg import Box, WholeBox
 
 
 def random_box(
@@ -16,7 +16,7 @@ def random_box(
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
     attempts: int = 10,
-) -> Box:
+) -> WholeBox:
     """A random region (top, left, height, width) of an image of `shape` (height, width) (Szegedy et al. 2014).
 
     Its share of the area is uniform in `scale`, the logarithm of width / height uniform in that of `ratio`; after
@@ -32,17 +32,26 @@ def random_box(
             return int(generator.integers(height - down + 1)), int(generator.integers(width - across + 1)), down, across
     aspect = min(max(width / height, ratio[0]), ratio[1])
     across, down = min(width, round(height * aspect)), min(height, round(width / aspect))
-    return _centred(shape, max(down, 1), max(across, 1))
+    down, across = max(down, 1), max(across, 1)
+    return (height - down) // 2, (width - across) // 2, down, across
 
 
 def fitting_box(shape: tuple[int, int], size: tuple[int, int], *, share: float = 1.0) -> Box:
-    """The centred region with the aspect ratio of `size` (height, width), its sides `share` of the largest that fits.
+    """The region that becomes `size` (height, width) where an image of `shape` is resized and its centre cut out.
 
-    A share of 224 / 256 is how ImageNet is evaluated: the shorter side resized to 256, the central 224 x 224 taken.
+    Resized so that it just covers `size` / `share` (rounded to whole pixels), keeping its aspect ratio; the central
+    `size` taken. Edges lie between pixels, where torchvision's Resize and CenterCrop have them: a share of 224 / 256
+    is how ImageNet is evaluated, Resize(256) and CenterCrop(224).
     """
-    scale = share * min(shape[0] / size[0], shape[1] / size[1])
-    return _centred(shape, max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+    tight = 0 if shape[0] * size[1] <= shape[1] * size[0] else 1
+    target = round(size[tight] / share)
+    # torchvision, too, rounds the longer side down; so it is as long as `size` at least.
+    resized = [target if axis == tight else target * shape[axis] // shape[tight] for axis in (0, 1)]
+    (top, height), (left, width) = map(_centred, shape, resized, size)
+    return top, left, height, width
 
 
-def _centred(shape: tuple[int, int], height: int, width: int) -> Box:
-    return (shape[0] - height) // 2, (shape[1] - width) // 2, height, width
+def _centred(length: int, resized: int, size: int) -> tuple[float, float]:
+    """Where the central `size` of a side that was `resized` begins and how long it was, in pixels of before."""
+    before = round((resized - size) / 2)
+    return before * length / resized, size * length / resized

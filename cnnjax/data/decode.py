@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -16,7 +17,7 @@ import numpy as np
 
 from cnnjax.data import jpeg
 from cnnjax.data.jpeg import Box
-from cnnjax.data.resize import opencv, resize, resize_exactly
+from cnnjax.data.resize import opencv, reach, resize, resize_exactly
 from cnnjax.errors import ConfigError, DataError
 
 Space = Literal["rgb", "hsv", "lab"]
@@ -25,6 +26,10 @@ FORMATS = ("PNG", "WEBP", "BMP", "JPEG")
 MAX_PIXELS = 89_000_000
 # Scaled-down decoding keeps so many times the pixels a side that are asked for; with as many, errors are twice as high.
 MARGIN = 1.5
+# As many where exactness is asked for: the difference on photographs, 0.25 of 255, is that of rounding to a byte.
+EXACT_MARGIN = 4.0
+# Counted up when decoding gives other pixels than before, for what is remembered of them.
+VERSION = 2
 # What Pillow raises of damaged bytes; a warning among them where warnings are errors.
 _PILLOW = (OSError, ValueError, SyntaxError, EOFError, struct.error, UserWarning)
 
@@ -70,6 +75,7 @@ def decode_crop(
     size: tuple[int, int],
     channels: int = 3,
     space: Space = "rgb",
+    exact: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Decode the region `box` (top, left, height, width) of an upright image and resize it to uint8 [*size, channels].
@@ -78,6 +84,9 @@ def decode_crop(
     Bilinear with antialiasing (`resize`). Of a JPEG no row below the region is decoded, which changes nothing, and a
     region over three times `size` is decoded at 1/2, 1/4 or 1/8, about 0.6 of 255 from the whole's on average. Damage
     below the region may go unseen. Raises what `decode` does, and DataError where `box` is not within the image.
+
+    exact: for the filter that Pillow and torchvision have (`resize_exactly`), and scaled decoding from eight times
+    `size` on only; a region whose edges lie between pixels is always treated so.
     """
     check(channels, space)
     _present(data)
@@ -85,28 +94,52 @@ def decode_crop(
         head = jpeg.header(data)
         box = _inside(box, _within(head.shape, max_pixels))
         try:
-            return _convert(_jpeg_crop(data, head, box, size, channels), space)
+            return _convert(_jpeg_crop(data, head, box, size, channels, exact), space)
         except jpeg.Unsupported:
             pass
     image = _picture(data, channels, max_pixels)
-    top, left, height, width = _inside(box, (image.shape[0], image.shape[1]))
-    return _convert(resize(image[top : top + height, left : left + width], size), space)
+    return _convert(_resized(image, _inside(box, (image.shape[0], image.shape[1])), size, exact), space)
 
 
-def _jpeg_crop(data: bytes, head: jpeg.Header, box: Box, size: tuple[int, int], channels: int) -> np.ndarray:
-    top, left, height, width = jpeg.stored(box, head)
+def _jpeg_crop(
+    data: bytes, head: jpeg.Header, box: Box, size: tuple[int, int], channels: int, exact: bool
+) -> np.ndarray:
+    top, left, height, width = box = jpeg.stored(box, head)
+    exact = exact or _whole(box) is None
     # The output turns with the image, so a region and its size are turned back together.
     target = (size[1], size[0]) if head.swapped else size
-    margin = min(height / target[0], width / target[1]) / MARGIN
+    margin = min(height / target[0], width / target[1]) / (EXACT_MARGIN if exact else MARGIN)
     factor = next((factor for factor in jpeg.FACTORS if factor <= margin), 1)
-    image = jpeg.pixels(data, head, grey=channels == 1, rows=top + height, factor=factor)
+    rows = reach(top, height, target[0], head.height)[1] if exact else math.ceil(top + height)
+    image = jpeg.pixels(data, head, grey=channels == 1, rows=rows, factor=factor)
     if factor == 1:
-        crop = resize(image[top : top + height, left : left + width], target)
+        crop = _resized(image, box, target, exact)
     else:
-        first, last = (top // factor, left // factor), (-(-(top + height) // factor), -(-(left + width) // factor))
-        region = (top / factor - first[0], left / factor - first[1], height / factor, width / factor)
-        crop = resize_exactly(image[first[0] : last[0], first[1] : last[1]], target, region=region)
+        region = (top / factor, left / factor, height / factor, width / factor)
+        crop = resize_exactly(image, target, region=region) if exact else _resized_alone(image, region, target)
     return crop if head.orientation == 1 else np.ascontiguousarray(jpeg.upright(crop, head.orientation))
+
+
+def _resized_alone(image: np.ndarray, region: Box, size: tuple[int, int]) -> np.ndarray:
+    """`resize_exactly` that does not look past the region: rows below it, if there are any, may not be whole."""
+    top, left, height, width = region
+    first, start = math.floor(top), math.floor(left)
+    part = image[first : math.ceil(top + height), start : math.ceil(left + width)]
+    return resize_exactly(part, size, region=(top - first, left - start, height, width))
+
+
+def _resized(image: np.ndarray, box: Box, size: tuple[int, int], exact: bool) -> np.ndarray:
+    whole = None if exact else _whole(box)
+    if whole is None:
+        return resize_exactly(image, size, region=box)
+    top, left, height, width = whole
+    return resize(image[top : top + height, left : left + width], size)
+
+
+def _whole(box: Box) -> jpeg.WholeBox | None:
+    """The region in whole numbers; None where an edge lies between pixels."""
+    top, left, height, width = map(round, box)
+    return (top, left, height, width) if (top, left, height, width) == tuple(box) else None
 
 
 def check(channels: int, space: str) -> None:
@@ -141,7 +174,9 @@ def _within(shape: tuple[int, int], max_pixels: int) -> tuple[int, int]:
 def _inside(box: Box | Callable[[tuple[int, int]], Box], shape: tuple[int, int]) -> Box:
     box = box(shape) if callable(box) else box
     top, left, height, width = box
-    if min(top, left) < 0 or min(height, width) < 1 or top + height > shape[0] or left + width > shape[1]:
+    over = max(top + height - shape[0], left + width - shape[1], -top, -left)
+    # Written so that a region that is not a number is refused; edges may be off by what rounding leaves.
+    if not (min(height, width) > 0 and over < 1e-6):
         raise DataError(
             f"region {width}x{height} at row {top}, column {left} is not within the image, {shape[1]}x{shape[0]}"
         )

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import PositiveInt, model_validator
 
 from cnnjax.config import Config
-from cnnjax.data.decode import Space, check, decode, decode_crop, dimensions
+from cnnjax.data.decode import VERSION, Space, check, decode, decode_crop, dimensions
 from cnnjax.data.fit import CentreFit, Fit
 from cnnjax.data.source import Examples, Generators, Part, Scale, scale_of
 from cnnjax.data.survey import Survey, logged
@@ -133,7 +133,8 @@ class Encoded(Part):
                 return image
             fit = form.fit if generator is None or form.train_fit is None else form.train_fit
             box = partial(fit.box, size=form.size, generator=generator)
-            return decode_crop(data, box=box, size=form.size, channels=form.channels, space=form.space)
+            how: dict[str, Any] = {"channels": form.channels, "space": form.space, "exact": not fit.random}
+            return decode_crop(data, box=box, size=form.size, **how)
 
     def held(self) -> Examples:
         """All of them in memory, decoded by as many threads as there are cores. Raises DataError."""
@@ -163,7 +164,7 @@ class Encoded(Part):
 
     def survey(self) -> Survey:
         """What decoding all of them finds; done once, then remembered in the user's cache folder."""
-        key = f"{self.fingerprint} {self.form}"
+        key = f"{self.fingerprint} {self.form} {VERSION}"
         known = Survey.recall(key)
         if known is not None:
             return known

@@ -17,14 +17,15 @@ from cnnjax.errors import ConfigError
 class Fit(Config, union="name"):
     """The region (top, left, height, width) of an image that is resized. A subclass defines `box`.
 
-    random: whether it is another one each time, so that images must be decoded anew for every batch.
+    random: whether it is another one each time, so that images must be decoded anew for every batch. Regions of a fit
+    that is not are resized by Pillow's and torchvision's filter itself, the random ones nearly so, in half the time.
     """
 
     no_lanes: ClassVar[str] = "images are read before there is a step"
     random: ClassVar[bool] = False
 
     def box(self, shape: tuple[int, int], size: tuple[int, int], generator: np.random.Generator | None) -> Box:
-        """The region of an image of `shape` (height, width) that becomes `size`.
+        """The region of an image of `shape` (height, width) that becomes `size`; its edges may lie between pixels.
 
         generator: of this example in this batch; None in evaluation.
         """
@@ -34,7 +35,8 @@ class Fit(Config, union="name"):
 class CentreFit(Fit, tag="crop"):
     """The centred region with the aspect ratio of the size, its sides `share` of the largest that fits.
 
-    0.875 of 224 pixels is the usual evaluation on ImageNet: the shorter side resized to 256, the central 224 cut out.
+    0.875 of 224 pixels is the usual evaluation on ImageNet: the shorter side resized to 256 (size / share, rounded),
+    the central 224 cut out, as by torchvision's Resize and CenterCrop (`fitting_box`).
     """
 
     share: float = Field(default=1.0, gt=0, le=1)

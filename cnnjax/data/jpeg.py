@@ -14,8 +14,10 @@ from cnnjax.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Box = tuple[int, int, int, int]
-"""A region of an image in pixels: top, left, height, width."""
+Box = tuple[float, float, float, float]
+"""A region of an image in pixels, or in parts of them: top, left, height, width."""
+WholeBox = tuple[int, int, int, int]
+"""A region of whole pixels."""
 
 # Start of frame: every SOFn but the tables DHT and DAC and the reserved JPG (ITU T.81, table B.1).
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

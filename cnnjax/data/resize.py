@@ -41,13 +41,33 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def resize_exactly(
     image: np.ndarray, size: tuple[int, int], *, region: tuple[float, float, float, float] | None = None
 ) -> np.ndarray:
-    """Resize uint8 [H, W, C], or its `region` (top, left, height, width), to [*size, C]: Pillow's bilinear filter."""
+    """Resize uint8 [H, W, C], or its `region` (top, left, height, width), to [*size, C]: Pillow's bilinear filter.
+
+    Edges of the region may lie between pixels. The filter looks past them, up to the image's border, so the result is
+    what is cut out of the whole image resized.
+    """
     from PIL import Image
 
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     top, left, height, width = region or (0, 0, *image.shape[:2])
-    box = (left, top, left + width, top + height)
-    return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box)).reshape(*size, -1)
+    first, last = reach(top, height, size[0], image.shape[0])
+    start, stop = reach(left, width, size[1], image.shape[1])
+    part = image[first:last, start:stop]
+    picture = Image.fromarray(part[..., 0] if part.shape[-1] == 1 else part)
+    # One direction after the other: Pillow would choose which is first by what is cheaper, and round otherwise. It
+    # refuses a region over the border by what rounding leaves.
+    right, bottom = min(left + width - start, stop - start), min(top + height - first, last - first)
+    bilinear = Image.Resampling.BILINEAR
+    picture = picture.resize((size[1], last - first), bilinear, box=(left - start, 0, right, last - first))
+    picture = picture.resize((size[1], size[0]), bilinear, box=(0, top - first, size[1], bottom))
+    return np.asarray(picture).reshape(*size, -1)
+
+
+def reach(start: float, length: float, size: int, limit: int) -> tuple[int, int]:
+    """The first pixel that the filter looks at to make `size` ones of `length` from `start` on, and the one after the
+    last; an image has `limit`.
+    """
+    support = max(length / size, 1.0)
+    return max(math.floor(start - support), 0), min(math.ceil(start + length + support) + 1, limit)
 
 
 @lru_cache(maxsize=4096)

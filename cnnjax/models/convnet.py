@@ -187,6 +187,15 @@ class ConvNet(Model, tag="convnet"):
         position, end = names.index(path), ends[0] if ends else len(names)
         return f"features.{position}" if position < end else f"classifier.{position - end - 1}"
 
+    def timm_name(self, path: str) -> str:
+        """As in timm's VGG, whose dense layers are convolutions of their own."""
+        names = list(self.layers)
+        ends = [position for position, layer in enumerate(self.layers.values()) if isinstance(layer, Flatten)]
+        dense = [name for name in names[ends[0] :] if isinstance(self.layers[name], Dense)] if ends else []
+        if path not in dense:
+            return self.torch_name(path)
+        return "head.fc" if path == dense[-1] else f"pre_logits.fc{dense.index(path) + 1}"
+
 
 def _widened(layer: Layer, widths: Mapping[int, int]) -> Layer:
     """The layer with its features replaced; a depthwise convolution stays one."""

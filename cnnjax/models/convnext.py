@@ -15,7 +15,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import flax.linen as linen
 import jax
@@ -81,6 +81,10 @@ class ConvNeXt(Model, tag="convnext"):
     def network(self) -> linen.Module:
         return ConvNeXtNetwork(self)
 
+    @property
+    def torch_resized(self) -> int | None:
+        return _TORCH_RESIZED.get((self.stage_sizes, self.widths[0]))
+
     def torch_name(self, path: str) -> str:
         if found := re.fullmatch(r"stage(\d+)_block(\d+)(?:\.(.+))?", path):
             layer = f".block.{_TORCH_UNITS[found[3]]}" if found[3] else ""
@@ -89,12 +93,29 @@ class ConvNeXt(Model, tag="convnext"):
             return f"features.{2 * int(found[1]) - 2}.{int(found[2] == 'conv')}"
         return _TORCH_NAMES.get(path, path)
 
+    def timm_name(self, path: str) -> str:
+        if found := re.fullmatch(r"stage(\d+)_block(\d+)(?:\.(.+))?", path):
+            layer = f".{_TIMM_UNITS[found[3]]}" if found[3] else ""
+            return f"stages.{int(found[1]) - 1}.blocks.{int(found[2]) - 1}{layer}"
+        if found := re.fullmatch(r"downsample(\d+)\.(norm|conv)", path):
+            return f"stages.{int(found[1]) - 1}.downsample.{int(found[2] == 'conv')}"
+        return _TIMM_NAMES.get(path, path)
+
+    timm_leaves: ClassVar[dict[str, str]] = {"layer_scale": "gamma"}
+
     def torch_shape(self, path: str, shape: Shape) -> Shape:
         if path.endswith((".expand.kernel", ".project.kernel")):
             return shape[:2]
         return (*shape, 1, 1) if path.endswith(".layer_scale") else shape
 
 
+_TORCH_RESIZED: dict[tuple[tuple[int, ...], int], int] = {
+    ((3, 3, 9, 3), 96): 236,
+    ((3, 3, 27, 3), 96): 230,
+    ((3, 3, 27, 3), 128): 232,
+}
+_TIMM_UNITS = {"depthwise": "conv_dw", "norm": "norm", "expand": "mlp.fc1", "project": "mlp.fc2"}
+_TIMM_NAMES = {"stem.conv": "stem.0", "stem.norm": "stem.1", "norm": "head.norm", "logits": "head.fc"}
 _TORCH_UNITS = {"depthwise": 0, "norm": 2, "expand": 3, "project": 5}
 _TORCH_NAMES = {
     "stem.conv": "features.0.0",

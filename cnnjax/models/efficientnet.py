@@ -23,6 +23,8 @@ from cnnjax.models.model import Model, preset
 
 # Image size by depth: width, depth and resolution grow together (section 3.3).
 RESOLUTIONS = {1.0: 224, 1.1: 240, 1.2: 260, 1.4: 300}
+# B2's is evaluated at 288 of 288 there, which is not what it was published for.
+_TORCH_RESIZED = {1.1: 256, 1.4: 320}
 
 
 class EfficientNet(InvertedResiduals, Model, tag="efficientnet"):
@@ -61,6 +63,10 @@ class EfficientNet(InvertedResiduals, Model, tag="efficientnet"):
 
     def torch_block(self, block: Block) -> str:
         return f"features.{block.stage}.{block.number - 1}.block"
+
+    @property
+    def torch_resized(self) -> int | None:
+        return _TORCH_RESIZED.get(self.depth)
 
     @property
     def torch_head(self) -> int:

@@ -204,9 +204,37 @@ class InvertedResiduals(Config):
         """PyTorch's number of the convolution after the last stage."""
         return len(self.blocks) + 1
 
+    def timm_name(self, path: str) -> str:
+        name, _, rest = path.partition(".")
+        block = next((block for block in self.blocks if block.name == name), None)
+        if block is None:
+            # With a dense layer after the pooling, the convolution before it counts as one more stage.
+            head = {"conv": f"blocks.{len(self.sizes)}.0.conv", "norm": f"blocks.{len(self.sizes)}.0.bn1"}
+            outer = _TIMM_OUTER | ({f"head.{leaf}": theirs for leaf, theirs in head.items()} if self.dense else {})
+            return outer.get(path, path)
+        unit, _, leaf = rest.partition(".")
+        convolutions = [other for other in block.units if other != "squeeze_excite"]
+        if unit == "squeeze_excite":
+            theirs = f"se.conv_{leaf}"
+        elif leaf == "norm":
+            theirs = f"bn{convolutions.index(unit) + 1}"
+        else:
+            # A block that is not expanded first has one pointwise convolution.
+            theirs = _TIMM_UNITS[unit if "expand" in convolutions or unit == "depthwise" else "expand"]
+        return f"blocks.{block.stage - 1}.{block.number - 1}.{theirs}"
+
 
 _TORCH_LEAVES = {"conv": "0", "norm": "1"}
 _TORCH_GATE = {"reduce": "fc1", "expand": "fc2"}
+_TIMM_UNITS = {"expand": "conv_pw", "depthwise": "conv_dw", "project": "conv_pwl"}
+_TIMM_OUTER = {
+    "stem.conv": "conv_stem",
+    "stem.norm": "bn1",
+    "head.conv": "conv_head",
+    "head.norm": "bn2",
+    "dense": "conv_head",
+    "logits": "classifier",
+}
 
 
 # --- network

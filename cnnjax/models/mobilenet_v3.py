@@ -69,6 +69,15 @@ class MobileNetV3(InvertedResiduals, Model, tag="mobilenet_v3"):
     def torch_block(self, block: Block) -> str:
         return f"features.{block.position}.block"
 
+    def timm_differs(self) -> str | None:
+        epsilon = getattr(self.norm, "epsilon", _TIMM_EPSILON)
+        if epsilon == _TIMM_EPSILON:
+            return None
+        return f"it adds {_TIMM_EPSILON} to variances, this network {epsilon}; give model.norm.epsilon={_TIMM_EPSILON}"
+
+
+_TIMM_EPSILON = 1e-5
+
 
 @preset
 def mobilenet_v3_large() -> MobileNetV3:

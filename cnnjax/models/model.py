@@ -71,9 +71,27 @@ class Model(Config, union="name"):
     torch_scale: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     """Mean and std of the channels that torchvision's weights for ImageNet were trained with."""
 
+    @property
+    def torch_resized(self) -> int | None:
+        """The shorter side that torchvision resizes images to, before it cuts out the centre, to evaluate its (first)
+        weights; None where it is 8/7 of what is cut out.
+        """
+        return None
+
     def torch_name(self, path: str) -> str:
-        """PyTorch's name (torchvision's where it has the network) of the module at the dotted `path`."""
+        """PyTorch's name of the module at the dotted `path`: torchvision's where it has the network, else timm's."""
         raise ConfigError(f"{self.tag} has no counterpart in torchvision whose names are known here")
+
+    def timm_name(self, path: str) -> str:
+        """timm's name of it, where timm's network has other names than `torch_name`'s."""
+        return self.torch_name(path)
+
+    timm_leaves: ClassVar[dict[str, str]] = {}
+    """timm's names of parameters of a module's own, where they are others."""
+
+    def timm_differs(self) -> str | None:
+        """What timm's network computes otherwise though its weights fit, and the remedy; None where nothing."""
+        return None
 
     def torch_shape(self, path: str, shape: Shape) -> Shape:
         """The shape that PyTorch keeps the array at `path` in, where it would be `shape` by the usual rules."""

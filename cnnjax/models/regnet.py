@@ -122,7 +122,14 @@ class RegNet(Model, tag="regnet"):
             return f"trunk_output.block{stage}.block{stage}-{block}.{_TORCH_UNITS.get(rest, rest)}"
         return {"stem.conv": "stem.0", "stem.norm": "stem.1", "logits": "fc"}.get(path, path)
 
+    def timm_name(self, path: str) -> str:
+        path = re.sub(r"\bnorm$", "bn", path).replace("shortcut.", "downsample.")
+        if found := re.fullmatch(r"stage(\d+)_block(\d+)\.(.+)", path):
+            return f"s{found[1]}.b{found[2]}.{_TIMM_UNITS.get(found[3], found[3])}"
+        return {"logits": "head.fc"}.get(path, path)
 
+
+_TIMM_UNITS = {"squeeze_excite.reduce": "se.fc1", "squeeze_excite.expand": "se.fc2"}
 _TORCH_UNITS = {
     "shortcut.conv": "proj.0",
     "shortcut.norm": "proj.1",

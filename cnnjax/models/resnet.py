@@ -22,7 +22,7 @@ from cnnjax.config import Config
 from cnnjax.errors import ShapeError
 from cnnjax.models.blocks import ConvNorm, centred, dropout, rising, stochastic_depth
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
-from cnnjax.models.model import Model, preset, roundings
+from cnnjax.models.model import Model, Shape, preset, roundings
 from cnnjax.models.norm import BatchNorm, NoNorm, Norm
 
 Version = Literal["v1", "v1.5", "v2"]
@@ -145,10 +145,19 @@ class ResNet(Model, tag="resnet"):
         return ResNetwork(self)
 
     def torch_name(self, path: str) -> str:
+        """As in torchvision; pre-activation and the stem and shortcuts of ResNet-D, which it has not, as in timm."""
+        if self.version == "v2":
+            return _timm_v2(path, self.stem.depth)
         if found := re.fullmatch(r"stage(\d+)_block(\d+)\.(.+)", path):
             stage, block, rest = int(found[1]), int(found[2]) - 1, found[3]
-            return f"layer{stage}.{block}.{_TORCH_UNITS.get(rest, rest)}"
-        return {"stem.conv1.conv": "conv1", "stem.conv1.norm": "bn1", "logits": "fc"}.get(path, path)
+            units = _TORCH_UNITS | (_TIMM_SHORTCUT_D if self.shortcut == "D" else {})
+            return f"layer{stage}.{block}.{units.get(rest, rest)}"
+        if found := re.fullmatch(r"stem\.conv(\d+)\.(conv|norm)", path):
+            return _torch_stem(int(found[1]), self.stem.depth, found[2])
+        return {"logits": "fc"}.get(path, path)
+
+    def torch_shape(self, path: str, shape: Shape) -> Shape:
+        return (*shape, 1, 1) if self.version == "v2" and path == "logits.kernel" else shape
 
 
 _TORCH_UNITS = {
@@ -157,6 +166,27 @@ _TORCH_UNITS = {
     **{f"conv{i}.conv": f"conv{i}" for i in (1, 2, 3)},
     **{f"conv{i}.norm": f"bn{i}" for i in (1, 2, 3)},
 }
+# Behind the pooling, which is there in every one.
+_TIMM_SHORTCUT_D = {"shortcut.conv": "downsample.1", "shortcut.norm": "downsample.2"}
+_TIMM_V2 = {"stem.conv1.conv": "stem.conv", "logits": "head.fc"}
+
+
+def _torch_stem(number: int, depth: int, unit: str) -> str:
+    """Of the stem's convolution `number` of `depth`: a sequence of them, but for the last normalization."""
+    if unit == "norm" and number == depth:
+        return "bn1"
+    return "conv1" if depth == 1 else f"conv1.{3 * (number - 1) + (unit == 'norm')}"
+
+
+def _timm_v2(path: str, depth: int) -> str:
+    if found := re.fullmatch(r"stage(\d+)_block(\d+)\.(.+)", path):
+        unit = "downsample.conv" if found[3] == "shortcut.conv" else found[3]
+        if unit.startswith("conv"):
+            unit = unit.removesuffix(".conv")
+        return f"stages.{int(found[1]) - 1}.blocks.{int(found[2]) - 1}.{unit}"
+    if depth > 1 and (found := re.fullmatch(r"stem\.conv(\d+)\.(conv|norm)", path)):
+        return f"stem.{found[2]}{found[1]}"
+    return _TIMM_V2.get(path, path)
 
 
 # --- network

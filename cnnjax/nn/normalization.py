@@ -25,12 +25,14 @@ class BatchNorm(nn.Module):
 
     In training it uses the batch's mean and biased variance, and moves the running ones towards them:
     running = momentum * running + (1 - momentum) * batch. Both conventions are Flax's: PyTorch's momentum is
-    1 - momentum here, and its running variance is the unbiased one, n / (n - 1) times larger. At inference it uses the
-    running statistics. Parameters `scale`, `bias` (channels); `batch_stats` `mean`, `var` (channels).
+    1 - momentum here, and its running variance is the unbiased one, n / (n - 1) times larger, which
+    running_var="unbiased" keeps. At inference it uses the running statistics. Parameters `scale`, `bias` (channels);
+    `batch_stats` `mean`, `var` (channels).
 
     No axis name is needed. Inside `shard_map` or `pmap` the batch is split over all their axes, in order; under `jit`
     over the mesh that `jax.set_mesh` set. The running statistics are averages over groups and devices, so every
-    replica keeps the same. Raises ShapeError, led by the module's path, where the batch does not divide into groups.
+    replica keeps the same. Raises ShapeError, led by the module's path, where the batch does not divide into groups, or
+    a group has one value a channel and the unbiased variance is asked for.
 
     Attributes:
         momentum: share of the old running statistics kept at a step, between 0 and 1.
@@ -40,6 +42,9 @@ class BatchNorm(nn.Module):
         scale: whether there is a learned scale.
         bias: whether there is a learned bias.
         scale_init: initializer of the scale; zeros makes a residual branch start as nothing (Goyal et al. 2017).
+        running_var: the variance that is remembered, "biased" (the mean square) or "unbiased" (n / (n - 1) times that,
+            for the n values a channel has in a group, over all devices in the global batch). Training normalizes by
+            the biased one either way.
     """
 
     momentum: float = 0.9
@@ -48,6 +53,7 @@ class BatchNorm(nn.Module):
     scale: bool = True
     bias: bool = True
     scale_init: Initializer = nn.initializers.ones
+    running_var: Literal["biased", "unbiased"] = "biased"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -59,6 +65,7 @@ class BatchNorm(nn.Module):
         with located(self):
             check_floating(x)
             groups = self._groups(x.shape[0]) if learning else 1
+            correction = self._correction(x.size // (x.shape[-1] * groups)) if learning else 1.0
         # A leading axis of one group would cost XLA:CPU six times as much in the gradient.
         wide = _widened(x)
         parts = wide if groups == 1 else wide.reshape(groups, -1, *x.shape[1:])
@@ -67,7 +74,8 @@ class BatchNorm(nn.Module):
         else:
             mean, var = _per_channel(running_mean.value, x), _per_channel(running_var.value, x)
         if learning:
-            for running, batch in ((running_mean, mean), (running_var, var)):
+            remembered = var if correction == 1 else correction * var
+            for running, batch in ((running_mean, mean), (running_var, remembered)):
                 running.value = self.momentum * running.value + (1 - self.momentum) * self._settle(batch)
         y = _normalize(parts, mean, var, epsilon=self.epsilon, scale=scale, bias=bias)
         return y.reshape(x.shape).astype(x.dtype)
@@ -86,6 +94,18 @@ class BatchNorm(nn.Module):
                 f"a batch of {batch} does not divide by {divisor} {what}; {batch} % {divisor} = {batch % divisor}"
             )
         return divisor if self.group == "device" else batch // divisor
+
+    def _correction(self, values: int) -> float:
+        """What makes a group's variance the one that is remembered; a channel has so many `values` in it, here."""
+        if self.running_var not in ("biased", "unbiased"):
+            raise ConfigError(unknown("running variance", self.running_var, ("biased", "unbiased")))
+        if self.running_var == "biased":
+            return 1.0
+        axes = manual_axes()
+        n = values * lax.axis_size(axes) if self.group == "global" and axes else values
+        if n < 2:
+            raise ShapeError("one value a channel has no unbiased variance; give more examples or running_var='biased'")
+        return n / (n - 1)
 
     def _average(self, x: jax.Array, *, over: tuple[int, ...]) -> jax.Array:
         mean = x.mean(over, keepdims=True)

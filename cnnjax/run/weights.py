@@ -16,7 +16,7 @@ from flax import traverse_util
 
 from cnnjax import calling
 from cnnjax.config import replace, replace_texts
-from cnnjax.convert import from_torch, read_weights
+from cnnjax.convert import from_torch, read_file
 from cnnjax.data import TFDS, CentreFit
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.experiment import Experiment
@@ -37,17 +37,27 @@ Arrays = dict[tuple[str, ...], Any]
 # --- from PyTorch
 
 
-def import_torch(name: str, weights: Path | str, out: Path | str, overrides: Mapping[str, str] | None = None) -> dict:
+def import_torch(
+    name: str,
+    weights: Path | str,
+    out: Path | str,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    key: str | None = None,
+    fresh_head: bool = False,
+) -> dict:
     """Write the run directory `out` of the architecture `name` with the weights of a PyTorch file, as of step 0.
 
-    overrides: fields of its experiment, as text by path; the data are ImageNet's unless they say otherwise. Returns
+    overrides: fields of its experiment, as text by path; the data are ImageNet's unless they say otherwise. key: which
+    of several weights in the file (`read_weights`). fresh_head: draw the layers of logits anew (`from_torch`). Returns
     source.json, which says where the weights came from. The same import again changes nothing. Raises WeightsError,
     ConfigError, and RunError where `out` holds something else.
     """
     overrides, weights = dict(overrides or {}), Path(weights)
     experiment = replace_texts(Experiment(model=config(name)), overrides)
     try:
-        variables = from_torch(experiment.model, read_weights(weights))
+        file = read_file(weights, key=key)
+        variables = from_torch(experiment.model, file.tensors, fresh_head=fresh_head)
     except WeightsError as error:
         raise WeightsError(f"{name}: {error}") from None
     classes = variables["params"][_HEAD]["kernel"].shape[-1]
@@ -62,6 +72,9 @@ def import_torch(name: str, weights: Path | str, out: Path | str, overrides: Map
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "image_shape": list(experiment.model.input_shape or ()),
         "classes": classes,
+        "key": file.key,
+        "other_keys": list(file.others),
+        "fresh_head": fresh_head,
     }
     directory = RunDirectory(Path(out))
     _refuse_others(directory)
@@ -69,16 +82,17 @@ def import_torch(name: str, weights: Path | str, out: Path | str, overrides: Map
         held = read_json(directory.source, remedy=f"delete {directory.path} and import again")
         if held is None:
             _write(directory, experiment, variables, source)
-        elif held != source:
+        elif held != {field: source.get(field) for field in held}:
             raise RunError(f"{directory.path} holds other weights ({held.get('file')}); choose another folder")
     return source
 
 
 def _imagenet(model: Model) -> TFDS:
-    """ImageNet as torchvision evaluates its weights: the central 7/8 of the shorter side, and their mean and std."""
+    """ImageNet as torchvision evaluates its weights: which share of the shorter side, and their mean and std."""
     height, width, _ = model.input_shape or (224, 224, 3)
     mean, std = model.torch_scale
-    return TFDS(name="imagenet2012", size=(height, width), fit=CentreFit(share=0.875), mean=mean, std=std)
+    share = height / model.torch_resized if model.torch_resized else 0.875
+    return TFDS(name="imagenet2012", size=(height, width), fit=CentreFit(share=share), mean=mean, std=std)
 
 
 def _refuse_others(directory: RunDirectory) -> None:
