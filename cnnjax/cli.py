@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
+from cnnjax import interrupts
 from cnnjax.errors import CnnjaxError, ConfigError, Interrupted
 from cnnjax.progress import progress
 
@@ -63,6 +64,8 @@ Folder = Annotated[
 Named = Annotated[
     str, typer.Argument(metavar="FILE|NAME", help="An experiment file or a data set's name.", show_default=False)
 ]
+
+STOPPED = "stopped; the same command continues from the last checkpoint"
 
 data = typer.Typer(
     help="List, prepare and look at data sets, and time how fast training gets its batches.",
@@ -534,14 +537,12 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         # Typer makes a returned 130 of Ctrl-C.
-        if app(args=arguments, standalone_mode=False) == 130:
+        if app(args=arguments, standalone_mode=False) == interrupts.STOPPED:
             raise KeyboardInterrupt
     except Interrupted as stop:
-        err.print(f"{stop}; the same command continues", style="yellow", markup=False, soft_wrap=True)
-        sys.exit(130)
+        _stop(f"{stop}; the same command continues")
     except KeyboardInterrupt:
-        err.print("stopped; the same command continues from the last checkpoint", style="yellow")
-        sys.exit(130)
+        _stop(STOPPED)
     except CnnjaxError as error:
         if debug:
             raise
@@ -554,7 +555,15 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
+        if interrupts.asked():
+            # A library made something else of KeyboardInterrupt.
+            _stop(STOPPED)
         _stop_at(error)
+
+
+def _stop(message: str) -> NoReturn:
+    err.print(message, style="yellow", markup=False, soft_wrap=True)
+    sys.exit(interrupts.STOPPED)
 
 
 def _show_log() -> None:

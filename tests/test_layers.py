@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 # Lowest first. Modules of one row are siblings: they do not import each other, but where `|` says so.
 LAYERS = [
     {"errors"},
-    {"config", "arithmetic", "files", "machine", "lowering"},
+    {"config", "arithmetic", "files", "machine", "interrupts", "lowering"},
     {"nn", "analysis", "data", "optim", "losses", "metrics"},
     {"models", "training"},
     {"experiment", "convert"},

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from cnnjax.data.order import steps_until
 from cnnjax.errors import Interrupted, RunError
 from cnnjax.experiment import Experiment
 from cnnjax.files import write_json
+from cnnjax.interrupts import stopping
 from cnnjax.metrics import summarize
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
@@ -371,24 +371,3 @@ def _named(part: str, summary: dict[str, Any]) -> dict[str, float]:
 
 def _finite(row: dict[str, Any]) -> bool:
     return all(math.isfinite(value) for value in row.values() if isinstance(value, float))
-
-
-@contextlib.contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; the second interrupts at once. For the main thread."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -76,7 +76,8 @@ def _run(path: Path):
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent.resolve()))
     try:
-        spec.loader.exec_module(module)
+        # Not imported but run: Ctrl-C waits for imports.
+        exec(spec.loader.get_code(name), vars(module))
     except ValidationError as error:
         raise ConfigError(f"{path}{_line(error, path)}: {explain(error)}") from error
     except CnnjaxError as error:
