@@ -19,7 +19,11 @@ def main() -> None:
         cli.main()
     except KeyboardInterrupt:
         print("stopped; the same command continues from the last checkpoint", file=sys.stderr)
-        sys.exit(interrupts.STOPPED)
+        interrupts.leave()
+    except SystemExit as end:
+        if end.code == interrupts.STOPPED:
+            interrupts.leave()
+        raise
 
 
 if __name__ == "__main__":

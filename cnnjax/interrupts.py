@@ -10,6 +10,7 @@ one, and KeyboardInterrupt is raised at once but in an import, and again where i
 from __future__ import annotations
 
 import _thread
+import atexit
 import contextlib
 import os
 import select
@@ -18,7 +19,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = 130
@@ -34,6 +35,7 @@ class _Listener:
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.left_to_event = False  # the work looks at `asked` itself
+        self.leaves = False
         self.raised = False
         self.count = self.own = 0  # signals that came; those of them that this process sent to itself
         self._reader, self._writer = os.pipe()
@@ -69,7 +71,7 @@ class _Listener:
         self.own = 0
         if self.count:
             self.asked.set()
-        if self.count >= 2:
+        if self.count >= 2 or self.leaves:
             self._end()
 
     def _call_main(self) -> None:
@@ -77,12 +79,18 @@ class _Listener:
         self.own += 1
         _thread.interrupt_main(signal.SIGINT)
 
+    def leave(self) -> None:
+        """Have the process ended soon, whatever becomes of the main thread."""
+        self.leaves = True
+        self._wake()
+
     def _end(self) -> None:
-        _thread.interrupt_main(signal.SIGINT)
+        if not self.leaves:
+            _thread.interrupt_main(signal.SIGINT)
         threading.Event().wait(SECONDS_TO_END)
-        with contextlib.suppress(OSError):
+        if os.isatty(2):
             # A progress bar hides the cursor.
-            os.write(2, b"\x1b[?25h\n" if os.isatty(2) else b"\n")
+            os.write(2, b"\x1b[?25h\n")
         os._exit(STOPPED)
 
     def _swallowed(self, unraisable: Any) -> None:
@@ -117,6 +125,17 @@ def listen() -> None:
         _listener = _Listener()
         _listener.start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def leave() -> NoReturn:
+    """End a process that was stopped, all being saved: libraries whose work was cut off may hang when they are ended."""
+    if _listener is not None:
+        _listener.leave()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(STOPPED)
 
 
 def asked() -> bool:
