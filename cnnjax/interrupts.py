@@ -128,7 +128,7 @@ def listen() -> None:
 
 
 def leave() -> NoReturn:
-    """End a process that was stopped, all being saved: libraries whose work was cut off may hang when they are ended."""
+    """End a process that was stopped, all being saved: libraries whose work was cut off may hang at their end."""
     if _listener is not None:
         _listener.leave()
     atexit._run_exitfuncs()

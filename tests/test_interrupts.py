@@ -88,7 +88,7 @@ LONG = {
     "one call of a library": """
 import hashlib
 print("ready", flush=True)
-hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)
+hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
 """,
     "cleaning up": """
 try:
@@ -114,7 +114,7 @@ def test_the_second_ends_it_whatever_it_does(tmp_path, what):
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 130
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15, "a second, where no one else works"
 
 
 def test_without_listening_an_event_is_set_and_the_second_interrupts():
