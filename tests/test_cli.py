@@ -98,7 +98,7 @@ MISTAKES = [
     (["sweep", "FILE", "--launcher", "moon"], ["--launcher moon"]),
     (["report", "nowhere"], ["no such directory"]),
     (["describe", "lenet"], ["'lenet' is no model", "lenet5"]),
-    (["describe", "small_cnn"], ["--input HxWxC"]),
+    (["describe", "small_cnn"], ["give the image's shape: --input HxWxC"]),
     (["describe", "lenet5", "--input", "28x28"], ["must be HEIGHTxWIDTHxCHANNELS"]),
     (["evaluate", "nowhere"], ["not a run directory"]),
 ]

@@ -18,7 +18,7 @@ import numpy as np
 
 from cnnjax.config import plain
 from cnnjax.data.order import steps_until
-from cnnjax.errors import Interrupted, RunError
+from cnnjax.errors import Interrupted, RunError, expect
 from cnnjax.experiment import Experiment
 from cnnjax.files import write_json
 from cnnjax.interrupts import stopping
@@ -79,6 +79,7 @@ def train(
 
     Raises RunError or another CnnjaxError; Interrupted, with everything saved, on Ctrl-C.
     """
+    expect(experiment, (Experiment,), call="train", takes="an Experiment (sweep takes a Study, `cnnjax train` a file)")
     directory = RunDirectory(Path(out))
     with directory.claimed(experiment):
         finished = directory.finished()
