@@ -384,34 +384,40 @@ def data_prepare(
 
 @data.command(
     "show",
-    epilog="Examples:  cnnjax data show digits  ·  cnnjax data show cifar10 --examples 200 --out cifar10.pdf  ·  "
-    "cnnjax data show experiments/digits/baseline.py --augmented  ·  "
-    """cnnjax data show cifar10 --augmented augment='["random_crop", "flip"]'  ·  """
+    epilog="Examples:  cnnjax data show digits  ·  cnnjax data show cifar10 --plot cifar10.pdf --examples 200  ·  "
+    "cnnjax data show experiments/digits/baseline.py --plot digits.png --augmented  ·  "
+    """cnnjax data show cifar10 --plot cifar10.png --augmented augment='["random_crop", "flip"]'  ·  """
     "cnnjax data show synthetic data.height=64 data.width=64 --json",
 )
 def data_show(
     target: Named,
     overrides: Overrides = None,
     augmented: Annotated[
-        bool, typer.Option("--augmented", help="Show each example before and after the experiment's augmentation.")
+        bool, typer.Option("--augmented", help="Draw each example before and after the experiment's augmentation.")
     ] = False,
     examples: Annotated[
         int | None, typer.Option(help="Examples in the picture. [default: what can be read]", min=1, max=1000)
     ] = None,
-    out_file: Annotated[
+    plot: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="A .png, .pdf or .svg. [default: NAME_examples.png here]"),
+        typer.Option(
+            "--plot", "--out", metavar="FILE", help="Draw examples: a .png, .pdf or .svg.", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count a data set's classes, and draw examples of each and their colour planes."""
+    """Count a data set's classes; with --plot, draw examples of each and their colour planes."""
     from cnnjax.study import show
 
     found = show.find(target, _pairs(overrides))
-    picture = show.output(found, out_file)
+    if plot is not None:
+        show.check_output(plot)
+    elif augmented or examples is not None:
+        raise ConfigError("--augmented and --examples are of the picture: name its file, such as --plot examples.png")
     view = show.look(found, augmented=augmented, examples=examples)
-    show.save(view, picture)
-    _print_document(view.document(picture), "json" if as_json else "text")
+    if plot is not None:
+        show.save(view, plot)
+    _print_document(view.document(plot), "json" if as_json else "text")
 
 
 @data.command(

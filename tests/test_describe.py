@@ -269,7 +269,7 @@ def test_a_users_own_module():
     assert (analysis.params, analysis.macs, analysis.train_activations) == (40, 36 * 36, 64 + 36 * 4)
     with pytest.raises(ConfigError, match="input_shape="):
         cnnjax.describe(convolution(4, (3, 3)))
-    with pytest.raises(CnnjaxError, match=r"is no flax\.linen\.Module"):
+    with pytest.raises(CnnjaxError, match=r"takes a flax\.linen\.Module"):
         cnnjax.describe(object(), (8, 8, 1))  # type: ignore[arg-type]
 
 
@@ -667,7 +667,7 @@ def test_the_remedy_is_for_who_asks(file):
     [
         (lambda: cnnjax.describe("lenet"), "'lenet' is no model. Did you mean 'lenet5'"),
         (lambda: cnnjax.describe(models.SmallCNN), "not the class SmallCNN: make one, SmallCNN()"),
-        (lambda: cnnjax.describe(5), "describe takes a module, .* not 5"),
+        (lambda: cnnjax.describe(5), "describe takes a flax.linen.Module, .* not 5"),
         (lambda: cnnjax.train("file.py", "out"), "train takes an Experiment .* not 'file.py'"),
         (lambda: cnnjax.plan("file.py"), "plan takes a Study or an Experiment .* not 'file.py'"),
         (lambda: cnnjax.sweep(models.SmallCNN(), "out"), "takes a Study or an Experiment .* not SmallCNN"),

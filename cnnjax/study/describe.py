@@ -55,7 +55,7 @@ def describe(
     return _describe(found, input_shape, batch_size, note, IN_PYTHON)
 
 
-TAKES = "a module, a model's config, an Experiment, or the name of an architecture, an experiment file or a run"
+TAKES = "a flax.linen.Module, a model's config, an Experiment, or the name of an architecture, a file or a run"
 
 
 def _describe(
