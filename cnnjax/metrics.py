@@ -19,6 +19,7 @@ BINS = 15
 """Bins of equal width that confidence is sorted into (Guo et al. 2017, arXiv:1706.04599)."""
 
 TOP = 5
+"""Top-5 accuracy is measured where there are more classes than that."""
 
 
 def measure(
@@ -39,7 +40,7 @@ def measure(
     `predictions`: [B, K], the outputs in the units of the labels (`Loss.predictions`); without them softmax (K = C),
     sigmoid (K = 1), or the outputs themselves (no classes). `detail`: False leaves count, loss and correct.
 
-    count, loss; with classes: correct, correct_top5 (among min(5, C)), class_count [C], class_correct [C], confusion
+    count, loss; with classes: correct, correct_top5 (where C > 5: of five it is always all), class_count [C], class_correct [C], confusion
     [C, C] (rows are true classes), and bin_count, bin_correct, bin_confidence [15] of the likeliest class's
     probability p, in bins (i/15, (i+1)/15]; without: squared_error and absolute_error, averaged over an example's K.
     Equal logits rank in order of class id, as argmax does. An example with a NaN logit counts but is never correct, and
@@ -63,8 +64,9 @@ def measure(
     predicted = jnp.argmax(scores, axis=1)
     confidence = jnp.take_along_axis(probabilities, predicted[:, None], axis=1)[:, 0]
     per_class = jnp.zeros(classes, jnp.int32)
+    if classes > TOP:
+        sums["correct_top5"] = _count(ranked & (rank < TOP))
     return sums | {
-        "correct_top5": _count(ranked & (rank < min(TOP, classes))),
         "class_count": per_class.at[true].add(known.astype(jnp.int32)),
         "class_correct": per_class.at[true].add(correct.astype(jnp.int32)),
         "confusion": jnp.zeros((classes, classes), jnp.int32).at[true, predicted].add(ranked.astype(jnp.int32)),

@@ -84,10 +84,18 @@ def test_one_output_decides_between_two_classes(two_columns):
     summary = summarize(sums(logits, np.eye(2)[labels] if two_columns else labels, classes=2))
     yes = expit(logits[:, 0].astype(np.float64))
     assert summary["accuracy"] == accuracy_score(labels, logits[:, 0] > 0)
-    assert summary["top5_accuracy"] == 1.0
+    assert "top5_accuracy" not in summary
     assert summary["confusion"] == confusion_matrix(labels, logits[:, 0] > 0).tolist()
     expected = calibration_error(np.stack([1 - yes, yes], axis=1), labels)
     assert summary["expected_calibration_error"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [3, 5, 6])
+def test_of_five_classes_and_fewer_no_top_five_is_measured(classes):
+    """It would be 1 whatever the network says."""
+    summary = summarize(sums(LOGITS[:, :classes], LABELS % classes, classes=classes))
+    assert ("top5_accuracy" in summary) == (classes > 5)
+    assert classes <= 5 or summary["top5_accuracy"] < 1
 
 
 def test_predictions_are_what_is_calibrated():
