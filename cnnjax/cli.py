@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from cnnjax import interrupts
 from cnnjax.errors import CnnjaxError, ConfigError, Interrupted
-from cnnjax.progress import progress
+from cnnjax.progress import Show, progress
 
 if TYPE_CHECKING:
     from cnnjax.analysis.grid import Document
@@ -119,11 +120,8 @@ def train(
     folder = out_folder or _default_out(loaded)
     hardware = _hardware(devices, parallel, resident, workers)
     options = _options(hardware, checkpoint_seconds, checkpoint_steps)
-    with progress(f"{loaded.name} {experiment.id}", hidden=as_json) as show:
-
-        def watch(step: int, steps: int, numbers: dict[str, float]) -> None:
-            show(step, steps, f"loss {numbers['loss']:.4f}" if numbers else "")
-
+    with progress(loaded.name, hidden=as_json) as show:
+        watch = _watch_training(show)
         result = run(experiment, folder, options=options, watch=watch)
     if as_json:
         typer.echo(json.dumps(result))
@@ -303,6 +301,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's newest checkpoint on its validation and test parts."""
+    from cnnjax.reporting.parts import parts_table
     from cnnjax.run.evaluate import evaluate as run_evaluate
 
     if file is not None:
@@ -312,9 +311,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(parts))
         return
-    for part, summary in parts.items():
-        numbers = ", ".join(f"{name} {value:.4f}" for name, value in summary.items() if isinstance(value, float))
-        out.print(f"[bold]{part}[/] (n={summary['count']}): {numbers}", soft_wrap=True)
+    WIDE.print(parts_table(parts))
 
 
 @app.command(
@@ -494,22 +491,51 @@ def _run_study(
     study: Any, loaded: ExperimentFile, folder: Path, options: Options, pack: int | None, *, as_json: bool
 ) -> Outcome:
     from cnnjax.study.executor import sweep as run
+    from cnnjax.study.group import MOST_PACKED
 
     with progress(loaded.name, hidden=as_json) as show:
-        planned = [0]
-
-        def watch(steps: int, what: str, total: int) -> None:
-            planned[0] += steps
-            show(planned[0], total, what)
-
+        watch = _watch_study(show, most=max(pack or 0, MOST_PACKED))
         return run(study, folder, name=loaded.name, question=loaded.question, options=options, pack=pack, watch=watch)
 
 
+def _watch_training(show: Show) -> Callable[[int, int, dict[str, Any]], None]:
+    """Shows each step's loss, and beside it the newest epoch's validation."""
+    from cnnjax.reporting.parts import percent
+
+    validation, before = "", None
+
+    def watch(step: int, steps: int, numbers: dict[str, Any]) -> None:
+        nonlocal validation, before
+        before = step - 1 if before is None else before
+        if news := "epoch" in numbers:
+            accuracy = numbers.get("validation_accuracy")
+            said = f"loss {numbers['validation_loss']:.4f}" if accuracy is None else percent(accuracy)
+            validation = f"validation {said} (n={numbers['validation_count']:,}, epoch {numbers['epoch']})"
+        loss = f"loss {numbers['loss']:.4f}" if numbers else ""
+        if step == steps and validation and not news:
+            return  # its epoch's validation follows
+        show(step, steps, ", ".join(filter(None, (loss, validation))), before=before, news=news)
+
+    return watch
+
+
+def _watch_study(show: Show, *, most: int) -> Callable[[int, str, int], None]:
+    """most: how many trials are trained together; more steps at once were taken by an earlier call."""
+    done = before = 0
+
+    def watch(steps: int, what: str, total: int) -> None:
+        nonlocal done, before
+        done, before = done + steps, before + (steps if steps > most else 0)
+        show(done, total, what, before=before)
+
+    return watch
+
+
 def _print_result(result: dict[str, Any], folder: Path) -> None:
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
-    if metrics:
-        sizes = ", ".join(f"{part} n={size}" for part, size in result["examples"].items())
-        out.print(f"{metrics}\n(one seed, {result['seed']}; {sizes}; {result['train_seconds']:.1f} s)")
+    from cnnjax.reporting.parts import result_table
+
+    if result["metrics"]:
+        WIDE.print(result_table(result))
     out.print(f"run: {folder}", soft_wrap=True)
 
 

@@ -40,9 +40,10 @@ def measure(
     `predictions`: [B, K], the outputs in the units of the labels (`Loss.predictions`); without them softmax (K = C),
     sigmoid (K = 1), or the outputs themselves (no classes). `detail`: False leaves count, loss and correct.
 
-    count, loss; with classes: correct, correct_top5 (where C > 5: of five it is always all), class_count [C], class_correct [C], confusion
-    [C, C] (rows are true classes), and bin_count, bin_correct, bin_confidence [15] of the likeliest class's
-    probability p, in bins (i/15, (i+1)/15]; without: squared_error and absolute_error, averaged over an example's K.
+    count, loss; with classes: correct, correct_top5 (where C > 5: of five it is always all), class_count [C],
+    class_correct [C], confusion [C, C] (rows are true classes), and bin_count, bin_correct, bin_confidence [15] of the
+    likeliest class's probability p, in bins (i/15, (i+1)/15]; without: squared_error and absolute_error, averaged over
+    an example's K.
     Equal logits rank in order of class id, as argmax does. An example with a NaN logit counts but is never correct, and
     is in no bin and no column of `confusion`; so does one whose label is no class. Raises ShapeError.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 
@@ -34,7 +35,8 @@ def test_train_writes_where_it_says_and_continues(run, file, tmp_path):
     assert (tmp_path / "runs" / "wider" / "result.json").exists()
     code, out, _ = run("train", file, "model.features=3", "--devices", 1)
     assert code == 0
-    assert "test n=16" in out
+    assert re.search(r"test +16 +\d+\.\d\d +\d\.\d{4}\n", out), "n, accuracy in percent, loss"
+    assert "one seed (0), so no spread" in out
 
 
 def test_sweep_plans_trains_and_reports(run, file, tmp_path):

@@ -33,7 +33,8 @@ from cnnjax.run.weights import check_same_initial
 from cnnjax.training.state import TrainState
 
 Watch = Callable[[int, int, dict[str, float]], None]
-"""Called after each step with (steps taken, steps in all, the newest numbers)."""
+"""Called with (steps taken, steps in all, the newest numbers): after each step with its loss, and after each epoch, if
+there is a validation part, with its row of metrics.jsonl and `validation_count`."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +271,9 @@ class _Loop:
                 continue
             trial.directory.add_row(row)
             trial.last_row, trial.epoch_sums = row, {}
+            if validation:
+                count = summaries[position]["count"]
+                self.watch(step, self.program.steps, row | {"loss": row["train_loss"], "validation_count": count})
 
     def _learning_rate(self, experiment: Experiment, step: int) -> Any:
         per_epoch = max(1, self.program.sizes["train"] // experiment.batch_size)
