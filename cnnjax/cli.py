@@ -27,6 +27,8 @@ app = typer.Typer(
     help="Controlled ablation studies of convolutional networks.\n\n"
     "An experiment file is ordinary Python that defines `experiment`, `study`, or both. "
     "Every field can be set from the command line by its path: model.kernel_size=5.",
+    epilog="Examples:  cnnjax describe lenet5  ·  cnnjax data list  ·  cnnjax train experiments/digits/baseline.py  ·  "
+    "cnnjax sweep experiments/digits/pooling.py --dry-run  ·  cnnjax COMMAND --help",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -38,11 +40,12 @@ WIDE = Console(width=160) if not sys.stdout.isatty() else out
 
 File = Annotated[Path, typer.Argument(help="The experiment file, or a run to start from.", show_default=False)]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[PATH=VALUE]...", help="Fields to set.", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="[PATH=VALUE]...", help="Fields to set: model.kernel_size=5.", show_default=False),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write. [default: runs/<file's name>]")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Devices = Annotated[int | None, typer.Option(help="How many devices one training uses. [default: all]")]
+Devices = Annotated[int | None, typer.Option(help="How many devices to use. [default: all]")]
 Parallel = Annotated[str, typer.Option(help="How a step is spread over devices: jit, shard_map or pmap.")]
 Seconds = Annotated[float, typer.Option("--checkpoint-seconds", help="Time between checkpoints.")]
 Steps = Annotated[
@@ -56,7 +59,9 @@ Resident = Annotated[
 ]
 Workers = Annotated[
     int,
-    typer.Option("--workers", help="Processes that read parts of 5,000 images and more; 0: a thread a core.", min=0),
+    typer.Option(
+        "--workers", help="Processes that read parts of 5,000 images and more; 0: threads, one a core.", min=0
+    ),
 ]
 Folder = Annotated[
     Path | None,
@@ -70,6 +75,7 @@ STOPPED = "stopped; the same command continues from the last checkpoint"
 
 data = typer.Typer(
     help="List, prepare and look at data sets, and time how fast training gets its batches.",
+    epilog="Examples:  cnnjax data list  ·  cnnjax data prepare cifar10  ·  cnnjax data show digits",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -141,7 +147,9 @@ def sweep(
         list[str] | None,
         typer.Argument(metavar="[PATH=A,B,C]...", help="Axes (several values) or fields (one).", show_default=False),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds each arm is trained with.", min=1)] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="How many seeds each arm is trained with. [default: the study's]", min=1)
+    ] = None,
     one_at_a_time: Annotated[
         bool, typer.Option("--one-at-a-time", help="Vary one axis at a time around the base, not their grid.")
     ] = False,
@@ -193,7 +201,7 @@ def sweep(
         raise CnnjaxError(f"{count} have no result; see {folder}/trials")
 
 
-@app.command(epilog="Example:  cnnjax report runs/pooling")
+@app.command(epilog="Examples:  cnnjax report runs/pooling  ·  cnnjax report runs/pooling --json")
 def report(
     folder: Annotated[Path, typer.Argument(help="A study's or a run's folder.", show_default=False)],
     as_json: AsJson = False,
@@ -291,7 +299,7 @@ def _print_document(document: Document, form: str) -> None:
     "cnnjax evaluate runs/resnet50 --data folder data.root=pets data.size=224"
 )
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run's folder (of a study: trials/<id>).", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="A run's folder (of a study: trials/ID).", show_default=False)],
     overrides: Overrides = None,
     data: Annotated[str | None, typer.Option(help="Another data set to evaluate on, by name.")] = None,
     file: Annotated[Path | None, typer.Option(help="The experiment file, if it defines classes of its own.")] = None,

@@ -35,7 +35,7 @@ def test_train_writes_where_it_says_and_continues(run, file, tmp_path):
     assert (tmp_path / "runs" / "wider" / "result.json").exists()
     code, out, _ = run("train", file, "model.features=3", "--devices", 1)
     assert code == 0
-    assert re.search(r"test +16 +\d+\.\d\d +\d\.\d{4}\n", out), "n, accuracy in percent, loss"
+    assert re.search(r"test +16 +\d+\.\d\d +\d\.\d{4} ", out), "n, accuracy in percent, loss"
     assert "one seed (0), so no spread" in out
 
 
@@ -70,8 +70,9 @@ def test_describe_by_file_and_by_name(run, file):
 
 
 def test_help_has_examples_and_is_quick(run):
-    for command in ("train", "sweep", "report", "describe", "evaluate"):
-        code, out, _ = run(command, "--help")
+    alone = ("train", "sweep", "report", "describe", "evaluate", "import-torch", "data")
+    for words in ((), *((command,) for command in alone), *(("data", c) for c in ("list", "prepare", "show"))):
+        code, out, _ = run(*words, "--help")
         assert code == 0
         assert "Example" in out
     assert run("--version")[1].startswith("cnnjax ")

@@ -116,7 +116,7 @@ RESULT = {
 
 
 def test_a_result_is_a_table_in_percent_with_n_of_each_part():
-    head, rule, *rows = shown(result_table(RESULT))
+    head, _, *rows = shown(result_table(RESULT))
     assert " ".join(head) == "part n accuracy, % top5 accuracy, % loss"
     assert rows[:3] == [
         ["train", "1,294", "99.85", "0.0100"],
