@@ -7,6 +7,7 @@ import inspect
 import sys
 import traceback
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -70,14 +71,15 @@ def _run(path: Path):
     # Under its own name, so that classes it defines can be found again, and beside its neighbours' modules.
     name = f"{EXPERIMENT}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if spec is None or not isinstance(spec.loader, SourceFileLoader):
         raise ConfigError(f"{path} is not a Python file: an experiment file ends in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         # Not imported but run: Ctrl-C waits for imports.
-        exec(spec.loader.get_code(name), vars(module))
+        source = spec.loader.get_data(spec.loader.path)
+        exec(spec.loader.source_to_code(source, spec.loader.path), vars(module))
     except ValidationError as error:
         raise ConfigError(f"{path}{_line(error, path)}: {explain(error)}") from error
     except CnnjaxError as error:
