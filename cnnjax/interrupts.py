@@ -129,13 +129,18 @@ def listen() -> None:
 
 def leave() -> NoReturn:
     """End a process that was stopped, all being saved: libraries whose work was cut off may hang at their end."""
+    _flush()
     if _listener is not None:
         _listener.leave()
     atexit._run_exitfuncs()
+    _flush()
+    os._exit(STOPPED)
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    os._exit(STOPPED)
 
 
 def asked() -> bool:
