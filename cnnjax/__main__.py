@@ -18,7 +18,7 @@ def main() -> None:
 
         cli.main()
     except KeyboardInterrupt:
-        print("stopped; the same command continues from the last checkpoint", file=sys.stderr)
+        print(interrupts.SAID, file=sys.stderr)
         interrupts.leave()
     except SystemExit as end:
         if end.code == interrupts.STOPPED:

@@ -71,8 +71,6 @@ Named = Annotated[
     str, typer.Argument(metavar="FILE|NAME", help="An experiment file or a data set's name.", show_default=False)
 ]
 
-STOPPED = "stopped; the same command continues from the last checkpoint"
-
 data = typer.Typer(
     help="List, prepare and look at data sets, and time how fast training gets its batches.",
     epilog="Examples:  cnnjax data list  ·  cnnjax data prepare cifar10  ·  cnnjax data show digits",
@@ -582,7 +580,7 @@ def main() -> None:
     except Interrupted as stop:
         _stop(f"{stop}; the same command continues")
     except KeyboardInterrupt:
-        _stop(STOPPED)
+        _stop(interrupts.SAID)
     except CnnjaxError as error:
         if debug:
             raise
@@ -597,7 +595,7 @@ def main() -> None:
             raise
         if interrupts.asked():
             # A library made something else of KeyboardInterrupt.
-            _stop(STOPPED)
+            _stop(interrupts.SAID)
         _stop_at(error)
 
 

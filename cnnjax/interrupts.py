@@ -4,7 +4,8 @@ Python raises KeyboardInterrupt wherever the main thread happens to be, also whe
 through: in a callback of a library written in C, in a garbage collection, in an import. There it is swallowed, or
 becomes an ImportError, and the work goes on. And while one call of such a library lasts, as compiling does, it is not
 raised at all. So the command line listens (`listen`): signals are counted by a thread, which does not wait for the main
-one, and KeyboardInterrupt is raised at once but in an import, and again where it was swallowed.
+one, and KeyboardInterrupt is raised at once but in an import, and again where it was swallowed. Where it cannot be
+raised and nothing is being trained, the thread ends the process.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
@@ -25,8 +27,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = 130
 """Exit code of a process that was stopped."""
 
+SAID = "stopped; the same command continues from the last checkpoint"
+
 SECONDS_TO_END = 1.0
 """After the second signal the process may clean up this long."""
+
+SECONDS_TO_HEAR = 2.0
+"""An import or a call of a library that lasts longer than this after the first signal is not waited for."""
 
 _SECONDS_BETWEEN_TRIES = 0.05
 
@@ -58,8 +65,14 @@ class _Listener:
 
     def _watch(self) -> None:
         """In a thread of its own: C code writes the number of each signal into the pipe when it comes."""
+        unheard = 0.0
         while True:
             waits = self.asked.is_set() and not (self.raised or self.left_to_event)
+            unheard = (unheard or time.monotonic()) if waits else 0.0
+            if waits and time.monotonic() - unheard > SECONDS_TO_HEAR:
+                # Nothing is being trained.
+                os.write(2, f"{SAID}\n".encode())
+                self._exit()
             ready, _, _ = select.select([self._reader], [], [], _SECONDS_BETWEEN_TRIES if waits else None)
             if ready:
                 self._take(os.read(self._reader, 512))
@@ -88,6 +101,9 @@ class _Listener:
         if not self.leaves:
             _thread.interrupt_main(signal.SIGINT)
         threading.Event().wait(SECONDS_TO_END)
+        self._exit()
+
+    def _exit(self) -> None:
         if os.isatty(2):
             # A progress bar hides the cursor.
             os.write(2, b"\x1b[?25h\n")
