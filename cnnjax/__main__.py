@@ -1,14 +1,29 @@
 """`cnnjax` and `python -m cnnjax`."""
 
-from cnnjax.machine import use_huge_pages
+import sys
+
+from cnnjax import interrupts
 
 
 def main() -> None:
     """Read the command line and do what it says."""
-    use_huge_pages()
-    from cnnjax import cli
+    # Signals that come while the program starts itself again are for the one that is started.
+    interrupts.hold()
+    from cnnjax.machine import use_huge_pages
 
-    cli.main()
+    use_huge_pages()
+    try:
+        interrupts.listen()
+        from cnnjax import cli
+
+        cli.main()
+    except KeyboardInterrupt:
+        print(interrupts.SAID, file=sys.stderr)
+        interrupts.leave()
+    except SystemExit as end:
+        if end.code == interrupts.STOPPED:
+            interrupts.leave()
+        raise
 
 
 if __name__ == "__main__":

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
+from cnnjax import interrupts
 from cnnjax.errors import CnnjaxError, ConfigError, Interrupted
-from cnnjax.progress import progress
+from cnnjax.progress import Show, progress
 
 if TYPE_CHECKING:
     from cnnjax.analysis.grid import Document
@@ -25,6 +27,8 @@ app = typer.Typer(
     help="Controlled ablation studies of convolutional networks.\n\n"
     "An experiment file is ordinary Python that defines `experiment`, `study`, or both. "
     "Every field can be set from the command line by its path: model.kernel_size=5.",
+    epilog="Examples:  cnnjax describe lenet5  ·  cnnjax data list  ·  cnnjax train experiments/digits/baseline.py  ·  "
+    "cnnjax sweep experiments/digits/pooling.py --dry-run  ·  cnnjax COMMAND --help",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -36,11 +40,12 @@ WIDE = Console(width=160) if not sys.stdout.isatty() else out
 
 File = Annotated[Path, typer.Argument(help="The experiment file, or a run to start from.", show_default=False)]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[PATH=VALUE]...", help="Fields to set.", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="[PATH=VALUE]...", help="Fields to set: model.kernel_size=5.", show_default=False),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write. [default: runs/<file's name>]")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Devices = Annotated[int | None, typer.Option(help="How many devices one training uses. [default: all]")]
+Devices = Annotated[int | None, typer.Option(help="How many devices to use. [default: all]")]
 Parallel = Annotated[str, typer.Option(help="How a step is spread over devices: jit, shard_map or pmap.")]
 Seconds = Annotated[float, typer.Option("--checkpoint-seconds", help="Time between checkpoints.")]
 Steps = Annotated[
@@ -62,7 +67,9 @@ Resident = Annotated[
 ]
 Workers = Annotated[
     int,
-    typer.Option("--workers", help="Processes that read parts of 5,000 images and more; 0: a thread a core.", min=0),
+    typer.Option(
+        "--workers", help="Processes that read parts of 5,000 images and more; 0: threads, one a core.", min=0
+    ),
 ]
 Folder = Annotated[
     Path | None,
@@ -74,6 +81,7 @@ Named = Annotated[
 
 data = typer.Typer(
     help="List, prepare and look at data sets, and time how fast training gets its batches.",
+    epilog="Examples:  cnnjax data list  ·  cnnjax data prepare cifar10  ·  cnnjax data show digits",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -125,11 +133,8 @@ def train(
     folder = out_folder or _default_out(loaded)
     hardware = _hardware(devices, parallel, resident, workers)
     options = _options(hardware, checkpoint_seconds, checkpoint_steps, stale)
-    with progress(f"{loaded.name} {experiment.id}", hidden=as_json) as show:
-
-        def watch(step: int, steps: int, numbers: dict[str, float]) -> None:
-            show(step, steps, f"loss {numbers['loss']:.4f}" if numbers else "")
-
+    with progress(loaded.name, hidden=as_json) as show:
+        watch = _watch_training(show)
         result = run(experiment, folder, options=options, watch=watch)
     if as_json:
         typer.echo(json.dumps(result))
@@ -149,7 +154,9 @@ def sweep(
         list[str] | None,
         typer.Argument(metavar="[PATH=A,B,C]...", help="Axes (several values) or fields (one).", show_default=False),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds each arm is trained with.", min=1)] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="How many seeds each arm is trained with. [default: the study's]", min=1)
+    ] = None,
     one_at_a_time: Annotated[
         bool, typer.Option("--one-at-a-time", help="Vary one axis at a time around the base, not their grid.")
     ] = False,
@@ -211,7 +218,7 @@ def sweep(
         raise CnnjaxError(f"{count} have no result; see {folder}/trials")
 
 
-@app.command(epilog="Example:  cnnjax report runs/pooling")
+@app.command(epilog="Examples:  cnnjax report runs/pooling  ·  cnnjax report runs/pooling --json")
 def report(
     folder: Annotated[Path, typer.Argument(help="A study's or a run's folder.", show_default=False)],
     as_json: AsJson = False,
@@ -309,7 +316,7 @@ def _print_document(document: Document, form: str) -> None:
     "cnnjax evaluate runs/resnet50 --data folder data.root=pets data.size=224"
 )
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run's folder (of a study: trials/<id>).", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="A run's folder (of a study: trials/ID).", show_default=False)],
     overrides: Overrides = None,
     data: Annotated[str | None, typer.Option(help="Another data set to evaluate on, by name.")] = None,
     file: Annotated[Path | None, typer.Option(help="The experiment file, if it defines classes of its own.")] = None,
@@ -323,6 +330,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's newest checkpoint on its validation and test parts."""
+    from cnnjax.reporting.parts import parts_table
     from cnnjax.run.evaluate import evaluate as run_evaluate
 
     if file is not None:
@@ -332,9 +340,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(parts))
         return
-    for part, summary in parts.items():
-        numbers = ", ".join(f"{name} {value:.4f}" for name, value in summary.items() if isinstance(value, float))
-        out.print(f"[bold]{part}[/] (n={summary['count']}): {numbers}", soft_wrap=True)
+    WIDE.print(parts_table(parts))
 
 
 @app.command(
@@ -416,34 +422,40 @@ def data_prepare(
 
 @data.command(
     "show",
-    epilog="Examples:  cnnjax data show digits  ·  cnnjax data show cifar10 --examples 200 --out cifar10.pdf  ·  "
-    "cnnjax data show experiments/digits/baseline.py --augmented  ·  "
-    """cnnjax data show cifar10 --augmented augment='["random_crop", "flip"]'  ·  """
+    epilog="Examples:  cnnjax data show digits  ·  cnnjax data show cifar10 --plot cifar10.pdf --examples 200  ·  "
+    "cnnjax data show experiments/digits/baseline.py --plot digits.png --augmented  ·  "
+    """cnnjax data show cifar10 --plot cifar10.png --augmented augment='["random_crop", "flip"]'  ·  """
     "cnnjax data show synthetic data.height=64 data.width=64 --json",
 )
 def data_show(
     target: Named,
     overrides: Overrides = None,
     augmented: Annotated[
-        bool, typer.Option("--augmented", help="Show each example before and after the experiment's augmentation.")
+        bool, typer.Option("--augmented", help="Draw each example before and after the experiment's augmentation.")
     ] = False,
     examples: Annotated[
         int | None, typer.Option(help="Examples in the picture. [default: what can be read]", min=1, max=1000)
     ] = None,
-    out_file: Annotated[
+    plot: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="A .png, .pdf or .svg. [default: NAME_examples.png here]"),
+        typer.Option(
+            "--plot", "--out", metavar="FILE", help="Draw examples: a .png, .pdf or .svg.", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count a data set's classes, and draw examples of each and their colour planes."""
+    """Count a data set's classes; with --plot, draw examples of each and their colour planes."""
     from cnnjax.study import show
 
     found = show.find(target, _pairs(overrides))
-    picture = show.output(found, out_file)
+    if plot is not None:
+        show.check_output(plot)
+    elif augmented or examples is not None:
+        raise ConfigError("--augmented and --examples are of the picture: name its file, such as --plot examples.png")
     view = show.look(found, augmented=augmented, examples=examples)
-    show.save(view, picture)
-    _print_document(view.document(picture), "json" if as_json else "text")
+    if plot is not None:
+        show.save(view, plot)
+    _print_document(view.document(plot), "json" if as_json else "text")
 
 
 @data.command(
@@ -527,23 +539,52 @@ def _run_study(
     as_json: bool,
 ) -> Outcome:
     from cnnjax.study.executor import sweep as run
+    from cnnjax.study.group import MOST_PACKED
 
     with progress(loaded.name, hidden=as_json) as show:
-        planned = [0]
-
-        def watch(steps: int, what: str, total: int) -> None:
-            planned[0] += steps
-            show(planned[0], total, what)
-
+        watch = _watch_study(show, most=max(pack or 0, MOST_PACKED))
         told: dict[str, Any] = {"options": options, "pack": pack, "replace": replace, "watch": watch}
         return run(study, folder, name=loaded.name, question=loaded.question, **told)
 
 
+def _watch_training(show: Show) -> Callable[[int, int, dict[str, Any]], None]:
+    """Shows each step's loss, and beside it the newest epoch's validation."""
+    from cnnjax.reporting.parts import percent
+
+    validation, before = "", None
+
+    def watch(step: int, steps: int, numbers: dict[str, Any]) -> None:
+        nonlocal validation, before
+        before = step - 1 if before is None else before
+        if news := "epoch" in numbers:
+            accuracy = numbers.get("validation_accuracy")
+            said = f"loss {numbers['validation_loss']:.4f}" if accuracy is None else percent(accuracy)
+            validation = f"validation {said} (n={numbers['validation_count']:,}, epoch {numbers['epoch']})"
+        loss = f"loss {numbers['loss']:.4f}" if numbers else ""
+        if step == steps and validation and not news:
+            return  # its epoch's validation follows
+        show(step, steps, ", ".join(filter(None, (loss, validation))), before=before, news=news)
+
+    return watch
+
+
+def _watch_study(show: Show, *, most: int) -> Callable[[int, str, int], None]:
+    """most: how many trials are trained together; more steps at once were taken by an earlier call."""
+    done = before = 0
+
+    def watch(steps: int, what: str, total: int) -> None:
+        nonlocal done, before
+        done, before = done + steps, before + (steps if steps > most else 0)
+        show(done, total, what, before=before)
+
+    return watch
+
+
 def _print_result(result: dict[str, Any], folder: Path) -> None:
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
-    if metrics:
-        sizes = ", ".join(f"{part} n={size}" for part, size in result["examples"].items())
-        out.print(f"{metrics}\n(one seed, {result['seed']}; {sizes}; {result['train_seconds']:.1f} s)")
+    from cnnjax.reporting.parts import result_table
+
+    if result["metrics"]:
+        WIDE.print(result_table(result))
     out.print(f"run: {folder}", soft_wrap=True)
 
 
@@ -587,14 +628,12 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         # Typer makes a returned 130 of Ctrl-C.
-        if app(args=arguments, standalone_mode=False) == 130:
+        if app(args=arguments, standalone_mode=False) == interrupts.STOPPED:
             raise KeyboardInterrupt
     except Interrupted as stop:
-        err.print(f"{stop}; the same command continues", style="yellow", markup=False, soft_wrap=True)
-        sys.exit(130)
+        _stop(f"{stop}; the same command continues")
     except KeyboardInterrupt:
-        err.print("stopped; the same command continues from the last checkpoint", style="yellow")
-        sys.exit(130)
+        _stop(interrupts.SAID)
     except CnnjaxError as error:
         if debug:
             raise
@@ -607,7 +646,15 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
+        if interrupts.asked():
+            # A library made something else of KeyboardInterrupt.
+            _stop(interrupts.SAID)
         _stop_at(error)
+
+
+def _stop(message: str) -> NoReturn:
+    err.print(message, style="yellow", markup=False, soft_wrap=True)
+    sys.exit(interrupts.STOPPED)
 
 
 def _show_log() -> None:

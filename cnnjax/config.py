@@ -18,7 +18,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +29,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.lane_fields import check_fields, is_lane
@@ -74,10 +76,43 @@ NamedOf = Annotated[Mapping[str, V], AfterValidator(_path_steps)]
 """Field type of an ordered mapping whose names are steps of a path: `layers: NamedOf[Layer]`."""
 
 
-class Config(BaseModel):
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as _Constructor
+else:
+
+    class _Constructor(type(BaseModel)):
+        """What calling a config's class does: fields by name alone, and plain words on what is wrong with them."""
+
+        def __call__(cls, *positional: Any, **fields: Any) -> Any:
+            if positional and cls.__init__ is BaseModel.__init__:
+                raise ConfigError(f"{cls.__name__} takes its fields by name: {_by_name(cls, positional, fields)}")
+            try:
+                return super().__call__(*positional, **fields)
+            except ValidationError as error:
+                lines = explain(error).split("\n")
+                text = f" {lines[0]}" if len(lines) == 1 else "\n  ".join(["", *lines])
+                raise ConfigError(f"{cls.__name__}:{text}") from None
+
+
+def _by_name(cls: type[Config], positional: tuple[Any, ...], fields: Mapping[str, Any]) -> str:
+    """The call as it may have been meant: each value under the name of the field in its place."""
+    free = [name for name in cls.model_fields if name not in fields]
+    named = [f"{name}={_shown(value)}" for name, value in zip(free, positional, strict=False)]
+    return f"{cls.__name__}({', '.join([*named, *(f'{name}={_shown(value)}' for name, value in fields.items())])})"
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, Config):
+        return repr(value)
+    plain_one = all(getattr(value, name) == field.default for name, field in type(value).model_fields.items())
+    return f"{type(value).__name__}({'' if plain_one else '...'})"
+
+
+class Config(BaseModel, metaclass=_Constructor):
     """Base of every configuration: frozen, hashable, unknown fields refused, values never coerced.
 
-    Lists become tuples (a config is hashable); an integer is a valid float; nothing else is converted.
+    Lists become tuples (a config is hashable); an integer is a valid float; nothing else is converted. Fields are given
+    by name; what is wrong with them is a ConfigError.
     """
 
     model_config = ConfigDict(
@@ -283,13 +318,21 @@ def _with_required(config: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
     changes = dict(changes)
     for path, value in list(changes.items()):
         has_fields = any(other.startswith(f"{path}.") for other in changes)
-        node = read(config, path) if has_fields and isinstance(value, str) else None
-        member = node.members.get(value) if isinstance(node, Config) else None
-        if isinstance(node, Config) and member is not None:
-            needed = {name: f"{path}.{name}" for name, field in member.model_fields.items() if field.is_required()}
-            given = {name: changes.pop(field) for name, field in needed.items() if field in changes}
-            changes[path] = {node.tag_key: value, **given} if given else value
+        needed = required_paths(config, path, value) if has_fields and isinstance(value, str) else {}
+        given = {name: changes.pop(field) for name, field in needed.items() if field in changes}
+        if given:
+            node = read(config, path)
+            fields = node.members[value].model_fields
+            changes[path] = {node.tag_key: value} | {name: _meant(fields[name], v) for name, v in given.items()}
     return changes
+
+
+def required_paths(config: Any, path: str, tag: str) -> dict[str, str]:
+    """Fields that the member `tag` of the union at `path` must be given, with their paths; none where there is none."""
+    node = read(config, path)
+    member = node.members.get(tag) if isinstance(node, Config) else None
+    fields = {} if member is None else member.model_fields
+    return {name: f"{path}.{name}" for name, field in fields.items() if field.is_required()}
 
 
 def _replace_fields(config: Any, parent: str, values: Mapping[str, Any]) -> Any:
@@ -299,7 +342,7 @@ def _replace_fields(config: Any, parent: str, values: Mapping[str, Any]) -> Any:
     for name in values:
         _step(node, name, f"{parent}.{name}" if parent else name)
     fields = {name: getattr(node, name) for name in type(node).model_fields}
-    changed = {name: _tuples(value) for name, value in values.items()}
+    changed = {name: _meant(type(node).model_fields.get(name), _tuples(value)) for name, value in values.items()}
     try:
         made = type(node).model_validate(fields | changed)
     except ValidationError as error:
@@ -325,11 +368,12 @@ def _replace(node: Any, heads: list[str], value: Any, path: str) -> Any:
     if isinstance(node, tuple):
         return tuple(after if str(position) == head else entry for position, entry in enumerate(node))
     if isinstance(node, Named):
+        after = None if isinstance(after, _None) else after
         kept = {name: after if name == head else entry for name, entry in node.items()}
         return Named({name: entry for name, entry in kept.items() if entry is not None})
     if head == node.tag_key and not rest:
-        made = _checked(lambda: node.from_tag(after), path, after)
-        return made
+        return _checked(lambda: node.from_tag(str(after)), path, after)
+    after = _meant(type(node).model_fields.get(head), after)
     fields = {name: getattr(node, name) for name in type(node).model_fields} | {head: after}
     return _checked(lambda: type(node).model_validate(fields), path, value, depth=len(rest) + 1)
 
@@ -419,8 +463,46 @@ def diff(left: Any, right: Any) -> dict[str, tuple[Any, Any]]:
 # --- text
 
 
+class _None(str):
+    """`none` as it was written: it is for the field to say whether it means null or a choice of that name."""
+
+    __slots__ = ()
+
+
+def _meant(field: FieldInfo | None, value: Any) -> Any:
+    """What a `_None` means in a field: a choice that is called none, else null, else no entries; else the text."""
+    if not isinstance(value, _None):
+        return value
+    kinds = [] if field is None else list(_kinds(field.annotation))
+    if any(value in _choices(kind) for kind in kinds):
+        return str(value)
+    if NoneType in kinds:
+        return None
+    return () if any(get_origin(kind) is tuple and get_args(kind)[1:] == (...,) for kind in kinds) else str(value)
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The members of a union, without what is annotated to them."""
+    if get_origin(annotation) is Annotated:
+        yield from _kinds(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, UnionType):
+        for member in get_args(annotation):
+            yield from _kinds(member)
+    else:
+        yield annotation
+
+
+def _choices(kind: Any) -> Iterable[Any]:
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return (*kind.members, *kind.presets) if isinstance(kind, type) and issubclass(kind, Config) else ()
+
+
 def parse(text: str) -> Any:
-    """The Python value that `text` writes: number, true/false, none/null, list, tuple, dict; else the text itself."""
+    """The Python value that `text` writes: number, true/false, null, list, tuple, dict; else the text itself.
+
+    `none` is text: as a field's value it means null where the field has no choice of that name (`replace_texts`).
+    """
     literal = {"true": True, "false": False, "null": None, "None": None, "True": True, "False": False}
     if text in literal:
         return literal[text]
@@ -437,14 +519,14 @@ def parse(text: str) -> Any:
 def replace_texts(config: V, changes: Mapping[str, str]) -> V:
     """`replace` with values written as text, each typed by the field it goes to: a text field keeps `3` as text."""
     try:
-        return replace(config, {path: parse(text) for path, text in changes.items()})
+        return replace(config, {path: _parsed(text) for path, text in changes.items()})
     except ConfigError:
         # One of them may be text that looks like something else; else this says which path is wrong.
         merged = _with_required(config, changes)
         for path in outermost_first(merged):
             value = merged[path]
             if isinstance(value, dict):
-                config = replace(config, {path: {name: parse(text) for name, text in value.items()}})
+                config = replace(config, {path: {name: _parsed(text) for name, text in value.items()}})
             else:
                 config = replace_text(config, path, value)
         return config
@@ -452,7 +534,7 @@ def replace_texts(config: V, changes: Mapping[str, str]) -> V:
 
 def replace_text(config: V, path: str, text: str) -> V:
     """`replace_texts` of one path."""
-    value = parse(text)
+    value = _parsed(text)
     try:
         return replace(config, {path: value})
     except ConfigError as error:
@@ -462,6 +544,10 @@ def replace_text(config: V, path: str, text: str) -> V:
             return replace(config, {path: text})
         except ConfigError:
             raise error from None
+
+
+def _parsed(text: str) -> Any:
+    return _None(text) if text == "none" else parse(text)
 
 
 def split_values(text: str) -> list[str]:
@@ -499,6 +585,7 @@ def explain(error: ValidationError, prefix: str = "") -> str:
             message = str(cause)
         else:
             message = re.sub(r"^Input should be", "must be", entry["msg"])
+            message = message.replace("a valid boolean", "true or false")
         shown = (
             "" if entry["type"] == "missing" or isinstance(cause, ConfigError) or not path else f" = {entry['input']!r}"
         )

@@ -40,6 +40,13 @@ class Interrupted(CnnjaxError):
     """The user asked to stop; everything is saved."""
 
 
+def expect(value: object, kinds: tuple[type, ...], *, call: str, takes: str) -> None:
+    """Raise ConfigError unless `value` is of one of `kinds`: `takes` says in words what `call` takes."""
+    if not isinstance(value, kinds):
+        made = f"the class {value.__name__}: make one, {value.__name__}()" if isinstance(value, type) else f"{value!r}"
+        raise ConfigError(f"{call} takes {takes}, not {made if len(made) <= 80 else type(value).__name__}")
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """A message that `name` is no `what`, with the near misses first and then all that is known."""
     known = list(known)

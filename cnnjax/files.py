@@ -7,10 +7,11 @@ import errno
 import fcntl
 import json
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cnnjax.errors import DiskFull, RunError
 
@@ -36,13 +37,35 @@ def locked(folder: Path, *, taken: str) -> Iterator[None]:
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = open_own(folder / ".lock", os.O_RDWR)
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(taken) from None
         yield
+
+
+def open_own(path: Path, flags: int) -> IO[bytes]:
+    """Open for writing a file whose name others can foresee; it is made if it is not there, and never truncated.
+
+    flags: as `os.open` takes them. Raises RunError where a symbolic link stands in its place, or anything else that is
+    no regular file: what a link points to is somebody else's.
+    """
+    try:
+        # Without O_NONBLOCK a pipe would wait for its reader.
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError:
+        if path.is_symlink():
+            raise RunError(
+                f"{path} is a symbolic link, and nothing is written through one: remove the link (what it points to "
+                "stays as it is) and run the same command again"
+            ) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise RunError(f"{path} is no regular file: move it away and run the same command again")
+    return os.fdopen(descriptor, "wb")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -57,7 +80,9 @@ def write_bytes(path: Path, content: bytes) -> None:
         # Threads write too: two of them may write the same file.
         scratch = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
         try:
-            with scratch.open("wb") as file:
+            # One that a killed process of the same number left.
+            scratch.unlink(missing_ok=True)
+            with open_own(scratch, os.O_WRONLY | os.O_EXCL) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -84,9 +109,9 @@ def read_json(path: Path, *, remedy: str) -> Any:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Append to a file."""
-    with writing(path), path.open("a", encoding="utf-8") as file:
-        file.write(text)
+    """Append to a file. Raises RunError where it is a symbolic link."""
+    with writing(path), open_own(path, os.O_WRONLY | os.O_APPEND) as file:
+        file.write(text.encode())
 
 
 def read_rows(path: Path) -> list[dict]:

@@ -19,6 +19,7 @@ BINS = 15
 """Bins of equal width that confidence is sorted into (Guo et al. 2017, arXiv:1706.04599)."""
 
 TOP = 5
+"""Top-5 accuracy is measured where there are more classes than that."""
 
 
 def measure(

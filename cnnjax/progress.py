@@ -5,14 +5,56 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_NEWS = 1.0
 
-Show = Callable[[int, int, str], None]
-"""Called with (steps taken, steps in all, what is being done)."""
+
+class Show(Protocol):
+    """Called with (steps taken, steps in all, what is being done).
+
+    before: how many of the steps taken were so when the work began, finished or saved by an earlier call. news: what is
+    being done says something new, which a log shows at once.
+    """
+
+    def __call__(self, done: int, total: int, note: str, *, before: int = 0, news: bool = False) -> None: ...
+
+
+@dataclass
+class Pace:
+    """How long work will take, from the steps that were taken since the first one was done.
+
+    What comes before that, such as compiling, is not repeated with every step; steps of an earlier call took no time.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    began: float | None = None
+    first: int = 0
+
+    def left(self, done: int, total: int, *, before: int = 0) -> float | None:
+        """Seconds; None while there is nothing to tell it from. To be called with every step."""
+        now, worked = self.clock(), done - before
+        if self.began is None:
+            if worked > 0:
+                self.began, self.first = now, worked
+            return None
+        if worked <= self.first:
+            return None
+        return (now - self.began) / (worked - self.first) * (total - done)
+
+
+def hours(seconds: float | None) -> str:
+    """`0:07:45`; a dash where it is not known."""
+    if seconds is None:
+        return "-:--:--"
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 @contextlib.contextmanager
@@ -20,40 +62,55 @@ def progress(title: str, *, hidden: bool = False) -> Iterator[Show]:
     """Something to call with each step taken; it shows itself on standard error."""
     console = Console(stderr=True)
     if hidden:
-        yield lambda done, total, note: None
+        yield _nothing
     elif console.is_terminal:
         with _bar(console) as bar:
-            task = bar.add_task(title, total=None, note="")
-            yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
+            yield _moving(bar, title)
     else:
         yield _lines(console, title)
+
+
+def _nothing(done: int, total: int, note: str, *, before: int = 0, news: bool = False) -> None:
+    pass
 
 
 def _bar(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        TextColumn("steps"),
         TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("ETA {task.fields[left]}"),
+        # What is left of the line; where it is short, this is what is cut.
+        TextColumn(
+            "{task.fields[note]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        ),
         console=console,
+        expand=True,
     )
 
 
-def _lines(console: Console, title: str) -> Show:
-    began = shown = time.monotonic()
+def _moving(bar: Progress, title: str) -> Show:
+    task, pace = bar.add_task(title, total=None, note="", left=hours(None)), Pace()
 
-    def show(done: int, total: int, note: str) -> None:
+    def show(done: int, total: int, note: str, *, before: int = 0, news: bool = False) -> None:
+        left = pace.left(done, total, before=before)
+        bar.update(task, completed=done, total=total, note=note, left=hours(left))
+
+    return show
+
+
+def _lines(console: Console, title: str, clock: Callable[[], float] = time.monotonic) -> Show:
+    began = shown = clock()
+    pace = Pace(clock)
+
+    def show(done: int, total: int, note: str, *, before: int = 0, news: bool = False) -> None:
         nonlocal shown
-        now = time.monotonic()
-        if now - shown < SECONDS_BETWEEN_LINES and done < total:
+        now, left = clock(), pace.left(done, total, before=before)
+        if now - shown < (SECONDS_BETWEEN_NEWS if news else SECONDS_BETWEEN_LINES) and done < total:
             return
         shown = now
-        left = (now - began) * (total - done) / max(done, 1)
-        text = f"{title}: {done}/{total} steps, {now - began:.0f} s, ETA {left:.0f} s, {note}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        text = f"{title}: {done}/{total} steps, {hours(now - began)}, ETA {hours(left)}, {note}"
+        console.print(text.rstrip(", "), markup=False, highlight=False, soft_wrap=True)
 
     return show

@@ -655,8 +655,8 @@ def test_branches_that_end_a_network_are_seen_together():
     assert analyse(Net(lambda x: nn.Dense(2)(x.reshape(1, -1))), (4, 4, 1)).receptive_field == (1, 1)
 
 
-# The block before the head slides over maps at stride 32; its last branch a pooling of 3x3, that which sees most a 5x5 or
-# two 3x3 after each other, which have as many positions.
+# The block before the head slides over maps at stride 32; its last branch a pooling of 3x3, that which sees most a 5x5
+# or two 3x3 after each other, which have as many positions.
 @pytest.mark.parametrize(("name", "last"), [("googlenet_2014", 651), ("inception_v3", 1247)])
 def test_published_networks_that_end_in_branches(name, last):
     config = models.config(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 
@@ -34,7 +35,8 @@ def test_train_writes_where_it_says_and_continues(run, file, tmp_path):
     assert (tmp_path / "runs" / "wider" / "result.json").exists()
     code, out, _ = run("train", file, "model.features=3", "--devices", 1)
     assert code == 0
-    assert "test n=16" in out
+    assert re.search(r"test +16 +\d+\.\d\d +\d\.\d{4} ", out), "n, accuracy in percent, loss"
+    assert "one seed (0), so no spread" in out
 
 
 def test_sweep_plans_trains_and_reports(run, file, tmp_path):
@@ -68,8 +70,9 @@ def test_describe_by_file_and_by_name(run, file):
 
 
 def test_help_has_examples_and_is_quick(run):
-    for command in ("train", "sweep", "report", "describe", "evaluate"):
-        code, out, _ = run(command, "--help")
+    alone = ("train", "sweep", "report", "describe", "evaluate", "import-torch", "data")
+    for words in ((), *((command,) for command in alone), *(("data", c) for c in ("list", "prepare", "show"))):
+        code, out, _ = run(*words, "--help")
         assert code == 0
         assert "Example" in out
     assert run("--version")[1].startswith("cnnjax ")
@@ -98,7 +101,7 @@ MISTAKES = [
     (["sweep", "FILE", "--launcher", "moon"], ["--launcher moon"]),
     (["report", "nowhere"], ["no such directory"]),
     (["describe", "lenet"], ["'lenet' is no model", "lenet5"]),
-    (["describe", "small_cnn"], ["--input HxWxC"]),
+    (["describe", "small_cnn"], ["give the image's shape: --input HxWxC"]),
     (["describe", "lenet5", "--input", "28x28"], ["must be HEIGHTxWIDTHxCHANNELS"]),
     (["evaluate", "nowhere"], ["not a run directory"]),
 ]

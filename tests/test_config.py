@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,6 @@ from cnnjax.config import (
     bind,
     diff,
     digest,
-    explain,
     lane,
     lanes,
     leaves,
@@ -172,14 +172,102 @@ def test_bad_values_name_path_value_and_rule(path, text, words):
 
 
 def test_unknown_fields_name_their_near_misses():
-    with pytest.raises(ValidationError) as error:
+    with pytest.raises(ConfigError) as error:
         Tree(sed=1)
-    assert "Did you mean 'seed'?" in explain(error.value)
+    assert str(error.value).startswith("Tree: 'sed' is no field of Tree. Did you mean 'seed'?")
+
+
+def test_a_constructor_says_in_plain_words_what_is_wrong():
+    with pytest.raises(ConfigError) as error:
+        Walk(rate="fast", label=3)
+    assert str(error.value).splitlines() == [
+        "Walk:",
+        "  rate = 'fast': must be a valid number",
+        "  label = 3: must be a valid string",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: Walk(0.1), "Walk takes its fields by name: Walk(rate=0.1)"),
+        (lambda: Tree(Walk(), seed=1), "Tree takes its fields by name: Tree(mover=Walk(), seed=1)"),
+        (lambda: Tree(Walk(rate=0.5)), "Tree takes its fields by name: Tree(mover=Walk(...))"),
+    ],
+)
+def test_fields_are_given_by_name(call, words):
+    with pytest.raises(ConfigError) as error:
+        call()
+    assert str(error.value) == words
+
+
+class Choices(Config):
+    """One field of each kind that `none` may stand in."""
+
+    limit: int | None = 3
+    note: str | None = "text"
+    flag: bool | None = True
+    pool: Literal["max", "none"] = "max"
+    perhaps: Literal["max", "none"] | None = "max"
+    sizes: tuple[int, ...] = (1,)
+    pair: tuple[int, int] | None = (1, 2)
+    bounded: Annotated[int, Field(ge=1)] | Annotated[tuple[int, ...], Field(min_length=1)] | None = 1
+    label: str = "text"
+    parts: NamedOf[Part] = Named({"a": Squeeze()})
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("limit", None),
+        ("note", None),  # as reports print it
+        ("flag", None),
+        ("pool", "none"),
+        ("perhaps", "none"),
+        ("sizes", ()),
+        ("pair", None),
+        ("bounded", None),
+        ("label", "none"),
+    ],
+)
+def test_none_is_a_choice_of_that_name_or_null_or_no_entries(path, value):
+    assert read(replace_texts(Choices(), {path: "none"}), path) == value
+    assert read(replace_texts(Choices(), {path: "none", "parts.a.kind": "average"}), path) == value
+    assert read(replace_texts(Choices(), dict.fromkeys({path, "limit", "sizes"}, "none")), path) == value
+
+
+def test_none_removes_a_named_entry_as_null_does():
+    for text in ("none", "null", "None"):
+        assert not replace_texts(Choices(), {"parts.a": text}).parts
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 0.001), ("0x10", 16), ("1_000", 1000), ("true", True), ("-2", -2), ("None", None)]
+)
+def test_values_as_python_and_json_write_them(text, value):
+    assert parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "words"),
+    [
+        ("flag", "yes", "flag = 'yes': must be true or false"),
+        ("flag", "1", "flag = 1: must be true or false"),
+        ("mover.rate", "nan", "mover.rate = 'nan': must be a valid number"),
+        ("mover.rate", "NaN", "mover.rate = nan: must be a finite number"),
+        ("mover.rate", "Infinity", "mover.rate = inf: must be a finite number"),
+        ("mover.rate", "1e999", "mover.rate = inf: must be a finite number"),
+        ("mover", "none", "'none' is no mover"),
+    ],
+)
+def test_what_is_no_value_is_refused(path, text, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        replace_text(Choices() if path == "flag" else TREE, path, text)
 
 
 def test_nothing_is_coerced():
     for bad in ({"rate": "0.1"}, {"rate": True}, {"label": 3}):
-        with pytest.raises(ValidationError):
+        with pytest.raises(ConfigError):
             Walk(**bad)
 
 
@@ -207,7 +295,7 @@ def test_members_of_a_users_own_cannot_shadow_a_built_in():
 
 
 def test_named_entries_are_path_steps():
-    with pytest.raises(ValidationError):
+    with pytest.raises(ConfigError):
         Tree(parts={"a.b": Squeeze()})
 
 

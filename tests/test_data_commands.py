@@ -224,9 +224,12 @@ def test_prepare_leaves_alone_what_is_in_its_way(run, built, tmp_path):
 
 
 def test_show_counts_and_draws(run, file, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
     code, out, _ = run("show", file, "--json")
     assert code == 0
     said = json.loads(out)
+    assert (said["picture"], said["shown"]) == (None, [])
+    assert [path for path in sorted(tmp_path.rglob("*")) if path not in before] == []
     assert said["examples"] == {"train": 10, "validation": 2, "test": 12}
     assert [entry["name"] for entry in said["classes"]] == ["a", "b", "c"]
     assert [entry["test"] for entry in said["classes"]] == [7, 3, 2]
@@ -234,12 +237,18 @@ def test_show_counts_and_draws(run, file, tmp_path):
     assert said["mean"] == [1.0, 0.0, 0.0]
     assert len(said["fingerprint"]) == 12
     assert said["load_seconds"] >= 0
-    assert (tmp_path / said["picture"]).read_bytes().startswith(b"\x89PNG")
-    assert said["picture"] == "mine_examples.png"
     code, out, _ = run("show", file)
     assert code == 0
     assert "mean 1.0000, 0.0000, 0.0000" in out
     assert "validation" in out
+    assert "examples are drawn with --plot FILE" in out
+    code, out, _ = run("show", file, "--plot", "mine.png", "--json")
+    assert code == 0
+    assert json.loads(out)["picture"] == "mine.png"
+    assert len(json.loads(out)["shown"]) == 10
+    assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
+    for words in (["--augmented"], ["--examples", 3]):
+        assert "--plot examples.png" in run("show", file, *words)[2]
 
 
 def test_show_takes_a_name_with_fields(run):
@@ -267,7 +276,7 @@ def test_a_picture_is_the_same_every_time_and_replaces_none_but_its_own(run, tmp
 
 
 def test_sets_without_classes_are_shown(run, file):
-    code, out, _ = run("show", file, "data=scores", "loss=squared", "--augmented", "--json")
+    code, out, _ = run("show", file, "data=scores", "loss=squared", "--augmented", "--plot", "scores.png", "--json")
     assert code == 0
     said = json.loads(out)
     assert said["classes"] == []
@@ -401,9 +410,9 @@ MISTAKES = [
     (["show", "emnist"], ["emnist/letters 3.0.1, which is not what TFDS calls 'emnist'"]),
     (["show", "cifar10"], ["not in array_record form", "move it away"]),
     (["show", "digits", "data.tset=0.1"], ["'tset'", "Did you mean 'test'"]),
-    (["show", "digits", "--augmented"], ["--augmented: this experiment changes no image"]),
-    (["show", "digits", "--out", "digits.gif"], ["--out digits.gif: must end in .png, .pdf or .svg"]),
-    (["show", "digits", "--out", "/proc/nowhere/digits.png"], ["--out /proc/nowhere/digits.png", "cannot be written"]),
+    (["show", "digits", "--augmented", "--plot", "x.png"], ["--augmented: this experiment changes no image"]),
+    (["show", "digits", "--plot", "digits.gif"], ["--plot digits.gif: must end in .png, .pdf or .svg"]),
+    (["show", "digits", "--plot", "/proc/no/digits.png"], ["--plot /proc/no/digits.png", "cannot be written"]),
     (["show", "digits", "validation=1500"], ["cannot split 1500 of 1438"]),
     (["benchmark", "digits", "--batch-size", "5000"], ["there are only 1294 training examples"]),
     (["benchmark", "digits", "--devices", "99"], ["devices = 99"]),

@@ -30,7 +30,9 @@ from cnnjax.analysis.picture import drawn, parted
 from cnnjax.analysis.table import document, memory_line
 from cnnjax.arithmetic import linear_costs
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError
+from cnnjax.run.directory import RunDirectory
 from cnnjax.study.describe import compare
+from cnnjax.study.file import load
 
 FILE = '''"""Does a wider network do better?"""
 from cnnjax import SGD, Experiment, SmallCNN, Synthetic
@@ -265,9 +267,9 @@ def test_half_precision_halves_the_activations(run, file):
 def test_a_users_own_module():
     analysis = cnnjax.describe(convolution(4, (3, 3)), (8, 8, 1), batch_size=4)
     assert (analysis.params, analysis.macs, analysis.train_activations) == (40, 36 * 36, 64 + 36 * 4)
-    with pytest.raises(ConfigError, match="--input HxWxC"):
+    with pytest.raises(ConfigError, match="input_shape="):
         cnnjax.describe(convolution(4, (3, 3)))
-    with pytest.raises(CnnjaxError, match=r"is no flax\.linen\.Module"):
+    with pytest.raises(CnnjaxError, match=r"takes a flax\.linen\.Module"):
         cnnjax.describe(object(), (8, 8, 1))  # type: ignore[arg-type]
 
 
@@ -637,3 +639,64 @@ def test_resnet152_is_described_at_once():
     assert b"60,192,808" in done.stdout
     # Measured: 2.1 s of processor time with imports and all, on an idle machine 2 s of the clock.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 6
+
+
+def test_from_python_by_name(file, tmp_path, monkeypatch):
+    """What `cnnjax describe` takes: an architecture, an experiment file, a run."""
+    assert cnnjax.describe("lenet5").params == 61_706
+    experiment = load(file).experiment
+    whole = cnnjax.describe(experiment)
+    RunDirectory(tmp_path / "run").begin(experiment)
+    for target in (file, str(file), tmp_path / "run"):
+        assert cnnjax.describe(target) == whole
+    assert cnnjax.describe("lenet5", (32, 32, 1)).input_shape == (32, 32, 1)
+
+
+def test_the_remedy_is_for_who_asks(file):
+    for call in (
+        lambda: cnnjax.describe("small_cnn"),
+        lambda: cnnjax.describe(models.SmallCNN()),
+        lambda: compare(models.SmallCNN(), models.SmallCNN()),
+    ):
+        with pytest.raises(ConfigError, match=r"give the image's shape: input_shape=\(height, width, channels\)"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: cnnjax.describe("lenet"), "'lenet' is no model. Did you mean 'lenet5'"),
+        (lambda: cnnjax.describe(models.SmallCNN), "not the class SmallCNN: make one, SmallCNN()"),
+        (lambda: cnnjax.describe(5), "describe takes a flax.linen.Module, .* not 5"),
+        (lambda: cnnjax.train("file.py", "out"), "train takes an Experiment .* not 'file.py'"),
+        (lambda: cnnjax.plan("file.py"), "plan takes a Study or an Experiment .* not 'file.py'"),
+        (lambda: cnnjax.sweep(models.SmallCNN(), "out"), "takes a Study or an Experiment .* not SmallCNN"),
+        (lambda: cnnjax.report(5), "report takes the folder of a study or of a run, not 5"),
+    ],
+)
+def test_a_wrong_argument_is_told_apart_at_once(call, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=words):
+        call()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_experiment_is_a_study_without_axes(file):
+    experiment = load(file).experiment
+    assert cnnjax.plan(experiment) == cnnjax.plan(cnnjax.Study(experiment))
+
+
+def test_the_published_number_of_classes_where_no_data_say(shown, file):
+    def params(*words):
+        return json.loads(shown(*words, "--json"))["params"]
+
+    assert params("lenet5") == 61_706
+    assert params("resnet20") == 269_722
+    assert params("alphago_policy") == 3_882_793
+    assert params("lenet5", "num_classes=100") == 61_706 + 90 * 85
+    # Without a layer it is still the network for ten digits.
+    assert params("lenet5", "model.layers.activation6=none") == 61_706
+    changed = json.loads(shown("lenet5", "--against", "model.layers.activation6=none", "--json"))
+    assert [path for path in changed["config"] if "num_classes" in str(path)] == []
+    # With data it is theirs.
+    assert params(file) == cnnjax.describe(models.SmallCNN(features=2, dense=0, num_classes=4), (8, 8, 1)).params

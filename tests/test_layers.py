@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 LAYERS = [
     {"errors"},
     {"lane_fields"},
-    {"config", "arithmetic", "files", "machine", "lowering", "calling"},
+    {"config", "arithmetic", "files", "machine", "interrupts", "lowering", "calling"},
     {"lanes", "code"},
     {"nn", "analysis", "data", "optim", "losses", "metrics"},
     {"models", "training"},
@@ -113,3 +114,25 @@ def test_nothing_unpickles_or_evaluates():
             assert word not in text, f"{path} has {word}"
         for call in text.split("torch.load(")[1:]:
             assert "weights_only=True" in call.split("\n")[0], f"{path} loads more than tensors"
+
+
+def test_type_checkers_see_every_public_name():
+    """They read `__all__` as it is written, and the imports that are made for them alone."""
+    import cnnjax
+
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    [written] = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    [block] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imported = {alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert set(written) == imported == set(cnnjax._HOME)
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_the_wheel_holds_the_mark_of_a_typed_package(tmp_path):
+    wheel = pytest.importorskip("hatchling.builders.wheel")
+    [path] = wheel.WheelBuilder(str(PACKAGE.parent)).build(directory=str(tmp_path), versions=["standard"])
+    assert {"cnnjax/py.typed", "cnnjax/__init__.py"} <= set(zipfile.ZipFile(path).namelist())

@@ -12,7 +12,6 @@ import numpy as np
 import optax
 import pytest
 from flax import traverse_util
-from pydantic import ValidationError
 
 from cnnjax import config
 from cnnjax import nn as layers
@@ -338,9 +337,9 @@ def test_json_and_ranges():
         lambda: Step(at=()),
         lambda: Cosine(warmup=-1.0),
     ):
-        with pytest.raises(ValidationError):
+        with pytest.raises(ConfigError):
             make()
-    with pytest.raises(ValidationError, match="ascending"):
+    with pytest.raises(ConfigError, match="ascending"):
         Step(at=(0.75, 0.5))
-    with pytest.raises(ValidationError, match="its own rise"):
+    with pytest.raises(ConfigError, match="its own rise"):
         OneCycle(warmup=5.0)

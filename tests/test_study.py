@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 from rich.console import Console
 
 from cnnjax import (
@@ -31,8 +30,8 @@ from cnnjax import (
     sweep,
 )
 from cnnjax import models as networks
-from cnnjax.config import Named, read, replace
-from cnnjax.data import CutMix, Flip, Mixup, RandomCrop
+from cnnjax.config import Named, read, replace, replace_texts
+from cnnjax.data import CutMix, Flip, ImageFolder, Mixup, RandomCrop
 from cnnjax.errors import ConfigError, Interrupted
 from cnnjax.models import BatchNorm, GroupNorm
 from cnnjax.optim import Cosine
@@ -98,7 +97,7 @@ def test_no_axes_is_one_arm_over_seeds():
     ],
 )
 def test_a_wrong_study_is_refused_when_made(fields, words):
-    with pytest.raises(ValidationError, match=words):
+    with pytest.raises(ConfigError, match=words):
         Study(BASE, **fields)
 
 
@@ -152,6 +151,7 @@ def test_overrides_from_text():
     assert other.experiment.model.features == 8
     assert other.experiment.optim.learning_rate == 0.01
     assert dict(with_overrides(study, {"model.norm": "none,batch"}).axes)["model.norm"] == ("none", "batch")
+    assert dict(with_overrides(study, {"mixing": "none,mixup"}).axes)["mixing"] == (None, "mixup")
     with pytest.raises(ConfigError, match="repeats 3"):
         with_overrides(study, {"model.kernel_size": "3,3"})
     with pytest.raises(ConfigError, match="seeds"):
@@ -224,6 +224,38 @@ def test_configs_and_tuples_are_values(path, combine):
     assert all(f"│ {text(trial.arm[path])} " in shown for trial in planned.trials)
 
 
+def arms_with(study: Study, overrides: dict[str, str]) -> list[Experiment]:
+    varied = with_overrides(study, overrides)
+    return [varied.varied(arm) for arm in varied.arms]
+
+
+def test_fields_that_a_member_must_be_given_come_with_it():
+    study = Study(BASE)
+    assert arms_with(study, {"data": "folder", "data.root": "pets"}) == [
+        replace_texts(BASE, {"data": "folder", "data.root": "pets"})
+    ]
+    roots = arms_with(study, {"data.root": "a,b", "data": "folder", "data.size": "8"})
+    assert [experiment.data for experiment in roots] == [ImageFolder(root=root, size=8) for root in "ab"]
+    sets = arms_with(study, {"data": "digits,folder", "data.root": "pets"})
+    assert [experiment.data for experiment in sets] == [Digits(), ImageFolder(root="pets")]
+    with pytest.raises(ConfigError, match=r"data\.root: is required"):
+        with_overrides(study, {"data": "folder"})
+
+
+def test_a_field_inside_of_what_an_axis_replaces_is_set_in_every_arm():
+    """As `train optim=adamw optim.learning_rate=0.3` sets it."""
+    for study, overrides in (
+        (Study(BASE), {"optim.learning_rate": "0.3", "optim": "sgd,adamw"}),
+        (Study(BASE, axes={"optim": ["sgd", "adamw"]}), {"optim.learning_rate": "0.3"}),
+    ):
+        found = [experiment.optim for experiment in arms_with(study, overrides)]
+        assert found == [SGD(learning_rate=0.3), AdamW(learning_rate=0.3)]
+    mixed = with_overrides(Study(BASE), {"optim": "sgd,adamw", "optim.momentum": "0.3"})
+    assert mixed.varied(mixed.arms[0]).optim == SGD(momentum=0.3)
+    with pytest.raises(ConfigError, match=r"'momentum' is no field of optim \(AdamW\)"):
+        mixed.varied(mixed.arms[1])
+
+
 def test_a_layer_is_a_value_and_none_takes_it_away():
     base = replace(
         BASE, {"model": {"name": "convnet", "layers": {"flat": "flatten", "drop": "dropout", "out": "dense"}}}
@@ -254,6 +286,8 @@ def test_a_layer_is_a_value_and_none_takes_it_away():
         ("model.norm", 'none,{"kind":"group","groups":2}', ["none", {"kind": "group", "groups": 2}]),
         ("model.features", "4,[4,8]", [4, (4, 8)]),
         ("initial", 'null,"runs/a,b"', [None, "runs/a,b"]),
+        ("initial", "none,runs/a", [None, "runs/a"]),
+        ("augment", 'none,["flip"]', [(), ["flip"]]),
         ("epochs", '1,"1"', "epochs = '1': must be"),
     ],
 )

@@ -11,7 +11,7 @@ from cnnjax.models.convnet import Activation, Conv, ConvNet, Dense, Flatten, Lay
 from cnnjax.models.norm import BatchNorm
 
 
-@plain_preset(32, 32, 3)
+@plain_preset(32, 32, 3, classes=10)
 def airbench94() -> ConvNet:
     """1,971,640 parameters with 10 classes."""
     act, norm = Activation(name="gelu"), Normalize(norm=BatchNorm(momentum=0.6, epsilon=1e-12, scale=False))

@@ -37,6 +37,10 @@ class AlphaGoPolicy(Model, tag="alphago_policy"):
     def input_shape(self) -> tuple[int, int, int]:
         return (19, 19, 48)
 
+    @property
+    def published_classes(self) -> int:
+        return 361
+
     def rescaled(self, factor: float) -> Iterator[AlphaGoPolicy]:
         yield self.model_copy(update={"features": max(1, round(self.features * factor))})
 

@@ -166,7 +166,12 @@ class ConvNet(Model, tag="convnet"):
     @property
     def input_shape(self) -> tuple[int, int, int] | None:
         """Of the preset that has layers of these names."""
-        return _published_shapes().get(tuple(self.layers))
+        return _published().get(tuple(self.layers), (None, 0))[0]
+
+    @property
+    def published_classes(self) -> int:
+        """Of the preset that has layers of these names."""
+        return _published().get(tuple(self.layers), (None, super().published_classes))[1]
 
     def rescaled(self, factor: float) -> Iterator[ConvNet]:
         widths = {width for layer in self.layers.values() if (width := getattr(layer, "features", None))}
@@ -206,20 +211,22 @@ def _widened(layer: Layer, widths: Mapping[int, int]) -> Layer:
     return layer.model_copy(update={"features": widths[features], **groups})
 
 
-_PRESETS: list[tuple[Callable[[], ConvNet], tuple[int, int, int]]] = []
+_PRESETS: list[tuple[Callable[[], ConvNet], tuple[int, int, int], int]] = []
 
 
-def plain_preset(*input_shape: int) -> Callable[[Callable[[], ConvNet]], Callable[[], ConvNet]]:
-    """Register a preset that was published for images of this height, width and channels."""
-    height, width, channels = input_shape
+def plain_preset(
+    height: int, width: int, channels: int, *, classes: int = 1000
+) -> Callable[[Callable[[], ConvNet]], Callable[[], ConvNet]]:
+    """Register a preset that was published for images of this height, width and channels, and so many classes."""
 
     def register(make: Callable[[], ConvNet]) -> Callable[[], ConvNet]:
-        _PRESETS.append((make, (height, width, channels)))
+        _PRESETS.append((make, (height, width, channels), classes))
         return preset(make)
 
     return register
 
 
 @cache
-def _published_shapes() -> dict[tuple[str, ...], tuple[int, int, int]]:
-    return {tuple(make().layers): shape for make, shape in _PRESETS}
+def _published() -> dict[tuple[str, ...], tuple[tuple[int, int, int], int]]:
+    """Image shapes and numbers of classes, by the names of the layers."""
+    return {tuple(make().layers): (shape, classes) for make, shape, classes in _PRESETS}

@@ -66,7 +66,15 @@ class DenseNet(Model, tag="densenet"):
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        return (32, 32, 3) if self.stem_strides == 1 and self.stem_pool == "none" else (224, 224, 3)
+        return (32, 32, 3) if self._is_for_cifar else (224, 224, 3)
+
+    @property
+    def published_classes(self) -> int:
+        return 10 if self._is_for_cifar else 1000
+
+    @property
+    def _is_for_cifar(self) -> bool:
+        return self.stem_strides == 1 and self.stem_pool == "none"
 
     def rescaled(self, factor: float) -> Iterator[DenseNet]:
         yield self.model_copy(update={"width": self.width * factor})

@@ -31,13 +31,13 @@ def _lenet5(activation: ActivationName, pool: Literal["max", "average"]) -> Conv
     return ConvNet(layers=layers)
 
 
-@plain_preset(28, 28, 1)
+@plain_preset(28, 28, 1, classes=10)
 def lenet5() -> ConvNet:
     """As published: scaled tanh and average pooling."""
     return _lenet5("scaled_tanh", "average")
 
 
-@plain_preset(28, 28, 1)
+@plain_preset(28, 28, 1, classes=10)
 def lenet5_relu() -> ConvNet:
     """The present-day form: ReLU and max pooling."""
     return _lenet5("relu", "max")

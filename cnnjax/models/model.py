@@ -62,6 +62,11 @@ class Model(Config, union="name"):
         """Height, width and channels of the images that the network was published for; None where there are none."""
         return None
 
+    @property
+    def published_classes(self) -> int:
+        """Outputs that the network was published with, where no data say how many; ImageNet's if none is known."""
+        return 1000
+
     def rescaled(self, factor: float) -> Iterator[Model]:
         """Configs whose widths are about `factor` times these, the nearest first; none where no width is a field."""
         return iter(())
@@ -146,11 +151,11 @@ def config(name: str, **overrides) -> Model:
 
 
 def build(name: str, *, num_classes: int | None = None, **overrides) -> nn.Module:
-    """The network that `name` stands for, with 1000 classes where neither it nor `num_classes` says how many.
+    """The network that `name` stands for, with the published number of classes where `num_classes` does not say.
 
     Raises ConfigError naming the near misses of an unknown name.
     """
     chosen = config(name, **overrides)
     if num_classes is None and chosen.num_classes is None:
-        num_classes = 1000
+        num_classes = config(name).published_classes
     return (chosen if num_classes is None else replace(chosen, {"num_classes": num_classes})).build()

@@ -136,6 +136,10 @@ class ResNet(Model, tag="resnet"):
     def input_shape(self) -> tuple[int, int, int]:
         return (32, 32, 3) if self.stem.tag == "cifar" else (224, 224, 3)
 
+    @property
+    def published_classes(self) -> int:
+        return 10 if self.stem.tag == "cifar" else 1000
+
     def rescaled(self, factor: float) -> Iterator[ResNet]:
         multiple = next(n for n in range(1, self.groups + 1) if round(n * self.inner) % self.groups == 0)
         for rounded in roundings(sorted(set(self.widths)), factor, multiple=multiple):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from cnnjax.errors import expect
 from cnnjax.files import write_bytes
 from cnnjax.reporting.contents import headline
 from cnnjax.reporting.directory import Table, collect
@@ -47,6 +48,7 @@ def report(out: Path | str) -> Summary:
     `out` holds no study and no run, where a file is damaged, where no trial has finished, and where nothing can be
     written.
     """
+    expect(out, (str, Path), call="report", takes="the folder of a study or of a run")
     table = collect(out)
     pictures = draw(table)
     text = json.dumps(summary_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

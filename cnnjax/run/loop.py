@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ import numpy as np
 from cnnjax.code import code_of
 from cnnjax.config import plain
 from cnnjax.data.order import steps_until
-from cnnjax.errors import Interrupted, RunError
+from cnnjax.errors import Interrupted, RunError, expect
 from cnnjax.experiment import Experiment
 from cnnjax.files import write_json
+from cnnjax.interrupts import stopping
 from cnnjax.metrics import summarize
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
@@ -36,7 +36,8 @@ from cnnjax.run.weights import check_same_initial
 from cnnjax.training.state import TrainState
 
 Watch = Callable[[int, int, dict[str, float]], None]
-"""Called after each step with (steps taken, steps in all, the newest numbers)."""
+"""Called with (steps taken, steps in all, the newest numbers): after each step with its loss, and after each epoch, if
+there is a validation part, with its row of metrics.jsonl and `validation_count`."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def train(
     Raises RunError or another CnnjaxError, where the user's own code or the data are others than those that made what
     is there too (`Options.stale`); Interrupted, with everything saved, on Ctrl-C.
     """
+    expect(experiment, (Experiment,), call="train", takes="an Experiment (sweep takes a Study, `cnnjax train` a file)")
     directory = RunDirectory(Path(out))
     with directory.claimed(experiment):
         elsewhere = settle(directory, experiment, options.stale)
@@ -303,6 +305,9 @@ class _Loop:
                 continue
             trial.directory.add_row(row)
             trial.last_row, trial.epoch_sums = row, {}
+            if validation:
+                count = summaries[position]["count"]
+                self.watch(step, self.program.steps, row | {"loss": row["train_loss"], "validation_count": count})
 
     def _learning_rate(self, experiment: Experiment, step: int) -> Any:
         per_epoch = max(1, self.program.sizes["train"] // experiment.batch_size)
@@ -408,24 +413,3 @@ def _named(part: str, summary: dict[str, Any]) -> dict[str, float]:
 
 def _finite(row: dict[str, Any]) -> bool:
     return all(math.isfinite(value) for value in row.values() if isinstance(value, float))
-
-
-@contextlib.contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; the second interrupts at once. For the main thread."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

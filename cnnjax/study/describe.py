@@ -20,7 +20,7 @@ from cnnjax.analysis.lint import lint_training
 from cnnjax.analysis.memory import training_memory
 from cnnjax.config import diff, replace_texts
 from cnnjax.config import replace as replace_fields
-from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
+from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError, expect
 from cnnjax.experiment import Experiment
 from cnnjax.models import Model, config, names
 from cnnjax.run.directory import RunDirectory
@@ -28,25 +28,45 @@ from cnnjax.study.file import load
 
 InputShape = tuple[int, int, int]
 Target = linen.Module | Model | Experiment
+Named = str | Path
 Note = Callable[[str], None]
-CLASSES = 1000
+IN_PYTHON = "input_shape=(height, width, channels), such as input_shape=(224, 224, 3)"
+ON_COMMAND_LINE = "--input HxWxC, such as --input 224x224x3"
 
 
 def describe(
-    target: Target, input_shape: InputShape | None = None, *, batch_size: int | None = None, note: Note = warnings.warn
+    target: Target | Named,
+    input_shape: InputShape | None = None,
+    *,
+    batch_size: int | None = None,
+    note: Note = warnings.warn,
 ) -> Analysis:
-    """Layers, parameters, MACs, memory and receptive field of a module, a config or an experiment.
+    """Layers, parameters, MACs, memory and receptive field of a module, a config, an experiment, or what a name means.
 
-    input_shape: (height, width, channels); by default an experiment's is its data's, a config's what its network was
-    published for. A config without num_classes is described with 1000. batch_size: of a training step, to know its
-    memory; an experiment has its own. note: is told what was assumed, where an experiment's data cannot be read.
+    target: as text it is an architecture's name, an experiment file or a run's folder. input_shape: (height, width,
+    channels); by default an experiment's is its data's, a config's what its network was published for. A config without
+    num_classes is described with as many as it was published with (1000 where it was not). batch_size: of a training
+    step, to know its memory; an experiment has its own. note: is told what was assumed, where an experiment's data
+    cannot be read.
     Raises ConfigError, ShapeError with the layer and the arithmetic, or CnnjaxError.
     """
+    expect(target, (linen.Module, Model, Experiment, str, Path), call="describe", takes=TAKES)
+    found = _named(str(target)) if isinstance(target, str | Path) else target
+    return _describe(found, input_shape, batch_size, note, IN_PYTHON)
+
+
+TAKES = "a flax.linen.Module, a model's config, an Experiment, or the name of an architecture, a file or a run"
+
+
+def _describe(
+    target: Target, input_shape: InputShape | None, batch_size: int | None, note: Note, remedy: str
+) -> Analysis:
+    """remedy: how to give the image's shape."""
     if isinstance(target, Experiment):
         changed = target if batch_size is None else replace_fields(target, {"batch_size": batch_size})
-        subject = _of_experiment(changed, input_shape, note)
+        subject = _of_experiment(changed, input_shape, note, remedy)
     else:
-        subject = _of_network(target, input_shape, batch_size)
+        subject = _of_network(target, input_shape, batch_size, remedy)
     try:
         with _without_collection():
             return _analysed(subject)
@@ -69,7 +89,19 @@ def compare(
 
     Two configs of one kind are compared field by field; an experiment and a model by their models.
     """
-    a, b = (describe(target, input_shape, batch_size=batch_size, note=note) for target in (left, right))
+    return _compare(left, right, input_shape, batch_size, labels, note, IN_PYTHON)
+
+
+def _compare(
+    left: Target,
+    right: Target,
+    input_shape: InputShape | None,
+    batch_size: int | None,
+    labels: tuple[str, str],
+    note: Note,
+    remedy: str,
+) -> Difference:
+    a, b = (_describe(target, input_shape, batch_size, note, remedy) for target in (left, right))
     return Difference(a, b, _config_difference(left, right), labels)
 
 
@@ -95,7 +127,7 @@ class Request:
 def describe_named(request: Request, note: Note = warnings.warn) -> Analysis:
     """`describe` of an experiment file, an architecture's name or a run directory."""
     found = _find(request)
-    return describe(found, _shape(request, found), batch_size=request.batch_size, note=note)
+    return _describe(found, _shape(request, found), request.batch_size, note, ON_COMMAND_LINE)
 
 
 def compare_named(request: Request, other: str | None, changes: Mapping[str, str], note: Note) -> Difference:
@@ -106,9 +138,10 @@ def compare_named(request: Request, other: str | None, changes: Mapping[str, str
     else:
         against = replace(request, target=other, overrides=changes)
         right, label = _find(against), against.label
-    return compare(
-        left, right, _shape(request, left), batch_size=request.batch_size, labels=(request.label, label), note=note
-    )
+    shape, labels = _shape(request, left), (request.label, label)
+    if shape is None and other is None and isinstance(left, Model):
+        shape = left.input_shape
+    return _compare(left, right, shape, request.batch_size, labels, note, ON_COMMAND_LINE)
 
 
 def _find(request: Request) -> Experiment | Model:
@@ -129,7 +162,8 @@ def _named(target: str) -> Experiment | Model:
         return load(target).experiment
     if "/" in target:
         raise ConfigError(f"{target!r} is no experiment file (.py), no run directory and none of: {', '.join(names())}")
-    return config(target)
+    # A layer taken out of a published network does not change how many classes it is for.
+    return _with_classes(config(target))
 
 
 def _changed(found: Experiment | Model, changes: Mapping[str, str]) -> Experiment | Model:
@@ -161,7 +195,11 @@ def _config_difference(left: Target, right: Target) -> dict[str, tuple[Any, Any]
     if type(left) is type(right) is Experiment:
         return diff(left, right)
     models = (side.model if isinstance(side, Experiment) else side for side in (left, right))
-    return diff(*models)
+    changes = diff(*models)
+    if None in changes.get("num_classes", ()):
+        # Of an experiment: as many as its data have.
+        del changes["num_classes"]
+    return changes
 
 
 # --- what is analysed
@@ -181,17 +219,19 @@ class _Subject:
     check: Analysis | None = None
 
 
-def _of_network(target: linen.Module | Model, input_shape: InputShape | None, batch_size: int | None) -> _Subject:
+def _of_network(
+    target: linen.Module | Model, input_shape: InputShape | None, batch_size: int | None, remedy: str
+) -> _Subject:
     shape = input_shape or getattr(target, "input_shape", None)
     if shape is None:
-        raise ConfigError("give the image's shape: --input HxWxC, such as --input 224x224x3")
+        raise ConfigError(f"give the image's shape: {remedy}")
     module = _with_classes(target).build() if isinstance(target, Model) else target
     logits = target.logits if isinstance(target, Model) else _Subject.logits
     return _Subject(module, shape, batch_size, logits=logits)
 
 
-def _of_experiment(experiment: Experiment, input_shape: InputShape | None, note: Note) -> _Subject:
-    data_shape = _data_shape(experiment, input_shape, note)
+def _of_experiment(experiment: Experiment, input_shape: InputShape | None, note: Note, remedy: str) -> _Subject:
+    data_shape = _data_shape(experiment, input_shape, note, remedy)
     if data_shape is None:
         module, check = _with_classes(experiment.model).build(), None
     else:
@@ -211,20 +251,20 @@ def _of_experiment(experiment: Experiment, input_shape: InputShape | None, note:
     )
 
 
-def _data_shape(experiment: Experiment, input_shape: InputShape | None, note: Note) -> InputShape | None:
+def _data_shape(experiment: Experiment, input_shape: InputShape | None, note: Note, remedy: str) -> InputShape | None:
     """The shape of the experiment's images, None where they cannot be read but another shape is known."""
     try:
         return experiment.data.load().image_shape
     except DataError as error:
         known = input_shape or experiment.model.input_shape
         if known is None:
-            raise DataError(f"{error}\nto describe the network without its data, give --input HxWxC") from None
+            raise DataError(f"{error}\nto describe the network without its data, give {remedy}") from None
         note(f"the data cannot be read, so this is for images of {volume(known)}: {error}")
         return None
 
 
 def _with_classes(model: Model) -> Model:
-    return model if model.num_classes else model.model_copy(update={"num_classes": CLASSES})
+    return model if model.num_classes else model.model_copy(update={"num_classes": model.published_classes})
 
 
 def _analysed(subject: _Subject) -> Analysis:

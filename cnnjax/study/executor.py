@@ -14,6 +14,7 @@ import jax
 
 from cnnjax.config import plain
 from cnnjax.errors import RunError
+from cnnjax.experiment import Experiment
 from cnnjax.files import locked, write_json
 from cnnjax.machine import cores
 from cnnjax.run.loop import Options, stopping
@@ -43,7 +44,7 @@ class Outcome(Fates):
 
 
 def sweep(
-    study: Study,
+    study: Study | Experiment,
     out: Path | str,
     *,
     name: str = "",
@@ -54,7 +55,7 @@ def sweep(
     replace: bool = False,
     watch: Watch | None = None,
 ) -> Outcome:
-    """Train every trial of a study that has no result yet, in `out`/trials/<id>.
+    """Train every trial of a study (or of an experiment, three seeds) that has no result yet, in `out`/trials/<id>.
 
     pack: how many trials of one program to train together; workers: how many programs to train side by side; None
     decides both by the size of the images, the processor and its cores. Neither changes what a trial computes but for

@@ -7,6 +7,7 @@ import inspect
 import sys
 import traceback
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -71,7 +72,7 @@ def _run(path: Path):
     # Under its own name, so that classes it defines can be found again, and beside its neighbours' modules.
     name = f"{EXPERIMENT}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if spec is None or not isinstance(spec.loader, SourceFileLoader):
         raise ConfigError(f"{path} is not a Python file: an experiment file ends in .py")
     module = importlib.util.module_from_spec(spec)
     folder = path.parent.resolve()
@@ -80,10 +81,11 @@ def _run(path: Path):
     # It stays there, as a script's folder does: functions of the file may import their neighbours when they are called.
     sys.path[:] = [str(folder), *(other for other in sys.path if other != str(folder))]
     try:
-        # Read once: what runs is what is remembered, though the file may be edited meanwhile.
-        source = path.read_bytes()
+        # Read once: what runs is what is remembered, though the file may be edited meanwhile. Not imported but run:
+        # Ctrl-C waits for imports.
+        source = spec.loader.get_data(spec.loader.path)
         remember(module, importlib.util.decode_source(source))
-        exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
+        exec(spec.loader.source_to_code(source, spec.loader.path), vars(module))
         remember_all()
     except ValidationError as error:
         raise ConfigError(f"{path}{_line(error, path)}: {explain(error)}") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnjax.code import Code, code_of
 from cnnjax.config import Named, diff, digest, read, replace
-from cnnjax.errors import ConfigError, RunError
+from cnnjax.errors import ConfigError, RunError, expect
 from cnnjax.experiment import Experiment
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model
@@ -115,12 +115,14 @@ def label(arm: Mapping[str, Any]) -> dict[str, Any]:
     return {path: labelled(value) for path, value in arm.items()}
 
 
-def plan(study: Study, *, hardware: Hardware = Hardware()) -> Plan:
-    """Check every arm of a study by tracing its network, training nothing.
+def plan(study: Study | Experiment, *, hardware: Hardware = Hardware()) -> Plan:
+    """Check every arm of a study by tracing its network, training nothing. An experiment is a study without axes.
 
     Raises ConfigError where an axis has a value its field does not take, two arms are the same experiment, or nothing
     is left to train.
     """
+    expect(study, (Study, Experiment), call="plan", takes="a Study or an Experiment (`cnnjax sweep` takes a file)")
+    study = Study(study) if isinstance(study, Experiment) else study
     experiments = {arm: _experiment(study, arm) for arm in study.arms}
     _refuse_bad_values(study, experiments)
     costs: dict[Experiment, int] = {}

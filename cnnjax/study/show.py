@@ -88,9 +88,10 @@ class View:
     chosen: Sequence[np.ndarray]
     augmented: bool
 
-    def document(self, picture: Path) -> Document:
-        """The numbers as a table, and as plain data."""
-        return Document([*_tables(self), Remarks((*_facts(self), f"picture: {picture}"))], _data(self, picture))
+    def document(self, picture: Path | None = None) -> Document:
+        """The numbers as a table, and as plain data. picture: the file that examples were drawn into."""
+        drawn_into = f"picture: {picture}" if picture else "examples are drawn with --plot FILE (.png, .pdf or .svg)"
+        return Document([*_tables(self), Remarks((*_facts(self), drawn_into))], _data(self, picture))
 
     def picture(self, form: str) -> bytes:
         """The picture as a png, pdf or svg."""
@@ -190,7 +191,7 @@ def _found_in_files(part: str, files: Files) -> list[str]:
     return lines + ([f"{part}: {len(files.broken)} images cannot be decoded{more}:", *listed] if listed else [])
 
 
-def _data(view: View, picture: Path) -> dict[str, Any]:
+def _data(view: View, picture: Path | None) -> dict[str, Any]:
     return {
         "name": view.found.name,
         "data": plain(view.found.experiment.data),
@@ -200,8 +201,8 @@ def _data(view: View, picture: Path) -> dict[str, Any]:
         "maximum": view.dataset.maximum,
         "fingerprint": view.dataset.fingerprint,
         "load_seconds": view.load_seconds,
-        "picture": str(picture),
-        "shown": [int(index) for group in view.chosen for index in group],
+        "picture": None if picture is None else str(picture),
+        "shown": [] if picture is None else [int(index) for group in view.chosen for index in group],
     }
 
 
@@ -329,21 +330,16 @@ def _to_rgb(image: np.ndarray, space: str) -> np.ndarray:
 # --- the file it goes to
 
 
-def output(found: Found, path: Path | None) -> Path:
-    """Where the picture goes: `path`, or NAME_examples.png in the current folder.
-
-    Raises ConfigError for another suffix, and where a file is in the way that is no such picture.
-    """
-    chosen = path or Path(f"{found.name.replace('/', '_')}_examples.png")
-    if chosen.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"--out {chosen}: must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+def check_output(path: Path) -> None:
+    """Raise ConfigError for another suffix than a picture's, and where a file is in the way that is no such picture."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"--plot {path}: must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     try:
-        mine = not chosen.exists() or MAKER.encode() in chosen.read_bytes()
+        mine = not path.exists() or MAKER.encode() in path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"--out {chosen}: {error.strerror}") from None
+        raise ConfigError(f"--plot {path}: {error.strerror}") from None
     if not mine:
-        raise ConfigError(f"{chosen} is there and is no picture of `{MAKER}`: move it away, or choose another --out")
-    return chosen
+        raise ConfigError(f"{path} is there and is no picture of `{MAKER}`: move it away, or choose another --plot")
 
 
 def save(view: View, path: Path) -> None:
@@ -353,4 +349,4 @@ def save(view: View, path: Path) -> None:
         write_bytes(path, content)
     except RunError as error:
         reason = getattr(error.__cause__, "strerror", None) or error
-        raise RunError(f"--out {path}: it cannot be written: {reason}") from error
+        raise RunError(f"--plot {path}: it cannot be written: {reason}") from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,8 @@ from cnnjax.config import (
     read,
     replace,
     replace_text,
+    replace_texts,
+    required_paths,
     snake_case,
     split_values,
 )
@@ -69,7 +72,9 @@ class Study(Config):
     seeds: Annotated[int, Field(ge=1)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 3
     match: Measure | Annotated[Mapping[str, Measure], AfterValidator(Named)] | None = None
 
-    def __init__(self, experiment: Experiment | None = None, /, **fields: Any):
+    def __init__(self, experiment: Experiment | None = None, /, *others: Any, **fields: Any):
+        if others:
+            raise ConfigError("Study takes all but its experiment by name: Study(experiment, axes={...}, seeds=3)")
         super().__init__(**({} if experiment is None else {"experiment": experiment}), **fields)
 
     @model_validator(mode="after")
@@ -146,17 +151,44 @@ class Study(Config):
 def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
     """The study with values written as text: one value changes the base, several (`3,5,7`) make an axis.
 
-    Values are typed by the field they go to. Raises ConfigError.
+    Values are typed by the field they go to. One value inside what an axis replaces (`optim=sgd,adamw
+    optim.learning_rate=0.1`) is an axis of that value, so that every arm has it; one that a member must be given
+    (`data=digits,folder data.root=pets`) goes with it. Raises ConfigError.
     """
-    experiment, axes = study.experiment, dict(study.axes)
-    for path in outermost_first(overrides):
-        values = split_values(overrides[path])
-        if len(values) == 1:
-            axes.pop(path, None)
-            experiment = replace_text(experiment, path, overrides[path])
-        else:
-            axes[path] = tuple(_value(experiment, path, value) for value in values)
+    values = {path: split_values(text) for path, text in overrides.items()}
+    fixed = {path: overrides[path] for path in values if len(values[path]) == 1}
+    varied = {path: values[path] for path in outermost_first(values) if path not in fixed}
+    for path, choices in varied.items():
+        varied[path] = [_with_required(study.experiment, path, choice, fixed) for choice in choices]
+    axes = {path: value for path, value in study.axes.items() if path not in fixed}
+    experiment = replace_texts(study.experiment, fixed | _first_of_required(study.experiment, fixed, varied))
+    axes |= {path: tuple(_value(experiment, path, value) for value in varied[path]) for path in varied}
+    inside = [path for path in fixed if any(path.startswith(f"{other}.") for other in axes)]
+    axes |= {path: (_value(experiment, path, fixed[path]),) for path in inside}
     return with_fields(study, experiment=experiment, axes=axes)
+
+
+def _with_required(experiment: Experiment, path: str, written: str, fixed: dict[str, str]) -> str:
+    """The value with the fields that it must be given, taken out of what is fixed where the base has none of them."""
+    has_fields = any(other.startswith(f"{path}.") for other in fixed)
+    needed = required_paths(experiment, path, written) if has_fields else {}
+    given = {name: parse(fixed[field]) for name, field in needed.items() if field in fixed}
+    if not given:
+        return written
+    node = read(experiment, path)
+    for name in given:
+        if not hasattr(node, name):
+            del fixed[needed[name]]
+    return json.dumps({node.tag_key: written, **given})
+
+
+def _first_of_required(
+    experiment: Experiment, fixed: Mapping[str, str], varied: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """The first value of each axis over a field that what is fixed must be given: `data=folder data.root=a,b`."""
+    outer = {path.rpartition(".")[0] for path in varied} & {*fixed}
+    needed = {path for union in outer for path in required_paths(experiment, union, fixed[union]).values()}
+    return {path: values[0] for path, values in varied.items() if path in needed}
 
 
 def _value(experiment: Experiment, path: str, written: str) -> Any:
@@ -186,7 +218,7 @@ def with_fields(study: Study, **fields: Any) -> Study:
     """The study with some fields replaced, checked. Raises ConfigError."""
     kept = {name: getattr(study, name) for name in type(study).model_fields}
     try:
-        return Study(**kept | fields)
+        return Study.model_validate(kept | fields)
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
 

@@ -1,0 +1,212 @@
+"""Ctrl-C and SIGTERM: the first asks the process to stop and is never lost, the second ends it.
+
+Python raises KeyboardInterrupt wherever the main thread happens to be, also where whoever called it lets nothing
+through: in a callback of a library written in C, in a garbage collection, in an import. There it is swallowed, or
+becomes an ImportError, and the work goes on. And while one call of such a library lasts, as compiling does, it is not
+raised at all. So the command line listens (`listen`): signals are counted by a thread, which does not wait for the main
+one, and KeyboardInterrupt is raised at once but in an import, and again where it was swallowed. Where it cannot be
+raised and nothing is being trained, the thread ends the process.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, NoReturn
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOPPED = 130
+"""Exit code of a process that was stopped."""
+
+SAID = "stopped; the same command continues from the last checkpoint"
+
+SECONDS_TO_END = 1.0
+"""After the second signal the process may clean up this long."""
+
+SECONDS_TO_HEAR = 2.0
+"""An import or a call of a library that lasts longer than this after the first signal is not waited for."""
+
+_SECONDS_BETWEEN_TRIES = 0.05
+
+
+class _Listener:
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.left_to_event = False  # the work looks at `asked` itself
+        self.leaves = False
+        self.raised = False
+        self.count = self.own = 0  # signals that came; those of them that this process sent to itself
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+
+    def start(self) -> None:
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._swallowed
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        for number in SIGNALS:
+            signal.signal(number, self._handle)
+        threading.Thread(target=self._watch, daemon=True, name="interrupts").start()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        """In the main thread, between two of its instructions."""
+        self.asked.set()
+        ends = self.count >= 2
+        if ends or not (self.left_to_event or self.raised or _in_import(frame)):
+            self.raised = True
+            raise KeyboardInterrupt
+
+    def _watch(self) -> None:
+        """In a thread of its own: C code writes the number of each signal into the pipe when it comes."""
+        unheard = 0.0
+        while True:
+            waits = self.asked.is_set() and not (self.raised or self.left_to_event)
+            unheard = (unheard or time.monotonic()) if waits else 0.0
+            if waits and time.monotonic() - unheard > SECONDS_TO_HEAR:
+                # Nothing is being trained.
+                os.write(2, f"{SAID}\n".encode())
+                self._exit()
+            ready, _, _ = select.select([self._reader], [], [], _SECONDS_BETWEEN_TRIES if waits else None)
+            if ready:
+                self._take(os.read(self._reader, 512))
+            elif waits:
+                self._call_main()
+
+    def _take(self, numbers: bytes) -> None:
+        self.count += sum(number in SIGNALS for number in numbers) - self.own
+        self.own = 0
+        if self.count:
+            self.asked.set()
+        if self.count >= 2 or self.leaves:
+            self._end()
+
+    def _call_main(self) -> None:
+        """Have `_handle` called again; the pipe gets the signal too."""
+        self.own += 1
+        _thread.interrupt_main(signal.SIGINT)
+
+    def leave(self) -> None:
+        """Have the process ended soon, whatever becomes of the main thread."""
+        self.leaves = True
+        self._wake()
+
+    def _end(self) -> None:
+        if not self.leaves:
+            _thread.interrupt_main(signal.SIGINT)
+        threading.Event().wait(SECONDS_TO_END)
+        self._exit()
+
+    def _exit(self) -> None:
+        if os.isatty(2):
+            # A progress bar hides the cursor.
+            os.write(2, b"\x1b[?25h\n")
+        os._exit(STOPPED)
+
+    def _swallowed(self, unraisable: Any) -> None:
+        """What could not be raised: of KeyboardInterrupt nothing is said, as it is raised again."""
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self.raised = False
+            self._wake()
+        else:
+            self._hook(unraisable)
+
+    def _wake(self) -> None:
+        """Have `_watch` look again."""
+        with contextlib.suppress(OSError):
+            os.write(self._writer, b"\0")
+
+
+_listener: _Listener | None = None
+
+
+def hold() -> None:
+    """Hold signals back until `listen`, be it in a program that takes this process over."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def listen() -> None:
+    """Take the signals of this process, from now on to its end. In the main thread, before anything large is imported.
+
+    What `hold` held back comes now.
+    """
+    global _listener
+    if _listener is None:
+        _listener = _Listener()
+        _listener.start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def leave() -> NoReturn:
+    """End a process that was stopped, all being saved: libraries whose work was cut off may hang at their end."""
+    _flush()
+    if _listener is not None:
+        _listener.leave()
+    atexit._run_exitfuncs()
+    _flush()
+    os._exit(STOPPED)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+
+
+def asked() -> bool:
+    """Was the process asked to stop?"""
+    return _listener is not None and _listener.asked.is_set()
+
+
+def _in_import(frame: FrameType | None) -> bool:
+    """Is a module being imported? (Experiment files are run, not imported.)"""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets; the second interrupts at once. For the main thread.
+
+    Raises KeyboardInterrupt where the process was asked to stop before.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield threading.Event()
+    elif _listener is None:
+        with _handled() as stop:
+            yield stop
+    else:
+        _listener.left_to_event = True
+        try:
+            if asked():
+                raise KeyboardInterrupt
+            yield _listener.asked
+        finally:
+            # Who had the event has heard.
+            _listener.raised, _listener.left_to_event = asked(), False
+
+
+@contextlib.contextmanager
+def _handled() -> Iterator[threading.Event]:
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,172 @@
+"""Ctrl-C and SIGTERM: the first is never lost, wherever it finds the process; the second ends it at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SWALLOWED = {
+    "an import": "import swallows",
+    "a library's callback": """
+class Noisy:
+    def __del__(self):
+        print("ready", flush=True)
+        time.sleep(0.5)
+Noisy()
+""",
+    "held while the program starts itself again": """
+signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
+print("ready", flush=True)
+time.sleep(0.5)
+interrupts.listen()
+""",
+}
+
+PROGRAM = """
+import signal, sys, time
+from cnnjax import interrupts
+interrupts.listen()
+try:
+{body}
+    for _ in range(100):
+        time.sleep(0.1)
+    print("went on")
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def started(tmp_path, body: str) -> subprocess.Popen:
+    (tmp_path / "swallows.py").write_text(
+        "import time\nprint('ready', flush=True)\ntry:\n    time.sleep(0.5)\nexcept KeyboardInterrupt:\n    pass\n"
+    )
+    program = PROGRAM.format(body="\n".join(f"    {line}" for line in body.splitlines()))
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n", process.communicate()[1]
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("where", SWALLOWED)
+def test_a_stop_is_not_swallowed_by(where, number, tmp_path):
+    process = started(tmp_path, SWALLOWED[where])
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
+def test_the_first_is_left_to_who_looks_at_the_event_and_asked_before_is_asked(tmp_path):
+    body = """
+with interrupts.stopping() as stop:
+    print("ready", flush=True)
+    print(stop.wait(10), interrupts.asked(), flush=True)
+    time.sleep(0.3)
+print("saved", flush=True)
+with interrupts.stopping():
+    print("begun")
+"""
+    process = started(tmp_path, body)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (130, "True True\nsaved\n", "")
+
+
+LONG = {
+    # OpenSSL lets other threads run, and Python's handler is not called before it is done.
+    "one call of a library": """
+import hashlib
+with interrupts.stopping():
+    print("ready", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+""",
+    "cleaning up": """
+try:
+    print("ready", flush=True)
+    time.sleep(10)
+finally:
+    while True:
+        try:
+            time.sleep(10)
+        except KeyboardInterrupt:
+            pass
+""",
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_the_second_ends_it_whatever_it_does(tmp_path, what):
+    process = started(tmp_path, LONG[what])
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert process.poll() is None
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 15, "a second, where no one else works"
+
+
+def test_what_lasts_is_not_waited_for(tmp_path):
+    """A long import, as on a busy machine, while nothing is being trained."""
+    (tmp_path / "lasts.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(30)\n")
+    process = started(tmp_path, "import lasts")
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "stopped; the same command continues from the last checkpoint\n")
+    assert time.monotonic() - began < 15, "two seconds, where no one else works"
+
+
+def test_without_listening_an_event_is_set_and_the_second_interrupts():
+    """As in a user's own program, whose handlers come back."""
+    from cnnjax.interrupts import stopping
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with stopping() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    with stopping() as stop:
+        assert not stop.is_set()
+
+
+FILE = """
+from cnnjax import Experiment, SmallCNN, Synthetic
+experiment = Experiment(model=SmallCNN(features=2, dense=0), data=Synthetic(height=8, width=8, channels=1, classes=4,
+    examples=50, test_examples=20), batch_size=16, epochs=100000)
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.15, 0.5, 1.2])
+def test_a_training_that_has_just_begun_is_stopped(tmp_path, seconds):
+    """While Python starts, while JAX is imported, while it is set up."""
+    (tmp_path / "long.py").write_text(FILE)
+    command = [sys.executable, "-m", "cnnjax", "train", "long.py"]
+    environ = os.environ | {"XLA_FLAGS": "", "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environ) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    if process.returncode == 130:
+        assert "the same command continues" in err
+    else:
+        # Before a line of ours was run, in Python's own words.
+        assert process.returncode in (1, -signal.SIGINT)
+        assert "KeyboardInterrupt" in err
