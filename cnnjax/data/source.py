@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -57,6 +59,10 @@ class Part:
     def take(self, indices: np.ndarray) -> Self:
         """The examples at `indices`, in that order."""
         raise NotImplementedError
+
+    def repeated_in(self, test: Self) -> tuple[str, ...]:
+        """A remark where images are those of `test` too, or are here twice with different labels, if that is known."""
+        return ()
 
     def held(self) -> Examples:
         """All of them in memory."""
@@ -131,7 +137,8 @@ class Dataset:
 
     `maximum` is the pixel value of full brightness. The network sees `(pixel / maximum - mean) / std` per channel;
     mean and std are computed from the training part where they are not given (`scale`). skipped: images that cannot be
-    decoded and were left out, by part.
+    decoded and were left out, by part. remarks: what was found beside the images and is not used, or looks wrong.
+    read_from: the files and folders that say what there is, with (size, time of the last change in ns) as they were.
     """
 
     name: str
@@ -142,6 +149,8 @@ class Dataset:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    read_from: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self):
         for part, examples in (("train", self.train), ("test", self.test)):
@@ -188,7 +197,14 @@ class Dataset:
         total = hashlib.sha256()
         for part in (self.train, self.test):
             part.hash_into(total)
+        for remark in self.repeated:
+            warnings.warn(remark, stacklevel=2)
         return total.hexdigest()[:12]
+
+    @cached_property
+    def repeated(self) -> tuple[str, ...]:
+        """A remark where test images are training images too, or one image has two labels; known with the hashes."""
+        return self.train.repeated_in(self.test)
 
     @cached_property
     def held(self) -> Dataset:
@@ -237,8 +253,8 @@ class Data(Config, union="name"):
         raise ConfigError(f"{type(self).__name__} does not define read()")
 
     def load(self) -> Dataset:
-        """`read`, once per process, normalized with `mean` and `std`."""
-        return _load(self)  # pyright: ignore[reportArgumentType] (frozen models are hashable)
+        """`read`, normalized with `mean` and `std`; again only when what it was read from has changed."""
+        return _load(self)
 
     @classmethod
     def from_unknown_tag(cls, tag: str, **fields) -> Config:
@@ -251,10 +267,41 @@ class Data(Config, union="name"):
         raise ConfigError(unknown("data set", tag, [name for name in cls.members if name != TFDS.tag]))
 
 
-@lru_cache(maxsize=8)
+_LOADED: dict[Data, tuple[Dataset, Mapping[Path, tuple[int, int]]]] = {}
+"""Sets that were read, the latest last, and what they were read from as it was when last looked at."""
+_MOST = 8
+_ONE_AT_A_TIME = threading.RLock()
+
+
 def _load(data: Data) -> Dataset:
+    with _ONE_AT_A_TIME:
+        dataset, read_from = _LOADED.pop(data, (None, {}))
+        if dataset is None or any(_stamp(path) != known for path, known in read_from.items()):
+            made = _normalized(data)
+            read_from = made.read_from
+            dataset = dataset if dataset is not None and _is_same(dataset, made) else made
+        _LOADED[data] = dataset, read_from
+        while len(_LOADED) > _MOST:
+            del _LOADED[next(iter(_LOADED))]
+        return dataset
+
+
+def _normalized(data: Data) -> Dataset:
     dataset = data.read()
     return dataset if data.mean is None else replace(dataset, mean=data.mean, std=data.std)
+
+
+def _is_same(known: Dataset, made: Dataset) -> bool:
+    """Whether a set is what it was, so that what was found out of it holds. Unless hashed before, that is not known."""
+    return "fingerprint" in vars(known) and (known.fingerprint, known.classes) == (made.fingerprint, made.classes)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def default_data_dir() -> Path:

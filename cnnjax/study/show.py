@@ -173,6 +173,8 @@ def _facts(view: View) -> list[str]:
             for part, count in view.dataset.skipped.items()
             if count
         ),
+        *view.dataset.remarks,
+        *view.dataset.repeated,
         f"fingerprint: {view.dataset.fingerprint}, loaded in {view.load_seconds:.2f} s",
     ]
 
@@ -199,6 +201,7 @@ def _data(view: View, picture: Path) -> dict[str, Any]:
         **view.numbers.to_json(),
         "maximum": view.dataset.maximum,
         "fingerprint": view.dataset.fingerprint,
+        "remarks": [*view.dataset.remarks, *view.dataset.repeated],
         "load_seconds": view.load_seconds,
         "picture": str(picture),
         "shown": [int(index) for group in view.chosen for index in group],
