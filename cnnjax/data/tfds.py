@@ -16,6 +16,7 @@ from cnnjax.data.encoded import CHUNK, Decoding, Encoded, Form, Indices, decodab
 from cnnjax.data.source import Data, Dataset, default_data_dir
 from cnnjax.data.store import Folder
 from cnnjax.data.survey import logged
+from cnnjax.data.trust import check_classes
 from cnnjax.errors import DataError
 
 INSTALL = "pip install 'cnnjax[prepare]'"
@@ -67,6 +68,7 @@ class TFDS(Decoding, Data):
 
         folder = Path(self.data_dir) if self.data_dir else default_data_dir()
         _check_prepared(self.name, folder)
+        check_classes(self.name, folder)
         try:
             builder: Any = tfds.builder(self.name, data_dir=folder)
             train_split, test_split = self._splits(builder)
