@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from cnnjax.config import Config
 from cnnjax.errors import ConfigError, DataError, unknown
@@ -59,6 +60,12 @@ class Part:
     def take(self, indices: np.ndarray) -> Self:
         """The examples at `indices`, in that order."""
         raise NotImplementedError
+
+    def labelled(self, labels: np.ndarray, classes: tuple[str, ...]) -> Self:
+        """The same images with other labels, ids of `classes`."""
+        other = copy.copy(self)
+        object.__setattr__(other, "labels", labels)
+        return other
 
     def repeated_in(self, test: Self) -> tuple[str, ...]:
         """A remark where images are those of `test` too, or are here twice with different labels, if that is known."""
@@ -181,6 +188,12 @@ class Dataset:
         labels = self.train.labels
         return len(self.classes) or (labels.shape[1] if labels.ndim == 2 else 1)
 
+    def labelled_as(self, classes: tuple[str, ...]) -> Dataset:
+        """The same images with their labels as ids of `classes`, among which their own are, by name."""
+        ids = np.array([classes.index(name) for name in self.classes], np.int32)
+        train, test = (part.labelled(ids[part.labels], classes) for part in (self.train, self.test))
+        return replace(self, train=train, test=test, classes=classes)
+
     @property
     def nbytes(self) -> int:
         """Bytes that all images take, decoded."""
@@ -241,6 +254,7 @@ class Data(Config, union="name"):
 
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    _classes: tuple[str, ...] | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:
@@ -255,6 +269,12 @@ class Data(Config, union="name"):
     def load(self) -> Dataset:
         """`read`, normalized with `mean` and `std`; again only when what it was read from has changed."""
         return _load(self)
+
+    def labelled_as(self, classes: tuple[str, ...]) -> Self:
+        """The same data with labels that are ids of `classes`, among which its own must be, by name."""
+        other = self.model_copy()
+        other._classes = classes
+        return other
 
     @classmethod
     def from_unknown_tag(cls, tag: str, **fields) -> Config:
@@ -288,6 +308,8 @@ def _load(data: Data) -> Dataset:
 
 def _normalized(data: Data) -> Dataset:
     dataset = data.read()
+    if data._classes is not None:
+        dataset = dataset.labelled_as(data._classes)
     return dataset if data.mean is None else replace(dataset, mean=data.mean, std=data.std)
 
 

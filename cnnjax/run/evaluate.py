@@ -14,6 +14,7 @@ from cnnjax.data import Data
 from cnnjax.errors import RunError
 from cnnjax.experiment import Experiment
 from cnnjax.metrics import summarize
+from cnnjax.run.classes import matched, trained_classes
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
@@ -31,8 +32,8 @@ def evaluate(
     """Metrics of a run's newest checkpoint on its validation and test parts, by part.
 
     data: another data set or its name, evaluated instead; it is normalized as the run's own was, unless it says
-    otherwise (`mean`, `std`). overrides: fields, as text by path, such as `data.size`. Raises RunError where there is
-    no checkpoint.
+    otherwise (`mean`, `std`), and its classes are matched by name (`matched`). overrides: fields, as text by path, such
+    as `data.size`. Raises RunError where there is no checkpoint, and where the data have classes of other names.
     """
     directory = RunDirectory(Path(run))
     trained = directory.experiment()
@@ -40,6 +41,7 @@ def evaluate(
     experiment = _on(trained, data, dict(overrides or {}))
     if experiment.data != trained.data:
         experiment = _scaled_as(experiment, notes.get("scale"))
+    experiment = matched(experiment, trained_classes(trained, notes), str(directory.path))
     program = Program(_small_enough(experiment), hardware=hardware)
     _check_fit(directory, restored, program.blank())
     state = program.place([restored])
