@@ -172,16 +172,16 @@ def _ids(shown: str, texts: Mapping[int, str], classes: Sequence[str]) -> np.nda
     ids = {name: place for place, name in enumerate(classes)}
     if len(ids) < len(classes):
         raise DataError(f"classes = {listed(classes)}: a name is given twice")
-    by_number = {whole_number(name): place for name, place in ids.items()}
-    if None in by_number:
-        by_number = dict(enumerate(range(len(classes))))
+    numbers = [whole_number(name) for name in classes]
+    by_number = {number if None not in numbers else place: place for place, number in enumerate(numbers)}
     known: dict[str, int] = {}
     for at, text in texts.items():
         if text not in known:
             place = ids.get(text, by_number.get(whole_number(text)))
             if place is None:
-                numbers = f", nor in {min(by_number)}..{max(by_number)}"
-                raise DataError(f"{shown} line {at}: label {text!r} is none of the {len(ids)} classes{numbers}")
+                where = f"none of the {len(ids)} classes"
+                where += f", nor in 0..{len(ids) - 1}" if None in numbers else f", {listed(classes)}"
+                raise DataError(f"{shown} line {at}: label {text!r} is {where}")
             known[text] = place
     return np.array([known[text] for text in texts.values()], np.int32)
 

@@ -17,7 +17,7 @@ from cnnjax.data.layout import Layout, Listing, by_folders
 from cnnjax.data.leftover import left_out, without_examples
 from cnnjax.data.names import as_bytes
 from cnnjax.data.partition import Wanted
-from cnnjax.data.source import Data, Dataset
+from cnnjax.data.source import Data, Dataset, Part
 from cnnjax.data.splits import split_off
 from cnnjax.data.store import Store, open_store, stamp
 from cnnjax.errors import DataError
@@ -44,7 +44,9 @@ class ImageFiles(Encoded):
         """uint64 [N], one for each file: equal where their bytes are."""
         return np.array([int(digest, 16) for digest in self.store.digests(self.names)], np.uint64)
 
-    def repeated_in(self, test: ImageFiles) -> tuple[str, ...]:
+    def repeated_in(self, test: Part) -> tuple[str, ...]:
+        if not isinstance(test, ImageFiles):
+            return ()
         shared = np.flatnonzero(np.isin(test.contents, self.contents))
         remarks = []
         if len(shared):

@@ -45,7 +45,8 @@ def by_folders(store: Store, wanted: Wanted, classes: Sequence[str] = ()) -> Lay
     all are numbers. A folder that holds all the others is gone into. Raises DataError for a class without images, for a
     folder that is no class, and where it is not clear which folder is a part.
     """
-    top = _descend(store, wanted)
+    images = tuple(filter(is_image, store.names))
+    top = _descend(store, images, wanted)
     parts = _parts(store, top, wanted)
     if parts:
         chosen = choose(parts, wanted, store.shown(top.rstrip("/")))
@@ -55,24 +56,25 @@ def by_folders(store: Store, wanted: Wanted, classes: Sequence[str] = ()) -> Lay
         used, train, test = [""], "", None
     beside: Counter[str] = Counter()
     unused: Counter[str] = Counter()
-    found = {part: _classes(store, top, part, beside) for part in dict.fromkeys(used)}
-    _count_outside(store, top, parts, used, beside, unused)
-    for part, images in found.items():
-        if not images:
+    found = {part: _classes(store, images, top, part, beside) for part in dict.fromkeys(used)}
+    if parts:
+        _count_outside(store, images, top, parts, used, beside, unused)
+    for part, labelled in found.items():
+        if not labelled:
             where = store.shown(f"{top}{part}".rstrip("/"))
             raise DataError(f"{where} has no folders of images; it should have one for each class")
     known = _known(store, top, train, found[train], classes)
-    for part, images in found.items():
-        _check_classes(store, top, part, images, known, train, bool(classes))
-    listings = {part: _listing(images, known) for part, images in found.items()}
+    for part, labelled in found.items():
+        _check_classes(store, top, part, labelled, known, train, bool(classes))
+    listings = {part: _listing(labelled, known) for part, labelled in found.items()}
     remarks = (*_not_used(beside), *alike(known))
     return Layout(listings[train], None if test is None else listings[test], known, remarks, (*_not_used(unused),))
 
 
-def _descend(store: Store, wanted: Wanted) -> str:
+def _descend(store: Store, images: Sequence[str], wanted: Wanted) -> str:
     top = ""
     while True:
-        entries = (*filter(is_image, store.names), *store.folders)
+        entries = (*images, *store.folders)
         below = {name[len(top) :].split("/")[0] for name in entries if name.startswith(top)}
         inner = [name for name in below if f"{top}{name}" in store.folders]
         grandchildren = inner and any(name.startswith(f"{top}{inner[0]}/") for name in store.folders)
@@ -91,7 +93,7 @@ def _parts(store: Store, top: str, wanted: Wanted) -> list[str]:
     return sorted(named if holding or alone else (), key=lambda name: (family(name) is not TRAIN, name))
 
 
-def _classes(store: Store, top: str, part: str, beside: Counter[str]) -> dict[str, list[str]]:
+def _classes(store: Store, images: Sequence[str], top: str, part: str, beside: Counter[str]) -> dict[str, list[str]]:
     """The images of each class of a part, in the order of their names. Counts those that lie in no class."""
     at = f"{top}{part}/" if part else top
     folders: dict[str, str] = {}
@@ -105,32 +107,36 @@ def _classes(store: Store, top: str, part: str, beside: Counter[str]) -> dict[st
                 "names differ only in blanks or in how they are encoded; put the images into one of them"
             )
         folders[label] = folder
-    images: dict[str, list[str]] = {folder: [] for folder in folders.values()}
-    for name in store.names:
-        if name.startswith(at) and is_image(name):
+    inside: dict[str, list[str]] = {folder: [] for folder in folders.values()}
+    for name in images:
+        if name.startswith(at):
             folder, _, rest = name[len(at) :].partition("/")
             if rest:
-                images[folder].append(name)
+                inside[folder].append(name)
             else:
                 beside[f"directly in {store.shown(at.rstrip('/'))}, in no class's folder,"] += 1
-    for folder, names in images.items():
+    for folder, names in inside.items():
         if not names:
             raise DataError(
                 f"{store.shown(at + folder)}: class {tidy(folder)!r} has no images ({', '.join(SUFFIXES)}); "
                 "delete the folder or put some in"
             )
-    return {label: images[folder] for label, folder in folders.items()}
+    return {label: inside[folder] for label, folder in folders.items()}
 
 
 def _count_outside(
-    store: Store, top: str, parts: Iterable[str], used: Iterable[str], beside: Counter[str], unused: Counter[str]
+    store: Store,
+    images: Sequence[str],
+    top: str,
+    parts: Sequence[str],
+    used: Sequence[str],
+    beside: Counter[str],
+    unused: Counter[str],
 ) -> None:
     """Count the images in folders that are not used; those of parts with common names in `unused`."""
-    if not parts:
-        return
     starts = tuple(f"{top}{part}/" for part in used)
-    for name in store.names:
-        if is_image(name) and not name.startswith(starts):
+    for name in images:
+        if not name.startswith(starts):
             first, _, rest = name[len(top) :].partition("/")
             counter = unused if first in parts and family(first) else beside
             counter[f"in {store.shown(top + first)}" if rest else f"directly in {store.shown(top.rstrip('/'))}"] += 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Protocol
 
 import numpy as np
 
+from cnnjax.data.encoded import Encoded
 from cnnjax.data.names import listed, printable
 from cnnjax.data.store import Store, is_image
 
@@ -27,13 +27,6 @@ _UNREAD = frozenset(
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 _LOOKED_AT = 8
 _KINDS = 6
-
-
-class Labelled(Protocol):
-    """A part of a set: `labels` are int32 [N] class ids, or targets; `classes` the names by class id."""
-
-    labels: np.ndarray
-    classes: tuple[str, ...]
 
 
 def left_out(store: Store) -> Iterator[str]:
@@ -62,7 +55,7 @@ def _looks_like_images(store: Store, names: list[str]) -> bool:
     return any(store.begins(name).startswith(_BEGINNINGS) for name in names[:_LOOKED_AT])
 
 
-def without_examples(train: Labelled, test: Labelled) -> Iterator[str]:
+def without_examples(train: Encoded, test: Encoded) -> Iterator[str]:
     """A remark for the classes that have no example in a part."""
     if train.labels.ndim > 1 or not len(train.labels) or not len(test.labels):
         return

@@ -67,7 +67,7 @@ class Part:
         object.__setattr__(other, "labels", labels)
         return other
 
-    def repeated_in(self, test: Self) -> tuple[str, ...]:
+    def repeated_in(self, test: Part) -> tuple[str, ...]:
         """A remark where images are those of `test` too, or are here twice with different labels, if that is known."""
         return ()
 

@@ -22,6 +22,7 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
+_KNOWN = frozenset(SUFFIXES)
 BEGINNING = 16
 # What systems and programs put beside people's files; there are copies of images in some.
 _SYSTEM = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"))
@@ -29,7 +30,7 @@ _SYSTEM = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume inform
 
 def is_image(name: str) -> bool:
     """Whether a file's name is that of an image that can be decoded."""
-    return name.lower().endswith(SUFFIXES)
+    return name[name.rfind(".") :].lower() in _KNOWN
 
 
 def open_store(root: Path) -> Store:
@@ -109,9 +110,10 @@ class Folder(Store):
         for folder, inner, files in os.walk(self.root, onerror=_refuse, followlinks=True):
             listed[Path(folder)] = stamp(Path(folder))
             inner[:] = [name for name in inner if not _left_out(name) and not _leads_back(folder, name)]
-            at = Path(folder).relative_to(self.root)
-            folders += [(at / name).as_posix() for name in inner]
-            names += [(at / name).as_posix() for name in files if not _left_out(name)]
+            at = Path(folder).relative_to(self.root).as_posix()
+            prefix = "" if at == "." else f"{at}/"
+            folders += [prefix + name for name in inner]
+            names += [prefix + name for name in files if not _left_out(name)]
         return tuple(sorted(names)), tuple(sorted(folders)), listed
 
     @property
@@ -161,7 +163,7 @@ class Tar(Store):
 
     @cached_property
     def _members(self) -> dict[str, Member]:
-        known, version = recall(_place("tars", self.root)), list(self.listed[self.root])
+        known, version = recall(_place("tars", self.root)), list(self._stamp)
         if known.get("version") != version or not _are_members(known.get("members")):
             members = [[member.name, member.offset, member.size] for member in index(self.root)]
             known = {"version": version, "members": members}
@@ -169,8 +171,12 @@ class Tar(Store):
         return {name: Member(name, *where) for name, *where in known["members"] if not _hidden(name)}
 
     @cached_property
+    def _stamp(self) -> tuple[int, int]:
+        return stamp(self.root)
+
+    @property
     def listed(self) -> dict[Path, tuple[int, int]]:
-        return {self.root: stamp(self.root)}
+        return {self.root: self._stamp}
 
     @cached_property
     def _listed(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
