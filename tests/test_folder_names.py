@@ -325,7 +325,7 @@ def test_what_looks_like_images_and_is_not_read_is_counted(tmp_path, form):
         "dog/no_suffix": picture(1),
         "dog/d.jpg_": picture(2),
     }
-    plain = {"cat/notes.txt": b"BMW", "README": b"", "dog/labels.json": b"{}", "labels.csv": b"file,label\n"}
+    plain = {"cat/notes.txt": b"BMW", "README": b"", "dog/labels.json": b"{}", "labels.csv": b"file\n", "all.zip": b""}
     files = classes_of("cat", "dog") | odd
     root = packed(tmp_path / "set.tar", files | plain) if form == "tar" else write(tmp_path / "set", files | plain)
     words = r"5 files look like images and are .*not read \(2 .heic, .*1 .zip.*1 without a suffix\)|1 .jpg_.*convert"

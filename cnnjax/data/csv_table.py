@@ -60,7 +60,7 @@ def by_table(store: Store, table: str, columns: Columns, wanted: Wanted, classes
         labels = _ids(shown, texts, classes)
         remarks += alike(classes)
     at = np.array(list(rows))
-    names = np.array([*files.values(), None], object)[:-1]
+    names = np.array(list(files.values()), object)
     if columns.split is None:
         return Layout(Listing(tuple(names), labels), None, classes, tuple(remarks))
     parts, chosen = _parts(shown, {at: row[columns.split] for at, row in rows.items()}, wanted)
@@ -197,7 +197,7 @@ def _parts(shown: str, texts: Mapping[int, str], wanted: Wanted) -> tuple[np.nda
         if name.casefold() in _NOTHING:
             raise DataError(f"{shown} line {at}: the split is {text!r}; say which part the row is of, or take it out")
         first.setdefault(name.casefold(), name)
-    parts = np.array([*(first[tidy(text).casefold()] for text in texts.values()), None], object)[:-1]
+    parts = np.array([first[tidy(text).casefold()] for text in texts.values()], object)
     return parts, choose(list(first.values()), wanted, shown)
 
 

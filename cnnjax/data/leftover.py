@@ -12,15 +12,20 @@ from cnnjax.data.encoded import Encoded
 from cnnjax.data.names import listed, printable
 from cnnjax.data.store import Store, is_image
 
-# Images, or many of them in one file, of kinds that are not read.
+# Images of kinds that are not read.
 _UNREAD = frozenset(
     (
         *(".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".jxr", ".tga", ".pcx", ".ico"),
         *(".svg", ".eps", ".psd", ".xcf", ".exr", ".hdr", ".pfm", ".pam", ".qoi", ".sgi", ".rgb", ".dcm", ".dicom"),
         *(".nii", ".mha", ".nrrd", ".czi", ".nd2", ".lif", ".svs", ".fits", ".raw", ".dng", ".cr2", ".cr3", ".nef"),
-        *(".arw", ".orf", ".rw2", ".mp4", ".avi", ".mov", ".mkv", ".webm", ".npy", ".npz", ".mat", ".h5", ".hdf5"),
-        *(".pkl", ".pt", ".parquet", ".tfrecord", ".tfrecords", ".lmdb", ".mdb", ".zip", ".tar", ".tgz", ".gz", ".xz"),
-        *(".bz2", ".7z", ".rar"),
+        *(".arw", ".orf", ".rw2", ".mp4", ".avi", ".mov", ".mkv", ".webm"),
+    )
+)
+# What may hold many, where images are expected: below the root, where other things lie too.
+_CONTAINERS = frozenset(
+    (
+        *(".npy", ".npz", ".mat", ".h5", ".hdf5", ".pkl", ".pt", ".parquet", ".tfrecord", ".tfrecords", ".lmdb"),
+        *(".zip", ".tar", ".tgz", ".gz", ".xz", ".bz2", ".7z", ".rar"),
     )
 )
 # How files of images begin, whatever they are called.
@@ -34,8 +39,11 @@ def left_out(store: Store) -> Iterator[str]:
     others: dict[str, list[str]] = defaultdict(list)
     for name in store.names:
         if not is_image(name):
-            others[PurePosixPath(name).suffix.lower()].append(name)
-    found = {suffix: names for suffix, names in others.items() if suffix in _UNREAD or _looks_like_images(store, names)}
+            suffix = PurePosixPath(name).suffix.lower()
+            if suffix not in _CONTAINERS or "/" in name:
+                others[suffix].append(name)
+    known = _UNREAD | _CONTAINERS
+    found = {suffix: names for suffix, names in others.items() if suffix in known or _looks_like_images(store, names)}
     if found:
         kinds = [
             f"{len(names):,} {printable(suffix) or 'without a suffix'}"
