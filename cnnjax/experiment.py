@@ -97,7 +97,7 @@ class Experiment(Config):
 
     def parts(self) -> Splits:
         """Training, validation and test examples. Raises DataError or ConfigError."""
-        return _parts(self.data, self.validation, self.fraction, self.per_class)  # pyright: ignore[reportArgumentType]
+        return _parts(self.data.load(), self.validation, self.fraction, self.per_class)
 
     def total_steps(self, examples: int) -> int:
         """Steps of the whole training, for `examples` training examples."""
@@ -386,5 +386,5 @@ def _rehearsed(program: _ByProgram) -> TrainState:
 
 
 @lru_cache(maxsize=2)
-def _parts(data: Data, validation: float, fraction: float, per_class: int | None) -> Splits:
-    return splits(data.load(), validation, fraction=fraction, per_class=per_class)
+def _parts(dataset: Dataset, validation: float, fraction: float, per_class: int | None) -> Splits:
+    return splits(dataset, validation, fraction=fraction, per_class=per_class)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from cnnjax import Digits, Experiment, Flip, RandomCrop, SmallCNN
 from cnnjax.data import prepare as preparing
@@ -273,6 +274,27 @@ def test_a_picture_is_the_same_every_time_and_replaces_none_but_its_own(run, tmp
     assert code == 1
     assert "is no picture of `cnnjax data show`" in err
     assert path.read_bytes() == begins + b" of somebody else"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_show_says_what_is_not_used(run, tmp_path):
+    for part, labels in (("train", "ab"), ("test", "ab"), ("val", "a")):
+        for label in labels:
+            (tmp_path / "set" / part / label).mkdir(parents=True)
+            pixels = np.full((8, 8, 3), len(part) + 50 * (label == "a"), np.uint8)
+            for at in range(2):
+                Image.fromarray(pixels + np.uint8(10 * at)).save(tmp_path / "set" / part / label / f"{at}.tif")
+    (tmp_path / "set/train/a/c.heic").touch()
+    (tmp_path / "set/test/a/twin.tif").write_bytes((tmp_path / "set/train/a/0.tif").read_bytes())
+    words = ("show", "folder", f"data.root={tmp_path / 'set'}", "validation=0")
+    code, out, _ = run(*words)
+    assert code == 0
+    said = " ".join(out.split())
+    assert "1 file looks like an image and is of a kind that is not read (1 .heic)" in said
+    assert "val are not used" in said
+    assert "an image of the test part is in the training part too" in said
+    remarks = json.loads(run(*words, "--json")[1])["remarks"]
+    assert len(remarks) == 3
 
 
 def test_sets_without_classes_are_shown(run, file):

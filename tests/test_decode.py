@@ -9,6 +9,7 @@ import zlib
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -69,6 +70,17 @@ EXACT = {
     "webp lossy": encoded(RGB, "WEBP"),
     "webp rgba": encoded(photograph(channels=4), "WEBP"),
     "bmp": encoded(RGB, "BMP"),
+    "gif": encoded(PICTURE.quantize(64), "GIF"),
+    "gif with transparency": encoded(PICTURE.quantize(16), "GIF", transparency=3),
+    "tiff": encoded(RGB, "TIFF"),
+    "tiff lzw": encoded(RGB, "TIFF", compression="tiff_lzw"),
+    "tiff grey": encoded(PICTURE.convert("L"), "TIFF"),
+    "tiff palette": encoded(PICTURE.quantize(16), "TIFF"),
+    "tiff bilevel": encoded(PICTURE.convert("1"), "TIFF", compression="group4"),
+    "tiff rgba": encoded(photograph(channels=4), "TIFF"),
+    "tiff cmyk": encoded(PICTURE.convert("CMYK"), "TIFF"),
+    "ppm": encoded(RGB, "PPM"),
+    "pgm": encoded(PICTURE.convert("L"), "PPM"),
     "one pixel": encoded(RGB[:1, :1]),
 }
 
@@ -111,6 +123,102 @@ def test_sixteen_bits_keep_their_upper_eight():
     np.testing.assert_array_equal(decode(encoded(deep, "PNG"))[..., 2], deep >> 8)
 
 
+def tiff(values: np.ndarray, *pages: np.ndarray, order="<", white=1, signed=False, purpose=0) -> bytes:
+    """A TIFF 6.0 of grey strips, written by hand. purpose: NewSubfileType of the pages after the first."""
+    file = io.BytesIO((b"II*\0" if order == "<" else b"MM\0*") + bytes(4))
+    link = 4
+    for number, page in enumerate((values, *pages)):
+        strip = page.astype(page.dtype.newbyteorder(order)).tobytes()
+        at = file.seek(0, io.SEEK_END)
+        file.write(strip)
+        height, width = page.shape
+        bits = 8 * page.dtype.itemsize
+        tags = {254: purpose * (number > 0), 256: width, 257: height, 258: bits, 259: 1, 262: white, 273: at, 277: 1}
+        tags |= {278: height, 279: len(strip), 339: 2 if signed else 1}
+        here = file.tell()
+        file.seek(link)
+        file.write(struct.pack(f"{order}I", here))
+        file.seek(here)
+        entries = [struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in sorted(tags.items())]
+        file.write(struct.pack(f"{order}H", len(entries)) + b"".join(entries) + bytes(4))
+        link = file.tell() - 4
+    return file.getvalue()
+
+
+DEEP = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_sixteen_bit_tiffs_keep_their_upper_eight(order):
+    for data in (tiff(DEEP, order=order), encoded(DEEP, "TIFF", compression="tiff_lzw")):
+        np.testing.assert_array_equal(decode(data, channels=1)[..., 0], DEEP >> 8)
+        np.testing.assert_array_equal(decode(data)[..., 2], DEEP >> 8)
+        assert dimensions(data) == (64, 64)
+
+
+def test_sixteen_bits_of_each_colour_keep_their_upper_eight():
+    deep = photograph().astype(np.uint16) * 257
+    deep[..., 1] -= deep[..., 1] // 300
+    for kind in (".png", ".tiff"):
+        data = cv2.imencode(kind, deep[..., ::-1])[1].tobytes()
+        np.testing.assert_array_equal(decode(data), deep >> 8)
+    grey = b"P5 64 64 65535\n" + DEEP.astype(">u2").tobytes()
+    np.testing.assert_array_equal(decode(grey, channels=1)[..., 0], DEEP >> 8)
+
+
+def test_zero_is_white_where_a_tiff_says_so():
+    for values, shift in ((DEEP, 8), ((DEEP >> 8).astype(np.uint8), 0)):
+        np.testing.assert_array_equal(decode(tiff(values, white=0), channels=1)[..., 0], 255 - (values >> shift))
+
+
+def test_twelve_bits_keep_their_upper_eight():
+    # Two numbers in three bytes (TIFF 6.0, FillOrder 1).
+    deep = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    a, b = deep.reshape(-1, 2).T
+    packed = np.stack([a >> 4, (a & 15) << 4 | b >> 8, b & 255], axis=1).astype(np.uint8).reshape(64, 96)
+    data = bytearray(tiff(packed))
+    first = struct.unpack("<I", data[4:8])[0]
+    for entry in range(first + 2, len(data) - 4, 12):
+        tag = struct.unpack("<H", data[entry : entry + 2])[0]
+        for wanted, value in ((256, 64), (258, 12)):
+            if tag == wanted:
+                data[entry + 8 : entry + 12] = struct.pack("<I", value)
+    np.testing.assert_array_equal(decode(bytes(data), channels=1)[..., 0], deep >> 4)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (tiff(DEEP.astype(np.int16), signed=True), "TIFF of mode I: save it as grey or RGB of 8 or 16 bits"),
+        (tiff(DEEP.astype(np.uint32)), "TIFF of mode I: save"),
+        (encoded(DEEP.astype(np.float32), "TIFF"), "TIFF of mode F: save"),
+        (encoded(Image.new("LAB", (8, 8)), "TIFF"), "TIFF of mode LAB: save"),
+        (tiff(DEEP, DEEP, DEEP), "TIFF of 3 pages; save each as a file of its own"),
+    ],
+    ids=["signed", "32 bits", "float", "lab", "pages"],
+)
+def test_tiffs_that_have_no_eight_bits_or_several_pages_are_refused(data, words):
+    with pytest.raises(DataError, match=words):
+        decode(data)
+    with pytest.raises(DataError, match=words):
+        decode_crop(data, box=(0, 0, 4, 4), size=(4, 4))
+
+
+def test_a_smaller_copy_in_a_tiff_is_no_page():
+    data = tiff(DEEP, DEEP[::2, ::2], purpose=1)
+    np.testing.assert_array_equal(decode(data, channels=1)[..., 0], DEEP >> 8)
+    assert dimensions(data) == (64, 64)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_of_what_moves_the_first_frame_is_taken(kind):
+    frames = [PICTURE.quantize(32).convert("RGB"), Image.new("RGB", PICTURE.size, (9, 9, 200))]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    assert Image.open(io.BytesIO(data)).n_frames == 2
+    np.testing.assert_array_equal(decode(data), np.asarray(frames[0]))
+
+
 def oriented(value: int, kind="JPEG", **options) -> bytes:
     exif = Image.Exif()
     exif[0x010F] = "a camera"
@@ -118,7 +226,7 @@ def oriented(value: int, kind="JPEG", **options) -> bytes:
     return encoded(photograph(45, 77), kind, exif=exif, **options)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("value", range(1, 9))
 def test_images_are_held_upright(value, kind):
     data = oriented(value, kind)
@@ -247,6 +355,9 @@ CUT = {
     "png": (EXACT["png"], "PNG cut short or damaged"),
     "webp": (EXACT["webp lossy"], "not a whole|WEBP cut short|header is damaged"),
     "bmp": (EXACT["bmp"], "BMP cut short or damaged"),
+    "gif": (EXACT["gif"], "GIF cut short or damaged"),
+    "tiff": (EXACT["tiff"], "TIFF cut short or damaged"),
+    "ppm": (EXACT["ppm"], "PPM cut short or damaged"),
 }
 
 
@@ -275,6 +386,23 @@ def test_damage_is_a_data_error_or_pixels_and_nothing_else(name, place, junk, cr
     assert image.ndim == 3
 
 
+@pytest.mark.parametrize("name", ["jpeg baseline 4:2:0", "jpeg progressive"])
+@pytest.mark.parametrize("stray", [b"\0", b"abc", b"\0\xff\0\xff\xff", b"\xff\xd0\x01"])
+def test_stray_bytes_between_the_segments_of_a_jpeg_are_passed_over(name, stray):
+    data = EXACT[name]
+    tables = data.index(b"\xff\xdb")
+    for place in (2, tables, data.index(b"\xff\xdb", tables + 2), data.index(b"\xff\xc4")):
+        spilled = data[:place] + stray + data[place:]
+        if place > 2:
+            np.testing.assert_array_equal(reference(spilled), reference(data))
+        np.testing.assert_array_equal(decode(spilled), decode(data))
+        box = (3, 5, 20, 30)
+        np.testing.assert_array_equal(
+            decode_crop(spilled, box=box, size=(20, 30)), decode_crop(data, box=box, size=(20, 30))
+        )
+        assert dimensions(spilled) == dimensions(data)
+
+
 def test_damage_within_the_rows_that_are_decoded_is_seen():
     data = encoded(photograph(600, 400), restart_marker_rows=1)
     at = len(data) // 4
@@ -289,7 +417,7 @@ def test_damage_within_the_rows_that_are_decoded_is_seen():
     ("data", "words"),
     [
         (b"", "empty"),
-        (b"hello, world", "not a whole JPEG, PNG, WebP or BMP image: 12 bytes, first b'hello, w'"),
+        (b"hello, world", "not a whole JPEG, PNG, WebP, BMP, GIF, TIFF or PPM image: 12 bytes, first b'hello, w'"),
         (b"GIF89a" + bytes(100), "not a whole JPEG"),
         (b"\xff\xd8\xff", "no frame header in its 3 bytes"),
         (b"\xff\xd8\xff\xe0\x00", "no frame header"),

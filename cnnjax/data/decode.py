@@ -1,27 +1,25 @@
 """Encoded images to arrays on the host: JPEG by libjpeg-turbo (simplejpeg), plain PNG by libpng
-(OpenCV), other PNG, WebP and BMP by Pillow.
+(OpenCV), other PNG, WebP, BMP, GIF, TIFF and PPM by Pillow.
 
 No JAX and no TensorFlow: input workers import this. Decoding and resizing leave Python's lock, so threads can work.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import struct
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
-from cnnjax.data import jpeg
+from cnnjax.data import jpeg, pillow
 from cnnjax.data.jpeg import Box
+from cnnjax.data.pillow import within
 from cnnjax.data.resize import opencv, reach, resize, resize_exactly
 from cnnjax.errors import ConfigError, DataError
 
 Space = Literal["rgb", "hsv", "lab"]
-FORMATS = ("PNG", "WEBP", "BMP", "JPEG")
 # A decoded image of so many pixels takes 0.3 GB. Pillow, too, warns from there on.
 MAX_PIXELS = 89_000_000
 # Scaled-down decoding keeps so many times the pixels a side that are asked for; with as many, errors are twice as high.
@@ -30,41 +28,36 @@ MARGIN = 1.5
 EXACT_MARGIN = 4.0
 # Counted up when decoding gives other pixels than before, for what is remembered of them.
 VERSION = 2
-# What Pillow raises of damaged bytes; a warning among them where warnings are errors.
-_PILLOW = (OSError, ValueError, SyntaxError, EOFError, struct.error, UserWarning)
 
 
 def dimensions(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(height, width) of an encoded image held upright (EXIF), read from its header alone. Raises DataError."""
     _present(data)
     if jpeg.is_jpeg(data):
-        return _within(jpeg.header(data).shape, max_pixels)
-    picture = _open(data, max_pixels)
-    # A PNG may say its orientation after its pixels, so that they are decoded here too.
-    with _damage(picture):
-        swapped = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    width, height = picture.size
-    return (width, height) if swapped else (height, width)
+        return within(jpeg.header(data).shape, max_pixels)
+    return pillow.dimensions(data, max_pixels)
 
 
 def decode(data: bytes, *, channels: int = 3, space: Space = "rgb", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode an image whole, held upright (EXIF), to uint8 [H, W, channels].
 
-    channels: 3, or 1 for grey (ITU-R 601 luma). Transparency is dropped, 16 bits become their upper 8. space: of
-    three channels, "rgb"; "hsv", each of 0..255; "lab", CIE L*a*b* under D65 as 255/100 L*, a* + 128, b* + 128.
-    Raises DataError where the bytes are none of JPEG, PNG, WebP and BMP, damaged, cut short, or over `max_pixels`.
+    channels: 3, or 1 for grey (ITU-R 601 luma). Transparency is dropped, 16 bits become their upper 8, and of what
+    moves the first frame is taken. space: of three channels, "rgb"; "hsv", each of 0..255; "lab", CIE L*a*b* under D65
+    as 255/100 L*, a* + 128, b* + 128. Raises DataError where the bytes are none of JPEG, PNG, WebP, BMP,
+    GIF, TIFF and PPM, damaged, cut short or over `max_pixels`, and for a TIFF of several pages or of numbers that are
+    not 1, 8, 12 or 16 bits without a sign.
     """
     check(channels, space)
     _present(data)
     if not jpeg.is_jpeg(data):
         image = _plain_png(data, channels, max_pixels)
-        return _convert(_picture(data, channels, max_pixels) if image is None else image, space)
+        return _convert(pillow.pixels(data, channels, max_pixels) if image is None else image, space)
     head = jpeg.header(data)
-    _within(head.shape, max_pixels)
+    within(head.shape, max_pixels)
     try:
         image = jpeg.pixels(data, head, grey=channels == 1)
     except jpeg.Unsupported:
-        return _convert(_picture(data, channels, max_pixels), space)
+        return _convert(pillow.pixels(data, channels, max_pixels), space)
     return _convert(np.ascontiguousarray(jpeg.upright(image, head.orientation)), space)
 
 
@@ -92,12 +85,12 @@ def decode_crop(
     _present(data)
     if jpeg.is_jpeg(data):
         head = jpeg.header(data)
-        box = _inside(box, _within(head.shape, max_pixels))
+        box = _inside(box, within(head.shape, max_pixels))
         try:
             return _convert(_jpeg_crop(data, head, box, size, channels, exact), space)
         except jpeg.Unsupported:
             pass
-    image = _picture(data, channels, max_pixels)
+    image = pillow.pixels(data, channels, max_pixels)
     return _convert(_resized(image, _inside(box, (image.shape[0], image.shape[1])), size, exact), space)
 
 
@@ -164,13 +157,6 @@ def _present(data: bytes) -> None:
         raise DataError("the file is empty")
 
 
-def _within(shape: tuple[int, int], max_pixels: int) -> tuple[int, int]:
-    height, width = shape
-    if height * width > max_pixels:
-        raise DataError(f"{width}x{height} is {height * width:,} pixels; images over {max_pixels:,} are refused")
-    return shape
-
-
 def _inside(box: Box | Callable[[tuple[int, int]], Box], shape: tuple[int, int]) -> Box:
     box = box(shape) if callable(box) else box
     top, left, height, width = box
@@ -183,30 +169,6 @@ def _inside(box: Box | Callable[[tuple[int, int]], Box], shape: tuple[int, int])
     return box
 
 
-def _open(data: bytes, max_pixels: int) -> Any:
-    from PIL import Image
-
-    try:
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.UnidentifiedImageError:
-        raise DataError(f"not a whole JPEG, PNG, WebP or BMP image: {len(data)} bytes, first {data[:8]!r}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{error}; images over {max_pixels:,} pixels are refused") from None
-    except _PILLOW as error:
-        raise DataError(f"image header is damaged: {error}") from None
-    width, height = picture.size
-    _within((height, width), max_pixels)
-    return picture
-
-
-@contextlib.contextmanager
-def _damage(picture: Any) -> Iterator[None]:
-    try:
-        yield
-    except _PILLOW as error:
-        raise DataError(f"{picture.format} cut short or damaged: {error}") from None
-
-
 def _plain_png(data: bytes, channels: int, max_pixels: int) -> np.ndarray | None:
     """Decode an 8-bit grey or RGB PNG by libpng (OpenCV): small ones in a quarter to a half of Pillow's time.
 
@@ -216,7 +178,7 @@ def _plain_png(data: bytes, channels: int, max_pixels: int) -> np.ndarray | None
     if kind not in ((0,) if channels == 1 else (0, 2)) or any(chunk in data for chunk in (b"eXIf", b"tRNS", b"acTL")):
         return None
     width, height = struct.unpack(">II", data[16:24])
-    _within((height, width), max_pixels)
+    within((height, width), max_pixels)
     cv2 = opencv()
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.shape[:2] != (height, width):
@@ -224,20 +186,3 @@ def _plain_png(data: bytes, channels: int, max_pixels: int) -> np.ndarray | None
     if kind == 0:
         return np.repeat(image[..., None], channels, axis=2)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _picture(data: bytes, channels: int, max_pixels: int) -> np.ndarray:
-    """Decode with Pillow to uint8 [H, W, channels]."""
-    from PIL import Image, ImageOps
-
-    picture = _open(data, max_pixels)
-    with _damage(picture):
-        picture.load()
-        picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):
-        # Pillow clips 16-bit grey where it should scale it.
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.mode == "P" and "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    image = np.array(picture.convert("RGB" if channels == 3 else "L"))
-    return image.reshape(*image.shape[:2], channels)

@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal, Self
 
@@ -103,6 +103,9 @@ class Encoded(Part):
 
     def hash_into(self, total: Any) -> None:
         total.update(self.fingerprint.encode())
+
+    def labelled(self, labels: np.ndarray, classes: tuple[str, ...]) -> Self:
+        return replace(self, labels=labels, classes=classes)
 
     @cached_property
     def image_shape(self) -> tuple[int, int, int]:

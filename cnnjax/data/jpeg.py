@@ -22,6 +22,8 @@ WholeBox = tuple[int, int, int, int]
 # Start of frame: every SOFn but the tables DHT and DAC and the reserved JPG (ITU T.81, table B.1).
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = {0xC0, 0xC1}
+# Markers without a segment: TEM and RSTn.
+_ALONE = frozenset((0x01, *range(0xD0, 0xD8)))
 # What undoes each EXIF orientation: swap the axes, then turn the rows round, then the columns (TIFF 6.0, tag 274).
 _UPRIGHT = {
     1: (False, False, False),
@@ -68,8 +70,8 @@ class Header:
 
 
 def is_jpeg(data: bytes) -> bool:
-    """Whether `data` begins as a JPEG does."""
-    return data[:3] == b"\xff\xd8\xff"
+    """Whether `data` begins as a JPEG does: no other image begins so, and decoders pass over what comes next."""
+    return data[:2] == b"\xff\xd8"
 
 
 def header(data: bytes) -> Header:
@@ -86,19 +88,37 @@ def header(data: bytes) -> Header:
     raise DataError(f"JPEG cut short or damaged: no frame header in its {len(data)} bytes")
 
 
+def _without_strays(data: bytes) -> bytes:
+    """The same JPEG without what lies between the segments before its first scan."""
+    kept, after = [data[:2]], 2
+    for _, start, size in _segments(data):
+        after = start + 2 + size
+        kept.append(data[start:after])
+    scan = _marker(data, after)
+    return data if scan is None else b"".join((*kept, data[scan:]))
+
+
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     # (marker, offset, size without the marker) of each whole segment before the first scan.
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
+    at = _marker(data, 2)
+    while at is not None and at + 4 <= len(data):
+        marker, size = data[at + 1], _number(data[at + 2 : at + 4])
+        if marker in _ALONE:
+            at = _marker(data, at + 2)
             continue
-        size = _number(data[at + 2 : at + 4])
         if marker == 0xDA or size < 2 or at + 2 + size > len(data):
             return
         yield marker, at, size
-        at += 2 + size
+        at = _marker(data, at + 2 + size)
+
+
+def _marker(data: bytes, at: int) -> int | None:
+    """Where the next marker is: bytes before it that are none are passed over, as libjpeg does."""
+    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
+        if data[at + 1] not in (0x00, 0xFF):
+            return at
+        at += 1
+    return None
 
 
 def _number(field: bytes) -> int:
@@ -189,7 +209,10 @@ def _decode(
 
 
 def _mended(data: bytes, head: Header, grey: bool, factor: int, complaint: str) -> np.ndarray:
-    # Bytes between segments harm nothing, and cameras and editors do leave some; after them only the end is checked.
+    # Bytes between segments harm nothing, and cameras and editors do leave some.
+    if "extraneous bytes" in complaint and len(clean := _without_strays(data)) < len(data):
+        return pixels(clean, header(clean), grey=grey, factor=factor)
+    # Where they lie between scans, only the end of what follows is checked.
     if "extraneous bytes" in complaint and data.find(b"\xff\xd9", head.frame) > 0:
         with contextlib.suppress(ValueError):
             return _decode(data, head, head.height, grey, factor, strict=False)

@@ -1,19 +1,18 @@
-"""Which files are images, of which part and with which label: by folders, or by a CSV file."""
+"""Which files are images, of which part and with which label: by the folders they lie in."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cnnjax.data.store import SUFFIXES, Store
+from cnnjax.data.names import differing_in_case, in_order, listed, tidy
+from cnnjax.data.partition import TRAIN, Wanted, choose, family
+from cnnjax.data.store import SUFFIXES, Store, is_image
 from cnnjax.errors import DataError
-
-WHOLE = ""
-"""The part of a set that is not divided into parts."""
 
 
 @dataclass(frozen=True)
@@ -25,163 +24,159 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Columns:
-    """The names of a CSV's columns; without a `split` one it is undivided. targets: labels are numbers, not classes."""
+class Layout:
+    """What is where. test: None where the set is not divided. classes: names by class id.
 
-    file: str
-    label: tuple[str, ...]
-    split: str | None = None
-    targets: bool = False
-
-
-Layout = tuple[dict[str, Listing], tuple[str, ...]]
-"""Parts by name (only `WHOLE` where undivided), and the names of the classes."""
-
-
-def by_folders(store: Store, parts: Sequence[str], classes: Sequence[str] = ()) -> Layout:
-    """`part/class/image` where there is one of the folders `parts`, else `class/image`.
-
-    classes: the folders in the order of their class ids; else those of the first part, sorted. A folder that holds
-    all the others is gone into. Raises DataError for a class without images, and for a folder that is no class.
+    remarks: what is not used or looks wrong, a sentence each. notes: what is not used, as is usual, such as a
+    validation part where there is a test part: validation is carved from training.
     """
-    top = _descend(store, parts)
-    divided = [part for part in parts if f"{top}{part}" in store.folders]
-    found = {part: _classes(store, f"{top}{part}/") for part in divided} or {WHOLE: _classes(store, top)}
-    first = next(iter(found))
-    if not found[first]:
-        raise DataError(f"{store.shown(top + first)} has no folders of images; it should have one for each class")
-    classes = tuple(classes) or tuple(found[first])
-    for missing in set(classes) - found[first].keys():
-        raise DataError(f"{store.shown(top + first)} has no folder of class {missing!r}")
-    for part, images in found.items():
-        for strange in images.keys() - set(classes):
-            raise DataError(
-                f"{store.shown(f'{top}{part}')} has a folder {strange!r}, which is none of the {len(classes)} classes "
-                f"{f'in {first!r}' if found.keys() - {first} else 'given'}"
-            )
-    ids = {name: place for place, name in enumerate(classes)}
-    return {
-        part: Listing(
-            tuple(name for names in images.values() for name in names),
-            np.array([ids[label] for label, names in images.items() for _ in names], np.int32),
-        )
-        for part, images in found.items()
-    }, classes
+
+    train: Listing
+    test: Listing | None
+    classes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def _descend(store: Store, parts: Sequence[str]) -> str:
+def by_folders(store: Store, wanted: Wanted, classes: Sequence[str] = ()) -> Layout:
+    """`part/class/image` where there are folders with names of parts, else `class/image`.
+
+    classes: the folders in the order of their class ids; else those of the training part, in order: by number where
+    all are numbers. A folder that holds all the others is gone into. Raises DataError for a class without images, for a
+    folder that is no class, and where it is not clear which folder is a part.
+    """
+    images = tuple(filter(is_image, store.names))
+    top = _descend(store, images, wanted)
+    parts = _parts(store, top, wanted)
+    if parts:
+        chosen = choose(parts, wanted, store.shown(top.rstrip("/")))
+        used = [name for name in (chosen.train, chosen.test) if name is not None]
+        train, test = chosen.train, chosen.test
+    else:
+        used, train, test = [""], "", None
+    beside: Counter[str] = Counter()
+    unused: Counter[str] = Counter()
+    found = {part: _classes(store, images, top, part, beside) for part in dict.fromkeys(used)}
+    if parts:
+        _count_outside(store, images, top, parts, used, beside, unused)
+    for part, labelled in found.items():
+        if not labelled:
+            where = store.shown(f"{top}{part}".rstrip("/"))
+            raise DataError(f"{where} has no folders of images; it should have one for each class")
+    known = _known(store, top, train, found[train], classes)
+    for part, labelled in found.items():
+        _check_classes(store, top, part, labelled, known, train, bool(classes))
+    listings = {part: _listing(labelled, known) for part, labelled in found.items()}
+    remarks = (*_not_used(beside), *alike(known))
+    return Layout(listings[train], None if test is None else listings[test], known, remarks, (*_not_used(unused),))
+
+
+def _descend(store: Store, images: Sequence[str], wanted: Wanted) -> str:
     top = ""
     while True:
-        entries = (*filter(is_image, store.names), *store.folders)
+        entries = (*images, *store.folders)
         below = {name[len(top) :].split("/")[0] for name in entries if name.startswith(top)}
         inner = [name for name in below if f"{top}{name}" in store.folders]
         grandchildren = inner and any(name.startswith(f"{top}{inner[0]}/") for name in store.folders)
-        if len(below) != 1 or not inner or inner[0] in parts or not grandchildren:
+        if len(below) != 1 or not inner or wanted.names(inner[0]) or not grandchildren:
             return top
         top += inner[0] + "/"
 
 
-def _classes(store: Store, top: str) -> dict[str, list[str]]:
-    labels = {name[len(top) :].split("/")[0] for name in store.folders if name.startswith(top) and name != top}
-    images: dict[str, list[str]] = {label: [] for label in sorted(labels)}
-    for name in store.names:
-        label, _, rest = name[len(top) :].partition("/")
-        if name.startswith(top) and rest and is_image(name):
-            images[label].append(name)
-    for label, names in images.items():
+def _parts(store: Store, top: str, wanted: Wanted) -> list[str]:
+    """The folders in `top` that are parts: named so, and holding folders."""
+    below = [name[len(top) :].split("/") for name in store.folders if name.startswith(top)]
+    named = {steps[0] for steps in below if wanted.names(steps[0])}
+    holding = {steps[0] for steps in below if len(steps) > 1} & named
+    # A folder of images among other classes is a class, even if it is called `train`.
+    alone = len(named) > 1 or named == {steps[0] for steps in below}
+    return sorted(named if holding or alone else (), key=lambda name: (family(name) is not TRAIN, name))
+
+
+def _classes(store: Store, images: Sequence[str], top: str, part: str, beside: Counter[str]) -> dict[str, list[str]]:
+    """The images of each class of a part, in the order of their names. Counts those that lie in no class."""
+    at = f"{top}{part}/" if part else top
+    folders: dict[str, str] = {}
+    for folder in sorted({name[len(at) :].split("/")[0] for name in store.folders if name.startswith(at)} - {""}):
+        label = tidy(folder)
+        if not label:
+            raise DataError(f"{store.shown(at)}: the name of its folder {folder!r} is blank; rename it")
+        if label in folders:
+            raise DataError(
+                f"{store.shown(at + folder)} and {store.shown(at + folders[label])} are both of class {label!r}: their "
+                "names differ only in blanks or in how they are encoded; put the images into one of them"
+            )
+        folders[label] = folder
+    inside: dict[str, list[str]] = {folder: [] for folder in folders.values()}
+    for name in images:
+        if name.startswith(at):
+            folder, _, rest = name[len(at) :].partition("/")
+            if rest:
+                inside[folder].append(name)
+            else:
+                beside[f"directly in {store.shown(at.rstrip('/'))}, in no class's folder,"] += 1
+    for folder, names in inside.items():
         if not names:
             raise DataError(
-                f"{store.shown(top + label)}: class {label!r} has no images ({', '.join(SUFFIXES)}); "
+                f"{store.shown(at + folder)}: class {tidy(folder)!r} has no images ({', '.join(SUFFIXES)}); "
                 "delete the folder or put some in"
             )
-    return images
+    return {label: inside[folder] for label, folder in folders.items()}
 
 
-def is_image(name: str) -> bool:
-    """Whether a file's name is that of an image that can be decoded."""
-    return name.lower().endswith(SUFFIXES)
+def _count_outside(
+    store: Store,
+    images: Sequence[str],
+    top: str,
+    parts: Sequence[str],
+    used: Sequence[str],
+    beside: Counter[str],
+    unused: Counter[str],
+) -> None:
+    """Count the images in folders that are not used; those of parts with common names in `unused`."""
+    starts = tuple(f"{top}{part}/" for part in used)
+    for name in images:
+        if not name.startswith(starts):
+            first, _, rest = name[len(top) :].partition("/")
+            counter = unused if first in parts and family(first) else beside
+            counter[f"in {store.shown(top + first)}" if rest else f"directly in {store.shown(top.rstrip('/'))}"] += 1
 
 
-def by_table(store: Store, table: str, columns: Columns, classes: Sequence[str] = ()) -> Layout:
-    """A row of the CSV `table` for each image. Raises DataError naming the row and what is wrong with it.
-
-    classes: the names that labels may have, or be numbers of; else they are the numbers 0..highest, or the names met.
-    """
-    rows = _rows(store, table, columns)
-    _listed_once(store, table, rows, columns)
-    if columns.targets:
-        labels: np.ndarray = np.array(
-            [[_target(table, at, row[name], name) for name in columns.label] for at, row in rows.items()], np.float32
-        )
-        classes = ()
-    else:
-        texts = {at: row[column] for at, row in rows.items() for column in columns.label}
-        classes = tuple(classes) or _names(table, texts)
-        ids = {name: place for place, name in enumerate(classes)}
-        labels = np.array([_class(table, at, text, ids) for at, text in texts.items()], np.int32)
-    names = np.array([row[columns.file] for row in rows.values()], object)
-    parts = np.array([row[columns.split] if columns.split else WHOLE for row in rows.values()], object)
-    chosen = {part: np.flatnonzero(parts == part) for part in dict.fromkeys(parts)}
-    return {part: Listing(tuple(names[at]), labels[at]) for part, at in chosen.items()}, tuple(classes)
+def _not_used(counts: Counter[str]) -> Iterator[str]:
+    for where, count in counts.items():
+        images = f"{count:,} images {where} are" if count > 1 else f"an image {where} is"
+        yield f"{images} not used; take such out of the set, or name its parts with train_split and test_split"
 
 
-def _rows(store: Store, table: str, columns: Columns) -> dict[int, dict[str, str]]:
-    # Rows by line number, the header being line 1.
-    if table not in store.names:
-        raise DataError(f"there is no {store.shown(table)}; `csv` is a path within `root`")
-    try:
-        reader = csv.DictReader(io.StringIO(store.read(table).decode("utf-8-sig"), newline=""), strict=True)
-        rows = dict((reader.line_num, row) for row in reader)  # noqa: C402 (the line number changes with each row)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{store.shown(table)} is not CSV in UTF-8: {error}") from None
-    for name in (columns.file, *columns.label, *([columns.split] if columns.split else [])):
-        if name not in (reader.fieldnames or ()):
-            raise DataError(
-                f"{store.shown(table)} has no column {name!r}; there are {', '.join(reader.fieldnames or ())}"
-            )
-    for at, row in rows.items():
-        if None in row or None in row.values():
-            raise DataError(f"{store.shown(table)} line {at} has not as many fields as the header")
-    if not rows:
-        raise DataError(f"{store.shown(table)} has no rows")
-    return rows
+def _known(store: Store, top: str, train: str, found: Iterable[str], given: Sequence[str]) -> tuple[str, ...]:
+    classes = tuple(map(tidy, given)) or tuple(in_order(found))
+    for missing in set(classes) - set(found):
+        raise DataError(f"{store.shown(f'{top}{train}'.rstrip('/'))} has no folder of class {missing!r}")
+    if len(set(classes)) < len(classes):
+        raise DataError(f"classes = {listed(classes)}: a name is given twice")
+    return classes
 
 
-def _listed_once(store: Store, table: str, rows: Mapping[int, Mapping[str, str]], columns: Columns) -> None:
-    lines: dict[str, int] = {}
-    present = set(store.names)
-    for at, row in rows.items():
-        name = row[columns.file]
-        if name not in present:
-            raise DataError(f"{store.shown(table)} line {at}: there is no file {store.shown(name)}")
-        if name in lines:
-            raise DataError(f"{store.shown(table)} lines {lines[name]} and {at} are both of {name}")
-        lines[name] = at
+def _check_classes(
+    store: Store, top: str, part: str, images: Iterable[str], known: Sequence[str], train: str, given: bool
+) -> None:
+    for strange in set(images) - set(known):
+        near = difflib.get_close_matches(strange.casefold(), [name.casefold() for name in known], n=1)
+        hint = next((f"; is it {name!r}?" for name in known if near and name.casefold() == near[0]), "")
+        among = "given" if given else f"in {train!r}"
+        where = store.shown(f"{top}{part}".rstrip("/"))
+        raise DataError(f"{where} has a folder {strange!r}, which is none of the {len(known)} classes {among}{hint}")
 
 
-def _target(table: str, at: int, text: str, column: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        raise DataError(f"{table} line {at}: {column} is {text!r}, which is no finite number")
-    return value
+def alike(classes: Iterable[str]) -> Iterator[str]:
+    """A remark for each group of classes that have the same name but for upper and lower case."""
+    for group in differing_in_case(classes):
+        yield f"classes {listed(group)} differ only in case; if they are one, give them one name"
 
 
-def _names(table: str, texts: Mapping[int, str]) -> tuple[str, ...]:
-    if not all(text.lstrip("-").isdecimal() for text in texts.values()):
-        return tuple(sorted(set(texts.values())))
-    highest = max(int(text) for text in texts.values())
-    # A class for each number up to it: an identifier taken for a label must not make millions of outputs.
-    if highest >= 10 * len(texts) + 1000:
-        raise DataError(f"{table}: label {highest} of {len(texts)} images; is it a class number? Or name `classes`")
-    return tuple(map(str, range(highest + 1)))
-
-
-def _class(table: str, at: int, text: str, ids: Mapping[str, int]) -> int:
-    if text in ids:
-        return ids[text]
-    if text.isdecimal() and int(text) < len(ids):
-        return int(text)
-    raise DataError(f"{table} line {at}: label {text!r} is none of the {len(ids)} classes, nor in 0..{len(ids) - 1}")
+def _listing(images: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Listing:
+    ids = {name: place for place, name in enumerate(classes)}
+    return Listing(
+        tuple(name for names in images.values() for name in names),
+        np.array([ids[label] for label, names in images.items() for _ in names], np.int32),
+    )

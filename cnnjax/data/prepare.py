@@ -18,6 +18,7 @@ from typing import Any
 from cnnjax.data.catalogue import FORMAT, Prepared, built_in, near, prepared, unfinished
 from cnnjax.data.source import default_data_dir
 from cnnjax.data.tfds import INSTALL, OTHER_FORMAT, builder_names, describe_damage
+from cnnjax.data.trust import check_classes
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, DiskFull, Interrupted, RunError
 from cnnjax.files import locked
 
@@ -52,6 +53,7 @@ def prepare(
     check_name(name)
     with _explained(name):
         name = _full_name(name)
+        check_classes(name, folder)
         there = _there(name, folder)
         if there is not None:
             return Preparation(there, None)

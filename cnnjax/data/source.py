@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
+import threading
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from cnnjax.config import Config
 from cnnjax.errors import ConfigError, DataError, unknown
@@ -57,6 +60,16 @@ class Part:
     def take(self, indices: np.ndarray) -> Self:
         """The examples at `indices`, in that order."""
         raise NotImplementedError
+
+    def labelled(self, labels: np.ndarray, classes: tuple[str, ...]) -> Self:
+        """The same images with other labels, ids of `classes`."""
+        other = copy.copy(self)
+        object.__setattr__(other, "labels", labels)
+        return other
+
+    def repeated_in(self, test: Part) -> tuple[str, ...]:
+        """A remark where images are those of `test` too, or are here twice with different labels, if that is known."""
+        return ()
 
     def held(self) -> Examples:
         """All of them in memory."""
@@ -131,7 +144,8 @@ class Dataset:
 
     `maximum` is the pixel value of full brightness. The network sees `(pixel / maximum - mean) / std` per channel;
     mean and std are computed from the training part where they are not given (`scale`). skipped: images that cannot be
-    decoded and were left out, by part.
+    decoded and were left out, by part. remarks: what was found beside the images and is not used, or looks wrong.
+    read_from: the files and folders that say what there is, with (size, time of the last change in ns) as they were.
     """
 
     name: str
@@ -142,6 +156,8 @@ class Dataset:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    read_from: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self):
         for part, examples in (("train", self.train), ("test", self.test)):
@@ -172,6 +188,12 @@ class Dataset:
         labels = self.train.labels
         return len(self.classes) or (labels.shape[1] if labels.ndim == 2 else 1)
 
+    def labelled_as(self, classes: tuple[str, ...]) -> Dataset:
+        """The same images with their labels as ids of `classes`, among which their own are, by name."""
+        ids = np.array([classes.index(name) for name in self.classes], np.int32)
+        train, test = (part.labelled(ids[part.labels], classes) for part in (self.train, self.test))
+        return replace(self, train=train, test=test, classes=classes)
+
     @property
     def nbytes(self) -> int:
         """Bytes that all images take, decoded."""
@@ -188,7 +210,14 @@ class Dataset:
         total = hashlib.sha256()
         for part in (self.train, self.test):
             part.hash_into(total)
+        for remark in self.repeated:
+            warnings.warn(remark, stacklevel=2)
         return total.hexdigest()[:12]
+
+    @cached_property
+    def repeated(self) -> tuple[str, ...]:
+        """A remark where test images are training images too, or one image has two labels; known with the hashes."""
+        return self.train.repeated_in(self.test)
 
     @cached_property
     def held(self) -> Dataset:
@@ -227,6 +256,7 @@ class Data(Config, union="name"):
 
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    _classes: tuple[str, ...] | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:
@@ -239,8 +269,14 @@ class Data(Config, union="name"):
         raise ConfigError(f"{type(self).__name__} does not define read()")
 
     def load(self) -> Dataset:
-        """`read`, once per process, normalized with `mean` and `std`."""
-        return _load(self)  # pyright: ignore[reportArgumentType] (frozen models are hashable)
+        """`read`, normalized with `mean` and `std`; again only when what it was read from has changed."""
+        return _load(self)
+
+    def labelled_as(self, classes: tuple[str, ...]) -> Self:
+        """The same data with labels that are ids of `classes`, among which its own must be, by name."""
+        other = self.model_copy()
+        other._classes = classes
+        return other
 
     @classmethod
     def from_unknown_tag(cls, tag: str, **fields) -> Config:
@@ -253,10 +289,43 @@ class Data(Config, union="name"):
         raise ConfigError(unknown("data set", tag, [name for name in cls.members if name != TFDS.tag]))
 
 
-@lru_cache(maxsize=8)
+_LOADED: dict[Data, tuple[Dataset, Mapping[Path, tuple[int, int]]]] = {}
+"""Sets that were read, the latest last, and what they were read from as it was when last looked at."""
+_MOST = 8
+_ONE_AT_A_TIME = threading.RLock()
+
+
 def _load(data: Data) -> Dataset:
+    with _ONE_AT_A_TIME:
+        dataset, read_from = _LOADED.pop(data, (None, {}))
+        if dataset is None or any(_stamp(path) != known for path, known in read_from.items()):
+            made = _normalized(data)
+            read_from = made.read_from
+            dataset = dataset if dataset is not None and _is_same(dataset, made) else made
+        _LOADED[data] = dataset, read_from
+        while len(_LOADED) > _MOST:
+            del _LOADED[next(iter(_LOADED))]
+        return dataset
+
+
+def _normalized(data: Data) -> Dataset:
     dataset = data.read()
+    if data._classes is not None:
+        dataset = dataset.labelled_as(data._classes)
     return dataset if data.mean is None else replace(dataset, mean=data.mean, std=data.std)
+
+
+def _is_same(known: Dataset, made: Dataset) -> bool:
+    """Whether a set is what it was, so that what was found out of it holds. Unless hashed before, that is not known."""
+    return "fingerprint" in vars(known) and (known.fingerprint, known.classes) == (made.fingerprint, made.classes)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def default_data_dir() -> Path:

@@ -7,16 +7,30 @@ import os
 import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from string import hexdigits
 from typing import Any, NoReturn
 
 from cnnjax.data.archive import Member, index, read_member
 from cnnjax.data.cache import place, recall, remember
+from cnnjax.data.names import printable
 from cnnjax.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+_KNOWN = frozenset(SUFFIXES)
+BEGINNING = 16
+# What systems and programs put beside people's files; there are copies of images in some.
+_SYSTEM = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"))
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image that can be decoded."""
+    return name[name.rfind(".") :].lower() in _KNOWN
 
 
 def open_store(root: Path) -> Store:
@@ -30,9 +44,10 @@ def open_store(root: Path) -> Store:
 
 @dataclass(frozen=True)
 class Store:
-    """Files under `root`, named relative to it with `/`. What is hidden (begins with a dot) is left out.
+    """Files under `root`, named relative to it with `/`.
 
-    names: all files, sorted. folders: all folders, sorted; of a tar only those with files in them.
+    What is hidden (begins with a dot) and folders of the system's own are left out. names: all files, sorted. folders:
+    all folders, sorted; of a tar only those with files in them.
     """
 
     root: Path
@@ -49,12 +64,21 @@ class Store:
         """The bytes of one file. Raises DataError."""
         raise NotImplementedError
 
+    def begins(self, name: str) -> bytes:
+        """The first bytes of a file; none of one that cannot be read."""
+        raise NotImplementedError
+
     def digest(self, name: str) -> str:
         """16 hex digits of the BLAKE2b of a file's content."""
         return _digest(self.read(name))
 
     def version(self, name: str) -> list[int]:
         """[size, time of the last change in ns] of what holds the file."""
+        raise NotImplementedError
+
+    @property
+    def listed(self) -> dict[Path, tuple[int, int]]:
+        """(size, time of the last change in ns) of what says which files there are, as it was when they were listed."""
         raise NotImplementedError
 
     def shown(self, name: str) -> str:
@@ -81,14 +105,16 @@ class Folder(Store):
     """A folder on disk."""
 
     @cached_property
-    def _walked(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        names, folders = [], []
-        for folder, inner, files in os.walk(self.root, onerror=_refuse):
-            inner[:] = [name for name in inner if not name.startswith(".")]
-            at = Path(folder).relative_to(self.root)
-            folders += [(at / name).as_posix() for name in inner]
-            names += [(at / name).as_posix() for name in files if not name.startswith(".")]
-        return tuple(sorted(names)), tuple(sorted(folders))
+    def _walked(self) -> tuple[tuple[str, ...], tuple[str, ...], dict[Path, tuple[int, int]]]:
+        names, folders, listed = [], [], {}
+        for folder, inner, files in os.walk(self.root, onerror=_refuse, followlinks=True):
+            listed[Path(folder)] = stamp(Path(folder))
+            inner[:] = [name for name in inner if not _left_out(name) and not _leads_back(folder, name)]
+            at = Path(folder).relative_to(self.root).as_posix()
+            prefix = "" if at == "." else f"{at}/"
+            folders += [prefix + name for name in inner]
+            names += [prefix + name for name in files if not _left_out(name)]
+        return tuple(sorted(names)), tuple(sorted(folders)), listed
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,6 +124,10 @@ class Folder(Store):
     def folders(self) -> tuple[str, ...]:
         return self._walked[1]
 
+    @property
+    def listed(self) -> dict[Path, tuple[int, int]]:
+        return self._walked[2]
+
     def read(self, name: str) -> bytes:
         try:
             if stat.S_ISFIFO((self.root / name).stat().st_mode):
@@ -105,6 +135,13 @@ class Folder(Store):
             return (self.root / name).read_bytes()
         except OSError as error:
             _refuse(error)
+
+    def begins(self, name: str) -> bytes:
+        try:
+            with (self.root / name).open("rb") as file:
+                return file.read(BEGINNING) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+        except OSError:
+            return b""
 
     def digest(self, name: str) -> str:
         # A file may be larger than memory.
@@ -115,14 +152,10 @@ class Folder(Store):
             _refuse(error)
 
     def version(self, name: str) -> list[int]:
-        try:
-            status = (self.root / name).stat()
-        except OSError as error:
-            _refuse(error)
-        return [status.st_size, status.st_mtime_ns]
+        return list(stamp(self.root / name))
 
     def shown(self, name: str) -> str:
-        return str(self.root / name)
+        return printable(str(self.root / name))
 
 
 class Tar(Store):
@@ -130,12 +163,20 @@ class Tar(Store):
 
     @cached_property
     def _members(self) -> dict[str, Member]:
-        known, version = recall(_place("tars", self.root)), self.version("")
+        known, version = recall(_place("tars", self.root)), list(self._stamp)
         if known.get("version") != version or not _are_members(known.get("members")):
             members = [[member.name, member.offset, member.size] for member in index(self.root)]
             known = {"version": version, "members": members}
             remember(_place("tars", self.root), known)
         return {name: Member(name, *where) for name, *where in known["members"] if not _hidden(name)}
+
+    @cached_property
+    def _stamp(self) -> tuple[int, int]:
+        return stamp(self.root)
+
+    @property
+    def listed(self) -> dict[Path, tuple[int, int]]:
+        return {self.root: self._stamp}
 
     @cached_property
     def _listed(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -157,19 +198,21 @@ class Tar(Store):
         except OSError as error:
             _refuse(error)
 
+    def begins(self, name: str) -> bytes:
+        member = self._members[name]
+        return read_member(self.root, replace(member, size=min(member.size, BEGINNING)))
+
     def version(self, name: str) -> list[int]:
-        try:
-            status = self.root.stat()
-        except OSError as error:
-            _refuse(error)
-        return [status.st_size, status.st_mtime_ns]
+        return list(stamp(self.root))
 
     def shown(self, name: str) -> str:
-        return f"{self.root}: {name}"
+        return printable(f"{self.root}: {name}" if name else str(self.root))
 
 
 def _is_of(known: Any, version: list[int]) -> bool:
-    return isinstance(known, list) and len(known) == 3 and known[:2] == version and isinstance(known[2], str)
+    if not (isinstance(known, list) and len(known) == 3 and known[:2] == version and isinstance(known[2], str)):
+        return False
+    return len(known[2]) == 16 and set(known[2]) <= set(hexdigits)
 
 
 def _are_members(known: Any) -> bool:
@@ -178,12 +221,35 @@ def _are_members(known: Any) -> bool:
     )
 
 
+def stamp(path: Path) -> tuple[int, int]:
+    """(size, time of the last change in ns) of a file or folder. Raises DataError where there is none."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        _refuse(error)
+    return status.st_size, status.st_mtime_ns
+
+
+def _left_out(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in _SYSTEM
+
+
 def _hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
+    return any(map(_left_out, name.split("/")))
+
+
+def _leads_back(folder: str, name: str) -> bool:
+    """Whether a link leads to a folder that it lies in itself, so that there would be no end of it."""
+    path = os.path.join(folder, name)
+    if not os.path.islink(path):
+        return False
+    target = os.stat(path)
+    return any(os.path.samestat(target, parent.stat()) for parent in (Path(folder), *Path(folder).parents))
 
 
 def _refuse(error: OSError) -> NoReturn:
-    raise DataError(f"{error.filename} cannot be read: {error.strerror}; mend its permissions or take it out")
+    name = printable(os.fsdecode(error.filename or "a file"))
+    raise DataError(f"{name} cannot be read: {error.strerror}; mend its permissions or take it out")
 
 
 def _digest(content: bytes) -> str:

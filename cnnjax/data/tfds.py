@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from cnnjax.data import cache
-from cnnjax.data.catalogue import FORMAT, Prepared, prepared
+from cnnjax.data.catalogue import FORMAT, INFO, Prepared, prepared
 from cnnjax.data.encoded import CHUNK, Decoding, Encoded, Form, Indices, decodable
 from cnnjax.data.source import Data, Dataset, default_data_dir
-from cnnjax.data.store import Folder
+from cnnjax.data.store import Folder, stamp
 from cnnjax.data.survey import logged
+from cnnjax.data.trust import check_classes
 from cnnjax.errors import DataError
 
 INSTALL = "pip install 'cnnjax[prepare]'"
@@ -67,6 +68,7 @@ class TFDS(Decoding, Data):
 
         folder = Path(self.data_dir) if self.data_dir else default_data_dir()
         _check_prepared(self.name, folder)
+        check_classes(self.name, folder)
         try:
             builder: Any = tfds.builder(self.name, data_dir=folder)
             train_split, test_split = self._splits(builder)
@@ -79,7 +81,9 @@ class TFDS(Decoding, Data):
         except (ValueError, AssertionError, OSError, RuntimeError, DataError) as error:
             reason = str(error).partition("\n")[0]
             raise DataError(f"data set {self.name!r} in {folder} cannot be read: {reason}") from error
-        return Dataset(self.name, classes=train.classes, **decodable(train, test, self.on_broken))
+        info = train.folder / INFO
+        parts = decodable(train, test, self.on_broken)
+        return Dataset(self.name, classes=train.classes, read_from={info: stamp(info)}, **parts)
 
     def _splits(self, builder: Any) -> tuple[str, str]:
         there = list(builder.info.splits)
@@ -173,7 +177,6 @@ def how_to_prepare(name: str, folder: Path) -> str:
     return f"prepare it once with  {INSTALL} && cnnjax data prepare {name}{place}"
 
 
-@lru_cache(maxsize=4)
 def known_names(data_dir: str | None) -> frozenset[str]:
     """Names TFDS has a builder for, and those already prepared."""
     folder = Path(data_dir) if data_dir else default_data_dir()

@@ -16,6 +16,7 @@ from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
 from cnnjax.lanes import lane_values
 from cnnjax.metrics import summarize
+from cnnjax.run.classes import matched, trained_classes
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
@@ -35,9 +36,9 @@ def evaluate(
     """Metrics of a run's newest checkpoint on its validation and test parts, by part.
 
     data: another data set or its name, evaluated instead; it is normalized as the run's own was, unless it says
-    otherwise (`mean`, `std`). overrides: fields, as text by path, such as `data.size`. stale: "keep" evaluates with the
-    user's own code of now where other code trained it. Raises RunError where there is no checkpoint, and where the code
-    changed.
+    otherwise (`mean`, `std`), and its classes are matched by name (`matched`). overrides: fields, as text by path, such
+    as `data.size`. stale: "keep" evaluates with the user's own code of now where other code trained it. Raises RunError
+    where there is no checkpoint, where the code changed, and where the data have classes of other names.
     """
     directory = directory_in(Path(run))
     trained = directory.experiment()
@@ -46,6 +47,7 @@ def evaluate(
     experiment = _on(trained, data, dict(overrides or {}))
     if experiment.data != trained.data:
         experiment = _scaled_as(experiment, notes.get("scale"))
+    experiment = matched(experiment, trained_classes(trained, notes), str(directory.path))
     program = Program(_small_enough(experiment), hardware=hardware)
     _check_fit(directory, restored, program.blank())
     # Not with the values it was trained with: `overrides` may set others.

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from cnnjax.data.loader import Batches, BatchesInOrder, Loader, Share, TrainingBatches
 from cnnjax.data.order import Order
-from cnnjax.data.source import Part
+from cnnjax.data.source import Dataset, Part
 from cnnjax.data.splits import Splits, splits
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
@@ -111,9 +111,8 @@ class Resident:
         self.experiment, self.mesh, self.packed = experiment, mesh, packed
         self.sizes = sizes_of(experiment.parts())
         carving: Any = (experiment.validation, experiment.fraction, experiment.per_class)
-        data: Any = experiment.data
         with _ONE_AT_A_TIME:
-            self.data = _on_devices(data, *carving, mesh)
+            self.data = _on_devices(experiment.data.load(), *carving, mesh)
         self._positions = put_rows(np.arange(experiment.batch_size, dtype=np.int32), mesh)
 
     @staticmethod
@@ -148,9 +147,9 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 @lru_cache(maxsize=2)
-def _on_devices(data: Any, validation: float, fraction: float, per_class: int | None, mesh: Mesh) -> Arrays:
+def _on_devices(dataset: Dataset, validation: float, fraction: float, per_class: int | None, mesh: Mesh) -> Arrays:
     """The parts that `Experiment.parts` gives, on every device; once for all experiments that have the same."""
-    parts = splits(data.load().held, validation, fraction=fraction, per_class=per_class)
+    parts = splits(dataset.held, validation, fraction=fraction, per_class=per_class)
     held: Any = [part for part in vars(parts).values() if part is not None]
     arrays = {
         "images": np.concatenate([part.images for part in held]),

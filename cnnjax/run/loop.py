@@ -151,7 +151,8 @@ class _Loop:
         self.seconds = 0.0
         self.compile_before = program.compile_told
         # Before anything is read for training: files may change while it goes on.
-        self.fingerprint = program.experiment.data.load().fingerprint
+        self.dataset = program.experiment.data.load()
+        self.fingerprint = self.dataset.fingerprint
 
     def run(self) -> None:
         for trial in self.trials:
@@ -344,7 +345,8 @@ class _Loop:
                 "last_row": dict(trial.last_row),
                 "seconds": self.seconds,
                 "data_fingerprint": self.fingerprint,
-                "scale": self.program.experiment.data.load().scale,
+                "scale": self.dataset.scale,
+                "classes": self.dataset.classes,
             }
             trial.checkpoints.save(step, self._lane(host, position), notes)
 
@@ -399,7 +401,7 @@ class _Loop:
 
     def _skipped_note(self) -> dict[str, Any]:
         """Images that could not be decoded, by part, where there were some."""
-        skipped = self.program.experiment.data.load().skipped
+        skipped = self.dataset.skipped
         return {"skipped": dict(skipped)} if skipped else {}
 
     def _initial_note(self) -> dict[str, Any]:

@@ -174,6 +174,8 @@ def _facts(view: View) -> list[str]:
             for part, count in view.dataset.skipped.items()
             if count
         ),
+        *view.dataset.remarks,
+        *view.dataset.repeated,
         f"fingerprint: {view.dataset.fingerprint}, loaded in {view.load_seconds:.2f} s",
     ]
 
@@ -200,6 +202,7 @@ def _data(view: View, picture: Path | None) -> dict[str, Any]:
         **view.numbers.to_json(),
         "maximum": view.dataset.maximum,
         "fingerprint": view.dataset.fingerprint,
+        "remarks": [*view.dataset.remarks, *view.dataset.repeated],
         "load_seconds": view.load_seconds,
         "picture": None if picture is None else str(picture),
         "shown": [] if picture is None else [int(index) for group in view.chosen for index in group],
