@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from cnnjax.reporting.contents import count, short_count
+from cnnjax.reporting.units import count, short_count
 
 PARTS = ("train", "validation", "test")
 
