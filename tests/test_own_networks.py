@@ -252,18 +252,21 @@ class Asking(nn.Module):
         return logits + (jax.random.normal(self.make_rng("noise")) if self.has_rng("noise") else 0.0)
 
 
+class Deep(nn.Module):
+    @nn.compact
+    def __call__(self, x, _):
+        return x + nn.Dense(16)(x) * jax.random.uniform(self.make_rng("depth")), None
+
+
 @registered
 class Scanned(nn.Module):
     """Lets one stream into its loop, so that no other can stand for it."""
 
     @nn.compact
     def __call__(self, x, train):
-        def body(layer, carry, _):
-            return carry + layer(carry) * jax.random.uniform(layer.make_rng("depth")), None
-
         over = {"variable_axes": {"params": 0}, "split_rngs": {"params": True, "depth": True}, "length": 2}
-        x, _ = nn.scan(body, **over)(nn.Dense(16), x.reshape(len(x), -1), None)
-        return nn.Dense(3)(x)
+        x = x.reshape(len(x), -1)
+        return nn.Dense(3)(nn.scan(Deep, **over)()(x, None)[0] if train or self.is_initializing() else x)
 
 
 @registered
@@ -290,6 +293,16 @@ def test_every_stream_has_a_key_by_its_name():
 
     alone = [Only(name).apply({}, IMAGES, rngs={name: keys_by_name(name)}) for name in ("noise", "augment", "dropout")]
     np.testing.assert_array_equal(outputs[0], jnp.stack(alone))
+
+
+def test_a_loop_that_lets_one_stream_in_gets_it():
+    module = Scanned()
+    variables = init(module, KEY, IMAGES, streams=keys_by_name)
+    one, other = (
+        apply(module, variables, IMAGES, train=True, streams=lambda name, k=k: k)[0] for k in jax.random.split(KEY)
+    )
+    assert (one != other).any()
+    experiment("Scanned").check()
 
 
 def test_a_stream_that_is_asked_for_is_there_in_training_only():
@@ -503,6 +516,21 @@ class WholeNumbers(nn.Module):
         return nn.Dense(3)(x.reshape(len(x), -1)) * scale
 
 
+class HalfParameters(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3, param_dtype=jnp.bfloat16)(x.reshape(len(x), -1))
+
+
+class Late(nn.Module):
+    """Fails in training only."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        logits = nn.Dense(3)(x.reshape(len(x), -1))
+        return undefined(logits) if train else logits  # noqa: F821 # pyright: ignore[reportUndefinedVariable]
+
+
 class OtherAxis(nn.Module):
     @nn.compact
     def __call__(self, x, train):
@@ -540,6 +568,8 @@ LINE = r".*test_own_networks.py line \d+"
         (dense(lambda x: x + 0j), r"outputs are complex64\[8,3\]; they must be real floating-point"),
         (dense(lambda x: None), r"the network returns None, not an array"),
         (WholeNumbers, r"the parameter scale is int32"),
+        (HalfParameters, r"changes opt_state.*from bfloat16\[3\] to float32\[3\]; keep parameters float32"),
+        (Late, rf"the training step fails: NameError: name 'undefined' is not defined \(in Late.__call__, {LINE}\)"),
         (moody, r"Own.network\(\) made a network of [\d,]+ parameters, and then one of [\d,]+"),
         (OtherAxis, r"the training step fails: NameError: .*devices.*leave axis_name out"),
         (
