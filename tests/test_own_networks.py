@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cnnjax import SGD, Experiment, Hardware, Model, Options, Study, Synthetic, plan, train
+from cnnjax.analysis.memory import training_memory
 from cnnjax.calling import apply, init
 from cnnjax.config import replace
 from cnnjax.data import Augmentation
@@ -291,7 +292,9 @@ def test_every_stream_has_a_key_by_its_name():
         def __call__(self, x):
             return jax.random.normal(self.make_rng(self.name_drawn))
 
-    alone = [Only(name).apply({}, IMAGES, rngs={name: keys_by_name(name)}) for name in ("noise", "augment", "dropout")]
+    alone: Any = [
+        Only(name).apply({}, IMAGES, rngs={name: keys_by_name(name)}) for name in ("noise", "augment", "dropout")
+    ]
     np.testing.assert_array_equal(outputs[0], jnp.stack(alone))
 
 
@@ -365,7 +368,7 @@ def test_any_collection_is_kept_and_what_is_sown_is_not(kept):
     assert state.collections["counters"]["steps"] == 2
     program = Program(experiment("Keeps"), hardware=Hardware(devices=1))
     batches = [program.fetch(program.feed.data, program.rows([program.experiment], step)) for step in range(2)]
-    means = [program.task.inputs(batch, KEY, step)[0].mean() for step, batch in enumerate(batches)]
+    means = [program.task.inputs(batch, KEY, jnp.int32(step))[0].mean() for step, batch in enumerate(batches)]
     np.testing.assert_allclose(state.collections["ema"]["mean"], 0.25 * means[0] + 0.5 * means[1], rtol=1e-5)
 
 
@@ -408,12 +411,15 @@ def test_a_killed_training_goes_on_with_what_it_kept_and_another_starts_from_it(
 
 def test_a_state_without_other_collections_is_saved_as_it_always_was(tmp_path):
     """The names of its arrays, of which the checksum is made, are those that earlier runs have on disk."""
-    state = TrainState(np.asarray(1), {"w": np.ones(2)}, {}, (), {"seed": np.asarray(0)})
+    fields: Any = (np.asarray(1), {"w": np.ones(2)}, {}, (), {"seed": np.asarray(0)})
+    state = TrainState(*fields)
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(state)]
     assert paths == [".step", ".params['w']", ".lane['seed']"]
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, state, {})
-    assert checkpoints.notes()["checksum"] == 24386538  # of the same state, as saved before there were collections
+    assert (checkpoints.notes() or {})[
+        "checksum"
+    ] == 24386538  # of the same state, as saved before there were collections
     chex.assert_trees_all_equal(checkpoints.restore(state)[0], state)
     checkpoints.close()
 
@@ -469,6 +475,11 @@ def test_logits_are_found_in_what_is_returned():
     assert logits.shape == (1, 3)
     assert np.isfinite(loss)
     assert test["count"] == 8
+
+
+def test_the_memory_of_a_step_is_told_of_such_networks_too():
+    for module, logits in ((Two(), lambda outputs: outputs[0]), (Synchronized(), lambda outputs: outputs)):
+        assert training_memory(module, (4, 4, 1), batch_size=2, logits=logits).total > 0
 
 
 @registered
