@@ -50,7 +50,7 @@ def in_mode(module: nn.Module, *, train: bool) -> tuple[nn.Module, dict[str, Any
 
     Raises ConfigError, with the line of its `__call__`, where that needs something else, or cannot be told the mode.
     """
-    modes = {name: value == train for name, value in MODES.items()}
+    modes: dict[str, Any] = {name: value == train for name, value in MODES.items()}
     own = {field.name for field in dataclasses.fields(module)} & modes.keys()
     fields = {name: modes[name] for name in own if isinstance(getattr(module, name), bool)}
     arguments = _arguments(module)
@@ -118,7 +118,7 @@ def _check_images(module: Any) -> None:
         raise ConfigError(f"{located(module)} must take the images first")
 
 
-def located(module: nn.Module) -> str:
+def located(module: Any) -> str:
     """`Mine.__call__ (file.py line 12)`."""
     function = inspect.unwrap(type(module).__call__)
     code = getattr(function, "__code__", None)
