@@ -45,12 +45,12 @@ def has_modes(module: nn.Module) -> bool:
     return called is not module or bool(options)
 
 
-def in_mode(module: nn.Module, *, train: bool) -> tuple[nn.Module, dict[str, bool]]:
+def in_mode(module: nn.Module, *, train: bool) -> tuple[nn.Module, dict[str, Any]]:
     """The module and the arguments to call it with, beside the images, to train it or not.
 
     Raises ConfigError, with the line of its `__call__`, where that needs something else, or cannot be told the mode.
     """
-    modes = {name: value == train for name, value in MODES.items()}
+    modes: dict[str, Any] = {name: value == train for name, value in MODES.items()}
     own = {field.name for field in dataclasses.fields(module)} & modes.keys()
     fields = {name: modes[name] for name in own if isinstance(getattr(module, name), bool)}
     arguments = _arguments(module)
@@ -75,8 +75,9 @@ def check_modes(module: nn.Module) -> None:
                 f"{located(module)} has {name} = {parameter.default}, which nothing would set: call it one of "
                 f"{', '.join(MODES)}, or make it a field of the class"
             )
-    for position, layer in enumerate(module.layers[1:] if isinstance(module, nn.Sequential) else (), 1):
-        taken = _arguments(layer) if isinstance(layer, nn.Module) else {}
+    layers: Any = module.layers[1:] if isinstance(module, nn.Sequential) else ()
+    for position, layer in enumerate(layers, 1):
+        taken = {parameter.name: parameter for parameter in _parameters(layer)}
         if unset := [name for name in MODES if name in taken and taken[name].default is not None]:
             raise ConfigError(
                 f"nn.Sequential cannot pass {unset[0]} to layers[{position}], {located(layer)}; write a module that "
@@ -86,28 +87,38 @@ def check_modes(module: nn.Module) -> None:
 
 def _arguments(module: nn.Module) -> dict[str, inspect.Parameter]:
     """What `module.__call__` takes beside the images, by name. Raises ConfigError where it needs something else."""
-    if isinstance(module, nn.Sequential):
-        # Arguments are passed on to the first layer alone.
-        first = module.layers[0] if module.layers else None
-        return _arguments(first) if isinstance(first, nn.Module) else {}
-    if not callable(module):
-        raise ConfigError(f"{type(module).__name__} has no __call__(self, images)")
-    _, *parameters = inspect.signature(type(module).__call__).parameters.values()
-    if not parameters or parameters[0].kind == inspect.Parameter.KEYWORD_ONLY:
-        raise ConfigError(f"{located(module)} must take the images first")
-    others = {parameter.name: parameter for parameter in parameters[1:]}
-    for name, parameter in others.items():
+    parameters = _parameters(module)
+    if not isinstance(module, nn.Sequential):
+        _check_images(module)
+    for parameter in parameters:
         by_position = parameter.kind == inspect.Parameter.POSITIONAL_ONLY
         needed = parameter.default is parameter.empty and parameter.kind not in _ANY_NUMBER
-        if by_position if name in MODES else needed:
+        if by_position if parameter.name in MODES else needed:
             raise ConfigError(
-                f"{located(module)} asks for {name}: networks are called as module(images) or "
+                f"{located(module)} asks for {parameter.name}: networks are called as module(images) or "
                 f"module(images, train=...), by one of the names {', '.join(MODES)}; give others a default"
             )
-    return others
+    return {parameter.name: parameter for parameter in parameters}
 
 
-def located(module: nn.Module) -> str:
+def _parameters(module: Any) -> list[inspect.Parameter]:
+    """What a layer can be called with beside the images; of nn.Sequential, its first layer, which alone gets it."""
+    if isinstance(module, nn.Sequential):
+        return _parameters(module.layers[0]) if module.layers else []
+    if not isinstance(module, nn.Module) or not callable(module):
+        return []
+    return list(inspect.signature(type(module).__call__).parameters.values())[2:]
+
+
+def _check_images(module: Any) -> None:
+    if not callable(module):
+        raise ConfigError(f"{type(module).__name__} has no __call__(self, images)")
+    taken = list(inspect.signature(type(module).__call__).parameters.values())[1:]
+    if not taken or taken[0].kind == inspect.Parameter.KEYWORD_ONLY:
+        raise ConfigError(f"{located(module)} must take the images first")
+
+
+def located(module: Any) -> str:
     """`Mine.__call__ (file.py line 12)`."""
     function = inspect.unwrap(type(module).__call__)
     code = getattr(function, "__code__", None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 STARTED = "CNNJAX_STARTED_AGAIN"
@@ -54,3 +56,15 @@ def _gives_huge_pages() -> bool:
         return "[madvise]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def without_collection() -> Iterator[None]:
+    """Without garbage collection: it takes a quarter of the time and finds nothing, as a trace lives until read."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

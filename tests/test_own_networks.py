@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cnnjax import SGD, Experiment, Hardware, Model, Options, Study, Synthetic, plan, train
+from cnnjax.analysis.memory import training_memory
 from cnnjax.calling import apply, init
 from cnnjax.config import replace
 from cnnjax.data import Augmentation
@@ -252,18 +253,21 @@ class Asking(nn.Module):
         return logits + (jax.random.normal(self.make_rng("noise")) if self.has_rng("noise") else 0.0)
 
 
+class Deep(nn.Module):
+    @nn.compact
+    def __call__(self, x, _):
+        return x + nn.Dense(16)(x) * jax.random.uniform(self.make_rng("depth")), None
+
+
 @registered
 class Scanned(nn.Module):
     """Lets one stream into its loop, so that no other can stand for it."""
 
     @nn.compact
     def __call__(self, x, train):
-        def body(layer, carry, _):
-            return carry + layer(carry) * jax.random.uniform(layer.make_rng("depth")), None
-
         over = {"variable_axes": {"params": 0}, "split_rngs": {"params": True, "depth": True}, "length": 2}
-        x, _ = nn.scan(body, **over)(nn.Dense(16), x.reshape(len(x), -1), None)
-        return nn.Dense(3)(x)
+        x = x.reshape(len(x), -1)
+        return nn.Dense(3)(nn.scan(Deep, **over)()(x, None)[0] if train or self.is_initializing() else x)
 
 
 @registered
@@ -288,8 +292,20 @@ def test_every_stream_has_a_key_by_its_name():
         def __call__(self, x):
             return jax.random.normal(self.make_rng(self.name_drawn))
 
-    alone = [Only(name).apply({}, IMAGES, rngs={name: keys_by_name(name)}) for name in ("noise", "augment", "dropout")]
+    alone: Any = [
+        Only(name).apply({}, IMAGES, rngs={name: keys_by_name(name)}) for name in ("noise", "augment", "dropout")
+    ]
     np.testing.assert_array_equal(outputs[0], jnp.stack(alone))
+
+
+def test_a_loop_that_lets_one_stream_in_gets_it():
+    module = Scanned()
+    variables = init(module, KEY, IMAGES, streams=keys_by_name)
+    one, other = (
+        apply(module, variables, IMAGES, train=True, streams=lambda name, k=k: k)[0] for k in jax.random.split(KEY)
+    )
+    assert (one != other).any()
+    experiment("Scanned").check()
 
 
 def test_a_stream_that_is_asked_for_is_there_in_training_only():
@@ -352,7 +368,7 @@ def test_any_collection_is_kept_and_what_is_sown_is_not(kept):
     assert state.collections["counters"]["steps"] == 2
     program = Program(experiment("Keeps"), hardware=Hardware(devices=1))
     batches = [program.fetch(program.feed.data, program.rows([program.experiment], step)) for step in range(2)]
-    means = [program.task.inputs(batch, KEY, step)[0].mean() for step, batch in enumerate(batches)]
+    means = [program.task.inputs(batch, KEY, jnp.int32(step))[0].mean() for step, batch in enumerate(batches)]
     np.testing.assert_allclose(state.collections["ema"]["mean"], 0.25 * means[0] + 0.5 * means[1], rtol=1e-5)
 
 
@@ -395,12 +411,15 @@ def test_a_killed_training_goes_on_with_what_it_kept_and_another_starts_from_it(
 
 def test_a_state_without_other_collections_is_saved_as_it_always_was(tmp_path):
     """The names of its arrays, of which the checksum is made, are those that earlier runs have on disk."""
-    state = TrainState(np.asarray(1), {"w": np.ones(2)}, {}, (), {"seed": np.asarray(0)})
+    fields: Any = (np.asarray(1), {"w": np.ones(2)}, {}, (), {"seed": np.asarray(0)})
+    state = TrainState(*fields)
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(state)]
     assert paths == [".step", ".params['w']", ".lane['seed']"]
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, state, {})
-    assert checkpoints.notes()["checksum"] == 24386538  # of the same state, as saved before there were collections
+    assert (checkpoints.notes() or {})[
+        "checksum"
+    ] == 24386538  # of the same state, as saved before there were collections
     chex.assert_trees_all_equal(checkpoints.restore(state)[0], state)
     checkpoints.close()
 
@@ -458,6 +477,11 @@ def test_logits_are_found_in_what_is_returned():
     assert test["count"] == 8
 
 
+def test_the_memory_of_a_step_is_told_of_such_networks_too():
+    for module, logits in ((Two(), lambda outputs: outputs[0]), (Synchronized(), lambda outputs: outputs)):
+        assert training_memory(module, (4, 4, 1), batch_size=2, logits=logits).total > 0
+
+
 @registered
 class Plain(nn.Module):
     @nn.compact
@@ -503,6 +527,21 @@ class WholeNumbers(nn.Module):
         return nn.Dense(3)(x.reshape(len(x), -1)) * scale
 
 
+class HalfParameters(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3, param_dtype=jnp.bfloat16)(x.reshape(len(x), -1))
+
+
+class Late(nn.Module):
+    """Fails in training only."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        logits = nn.Dense(3)(x.reshape(len(x), -1))
+        return undefined(logits) if train else logits  # noqa: F821 # pyright: ignore[reportUndefinedVariable]
+
+
 class OtherAxis(nn.Module):
     @nn.compact
     def __call__(self, x, train):
@@ -540,6 +579,8 @@ LINE = r".*test_own_networks.py line \d+"
         (dense(lambda x: x + 0j), r"outputs are complex64\[8,3\]; they must be real floating-point"),
         (dense(lambda x: None), r"the network returns None, not an array"),
         (WholeNumbers, r"the parameter scale is int32"),
+        (HalfParameters, r"changes opt_state.*from bfloat16\[3\] to float32\[3\]; keep parameters float32"),
+        (Late, rf"the training step fails: NameError: name 'undefined' is not defined \(in Late.__call__, {LINE}\)"),
         (moody, r"Own.network\(\) made a network of [\d,]+ parameters, and then one of [\d,]+"),
         (OtherAxis, r"the training step fails: NameError: .*devices.*leave axis_name out"),
         (

@@ -95,7 +95,8 @@ def _small_enough(experiment: Experiment) -> Experiment:
 
 def _check_fit(directory: RunDirectory, restored: TrainState, wanted: TrainState) -> None:
     held, needed = (dict(_shapes(state)) for state in (restored, wanted))
-    wrong = [f"  {name}: {held[name]} there, {shape} needed" for name, shape in needed.items() if held[name] != shape]
+    other = {name: shape for name, shape in needed.items() if held.get(name) != shape}
+    wrong = [f"  {name}: {held.get(name, 'none')} there, {shape} needed" for name, shape in other.items()]
     if wrong:
         head = f"{directory.path}: its weights are for images of another size or number of channels, or other classes"
         raise RunError("\n".join([head, *wrong]))

@@ -43,7 +43,7 @@ class Program:
         self.experiment, self.packed, self.hardware = experiment, packed, hardware
         self.mesh = hardware.mesh()
         check_batch_size(experiment.batch_size, devices=self.mesh.size, accumulate=experiment.accumulate)
-        self.analysis: Analysis = experiment.check()
+        self.analysis: Analysis = experiment.check(devices=self.mesh.size)
         check_initial(experiment)
         self.initial = None if experiment.initial is None else initial_weights(experiment.initial)
         self.feed = make_feed(experiment, self.mesh, packed=packed, hardware=hardware)

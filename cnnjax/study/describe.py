@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from cnnjax.config import diff, replace_texts
 from cnnjax.config import replace as replace_fields
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError, expect
 from cnnjax.experiment import Experiment
+from cnnjax.machine import without_collection
 from cnnjax.models import Model, config, names
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
@@ -68,7 +67,7 @@ def _describe(
     else:
         subject = _of_network(target, input_shape, batch_size, remedy)
     try:
-        with _without_collection():
+        with without_collection():
             return _analysed(subject)
     except ShapeError as error:
         message = str(error)
@@ -302,15 +301,3 @@ def _memory(subject: _Subject, batch_size: int) -> Any:
         raise
     except Exception as error:
         raise CnnjaxError(f"the memory of training cannot be told: {type(error).__name__}: {error}") from error
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Without garbage collection: it takes a quarter of the time and finds nothing, as a trace lives until read."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

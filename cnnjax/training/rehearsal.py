@@ -12,6 +12,7 @@ from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 
 from cnnjax.calling import AXIS, check_modes
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError, users_line
+from cnnjax.machine import without_collection
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import Task, eval_step, init_state, train_step
 
@@ -30,15 +31,15 @@ def rehearse(
     the state. Raises ConfigError that says what fails, and in which line of a user's code.
     """
     check_modes(task.network)
-    mesh = AbstractMesh((devices,), (AXIS,), axis_types=(AxisType.Auto,))
-    with use_abstract_mesh(mesh):
+    with without_collection():
         state = _traced("initialization", partial(init_state, task, image_shape=image_shape), lane)
         _check_parameters(state.params)
-        after, _ = _traced("the training step", partial(train_step, task), state, dict(batch))
-        _check_unchanged(state, after)
-        seen = {"images": batch["images"], "labels": batch["labels"]}
-        seen["mask"] = jax.ShapeDtypeStruct(batch["labels"].shape[:1], jnp.bool_)
-        _traced("the evaluation step", partial(eval_step, task), state, seen)
+        with use_abstract_mesh(AbstractMesh((devices,), (AXIS,), axis_types=(AxisType.Auto,))):
+            after, _ = _traced("the training step", partial(train_step, task), state, dict(batch))
+            _check_unchanged(state, after)
+            seen = {"images": batch["images"], "labels": batch["labels"]}
+            seen["mask"] = jax.ShapeDtypeStruct(batch["labels"].shape[:1], jnp.bool_)
+            _traced("the evaluation step", partial(eval_step, task), state, seen)
     return state
 
 
@@ -75,4 +76,6 @@ def _check_unchanged(before: TrainState, after: TrainState) -> None:
         shapes = [f"{at[path].dtype}{list(at[path].shape)}" if path in at else "nothing" for at in (old, new)]
         if shapes[0] != shapes[1]:
             name = jax.tree_util.keystr(path, simple=True, separator=".")
-            raise ConfigError(f"a training step changes {name} from {shapes[0]} to {shapes[1]}")
+            half = path in old and old[path].dtype in (jnp.bfloat16, jnp.float16)
+            hint = "; keep parameters float32 (param_dtype), and compute in half precision (dtype)" if half else ""
+            raise ConfigError(f"a training step changes {name} from {shapes[0]} to {shapes[1]}{hint}")
