@@ -81,7 +81,10 @@ class Experiment(Config):
     @classmethod
     def check_lanes(cls) -> None:
         super().check_lanes()
-        for name in lane_fields(cls):
+        names = lane_fields(cls)
+        if "seed" not in names:
+            raise ConfigError(f"{cls.__name__}.seed must be a lane: seed: int = lane(0, ge=0, lt=2**32)")
+        for name in names:
             if name != "seed":
                 raise refused(cls, name, "the experiment's own fields say what is read and compiled")
 
@@ -349,13 +352,13 @@ class Experiment(Config):
 
 
 class _StandIn(linen.Module):
-    """A network that is quickly traced: images [B, H, W, C] -> logits [B, outputs]."""
+    """A network that is quickly traced, for images of any size: [B, H, W, C] -> logits [B, outputs]."""
 
     outputs: int
 
     @linen.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        return linen.Dense(self.outputs, name="logits")(images.reshape(len(images), -1))
+        return linen.Dense(self.outputs, name="logits")(images.mean((1, 2)))
 
 
 def _without_network(task: Task, *, outputs: int) -> Task:

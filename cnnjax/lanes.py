@@ -28,14 +28,17 @@ OF_LIBRARIES = sys.stdlib_module_names | {"jax", "jaxlib", "flax", "optax", "che
 def lane_values(config: Config) -> dict[str, np.ndarray]:
     """The config's lanes as the scalars of a state: uint32 for a seed, else float32.
 
-    Raises ConfigError for a number that is 0 or infinite in float32 alone.
+    Raises ConfigError for a number that is 0 or infinite in float32 alone, and a seed that uint32 does not hold.
     """
     return {path: _scalar(path, value) for path, value in lanes(config).items()}
 
 
 def _scalar(path: str, value: float) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        scalar = np.asarray(value, _dtype(path))
+    try:
+        with np.errstate(over="ignore"):
+            scalar = np.asarray(value, _dtype(path))
+    except OverflowError:
+        raise ConfigError(f"{path} = {value!r}: a seed is at least 0 and below 2**32") from None
     if not np.isfinite(scalar) or (scalar == 0) != (value == 0):
         raise ConfigError(f"{path} = {value!r}: a step computes with float32, in which it is {scalar}")
     return scalar

@@ -50,6 +50,7 @@ from cnnjax import (
     Study,
     Switch,
     Synthetic,
+    TenCrop,
     TestTime,
     lane,
     plan,
@@ -329,6 +330,11 @@ def test_none_and_a_number_are_two_programs():
     assert unclipped.program != numbers[0].program == numbers[1].program
 
 
+def test_a_seed_that_a_step_cannot_hold_is_refused(own):
+    with pytest.raises(ConfigError, match=r"augment.0.seed = 8589934592: a seed is at least 0 and below"):
+        lane_values(BASE.model_copy(update={"augment": (own.Noise().model_copy(update={"seed": 2**33}),)}))
+
+
 @pytest.mark.parametrize(("value", "shown"), [(1e-50, "0.0"), (1e40, "inf")])
 def test_a_number_that_a_step_cannot_hold_is_refused(value, shown):
     with pytest.raises(ConfigError, match=f"optim.learning_rate = {re.escape(repr(value))}: .*float32.* {shown}"):
@@ -395,6 +401,11 @@ def test_an_experiments_own_fields_are_no_lanes():
 
         class Split(Experiment):
             fraction: float = lane(1.0, gt=0, le=1)
+
+    with pytest.raises(ConfigError, match="Seedless.seed must be a lane"):
+
+        class Seedless(Experiment):
+            seed: int = 0
 
 
 def test_what_data_hold_is_part_of_the_program(own):
@@ -514,6 +525,18 @@ def test_what_cannot_be_tried_when_it_is_made_is_refused_before_it_is_trained():
         both.check()
     with pytest.raises(ConfigError, match="augment.0.strength is a lane"):
         plan(Study(both, axes={"augment.0.strength": [0.5, 1.0]}))
+
+
+def test_views_of_another_size_do_not_hide_it():
+    class Needs(Augmentation):
+        strength: float = lane(gt=0)
+
+        def apply(self, image, key):
+            return image * max(self.strength, 0.1)
+
+    changes = {"augment": (Needs(strength=0.5),), "test_time": TenCrop(size=4, shorter=None), "model.head": "average"}
+    with pytest.raises(ConfigError, match="^augment.0.strength is a lane"):
+        replace(BASE, changes).check()
 
 
 def test_what_fails_without_lanes_is_not_blamed_on_them():
