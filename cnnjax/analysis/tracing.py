@@ -146,7 +146,7 @@ class _Subject(NamedTuple):
     """
 
     module: nn.Module
-    options: dict[str, bool]
+    options: dict[str, Any]
     images: jax.ShapeDtypeStruct
     train: bool
     isolation: contextlib.ExitStack | None
