@@ -12,7 +12,7 @@ from flax import linen as nn
 from jax import lax
 from jax.extend.core import Literal
 
-from cnnjax.analysis import analyse
+from cnnjax.analysis import analyse, with_training
 
 
 class Net(nn.Module):
@@ -208,6 +208,38 @@ def test_macs_are_those_of_apply(name, train):
     assert (found.macs, found.params) == of_apply(module, SHAPE, train=train)
     assert sum(layer.macs for layer in found.layers) == found.macs
     assert sum(layer.params for layer in found.layers) == found.params
+
+
+def test_a_module_that_always_writes_to_its_state_is_counted_too():
+    analysis = analyse(Net(lambda x, train: conv()(nn.BatchNorm(use_running_average=False)(x))), SHAPE)
+    assert (analysis.macs, analysis.state) == (6 * 7 * 9 * 4 * 4, 8)
+
+
+def test_state_that_may_not_be_written_tells_inference_from_training():
+    def body(x, train):
+        class Counted(nn.Module):
+            @nn.compact
+            def __call__(self, x):
+                count = self.variable("batch_stats", "count", jnp.zeros, ())
+                if not self.is_mutable_collection("batch_stats"):
+                    return nn.Dense(3)(x)
+                count.value += 1
+                return nn.Dense(3)(x @ x.swapaxes(-1, -2) @ x)
+
+        return Counted()(x)
+
+    found = [analyse(Net(body), SHAPE, train=train).macs for train in (False, True)]
+    assert found == [of_apply(Net(body), SHAPE, train=train)[0] for train in (False, True)]
+    assert found[1] > found[0]
+
+
+def test_both_modes_together_count_normalized_weights_once():
+    module = Net(MODULES["weight norm beside batch norm"])
+    both = with_training(analyse(module, SHAPE), module)
+    assert [(layer.op, layer.macs, layer.train_activations) for layer in both.layers if layer.macs] == [
+        ("conv", 6 * 7 * 9 * 4 * 4, 6 * 7 * 4)
+    ]
+    assert both.train_activations == 6 * 7 * 4 * 3
 
 
 def transposed(strides, padding="VALID", kernel=(3, 2)):

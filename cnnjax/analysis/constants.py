@@ -24,10 +24,10 @@ Values = Sequence[np.ndarray]
 
 
 class Constants:
-    """The constants of `jaxpr`, by variable; `known` are those of its arguments and captured arrays."""
+    """The constants of `jaxpr`, by variable (None: there is none); `known` are those of its arguments and captured arrays."""
 
-    def __init__(self, jaxpr: Jaxpr, known: Callable[[Any], np.ndarray | None]) -> None:
-        self._jaxpr = jaxpr
+    def __init__(self, jaxpr: Jaxpr | None, known: Callable[[Any], np.ndarray | None]) -> None:
+        self._equations = jaxpr.eqns if jaxpr else ()
         self._known = known
         self._found: dict[Any, np.ndarray | None] = {}
         self._makers: dict[Any, JaxprEqn] | None = None
@@ -47,7 +47,7 @@ class Constants:
 
     def _evaluated(self, variable: Any) -> np.ndarray | None:
         if self._makers is None:
-            self._makers = {made: equation for equation in self._jaxpr.eqns for made in equation.outvars}
+            self._makers = {made: equation for equation in self._equations for made in equation.outvars}
         maker = self._makers.get(variable)
         if maker is None:
             return self._known(variable)

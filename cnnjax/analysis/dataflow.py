@@ -97,7 +97,7 @@ class _Walk:
         self.rows: list[Row] = []
         self.maps: list[Field] = []
         self.outputs: _Values = []
-        self._constants = Constants(Jaxpr([], [], [], []), lambda variable: None)
+        self._constants = Constants(None, lambda variable: None)
         self._calls = calls
         self._call = call
         self._entered: set[int] = set()

@@ -116,7 +116,8 @@ class OnDemand:
 
 def _unknown(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """What `make` makes, under a name: like any variable, no constant that the equations tell."""
-    return jax.tree.map(lambda leaf: checkpoint_name(leaf, "cnnjax variable"), make(*args, **kwargs))
+    made = make(*args, **kwargs)
+    return jax.tree.map(lambda x: checkpoint_name(x, "cnnjax variable") if isinstance(x, jax.Array) else x, made)
 
 
 def _zeros(initializer: Callable[..., Any], key: jax.Array, *args: Any, **kwargs: Any) -> Any:
