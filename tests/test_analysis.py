@@ -693,7 +693,13 @@ def test_receptive_field_of_coarse_places(name):
 def test_each_window_of_attention_is_seen_apart():
     layers = analyse(Net(chain(windowed(attention), conv(1, 1))), (SIDE, SIDE, 1)).layers
     assert {layer.receptive_field for layer in layers if layer.path.startswith("MultiHead")} == {(4, 4)}
+    assert "flatten" not in {layer.op for layer in layers}
     assert analyse(Net(windowed(attention)), (SIDE, SIDE, 1)).receptive_field == (4, 4)
+
+
+def test_an_image_laid_out_without_its_batch_is_flattened():
+    flat = analyse(Net(lambda x: nn.Dense(2)(conv(2)(x).reshape(-1))), (SIDE, SIDE, 1)).layers[1]
+    assert (flat.op, flat.receptive_field, flat.jump) == ("flatten", (SIDE, SIDE), (0, 0))
 
 
 WHOLE = {

@@ -24,7 +24,7 @@ Values = Sequence[np.ndarray]
 
 
 class Constants:
-    """The constants of `jaxpr`, by variable (None: there is none); `known` are those of its arguments and captured arrays."""
+    """The constants of `jaxpr`, by variable; `known` are those of its arguments and of arrays that it captures."""
 
     def __init__(self, jaxpr: Jaxpr | None, known: Callable[[Any], np.ndarray | None]) -> None:
         self._equations = jaxpr.eqns if jaxpr else ()
@@ -57,8 +57,10 @@ class Constants:
             results = zip(maker.outvars, inner.outvars, strict=True)
             return self.inside(maker, inner)(next(result for made, result in results if made is variable))
         rule = _RULES.get(maker.primitive.name)
-        values = [self(operand) for operand in maker.invars] if rule else []
-        if rule is None or any(value is None for value in values):
+        if rule is None:
+            return None
+        values = [value for operand in maker.invars if (value := self(operand)) is not None]
+        if len(values) < len(maker.invars):
             return None
         with np.errstate(all="ignore"):
             return np.asarray(rule(values, maker.params)).astype(variable.aval.dtype)

@@ -14,7 +14,7 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 from cnnjax.analysis import receptive_field
 from cnnjax.analysis.constants import Constants
-from cnnjax.analysis.equation import called, input_shape
+from cnnjax.analysis.equation import called, input_shape, output_shape
 from cnnjax.analysis.fit import check_fit
 from cnnjax.analysis.macs import macs
 from cnnjax.analysis.propagation import has_rule, propagate
@@ -168,7 +168,7 @@ class _Walk:
             raise Reused
         if not found.leaves:
             if value and call.token not in self._entering:
-                self._entering[call.token] = receptive_field.placed(value.field, equation.invars[0].aval.shape)
+                self._entering[call.token] = receptive_field.placed(value.field, input_shape(equation))
             if not found.remaining:
                 self._entered.add(call.token)
             self._call = call.token
@@ -273,5 +273,6 @@ def _bare(equation: JaxprEqn, values: _Values, field: Field) -> str:
     if name in _PRODUCTS or name in _POOLS or name == "reduce_window":
         return _PRODUCTS.get(name) or _POOLS.get(name) or name
     if values[0] and receptive_field.has_place(values[0].field) and not receptive_field.has_place(field):
-        return _GLOBAL_POOLS.get(name, "flatten" if name == "reshape" else "")
+        flattens = name == "reshape" and not receptive_field.are_examples(field, output_shape(equation))
+        return _GLOBAL_POOLS.get(name, "flatten" if flattens else "")
     return ""

@@ -83,10 +83,16 @@ def placed(field: Field, shape: Sequence[int]) -> Field:
     """
     height, width = field
     if height.axis is not None and height.axis == width.axis:
-        if height.axis == 0:
+        if are_examples(field, shape):
             return Field(*(Span(None, fixed=_hull((0, seen(span)), span.fixed)) for span in field))
         return Field(*(collapsed(span, shape[span.axis or 0]) for span in field))
     return Field(*(span if span.axis is None else plain(span, shape[span.axis]) for span in field))
+
+
+def are_examples(field: Field, shape: Sequence[int]) -> bool:
+    """Whether units of several places became examples of their own: all along the first axis, and nothing else."""
+    height, width = field
+    return height.axis == width.axis == 0 and width.repeats == 1 and len(shape) > 1
 
 
 def plain(span: Span, length: int) -> Span:

@@ -33,7 +33,10 @@ class Taps(NamedTuple):
 def taps(equation: JaxprEqn, positions: Collection[int], known: Known) -> Taps | None:
     """What a gather or a matrix product reads of the one operand that depends on the image, at `positions`."""
     find = _FINDERS.get(equation.primitive.name)
-    return find(equation, *positions, known) if find and len(positions) == 1 else None
+    if find is None or len(positions) != 1:
+        return None
+    (position,) = positions
+    return find(equation, position, known)
 
 
 def _gathered(equation: JaxprEqn, position: int, known: Known) -> Taps | None:
