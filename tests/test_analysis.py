@@ -570,6 +570,62 @@ UPSAMPLED = {
     "depth to space": chain(conv(4), depth_to_space, conv()),
     "repeated": chain(conv(), lambda x: jnp.repeat(jnp.repeat(x, 2, 1), 2, 2), conv()),
 }
+
+
+def windowed(inside, size=4):
+    """`inside` on each window of size x size tokens, as in Swin."""
+
+    def body(x):
+        n, h, w, c = x.shape
+        x = x.reshape(n, h // size, size, w // size, size, c).transpose(0, 1, 3, 2, 4, 5)
+        x = inside(x.reshape(-1, size * size, c))
+        x = x.reshape(n, h // size, w // size, size, size, -1).transpose(0, 1, 3, 2, 4, 5)
+        return x.reshape(n, h, w, -1)
+
+    return body
+
+
+def attention(x):
+    return nn.MultiHeadDotProductAttention(1, qkv_features=2)(x)
+
+
+def grid_attention(x):
+    """Attention among tokens that lie 6 apart, as in MaxViT."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // 6, 6, w // 6, 6, c).transpose(0, 2, 4, 1, 3, 5).reshape(-1, (h // 6) * (w // 6), c)
+    x = attention(x).reshape(n, 6, 6, h // 6, w // 6, -1)
+    return x.transpose(0, 3, 1, 4, 2, 5).reshape(n, h, w, -1)
+
+
+def repeat(times):
+    return lambda x: jnp.repeat(jnp.repeat(x, times, 1), times, 2)
+
+
+def resize(method, times, **options):
+    return lambda x: jax.image.resize(x, (1, *(int(n * times) for n in x.shape[1:3]), x.shape[-1]), method, **options)
+
+
+COARSE = {  # with the pixels between what neighbours see
+    "windows of attention": (windowed(attention), 4),
+    "windows in a residual block": (residual(windowed(attention)), 4),
+    "windows of strided maps": (chain(conv(2, 3, strides=2), windowed(attention)), 8),
+    "windows before a convolution": (chain(windowed(attention), conv()), 4),
+    "windows of another layer": (chain(conv(), windowed(lambda x: nn.Dense(2)(x + x.mean(1, keepdims=True)))), 4),
+    "upsampled fourfold": (chain(pool(4, 4), repeat(4), conv(2, 2)), 4),
+    "upsampled twice": (chain(pool(4, 4), repeat(2), conv(2), repeat(2), conv(2, 2)), 4),
+    "nearest": (chain(conv(), resize("nearest", 2), conv()), 1),
+    "nearest of strided maps": (chain(pool(4, 4), resize("nearest", 3), conv(2, 2)), 4),
+    "nearest, no whole ratio": (chain(conv(), resize("nearest", 1.25), conv()), 1),
+    "nearest, fewer": (chain(conv(), resize("nearest", 0.5), conv()), 1),
+    "bilinear": (chain(conv(), resize("bilinear", 2), conv()), 2),
+    "bilinear of strided maps": (chain(pool(4, 4), resize("bilinear", 4), conv(2, 2)), 8),
+    "bilinear, fewer": (chain(conv(), resize("bilinear", 0.5), conv()), 2),
+    "bilinear, fewer, not smoothed": (chain(conv(), resize("bilinear", 0.5, antialias=False), conv()), 2),
+    "cubic": (chain(conv(), resize("cubic", 2)), 3),
+    "gathered pixels": (chain(conv(), lambda x: x[:, jnp.arange(23)][:, :, jnp.arange(0, 22, 3)], conv()), 1),
+    "gathered backwards": (chain(conv(), lambda x: jnp.take(x, jnp.arange(23, -1, -1), 1), conv()), 1),
+    "transposed fourfold": (chain(pool(4, 4), lambda x: nn.ConvTranspose(2, (4, 4), strides=(4, 4))(x), conv()), 4),
+}  # fmt: skip
 SIDE = 24
 
 
@@ -621,15 +677,41 @@ def test_receptive_field_after_upsampling(name):
             assert high < offset + unit * jump + size + 2 or high == SIDE
 
 
+@pytest.mark.parametrize("name", COARSE)
+def test_receptive_field_of_coarse_places(name):
+    """Neighbouring units see the same or what is some pixels on: the size is the largest, the place a lower bound."""
+    body, step = COARSE[name]
+    for (size, jump, offset), pixels in zip(last_layer(body), seen(body), strict=True):
+        intervals = [bounds(row) for row in pixels]
+        assert max(high - low for low, high in intervals) == size
+        for unit, (low, high) in enumerate(intervals):
+            first = round(offset + unit * jump, 6)  # Some jumps are no floats.
+            assert first <= low or low == 0
+            assert high <= first + size + step or high == SIDE
+
+
+def test_each_window_of_attention_is_seen_apart():
+    layers = analyse(Net(chain(windowed(attention), conv(1, 1))), (SIDE, SIDE, 1)).layers
+    assert {layer.receptive_field for layer in layers if layer.path.startswith("MultiHead")} == {(4, 4)}
+    assert "flatten" not in {layer.op for layer in layers}
+    assert analyse(Net(windowed(attention)), (SIDE, SIDE, 1)).receptive_field == (4, 4)
+
+
+def test_an_image_laid_out_without_its_batch_is_flattened():
+    flat = analyse(Net(lambda x: nn.Dense(2)(conv(2)(x).reshape(-1))), (SIDE, SIDE, 1)).layers[1]
+    assert (flat.op, flat.receptive_field, flat.jump) == ("flatten", (SIDE, SIDE), (0, 0))
+
+
 WHOLE = {
     "flattened": lambda x: nn.Dense(3)(conv()(x).reshape(1, -1)),
-    "resized": lambda x: conv()(jax.image.resize(x, (1, 12, 12, 1), "bilinear")),
+    "resized to little": lambda x: conv()(jax.image.resize(x, (1, 2, 2, 1), "bilinear")),
     "cumulative": lambda x: conv()(jnp.cumsum(jnp.cumsum(x, 1), 2)),
     "halves": lambda x: conv()(jnp.roll(x, (12, 12), (1, 2))),
     "sorted": lambda x: conv()(jnp.sort(jnp.sort(x, 1), 2)),
     "fft": lambda x: conv()(jnp.fft.fft2(x, axes=(1, 2)).real),
     "gathered where the image says": lambda x: conv()(jnp.arange(3.0)[jnp.int32(x[0, ..., 0])][None, ..., None]),
-    "gathered pixels": lambda x: conv()(x[:, jnp.arange(23)][:, :, jnp.arange(22)]),
+    "grid attention": grid_attention,
+    "gathered in no order": lambda x: conv()(x[:, jnp.array([5, 0, 23])][:, :, jnp.array([7, 1, 0, 23])]),
 }
 
 
@@ -655,8 +737,8 @@ def test_branches_that_end_a_network_are_seen_together():
     assert analyse(Net(lambda x: nn.Dense(2)(x.reshape(1, -1))), (4, 4, 1)).receptive_field == (1, 1)
 
 
-# The block before the head slides over maps at stride 32; its last branch a pooling of 3x3, that which sees most a 5x5
-# or two 3x3 after each other, which have as many positions.
+# The block before the head slides over maps at stride 32: its last branch is a pooling of 3x3, that which sees most has
+# a 5x5, or two 3x3 after each other, which see as much.
 @pytest.mark.parametrize(("name", "last"), [("googlenet_2014", 651), ("inception_v3", 1247)])
 def test_published_networks_that_end_in_branches(name, last):
     config = models.config(name)

@@ -6,12 +6,13 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import linen as nn
 from jax import lax
 from jax.extend.core import Literal
 
-from cnnjax.analysis import analyse
+from cnnjax.analysis import analyse, with_training
 
 
 class Net(nn.Module):
@@ -209,6 +210,38 @@ def test_macs_are_those_of_apply(name, train):
     assert sum(layer.params for layer in found.layers) == found.params
 
 
+def test_a_module_that_always_writes_to_its_state_is_counted_too():
+    analysis = analyse(Net(lambda x, train: conv()(nn.BatchNorm(use_running_average=False)(x))), SHAPE)
+    assert (analysis.macs, analysis.state) == (6 * 7 * 9 * 4 * 4, 8)
+
+
+def test_state_that_may_not_be_written_tells_inference_from_training():
+    def body(x, train):
+        class Counted(nn.Module):
+            @nn.compact
+            def __call__(self, x):
+                count = self.variable("batch_stats", "count", jnp.zeros, ())
+                if not self.is_mutable_collection("batch_stats"):
+                    return nn.Dense(3)(x)
+                count.value += 1
+                return nn.Dense(3)(x @ x.swapaxes(-1, -2) @ x)
+
+        return Counted()(x)
+
+    found = [analyse(Net(body), SHAPE, train=train).macs for train in (False, True)]
+    assert found == [of_apply(Net(body), SHAPE, train=train)[0] for train in (False, True)]
+    assert found[1] > found[0]
+
+
+def test_both_modes_together_count_normalized_weights_once():
+    module = Net(MODULES["weight norm beside batch norm"])
+    both = with_training(analyse(module, SHAPE), module)
+    assert [(layer.op, layer.macs, layer.train_activations) for layer in both.layers if layer.macs] == [
+        ("conv", 6 * 7 * 9 * 4 * 4, 6 * 7 * 4)
+    ]
+    assert both.train_activations == 6 * 7 * 4 * 3
+
+
 def transposed(strides, padding="VALID", kernel=(3, 2)):
     return lambda x: nn.ConvTranspose(5, kernel, strides=strides, padding=padding)(x)
 
@@ -242,3 +275,38 @@ def test_a_transposed_convolution_multiplies_each_input_by_each_tap(name):
 def test_a_convolution_padded_as_widely_counts_its_padding():
     found = analyse(Net(lambda x, train: nn.Conv(5, (3, 2), padding=((2, 2), (1, 1)))(x)), (6, 7, 4))
     assert found.macs == 8 * 8 * (3 * 2) * 4 * 5
+
+
+# --- sizes changed
+
+
+@pytest.mark.parametrize("times", [2, 1 / 2])
+@pytest.mark.parametrize("method", ["nearest", "linear", "cubic"])
+def test_a_resize_multiplies_by_the_weights_that_are_not_zero(method, times):
+    def resized(x, train):
+        return jax.image.resize(x, (1, *(int(n * times) for n in x.shape[1:3]), x.shape[-1]), method)
+
+    found = analyse(Net(resized), (8, 6, 4)).macs
+    if method == "nearest":
+        assert found == 0
+        return
+    # One axis after the other, for each unit of the other one; JAX takes the order that is cheaper for dense matrices.
+    height, width = (np.count_nonzero(jax.image.resize(jnp.eye(n), (n, int(n * times)), method)) for n in (8, 6))
+    assert height < 8 * 8 * times
+    assert found in (4 * (height * 6 + int(8 * times) * width), 4 * (width * 8 + int(6 * times) * height))
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_matrices_that_are_variables_are_multiplied_whole(learned):
+    class Mixed(nn.Module):
+        @nn.compact
+        def __call__(self, x, train: bool):
+            if learned:
+                matrix = self.param("matrix", nn.initializers.zeros, (6, 5))
+            else:
+                matrix = self.variable("fixed", "matrix", lambda: jnp.eye(6, 5)).value
+            return jnp.einsum("nhwc,hk->nkwc", x, matrix)
+
+    analysis = analyse(Mixed(), (6, 7, 4))
+    assert analysis.macs == 6 * 5 * 7 * 4
+    assert analysis.layers[-1].receptive_field == (6, 1)

@@ -8,6 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import linen as nn
 
 from cnnjax import (
     Conv,
@@ -98,6 +99,35 @@ def test_a_network_without_widths_says_so():
     planned = plan(Study(experiment, axes={"model.kernel": [3, 5]}, seeds=1, match="macs"))
     assert "fixed cannot be rescaled to match macs: it has no widths" in planned.pruned[0].reason
     del networks.Model.members["fixed"]
+
+
+def test_an_arm_with_normalized_weights_costs_as_much_as_the_plain_one():
+    """Initialization runs such a layer twice, a forward pass once."""
+
+    class Plain(networks.Model):
+        width: int = 8
+        weight_norm: bool = False
+
+        def network(self):
+            class Network(nn.Module):
+                config: Plain
+
+                @nn.compact
+                def __call__(self, x, train):
+                    conv = nn.Conv(self.config.width, (3, 3), name="conv")
+                    x = (nn.WeightNorm(conv) if self.config.weight_norm else conv)(x)
+                    return nn.Dense(self.config.num_classes)(nn.relu(x).mean((1, 2)))
+
+            return Network(self)
+
+        def rescaled(self, factor):
+            yield self.model_copy(update={"width": max(1, round(self.width * factor))})
+
+    experiment = replace(BASE, {"model": Plain()})
+    planned = plan(Study(experiment, axes={"model.weight_norm": [False, True]}, seeds=1, match="macs"))
+    assert [trial.macs for trial in planned.trials] == [8 * 8 * 9 * 8 + 8 * 4] * 2
+    assert not any(trial.matched for trial in planned.trials)
+    del networks.Model.members["plain"]
 
 
 def test_widths_whose_channels_do_not_divide_are_passed_over():

@@ -1,4 +1,4 @@
-"""What a network costs and sees, from its shapes alone: any Linen module is traced once, abstractly, and read.
+"""What a network costs and sees, from its shapes alone: any Linen module is traced, abstractly, and read.
 
 No weight is allocated and nothing runs. `table` arranges the result in a table, `forms` and `difference` in others,
 `documents` draws them as text, Markdown and LaTeX, and `picture` draws the costs along the depth.

@@ -8,14 +8,18 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from jax.core import Tracer
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 from cnnjax.analysis import receptive_field
-from cnnjax.analysis.equation import called, input_shape
+from cnnjax.analysis.constants import Constants
+from cnnjax.analysis.equation import called, input_shape, output_shape
 from cnnjax.analysis.fit import check_fit
 from cnnjax.analysis.macs import macs
 from cnnjax.analysis.propagation import has_rule, propagate
 from cnnjax.analysis.receptive_field import EVERYTHING, IMAGE, Field
+from cnnjax.analysis.resampling import Taps, taps
 from cnnjax.analysis.tracing import Call, Mark, Trace, mark
 from cnnjax.analysis.window import Window, of_equation, of_fields
 
@@ -37,7 +41,9 @@ def follow(traced: Trace) -> tuple[list[Row], list[Field]]:
     """
     walk = _Walk(traced.calls, traced.root.token)
     variables = traced.jaxpr.invars[1:]
-    walk.run(traced.jaxpr, [_Value(IMAGE, stored=True), *[None] * len(variables)])
+    captured = dict(zip(traced.jaxpr.constvars, traced.consts, strict=True))
+    constants = Constants(traced.jaxpr, lambda variable: _array(captured.get(variable)))
+    walk.run(traced.jaxpr, [_Value(IMAGE, stored=True), *[None] * len(variables)], constants=constants)
     return walk.rows, _maps(walk.outputs) or walk.maps
 
 
@@ -78,7 +84,8 @@ def _row(call: Call, op: str, written: _Written, times: int) -> Row:
     fresh = [times * variable.aval.size for variable, value in written if value and not value.stored]
     widths = [variable.aval.dtype.itemsize for variable, value in written if value and not value.stored]
     variable, value = written[-1]
-    row = Row(call, op, variable.aval.shape[1:] if value else variable.aval.shape, value and value.field)
+    shape = variable.aval.shape
+    row = Row(call, op, shape[1:] if value else shape, value and receptive_field.placed(value.field, shape))
     row.activations, row.activation_bytes = sum(fresh), sum(map(math.prod, zip(fresh, widths, strict=True)))
     return row
 
@@ -90,6 +97,7 @@ class _Walk:
         self.rows: list[Row] = []
         self.maps: list[Field] = []
         self.outputs: _Values = []
+        self._constants = Constants(None, lambda variable: None)
         self._calls = calls
         self._call = call
         self._entered: set[int] = set()
@@ -98,8 +106,11 @@ class _Walk:
         self._entering: dict[int, Field] = {}
         self._written: dict[int, _Written] = {}
 
-    def run(self, jaxpr: Jaxpr, inputs: Sequence[_Value | None], times: int = 1) -> _Values:
+    def run(
+        self, jaxpr: Jaxpr, inputs: Sequence[_Value | None], times: int = 1, constants: Constants | None = None
+    ) -> _Values:
         """The values of the outputs of `jaxpr`, which the network executes `times` times."""
+        outside, self._constants = self._constants, constants or Constants(jaxpr, lambda variable: None)
         known = {variable: value for variable, value in zip(jaxpr.invars, inputs, strict=True) if value}
 
         def lookup(variables: Sequence[Any]) -> _Values:
@@ -108,6 +119,7 @@ class _Walk:
         for equation in jaxpr.eqns:
             outputs = self._equation(equation, lookup(equation.invars), times)
             known.update((variable, value) for variable, value in zip(equation.outvars, outputs, strict=False) if value)
+        self._constants = outside
         return lookup(jaxpr.outvars)
 
     def _equation(self, equation: JaxprEqn, values: _Values, times: int) -> _Values:
@@ -120,16 +132,20 @@ class _Walk:
         if control := _CONTROL.get(name):
             return control(self, equation.params, values, times)
         inner = None if has_rule(name) else called(equation)
-        return self.run(inner, values, times) if inner else self._operation(equation, values, times)
+        if inner is None:
+            return self._operation(equation, values, times)
+        return self.run(inner, values, times, self._constants.inside(equation, inner))
 
     def _operation(self, equation: JaxprEqn, values: _Values, times: int) -> _Values:
-        field = propagate(equation, [(k, value.field) for k, value in enumerate(values) if value])
+        operands = [(k, value.field) for k, value in enumerate(values) if value]
+        read = self._taps(equation, operands)
+        field = propagate(equation, operands, read)
         if not receptive_field.has_place(field) and (maps := _maps(values)):
             self.maps = maps
         stored = equation.primitive.name in _VIEWS and all(value.stored for value in values if value)
-        call, count = self._calls[self._call], times * macs(equation)
+        call, count = self._calls[self._call], times * (read.macs if read else macs(equation))
         check_fit(equation, call.name)
-        window = of_equation(equation, values[0] and values[0].field)
+        window = of_equation(equation, values[0] and receptive_field.placed(values[0].field, input_shape(equation)))
         if call.leaf:
             self._macs[call.token] += count
             self._windows.setdefault(call.token, []).extend([window] if window else [])
@@ -141,20 +157,25 @@ class _Walk:
             self.rows.append(row)
         return [_Value(field, stored=True)] * len(equation.outvars)
 
+    def _taps(self, equation: JaxprEqn, operands: list[tuple[int, Field]]) -> Taps | None:
+        """What is read along an axis of the image, if the equation leaves that to known numbers."""
+        read = taps(equation, [position for position, _ in operands], self._constants)
+        return read if read and any(span.axis == read.axis for _, field in operands for span in field) else None
+
     def _marked(self, found: Mark, equation: JaxprEqn, value: _Value | None, times: int) -> _Value | None:
         call = self._calls.get(found.call)
         if call is None or (call.token in self._entered and not found.leaves):
             raise Reused
         if not found.leaves:
             if value and call.token not in self._entering:
-                self._entering[call.token] = value.field
+                self._entering[call.token] = receptive_field.placed(value.field, input_shape(equation))
             if not found.remaining:
                 self._entered.add(call.token)
             self._call = call.token
             return value
         self._written.setdefault(call.token, []).append((equation.outvars[0], value))
         left = None if found.remaining else self._leave(call, times)
-        if value and left and left.field:
+        if value and left and left.field and receptive_field.has_place(left.field):
             value = value._replace(field=left.field)
         return value and value._replace(stored=value.stored or call.leaf)
 
@@ -231,6 +252,10 @@ class _Walk:
 _CONTROL = {"scan": _Walk._scan, "while": _Walk._while, "cond": _Walk._cond}
 
 
+def _array(captured: Any) -> np.ndarray | None:
+    return None if captured is None or isinstance(captured, Tracer) else np.asarray(captured)
+
+
 def _maps(values: _Values) -> list[Field]:
     return [value.field for value in values if value and receptive_field.has_place(value.field)]
 
@@ -248,5 +273,6 @@ def _bare(equation: JaxprEqn, values: _Values, field: Field) -> str:
     if name in _PRODUCTS or name in _POOLS or name == "reduce_window":
         return _PRODUCTS.get(name) or _POOLS.get(name) or name
     if values[0] and receptive_field.has_place(values[0].field) and not receptive_field.has_place(field):
-        return _GLOBAL_POOLS.get(name, "flatten" if name == "reshape" else "")
+        flattens = name == "reshape" and not receptive_field.are_examples(field, output_shape(equation))
+        return _GLOBAL_POOLS.get(name, "flatten" if flattens else "")
     return ""

@@ -30,11 +30,12 @@ def analyse(
     """The layers of `module`, with parameters, multiply-accumulates, activations and receptive fields.
 
     Any Linen module `module(images)` or `module(images, train=...)` on NHWC images will do, by whatever of its names
-    `train` goes (`cnnjax.calling`); it is traced once, on an
+    `train` goes (`cnnjax.calling`); its `apply` is traced on an
     abstract batch of one image. Nothing is allocated or run.
 
     Multiply-accumulates are those of convolutions and matrix products of the image or what became of it, padding
-    included (`cnnjax.analysis.macs`). The body of a scan counts once a step, that of a while loop once, of a
+    included (`cnnjax.analysis.macs`); of a matrix that is computed from no variable, such as a resize's, those with
+    numbers that are not 0. The body of a scan counts once a step, that of a while loop once, of a
     conditional the costliest branch.
 
     Args:

@@ -12,22 +12,32 @@ from collections.abc import Callable, Iterable, Sequence
 from jax.extend.core import JaxprEqn
 
 from cnnjax.analysis.equation import Shape, input_shape, output_shape, shape
-from cnnjax.analysis.receptive_field import NOTHING, WHOLE, Field, Span, collapsed, exact, slid, unite
+from cnnjax.analysis.receptive_field import NOTHING, WHOLE, Field, Span, aligned, collapsed, plain, slid, unite
+from cnnjax.analysis.resampling import Taps, sampled
 
 # From the span of the operand at a position, which has an axis; last, the axis of the other direction.
 Rule = Callable[[Span, JaxprEqn, int, int | None], Span]
 
 
-def propagate(equation: JaxprEqn, operands: Iterable[tuple[int, Field]]) -> Field:
-    """The field of the outputs of `equation`, from those operands (by position) that depend on the image."""
+def propagate(equation: JaxprEqn, operands: Iterable[tuple[int, Field]], taps: Taps | None = None) -> Field:
+    """The field of the outputs of `equation`, from those operands (by position) that depend on the image.
+
+    taps: what is read along one axis, where more is known than the equation says.
+    """
     rule = _RULES.get(equation.primitive.name, _see_all)
-    field = unite([Field(*_each(rule, equation, position, field)) for position, field in operands])
+    fields = [Field(*_each(rule, equation, position, field, taps)) for position, field in operands]
+    field = unite(aligned(fields, output_shape(equation)) if len(fields) > 1 else fields)
     return Field(*(WHOLE if span == NOTHING else span for span in field)) if NOTHING in field else field
 
 
-def _each(rule: Rule, equation: JaxprEqn, position: int, field: Field) -> Iterable[Span]:
+def _each(rule: Rule, equation: JaxprEqn, position: int, field: Field, taps: Taps | None) -> Iterable[Span]:
     for span, other in (field, field[::-1]):
-        yield span if span.axis is None else rule(span, equation, position, other.axis)
+        if span.axis is None:
+            yield span
+        elif taps is not None and (position, span.axis) == (taps.position, taps.axis):
+            yield sampled(span, taps, input_shape(equation, position)[span.axis])
+        else:
+            yield rule(span, equation, position, other.axis)
 
 
 def has_rule(name: str) -> bool:
@@ -61,26 +71,43 @@ def _convolution(span: Span, equation: JaxprEqn, position: int, other: int | Non
         return _see_all(span, equation, position, other)
     if span.axis == lhs[0]:
         return span._replace(axis=out[0])
-    d = lhs[2:].index(span.axis)
-    return slid(
-        span._replace(axis=out[2 + d]),
-        kernel=input_shape(equation, 1)[rhs[2 + d]],
-        stride=p["window_strides"][d],
-        before=p["padding"][d][0],
-        base=p["lhs_dilation"][d],
-        dilation=p["rhs_dilation"][d],
+    span, d = _moving(span, equation), lhs[2:].index(span.axis)
+    return (
+        span
+        if span.axis is None
+        else slid(
+            span._replace(axis=out[2 + d]),
+            kernel=input_shape(equation, 1)[rhs[2 + d]],
+            stride=p["window_strides"][d],
+            before=p["padding"][d][0],
+            base=p["lhs_dilation"][d],
+            dilation=p["rhs_dilation"][d],
+        )
     )
+
+
+def _moving(span: Span, equation: JaxprEqn, position: int = 0) -> Span:
+    """`span` as a window that moves with each unit of the operand's axis; seen together if there is none."""
+    assert span.axis is not None
+    return plain(span, input_shape(equation, position)[span.axis])
 
 
 def _window(span: Span, equation: JaxprEqn, position: int, other: int | None) -> Span:
     a, p = span.axis, equation.params
-    return slid(
-        span,
-        kernel=p["window_dimensions"][a],
-        stride=p["window_strides"][a],
-        before=p["padding"][a][0],
-        base=p["base_dilation"][a],
-        dilation=p["window_dilation"][a],
+    if p["window_dimensions"][a] == p["window_strides"][a] == p["base_dilation"][a] == 1 and not any(p["padding"][a]):
+        return span
+    span = _moving(span, equation)
+    return (
+        span
+        if span.axis is None
+        else slid(
+            span,
+            kernel=p["window_dimensions"][a],
+            stride=p["window_strides"][a],
+            before=p["padding"][a][0],
+            base=p["base_dilation"][a],
+            dilation=p["window_dilation"][a],
+        )
     )
 
 
@@ -111,32 +138,44 @@ def _broadcast(span: Span, equation: JaxprEqn, position: int, other: int | None)
 
 
 def _reshape(span: Span, equation: JaxprEqn, position: int, other: int | None) -> Span:
-    """An axis stays, is split (its outer part moves on, in larger jumps), or takes in the axes after it (as in
-    depth-to-space); one that is merged into the other direction's axis or into the features is flattened."""
+    """An axis stays, is merged with others, or is split: its outer part moves on, in larger jumps."""
     assert span.axis is not None
     old, new = input_shape(equation, position), equation.params["new_sizes"]
-    units, before = old[span.axis], math.prod(old[: span.axis])
-    axis = _same_place(new, before, units)
-    length = 1 if axis is None else new[axis]
-    if axis is None or length == units:
-        return collapsed(span, units) if axis is None else span._replace(axis=axis)
-    if units % length == 0:
-        parts = units // length
-        return span._replace(axis=axis, size=span.size + (parts - 1) * abs(span.jump), jump=span.jump * parts)
-    merged = old[span.axis + 1 : other if other is not None and other > span.axis else len(old) - 1]
-    parts = length // units
-    if length % units or parts not in {math.prod(merged[:n]) for n in range(1, len(merged) + 1)}:
+    units = span.units or old[span.axis]
+    if units == 1:
+        axis = _lone(new, math.prod(old[: span.axis]))
+        return collapsed(span, 1) if axis is None else span._replace(axis=axis, units=0, repeats=1)
+    inner = span.repeats * math.prod(old[span.axis + 1 :])
+    axis, after = _outermost(new, inner * units)
+    if new[axis] * after % (inner * units):
         return collapsed(span, units)
-    first = span.offset - exact((parts - 1) * max(span.jump, 0), parts)
-    return span._replace(axis=axis, jump=exact(span.jump, parts), offset=exact(first))
+    parts = 1 if inner % after == 0 else after // inner
+    if units % parts or (parts > 1 and after % inner):
+        return collapsed(span, units)
+    repeats = inner * parts // after
+    return span._replace(
+        axis=axis,
+        size=span.size + (parts - 1) * abs(span.jump),
+        jump=span.jump * parts,
+        offset=span.offset + min(0, (parts - 1) * span.jump),
+        units=0 if repeats == 1 and units // parts == new[axis] else units // parts,
+        repeats=repeats,
+    )
 
 
-def _same_place(shape: Shape, before: int, units: int) -> int | None:
-    """The axis of `shape` that has `before` elements in the axes in front of it and can hold `units`."""
-    for axis in range(1 if units == 1 else 0, len(shape)):
-        if math.prod(shape[:axis]) == before and (shape[axis] == 1) == (units == 1):
-            return axis
-    return None
+def _outermost(shape: Shape, elements: int) -> tuple[int, int]:
+    """The axis in which a run of so many elements ends, and the elements in all axes after it."""
+    after = 1
+    for axis in range(len(shape) - 1, 0, -1):
+        if after * shape[axis] >= elements:
+            return axis, after
+        after *= shape[axis]
+    return 0, after
+
+
+def _lone(shape: Shape, before: int) -> int | None:
+    """The axis of length 1, after the first, that has `before` elements in the axes in front of it."""
+    return next((a for a in range(1, len(shape)) if shape[a] == 1 and math.prod(shape[:a]) == before), None)
 
 
 def _concatenation(span: Span, equation: JaxprEqn, position: int, other: int | None) -> Span:
@@ -150,6 +189,7 @@ def _concatenation(span: Span, equation: JaxprEqn, position: int, other: int | N
         return WHOLE
     if lengths[position] < max(lengths):
         return NOTHING._replace(fixed=span.fixed)
+    span = _moving(span, equation, position)
     return span._replace(offset=span.offset - sum(lengths[:position]) * span.jump)
 
 
@@ -160,14 +200,20 @@ def _stack(span: Span, equation: JaxprEqn, position: int, other: int | None) -> 
 
 def _pad(span: Span, equation: JaxprEqn, position: int, other: int | None) -> Span:
     assert span.axis is not None
-    before, _, interior = map(int, equation.params["padding_config"][span.axis])
-    return slid(span, kernel=1, stride=1, before=before, base=interior + 1)
+    before, after, interior = map(int, equation.params["padding_config"][span.axis])
+    if before == after == interior == 0:
+        return span
+    span = _moving(span, equation)
+    return span if span.axis is None else slid(span, kernel=1, stride=1, before=before, base=interior + 1)
 
 
 def _slice(span: Span, equation: JaxprEqn, position: int, other: int | None) -> Span:
     assert span.axis is not None
     a, p = span.axis, equation.params
     start, stride = int(p["start_indices"][a]), 1 if p["strides"] is None else int(p["strides"][a])
+    if output_shape(equation)[a] == input_shape(equation)[a]:
+        return span
+    span = _moving(span, equation)
     return span._replace(offset=span.offset + start * span.jump, jump=span.jump * stride)
 
 
@@ -175,7 +221,8 @@ def _reverse(span: Span, equation: JaxprEqn, position: int, other: int | None) -
     if span.axis not in equation.params["dimensions"]:
         return span
     assert span.axis is not None
-    last = span.offset + (input_shape(equation, position)[span.axis] - 1) * span.jump
+    units, span = input_shape(equation, position)[span.axis], _moving(span, equation)
+    last = span.offset + (units - 1) * span.jump
     return span._replace(offset=last, jump=-span.jump)
 
 

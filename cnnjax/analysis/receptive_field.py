@@ -23,6 +23,10 @@ class Span(NamedTuple):
     Along `axis` of the array unit i sees `size` pixels from `offset + i * jump` (`axis` None: there is no such
     window). Besides, all units see the pixels from `fixed[0]` to before `fixed[1]`: what a pooling over space saw.
     With neither they see no pixel. `least` is the size by the path that sees least, such as all the skip connections.
+
+    With `units` the axis was merged with others: it has that many of them, each `repeats` times in a row (`plain`).
+    After upsampling neighbours see the same or what is `grain` pixels on: of what comes to a size of `core` then, only
+    whole grains are seen (`seen`).
     """
 
     axis: int | None
@@ -31,6 +35,10 @@ class Span(NamedTuple):
     offset: Number = 0
     fixed: Bounds | None = None
     least: Number = 1
+    units: int = 0
+    repeats: int = 1
+    core: Number = 0
+    grain: Number = 0
 
 
 class Field(NamedTuple):
@@ -55,6 +63,60 @@ def unite(fields: Sequence[Field]) -> Field:
     return united
 
 
+def aligned(fields: Sequence[Field], shape: Sequence[int]) -> list[Field]:
+    """The fields of arrays of one `shape` for uniting: merged axes stay only where all have the same ones."""
+    directions = [_aligned(spans, shape) for spans in zip(*fields, strict=True)]
+    return [Field(*spans) for spans in zip(*directions, strict=True)]
+
+
+def _aligned(spans: Sequence[Span], shape: Sequence[int]) -> Sequence[Span]:
+    if len({(span.axis, span.units, span.repeats) for span in spans if span.axis is not None}) < 2:
+        return spans
+    return [span if span.axis is None else plain(span, shape[span.axis]) for span in spans]
+
+
+def placed(field: Field, shape: Sequence[int]) -> Field:
+    """The field of an array of that shape with merged axes taken apart, where its units have a place, or seen together.
+
+    Units of several places that became examples of their own, such as windows of attention, are not seen together: each
+    sees as much, at places that are not told.
+    """
+    height, width = field
+    if height.axis is not None and height.axis == width.axis:
+        if are_examples(field, shape):
+            return Field(*(Span(None, fixed=_hull((0, seen(span)), span.fixed)) for span in field))
+        return Field(*(collapsed(span, shape[span.axis or 0]) for span in field))
+    return Field(*(span if span.axis is None else plain(span, shape[span.axis]) for span in field))
+
+
+def are_examples(field: Field, shape: Sequence[int]) -> bool:
+    """Whether units of several places became examples of their own: all along the first axis, and nothing else."""
+    height, width = field
+    return height.axis == width.axis == 0 and width.repeats == 1 and len(shape) > 1
+
+
+def plain(span: Span, length: int) -> Span:
+    """`span` along an axis of that length as a window that moves with each unit; without one, what is seen together."""
+    if not span.units:
+        return span
+    if span.units * span.repeats != length:
+        return collapsed(span, length)
+    first = span.offset - exact((span.repeats - 1) * max(span.jump, 0), span.repeats)
+    apart = span._replace(units=0, repeats=1, jump=exact(span.jump, span.repeats), offset=exact(first))
+    return grained(apart, abs(span.jump))
+
+
+def grained(span: Span, grain: Number) -> Span:
+    """`span` after an upsampling of units that are `grain` pixels apart."""
+    size = seen(span)
+    return span._replace(size=size, core=size, grain=max(grain, span.grain))
+
+
+def seen(span: Span) -> Number:
+    """The largest size that a unit sees."""
+    return span.core - (span.core - span.size) // span.grain * span.grain if span.grain else span.size
+
+
 def sliced(field: Field, length: int) -> Field:
     """The field of the `length` slices along the first axis, seen together if that is an axis of the image."""
     return Field(*(collapsed(span, length) if span.axis == 0 else _moved(span, -1) for span in field))
@@ -72,7 +134,7 @@ def _moved(span: Span, places: int) -> Span:
 def extent(span: Span, pixels: int) -> tuple[int, int | float, int | float]:
     """Size, jump and offset to report for an image of `pixels` along this direction."""
     if span.axis is not None:
-        return math.ceil(span.size), _plain(span.jump), _plain(span.offset)
+        return math.ceil(seen(span)), _plain(span.jump), _plain(span.offset)
     low, high = span.fixed or (0, 0)
     low, high = max(low, 0), min(high, pixels)
     return math.ceil(max(high - low, 0)), 0, _plain(low)
@@ -80,7 +142,8 @@ def extent(span: Span, pixels: int) -> tuple[int, int | float, int | float]:
 
 def has_place(field: Field) -> bool:
     """Whether the units are those of a map, each with a place along some direction of the image."""
-    return any(span.axis is not None for span in field)
+    height, width = (span.axis for span in field)
+    return height != width
 
 
 def together(fields: Sequence[Field], image: Sequence[int]) -> tuple[int, int]:
@@ -94,7 +157,7 @@ def _together(spans: Sequence[Span], pixels: int) -> int:
     placed: dict[Number, Bounds | None] = {}
     for span in spans:
         if span.axis is not None:
-            placed[span.jump] = _hull(placed.get(span.jump), (span.offset, span.offset + span.size))
+            placed[span.jump] = _hull(placed.get(span.jump), (span.offset, span.offset + seen(span)))
     sizes = [math.ceil(bounds[1] - bounds[0]) for bounds in placed.values() if bounds]
     return max(sizes or [extent(span, pixels)[0] for span in spans])
 
@@ -124,19 +187,21 @@ def _hull(*intervals: Bounds | None) -> Bounds | None:
 
 def collapsed(span: Span, units: int) -> Span:
     """Every unit sees what the `units` along the axis saw together."""
-    last = span.offset + (units - 1) * span.jump
-    seen = (min(span.offset, last), max(span.offset, last) + span.size)
-    return Span(None, fixed=_hull(seen, span.fixed))
+    last = span.offset + ((span.units or units) - 1) * span.jump
+    whole = (min(span.offset, last), max(span.offset, last) + seen(span))
+    return Span(None, fixed=_hull(whole, span.fixed))
 
 
 def _unite(left: Span, right: Span) -> Span:
     fixed = _hull(left.fixed, right.fixed)
     if left.axis is None or right.axis is None:
         return (right if left.axis is None else left)._replace(fixed=fixed)
-    if (left.axis, left.jump) != (right.axis, right.jump):
+    if (left.axis, left.jump, left.units, left.repeats) != (right.axis, right.jump, right.units, right.repeats):
         return WHOLE
-    start, end = min(left.offset, right.offset), max(left.offset + left.size, right.offset + right.size)
-    return Span(left.axis, end - start, left.jump, start, fixed, min(left.least, right.least))
+    start, end = min(left.offset, right.offset), max(left.offset + seen(left), right.offset + seen(right))
+    united = left._replace(size=end - start, offset=start, fixed=fixed, least=min(left.least, right.least))
+    grain = max(left.grain, right.grain)
+    return united._replace(core=united.size if grain else 0, grain=grain)
 
 
 def widened(before: Field, after: Field) -> Field:
@@ -151,9 +216,10 @@ def slid(span: Span, *, kernel: int, stride: int, before: int, base: int = 1, di
     """
     steps = (kernel - 1) * dilation // base
     first = span.offset - exact(before * span.jump, base) + min(0, steps * span.jump)
-    return span._replace(
+    after = span._replace(
         size=span.size + steps * abs(span.jump),
         jump=exact(span.jump * stride, base),
         offset=exact(first),
         least=span.least + steps * abs(span.jump),
     )
+    return grained(after, abs(span.jump)) if base > 1 else after

@@ -15,7 +15,7 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -78,14 +78,16 @@ class Call:
 
 @dataclasses.dataclass(slots=True)
 class Trace:
-    """Equations, calls by token, the network's call, own parameters by path, number of other variables.
+    """Equations and the arrays they capture, calls by token, the network's call, and what there is of variables.
 
     The first argument of the equations is the image; the first `left` of their outputs are what modules left for a
-    loss. `weights` are the numbers of each parameter by its path, name included; `marked` tells which one a mark is on.
+    loss. `params` are the numbers of each module's own parameters by path, `weights` those of each parameter, name
+    included, `state` those of other variables; `marked` tells which parameter a mark is on.
     If the module raised an error, the equations are those before it.
     """
 
     jaxpr: Jaxpr
+    consts: Sequence[Any]
     calls: dict[int, Call]
     root: Call
     marked: dict[int, Path]
@@ -188,6 +190,7 @@ def _traced(subject: _Subject, variables: Any, run: _Run, made: OnDemand | None 
     root = [call for call in calls.values() if call.parent is None][-1]
     traced = Trace(
         closed.jaxpr,
+        closed.consts,
         calls,
         root,
         marked=recorder.marked,

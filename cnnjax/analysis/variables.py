@@ -18,6 +18,7 @@ from flax import linen as nn
 from flax.core import Scope
 from flax.core.scope import LazyRng
 from flax.linen.module import InterceptorContext
+from jax.ad_checkpoint import checkpoint_name
 
 _JAX_INITIALIZERS = {jax.nn.initializers.zeros.__module__, jax.nn.initializers.lecun_normal().__module__}
 
@@ -70,9 +71,18 @@ class OnDemand:
         with self._making():
             return Scope.param(scope, name, partial(_zeros, initializer), *args, **kwargs)
 
-    def _variable(self, own: Callable[..., Any], scope: Scope, *args: Any, **kwargs: Any) -> Any:
+    def _variable(
+        self,
+        own: Callable[..., Any],
+        scope: Scope,
+        collection: str,
+        name: str,
+        make: Any = None,
+        *args: Any,
+        **options: Any,
+    ) -> Any:
         with self._making():
-            return own(*args, **kwargs)
+            return own(collection, name, make and partial(_unknown, make), *args, **options)
 
     def _has_variable(self, own: Callable[..., Any], scope: Scope, collection: str, name: str) -> bool:
         return own(collection, name) or (False if self._is_making else self._ask_more())
@@ -102,6 +112,12 @@ class OnDemand:
         if not self._is_over:
             self._ask_more()
         own()
+
+
+def _unknown(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What `make` makes, under a name: like any variable, no constant that the equations tell."""
+    made = make(*args, **kwargs)
+    return jax.tree.map(lambda x: checkpoint_name(x, "cnnjax variable") if isinstance(x, jax.Array) else x, made)
 
 
 def _zeros(initializer: Callable[..., Any], key: jax.Array, *args: Any, **kwargs: Any) -> Any:
