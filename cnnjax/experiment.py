@@ -25,7 +25,7 @@ from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
 from cnnjax.models.outputs import logits_of
 from cnnjax.optim import SGD, Optim
-from cnnjax.training.rehearsal import rehearse
+from cnnjax.training.rehearsal import rehearse, steps_alike
 from cnnjax.training.state import TrainState, derive, example_keys
 from cnnjax.training.step import Task, eval_step, init_state, train_step
 
@@ -47,8 +47,8 @@ class Experiment(Config):
     curves: validation and test stay the same, and more examples hold the fewer.
     repeats: how often in a row a batch holds each example, augmented each time anew (Hoffer et al. 2020); an epoch has
     as many examples as ever, so that it sees one in `repeats` of the training part.
-    initial: folder of a run whose newest weights the training starts from; the logits of another number of classes
-    start afresh. seed: of the initial weights, the order of examples, augmentation and dropout.
+    initial: folder of a run whose newest weights the training starts from; the logits of other classes, by
+    number, name or order, start afresh. seed: of the initial weights, the order of examples, augmentation and dropout.
     """
 
     model: Model
@@ -244,9 +244,13 @@ class Experiment(Config):
         network = self.network()
         analysis = self._analysis(network, dataset)
         self._check_views(analysis, dataset)
-        self._check_own_lanes(dataset, examples=len(parts.train))
         if training:
-            traced = _rehearsed(_ByProgram(self, type(network), len(parts.train), devices))
+            try:
+                traced = _rehearsed(_ByProgram(self, type(network), len(parts.train), devices))
+            except ConfigError:
+                # Where a lane is at fault, that is the better message.
+                self._check_own_lanes(dataset, examples=len(parts.train))
+                raise
             self._check_same(analysis, traced)
         return replace(analysis, warnings=analysis.warnings + self._warnings(analysis, dataset, devices))
 
@@ -265,13 +269,26 @@ class Experiment(Config):
         """The shapes of the state, once the steps are traced."""
         dataset = self.data.load()
         task = self.task(steps=self.total_steps(examples), examples=examples)
-        lane = {path: jax.ShapeDtypeStruct(value.shape, value.dtype) for path, value in lane_values(self).items()}
         try:
-            return rehearse(task, lane, self._batch(dataset), image_shape=dataset.image_shape, devices=devices)
+            return rehearse(
+                task, self._lane_shapes(), self._batch(dataset), image_shape=dataset.image_shape, devices=devices
+            )
         except ShapeError as error:
             raise ShapeError(f"model: {error}") from error.__cause__
         except ConfigError as error:
             raise ConfigError(f"model: {error}") from error.__cause__
+
+    def steps_alike(self) -> tuple[str, dict[str, Any]]:
+        """A digest of what its steps compute, and the values of the lanes that they read, the seed left out.
+
+        Experiments on the same data for which both are equal are the same training: what else they say has no effect.
+        """
+        content, read = _steps_alike(_ByProgram(self, len(self.parts().train)))
+        values = lane_values(self)
+        return content, {path: float(values[path]) for path in sorted(read) if path != "seed"}
+
+    def _lane_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        return {path: jax.ShapeDtypeStruct(value.shape, value.dtype) for path, value in lane_values(self).items()}
 
     def _batch(self, dataset: Dataset) -> dict[str, jax.ShapeDtypeStruct]:
         """The shapes and types of what a training step is given."""
@@ -313,8 +330,6 @@ class Experiment(Config):
         if not own:
             return
         task = self.task(steps=self.total_steps(examples), examples=examples)
-        if not any(path.startswith("model.") for path in own):
-            task = _without_network(task, outputs=self._chosen_outputs(dataset))
 
         def steps(lane: Mapping[str, Any]) -> None:
             number = jnp.arange(self.batch_size, dtype=jnp.int32)
@@ -351,23 +366,6 @@ class Experiment(Config):
             )
 
 
-class _StandIn(linen.Module):
-    """A network that is quickly traced, for images of any size: [B, H, W, C] -> logits [B, outputs]."""
-
-    outputs: int
-
-    @linen.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        return linen.Dense(self.outputs, name="logits")(images.mean((1, 2)))
-
-
-def _without_network(task: Task, *, outputs: int) -> Task:
-    def bound(lane: Mapping[str, jax.Array]) -> Task:
-        return replace(task.bound(lane), network=_StandIn(outputs), logits=lambda outputs, batch: outputs)
-
-    return replace(task, bound=bound)
-
-
 class _ByProgram:
     """An experiment with what else its steps depend on; equal to others of one program."""
 
@@ -386,6 +384,14 @@ class _ByProgram:
 def _rehearsed(program: _ByProgram) -> TrainState:
     _, examples, devices = program.others
     return program.experiment._rehearse(examples, devices)
+
+
+@lru_cache(maxsize=256)
+def _steps_alike(program: _ByProgram) -> tuple[str, frozenset[str]]:
+    experiment, (examples,) = program.experiment, program.others
+    task = experiment.task(steps=experiment.total_steps(examples), examples=examples)
+    dataset = experiment.data.load()
+    return steps_alike(task, experiment._lane_shapes(), experiment._batch(dataset), image_shape=dataset.image_shape)
 
 
 @lru_cache(maxsize=2)

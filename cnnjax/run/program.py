@@ -60,8 +60,11 @@ class Program:
 
     def init(self, experiments: Sequence[Experiment]) -> TrainState:
         """The state before the first step, one lane per experiment: each lane bitwise as if it were alone."""
+        classes = self.experiment.data.load().classes
         states = [jax.device_get(self._init(lane_values(experiment))) for experiment in experiments]
-        return self.place(states if self.initial is None else [self.initial.put_into(state) for state in states])
+        return self.place(
+            states if self.initial is None else [self.initial.put_into(state, classes) for state in states]
+        )
 
     @cached_property
     def _shapes(self) -> Any:

@@ -147,35 +147,45 @@ def blank_state(experiment: Experiment, network: linen.Module, image_shape: tupl
 
 @dataclass(frozen=True)
 class Initial:
-    """The weights of a run, and all else its network keeps, by collection. checksum: of its checkpoint."""
+    """The weights of a run, and all else its network keeps, by collection. checksum: of its checkpoint.
+
+    classes: their names, in the order of the outputs; empty where the run did not say, or has none.
+    """
 
     path: str
     variables: dict[str, Any]
     checksum: int
+    classes: tuple[str, ...] = ()
 
-    def put_into(self, state: TrainState) -> TrainState:
-        """`state` (host arrays) with these weights; layers named logits keep their own where the shape is another.
+    def put_into(self, state: TrainState, classes: tuple[str, ...] = ()) -> TrainState:
+        """`state` (host arrays) with these weights; layers named logits keep their own where they mean something else.
 
-        Raises RunError listing every other array that does not fit.
+        That is where the shape is another, or `classes` (those of the data) are of other names or in another order: an
+        output for cats is no beginning for one for ships. Raises RunError listing every other array that does not fit.
         """
         problems: list[str] = []
+        others = bool(self.classes and classes) and self.classes != classes
         own = state.variables
         names = {**own, **self.variables}
-        merged = {name: _merged(self.variables.get(name, {}), own.get(name, {}), problems) for name in names}
+        merged = {
+            name: _merged(self.variables.get(name, {}), own.get(name, {}), problems, fresh_head=others)
+            for name in names
+        }
         if problems:
             head = f"initial = {self.path!r}: its weights do not fit this network ({len(problems)} arrays)"
             raise RunError("\n".join([head, *problems]))
         return state.replace(**split_variables(merged))
 
 
-def _merged(given: Any, own: Any, problems: list[str]) -> Any:
+def _merged(given: Any, own: Any, problems: list[str], *, fresh_head: bool) -> Any:
     theirs, ours = _flat(given), _flat(own)
     merged = {}
     for path in {**ours, **theirs}:
         name, head = ".".join(path), any(_HEAD in key for key in path)
         fits = path in ours and path in theirs and np.shape(ours[path]) == np.shape(theirs[path])
         if fits or head:
-            merged |= {path: theirs[path] if fits else ours[path]} if path in ours else {}
+            keeps = not fits or (head and fresh_head)
+            merged |= {path: ours[path] if keeps else theirs[path]} if path in ours else {}
         else:
             shapes = [_by(arrays[path]) if path in arrays else "none" for arrays in (theirs, ours)]
             problems.append(f"  {name}: {shapes[0]} there, {shapes[1]} here")
@@ -207,7 +217,7 @@ def _initial_weights(absolute: str, path: str, saved: int) -> Initial:
         state, notes = restore(directory, experiment)
     except RunError as error:
         raise RunError(f"initial = {path!r}: {error}") from None
-    return Initial(path, state.variables, notes["checksum"])
+    return Initial(path, state.variables, notes["checksum"], tuple(notes.get("classes") or ()))
 
 
 def restore(directory: RunDirectory, experiment: Experiment) -> tuple[TrainState, dict]:
@@ -243,5 +253,6 @@ def check_same_initial(experiment: Experiment, result: Mapping[str, Any], path: 
 def check_initial(experiment: Experiment) -> None:
     """Raise RunError unless the run that the experiment starts from has weights for its network."""
     if experiment.initial is not None:
-        blank = blank_state(experiment, experiment.network(), experiment.data.load().image_shape)
-        initial_weights(experiment.initial).put_into(blank)
+        dataset = experiment.data.load()
+        blank = blank_state(experiment, experiment.network(), dataset.image_shape)
+        initial_weights(experiment.initial).put_into(blank, dataset.classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from cnnjax.lanes import lane_values
 from cnnjax.models import Model
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.weights import check_initial
+from cnnjax.study.alike import without_effect
 from cnnjax.study.match import rescaled_to
 from cnnjax.study.study import Study, labelled, text
 from cnnjax.training.parallel import check_batch_size
@@ -127,6 +129,9 @@ def plan(study: Study | Experiment, *, hardware: Hardware = Hardware()) -> Plan:
     _refuse_bad_values(study, experiments)
     costs: dict[Experiment, int] = {}
     checks = {arm: _check(_even(study, arm, experiment, costs), hardware) for arm, experiment in experiments.items()}
+    good = {arm: found for arm, found in checks.items() if not isinstance(found, ConfigError)}
+    for arm, told in without_effect({arm: (found.experiment, found.layers) for arm, found in good.items()}).items():
+        checks[arm] = dataclasses.replace(good[arm], warnings=(*good[arm].warnings, told))
     trials, pruned = [], []
     for arm, outcome in checks.items():
         if isinstance(outcome, ConfigError):
@@ -148,6 +153,7 @@ class _Checked:
     steps: int
     code: Code
     data: str
+    layers: str
     warnings: tuple[str, ...]
 
 
@@ -197,7 +203,9 @@ def _check(experiment: Experiment | ConfigError, hardware: Hardware) -> _Checked
     except ConfigError as error:
         return error
     data = experiment.data.load().fingerprint
-    return _Checked(experiment, analysis.params, analysis.macs, steps, code, data, analysis.warnings)
+    return _Checked(
+        experiment, analysis.params, analysis.macs, steps, code, data, repr(analysis.layers), analysis.warnings
+    )
 
 
 def _check_initial(experiment: Experiment) -> None:

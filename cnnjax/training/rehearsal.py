@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 
 from cnnjax.calling import AXIS, check_modes
@@ -41,6 +44,36 @@ def rehearse(
             seen["mask"] = jax.ShapeDtypeStruct(batch["labels"].shape[:1], jnp.bool_)
             _traced("the evaluation step", partial(eval_step, task), state, seen)
     return state
+
+
+def steps_alike(
+    task: Task, lane: Mapping[str, Any], batch: Mapping[str, jax.ShapeDtypeStruct], *, image_shape: tuple[int, int, int]
+) -> tuple[str, frozenset[str]]:
+    """A digest of the first state, the training step and the evaluation step, and the lanes that these read.
+
+    Experiments with equal digests compute the same of the same batches and the same values of those lanes. What cannot
+    be compared (functions in the parameters of an operation) is left out of the digest.
+    """
+    start = partial(init_state, task, image_shape=image_shape)
+    state = jax.eval_shape(start, lane)
+    seen = {"images": batch["images"], "labels": batch["labels"]}
+    seen["mask"] = jax.ShapeDtypeStruct(batch["labels"].shape[:1], jnp.bool_)
+    steps = (
+        (start, (lane,)),
+        (partial(train_step, task), (state, dict(batch))),
+        (partial(eval_step, task), (state, seen)),
+    )
+    content, read = hashlib.sha256(), set()
+    for function, arguments in steps:
+        closed = jax.make_jaxpr(function)(*arguments)
+        content.update(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
+        for constant in closed.consts:
+            content.update(np.asarray(constant).tobytes())
+        used = {id(x) for equation in closed.jaxpr.eqns for x in equation.invars}
+        paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(arguments)]
+        named = zip(paths, closed.jaxpr.invars, strict=True)
+        read |= {name for path, x in named for name in lane if id(x) in used and path.endswith(f"[{name!r}]")}
+    return content.hexdigest(), frozenset(read)
 
 
 def _traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:

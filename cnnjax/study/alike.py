@@ -1,0 +1,41 @@
+"""Arms that differ in what they say and not in what they do: a value that nothing reads is told of before it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnnjax.config import Named, digest, plain
+from cnnjax.experiment import Experiment
+from cnnjax.lanes import own_lanes
+from cnnjax.study.study import text
+
+IN_THE_STEP = ("model", "optim", "loss", "augment", "mixing", "test_time")
+"""Fields of an experiment that act in its steps alone; the others decide which examples these see, and how many."""
+
+
+def without_effect(arms: Mapping[Named[Any], tuple[Experiment, Any]]) -> dict[Named[Any], str]:
+    """By arm, that it trains just as an earlier one does: the values in which they differ have no effect.
+
+    arms: the experiment of each, and its layers. Only arms with equal layers are looked at closer, by tracing their
+    steps once more.
+    """
+    groups: dict[Any, list[Named[Any]]] = {}
+    for arm, (experiment, layers) in arms.items():
+        rest = {name: plain(value) for name, value in dict(experiment).items() if name not in IN_THE_STEP}
+        groups.setdefault((layers, digest(rest)), []).append(arm)
+    found: dict[Named[Any], str] = {}
+    for group in groups.values():
+        first: dict[str, Named[Any]] = {}
+        # Of one program there is only what differs in lanes, and cnnjax's own are all used.
+        programs = {arms[arm][0].program for arm in group}
+        for arm in group if len(programs) > 1 or own_lanes(arms[group[0]][0]) else ():
+            twin = first.setdefault(digest(list(arms[arm][0].steps_alike())), arm)
+            if twin is not arm:
+                found[arm] = _told(arm, twin)
+    return found
+
+
+def _told(arm: Mapping[str, Any], twin: Mapping[str, Any]) -> str:
+    values = [f"{path} = {text(arm[path])} or {text(twin[path])}" for path in arm if arm[path] != twin[path]]
+    return f"{', '.join(values)}: it makes no difference, both train the same network the same way; is the value used?"
