@@ -6,7 +6,6 @@ import flax.linen as nn
 import pytest
 
 from cnnjax import SGD, Augmentation, Experiment, Hardware, Model, SmallCNN, Study, Synthetic, lane, plan
-from cnnjax.models import ResNet
 
 
 class Net(nn.Module):
@@ -63,11 +62,9 @@ def test_a_value_that_nothing_reads_is_told_of(path, values):
     assert warning.startswith(f"{path} = {values[1]} or {values[0]}")
 
 
-def test_so_is_a_knob_that_does_nothing_in_its_combination():
-    resnet = ResNet(stage_sizes=(1,), features=(4,), stem={"kind": "cifar"}, dropout=0.0)
-    experiment = BASE.model_copy(update={"model": SmallCNN(features=2, dense=0, pool="stride")})
-    assert not told(BASE.model_copy(update={"model": resnet}), {"model.features": [(4,), (8,)]})
-    assert not told(experiment, {"model.pool": ["stride", "max", "average"]})
+def test_networks_of_equal_layers_are_told_apart_by_what_they_do():
+    experiment = BASE.model_copy(update={"model": SmallCNN(features=2, dense=0, kernel_size=3)})
+    assert not told(experiment, {"model.pool": ["max", "average"], "model.activation": ["relu", "tanh"]})
 
 
 @pytest.mark.parametrize(
