@@ -30,8 +30,8 @@ def analyse(
     """The layers of `module`, with parameters, multiply-accumulates, activations and receptive fields.
 
     Any Linen module `module(images)` or `module(images, train=...)` on NHWC images will do, by whatever of its names
-    `train` goes (`cnnjax.calling`); its `apply` is traced on an
-    abstract batch of one image. Nothing is allocated or run.
+    `train` goes (`cnnjax.calling`); its `apply` is traced on an abstract batch of one image. Nothing is allocated or
+    run.
 
     Multiply-accumulates are those of convolutions and matrix products of the image or what became of it, padding
     included (`cnnjax.analysis.macs`); of a matrix that is computed from no variable, such as a resize's, those with
