@@ -214,8 +214,10 @@ def sweep(
     if outcome.done or outcome.skipped:
         _print_report(folder, as_json=as_json)
     if not outcome.complete:
-        count = f"{len(outcome.errors)} of {len(outcome.plan.trials)} trials"
-        raise CnnjaxError(f"{count} have no result; see {folder}/trials")
+        failed, lost = len(outcome.failed), len(outcome.errors.keys() - set(outcome.failed))
+        said = [f"{failed} failed"] if failed else []
+        said += [f"{lost} could not be trained"] if lost else []
+        raise CnnjaxError(f"of {len(outcome.plan.trials)} trials {' and '.join(said)}; see {folder}/trials")
 
 
 @app.command(epilog="Examples:  cnnjax report runs/pooling  ·  cnnjax report runs/pooling --json")
