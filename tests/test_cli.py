@@ -177,7 +177,7 @@ def test_a_diverged_trial_shows_in_the_exit_code(run, file):
     code, _, err = run("sweep", file, "optim.learning_rate=0.05,1e30", "model.features=2", "--devices", 1)
     assert code == 1
     assert "at step" in err
-    assert "2 of 4 trials have no result" in err
+    assert "of 4 trials 2 failed" in err
     code, _, err = run("train", file, "optim.learning_rate=1e30", "--devices", 1, "--out", "single")
     assert code == 1
     assert "the training loss is" in err
