@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -137,3 +138,13 @@ def test_mnist_is_the_official_one():
     mean, std = mnist.scale
     assert mean == pytest.approx((0.1307,), abs=5e-5)
     assert std == pytest.approx((0.3081,), abs=5e-5)
+
+
+def test_a_set_is_another_one_where_prepared_sets_are_looked_for_elsewhere(monkeypatch, tmp_path):
+    class Counted(Synthetic, tag="counted_where_it_lies"):
+        def read(self):
+            return dataclasses.replace(super().read(), name=os.environ["TFDS_DATA_DIR"])
+
+    for folder in ("a", "b", "a"):
+        monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / folder))
+        assert Counted().load().name == str(tmp_path / folder)

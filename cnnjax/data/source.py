@@ -289,7 +289,7 @@ class Data(Config, union="name"):
         raise ConfigError(unknown("data set", tag, [name for name in cls.members if name != TFDS.tag]))
 
 
-_LOADED: dict[Data, tuple[Dataset, Mapping[Path, tuple[int, int]]]] = {}
+_LOADED: dict[tuple[Data, Path], tuple[Dataset, Mapping[Path, tuple[int, int]]]] = {}
 """Sets that were read, the latest last, and what they were read from as it was when last looked at."""
 _MOST = 8
 _ONE_AT_A_TIME = threading.RLock()
@@ -297,12 +297,14 @@ _ONE_AT_A_TIME = threading.RLock()
 
 def _load(data: Data) -> Dataset:
     with _ONE_AT_A_TIME:
-        dataset, read_from = _LOADED.pop(data, (None, {}))
+        # A set without a folder of its own is another one where prepared sets are looked for elsewhere.
+        key = data, default_data_dir()
+        dataset, read_from = _LOADED.pop(key, (None, {}))
         if dataset is None or any(_stamp(path) != known for path, known in read_from.items()):
             made = _normalized(data)
             read_from = made.read_from
             dataset = dataset if dataset is not None and _is_same(dataset, made) else made
-        _LOADED[data] = dataset, read_from
+        _LOADED[key] = dataset, read_from
         while len(_LOADED) > _MOST:
             del _LOADED[next(iter(_LOADED))]
         return dataset
