@@ -134,9 +134,10 @@ def _is_users(cls: type) -> bool:
 
 @dataclass
 class _Collection:
-    """Definitions found so far, by module and name."""
+    """Definitions found so far, by module and name. whole: modules all of which is added."""
 
     found: dict[tuple[str, str], Definition] = field(default_factory=dict)
+    whole: set[str] = field(default_factory=set)
 
     def add_class(self, cls: type) -> None:
         """A class and what it refers to. One that is made inside a function counts with all of that function."""
@@ -162,7 +163,7 @@ class _Collection:
         if key in self.found:
             return
         statements = module.bindings[name]
-        kind, content = _kind(statements[0]), [_canonical(statement) for statement in statements]
+        kind, content = _kind(name, statements[0]), [_canonical(statement) for statement in statements]
         self.found[key] = definition = Definition(
             name, kind, str(module.path), first_line(statements[0]), "", module.source(statements)
         )
@@ -183,22 +184,35 @@ class _Collection:
         if home is not None and name in home.bindings:
             self._add(home, name)
 
-    def _follow(self, module: Module, chain: Chain, own: Mapping[str, Import] = {}) -> set[tuple[str, str, str]]:
+    def _follow(self, module: Module, chain: Chain, own: Mapping[str, list[Import]] = {}) -> set[tuple[str, str, str]]:
         """Add what a chain of names leads to; returns what imported names on the way stand for."""
-        head, rest = chain[0], chain[1:]
-        target = own.get(head) or module.imports.get(head)
+        head = chain[0]
         if head in module.bindings:
             self._add(module, head)
-        if target is None:
-            for star in () if head in module.bindings else module.stars:
-                other = find(star, module.path)
-                if other is not None and other.binds(head):
-                    self._follow(other, chain)
-            return set()
+        targets = own.get(head) or module.imports.get(head) or []
+        if not targets and head not in module.bindings:
+            for other in self._starred(module, head):
+                self._follow(other, chain)
+        return {alias for target in targets for alias in self._follow_import(module, target, chain)}
+
+    def _starred(self, module: Module, name: str, seen: tuple[str, ...] = ()) -> Iterator[Module]:
+        """The modules from which a name comes into `module` that everything is imported of."""
+        for star in module.stars:
+            other = find(star, module.path) if star not in seen else None
+            if other is not None and other.binds(name):
+                yield other
+            elif other is not None:
+                yield from self._starred(other, name, (*seen, star))
+
+    def _has(self, module: Module, name: str) -> bool:
+        return module.binds(name) or any(True for _ in self._starred(module, name))
+
+    def _follow_import(self, module: Module, target: Import, chain: Chain) -> set[tuple[str, str, str]]:
+        head, rest = chain[0], chain[1:]
         if not target.name:
             return {(head, *self._within(target.module, rest, module))}
         other = find(target.module, module.path)
-        if other is not None and (other.binds(target.name) or other.stars):
+        if other is not None and self._has(other, target.name):
             self._follow(other, (target.name, *rest))
             return {(head, "", target.name)}
         inner = f"{target.module}.{target.name}"
@@ -209,23 +223,34 @@ class _Collection:
     def _within(self, name: str, rest: Chain, importer: Module) -> tuple[str, str]:
         """Add what the attributes `rest` of a module lead to, all of the module where that cannot be told."""
         found = find(name, importer.path)
-        while rest and not (found and found.binds(rest[0])) and find(f"{name}.{rest[0]}", importer.path):
+        while rest and not (found and self._has(found, rest[0])) and find(f"{name}.{rest[0]}", importer.path):
             name, rest = f"{name}.{rest[0]}", rest[1:]
             found = find(name, importer.path)
         if found is None:
             return name, ""
-        if rest and found.binds(rest[0]):
+        if rest and self._has(found, rest[0]):
             self._follow(found, rest)
         else:
-            for each in [*found.bindings, *found.imports]:
-                self._follow(found, (each,))
+            self._add_all(found)
         return "", name.rpartition(".")[2]
 
+    def _add_all(self, module: Module) -> None:
+        if module.name in self.whole:
+            return
+        self.whole.add(module.name)
+        for each in [*module.bindings, *module.imports]:
+            self._follow(module, (each,))
+        for star in module.stars:
+            other = find(star, module.path)
+            if other is not None:
+                self._add_all(other)
 
-def _kind(statement: ast.stmt) -> str:
-    if isinstance(statement, ast.ClassDef):
-        return "class"
-    return "function" if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) else "constant"
+
+def _kind(name: str, statement: ast.stmt) -> str:
+    """What a name is by the statement that binds it first: a function may also set a global constant."""
+    if getattr(statement, "name", None) != name:
+        return "constant"
+    return "class" if isinstance(statement, ast.ClassDef) else "function"
 
 
 _LAYOUT = {"ctx", "kind", "type_comment"}
@@ -237,7 +262,8 @@ def _canonical(node: Any) -> Any:
         fields = [(name, _canonical(value)) for name, value in ast.iter_fields(node) if name not in _LAYOUT]
         return [type(node).__name__, *(entry for entry in fields if entry[1] not in (None, []))]
     if isinstance(node, list):
-        return [_canonical(entry) for entry in node if not _is_docstring(entry)]
+        kept = [_canonical(entry) for entry in node if not _is_docstring(entry)]
+        return kept if kept or not node else [_canonical(ast.Pass())]
     return None if node is None else f"{type(node).__name__} {node!r}"
 
 

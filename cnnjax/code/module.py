@@ -9,7 +9,7 @@ import sys
 import sysconfig
 import types
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -53,18 +53,32 @@ class Module:
         return {name: statements for name, statements in found.items() if any(map(_defines(name), statements))}
 
     @cached_property
-    def imports(self) -> dict[str, Import]:
-        """What the names of top-level imports stand for."""
-        return imported(self._body, self.package)
+    def imports(self) -> dict[str, list[Import]]:
+        """What the names of imports stand for that are run with the module, each branch of `if` and `try` included."""
+        return imported(list(_run_with(self._body)), self.package)
 
     @cached_property
     def stars(self) -> list[str]:
         """The modules of which everything is imported."""
         return [
             absolute(statement, self.package)
-            for statement in self._body
+            for statement in _run_with(self._body)
             if isinstance(statement, ast.ImportFrom) and any(alias.name == "*" for alias in statement.names)
         ]
+
+    @cached_property
+    def patches(self) -> dict[str, list[ast.stmt]]:
+        """The top-level statements that give attributes of what is imported other values, by what they change.
+
+        `nn.relu = f` and `setattr(nn, "relu", f)` are `nn.relu`; what they change may be outside the user's modules.
+        """
+        found: dict[str, list[ast.stmt]] = {}
+        for statement in self._body:
+            if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                for chain in dict.fromkeys(_changed(statement)):
+                    if any(each.module.split(".")[0] not in _STANDARD for each in self.imports.get(chain[0], ())):
+                        found.setdefault(".".join(chain), []).append(statement)
+        return found
 
     def binds(self, name: str) -> bool:
         """Is `name` defined or imported by name at the top level?"""
@@ -79,6 +93,30 @@ class Module:
 def first_line(node: ast.stmt) -> int:
     """The line at which a statement begins, counted from 1; its decorators come before it."""
     return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+
+
+_STANDARD = sys.stdlib_module_names
+
+
+def _run_with(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that are run when their module is: those inside functions and classes are not."""
+    for statement in body:
+        yield statement
+        if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            for node in ast.iter_child_nodes(statement):
+                inner = node.body if isinstance(node, ast.ExceptHandler | ast.match_case) else [node]
+                yield from _run_with([each for each in inner if isinstance(each, ast.stmt)])
+
+
+def _changed(statement: ast.stmt) -> Iterator[Chain]:
+    """What a statement sets attributes of, with the attribute."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            yield _chain(node)
+        elif isinstance(node, ast.Call) and _root(node.func) in ("setattr", "delattr") and len(node.args) > 1:
+            attribute = node.args[1].value if isinstance(node.args[1], ast.Constant) else "..."
+            chain = _chain(node.args[0])
+            yield (*chain, str(attribute)) if chain else ()
 
 
 def _defines(name: str):
@@ -97,10 +135,13 @@ def _stored(node: ast.Name | ast.alias, name: str) -> bool:
 
 
 def _bound(statement: ast.stmt) -> Iterator[str]:
-    """The names a statement binds, or whose values it changes (`TABLE["a"] = f`, `TABLE.update(...)`)."""
+    """The names a statement binds, or whose values it changes (`TABLE["a"] = f`, `TABLE.update(...)`, `setattr`)."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield statement.name
-    elif isinstance(statement, ast.Expr):
+        yield from (name for node in ast.walk(statement) if isinstance(node, ast.Global) for name in node.names)
+        return
+    yield from (chain[0] for chain in _changed(statement) if chain)
+    if isinstance(statement, ast.Expr):
         if isinstance(statement.value, ast.Call) and isinstance(statement.value.func, ast.Attribute):
             yield _root(statement.value.func)
     else:
@@ -139,27 +180,26 @@ def absolute(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*above, *([node.module] if node.module else [])])
 
 
-def imported(statements: list[ast.stmt], package: str) -> dict[str, Import]:
-    """What the names stand for that these statements import, not those inside other statements."""
-    found: dict[str, Import] = {}
+def imported(statements: Sequence[ast.AST], package: str) -> dict[str, list[Import]]:
+    """What each name may stand for that these statements import, not those inside other statements."""
+    found: dict[str, list[Import]] = {}
     for statement in statements:
         if isinstance(statement, ast.Import):
             for alias in statement.names:
-                if alias.asname:
-                    found[alias.asname] = Import(alias.name)
-                else:
-                    found[alias.name.split(".")[0]] = Import(alias.name.split(".")[0])
+                name = alias.name if alias.asname else alias.name.split(".")[0]
+                found.setdefault(alias.asname or name, []).append(Import(name))
         elif isinstance(statement, ast.ImportFrom):
             for alias in statement.names:
                 if alias.name != "*":
-                    found[alias.asname or alias.name] = Import(absolute(statement, package), alias.name)
+                    one = Import(absolute(statement, package), alias.name)
+                    found.setdefault(alias.asname or alias.name, []).append(one)
     return found
 
 
-def references(statement: ast.stmt, package: str) -> tuple[set[Chain], dict[str, Import]]:
-    """What a top-level statement refers to outside itself: names of its module, and what it imports by itself."""
-    inner: Any = [node for node in ast.walk(statement) if isinstance(node, ast.Import | ast.ImportFrom)]
-    own = imported(inner, package)
+def references(statement: ast.stmt, package: str) -> tuple[set[Chain], dict[str, list[Import]]]:
+    """What a top-level statement refers to outside itself: names of its module, and what its functions import."""
+    with_module = set(map(id, _run_with([statement])))
+    own = imported([node for node in ast.walk(statement) if id(node) not in with_module], package)
     names = _outside(statement) | set(own)
     chains: set[Chain] = set()
 
