@@ -209,6 +209,45 @@ def test_images_without_labels_are_no_test_part(tmp_path):
     assert len(ImageFolder(root=str(root), size=4, test_split="val").read().test)
 
 
+@pytest.mark.parametrize(
+    ("head", "values", "words"),
+    [
+        (
+            "file,label,is_valid",
+            "False False False True True True",
+            "split_column='is_valid', train_split and test_split",
+        ),
+        ("file,label,Fold", "1 2 3 1 2 3", "a column 'Fold' of '1', '2', '3'"),
+        ("file,label,split", "0 0 0 1 1 1", "a column 'split' of '0', '1'"),
+    ],
+)
+def test_a_column_that_is_called_like_splits_is_said(tmp_path, head, values, words):
+    with pytest.warns(UserWarning, match=words):
+        from_table(tmp_path, split_table(*LABELS, splits=values, head=head), split_column=None, test=0.5)
+
+
+@pytest.mark.parametrize(
+    "cell", ["0", "0.png", "IMAGES/0.PNG", "C:\\me\\set\\images\\0.png", "/x/images/0.png", "../images/0"]
+)
+def test_the_file_that_may_have_been_meant_is_named(tmp_path, cell):
+    with pytest.raises(DataError, match=r"labels.csv line 2: there is no file .*; is it 'images/0.png'\? Paths"):
+        from_table(tmp_path, table("file,label", f"{cell},a", "images/1.png,b"), split_column=None)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"File,Label\nimages/0.png,a\n", r"no column 'file'; there are File, Label: name it with file_column"),
+        (b"file,class\nimages/0.png,a\n", r"no column 'label'; there are file, class: name it with label_column"),
+        (b"", r"no column 'file'; it is empty"),
+        (b"PK\3\4\x14\0\xff", "is a workbook of a spreadsheet or an archive, no CSV"),
+    ],
+)
+def test_what_is_no_such_table_says_what_to_do(tmp_path, content, words):
+    with pytest.raises(DataError, match=words):
+        from_table(tmp_path, content, split_column=None)
+
+
 # Classes
 
 
