@@ -214,7 +214,7 @@ def test_what_is_missing_is_named(tmp_path):
         ImageFolder(root=str(tmp_path / "nowhere")).read()
     root = write(tmp_path / "set", small_set())
     (root / "train/eel").mkdir()
-    with pytest.raises(DataError, match=r"train/eel: class 'eel' has no images \(.jpg.*delete the folder"):
+    with pytest.raises(DataError, match=r"train/eel: class 'eel' has no images \(.jpg.*take the folder out"):
         ImageFolder(root=str(root)).read()
     (root / "train/eel").rmdir()
     write(root, {"val/eel/a.png": picture(1)})

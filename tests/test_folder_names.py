@@ -147,6 +147,107 @@ def test_a_column_of_splits_that_is_not_used_is_said(tmp_path):
         from_table(tmp_path, split_table(*LABELS), split_column=None, test=0.5)
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "fields"),
+    [
+        ("training_set/training_set", "test_set/test_set", {}),
+        ("train/images", "test", {}),
+        ("seg_train/seg_train", "seg_test/seg_test", {"train_split": "seg_train", "test_split": "seg_test"}),
+    ],
+)
+def test_a_folder_that_holds_all_of_a_part_is_gone_into(tmp_path, train, test, fields):
+    files = classes_of(f"{train}/cat", f"{train}/dog") | classes_of(f"{test}/cat", f"{test}/dog", start=50)
+    dataset = ImageFolder(root=str(write(tmp_path, files)), **fields).read()
+    assert dataset.classes == ("cat", "dog")
+    assert (values(dataset.train), values(dataset.test)) == ([0, 1, 10, 11], [50, 51, 60, 61])
+
+
+def test_the_only_class_of_a_test_part_is_not_gone_into(tmp_path):
+    files = classes_of("train/cat/a", "train/cat/b", "train/dog/c") | classes_of("test/cat/a", start=50)
+    with pytest.warns(UserWarning, match="none in the test part.*'dog'"):
+        dataset = ImageFolder(root=str(write(tmp_path, files))).read()
+    assert (dataset.classes, dataset.test.labels.tolist()) == (("cat", "dog"), [0, 0])
+
+
+def test_parts_within_classes_are_refused(tmp_path):
+    root = write(tmp_path, classes_of("cat/train", "cat/test", "dog/train", "dog/test"))
+    with pytest.raises(DataError, match="cat holds parts, 'test', 'train', and so do others.*move them to test/cat"):
+        ImageFolder(root=str(root)).read()
+
+
+@pytest.mark.parametrize("inner", ["", "seg_train/"])
+def test_parts_with_uncommon_names_are_no_classes(tmp_path, inner):
+    files = classes_of(f"seg_train/{inner}cat", f"seg_train/{inner}dog", f"seg_test/{inner}cat")
+    root = write(tmp_path, files)
+    with pytest.raises(DataError, match="look like parts; choose with train_split='seg_train' and test_split='seg_te"):
+        ImageFolder(root=str(root)).read()
+    assert ImageFolder(root=str(root), classes=("seg_test", "seg_train"), test=0.5).read().classes[1] == "seg_train"
+
+
+@pytest.mark.parametrize(
+    ("folders", "words"),
+    [
+        (
+            ("fold1/cat", "fold1/dog", "fold2/cat", "fold2/dog"),
+            "'fold1', 'fold2' have folders of the same names, 'cat', ",
+        ),
+        (("cat_train", "cat_test", "dog"), "'cat_train' and 'cat_test' are taken for classes"),
+        (("images", "masks"), "'images', 'masks' are taken for the name of a class; masks and boxes"),
+    ],
+)
+def test_what_may_be_no_class_is_said(tmp_path, folders, words):
+    with pytest.warns(UserWarning, match=words):
+        ImageFolder(root=str(write(tmp_path, classes_of(*folders))), test=0.5).read()
+
+
+def test_images_without_labels_are_no_test_part(tmp_path):
+    root = write(tmp_path, small_set() | {"test/1.png": picture(1)})
+    with pytest.raises(
+        DataError, match=r"Of images without labels: choose another part with test_split \(val\), or hold"
+    ):
+        ImageFolder(root=str(root), size=4).read()
+    assert len(ImageFolder(root=str(root), size=4, test_split="val").read().test)
+
+
+@pytest.mark.parametrize(
+    ("head", "values", "words"),
+    [
+        (
+            "file,label,is_valid",
+            "False False False True True True",
+            "split_column='is_valid', train_split and test_split",
+        ),
+        ("file,label,Fold", "1 2 3 1 2 3", "a column 'Fold' of '1', '2', '3'"),
+        ("file,label,split", "0 0 0 1 1 1", "a column 'split' of '0', '1'"),
+    ],
+)
+def test_a_column_that_is_called_like_splits_is_said(tmp_path, head, values, words):
+    with pytest.warns(UserWarning, match=words):
+        from_table(tmp_path, split_table(*LABELS, splits=values, head=head), split_column=None, test=0.5)
+
+
+@pytest.mark.parametrize(
+    "cell", ["0", "0.png", "IMAGES/0.PNG", "C:\\me\\set\\images\\0.png", "/x/images/0.png", "../images/0"]
+)
+def test_the_file_that_may_have_been_meant_is_named(tmp_path, cell):
+    with pytest.raises(DataError, match=r"labels.csv line 2: there is no file .*; is it 'images/0.png'\? Paths"):
+        from_table(tmp_path, table("file,label", f"{cell},a", "images/1.png,b"), split_column=None)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"File,Label\nimages/0.png,a\n", r"no column 'file'; there are File, Label: name it with file_column"),
+        (b"file,class\nimages/0.png,a\n", r"no column 'label'; there are file, class: name it with label_column"),
+        (b"", r"no column 'file'; it is empty"),
+        (b"PK\3\4\x14\0\xff", "is a workbook of a spreadsheet or an archive, no CSV"),
+    ],
+)
+def test_what_is_no_such_table_says_what_to_do(tmp_path, content, words):
+    with pytest.raises(DataError, match=words):
+        from_table(tmp_path, content, split_column=None)
+
+
 # Classes
 
 
@@ -256,6 +357,15 @@ def test_names_that_are_not_utf8_are_read_and_shown(tmp_path, form, capsys):
     with pytest.raises(DataError, match=r"caf\\xe9.jpg: not a whole JPEG") as error:
         _ = dataset.held
     print(str(error.value).encode("ascii"), "caf\\xe9.jpg", dataset.classes)
+
+
+@pytest.mark.filterwarnings("ignore:.*images cannot be decoded and are left out")
+@pytest.mark.parametrize(("policy", "said"), [("error", "which training stops at"), ("skip", "left out")])
+def test_broken_images_are_told_of_once(run, tmp_path, policy, said):
+    root = write(tmp_path, small_set() | {"train/cat/b.png": b"junk"})
+    _, shown, _ = run("data", "show", "folder", f"data.root={root}", "data.size=4", f"data.on_broken={policy}")
+    lines = [line for line in shown.splitlines() if "1 images cannot be decoded" in line]
+    assert [said in line for line in lines] == [True]
 
 
 def test_a_tables_paths_may_be_of_another_system(tmp_path):

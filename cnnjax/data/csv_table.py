@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from cnnjax.data.layout import Layout, Listing, alike
 from cnnjax.data.names import in_order, listed, tidy, whole_number
-from cnnjax.data.partition import Chosen, Wanted, choose, family
+from cnnjax.data.partition import TEST, TRAIN, VALIDATION, Chosen, Wanted, choose, family
 from cnnjax.data.store import Store, is_image
 from cnnjax.data.table_files import resolved
 from cnnjax.errors import DataError
@@ -20,6 +21,9 @@ from cnnjax.errors import DataError
 SEPARATORS = (",", ";", "\t", "|")
 # How spreadsheets and pandas write that there is nothing.
 _NOTHING = frozenset(("", "nan", "<na>", "#n/a"))
+# Words in the names of columns that say which part a row is of, such as `is_valid`, and how many parts there may be.
+_SPLITS = frozenset(("split", "splits", "subset", "partition", "fold", "folds", *TRAIN, *TEST, *VALIDATION))
+_PARTS = 20
 
 Rows = Mapping[int, Mapping[str, str]]
 """Rows by line number, the header being line 1."""
@@ -104,6 +108,8 @@ def _rows(store: Store, table: str, columns: Columns) -> dict[int, dict[str, str
 
 
 def _text(content: bytes, shown: str) -> str:
+    if content.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
+        raise DataError(f"{shown} is a workbook of a spreadsheet or an archive, no CSV; save its table as CSV in UTF-8")
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return content.decode("utf-16" if wide else "utf-8-sig")
@@ -122,7 +128,9 @@ def _header(text: str, columns: Columns, shown: str) -> tuple[list[str], str]:
     header = headers[separator]
     for name in columns.all:
         if name not in header:
-            raise DataError(f"{shown} has no column {name!r}; there are {', '.join(header)}")
+            fields = {columns.file: "file_column", columns.split: "split_column"}
+            there = f"there are {', '.join(header)}" if header else "it is empty"
+            raise DataError(f"{shown} has no column {name!r}; {there}: name it with {fields.get(name, 'label_column')}")
         if header.count(name) > 1:
             raise DataError(f"{shown} line 1: {header.count(name)} columns are called {name!r}; rename all but one")
     return header, separator
@@ -242,8 +250,10 @@ def _unused_column(shown: str, rows: Rows, columns: Columns) -> Iterator[str]:
         return
     for name in next(iter(rows.values())).keys() - set(columns.all):
         values = {row[name] for row in rows.values()}
-        if len(values) > 1 and all(family(value) for value in values):
+        called_so = not _SPLITS.isdisjoint(re.split(r"[\W_\d]+", name.casefold())) and len(values) <= _PARTS
+        if len(values) > 1 and (called_so or all(family(value) for value in values)):
+            chosen = ", train_split and test_split" if called_so and not all(map(family, values)) else ""
             yield (
                 f"{shown} has a column {name!r} of {listed(sorted(values))}, which is not used: the test part is drawn "
-                f"at random; with split_column={name!r} the parts are those"
+                f"at random; with split_column={name!r}{chosen} the parts are those"
             )

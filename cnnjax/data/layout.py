@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnjax.data.names import differing_in_case, in_order, listed, tidy
+from cnnjax.data.nesting import check_nesting, within
 from cnnjax.data.partition import TRAIN, Wanted, choose, family
 from cnnjax.data.store import SUFFIXES, Store, is_image
 from cnnjax.errors import DataError
@@ -56,19 +57,40 @@ def by_folders(store: Store, wanted: Wanted, classes: Sequence[str] = ()) -> Lay
         used, train, test = [""], "", None
     beside: Counter[str] = Counter()
     unused: Counter[str] = Counter()
-    found = {part: _classes(store, images, top, part, beside) for part in dict.fromkeys(used)}
+    found: dict[str, dict[str, list[str]]] = {}
+    remarks: dict[str, None] = {}
+    for part in dict.fromkeys(used):
+        at = within(store, images, f"{top}{part}/", tuple(found.get(train, ()))) if part else top
+        folders = _class_folders(store, at)
+        if not classes:
+            remarks |= dict.fromkeys(check_nesting(store, at, folders, bool(parts)))
+        found[part] = _classes(store, images, at, folders, beside)
     if parts:
         _count_outside(store, images, top, parts, used, beside, unused)
     for part, labelled in found.items():
         if not labelled:
             where = store.shown(f"{top}{part}".rstrip("/"))
-            raise DataError(f"{where} has no folders of images; it should have one for each class")
+            raise DataError(f"{where} has no folders of images; {_without_classes(store, top, train, part, parts)}")
     known = _known(store, top, train, found[train], classes)
     for part, labelled in found.items():
         _check_classes(store, top, part, labelled, known, train, bool(classes))
     listings = {part: _listing(labelled, known) for part, labelled in found.items()}
-    remarks = (*_not_used(beside), *alike(known))
-    return Layout(listings[train], None if test is None else listings[test], known, remarks, (*_not_used(unused),))
+    remarks |= dict.fromkeys((*_not_used(beside), *alike(known)))
+    return Layout(
+        listings[train], None if test is None else listings[test], known, tuple(remarks), (*_not_used(unused),)
+    )
+
+
+def _without_classes(store: Store, top: str, train: str, part: str, parts: Sequence[str]) -> str:
+    """What to do about a part without folders."""
+    if part == train:
+        return "it should have one for each class; where the labels stand in a table, name it with csv"
+    others = [name for name in parts if name not in (train, part)]
+    remedy = f"choose another part with test_split ({', '.join(others)}), or " if others else ""
+    return (
+        f"it should have one for each class. Of images without labels: {remedy}hold out a share of the training part, "
+        f"root={store.shown(top + train)!r}"
+    )
 
 
 def _descend(store: Store, images: Sequence[str], wanted: Wanted) -> str:
@@ -93,9 +115,8 @@ def _parts(store: Store, top: str, wanted: Wanted) -> list[str]:
     return sorted(named if holding or alone else (), key=lambda name: (family(name) is not TRAIN, name))
 
 
-def _classes(store: Store, images: Sequence[str], top: str, part: str, beside: Counter[str]) -> dict[str, list[str]]:
-    """The images of each class of a part, in the order of their names. Counts those that lie in no class."""
-    at = f"{top}{part}/" if part else top
+def _class_folders(store: Store, at: str) -> dict[str, str]:
+    """The folders in `at`, by the class that each is of."""
     folders: dict[str, str] = {}
     for folder in sorted({name[len(at) :].split("/")[0] for name in store.folders if name.startswith(at)} - {""}):
         label = tidy(folder)
@@ -107,6 +128,13 @@ def _classes(store: Store, images: Sequence[str], top: str, part: str, beside: C
                 "names differ only in blanks or in how they are encoded; put the images into one of them"
             )
         folders[label] = folder
+    return folders
+
+
+def _classes(
+    store: Store, images: Sequence[str], at: str, folders: Mapping[str, str], beside: Counter[str]
+) -> dict[str, list[str]]:
+    """The images of each class's folder in `at`, in the order of their names. Counts those that lie in no class."""
     inside: dict[str, list[str]] = {folder: [] for folder in folders.values()}
     for name in images:
         if name.startswith(at):
@@ -119,7 +147,7 @@ def _classes(store: Store, images: Sequence[str], top: str, part: str, beside: C
         if not names:
             raise DataError(
                 f"{store.shown(at + folder)}: class {tidy(folder)!r} has no images ({', '.join(SUFFIXES)}); "
-                "delete the folder or put some in"
+                "take the folder out or put some in"
             )
     return {label: inside[folder] for label, folder in folders.items()}
 

@@ -52,10 +52,17 @@ class _Names:
         return self.composed.get(unicodedata.normalize("NFC", path))
 
     def hint(self, cell: str) -> str:
-        """What may have been meant: a file whose name differs in case or in its ending, or has folders before it."""
-        wanted = cell.strip().replace("\\", "/").casefold()
-        for name in self.store.names:
-            folded = name.casefold()
-            if folded == wanted or folded.rpartition(".")[0] == wanted or folded.endswith(f"/{wanted}"):
-                return f"; is it {name!r}? Paths are within `root`, with the file's ending"
-        return ""
+        """What may have been meant: the file that shares most of the path's end, whatever its case, with or without an
+        ending."""
+        wanted = cell.strip().replace("\\", "/").casefold().split("/")[::-1]
+        scores = {name: _shared(wanted, name.casefold().split("/")[::-1]) for name in self.store.names}
+        best = max(scores, key=lambda name: scores[name], default="")
+        return f"; is it {best!r}? Paths are within `root`, with the file's ending" if scores.get(best) else ""
+
+
+def _shared(wanted: list[str], steps: list[str]) -> int:
+    """How many steps two paths share from their ends; none where the files' names differ in more than an ending."""
+    if wanted[0] not in (steps[0], steps[0].rpartition(".")[0]):
+        return 0
+    pairs = enumerate(zip(wanted[1:], steps[1:], strict=False), 1)
+    return next((count for count, (one, other) in pairs if one != other), min(len(wanted), len(steps)))

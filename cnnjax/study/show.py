@@ -169,11 +169,7 @@ def _facts(view: View) -> list[str]:
         f"mean {means}, std {stds} of the training part (n={len(view.dataset.train):,}, pixels in 0..1)",
         *ranges,
         *(line for part, files in numbers.files.items() for line in _found_in_files(part, files)),
-        *(
-            f"{part}: {count} images cannot be decoded, left out"
-            for part, count in view.dataset.skipped.items()
-            if count
-        ),
+        *(f"{part}: {count} images cannot be decoded, left out" for part, count in _skipped(view).items()),
         *view.dataset.remarks,
         *view.dataset.repeated,
         f"fingerprint: {view.dataset.fingerprint}, loaded in {view.load_seconds:.2f} s",
@@ -181,8 +177,9 @@ def _facts(view: View) -> list[str]:
 
 
 def _skipped(view: View) -> dict[str, int]:
-    left_out = view.found.experiment.data.load().skipped
-    return {part: count for part, count in left_out.items() if not view.numbers.files[part].broken}
+    """How many images of each part are left out; not of one whose broken images are listed, which training refuses."""
+    skipped = view.dataset.skipped.items()
+    return {part: count for part, count in skipped if count and not view.numbers.files[part].broken}
 
 
 def _found_in_files(part: str, files: Files) -> list[str]:
@@ -190,7 +187,9 @@ def _found_in_files(part: str, files: Files) -> list[str]:
     lines = [f"{part} files: {sides[0]} to {sides[2]}, median {sides[1]}"] if sides and sides[0] != sides[2] else []
     more = f", and {len(files.broken) - BROKEN} more" if len(files.broken) > BROKEN else ""
     listed = [f"  {reason}" for reason in files.broken[:BROKEN]]
-    return lines + ([f"{part}: {len(files.broken)} images cannot be decoded{more}:", *listed] if listed else [])
+    remedy = "mend or delete them, or leave such out with data.on_broken=skip"
+    broken = f"{part}: {len(files.broken)} images cannot be decoded{more}, which training stops at; {remedy}:"
+    return lines + ([broken, *listed] if listed else [])
 
 
 def _data(view: View, picture: Path | None) -> dict[str, Any]:
