@@ -18,7 +18,7 @@ from cnnjax.analysis.lint import lint_training
 from cnnjax.analysis.memory import training_memory
 from cnnjax.config import diff, replace_texts
 from cnnjax.config import replace as replace_fields
-from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError, expect, users_line
+from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, expect, users_line
 from cnnjax.experiment import Experiment
 from cnnjax.machine import without_collection
 from cnnjax.models import Model, config, names
@@ -155,8 +155,6 @@ def _named(target: str) -> Experiment | Model:
     if path.name == "config.json":
         path = path.parent
     if path.is_dir() and ((path / "config.json").exists() or target not in names()):
-        if (path / "trials").is_dir():
-            raise RunError(f"{target} is a study's folder: name one of its runs, {path}/trials/<id>")
         return RunDirectory(path).experiment()
     if path.suffix == ".py" or path.is_file():
         return load(target).experiment
