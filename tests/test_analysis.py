@@ -813,6 +813,18 @@ def test_a_window_larger_than_its_input():
     )
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda x: nn.Dense(3)(nn.Conv(8 * 4 // 64, (3, 3))(x)), "Conv_0: its kernel 3x3x3x0 is empty; a layer needs"),
+        (lambda x: nn.Dense(3)(nn.Dense(0)(x)), "Dense_0.kernel is empty: it has no numbers; a layer needs"),
+        (lambda x: nn.Conv(4, (1, 1))(x[:, 8:]), "Conv_0: its input is empty: 0x8x3"),
+    ],
+)
+def test_layers_without_features_and_empty_inputs(call, said):
+    assert message(Net(call), (8, 8, 3)).startswith(said)
+
+
 def test_shapes_that_do_not_go_together_name_the_layer():
     text = message(Net(lambda x: Stack(functools.partial(Block, features=6), name="stack")(x) + x), (8, 8, 3))
     assert text.startswith("Net: fails on its input 8x8x3: ")

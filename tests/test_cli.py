@@ -188,6 +188,25 @@ def test_an_experiment_that_cannot_be_trained_does_not_take_the_directory(run, f
     assert run("train", file, "--devices", 1)[0] == 0
 
 
+def test_a_study_is_no_run_and_its_runs_are_named(run, file, tmp_path):
+    for name in ("b1", "a0", "begun"):
+        (tmp_path / "study" / "trials" / name).mkdir(parents=True)
+    for name in ("b1", "a0"):
+        (tmp_path / "study" / "trials" / name / "config.json").write_text("{}")
+    for words in (["evaluate", "study"], ["describe", "study"], ["train", "study"], ["train", file, "initial=study"]):
+        code, _, err = run(*words)
+        assert code == 1
+        assert "study is a study's folder: name one of its 2 runs, such as " in err
+        assert err.endswith("study/trials/a0\n")
+
+
+def test_seeds_are_given_by_their_option(run, file):
+    code, _, err = run("sweep", file, "seed=1,2", "--dry-run")
+    assert code == 1
+    assert "seed is no axis of its own" in err
+    assert "on the command line --seeds 2" in err
+
+
 def test_a_directory_of_another_experiment(run, file):
     run("train", file, "--devices", 1)
     code, _, err = run("train", file, "model.features=3", "--devices", 1)

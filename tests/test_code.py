@@ -224,6 +224,23 @@ def test_neighbours_of_two_files_are_not_taken_for_each_other(tmp_path):
         sys.modules.pop("neighbour_of_two", None)
 
 
+@pytest.mark.parametrize("words", ["from parted_0", "from ."])
+def test_a_package_that_imports_a_module_of_its_own_by_name(tmp_path, words):
+    """As `from package import part` in package/__init__.py does: the name is the module's, not the package's own."""
+    name = ["from parted_0", "from ."].index(words)
+    package = tmp_path / f"parted_{name}"
+    package.mkdir()
+    (package / "part.py").write_text("import flax.linen as nn\ndef act(x):\n    return nn.relu(x)\n")
+    (package / "__init__.py").write_text(f"{words} import part\n")
+    (tmp_path / "exp.py").write_text(
+        f"from cnnjax import Experiment, SmallCNN\nfrom parted_{name} import part\n"
+        "class Mine(SmallCNN):\n    def network(self):\n        return part.act(self)\n"
+        "experiment = Experiment(model=Mine())\n"
+    )
+    names = [entry.name for entry in code_of(load(tmp_path / "exp.py").experiment).definitions]
+    assert names == ["Mine", "act"]
+
+
 def test_a_module_counts_as_it_was_loaded(written, tmp_path):
     before = written()
     (tmp_path / "1" / "layers.py").write_text(LAYERS.replace("nn.relu", "nn.tanh"))

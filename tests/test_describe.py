@@ -608,8 +608,24 @@ def test_a_module_that_cannot_be_traced():
 def test_memory_of_what_gives_no_logits():
     module = Net(lambda x: {"maps": nn.Conv(2, (3, 3))(x)})
     assert cnnjax.describe(module, (8, 8, 1)).memory is None
-    with pytest.raises(CnnjaxError, match="the memory of training cannot be told"):
+    with pytest.raises(CnnjaxError, match=r"cannot be told: the network returns \{'maps': .*leave out the batch size"):
         cnnjax.describe(module, (8, 8, 1), batch_size=2)
+
+
+def test_a_network_whose_logits_must_be_found_is_described_as_it_is_trained():
+    class Pair(cnnjax.Model):
+        def network(self):
+            return Net(lambda x: (nn.Dense(3)(x.mean((1, 2))), x))
+
+    class Missing(Pair):
+        def logits(self, outputs):
+            return outputs["logits"]
+
+    data = cnnjax.Synthetic(height=4, width=4, classes=3, examples=8, test_examples=4)
+    with pytest.raises(ShapeError, match=r"^model: Pair: the network returns \(float32.* def logits\(self, outputs\)"):
+        cnnjax.describe(cnnjax.Experiment(model=Pair(), data=data, batch_size=4))
+    with pytest.raises(CnnjaxError, match=r"TypeError: .* \(in .*Missing.logits, .*test_describe.py line \d+\)"):
+        cnnjax.describe(Missing(), (4, 4, 1), batch_size=4)
 
 
 def test_the_help_has_examples(run):

@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 
 from cnnjax.analysis import receptive_field
 from cnnjax.analysis.dataflow import Reused, Row, follow
+from cnnjax.analysis.fit import check_weights
 from cnnjax.analysis.gradient import Weights, weights
 from cnnjax.analysis.layers import Analysis, Layer, volume
 from cnnjax.analysis.lint import lint
@@ -72,6 +73,7 @@ def measured(
     except Reused:
         traced = trace(module, input_shape, train=train, dtype=dtype, complete=complete, isolated=True)
         rows, maps = _rows(traced)
+    check_weights(traced.weights)
     layers = _layers(rows, traced.params, input_shape)
     image = math.prod(input_shape)
     analysis = Analysis(

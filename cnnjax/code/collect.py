@@ -212,7 +212,9 @@ class _Collection:
         if not target.name:
             return {(head, *self._within(target.module, rest, module))}
         other = find(target.module, module.path)
-        if other is not None and self._has(other, target.name):
+        # `from package import part` in the package itself names its module `part`.
+        itself = (target.module, target.name) == (module.name, head)
+        if other is not None and not itself and self._has(other, target.name):
             self._follow(other, (target.name, *rest))
             return {(head, "", target.name)}
         inner = f"{target.module}.{target.name}"

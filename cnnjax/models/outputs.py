@@ -21,12 +21,7 @@ def logits_of(
     counted as one. Raises ShapeError where they are not real floating-point numbers [B, K]; where targets have more
     axes, the loss says what they must be.
     """
-    logits, name = model.logits(outputs), type(model).__name__
-    if not hasattr(logits, "shape") or not hasattr(logits, "dtype"):
-        raise ShapeError(
-            f"{name}: the network returns {shown(logits)}, not an array; say where its logits are: "
-            f"def logits(self, outputs): return {_example(logits)}"
-        )
+    logits, name = array_of(model, outputs), type(model).__name__
     if target_rank == 1 and logits.ndim == 4:
         raise ShapeError(
             f"{name}: outputs are [B,H,W,C] maps, {shown(logits)}; pool them in the network or override "
@@ -46,13 +41,29 @@ def logits_of(
     return logits
 
 
+def array_of(model: Model, outputs: Any) -> jax.Array:
+    """What `Model.logits` finds in the outputs. Raises ShapeError where it is no array."""
+    logits = model.logits(outputs)
+    if not is_array(logits):
+        raise ShapeError(
+            f"{type(model).__name__}: the network returns {shown(logits)}, not an array; say where its logits are: "
+            f"def logits(self, outputs): return {_example(logits)}"
+        )
+    return logits
+
+
+def is_array(held: Any) -> bool:
+    """Whether it has a shape and a type of numbers."""
+    return hasattr(held, "shape") and hasattr(held, "dtype")
+
+
 def shown(tree: Any) -> str:
     """`(float32[8,10], {'pooled': float32[8,64]})`."""
     if isinstance(tree, Mapping):
         return "{" + ", ".join(f"{name!r}: {shown(held)}" for name, held in tree.items()) + "}"
     if isinstance(tree, tuple | list):
         return "(" + ", ".join(map(shown, tree)) + ")"
-    if hasattr(tree, "shape") and hasattr(tree, "dtype"):
+    if is_array(tree):
         return f"{tree.dtype}[{','.join(map(str, tree.shape))}]"
     return f"{tree!r}"
 

@@ -18,10 +18,11 @@ from cnnjax.analysis.lint import lint_training
 from cnnjax.analysis.memory import training_memory
 from cnnjax.config import diff, replace_texts
 from cnnjax.config import replace as replace_fields
-from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError, expect
+from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, expect, users_line
 from cnnjax.experiment import Experiment
 from cnnjax.machine import without_collection
 from cnnjax.models import Model, config, names
+from cnnjax.models.outputs import array_of, is_array, shown
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
 
@@ -154,8 +155,6 @@ def _named(target: str) -> Experiment | Model:
     if path.name == "config.json":
         path = path.parent
     if path.is_dir() and ((path / "config.json").exists() or target not in names()):
-        if (path / "trials").is_dir():
-            raise RunError(f"{target} is a study's folder: name one of its runs, {path}/trials/<id>")
         return RunDirectory(path).experiment()
     if path.suffix == ".py" or path.is_file():
         return load(target).experiment
@@ -204,6 +203,28 @@ def _config_difference(left: Target, right: Target) -> dict[str, tuple[Any, Any]
 # --- what is analysed
 
 
+def _only(outputs: Any) -> Any:
+    """The outputs of a module that is no config's, where they are the logits. Raises CnnjaxError where not."""
+    if not is_array(outputs):
+        raise CnnjaxError(
+            f"the memory of training cannot be told: the network returns {shown(outputs)}, not an array; leave out the "
+            "batch size, or describe a Model that defines logits(outputs)"
+        )
+    return outputs
+
+
+def _logits_of(model: Model) -> Callable[[Any], Any]:
+    """`Model.logits` of what its network returns. The function raises ShapeError where that is no array."""
+
+    def found(outputs: Any) -> Any:
+        try:
+            return array_of(model, outputs)
+        except ShapeError as error:
+            raise ShapeError(f"model: {error}") from error.__cause__
+
+    return found
+
+
 @dataclass(frozen=True)
 class _Subject:
     """A module with all that its description depends on. check: its analysis as an experiment on its own data."""
@@ -214,7 +235,7 @@ class _Subject:
     dtype: Any = jnp.float32
     accumulate: int = 1
     optimizer: Any = None
-    logits: Callable[[Any], Any] = lambda outputs: outputs
+    logits: Callable[[Any], Any] = _only
     check: Analysis | None = None
 
 
@@ -225,7 +246,7 @@ def _of_network(
     if shape is None:
         raise ConfigError(f"give the image's shape: {remedy}")
     module = _with_classes(target).build() if isinstance(target, Model) else target
-    logits = target.logits if isinstance(target, Model) else _Subject.logits
+    logits = _logits_of(target) if isinstance(target, Model) else _only
     return _Subject(module, shape, batch_size, logits=logits)
 
 
@@ -245,7 +266,7 @@ def _of_experiment(experiment: Experiment, input_shape: InputShape | None, note:
         accumulate=experiment.accumulate,
         # The state of an optimizer has one shape whatever its schedule, so any length of training will do.
         optimizer=experiment.optim.build(steps=10**9, steps_per_epoch=1),
-        logits=experiment.model.logits,
+        logits=_logits_of(experiment.model),
         check=check,
     )
 
@@ -300,4 +321,5 @@ def _memory(subject: _Subject, batch_size: int) -> Any:
     except CnnjaxError:
         raise
     except Exception as error:
-        raise CnnjaxError(f"the memory of training cannot be told: {type(error).__name__}: {error}") from error
+        cause = f"{type(error).__name__}: {error}{users_line(error)}"
+        raise CnnjaxError(f"the memory of training cannot be told: {cause}") from error

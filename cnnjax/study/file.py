@@ -42,7 +42,7 @@ def load(path: Path | str) -> ExperimentFile:
     Raises ConfigError where it does not exist, does not run, or defines neither.
     """
     path = Path(path)
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() or (path / "trials").is_dir():
         return _from_run(path)
     if not path.is_file():
         near = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []

@@ -81,7 +81,7 @@ class Study(Config):
     def _axes_are_paths(self) -> Study:
         for path, values in self.axes.items():
             if path == "seed":
-                raise ValueError("axes: seed is not an axis of its own; give seeds=...")
+                raise ValueError("axes: seed is no axis of its own; give seeds=(1, 2); on the command line --seeds 2")
             read(self.experiment, path)
             if not values:
                 raise ValueError(f"axes: {path} has no values")
