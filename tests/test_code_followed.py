@@ -257,6 +257,6 @@ def test_a_helper_that_is_typed_anew_is_seen_though_the_class_stays(monkeypatch)
         "from cnnjax import Model\ndef act(): return 1\nclass Typed(Model):\n    def network(self): return act()",
         vars(main),
     )
-    before = code_of(main.Typed()).digest
+    before = code_of(vars(main)["Typed"]()).digest
     exec("def act(): return 2", vars(main))
-    assert code_of(main.Typed()).digest != before
+    assert code_of(vars(main)["Typed"]()).digest != before

@@ -2,8 +2,8 @@
 
 What counts is the source, so that nothing has to be run to compare it, without comments, docstrings and layout. From
 each class the functions, classes and constants that it names are followed through the user's own modules: those
-outside cnnjax, Python and installed packages. Constants count with their values too, where these are plain data. Not
-followed is what is named only while the program runs (`globals()[name]`, `eval`, `importlib.import_module`).
+outside cnnjax, Python and installed packages. What their values hold counts too, where the source does not say it
+(`held`). Not followed is what is named only while the program runs (`globals()[name]`, `eval`, `importlib`).
 """
 
 from __future__ import annotations
