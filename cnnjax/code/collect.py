@@ -2,8 +2,8 @@
 
 What counts is the source, so that nothing has to be run to compare it, without comments, docstrings and layout. From
 each class the functions, classes and constants that it names are followed through the user's own modules: those
-outside cnnjax, Python and installed packages. Constants count with their values too, where these are plain data. Not
-followed is what is named only while the program runs (`globals()[name]`, `eval`, `importlib.import_module`).
+outside cnnjax, Python and installed packages. What their values hold counts too, where the source does not say it
+(`held`). Not followed is what is named only while the program runs (`globals()[name]`, `eval`, `importlib`).
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ import ast
 import hashlib
 import json
 import sys
-import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from cnnjax.code.held import enclosed, foreign, home, unsaid, value_text
+from cnnjax.code.memory import loaded, memory_text
 from cnnjax.code.module import Chain, Import, Module, find, first_line, is_own, references
-from cnnjax.config import Config, Named, plain
+from cnnjax.config import Config, Named
 
 
 @dataclass(frozen=True)
@@ -96,14 +95,17 @@ def code_of(*values: Any) -> Code:
     found: dict[type, None] = {}
     for value in values:
         found.update(dict.fromkeys(_classes(value)))
-    return _code_of(frozenset(cls for cls in found if _is_users(cls)))
+    return _code_of(frozenset(found), loaded())
 
 
 @lru_cache(maxsize=1024)
-def _code_of(classes: frozenset[type]) -> Code:
+def _code_of(classes: frozenset[type], state: Any) -> Code:
+    """state: what was loaded and typed in then, since in a notebook a class may stay and its helpers be others."""
     collection = _Collection()
-    for cls in sorted(classes, key=lambda cls: (cls.__module__, cls.__qualname__)):
-        collection.add_class(cls)
+    for cls in dict.fromkeys(base for each in sorted(classes, key=home) for base in each.__mro__):
+        if _is_users(cls):
+            collection.add_class(cls)
+        collection.add_replaced(cls)
     return _sorted(collection.found.values())
 
 
@@ -126,7 +128,7 @@ def _classes(value: Any) -> Iterator[type]:
 
 
 def _is_users(cls: type) -> bool:
-    if cls.__module__.split(".")[0] == "cnnjax":
+    if cls.__module__.split(".")[0] in {"cnnjax", *sys.stdlib_module_names}:
         return False
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return file is None or is_own(Path(file))
@@ -134,28 +136,43 @@ def _is_users(cls: type) -> bool:
 
 @dataclass
 class _Collection:
-    """Definitions found so far, by module and name. whole: modules all of which is added."""
+    """Definitions found so far, by module and name. whole, patches: modules all of which, whose patches are added."""
 
     found: dict[tuple[str, str], Definition] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
+    patches: set[str] = field(default_factory=set)
 
     def add_class(self, cls: type) -> None:
         """A class and what it refers to. One that is made inside a function counts with all of that function."""
         module, name = find(cls.__module__), cls.__qualname__.split(".")[0]
         if module is None or name not in module.bindings:
-            self.found[cls.__module__, cls.__qualname__] = _from_memory(cls)
+            self._add_from_memory(cls)
         else:
             self._add(module, name)
             self._add_enclosed(module, cls)
 
+    def add_replaced(self, cls: type) -> None:
+        """The user's functions that were put in the place of a class's methods, though the class be cnnjax's."""
+        for name, function in foreign(cls):
+            module = find(home(function)[0])
+            if module is not None and home(function)[0] != cls.__module__:
+                self._add_value(function)
+                attribute, digest = f"{cls.__name__}.{name}", _hash([function.__qualname__])
+                self.found[module.name, attribute] = Definition(attribute, "patch", str(module.path), 0, digest)
+
+    def _add_from_memory(self, cls: type) -> None:
+        digest, used = memory_text(cls)
+        self.found[cls.__module__, cls.__qualname__] = Definition(cls.__name__, "class", "", 0, _hash([digest]))
+        for module, name in used:
+            found = find(module)
+            if found is not None and self._has(found, name):
+                self._follow(found, (name,))
+
     def _add_enclosed(self, module: Module, cls: type) -> None:
         """What the class's methods hold of the function that made it: `make("relu")` is not `make("tanh")`."""
-        values = list(_enclosed(cls))
+        values = list(enclosed(cls))
         if values:
-            texts = [_value(value) for value in values]
-            for value in (value for _, used in texts for value in used):
-                self._add_value(module, value)
-            name, digest = cls.__qualname__, _hash([text for text, _ in texts])
+            name, digest = cls.__qualname__, _hash([self._text(value) for value in values])
             self.found[module.name, name] = Definition(name, "class", str(module.path), 0, digest)
 
     def _add(self, module: Module, name: str) -> None:
@@ -169,20 +186,51 @@ class _Collection:
         )
         aliases: set[tuple[str, str, str]] = set()
         for statement in statements:
-            chains, own = references(statement, module.package)
-            for chain in chains:
-                aliases |= self._follow(module, chain, own)
-        value, used = ("", []) if kind != "constant" else _value(module.namespace.get(name))
-        for entry in used:
-            self._add_value(module, entry)
-        self.found[key] = replace(definition, digest=_hash([content, sorted(aliases), value]))
+            aliases |= self._refer(module, statement)
+        value = module.namespace.get(name)
+        if kind == "constant":
+            text = self._text(value)
+        else:
+            pairs = [(attribute, self._text(held)) for attribute, held in unsaid(value, module.name, statements[0])]
+            pairs = [pair for pair in pairs if pair[1] != _EMPTY]
+            text = json.dumps(pairs) if pairs else ""
+        self.found[key] = replace(definition, digest=_hash([content, sorted(aliases), text]))
+        self._add_patches(module)
 
-    def _add_value(self, module: Module, value: Any) -> None:
+    def _refer(self, module: Module, statement: ast.stmt) -> set[tuple[str, str, str]]:
+        """Add what a statement refers to; returns what imported names in it stand for."""
+        chains, own = references(statement, module.package)
+        return {alias for chain in chains for alias in self._follow(module, chain, own)}
+
+    def _add_patches(self, module: Module) -> None:
+        """What the module, and those of the user's that it imports, change in modules and classes of others."""
+        if module.name in self.patches:
+            return
+        self.patches.add(module.name)
+        for name, statements in module.patches.items():
+            aliases = sorted(alias for statement in statements for alias in self._refer(module, statement))
+            digest = _hash([[_canonical(statement) for statement in statements], aliases])
+            line, source = first_line(statements[0]), module.source(statements)
+            self.found[module.name, name] = Definition(name, "patch", str(module.path), line, digest, source)
+        for target in (each for targets in module.imports.values() for each in targets):
+            for name in (target.module, f"{target.module}.{target.name}"):
+                other = find(name)
+                if other is not None:
+                    self._add_patches(other)
+
+    def _text(self, value: Any) -> str:
+        """Plain data as text; the functions and classes in it are added."""
+        text, used = value_text(value)
+        for entry in used:
+            self._add_value(entry)
+        return text
+
+    def _add_value(self, value: Any) -> None:
         """A function or class that is held by a value."""
-        home = find(value.__module__) if value.__module__ != module.name else module
-        name = value.__qualname__.split(".")[0]
-        if home is not None and name in home.bindings:
-            self._add(home, name)
+        module, name = home(value)
+        found = find(module)
+        if found is not None and name in found.bindings:
+            self._add(found, name)
 
     def _follow(self, module: Module, chain: Chain, own: Mapping[str, list[Import]] = {}) -> set[tuple[str, str, str]]:
         """Add what a chain of names leads to; returns what imported names on the way stand for."""
@@ -248,6 +296,9 @@ class _Collection:
                 self._add_all(other)
 
 
+_EMPTY = value_text(object())[0]
+
+
 def _kind(name: str, statement: ast.stmt) -> str:
     """What a name is by the statement that binds it first: a function may also set a global constant."""
     if getattr(statement, "name", None) != name:
@@ -271,66 +322,6 @@ def _canonical(node: Any) -> Any:
 
 def _is_docstring(node: Any) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _value(value: Any) -> tuple[str, list[Any]]:
-    """Plain data as text, and the functions and classes in it. What is no plain data counts by its source alone."""
-    held: list[Any] = []
-
-    def text(value: Any) -> Any:
-        if isinstance(value, types.FunctionType | type):
-            held.append(value)
-            return value.__qualname__
-        if isinstance(value, Mapping):
-            return [[text(key), text(entry)] for key, entry in value.items()]
-        if isinstance(value, set | frozenset):
-            return sorted(map(repr, map(text, value)))
-        if isinstance(value, list | tuple):
-            return [text(entry) for entry in value]
-        if isinstance(value, Config):
-            return plain(value, ordered=False)
-        if isinstance(value, np.ndarray) and value.dtype != object:
-            content = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-            return [str(value.dtype), list(value.shape), content]
-        if isinstance(value, str) and Path(value).is_absolute():
-            return ""  # where files are is no part of what the code does
-        return repr(value) if isinstance(value, bool | int | float | complex | str | bytes | None) else ""
-
-    return json.dumps(text(value), default=repr), held
-
-
-def _enclosed(cls: type) -> Iterator[Any]:
-    """What the class's methods hold of the function that the class was made in."""
-    for member in vars(cls).values() if "<locals>" in cls.__qualname__ else ():
-        function = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
-        for cell in getattr(function, "__closure__", None) or ():
-            try:
-                value = cell.cell_contents
-            except ValueError:
-                continue
-            if value is not cls:
-                yield value
-
-
-def _from_memory(cls: type) -> Definition:
-    """A class typed into an interpreter, which has no source to read: its compiled code, alike for one Python only."""
-    seen: set[int] = set()
-
-    def content(value: Any, namespace: Mapping[str, Any]) -> Any:
-        if isinstance(value, types.CodeType):
-            used = [content(namespace[name], namespace) for name in value.co_names if name in namespace]
-            consts = [content(entry, namespace) for entry in value.co_consts[1:] if entry != value.co_name]
-            return [value.co_code.hex(), list(value.co_names), consts, used]
-        if isinstance(value, types.FunctionType | type):
-            if id(value) in seen or value.__module__ != cls.__module__:
-                return value.__qualname__
-            seen.add(id(value))
-            if isinstance(value, types.FunctionType):
-                return [content(value.__code__, value.__globals__), _value(value.__defaults__)[0]]
-            return [[name, content(entry, namespace)] for name, entry in vars(value).items() if name[:1] != "_"]
-        return _value(value)[0]
-
-    return Definition(cls.__name__, "class", "", 0, _hash([content(cls, {})]))
 
 
 def _hash(content: Any) -> str:

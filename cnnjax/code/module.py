@@ -272,6 +272,11 @@ def remember_all() -> None:
         find(name)
 
 
+def specs() -> tuple[int, ...]:
+    """What tells the loadings of the user's modules apart: one that is loaded anew has another."""
+    return tuple(id(spec) for spec, _ in _READ.values())
+
+
 def texts() -> dict[str, tuple[str, str]]:
     """By name, the file and the text of each of the user's modules that were loaded and read."""
     found = {name: find(name) for name, module in list(sys.modules.items()) if module in _READ}
