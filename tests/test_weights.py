@@ -319,6 +319,29 @@ def test_names_that_would_be_one_are_refused(state_dict):
         convert.from_torch(NET, state_dict | wrapped(state_dict, "_orig_mod."), input_shape=IMAGE)
 
 
+@pytest.mark.parametrize("beside", ["criterion.weight", "train_accuracy.total", "mean"])
+def test_tensors_beside_a_network_are_left_out_by_its_key(tmp_path, state_dict, beside):
+    save_file(wrapped(state_dict, "model.") | {beside: np.ones(3, np.float32)}, tmp_path / "more.safetensors")
+    with pytest.raises(WeightsError, match=rf"left over: {beside}[\s\S]*not under 'model.': key='model' \(--key model"):
+        convert.from_torch(NET, convert.read_weights(tmp_path / "more.safetensors"), input_shape=IMAGE)
+    read = convert.from_torch(NET, convert.read_weights(tmp_path / "more.safetensors", key="model"), input_shape=IMAGE)
+    jax.tree.map(np.testing.assert_array_equal, read, convert.from_torch(NET, state_dict, input_shape=IMAGE))
+
+
+def test_a_key_is_not_proposed_where_it_mends_nothing(state_dict):
+    other = wrapped(state_dict | {"conv1.weight": np.ones((4, 1, 7, 7), np.float32)}, "model.")
+    with pytest.raises(WeightsError, match="shape: conv1.weight") as error:
+        convert.from_torch(NET, other, input_shape=IMAGE)
+    assert "key=" not in str(error.value)
+
+
+def test_weights_of_another_architecture_are_not_said_to_lack_a_head():
+    given = {"features.0.weight": np.ones((4, 3, 3, 3), np.float32)}
+    with pytest.raises(WeightsError, match="only 0 of its .* tensors: are the weights another arch") as error:
+        convert.from_torch(replace(NET, {"num_classes": None}), given, input_shape=IMAGE)
+    assert "fresh" not in str(error.value)
+
+
 def test_a_file_without_a_head(tmp_path, state_dict):
     body = {name: tensor for name, tensor in state_dict.items() if not name.startswith("fc.")}
     with pytest.raises(WeightsError, match=r"it has no head: no tensor 'fc.weight'[\s\S]*--fresh-head"):

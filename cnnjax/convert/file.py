@@ -173,5 +173,5 @@ def _no_state_dict(held: Any) -> str:
         others = [str(name) for name, value in held.items() if not hasattr(value, "shape")]
         what = f"{', '.join(others[:5])} {'is' if len(others) == 1 else 'are'} no tensor"
     else:
-        what = "it is empty" if isinstance(held, Mapping) else "it is no tensor"
+        what = "it is empty" if isinstance(held, Mapping) else f"it is one {type(held).__name__}"
     return f"not a state dict: {what}; save it with torch.save(model.state_dict(), ...)"

@@ -54,8 +54,9 @@ def from_torch(
     if network.num_classes is None:
         if fresh_head:
             raise ConfigError("a fresh head has as many classes as you say: set num_classes (model.num_classes=N)")
-        network = network.model_copy(update={"num_classes": _classes(network, tensors)})
-    slots, tensors = _matched(network, _slots(network, input_shape), tensors)
+        network = network.model_copy(update={"num_classes": _classes(network, tensors, input_shape)})
+    held = tensors
+    slots, tensors, before = _matched(network, _slots(network, input_shape), held)
     fresh = [slot for slot in slots if slot.is_head] if fresh_head else []
     slots = [slot for slot in slots if slot not in fresh]
     for slot in fresh:
@@ -64,7 +65,7 @@ def from_torch(
     if problems:
         name = model if isinstance(model, str) else network.tag
         head = f"the weights do not fit {name} ({len(problems)} tensors)"
-        raise WeightsError("\n".join([head, *problems, *_remedy(slots, tensors)]))
+        raise WeightsError("\n".join([head, *problems, *_remedy(slots, tensors, before, held)]))
     leaves = {slot.path: slot.to_flax(array(tensors[slot.name])) for slot in slots}
     if fresh:
         leaves |= _drawn(network, input_shape, [slot.path for slot in fresh])
@@ -210,8 +211,9 @@ def _flattenings(analysis: Analysis) -> dict[str, Shape]:
 # --- state dicts
 
 
-def _matched(network: Model, slots: list[_Slot], tensors: dict[str, Any]) -> tuple[list[_Slot], dict[str, Any]]:
-    """The slots with the names of the library whose network this is, and the tensors without what is before those."""
+def _matched(network: Model, slots: list[_Slot], tensors: dict[str, Any]) -> tuple[list[_Slot], dict[str, Any], str]:
+    """The slots with the names of the library whose network this is, the tensors without what is before those names,
+    and what was before them."""
     forms = [slots, [replace(slot, name=slot.timm_name) for slot in slots]]
     counts = []
     for form in forms:
@@ -226,19 +228,24 @@ def _matched(network: Model, slots: list[_Slot], tensors: dict[str, Any]) -> tup
         others = ", ".join(map(repr, averages))
         warnings.warn(f"taken: the weights {before!r}; beside them are averages, {others}: see key=", stacklevel=3)
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(averages)}
-    return form, without(tensors, before, [slot.name for slot in form if slot.is_head])
+    return form, without(tensors, before, [slot.name for slot in form if slot.is_head]), before
 
 
-def _classes(network: Model, tensors: Mapping[str, Any]) -> int:
+def _classes(network: Model, tensors: Mapping[str, Any], input_shape: Shape | None) -> int:
     names = [f"{named(HEAD)}.weight" for named in (network.torch_name, network.timm_name)]
     held = [name for name in names if name in tensors]
     # Where something stands before the names: of several, which they are said to be later.
     held += [name for name in tensors if name.endswith(tuple(f".{wanted}" for wanted in names))]
     if not held:
-        raise WeightsError(
-            f"{network.tag}: it has no head: no tensor {names[0]!r} (logits.kernel) to tell the number of classes "
-            f"from; there are: {', '.join(list(tensors)[:5]) or 'none'}, ...; {FRESH_HEAD}"
-        )
+        lacking = f"no tensor {names[0]!r} (logits.kernel) to tell the number of classes from"
+        there = f"there are: {', '.join(list(tensors)[:5]) or 'none'}, ..."
+        found, wanted = _found(network.model_copy(update={"num_classes": 2}), tensors, input_shape)
+        if found < wanted / 2:
+            raise WeightsError(
+                f"{network.tag}: {lacking}, and only {found} of its {wanted} tensors: are the weights another "
+                f"architecture's? {there}"
+            )
+        raise WeightsError(f"{network.tag}: it has no head: {lacking}; {there}; {FRESH_HEAD}")
     name = min(held, key=len)
     shape = tuple(tensors[name].shape)
     if len(shape) not in (2, 4) or not shape[0]:
@@ -249,10 +256,28 @@ def _classes(network: Model, tensors: Mapping[str, Any]) -> int:
 FRESH_HEAD = "to draw a new one, say how many classes and fresh_head=True (model.num_classes=N --fresh-head)"
 
 
-def _remedy(slots: list[_Slot], tensors: Mapping[str, Any]) -> list[str]:
-    """What to do, where all that is missing is the head."""
+def _found(network: Model, tensors: Mapping[str, Any], input_shape: Any) -> tuple[int, int]:
+    """How many tensors of the network are there, under any library's names and behind anything, and how many it has."""
+    parts = [name.split(".") for name in tensors]
+    ends = {".".join(steps[first:]) for steps in parts for first in range(len(steps))}
+    slots = _slots(network, input_shape)
+    forms = [slot.name for slot in slots], [slot.timm_name for slot in slots]
+    return max(sum(name in ends for name in form) for form in forms), len(slots)
+
+
+def _remedy(slots: list[_Slot], tensors: Mapping[str, Any], before: str, held: Mapping[str, Any]) -> list[str]:
+    """What to do, where all that is missing is the head, or where the network is there whole beside other tensors.
+
+    held: all tensors of the file. before: what is before the names of the network's in it.
+    """
     missing = [slot for slot in slots if slot.name not in tensors]
-    return [f"the head is missing; {FRESH_HEAD}"] if missing and all(slot.is_head for slot in missing) else []
+    if missing:
+        return [f"the head is missing; {FRESH_HEAD}"] if all(slot.is_head for slot in missing) else []
+    others = {name for name in held if not name.startswith(before)} & (tensors.keys() - {slot.name for slot in slots})
+    if others and all(before + slot.name in held for slot in slots):
+        key = before.rstrip(".")
+        return [f"to leave out what is not under {before!r}: key={key!r} (--key {key})"]
+    return []
 
 
 def _drawn(network: Model, input_shape: Shape | None, paths: list[tuple[str, ...]]) -> dict[tuple[str, ...], Any]:
