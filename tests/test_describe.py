@@ -605,6 +605,29 @@ def test_a_module_that_cannot_be_traced():
         cnnjax.describe(Net(lambda x: x.no_such_thing), (8, 8, 1))
 
 
+def test_what_fails_in_training_alone_names_the_line():
+    class Late(cnnjax.Model):
+        def network(self):
+            return Fails()
+
+    class Fails(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            return nn.Dense(3)(x.mean((1, 2)))[:: 1 // (1 - train)]
+
+    with pytest.raises(CnnjaxError, match=r"test_describe.py line \d+\)$"):
+        cnnjax.describe(Late(), (4, 4, 1))
+
+
+def test_arguments_of_a_wrong_kind():
+    for shape in (28, "28x28x1"):
+        with pytest.raises(ConfigError, match=r"describe takes input_shape=\(height, width, channels\)"):
+            cnnjax.describe("lenet5", shape)  # type: ignore[arg-type]
+    for name in (5, cnnjax.SmallCNN):
+        with pytest.raises(ConfigError, match="build takes an architecture's name"):
+            cnnjax.models.build(name)  # type: ignore[arg-type]
+
+
 def test_memory_of_what_gives_no_logits():
     module = Net(lambda x: {"maps": nn.Conv(2, (3, 3))(x)})
     assert cnnjax.describe(module, (8, 8, 1)).memory is None

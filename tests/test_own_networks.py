@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import chex
@@ -557,6 +558,19 @@ class Moody(nn.Module):
         return nn.Dense(3)(nn.Dense(self.width)(x.reshape(len(x), -1)))
 
 
+@functools.cache
+def window(size):
+    return jnp.hanning(size)
+
+
+class Cached(nn.Module):
+    """Keeps what `jax.jit` traces: Flax's own `init` would compute it first."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)((x * window(x.shape[1])[None, :, None, None]).reshape(len(x), -1))
+
+
 def moody():
     return Moody(next(WIDTHS))
 
@@ -582,6 +596,7 @@ LINE = r".*test_own_networks.py line \d+"
         (HalfParameters, r"changes opt_state.*from bfloat16\[3\] to float32\[3\]; keep parameters float32"),
         (Late, rf"the training step fails: NameError: name 'undefined' is not defined \(in Late.__call__, {LINE}\)"),
         (moody, r"Own.network\(\) made a network of [\d,]+ parameters, and then one of [\d,]+"),
+        (Cached, rf"an array that is kept .* \(in window, {LINE}\); make it with NumPy"),
         (OtherAxis, r"the training step fails: NameError: .*devices.*leave axis_name out"),
         (
             Grows,

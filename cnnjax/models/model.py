@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from cnnjax.config import Config, explain, replace
-from cnnjax.errors import CnnjaxError, ConfigError, users_line
+from cnnjax.errors import CnnjaxError, ConfigError, expect, users_line
 
 Shape = tuple[int, ...]
 
@@ -155,6 +155,7 @@ def build(name: str, *, num_classes: int | None = None, **overrides) -> nn.Modul
 
     Raises ConfigError naming the near misses of an unknown name.
     """
+    expect(name, (str,), call="build", takes="an architecture's name, such as 'lenet5' (a config builds itself)")
     chosen = config(name, **overrides)
     if num_classes is None and chosen.num_classes is None:
         num_classes = config(name).published_classes

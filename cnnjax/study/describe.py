@@ -51,6 +51,8 @@ def describe(
     Raises ConfigError, ShapeError with the layer and the arithmetic, or CnnjaxError.
     """
     expect(target, (linen.Module, Model, Experiment, str, Path), call="describe", takes=TAKES)
+    if input_shape is not None:
+        expect(input_shape, (tuple, list), call="describe", takes=IN_PYTHON)
     found = _named(str(target)) if isinstance(target, str | Path) else target
     return _describe(found, input_shape, batch_size, note, IN_PYTHON)
 
@@ -71,7 +73,8 @@ def _describe(
         with without_collection():
             return _analysed(subject)
     except ShapeError as error:
-        message = str(error)
+        line = users_line(error)
+        message = f"{error}" if line in str(error) else f"{error}{line}"
         plain = isinstance(target, linen.Module) or message.startswith("model")
         raise ShapeError(message if plain else f"model.{message}") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -78,7 +78,9 @@ def steps_alike(
 
 def _traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     try:
-        return jax.eval_shape(function, *arguments)
+        traced, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        _check_not_kept(traced.consts)
+        return shapes
     except ShapeError as error:
         raise ShapeError(f"{error}{users_line(error)}") from error
     except CnnjaxError as error:
@@ -89,6 +91,22 @@ def _traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         no_axis = isinstance(error, NameError) and error.name is None
         hint = f"; name the axis {AXIS!r}, or leave axis_name out: a batch is whole in itself" if no_axis else ""
         raise ConfigError(f"{what} fails: {type(error).__name__}: {cause}{hint}{users_line(error)}") from error
+
+
+def _check_not_kept(constants: Sequence[Any]) -> None:
+    """Raise ConfigError where a step uses an array that was made while something else was traced, and kept since."""
+    for constant in constants:
+        if isinstance(constant, jax.core.Tracer):
+            try:
+                jnp.add(constant, 0)
+            except jax.errors.UnexpectedTracerError as error:
+                made = re.search(r"created on line (.*?):(\d+):\d+ \((.*)\)", str(error))
+                where = f" (in {made[3]}, {made[1]} line {made[2]})" if made else ""
+                raise ConfigError(
+                    "an array that is kept from one call to the next, in a global or by functools.cache, was made "
+                    f"while the network was traced, and is no array outside of that{where}; make it with NumPy, or "
+                    "anew in each call"
+                ) from None
 
 
 def _check_parameters(params: Any) -> None:
