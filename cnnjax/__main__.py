@@ -16,6 +16,7 @@ def main() -> None:
         interrupts.listen()
         from cnnjax import cli
 
+        cli.show_warnings()
         cli.main()
     except KeyboardInterrupt:
         print(interrupts.SAID, file=sys.stderr)

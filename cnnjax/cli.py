@@ -659,6 +659,19 @@ def _stop(message: str) -> NoReturn:
     sys.exit(interrupts.STOPPED)
 
 
+def show_warnings() -> None:
+    """Let a warning be a sentence for whoever reads it, without the line of code that gave it; not under `python -W`."""
+    import warnings
+
+    if sys.warnoptions:
+        return
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        err.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    warnings.showwarning = show
+
+
 def _show_log() -> None:
     """What the library logs goes to standard error: that reading a large set goes on, and how far it is."""
     import logging

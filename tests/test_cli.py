@@ -283,3 +283,9 @@ def test_a_stop_is_no_success(run, file, monkeypatch):
     code, _, said = run("train", file)
     assert code == 130
     assert "stopped" in said
+
+
+def test_a_warning_is_a_sentence():
+    code = "import warnings; from cnnjax.cli import show_warnings; show_warnings(); warnings.warn('mind the gap')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "warning: mind the gap\n"

@@ -41,7 +41,11 @@ class Unit:
 
     def interval(self, values: Spread) -> str:
         """`[90.46, 92.00]`; an en dash where there is none, as for fewer than three seeds."""
-        return f"[{self.number(values.low)}, {self.number(values.high)}]" if values.has_interval else NONE
+        if not values.has_interval:
+            return NONE
+        # The ends are rounded plainly: nobody takes them for a count.
+        low, high = (f"{bound * self.factor + 0.0:.{self.decimals}f}" for bound in (values.low, values.high))
+        return f"[{low}, {high}]"
 
 
 def unit(table: Table, metric: str) -> Unit:
