@@ -660,7 +660,7 @@ def _stop(message: str) -> NoReturn:
 
 
 def show_warnings() -> None:
-    """Let a warning be a sentence for whoever reads it, without the line of code that gave it; not under `python -W`."""
+    """Let a warning be a sentence, without the line of code that gave it; not under `python -W`."""
     import warnings
 
     if sys.warnoptions:
