@@ -34,6 +34,7 @@ from cnnjax.errors import ConfigError, DiskFull, RunError
 from cnnjax.files import read_rows
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
+from cnnjax.run.environment import settings
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.loop import run_trials
 from cnnjax.run.program import Program
@@ -356,3 +357,11 @@ def test_other_data_are_normalized_as_the_runs_own(tmp_path):
     texts = {"data.seed": "1", "data.noise": "1.0", "data.height": "8", "data.width": "8"}
     sizes = {"data.examples": "40", "data.test_examples": "16"}
     assert evaluate(tmp_path, data="synthetic", overrides=texts | sizes) == evaluate(tmp_path, data=other)
+
+
+def test_settings_that_change_numbers_are_recorded():
+    before = settings()
+    with jax.default_matmul_precision("bfloat16"):
+        assert settings() == before | {"jax_default_matmul_precision": "bfloat16"}
+    assert "jax_enable_x64" not in before
+    assert before["XLA_FLAGS"] == os.environ["XLA_FLAGS"]

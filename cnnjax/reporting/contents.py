@@ -148,7 +148,7 @@ def _strangers(table: Table) -> list[str]:
 
 def _mixture(table: Table) -> list[str]:
     """A warning where the trials differ in what should be the same for all of them."""
-    same = ["cnnjax", "cnnjax_commit", "cnnjax_source", "commit", "python", "versions", "hardware"]
+    same = ["cnnjax", "cnnjax_commit", "cnnjax_source", "commit", "python", "versions", "settings", "hardware"]
     same += [] if any(axis.path.split(".")[0] == "data" for axis in table.axes) else ["data fingerprint"]
     mixed = [name for name, texts in _origins(table).items() if name in same and len(set(texts)) > 1]
     if not mixed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import subprocess
 import sys
@@ -14,6 +15,16 @@ from typing import Any
 import jax
 
 from cnnjax.machine import cores
+
+SETTINGS = {
+    "jax_default_matmul_precision": None,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_threefry_partitionable": True,
+}
+"""Settings of JAX that change numbers, with JAX's own values, which are left out."""
+VARIABLES = ("XLA_FLAGS", "CNNJAX_LOWERING")
 
 PACKAGE = Path(__file__).parents[1]
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
@@ -30,6 +41,7 @@ def environment() -> dict[str, Any]:
         "commit": commit(Path.cwd()),
         "command": " ".join(sys.argv),
         "python": platform.python_version(),
+        "settings": settings(),
         "versions": {name: _version(name) for name in LIBRARIES},
         "platform": platform.platform(),
         "hardware": _hardware(devices),
@@ -38,6 +50,13 @@ def environment() -> dict[str, Any]:
         "cores": cores(),
         "hosts": jax.process_count(),
     }
+
+
+def settings() -> dict[str, Any]:
+    """What is set for JAX, by the user's code or environment, that changes the numbers of a training."""
+    chosen = {name: getattr(jax.config, name) for name in SETTINGS}
+    variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return {name: value for name, value in chosen.items() if value != SETTINGS[name]} | variables
 
 
 def _source(package: Path) -> str:
