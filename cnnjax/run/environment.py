@@ -20,7 +20,6 @@ SETTINGS = {
     "jax_default_matmul_precision": None,
     "jax_default_prng_impl": "threefry2x32",
     "jax_enable_x64": False,
-    "jax_numpy_dtype_promotion": "standard",
     "jax_threefry_partitionable": True,
 }
 """Settings of JAX that change numbers, with JAX's own values, which are left out."""
