@@ -288,6 +288,7 @@ __all__ = [
     "TrivialAugment",
     "analyse",
     "describe",
+    "lane",
     "plan",
     "report",
     "sweep",
