@@ -78,7 +78,7 @@ class RunDirectory:
         if held is None and (trials := self.path / "trials").is_dir():
             ids = sorted(path.name for path in trials.iterdir() if (path / "config.json").exists())
             one = ids[0] if ids else "<id>"
-            raise RunError(f"{self.path} is a study's folder: name one of its {len(ids)} runs, such as {trials / one}")
+            raise RunError(f"{self.path} is a study's folder: name one of its runs, such as {trials / one}")
         if held is None:
             raise RunError(f"{self.path} is not a run directory: it has no config.json")
         try:

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 
 from cnnjax.calling import AXIS, check_modes
@@ -96,7 +97,7 @@ def _traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
 def _check_not_kept(constants: Sequence[Any]) -> None:
     """Raise ConfigError where a step uses an array that was made while something else was traced, and kept since."""
     for constant in constants:
-        if isinstance(constant, jax.core.Tracer):
+        if isinstance(constant, Tracer):
             try:
                 jnp.add(constant, 0)
             except jax.errors.UnexpectedTracerError as error:
