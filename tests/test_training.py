@@ -122,7 +122,8 @@ def test_compiling_ahead_of_the_first_state_changes_nothing(seeds, hardware):
     experiments = [replace(BASE, {"seed": seed}) for seed in seeds]
     state = program.init(experiments)
     for step in range(3):
-        state, _ = program.train(state, program.rows(experiments, step))
+        # Awaited: collectives of several programs at once may wait for each other for ever on a CPU of few cores.
+        state = jax.block_until_ready(program.train(state, program.rows(experiments, step))[0])
     assert program.compiled("train") is ahead
     expected, _, _ = trained(BASE, seeds=seeds, **hardware)
     chex.assert_trees_all_equal(jax.device_get(state), expected)
