@@ -130,7 +130,9 @@ def plan(study: Study | Experiment, *, hardware: Hardware = Hardware()) -> Plan:
     costs: dict[Experiment, int] = {}
     checks = {arm: _check(_even(study, arm, experiment, costs), hardware) for arm, experiment in experiments.items()}
     good = {arm: found for arm, found in checks.items() if not isinstance(found, ConfigError)}
-    for arm, told in without_effect({arm: (found.experiment, found.layers) for arm, found in good.items()}).items():
+    # Fields of cnnjax's own classes are used; looking closer takes another trace of each arm.
+    own = {arm: (found.experiment, found.layers) for arm, found in good.items() if found.code.definitions}
+    for arm, told in without_effect(own).items():
         checks[arm] = dataclasses.replace(good[arm], warnings=(*good[arm].warnings, told))
     trials, pruned = [], []
     for arm, outcome in checks.items():
