@@ -1,12 +1,9 @@
-"""The result of an analysis as plain data: one `Layer` a row, and the totals."""
+"""The result of an analysis as plain data: one `Layer` a row, the memory of a training step, and the totals."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from cnnjax.analysis.memory import Memory
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,6 +59,24 @@ class Layer:
     def flops(self) -> int:
         """Floating-point operations: two a multiply-accumulate."""
         return 2 * self.macs
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of one training step.
+
+    `params`, `optimizer` and `state` (batch statistics) are replaced in place; `batch` is the images and labels.
+    `gradients` is what has the shape of a parameter (gradients, parameters copied or in another order) and is alive
+    when most is, `activations` all else the step writes, gaps included. `total` is the sum.
+    """
+
+    params: int
+    gradients: int
+    optimizer: int
+    state: int
+    batch: int
+    activations: int
+    total: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

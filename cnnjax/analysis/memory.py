@@ -15,7 +15,6 @@ bfloat16 in float32. Other devices copy less and keep other things.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,28 +27,11 @@ from flax import linen as nn
 from cnnjax import calling
 from cnnjax.analysis.buffers import buffers
 from cnnjax.analysis.kernels import Program, program, size
+from cnnjax.analysis.layers import Memory
 from cnnjax.analysis.liveness import peak
 from cnnjax.analysis.network import analyse
 from cnnjax.errors import ConfigError
 from cnnjax.lowering import lowering
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Memory:
-    """Bytes of one training step.
-
-    `params`, `optimizer` and `state` (batch statistics) are replaced in place; `batch` is the images and labels.
-    `gradients` is what has the shape of a parameter (gradients, parameters copied or in another order) and is alive
-    when most is, `activations` all else the step writes, gaps included. `total` is the sum.
-    """
-
-    params: int
-    gradients: int
-    optimizer: int
-    state: int
-    batch: int
-    activations: int
-    total: int
 
 
 def training_memory(
