@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -31,6 +31,9 @@ from cnnjax.cli.options import (
 from cnnjax.errors import CnnjaxError
 from cnnjax.progress import Show, progress
 
+if TYPE_CHECKING:
+    from cnnjax.records.result_json import ResultRecord
+
 
 @app.command(
     epilog="Examples:  cnnjax train experiments/digits/baseline.py  ·  "
@@ -51,7 +54,7 @@ def train(
 ) -> None:
     """Train one experiment. The same command continues a training that was stopped."""
     from cnnjax.config import replace_texts
-    from cnnjax.run.loop import train as run
+    from cnnjax.run.loop import trained
 
     loaded = load_file(file)
     experiment = replace_texts(loaded.experiment, pairs(overrides))
@@ -60,13 +63,13 @@ def train(
     options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale)
     with progress(loaded.name, hidden=as_json) as show:
         watch = _watch_training(show)
-        result = run(experiment, folder, options=options, watch=watch)
+        result = trained(experiment, folder, options=options, watch=watch)
     if as_json:
-        typer.echo(json.dumps(result))
+        typer.echo(json.dumps(result.to_json()))
     else:
         _print_result(result, folder)
-    if result["status"] == "failed":
-        raise CnnjaxError(f"the training failed: {result['error']}")
+    if result.status == "failed":
+        raise CnnjaxError(f"the training failed: {result.error}")
 
 
 def _watch_training(show: Show) -> Callable[[int, int, dict[str, Any]], None]:
@@ -90,9 +93,9 @@ def _watch_training(show: Show) -> Callable[[int, int, dict[str, Any]], None]:
     return watch
 
 
-def _print_result(result: dict[str, Any], folder: Path) -> None:
+def _print_result(result: ResultRecord, folder: Path) -> None:
     from cnnjax.reporting.parts import result_table
 
-    if result["metrics"]:
+    if result.metrics:
         WIDE.print(result_table(result))
     out.print(f"run: {folder}", soft_wrap=True)

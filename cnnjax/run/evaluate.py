@@ -46,7 +46,7 @@ def evaluate(
     restored, notes = restore(directory, trained)
     experiment = _on(trained, data, dict(overrides or {}))
     if experiment.data != trained.data:
-        experiment = _scaled_as(experiment, notes.get("scale"))
+        experiment = _scaled_as(experiment, notes.scale)
     experiment = matched(experiment, trained_classes(trained, notes), str(directory.path))
     program = Program(_small_enough(experiment), hardware=hardware)
     _check_fit(directory, restored, program.blank())
@@ -76,11 +76,11 @@ def _on(trained: Experiment, data: str | Data | None, overrides: dict[str, str])
     return replace_texts(trained if data is None else replace(trained, {"data": data}), overrides)
 
 
-def _scaled_as(experiment: Experiment, scale: Any) -> Experiment:
+def _scaled_as(experiment: Experiment, scale: tuple[tuple[float, ...], tuple[float, ...]] | None) -> Experiment:
     """The experiment with mean and std of the data its weights were trained on, where they fit and none are given."""
     if scale is None or experiment.data.mean is not None:
         return experiment
-    mean, std = (tuple(values) for values in scale)
+    mean, std = scale
     if len(mean) != experiment.data.load().image_shape[-1]:
         return experiment
     return replace(experiment, {"data.mean": mean, "data.std": std})

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -21,9 +21,11 @@ from cnnjax.config import plain
 from cnnjax.data.order import steps_until
 from cnnjax.errors import Interrupted, RunError, expect
 from cnnjax.experiment import Experiment
-from cnnjax.files import write_json
 from cnnjax.interrupts import stopping
 from cnnjax.metrics import summarize
+from cnnjax.records.checkpoint_notes import CheckpointNotes
+from cnnjax.records.metrics_jsonl import EpochRow
+from cnnjax.records.result_json import EvaluationRecord, InitialEntry, ResultRecord
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
@@ -93,12 +95,19 @@ def train(
     Raises RunError or another CnnjaxError, where the user's own code or the data are others than those that made what
     is there too (`Options.stale`); Interrupted, with everything saved, on Ctrl-C.
     """
+    return trained(experiment, out, options=options, watch=watch).to_json()
+
+
+def trained(
+    experiment: Experiment, out: Path | str, *, options: Options = Options(), watch: Watch | None = None
+) -> ResultRecord:
+    """`train`, with its result as a record."""
     expect(experiment, (Experiment,), call="train", takes="an Experiment (sweep takes a Study, `cnnjax train` a file)")
     directory = RunDirectory(Path(out))
     with directory.claimed(experiment):
         elsewhere = settle(directory, experiment, options.stale)
         if elsewhere is not None:
-            return train(experiment, elsewhere, options=replace(options, stale="stop"), watch=watch)
+            return trained(experiment, elsewhere, options=replace(options, stale="stop"), watch=watch)
         finished = directory.finished()
         if finished is not None:
             check_same_initial(experiment, finished, directory.path)
@@ -159,7 +168,7 @@ class _Loop:
             self._own(trial)
             if trial.damage is None:
                 trial.directory.begin(trial.experiment)
-                write_json(trial.directory.environment, environment())
+                environment().write(trial.directory.environment)
         state, step = self._begin()
         with contextlib.closing(self.program):
             state, step = self._train(state, step)
@@ -232,8 +241,8 @@ class _Loop:
         except RunError as error:
             trial.damage = error
             return like
-        trial.epoch_sums, trial.last_row = notes["epoch_sums"], notes["last_row"]
-        self.seconds = notes["seconds"]
+        trial.epoch_sums, trial.last_row = dict(notes.epoch_sums), dict(notes.last_row)
+        self.seconds = notes.seconds
         return state
 
     def _lane(self, host: TrainState, position: int) -> TrainState:
@@ -304,7 +313,7 @@ class _Loop:
             if not _finite(row):
                 self._fail(trial, f"the validation loss is not finite after step {step}", step)
                 continue
-            trial.directory.add_row(row)
+            trial.directory.add_row(EpochRow(**row))
             trial.last_row, trial.epoch_sums = row, {}
             if validation:
                 count = summaries[position]["count"]
@@ -337,17 +346,17 @@ class _Loop:
         for position, trial in enumerate(self.trials):
             if trial.over or trial.checkpoints.latest() == step:
                 continue
-            notes = {
-                "id": trial.experiment.id,
-                "codes": list(trial.codes),
-                "packed": self.program.packed,
-                "epoch_sums": dict(trial.epoch_sums),
-                "last_row": dict(trial.last_row),
-                "seconds": self.seconds,
-                "data_fingerprint": self.fingerprint,
-                "scale": self.dataset.scale,
-                "classes": self.dataset.classes,
-            }
+            notes = CheckpointNotes(
+                id=trial.experiment.id,
+                codes=trial.codes,
+                packed=self.program.packed,
+                epoch_sums=dict(trial.epoch_sums),
+                last_row=dict(trial.last_row),
+                seconds=self.seconds,
+                data_fingerprint=self.fingerprint,
+                scale=self.dataset.scale,
+                classes=self.dataset.classes,
+            )
             trial.checkpoints.save(step, self._lane(host, position), notes)
 
     def _finish(self, state: TrainState) -> None:
@@ -359,14 +368,14 @@ class _Loop:
             if trial.over:
                 continue
             parts = {"validation": validations[position]} if validations else {}
-            parts["test"] = tests[position]
+            parts |= {"test": tests[position]}
             metrics = {name: value for name, value in trial.last_row.items() if name.startswith("train_")}
             for part, summary in parts.items():
                 metrics |= _named(part, summary)
             if not _finite(metrics):
                 self._fail(trial, "the loss on the test part is not finite", self.program.steps)
                 continue
-            write_json(trial.directory.evaluation, parts)
+            EvaluationRecord.of(parts).write(trial.directory.evaluation)
             self._write_result(trial, "done", self.program.steps, {"metrics": metrics})
             trial.directory.log(f"done: {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}")
 
@@ -375,29 +384,28 @@ class _Loop:
         self._write_result(trial, "failed", step, {"metrics": {}, "error": trial.failure, "cause": "diverged"})
         trial.directory.log(f"failed: {trial.failure}")
 
-    def _write_result(self, trial: Trial, status: str, step: int, more: dict[str, Any]) -> None:
+    def _write_result(self, trial: Trial, status: Literal["done", "failed"], step: int, more: dict[str, Any]) -> None:
         # The first result of a program has what was compiled ahead of it.
         self.program.compile_told = self.program.compile_seconds
         compiling = self.program.compile_told - self.compile_before
-        result = {
-            "id": trial.experiment.id,
-            "codes": list(trial.codes),
-            "status": status,
-            "seed": trial.experiment.seed,
-            "params": self.program.analysis.params,
-            "macs": self.program.analysis.macs,
-            "steps": step,
-            "examples": {part: size for part, size in self.program.sizes.items() if size},
-            "train_seconds": self.seconds / len(self.trials),
-            "compile_seconds": compiling / len(self.trials),
-            "packed": self.program.packed,
+        ResultRecord(
+            id=trial.experiment.id,
+            codes=trial.codes,
+            status=status,
+            seed=trial.experiment.seed,
+            params=self.program.analysis.params,
+            macs=self.program.analysis.macs,
+            steps=step,
+            examples={part: size for part, size in self.program.sizes.items() if size},
+            train_seconds=self.seconds / len(self.trials),
+            compile_seconds=compiling / len(self.trials),
+            packed=self.program.packed,
+            data_fingerprint=self.fingerprint,
+            config=plain(trial.experiment),
             **self._initial_note(),
-            "data_fingerprint": self.fingerprint,
             **self._skipped_note(),
             **more,
-            "config": plain(trial.experiment),
-        }
-        write_json(trial.directory.result, result)
+        ).write(trial.directory.result)
 
     def _skipped_note(self) -> dict[str, Any]:
         """Images that could not be decoded, by part, where there were some."""
@@ -406,7 +414,7 @@ class _Loop:
 
     def _initial_note(self) -> dict[str, Any]:
         initial = self.program.initial
-        return {} if initial is None else {"initial": {"path": initial.path, "checksum": initial.checksum}}
+        return {} if initial is None else {"initial": InitialEntry(path=initial.path, checksum=initial.checksum)}
 
 
 def _named(part: str, summary: dict[str, Any]) -> dict[str, float]:

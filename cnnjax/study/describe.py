@@ -23,6 +23,7 @@ from cnnjax.experiment import Experiment
 from cnnjax.machine import without_collection
 from cnnjax.models import Model, config, names
 from cnnjax.models.outputs import array_of, is_array, shown
+from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
 
@@ -155,9 +156,9 @@ def _find(request: Request) -> Experiment | Model:
 
 def _named(target: str) -> Experiment | Model:
     path = Path(target)
-    if path.name == "config.json":
+    if path.name == ConfigRecord.filename:
         path = path.parent
-    if path.is_dir() and ((path / "config.json").exists() or target not in names()):
+    if path.is_dir() and (ConfigRecord.at(path).exists() or target not in names()):
         return RunDirectory(path).experiment()
     if path.suffix == ".py" or path.is_file():
         return load(target).experiment

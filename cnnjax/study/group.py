@@ -11,13 +11,12 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from cnnjax.config import plain
 from cnnjax.errors import CnnjaxError, DiskFull, Interrupted, RunError
-from cnnjax.files import write_json
+from cnnjax.records.result_json import ResultRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.feed import is_streamed
 from cnnjax.run.hardware import Hardware
@@ -119,19 +118,19 @@ def _taken(turn: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
 def _is_missing(trial: PlannedTrial, out: Path, fates: Fates, took: Took) -> bool:
     try:
         result = directory_of(trial, out).finished()
-        check_same_initial(trial.experiment, result or {}, directory_of(trial, out).path)
+        check_same_initial(trial.experiment, result, directory_of(trial, out).path)
     except RunError as error:
         fates.errors[trial.id] = str(error)
         return False
     # A training that diverged would diverge again; one that crashed is tried again.
-    if result is None or result.get("cause") == "crashed":
+    if result is None or result.crashed:
         return True
     directory_of(trial, out).begin(trial.experiment)
-    if result["status"] == "done":
+    if result.status == "done":
         fates.skipped.append(trial.id)
     else:
         fates.failed.append(trial.id)
-        fates.errors[trial.id] = result.get("error", "failed")
+        fates.errors[trial.id] = result.error or "failed"
     took(trial.steps, "finished before")
     return False
 
@@ -211,26 +210,25 @@ def _run_together(
 def _write_crash(trial: PlannedTrial, directory: RunDirectory, error: Exception) -> None:
     message = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
     directory.log("crashed:\n" + "".join(traceback.format_exception(error)))
-    result: dict[str, Any] = {
-        "id": trial.id,
-        "codes": [trial.code.digest],
-        "status": "failed",
-        "cause": "crashed",
-        "seed": trial.experiment.seed,
-        "params": trial.params,
-        "macs": trial.macs,
-        "steps": 0,
-        "metrics": {},
-        "error": f"{message} (the whole traceback is in {directory.path / 'log.txt'})",
-        "config": plain(trial.experiment),
-    }
-    write_json(directory.result, result)
+    ResultRecord(
+        id=trial.id,
+        codes=(trial.code.digest,),
+        status="failed",
+        cause="crashed",
+        seed=trial.experiment.seed,
+        params=trial.params,
+        macs=trial.macs,
+        steps=0,
+        metrics={},
+        error=f"{message} (the whole traceback is in {directory.path / 'log.txt'})",
+        config=plain(trial.experiment),
+    ).write(directory.result)
 
 
 def _count(trial: PlannedTrial, directory: RunDirectory, fates: Fates) -> None:
     result = directory.finished()
-    if result is not None and result["status"] == "done":
+    if result is not None and result.status == "done":
         fates.done.append(trial.id)
     elif result is not None:
         fates.failed.append(trial.id)
-        fates.errors[trial.id] = result["error"]
+        fates.errors[trial.id] = result.error or "failed"

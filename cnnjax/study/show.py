@@ -23,6 +23,7 @@ from cnnjax.data.tfds import known_names
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
 from cnnjax.files import write_bytes
+from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
 from cnnjax.study.montage import Section, Strip, Tile, drawn
@@ -50,7 +51,7 @@ def find(target: str, overrides: Mapping[str, str]) -> Found:
     Raises ConfigError, with the near misses of a name.
     """
     path = Path(target)
-    if (path / "config.json").is_file():
+    if ConfigRecord.at(path).is_file():
         return Found(path.resolve().name, replace_texts(RunDirectory(path).experiment(), overrides))
     if path.suffix == ".py" or path.is_file():
         loaded = load(path)
