@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from cnnjax import cli
+from cnnjax.cli import sweep, train
 from cnnjax.progress import Pace, _bar, _lines, _moving, hours
 from cnnjax.reporting.parts import parts_table, result_table
 
@@ -138,7 +138,7 @@ def test_a_part_without_classes_has_its_errors():
 
 def test_training_shows_each_epochs_validation_beside_the_loss():
     seen = []
-    watch = cli._watch_training(lambda done, total, note, *, before, news: seen.append((done, note, before, news)))
+    watch = train._watch_training(lambda done, total, note, *, before, news: seen.append((done, note, before, news)))
     epoch = {"epoch": 1, "loss": 0.5, "validation_loss": 0.75, "validation_count": 1440}
     watch(8, 9, {"loss": 1.5})
     watch(8, 9, {**epoch, "validation_accuracy": 0.93125})
@@ -154,7 +154,7 @@ def test_training_shows_each_epochs_validation_beside_the_loss():
 
 def test_a_study_tells_what_was_finished_before_from_what_it_does():
     seen = []
-    watch = cli._watch_study(lambda done, total, note, *, before: seen.append((done, before)), most=16)
+    watch = sweep._watch_study(lambda done, total, note, *, before: seen.append((done, before)), most=16)
     for steps in (60, 3, 3, 57):
         watch(steps, "arm", 240)
     assert seen == [(60, 60), (63, 60), (66, 60), (123, 117)]
