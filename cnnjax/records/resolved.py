@@ -52,7 +52,7 @@ class Resolved(Record):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fit: dict[str, Any] | None
-    space: str
+    space: Literal["rgb", "hsv", "lab"]
     test_time: dict[str, Any]
     outputs: int
     kind: OutputKind

@@ -46,6 +46,9 @@ def evaluate(
     experiment = _on(trained, data, dict(overrides or {}))
     if experiment.data != trained.data:
         experiment = _scaled_as(experiment, notes.get("scale"))
+    if data is not None:
+        # What the weights started from is not needed, nor perhaps there any more.
+        experiment = replace(experiment, {"initial": None})
     experiment = matched(experiment, trained_classes(trained, notes), str(directory.path))
     program = Program(_small_enough(experiment), hardware=hardware)
     _check_fit(directory, restored, program.blank())

@@ -57,8 +57,8 @@ def checked(images: Any, resolved: Resolved) -> np.ndarray:
     least, most = float(array.min()), float(array.max())
     if least < -ROUNDING or most > 1 + ROUNDING:
         raise DataError(
-            f"floats go from {least:.4g} to {most:.4g}; {takes(resolved)}: give them as they were stored, unnormalized, "
-            "divided by what full brightness is"
+            f"floats go from {least:.4g} to {most:.4g}; {takes(resolved)}: unnormalized, divided by "
+            "what full brightness is"
         )
     return array
 
@@ -146,15 +146,15 @@ def _decoded(file: Path, resolved: Resolved) -> np.ndarray:
     image = decoded(file.read_bytes(), Form(size, fit, None, channels, resolved.space))
     if image.shape != resolved.input_shape:
         raise DataError(
-            f"it is {image.shape[1]}x{image.shape[0]}, and the run's images are {width}x{height}, none of them resized: "
-            "resize it as those were made"
+            f"it is {image.shape[1]}x{image.shape[0]}, and the run's images are {width}x{height}, none of them "
+            "resized: make it that size as those were made"
         )
     if resolved.maximum == 255:
         return image
     if (most := int(image.max())) <= resolved.maximum:
         warnings.warn(
-            f"{file} is nearly black, {most} of 255 at most; if its pixels count 0..{resolved.maximum}, as the run's do, "
-            "save them as .npy",
+            f"{file} is nearly black, {most} of 255 at most; if its pixels count 0..{resolved.maximum}, as the run's "
+            "do, save them as .npy",
             stacklevel=2,
         )
     return image.astype(np.float32) / 255

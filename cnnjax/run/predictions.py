@@ -62,7 +62,7 @@ class Predictions:
     def _scores(self) -> np.ndarray:
         """What classes rank by, [N, C]."""
         if not self.classes:
-            raise ConfigError(f"there are no classes: the {self.outputs.shape[1]} outputs are in `outputs` ({self.kind})")
+            raise ConfigError(f"there are no classes: `outputs` has {self.outputs.shape[1]} an image ({self.kind})")
         if self.logits.shape[1] >= len(self.classes):
             return self.logits[:, : len(self.classes)]
         assert self.probabilities is not None

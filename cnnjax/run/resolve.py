@@ -8,7 +8,7 @@ import numpy as np
 from cnnjax.config import plain
 from cnnjax.data import Dataset, Examples
 from cnnjax.data.encoded import Decoding, Encoded
-from cnnjax.errors import DataError, RunError
+from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment
 from cnnjax.metrics import specifications
 from cnnjax.records.resolved import Resolved
@@ -47,16 +47,15 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
     )
 
 
-def resolve_imported(
-    experiment: Experiment, *, classes: int, image_shape: tuple[int, int, int]
-) -> Resolved | None:
+def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple[int, int, int]) -> Resolved | None:
     """`resolve` for weights from elsewhere, for `classes` classes and images of `image_shape`.
 
-    Where the data are not there, what their config says is taken; None where it does not say how images are scaled.
+    Where the data are not there, or have other classes, what their config says is taken; None where it does not say
+    how images are scaled.
     """
     try:
         return resolve(experiment, examples=0, steps=0, fingerprint=None)
-    except DataError:
+    except (DataError, ConfigError):
         data = experiment.data
     if not isinstance(data, Decoding) or data.mean is None or data.std is None:
         return None
@@ -133,4 +132,3 @@ def _form(resolved: Resolved) -> Dataset:
     one = Examples(np.zeros((1, *resolved.input_shape), np.uint8), labels)
     classes = resolved.class_names
     return Dataset(resolved.data, one, one, classes, resolved.maximum, resolved.mean, resolved.std)
-
