@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnnjax.analysis.alignment import aligned
 from cnnjax.analysis.grid import Block, Change, Column, Document, Grid, Remarks
 from cnnjax.analysis.layers import Analysis, Layer
-from cnnjax.analysis.modes import aligned
 
 SEEN = ("receptive_field", "jump")
 MADE = ("op", "output_shape", "params", "macs", "activations", "train_activations", "kernel_size", "strides", "padding",
