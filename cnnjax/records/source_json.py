@@ -20,7 +20,7 @@ class SourceRecord(Record):
     architecture: str
     file: str
     sha256: str
-    image_shape: tuple[int, ...]
+    image_shape: tuple[int, int, int]
     classes: int
     key: str | None = None
     other_keys: tuple[str, ...] = ()

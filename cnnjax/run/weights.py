@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,11 +24,13 @@ from cnnjax.experiment import Experiment
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model, config
 from cnnjax.records.checkpoint_notes import CheckpointNotes
+from cnnjax.records.resolved import Resolved
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.source_json import SourceRecord
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
+from cnnjax.run.resolve import network_of, record, resolve_imported, resolved_of
 from cnnjax.training.state import TrainState, split_variables
 
 IMAGENET_CLASSES = 1000
@@ -68,11 +71,13 @@ def import_torch(
             raise ConfigError(f"{weights} has {classes} classes, so it is not for ImageNet: say which data, data=NAME")
         experiment = replace(experiment, {"data": _imagenet(experiment.model)})
     experiment = replace(experiment, {"model.num_classes": classes})
+    image_shape = experiment.model.input_shape
+    assert image_shape is not None, "from_torch refuses a network that was published for no size of image"
     source = SourceRecord(
         architecture=name,
         file=weights.name,
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
-        image_shape=tuple(experiment.model.input_shape or ()),
+        image_shape=image_shape,
         classes=classes,
         key=file.key,
         other_keys=tuple(file.others),
@@ -107,7 +112,7 @@ def _refuse_others(directory: RunDirectory) -> None:
     if directory.path.exists() and not directory.path.is_dir():
         raise RunError(f"{directory.path} is a file; choose a folder")
     files = (directory.config, directory.environment, directory.source, directory.checkpoints)
-    own = {".lock", "log.txt", *(path.name for path in files)}
+    own = {".lock", "log.txt", Resolved.filename, *(path.name for path in files)}
     held = {path.name for path in directory.path.iterdir()} if directory.path.is_dir() else set()
     steps = {path.name for path in directory.checkpoints.iterdir()} if directory.checkpoints.is_dir() else set()
     trained = any(name.isdigit() and name != "0" for name in steps)
@@ -124,6 +129,9 @@ def _write(directory: RunDirectory, experiment: Experiment, variables: Mapping[s
     checkpoints = Checkpoints(directory.checkpoints)
     checkpoints.save(0, state, CheckpointNotes(id=experiment.id, codes=(None,)))
     checkpoints.close()
+    resolved = resolve_imported(experiment, classes=source.classes, image_shape=source.image_shape)
+    if resolved is not None:
+        record(directory, resolved)
     # Written last: with it the import is whole.
     source.write(directory.source)
     directory.log(f"imported {source.architecture} from {source.file}")
@@ -226,19 +234,21 @@ def _initial_weights(absolute: str, path: str, saved: int) -> Initial:
     return Initial(path, state.variables, notes.checksum, notes.classes or ())
 
 
-def restore(directory: RunDirectory, experiment: Experiment) -> tuple[TrainState, CheckpointNotes]:
-    """A run's newest checkpoint (host arrays) and its notes. Raises RunError where there is none."""
+def restore(
+    directory: RunDirectory, experiment: Experiment, *, step: int | None = None
+) -> tuple[TrainState, CheckpointNotes]:
+    """A run's newest checkpoint (host arrays), or that of `step`, and its notes. Raises RunError without one."""
     checkpoints = Checkpoints(directory.checkpoints) if directory.checkpoints.is_dir() else None
     if checkpoints is None or checkpoints.latest() is None:
         raise RunError(f"{directory.path} has no checkpoint yet")
     source = _source(directory)
     if source is None:
-        network, image_shape = experiment.network(), experiment.data.load().image_shape
+        resolved = resolved_of(directory, experiment)
+        network, image_shape = network_of(experiment, resolved), resolved.input_shape
     else:
         network, image_shape = experiment.model.build(), source.image_shape
-    restored = checkpoints.restore(blank_state(experiment, network, image_shape))
-    checkpoints.close()
-    return restored
+    with contextlib.closing(checkpoints):
+        return checkpoints.restore(blank_state(experiment, network, image_shape), step=step)
 
 
 def check_same_initial(experiment: Experiment, result: ResultRecord | None, path: Path) -> None:
