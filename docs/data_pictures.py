@@ -53,6 +53,7 @@ from cnnjax.data import (
 )
 from cnnjax.data.augment import operations, spaces
 from cnnjax.data.decode import Space, decode
+from cnnjax import experiment as experiments
 from cnnjax.training.state import derive, example_keys, root_key
 
 FOLDER = Path(__file__).parent / "data"
@@ -268,7 +269,7 @@ def augmented(
     def at(step: jax.Array) -> jax.Array:
         keys = example_keys(derive(step_key(step), "augment"), positions)
         epochs = jnp.full_like(positions, step)
-        return experiment.augmented(jnp.asarray(images), keys, index=numbers, epoch=epochs, maximum=maximum)
+        return experiments.augmented(experiment, jnp.asarray(images), keys, index=numbers, epoch=epochs, maximum=maximum)
 
     return np.stack([levels(at(jnp.int32(step))) for step in range(DRAWS)], axis=1)
 

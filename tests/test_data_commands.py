@@ -26,6 +26,7 @@ from cnnjax.study import montage, show
 FILE = """
 import numpy as np
 from cnnjax import Data, Dataset, Examples, Experiment, Flip, SmallCNN
+from cnnjax.experiment import parts_of
 
 class Mine(Data):
     def read(self):
@@ -365,7 +366,7 @@ def test_chosen_examples_are_stratified_and_in_range(labels, count, classes):
 
 def test_statistics_are_numpys():
     digits = Digits().load()
-    numbers = statistics(digits, Experiment(model=SmallCNN()).parts())
+    numbers = statistics(digits, parts_of(Experiment(model=SmallCNN())))
     pixels = digits.train.images / 16
     assert numbers.mean == pytest.approx((pixels.mean(),))
     assert numbers.std == pytest.approx((pixels.std(),))

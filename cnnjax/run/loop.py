@@ -18,7 +18,6 @@ import numpy as np
 
 from cnnjax.code import code_of
 from cnnjax.config import plain
-from cnnjax.data.order import steps_until
 from cnnjax.errors import Interrupted, RunError, expect
 from cnnjax.experiment import Experiment
 from cnnjax.files import write_json
@@ -250,7 +249,7 @@ class _Loop:
             if pending is not None:
                 self._take(step, pending)
             pending, step = sums, step + 1
-            ends_epoch = step >= min(self._end_of_epoch(self.epochs_done), self.program.steps)
+            ends_epoch = step >= self._end_of_epoch(self.epochs_done)
             due = self._checkpoint_due(step, saved)
             if ends_epoch or due:
                 self._take(step, pending)
@@ -288,8 +287,7 @@ class _Loop:
         self.watch(step, self.program.steps, newest)
 
     def _end_of_epoch(self, epoch: int) -> int:
-        size = self.program.experiment.batch_size
-        return steps_until(epoch + 1, batch_size=size, examples=self.program.sizes["train"])
+        return self.program.length.end_of_epoch(epoch + 1)
 
     def _end_epoch(self, state: TrainState, step: int) -> None:
         self.epochs_done += 1
@@ -311,8 +309,8 @@ class _Loop:
                 self.watch(step, self.program.steps, row | {"loss": row["train_loss"], "validation_count": count})
 
     def _learning_rate(self, experiment: Experiment, step: int) -> Any:
-        per_epoch = max(1, self.program.sizes["train"] // experiment.batch_size)
-        return experiment.optim.learning_rate_at(step, steps=self.program.steps, steps_per_epoch=per_epoch)
+        length = self.program.length
+        return experiment.optim.learning_rate_at(step, steps=length.steps, steps_per_epoch=length.steps_per_epoch)
 
     def _evaluate(self, state: TrainState, split: str) -> dict[int, dict[str, Any]]:
         sums = self.program.evaluate(state, split)
