@@ -21,12 +21,12 @@ from cnnjax.data import prepare as preparing
 from cnnjax.data.catalogue import prepared, unfinished
 from cnnjax.data.statistics import choose, statistics
 from cnnjax.errors import DataError, DiskFull, Interrupted
+from cnnjax.experiment import parts_of
 from cnnjax.study import montage, show
 
 FILE = """
 import numpy as np
 from cnnjax import Data, Dataset, Examples, Experiment, Flip, SmallCNN
-from cnnjax.experiment import parts_of
 
 class Mine(Data):
     def read(self):

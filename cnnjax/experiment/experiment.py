@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from cnnjax.config import Config, bind, digest, lane, lanes
+from cnnjax.config import Config, digest, lane, lane_fields, program_digest, refused
 from cnnjax.data import Augmentation, Data, Digits, Mixing, SingleView, TestTime
 from cnnjax.errors import ConfigError
-from cnnjax.lane_fields import lane_fields, refused
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
 from cnnjax.optim import SGD, Optim
@@ -81,4 +80,4 @@ class Experiment(Config):
     @property
     def program(self) -> str:
         """Names what is compiled: equal for experiments that differ only in lanes (seed, learning rate, ...)."""
-        return digest(bind(self, dict.fromkeys(lanes(self), 0)))
+        return program_digest(self)

@@ -19,7 +19,7 @@ from jax import lax
 
 from cnnjax.arithmetic import Extent, Padding, Pairs, per_axis, pool_padding, resolve_padding
 from cnnjax.errors import ConfigError, unknown
-from cnnjax.nn.located import check_images, located
+from cnnjax.nn.input_checks import check_images, located
 
 Pair = tuple[int, ...]
 KINDS = ("max", "average", "blur")
