@@ -32,6 +32,10 @@ class RunError(CnnjaxError):
     """A run directory cannot be used, or a run cannot go on."""
 
 
+class NewerVersion(RunError):
+    """A file was written by a newer cnnjax than this one, which does not know what it means."""
+
+
 class DiskFull(RunError):
     """There is no room to write: a study stops, since every other trial would fail too."""
 

@@ -17,6 +17,7 @@ LAYERS = [
     {"lane_fields"},
     {"config", "arithmetic", "files", "machine", "interrupts", "lowering", "calling"},
     {"lanes", "code"},
+    {"records"},
     {"nn", "analysis", "data", "optim", "losses", "metrics"},
     {"models", "training"},
     {"experiment", "convert"},
@@ -28,7 +29,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # reporting reads files alone, so that a report needs no class of an experiment and no JAX.
-REPORTING_MAY = {"errors", "config", "files", "code", "reporting"}
+REPORTING_MAY = {"errors", "config", "files", "code", "records", "reporting"}
 
 
 def part_of(path: Path) -> str:
@@ -138,7 +139,7 @@ def loaded_by(statement: str) -> set[str]:
     [
         "import cnnjax",
         "import cnnjax.cli",
-        "import cnnjax.config, cnnjax.arithmetic, cnnjax.files",
+        "import cnnjax.config, cnnjax.arithmetic, cnnjax.files, cnnjax.records.record",
         "import cnnjax.reporting",
     ],
 )
