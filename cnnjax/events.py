@@ -1,10 +1,10 @@
 """What happens to a trial while it is trained, as events; whoever wants to know is a sink.
 
-The events of one trial come in this order. A sweep begins with `Planned` for each of its trials; a trial that already has
-a result is then `Skipped`. A training is `Started` when its first state, new or from a checkpoint, is there; then come
-`StepTaken`, `EpochEnded` and `Saved`; and at last `Finished` or `Failed`, once result.json is written. A training that is
-interrupted just ends, and the next call starts it again. Trials that train together (packed) have their own events,
-which alternate.
+The events of one trial come in this order. A sweep begins with `Planned` for each of its trials; a trial that has a
+result already is then `Skipped`. A training is `Started` when its first state, new or from a checkpoint, is there; then
+come `StepTaken`, `EpochEnded` and `Saved`; and at last, once result.json is written, `Finished` or `Failed`. A training
+that is interrupted just ends, and the next call starts it again. Trials that train together (packed) have their own
+events, which alternate.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ class StepTaken(Event):
 class EpochEnded(Event):
     """An epoch ended with step number `step`.
 
-    row: what metrics.jsonl gets: step, epoch, learning_rate, train_* and, where there is a validation part, validation_*.
-    validation_count: how many images that part has, 0 where there is none. figures: what the machine did, and so
-    different in every run: `epoch_seconds` since the epoch began, or the training continued, without compiling;
-    `examples_per_second` of this trial in that time; `host_memory_bytes` of this process; `device_memory_bytes`, the most
-    any device holds, where the devices tell.
+    row: what metrics.jsonl gets: step, epoch, learning_rate, train_* and, where there is a validation part,
+    validation_*. validation_count: how many images that part has, 0 where there is none. figures: what the machine did,
+    so that no two runs have the same: `epoch_seconds` since the epoch began, or the training continued, without
+    compiling and saving; `examples_per_second` of this trial in that time; `host_memory_bytes` of this process;
+    `device_memory_bytes`, the most that any device holds, where the devices tell.
     """
 
     step: int
@@ -89,7 +89,7 @@ class EpochEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Saved(Event):
-    """A checkpoint as of `step` is being written: a training that is killed now continues from there, or from before."""
+    """A checkpoint as of `step` is being written; until it is whole, a training continues from the one before."""
 
     step: int
 

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 LAYERS = [
     {"errors"},
     {"lane_fields"},
-    {"config", "arithmetic", "files", "machine", "interrupts", "lowering", "calling"},
+    {"config", "arithmetic", "files", "machine", "interrupts", "lowering", "calling", "events"},
     {"lanes", "code"},
     {"records"},
     {"nn", "analysis", "data", "optim", "losses", "metrics"},

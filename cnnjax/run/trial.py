@@ -11,13 +11,15 @@ from typing import Any
 import jax
 
 from cnnjax.config import plain
-from cnnjax.errors import RunError
-from cnnjax.events import Event, Failed, Finished, Sink, Started
+from cnnjax.errors import CnnjaxError, RunError
+from cnnjax.events import EpochEnded, Failed, Finished, Saved, Sink, Started, StepTaken
 from cnnjax.experiment import Experiment
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.options import Options
 from cnnjax.run.sinks import LogFile, MetricsFile
+
+TrainingEvent = Started | StepTaken | EpochEnded | Saved | Finished | Failed
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Trial:
     """One experiment in its claimed directory, and what the loop knows of it.
 
     codes: digests of the user's own code that made it so far, the newest last; None where all is cnnjax's. epoch_sums:
-    of the training part, since the epoch began. last_row: the newest of metrics.jsonl. failure: why it diverged. damage:
-    why its checkpoint cannot be used.
+    of the training part, since the epoch began. last_row: the newest of metrics.jsonl. failure: why it diverged.
+    damage: why its checkpoint cannot be used. newest: the last event.
     """
 
     experiment: Experiment
@@ -48,7 +50,7 @@ class Trial:
     last_row: dict[str, Any] = field(default_factory=dict)
     failure: str | None = None
     damage: RunError | None = None
-    under_way: bool = False
+    newest: TrainingEvent | None = None
 
     @property
     def id(self) -> str:
@@ -65,11 +67,19 @@ class Trial:
         for name, value in sums.items():
             self.epoch_sums[name] = self.epoch_sums.get(name, 0.0) + float(value)
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: TrainingEvent) -> None:
         """Call every sink, in order."""
-        self.under_way = not isinstance(event, Finished | Failed)
+        self.newest = event
         for sink in self.sinks:
             sink(event)
+
+    def crashed(self, error: Exception) -> None:
+        """Let the sinks know, if it is under way, that an error ends it, which says more than any of theirs."""
+        if self.newest is None or isinstance(self.newest, Finished | Failed):
+            return
+        reason = f"{type(error).__name__}: {error}"
+        with contextlib.suppress(Exception):
+            self.emit(Failed(trial=self.id, step=self.newest.step, cause="crashed", reason=reason))
 
     def started(self, step: int, steps: int) -> Started:
         """The event that it begins after `step` of `steps` steps."""
@@ -99,9 +109,16 @@ def opened(
 ) -> Iterator[Trial]:
     """The trial of `experiment` in its claimed directory, with its checkpoints and sinks open while in the context.
 
-    Of several processes that train together only the first has sinks. Where the context is left by an error that is no
-    fault of the user's, the sinks hear that a trial that is under way crashed.
+    Of several processes that train together only the first has sinks. An error that is no CnnjaxError is a crash, which
+    the sinks hear of.
     """
     with contextlib.closing(Checkpoints(directory.checkpoints, keep=options.keep)) as checkpoints:
         every = [MetricsFile(directory), LogFile(directory), *sinks] if jax.process_index() == 0 else []
-        yield Trial(experiment, directory, checkpoints, every, study)
+        trial = Trial(experiment, directory, checkpoints, every, study)
+        try:
+            yield trial
+        except CnnjaxError:
+            raise
+        except Exception as error:
+            trial.crashed(error)
+            raise
