@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnnjax.analysis import analyse
-    from cnnjax.config import Config
+    from cnnjax.config import Config, lane, later
     from cnnjax.data import (
         TFDS,
         AlternatingFlip,
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     )
     from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
     from cnnjax.experiment import Experiment
-    from cnnjax.lane_fields import lane
     from cnnjax.losses import Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
     from cnnjax.models import (
         Activation,
@@ -101,7 +100,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analysis": ["analyse"],
-    "config": ["Config"],
+    "config": ["Config", "lane", "later"],
     "data": [
         "AlternatingFlip",
         "AugMix",
@@ -141,7 +140,6 @@ _HOMES = {
     ],
     "errors": ["CnnjaxError", "ConfigError", "DataError", "RunError", "ShapeError"],
     "experiment": ["Experiment"],
-    "lane_fields": ["lane"],
     "losses": ["Loss", "Poisson", "SigmoidCrossEntropy", "SoftmaxCrossEntropy", "SquaredError"],
     "models": [
         "Activation",
@@ -291,6 +289,7 @@ __all__ = [
     "analyse",
     "describe",
     "lane",
+    "later",
     "plan",
     "report",
     "sweep",

@@ -24,10 +24,10 @@ from cnnjax import models
 from cnnjax.analysis import Analysis, analyse, with_training
 from cnnjax.analysis.difference import Difference
 from cnnjax.analysis.documents import latex, markdown, terminal
-from cnnjax.analysis.forms import forms
 from cnnjax.analysis.grid import Column, Grid, Remarks, short, short_bytes
+from cnnjax.analysis.layer_table import document, memory_line
+from cnnjax.analysis.matrix_forms import forms
 from cnnjax.analysis.picture import drawn, parted
-from cnnjax.analysis.table import document, memory_line
 from cnnjax.arithmetic import linear_costs
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError
 from cnnjax.run.directory import RunDirectory

@@ -5,11 +5,27 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import cnnjax as c
-from cnnjax.config import Config, configs, replace
+from cnnjax.config import (
+    Config,
+    Named,
+    NamedOf,
+    canonical,
+    configs,
+    digest,
+    lane,
+    lanes,
+    later,
+    plain,
+    program_digest,
+    replace,
+)
+from cnnjax.config.identity import neutral_values
+from cnnjax.errors import ConfigError
 from cnnjax.study.file import load
 from tests.networks import TABLE
 
@@ -256,3 +272,130 @@ def _below(cls):
 
 def _is_built_in(cls):
     return cls.__module__.startswith("cnnjax.")
+
+
+# --- fields that come later
+
+
+class Rule(Config, union="kind"):
+    pass
+
+
+class Strict(Rule):
+    limit: float = 1.0
+
+
+class Loose(Rule):
+    pass
+
+
+class Before(Config):
+    rate: float = 0.1
+
+
+class After(Before):
+    """`Before` with fields of every kind that came later."""
+
+    share: float = later(0.0, ge=0)
+    count: float = later(2)
+    names: tuple[str, ...] = later(())
+    entries: NamedOf[float] = later({"a": 1})
+    rule: Rule = later("strict")
+    other: Rule | None = later(None)
+    sigma: float = lane(0.5, later=True)
+    scale: float | None = lane(None, later=True)
+
+
+class Piece(Config, union="op"):
+    pass
+
+
+class Old(Piece, tag="piece"):
+    size: int = 1
+
+
+class Shelf(Config, union="type"):
+    pass
+
+
+class New(Shelf, tag="piece"):
+    size: int = 1
+    depth: int = later(3)
+
+
+LATER = {
+    "share": 0.5,
+    "count": 3.0,
+    "names": ("x",),
+    "entries": {"a": 2.0},
+    "rule": Strict(limit=2.0),
+    "other": Strict(),
+    "sigma": 0.0,
+    "scale": 0.5,
+}
+
+
+def test_a_later_field_does_not_rename_what_was_trained_before():
+    assert digest(After()) == digest(Before())
+    assert digest(After(rate=0.2)) == digest(Before(rate=0.2)) != digest(Before())
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_later_field_names_what_does_not_hold_its_neutral_value(name):
+    assert LATER.keys() == After.model_fields.keys() - Before.model_fields.keys()
+    changed = After(**{name: LATER[name]})
+    assert digest(changed) != digest(After())
+    assert digest(replace(changed, {name: getattr(After(), name)})) == digest(After())
+
+
+def test_a_later_field_is_left_out_wherever_its_config_stands():
+    """Of a member of a union, of entries, of tuples, and of a value that is neutral itself."""
+
+    class Outer(Config):
+        one: Config
+        named: NamedOf[Any] = Named()
+        many: tuple[Config, ...] = ()
+
+    def outer(piece):
+        return Outer(one=piece, named={"a": piece}, many=(piece, piece))
+
+    old, new, deeper = (outer(piece) for piece in (Old(size=2), New(size=2), New(size=2, depth=4)))
+    assert json.dumps(canonical(new)) == json.dumps(canonical(old)).replace('"op"', '"type"')
+    assert json.dumps(canonical(deeper)).count('"depth": 4') == 4
+
+    class Holder(Before):
+        shelf: Shelf | None = later(New(size=5))
+
+    assert digest(Holder()) == digest(Before())
+    assert digest(Holder(shelf=New(size=5, depth=4))) != digest(Before())
+    assert digest(Holder(shelf=None)) != digest(Before())
+
+
+def test_what_was_written_before_a_field_came_is_read_with_its_neutral_value():
+    after = After.from_json(Before(rate=0.2).to_json())
+    assert after == After(rate=0.2)
+    assert json.loads(after.to_json()).keys() == After.model_fields.keys(), "what is written says all"
+
+
+def test_a_later_lane_is_one_program_with_what_was_before():
+    assert program_digest(After(sigma=0.0)) == program_digest(After()) == digest(Before())
+    assert program_digest(After(scale=1.0)) == program_digest(After(scale=2.0)) != program_digest(After())
+    assert lanes(After(scale=2.0)) == {"sigma": 0.5, "scale": 2.0}
+
+
+def test_a_later_field_needs_its_neutral_value():
+    with pytest.raises(ConfigError, match="needs a default"):
+        lane(later=True)
+    with pytest.raises(ConfigError, match=r"share = -1\.0"):
+        After(share=-1.0)
+
+
+def test_neutral_values_stay():
+    """CNNJAX_GOLDEN=write adds new fields. With another neutral value, results would be found under a wrong name."""
+    built_in = sorted({cls for cls in _below(Config) if _is_built_in(cls)}, key=lambda cls: cls.__qualname__)
+    values = {f"{cls.__name__}.{name}": plain(value) for cls in built_in for name, value in neutral_values(cls).items()}
+    file = GOLDEN / "neutral.json"
+    if WRITE:
+        known = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps({**values, **known}, indent=1) + "\n")
+    assert values == json.loads(file.read_text())

@@ -14,7 +14,6 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 # Lowest first. Modules of one row are siblings: they do not import each other, but where `|` says so.
 LAYERS = [
     {"errors"},
-    {"lane_fields"},
     {"config", "arithmetic", "files", "machine", "interrupts", "lowering", "calling", "events"},
     {"lanes", "code"},
     {"records"},

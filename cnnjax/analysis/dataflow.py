@@ -15,11 +15,11 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal
 from cnnjax.analysis import receptive_field
 from cnnjax.analysis.constants import Constants
 from cnnjax.analysis.equation import called, input_shape, output_shape
-from cnnjax.analysis.fit import check_fit
 from cnnjax.analysis.macs import macs
 from cnnjax.analysis.propagation import has_rule, propagate
 from cnnjax.analysis.receptive_field import EVERYTHING, IMAGE, Field
 from cnnjax.analysis.resampling import Taps, taps
+from cnnjax.analysis.shape_checks import check_fit
 from cnnjax.analysis.tracing import Call, Mark, Trace, mark
 from cnnjax.analysis.window import Window, of_equation, of_fields
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnnjax.analysis.alignment import aligned
 from cnnjax.analysis.grid import Block, Change, Column, Document, Grid, Remarks
 from cnnjax.analysis.layers import Analysis, Layer
-from cnnjax.analysis.modes import aligned
+from cnnjax.config import union_keys
 
 SEEN = ("receptive_field", "jump")
 MADE = ("op", "output_shape", "params", "macs", "activations", "train_activations", "kernel_size", "strides", "padding",
@@ -147,7 +148,8 @@ def _blocks(difference: Difference) -> list[Block]:
 
 def _telling(config: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
     """Without the fields that only one side has because it is of another kind, which a tag (`model.name`) tells."""
-    tags = [path for path, both in config.items() if path.split(".")[-1] in ("name", "kind", "op") and None not in both]
+    keys = union_keys()
+    tags = [path for path, both in config.items() if path.split(".")[-1] in keys and None not in both]
     kinds = tuple(path[: path.rfind(".") + 1] for path in tags)
     return {path: both for path, both in config.items() if None not in both or not path.startswith(kinds)}
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from cnnjax.analysis.gradient import Weights
 from cnnjax.analysis.layers import Analysis, Layer, volume
-from cnnjax.analysis.sliding import Axis, Sliding, named, windows
 from cnnjax.analysis.tracing import Path
+from cnnjax.analysis.window_coverage import Axis, Sliding, named, windows
 
 HALF = 0.5
 """The share of the image that some unit before the head should see, in height and in width."""

@@ -13,11 +13,11 @@ from jax.typing import DTypeLike
 
 from cnnjax.analysis import receptive_field
 from cnnjax.analysis.dataflow import Reused, Row, follow
-from cnnjax.analysis.fit import check_weights
 from cnnjax.analysis.gradient import Weights, weights
 from cnnjax.analysis.layers import Analysis, Layer, volume
 from cnnjax.analysis.lint import lint
 from cnnjax.analysis.receptive_field import Field
+from cnnjax.analysis.shape_checks import check_weights
 from cnnjax.analysis.tracing import Call, Trace, trace
 from cnnjax.calling import in_mode
 from cnnjax.errors import CnnjaxError, ShapeError

@@ -51,7 +51,7 @@ def describe(
     as_json: AsJson = False,
 ) -> None:
     """Show a network layer by layer: shapes, parameters, MACs, memory, receptive field. Trains nothing."""
-    from cnnjax.analysis import difference, table
+    from cnnjax.analysis import difference, layer_table
     from cnnjax.analysis.documents import chosen_format
     from cnnjax.study.describe import Request, compare_named, describe_named
 
@@ -73,7 +73,7 @@ def describe(
 
         save(analysis, plot, title=request.label)
         err.print(f"picture: {plot}", soft_wrap=True)
-    print_document(table.document(analysis, with_forms=forms), chosen)
+    print_document(layer_table.document(analysis, with_forms=forms), chosen)
 
 
 def _other(against: list[str]) -> tuple[str | None, dict[str, str]]:

@@ -32,7 +32,7 @@ from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import progress
 
 if TYPE_CHECKING:
-    from cnnjax.run.loop import Options
+    from cnnjax.run.options import Options
     from cnnjax.study.executor import Outcome
     from cnnjax.study.file import ExperimentFile
 

@@ -7,7 +7,7 @@ import jax
 from jax.nn.initializers import Initializer
 
 from cnnjax.errors import ShapeError
-from cnnjax.nn.located import check_floating, located
+from cnnjax.nn.input_checks import check_floating, located
 
 
 class Dense(nn.Module):

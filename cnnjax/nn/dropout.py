@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnnjax.errors import ConfigError
-from cnnjax.nn.located import located
+from cnnjax.nn.input_checks import located
 from cnnjax.nn.mesh import manual_axes
 
 

@@ -14,7 +14,7 @@ from jax import lax
 from jax.nn.initializers import Initializer
 
 from cnnjax.errors import ConfigError, ShapeError, unknown
-from cnnjax.nn.located import check_floating, located
+from cnnjax.nn.input_checks import check_floating, located
 from cnnjax.nn.mesh import manual_axes, shards
 
 Average = Callable[[jax.Array], jax.Array]

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 from jax.nn.initializers import Initializer
 
-from cnnjax.nn.located import check_images, located
+from cnnjax.nn.input_checks import check_images, located
 
 
 class PositionBias(nn.Module):

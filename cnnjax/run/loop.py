@@ -30,6 +30,7 @@ from cnnjax.run.hardware import memory_in_use
 from cnnjax.run.options import Options
 from cnnjax.run.pack import Pack
 from cnnjax.run.program import Program
+from cnnjax.run.resolve import record, resolve
 from cnnjax.run.result import finite, named
 from cnnjax.run.stale import keep as keep_code
 from cnnjax.run.stale import reasons, refuse_another, refuse_in_any_case, saved, settle
@@ -116,7 +117,7 @@ def _train_and_evaluate(pack: Pack, options: Options, stop: threading.Event) -> 
 
 
 def _claim(trial: Trial, pack: Pack, options: Options) -> None:
-    """Note what code the trial is made by, and what it runs on; what is there already must be the trial's own."""
+    """Note what the trial is made by and of; what is there already must be the trial's own."""
     code, where = code_of(trial.experiment), trial.directory
     keep_code(code, where.sources)
     try:
@@ -133,6 +134,8 @@ def _claim(trial: Trial, pack: Pack, options: Options) -> None:
     before = made.codes if made is not None and made.step else ()
     trial.codes = before if before[-1:] == (code.digest,) else (*before, code.digest)
     where.begin(trial.experiment)
+    examples, steps = pack.program.sizes["train"], pack.program.steps
+    record(where, resolve(trial.experiment, examples=examples, steps=steps, fingerprint=pack.fingerprint))
     write_json(where.environment, environment())
 
 
