@@ -1,4 +1,4 @@
-"""Time every lowering of a table of convolutions and of their two gradients, for the rules in cnnjax.nn.lowering.
+"""Time every lowering of a table of convolutions and of their two gradients, for the rules in cnnjax.nn.lowering_rules.
 
 Each is compiled alone, with the options of a training's step, float32, and timed in turn with the others of its row,
 several rounds; the smallest time of each counts. A lowering eight times slower than the quickest is timed four times.
@@ -20,8 +20,8 @@ import jax
 import numpy as np
 
 from cnnjax.arithmetic import resolve_padding
-from cnnjax.nn.lowering import choose
-from cnnjax.nn.products import Geometry
+from cnnjax.nn.geometry import Geometry
+from cnnjax.nn.lowering_rules import choose
 from cnnjax.nn.trilinear import OPERANDS, compute
 from cnnjax.run.compiling import compiled
 

@@ -89,7 +89,7 @@ from cnnjax.config import replace
 from cnnjax.data.catalogue import prepared
 from cnnjax.data.source import Dataset, Examples, default_data_dir
 from cnnjax.metrics import summarize
-from cnnjax.nn.products import Geometry
+from cnnjax.nn.geometry import Geometry
 from cnnjax.nn.trilinear import OPERANDS, compute
 from cnnjax.run.environment import commit
 from cnnjax.run.program import Program

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnnjax.analysis import analyse
-    from cnnjax.config import Config
+    from cnnjax.config import Config, lane, later
     from cnnjax.data import (
         TFDS,
         AlternatingFlip,
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     )
     from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
     from cnnjax.experiment import Experiment
-    from cnnjax.lane_fields import lane
     from cnnjax.losses import Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
     from cnnjax.models import (
         Activation,
@@ -92,7 +91,8 @@ if TYPE_CHECKING:
     from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
     from cnnjax.reporting import report
     from cnnjax.run.hardware import Hardware
-    from cnnjax.run.loop import Options, train
+    from cnnjax.run.loop import train
+    from cnnjax.run.options import Options
     from cnnjax.study.describe import describe
     from cnnjax.study.executor import sweep
     from cnnjax.study.plan import plan
@@ -100,7 +100,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analysis": ["analyse"],
-    "config": ["Config"],
+    "config": ["Config", "lane", "later"],
     "data": [
         "AlternatingFlip",
         "AugMix",
@@ -140,7 +140,6 @@ _HOMES = {
     ],
     "errors": ["CnnjaxError", "ConfigError", "DataError", "RunError", "ShapeError"],
     "experiment": ["Experiment"],
-    "lane_fields": ["lane"],
     "losses": ["Loss", "Poisson", "SigmoidCrossEntropy", "SoftmaxCrossEntropy", "SquaredError"],
     "models": [
         "Activation",
@@ -181,7 +180,8 @@ _HOMES = {
     ],
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
     "reporting": ["report"],
-    "run.loop": ["Options", "train"],
+    "run.loop": ["train"],
+    "run.options": ["Options"],
     "run.hardware": ["Hardware"],
     "study.describe": ["describe"],
     "study.executor": ["sweep"],
@@ -289,6 +289,7 @@ __all__ = [
     "analyse",
     "describe",
     "lane",
+    "later",
     "plan",
     "report",
     "sweep",

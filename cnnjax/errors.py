@@ -13,7 +13,14 @@ class CnnjaxError(Exception):
 
 
 class ConfigError(CnnjaxError, ValueError):
-    """A configuration is wrong: the message names the path, the value and the rule."""
+    """A configuration is wrong: the message names the path, the value and the rule.
+
+    path: the dotted path that the message is about, where the error knows it; else "".
+    """
+
+    def __init__(self, message: str = "", *, path: str = ""):
+        super().__init__(message)
+        self.path = path
 
 
 class ShapeError(ConfigError):
@@ -30,6 +37,10 @@ class WeightsError(CnnjaxError):
 
 class RunError(CnnjaxError):
     """A run directory cannot be used, or a run cannot go on."""
+
+
+class NewerVersion(RunError):
+    """A file was written by a newer cnnjax than this one, which does not know what it means."""
 
 
 class DiskFull(RunError):

@@ -14,12 +14,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cnnjax import metrics
-from cnnjax.config import Config, bind, digest, lane, lanes
+from cnnjax.config import Config, bind, digest, lane, lane_fields, lanes, program_digest, refused
 from cnnjax.data import Augmentation, Data, Dataset, Digits, Mixing, SingleView, TestTime
 from cnnjax.data.order import steps_until
 from cnnjax.data.splits import Splits, splits
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
-from cnnjax.lane_fields import lane_fields, refused
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
@@ -96,7 +95,7 @@ class Experiment(Config):
     @property
     def program(self) -> str:
         """Names what is compiled: equal for experiments that differ only in lanes (seed, learning rate, ...)."""
-        return digest(bind(self, dict.fromkeys(lanes(self), 0)))
+        return program_digest(self)
 
     def parts(self) -> Splits:
         """Training, validation and test examples. Raises DataError or ConfigError."""

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnjax.config import Config, bind, configs, lanes
+from cnnjax.config import Config, bind, configs, is_lane, lanes
 from cnnjax.errors import ConfigError
-from cnnjax.lane_fields import is_lane
 
 Values = Mapping[str, Any]
 """Lane values by path, plain or traced."""

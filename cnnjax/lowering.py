@@ -19,7 +19,7 @@ if _default not in LOWERINGS:
 lowering = jax.make_user_context(_default)
 """`with lowering("xla"):` what is traced here is lowered so, whatever the shapes. JAX keeps such traces apart.
 
-"auto" chooses by shape (cnnjax.nn.lowering). "xla" is `lax.conv_general_dilated`, and traced as just that;
+"auto" chooses by shape (cnnjax.nn.lowering_rules). "xla" is `lax.conv_general_dilated`, and traced as just that;
 "direct" too, its gradients as convolutions in the order of axes that XLA:CPU is quick at. "patches" copies each place's
 window and takes one product; "taps" adds up a product for each position of the kernel. On other
 platforms than CPUs all are XLA's own. The environment variable CNNJAX_LOWERING, read once, sets it for the process.

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from cnnjax import models
 from cnnjax.analysis import Analysis, analyse
-from cnnjax.analysis.table import table
+from cnnjax.analysis.layer_table import table
 from cnnjax.errors import CnnjaxError, ShapeError
 
 

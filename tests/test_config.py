@@ -20,6 +20,7 @@ from cnnjax.config import (
     lane,
     lanes,
     leaves,
+    outermost_first,
     parse,
     plain,
     read,
@@ -27,6 +28,7 @@ from cnnjax.config import (
     replace_text,
     replace_texts,
     split_values,
+    tag_key_of,
 )
 from cnnjax.errors import ConfigError
 
@@ -350,3 +352,70 @@ def test_a_member_is_made_with_the_fields_it_must_have():
         replace_texts(Trip(), {"place": "abroad", "place.days": "3"})
     with pytest.raises(ConfigError, match="contry"):
         replace_texts(Trip(), {"place": "abroad", "place.country": "Peru", "place.contry": "Chile"})
+
+
+class Cup(Config, union="type"):
+    pass
+
+
+class Mug(Cup):
+    volume: float = 0.3
+    kind: Literal["plain", "striped"] = "plain"
+
+
+class Glass(Cup):
+    volume: float = 0.2
+    stem: bool = False
+
+
+class Shelf(Config):
+    cup: Cup = Mug()
+    part: Part = Filter(features=1)
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+def test_a_unions_key_is_set_before_the_fields_whatever_it_is_called(flip):
+    changes = {"cup.stem": "true", "cup.volume": "0.5", "cup.type": "glass"}
+    changed = replace_texts(Shelf(), dict(list(changes.items())[::flip]))
+    assert changed.cup == Glass(volume=0.5, stem=True)
+    # A field may be called as the key of another union.
+    changes = {"cup.kind": "striped", "cup": "mug", "part.kind": "average", "part.op": "squeeze"}
+    changed = replace_texts(Shelf(), dict(list(changes.items())[::flip]))
+    assert changed == Shelf(cup=Mug(kind="striped"), part=Squeeze(kind="average"))
+
+
+def test_paths_come_after_those_that_contain_them():
+    paths = ["cup.volume", "cup.type", "cup", "other", "other.kind"]
+    assert outermost_first(paths) == ["cup", "other", "cup.type", "other.kind", "cup.volume"]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "key"),
+    [
+        ({"volume": 0.1, "type": "mug", "kind": "plain"}, "type"),
+        ({"kind": "max", "op": "squeeze"}, "op"),
+        ({"name": "fast", "rate": 0.5}, "name"),
+        ({"name": "a set that is looked up", "size": 8}, "name"),
+        ({"kind": 3}, ""),
+        ({"volume": 1.0}, ""),
+    ],
+)
+def test_the_key_that_holds_a_mappings_tag(mapping, key):
+    assert tag_key_of(mapping) == key
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"mover.rate": -1.0}, "mover.rate"),
+        ({"mover.rat": 1.0}, "mover.rat"),
+        ({"mover.curve": "stps"}, "mover.curve"),
+        ({"parts.a.features": 0, "parts.a.kernel_size": 1}, "parts.a.features"),
+        ({"seed.deeper": 1}, "seed.deeper"),
+    ],
+)
+def test_an_error_knows_its_path(changes, path):
+    with pytest.raises(ConfigError) as error:
+        replace(TREE, changes)
+    assert error.value.path == path
+    assert str(error.value).startswith(path)

@@ -56,9 +56,8 @@ from cnnjax import (
     plan,
     sweep,
 )
-from cnnjax.config import bind, lanes, read, replace
+from cnnjax.config import bind, lane_fields, lanes, read, replace
 from cnnjax.errors import ConfigError
-from cnnjax.lane_fields import lane_fields
 from cnnjax.lanes import is_built_in, lane_values
 from cnnjax.models.norm import Norm
 from cnnjax.run.evaluate import evaluate

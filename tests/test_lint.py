@@ -150,8 +150,8 @@ CASES = {
     "dropped by cnnjax's pooling": (
         DROPPED, "pool: the last 1 of 7 rows and 1 of 7 columns of its input are dropped: window 3x3 with stride 3",
         (7, 7, 1),
-        lambda x: mean(blocks.Pool(kind="max", window=3, name="pool")(x)),
-        lambda x: mean(blocks.Pool(kind="max", window=3, partial=True, name="pool")(x)),
+        lambda x: mean(blocks.Pooling(kind="max", window=3, name="pool")(x)),
+        lambda x: mean(blocks.Pooling(kind="max", window=3, partial=True, name="pool")(x)),
     ),
     "stem": (
         STEM, "Conv_0 (kernel 7x7 with stride 2) and max_pool after Conv_0 (window 3x3 with stride 2): a total stride "
@@ -209,7 +209,7 @@ CASES = {
     ),
     "bias that is read elsewhere": (
         BIAS, "Convolution_0.bias: 4 parameters", (8, 8, 1),
-        lambda x: mean(blocks.BatchNorm()(blocks.Convolution(4, 3)(x), train=False)),
+        lambda x: mean(blocks.BatchNormalization()(blocks.Convolution(4, 3)(x), train=False)),
         chain(conv(), lambda y: y + norm(y), mean),
     ),
     "bias before another normalization": (
@@ -230,8 +230,8 @@ CASES = {
     ),
     "even pooling": (
         EVEN, "pool: window 2x2 with stride 1 has no middle", (8, 8, 1),
-        lambda x: mean(blocks.Pool(kind="average", window=2, strides=1, padding="same", name="pool")(x)),
-        lambda x: mean(blocks.Pool(kind="average", window=2, strides=2, padding="same", name="pool")(x)),
+        lambda x: mean(blocks.Pooling(kind="average", window=2, strides=1, padding="same", name="pool")(x)),
+        lambda x: mean(blocks.Pooling(kind="average", window=2, strides=2, padding="same", name="pool")(x)),
     ),
     "one layer has nearly all": (
         LARGEST, "Dense_0: 32,832 of all 34,674 parameters (95%) are in one layer (512 inputs x 64 units)", (32, 32, 3),

@@ -26,8 +26,8 @@ from cnnjax.arithmetic import output_shape, resolve_padding
 from cnnjax.errors import ShapeError
 from cnnjax.lowering import LOWERINGS, lowering
 from cnnjax.nn import Convolution, convolve
-from cnnjax.nn.lowering import choose
-from cnnjax.nn.products import Geometry
+from cnnjax.nn.geometry import Geometry
+from cnnjax.nn.lowering_rules import choose
 from cnnjax.run.compiling import compiled
 from cnnjax.run.program import UNOPTIMIZED
 

@@ -1,16 +1,13 @@
-"""The result of an analysis as plain data: one `Layer` a row, and the totals."""
+"""The result of an analysis as plain data: one `LayerRow` a row, the memory of a training step, and the totals."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from cnnjax.analysis.memory import Memory
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Layer:
+class LayerRow:
     """One row: a call of a module that calls no other, or a pooling, product or flattening outside such modules.
 
     `path` is the module's dotted place in the parameter tree ("" is the network itself), `op` its class in snake
@@ -65,6 +62,24 @@ class Layer:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of one training step.
+
+    `params`, `optimizer` and `state` (batch statistics) are replaced in place; `batch` is the images and labels.
+    `gradients` is what has the shape of a parameter (gradients, parameters copied or in another order) and is alive
+    when most is, `activations` all else the step writes, gaps included. `total` is the sum.
+    """
+
+    params: int
+    gradients: int
+    optimizer: int
+    state: int
+    batch: int
+    activations: int
+    total: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Analysis:
     """Totals and rows of a network for one image of `input_shape` (height, width, channels).
 
@@ -84,7 +99,7 @@ class Analysis:
     macs: int
     activations: int
     activation_bytes: int
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerRow, ...]
     warnings: tuple[str, ...] = ()
     train_activations: int | None = None
     train_activation_bytes: int | None = None
@@ -101,7 +116,7 @@ class Analysis:
     def to_json(self) -> dict[str, Any]:
         """Totals, `"layers": [{"path", "op", ...}]`, `"memory"` (bytes, None without a batch size) and `"warnings"`.
 
-        A layer has all fields of `Layer`, its flops, and its shares of the network's parameters and MACs in percent.
+        A layer has all fields of `LayerRow`, its flops, and its shares of the network's parameters and MACs in percent.
         """
         return {
             "input_shape": list(self.input_shape),
@@ -120,7 +135,7 @@ class Analysis:
             "warnings": list(self.warnings),
         }
 
-    def _layer(self, layer: Layer) -> dict[str, Any]:
+    def _layer(self, layer: LayerRow) -> dict[str, Any]:
         entries = {field.name: _lists(getattr(layer, field.name)) for field in dataclasses.fields(layer)}
         shares = {"params_share": share(layer.params, self.params), "macs_share": share(layer.macs, self.macs)}
         return {**entries, "flops": layer.flops, **shares}

@@ -15,7 +15,6 @@ bfloat16 in float32. Other devices copy less and keep other things.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -27,29 +26,12 @@ from flax import linen as nn
 
 from cnnjax import calling
 from cnnjax.analysis.buffers import buffers
-from cnnjax.analysis.kernels import Program, program, size
+from cnnjax.analysis.kernels import TracedProgram, program, size
+from cnnjax.analysis.layers import Memory
 from cnnjax.analysis.liveness import peak
 from cnnjax.analysis.network import analyse
 from cnnjax.errors import ConfigError
 from cnnjax.lowering import lowering
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Memory:
-    """Bytes of one training step.
-
-    `params`, `optimizer` and `state` (batch statistics) are replaced in place; `batch` is the images and labels.
-    `gradients` is what has the shape of a parameter (gradients, parameters copied or in another order) and is alive
-    when most is, `activations` all else the step writes, gaps included. `total` is the sum.
-    """
-
-    params: int
-    gradients: int
-    optimizer: int
-    state: int
-    batch: int
-    activations: int
-    total: int
 
 
 def training_memory(
@@ -108,7 +90,7 @@ def _traced(
     images: jax.ShapeDtypeStruct,
     tx: optax.GradientTransformation,
     logits: Callable[[Any], jax.Array],
-) -> tuple[tuple[Any, Any, Any], Program]:
+) -> tuple[tuple[Any, Any, Any], TracedProgram]:
     """The shapes of parameters, optimizer state and other variables, and the step, whose first inputs they are."""
     key = jax.random.key(0)
     state = jax.eval_shape(partial(calling.init, module), key, images)

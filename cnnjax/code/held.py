@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from cnnjax.code.module import find
-from cnnjax.config import Config, plain
+from cnnjax.config import Config, canonical
 
 _NOTHING = object()
 
@@ -52,7 +52,7 @@ def value_text(value: Any) -> tuple[str, list[Any]]:
         if isinstance(value, list | tuple):
             return entered(value, value)
         if isinstance(value, Config):
-            return plain(value, ordered=False)
+            return canonical(value)
         if isinstance(value, functools.partial):
             return entered(value, (value.func, value.args, value.keywords))
         if isinstance(value, enum.Enum):

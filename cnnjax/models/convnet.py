@@ -61,7 +61,7 @@ class Pool(Layer):
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
         fields = {field: getattr(self, field) for field in type(self).model_fields}
-        return nn.Pool(**fields, name=name)(x)
+        return nn.Pooling(**fields, name=name)(x)
 
 
 class GlobalPool(Layer):
@@ -70,7 +70,7 @@ class GlobalPool(Layer):
     kind: Literal["average", "max"] = "average"
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        return nn.GlobalPool(kind=self.kind, name=name)(x)
+        return nn.GlobalPooling(kind=self.kind, name=name)(x)
 
 
 class Normalize(Layer, tag="norm"):
@@ -98,14 +98,14 @@ class Dropout(Layer):
     spatial: bool = False
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        return nn.Dropout(rate=self.rate, spatial=self.spatial, name=name)(x, train=train)
+        return nn.InvertedDropout(rate=self.rate, spatial=self.spatial, name=name)(x, train=train)
 
 
 class PositionBias(Layer):
     """A bias of its own for every place and channel: [B, H, W, C] -> same (AlphaGo's last, Silver et al. 2016)."""
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        return nn.PositionBias(name=name)(x)
+        return nn.UntiedBias(name=name)(x)
 
 
 class Scale(Layer):
@@ -121,7 +121,7 @@ class Flatten(Layer):
     """[B, H, W, C] -> [B, H*W*C]."""
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        return x.reshape(len(x), -1)
+        return x.reshape(x.shape[0], -1)
 
 
 class Dense(Layer):
@@ -131,7 +131,7 @@ class Dense(Layer):
     bias: bool = True
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        return nn.Dense(features=self.features or outputs, bias=self.bias, name=name)(x)
+        return nn.FullyConnected(features=self.features or outputs, bias=self.bias, name=name)(x)
 
 
 # --- the network
@@ -150,7 +150,7 @@ class ConvNetwork(linen.Module):
                 x = layer(x, name=name, train=train, outputs=self.config.num_classes)
             except ShapeError as error:
                 raise ShapeError(f"layers.{error}") from None
-        if x.shape != (len(images), self.config.num_classes):
+        if x.shape != (images.shape[0], self.config.num_classes):
             raise ShapeError(
                 f"layers: the last layer gives {'x'.join(map(str, x.shape[1:]))}, not {self.config.num_classes} "
                 "logits; end with a Dense() layer"

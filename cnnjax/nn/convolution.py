@@ -12,8 +12,8 @@ from jax.nn.initializers import Initializer
 from cnnjax.arithmetic import Extent, Padding, Pairs, check_groups, output_shape, per_axis, resolve_padding
 from cnnjax.errors import ConfigError
 from cnnjax.lowering import lowering
-from cnnjax.nn.located import check_images, located
-from cnnjax.nn.products import Geometry
+from cnnjax.nn.geometry import Geometry
+from cnnjax.nn.input_checks import check_images, located
 from cnnjax.nn.trilinear import bind, by_xla
 
 
@@ -29,7 +29,7 @@ def convolve(
     """Cross-correlation (the kernel is not flipped) of NHWC maps with an HWIO kernel of the same dtype.
 
     The kernel is (height, width, channels / groups, features); features and channels are split into `groups` in order.
-    The one place where a convolution is lowered: how, on a CPU, is chosen by shapes (cnnjax.nn.lowering).
+    The one place where a convolution is lowered: how, on a CPU, is chosen by shapes (cnnjax.nn.lowering_rules).
     """
     fields: Any = (x.shape[1:3], kernel.shape[:2], *map(tuple, (strides, padding, dilation)), groups)
     geometry = Geometry(*fields)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial, reduce
 from math import comb, prod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -19,14 +19,14 @@ from jax import lax
 
 from cnnjax.arithmetic import Extent, Padding, Pairs, per_axis, pool_padding, resolve_padding
 from cnnjax.errors import ConfigError, unknown
-from cnnjax.nn.located import check_images, located
+from cnnjax.nn.input_checks import check_images, located
 
 Pair = tuple[int, ...]
 KINDS = ("max", "average", "blur")
 JOINT_POSITIONS = 9
 
 
-class Pool(nn.Module):
+class Pooling(nn.Module):
     """Pooling over windows: (batch, height, width, channels) -> (batch, height', width', channels), no parameters.
 
     "max" takes the largest value; where a window holds it more than once, the first in row-major order gets the whole
@@ -47,6 +47,7 @@ class Pool(nn.Module):
             are scaled to sum to 1. What a partial window reaches beyond the padding never counts.
     """
 
+    layer_op: ClassVar[str] = "pool"
     kind: Literal["max", "average", "blur"]
     window: Extent = 2
     strides: Extent | None = None
@@ -72,7 +73,7 @@ class Pool(nn.Module):
         return _averages(x, weights, strides, pads, counted)
 
 
-class GlobalPool(nn.Module):
+class GlobalPooling(nn.Module):
     """Pooling over the whole map: (batch, height, width, channels) -> (batch, channels), no parameters.
 
     The mean is taken in float32 at least. The first maximum in row-major order gets the whole gradient. Raises
@@ -82,6 +83,7 @@ class GlobalPool(nn.Module):
         kind: "average" (Lin et al. 2014, Network in network) or "max".
     """
 
+    layer_op: ClassVar[str] = "global_pool"
     kind: Literal["average", "max"]
 
     @nn.compact
@@ -168,7 +170,7 @@ def _sum_tiles_jvp(window: Pair, primals: tuple, tangents: tuple) -> tuple[jax.A
 def _tiles(x: jax.Array, window: Pair) -> jax.Array:
     """(batch, rows, height, columns, width, channels): windows side by side. A gradient goes through in one pass."""
     (rows, height), (columns, width) = ((n // f, f) for n, f in zip(x.shape[1:3], window, strict=True))
-    return x[:, : rows * height, : columns * width].reshape(len(x), rows, height, columns, width, x.shape[-1])
+    return x[:, : rows * height, : columns * width].reshape(x.shape[0], rows, height, columns, width, x.shape[-1])
 
 
 def _positions(x: jax.Array, window: Pair, strides: Pair) -> Iterator[jax.Array]:

@@ -18,10 +18,10 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
-from cnnjax.nn import direct, products
-from cnnjax.nn.lowering import Wanted, choose
+from cnnjax.nn import matrix_products, xla_convolution
+from cnnjax.nn.geometry import Geometry
+from cnnjax.nn.lowering_rules import Wanted, choose
 from cnnjax.nn.mesh import varying_alike
-from cnnjax.nn.products import Geometry
 
 OPERANDS: Mapping[Wanted, tuple[Wanted, Wanted]] = {
     "output": ("input", "kernel"),
@@ -113,11 +113,11 @@ batching.primitive_batchers[trilinear] = _batched
 def by_xla(wanted: Wanted, a: jax.Array, b: jax.Array, g: Geometry) -> jax.Array:
     """As XLA does it: `lax.conv_general_dilated` or what JAX derives from it."""
     if wanted == "output":
-        return direct.output(a, b, g)
+        return xla_convolution.output(a, b, g)
     like = varying_alike(jnp.zeros(_shape(wanted, g, a.shape, b.shape), a.dtype), a)
     if wanted == "input":
-        return jax.linear_transpose(lambda x: direct.output(x, b, g), like)(a)[0]
-    return jax.linear_transpose(lambda kernel: direct.output(a, kernel, g), like)(b)[0]
+        return jax.linear_transpose(lambda x: xla_convolution.output(x, b, g), like)(a)[0]
+    return jax.linear_transpose(lambda kernel: xla_convolution.output(a, kernel, g), like)(b)[0]
 
 
 def compute(
@@ -133,20 +133,20 @@ def compute(
         return _output(a, b, g, lowering=lowering, packed=packed)
     if wanted == "input":
         forward = partial(_output, lowering=lowering, packed=packed)
-        return products.input_gradient(a, b, g, forward=forward).astype(a.dtype)
+        return matrix_products.input_gradient(a, b, g, forward=forward).astype(a.dtype)
     if lowering == "auto":
         lowering = choose(wanted, g, a.shape[3], b.shape[3], packed=packed)
     if lowering == "taps":
-        return products.kernel_gradient_by_taps(a, b, g)
+        return matrix_products.kernel_gradient_by_taps(a, b, g)
     if lowering == "patches":
-        return products.kernel_gradient(a, b, g)
-    return direct.kernel_gradient(a, b, g) if g.groups == 1 else by_xla(wanted, a, b, g)
+        return matrix_products.kernel_gradient(a, b, g)
+    return xla_convolution.kernel_gradient(a, b, g) if g.groups == 1 else by_xla(wanted, a, b, g)
 
 
 def _output(x: jax.Array, kernel: jax.Array, g: Geometry, *, lowering: str, packed: bool) -> jax.Array:
     if lowering == "auto":
         lowering = choose("output", g, x.shape[3], kernel.shape[3], packed=packed)
-    by_name = {"direct": direct.output, "patches": products.by_patches, "taps": products.by_taps}
+    by_name = {"direct": xla_convolution.output, "patches": matrix_products.by_patches, "taps": matrix_products.by_taps}
     return by_name[lowering](x, kernel, g).astype(x.dtype)
 
 

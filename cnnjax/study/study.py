@@ -24,6 +24,7 @@ from cnnjax.config import (
     required_paths,
     snake_case,
     split_values,
+    tag_key_of,
 )
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
@@ -260,8 +261,7 @@ def _text(value: Any) -> str:
 
 
 def _mapping_text(value: Named[Any]) -> str:
-    # The keys of unions; "op" first, for a layer may have a field "name" or "kind".
-    key = next((key for key in ("op", "name", "kind") if isinstance(value.get(key), str)), "")
+    key = tag_key_of(value)
     return _called(value.get(key, ""), {name: entry for name, entry in value.items() if name != key})
 
 

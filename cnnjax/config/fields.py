@@ -1,4 +1,4 @@
-"""Fields declared as lanes: values that may change without compiling anew."""
+"""How fields are declared: lanes, which may change without compiling anew, and those that a class gets later."""
 
 from __future__ import annotations
 
@@ -12,20 +12,46 @@ from pydantic_core import PydanticUndefined
 from cnnjax.errors import ConfigError
 
 
-def lane(default: Any = PydanticUndefined, **constraints: Any) -> Any:
+def lane(default: Any = PydanticUndefined, *, later: bool = False, **constraints: Any) -> Any:
     """A field whose value may change without recompiling the program: `sigma: float = lane(0.1, ge=0)`.
 
     constraints: as of pydantic's Field. The field is a float, or float | None (None and a number are two programs);
     one named `seed` is an int below 2**32. In a step it holds a traced scalar: jnp.where in the place of `if`. Where
     that cannot be, making the class raises ConfigError. See docs/lanes.md.
+    later: whether the class had finished trials before it had this field, as of `later`.
     """
-    return Field(default, json_schema_extra={"lane": True}, **constraints)
+    if later and default is PydanticUndefined:
+        raise ConfigError("lane(later=True) needs a default: the value at which all is as before there was the field")
+    return Field(default, json_schema_extra={"lane": True, "later": later}, **constraints)
+
+
+def later(neutral: Any, **constraints: Any) -> Any:
+    """A field that a class gets after trials of it were trained: `dropout_2: float = later(0.0, ge=0)`.
+
+    neutral: the default, at which all is as before there was the field. While a field holds it, it is left out of what
+    names a trial (`digest`), at any depth of a config, so that the trials of before keep their names and are found
+    again. A file written before lacks the field and is read as having it. constraints: as of pydantic's Field.
+
+    The default is the neutral value and stays it for good. With another default, an experiment that does not set the
+    field would be another than the one trained under the same text before, and a file without the field could mean
+    either. What shall be the habit from now on is a preset, or a new class.
+    """
+    return Field(neutral, json_schema_extra={"later": True}, **constraints)
 
 
 def is_lane(field: FieldInfo | None) -> bool:
     """Whether a field was declared with `lane(...)`."""
+    return _is_marked(field, "lane")
+
+
+def is_later(field: FieldInfo | None) -> bool:
+    """Whether a field was declared with `later(...)` or `lane(..., later=True)`."""
+    return _is_marked(field, "later")
+
+
+def _is_marked(field: FieldInfo | None, mark: str) -> bool:
     extra = None if field is None else field.json_schema_extra
-    return isinstance(extra, dict) and bool(extra.get("lane"))
+    return isinstance(extra, dict) and bool(extra.get(mark))
 
 
 def lane_fields(model: type[BaseModel]) -> list[str]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from cnnjax.analysis import forms
+from cnnjax.analysis import matrix_forms
 from cnnjax.analysis.documents import terminal
 from cnnjax.analysis.grid import Column, Document, Grid, Remarks, short_bytes
-from cnnjax.analysis.layers import Analysis, Layer, share
+from cnnjax.analysis.layers import Analysis, LayerRow, share
 
 COLUMNS = (
     Column("layer"),
@@ -33,10 +33,10 @@ COLUMNS = (
 
 def document(analysis: Analysis, *, with_forms: bool = False) -> Document:
     """The layer table, with forms also those of the convolutions, remarks and warnings; in JSON `"forms"`."""
-    shown = [grid(analysis), *([forms.grid(analysis)] if with_forms else []), Remarks(tuple(_remarks(analysis)))]
+    shown = [grid(analysis), *([matrix_forms.grid(analysis)] if with_forms else []), Remarks(tuple(_remarks(analysis)))]
     warnings = [Remarks(analysis.warnings, "warnings")] if analysis.warnings else []
     return Document(
-        [*shown, *warnings], analysis.to_json() | ({"forms": forms.to_json(analysis)} if with_forms else {})
+        [*shown, *warnings], analysis.to_json() | ({"forms": matrix_forms.to_json(analysis)} if with_forms else {})
     )
 
 
@@ -81,7 +81,7 @@ def grid(analysis: Analysis) -> Grid:
     return whole.only([k for k, c in enumerate(COLUMNS) if traced or not c.heading.startswith("training")])
 
 
-def _line(layer: Layer, analysis: Analysis) -> tuple[Any, ...]:
+def _line(layer: LayerRow, analysis: Analysis) -> tuple[Any, ...]:
     seen = COLUMNS[-3].text(layer.receptive_field, exact=True) + "+" * layer.global_context
     placed = any(layer.jump)
     return (

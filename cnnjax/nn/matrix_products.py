@@ -1,7 +1,7 @@
 """Convolutions as matrix products: of the input's windows with the kernel, in a few arrangements.
 
 Each function takes NHWC maps, an HWIO kernel and the `Geometry`, and computes what `lax.conv_general_dilated` or one of
-its gradients does. Which arrangement is quickest is decided elsewhere (cnnjax.nn.lowering).
+its gradients does. Which arrangement is quickest is decided elsewhere (cnnjax.nn.lowering_rules).
 
 Windows are gathered along the width first, then whole rows are stacked: on XLA:CPU half the time of slices put side by
 side. Barriers keep it from computing padding and windows again for each number that it copies.
@@ -20,45 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from cnnjax.nn.geometry import Geometry, Pair
 from cnnjax.nn.mesh import varying_alike
 
-Pair = tuple[int, int]
-Forward = Callable[[jax.Array, jax.Array, "Geometry"], jax.Array]
+Forward = Callable[[jax.Array, jax.Array, Geometry], jax.Array]
 BLOCK_BYTES = 8e6
 _barrier = lax.optimization_barrier
-
-
-class Geometry(NamedTuple):
-    """All about a convolution that its operands' shapes do not tell. `size` is the input's height and width."""
-
-    size: Pair
-    kernel: Pair
-    strides: Pair
-    padding: tuple[Pair, Pair]
-    dilation: Pair
-    groups: int
-
-    @property
-    def output(self) -> Pair:
-        """Rows and columns of the output."""
-        axes = zip(self.size, self.kernel, self.strides, self.padding, self.dilation, strict=True)
-        rows, columns = ((sum(p) + n - (f - 1) * d - 1) // s + 1 for n, f, s, p, d in axes)
-        return rows, columns
-
-    @property
-    def is_spread(self) -> bool:
-        """Strides and dilation on one axis."""
-        return any(s > 1 and d > 1 for s, d in zip(self.strides, self.dilation, strict=True))
-
-    @property
-    def is_pointwise(self) -> bool:
-        """A kernel of one position, without padding: a matrix product of (strided) positions."""
-        return self.kernel == (1, 1) and self.padding == ((0, 0), (0, 0))
-
-    @property
-    def is_dense(self) -> bool:
-        """A kernel as large as the map: a dense layer."""
-        return self.kernel == self.size and self.padding == ((0, 0), (0, 0)) and self.dilation == (1, 1)
 
 
 # --- output

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax.nn.products import Geometry, Pair
+from cnnjax.nn.geometry import Geometry, Pair
 
 
 def convolution(

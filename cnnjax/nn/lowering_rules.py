@@ -1,9 +1,10 @@
 """Which lowering a convolution and the gradient for its kernel take on a CPU.
 
-XLA's own convolution (cnnjax.nn.direct) is quick there for large maps, if it is compiled without YNNPACK's
-(cnnjax.run.compiling). It falls far behind where channels are in groups or kernels larger than their map; products
-(cnnjax.nn.products) take its place, and where they are less work. An input's gradient is made of convolutions, and each
-is chosen for itself. The rules rest on benchmarks/convolution.csv; docs/convolution.md says how much each is worth.
+XLA's own convolution (cnnjax.nn.xla_convolution) is quick there for large maps, if it is compiled without YNNPACK's
+(cnnjax.run.compiling). It falls far behind where channels are in groups or kernels larger than their map: there, and
+where they are less work, matrix products (cnnjax.nn.matrix_products) take its place. An input's gradient consists of
+several convolutions; the lowering of each is chosen separately. The rules rest on benchmarks/convolution.csv;
+docs/convolution.md says how much each is worth.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from math import prod
 from typing import Literal
 
-from cnnjax.nn.products import Geometry, Pair
+from cnnjax.nn.geometry import Geometry, Pair
 
 Wanted = Literal["output", "input", "kernel"]
 

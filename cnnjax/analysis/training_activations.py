@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Hashable, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Sequence
 
 from flax import linen as nn
 from jax import numpy as jnp
 from jax.typing import DTypeLike
 
-from cnnjax.analysis.layers import Analysis, Layer
+from cnnjax.analysis.alignment import aligned
+from cnnjax.analysis.layers import Analysis, LayerRow
 from cnnjax.analysis.network import measured
 from cnnjax.calling import has_modes
 
@@ -36,40 +35,13 @@ def with_training(inference: Analysis, module: nn.Module, *, dtype: DTypeLike = 
     )
 
 
-def keys(layers: Sequence[Layer]) -> list[Hashable]:
-    """Names for rows that are equal where two rows are the same place of a network, and differ within it.
-
-    A module is known by its path; of several rows with one path each is known by its operation and occurrence too.
-    """
-    often = Counter(layer.path for layer in layers)
-    seen: Counter[tuple[str, str]] = Counter()
-    names: list[Hashable] = []
-    for layer in layers:
-        place = (layer.path, layer.op)
-        seen[place] += 1
-        names.append(layer.path if layer.path and often[layer.path] == 1 else (*place, seen[place]))
-    return names
-
-
-def aligned(left: Sequence[Layer], right: Sequence[Layer]) -> list[tuple[Layer | None, Layer | None]]:
-    """The rows of two networks in pairs, in order; None where a row has no counterpart."""
-    pairs: list[tuple[Layer | None, Layer | None]] = []
-    matcher = SequenceMatcher(None, keys(left), keys(right), autojunk=False)
-    for what, i, j, k, l in matcher.get_opcodes():
-        if what == "equal":
-            pairs += zip(left[i:j], right[k:l], strict=True)
-        else:
-            pairs += [(layer, None) for layer in left[i:j]] + [(None, layer) for layer in right[k:l]]
-    return pairs
-
-
-def _without_leftovers(rows: Sequence[Layer], params: int) -> tuple[Layer, ...]:
+def _without_leftovers(rows: Sequence[LayerRow], params: int) -> tuple[LayerRow, ...]:
     """The rows without one that only told of parameters which rows of training show now."""
     extra = sum(row.params for row in rows) - params
     return tuple(row for row in rows if not (extra and row.params == extra and row.op == rows[-1].op and not row.path))
 
 
-def _merged(inference: Sequence[Layer], training: Sequence[Layer]) -> list[Layer]:
+def _merged(inference: Sequence[LayerRow], training: Sequence[LayerRow]) -> list[LayerRow]:
     rows = []
     for own, trained in aligned(inference, training):
         row = own or dataclasses.replace(trained, macs=0, activations=0, activation_bytes=0)  # type: ignore[type-var]

@@ -1,0 +1,44 @@
+"""The program `cnnjax`, to which each file here adds its commands, and where it prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="cnnjax",
+    help="Controlled ablation studies of convolutional networks.\n\n"
+    "An experiment file is ordinary Python that defines `experiment`, `study`, or both. "
+    "Every field can be set from the command line by its path: model.kernel_size=5.",
+    epilog="Examples:  cnnjax describe lenet5  ·  cnnjax data list  ·  cnnjax train experiments/digits/baseline.py  ·  "
+    "cnnjax sweep experiments/digits/pooling.py --dry-run  ·  cnnjax COMMAND --help",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+out, err = Console(), Console(stderr=True)
+# Tables that go to a file or a pipe keep their columns.
+WIDE = Console(width=160) if not sys.stdout.isatty() else out
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        typer.echo(f"cnnjax {metadata.version('cnnjax')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    # --debug may stand anywhere: `main` takes it before the commands see it.
+    pass

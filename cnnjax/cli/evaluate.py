@@ -1,0 +1,44 @@
+"""`cnnjax evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnjax.cli.app import WIDE, app
+from cnnjax.cli.options import AsJson, Devices, Overrides, Resident, Workers, hardware_of, load_file, pairs
+
+
+@app.command(
+    epilog="Examples:  cnnjax evaluate runs/baseline --json  ·  cnnjax evaluate runs/mnist --data fashion_mnist  ·  "
+    "cnnjax evaluate runs/resnet50 --data folder data.root=pets data.size=224"
+)
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run's folder (of a study: trials/ID).", show_default=False)],
+    overrides: Overrides = None,
+    data: Annotated[str | None, typer.Option(help="Another data set to evaluate on, by name.")] = None,
+    file: Annotated[Path | None, typer.Option(help="The experiment file, if it defines classes of its own.")] = None,
+    devices: Devices = None,
+    resident: Resident = 0.25,
+    workers: Workers = 0,
+    stale: Annotated[
+        str,
+        typer.Option("--stale", help="Where its code has changed since: stop, or keep and evaluate with the new."),
+    ] = "stop",
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a run's newest checkpoint on its validation and test parts."""
+    from cnnjax.reporting.parts import parts_table
+    from cnnjax.run.evaluate import evaluate as run_evaluate
+
+    if file is not None:
+        load_file(file)
+    hardware = hardware_of(devices, "jit", resident, workers)
+    parts = run_evaluate(run, data=data, overrides=pairs(overrides), hardware=hardware, stale=stale)
+    if as_json:
+        typer.echo(json.dumps(parts))
+        return
+    WIDE.print(parts_table(parts))

@@ -1,0 +1,85 @@
+"""What the command line does around a command: its messages, its exit codes, Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+import typer
+
+from cnnjax import interrupts
+from cnnjax.cli.app import app, err
+from cnnjax.errors import CnnjaxError, Interrupted
+
+
+def main() -> None:
+    """The `cnnjax` command: errors a user can mend are one message and exit code 1, Ctrl-C is 130."""
+    _show_log()
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        # Typer makes a returned 130 of Ctrl-C.
+        if app(args=arguments, standalone_mode=False) == interrupts.STOPPED:
+            raise KeyboardInterrupt
+    except Interrupted as stop:
+        _stop(f"{stop}; the same command continues")
+    except KeyboardInterrupt:
+        _stop(interrupts.SAID)
+    except CnnjaxError as error:
+        if debug:
+            raise
+        err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        if interrupts.asked():
+            # A library made something else of KeyboardInterrupt.
+            _stop(interrupts.SAID)
+        _stop_at(error)
+
+
+def _stop(message: str) -> NoReturn:
+    err.print(message, style="yellow", markup=False, soft_wrap=True)
+    sys.exit(interrupts.STOPPED)
+
+
+def show_warnings() -> None:
+    """Let a warning be a sentence, without the line of code that gave it; not under `python -W`."""
+    import warnings
+
+    if sys.warnoptions:
+        return
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        err.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    warnings.showwarning = show
+
+
+def _show_log() -> None:
+    """What the library logs goes to standard error: that reading a large set goes on, and how far it is."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("cnnjax")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    # Other packages give the root logger a handler, which would say all of it again.
+    logger.propagate = False
+
+
+def _stop_at(error: Exception) -> None:
+    """What click says of a wrong command line, with its exit code; of anything else, what it was, and how to see it."""
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if show is None or code is None:
+        text = f"error: {type(error).__name__}: {error}\n--debug shows where; it is in a class of your own or a defect"
+        err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    show()
+    sys.exit(code)

@@ -1,0 +1,92 @@
+"""Arguments and options that several commands take, and what is made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnjax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cnnjax.run.hardware import Hardware
+    from cnnjax.run.options import Options
+    from cnnjax.study.file import ExperimentFile
+
+File = Annotated[Path, typer.Argument(help="The experiment file, or a run to start from.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PATH=VALUE]...", help="Fields to set: model.kernel_size=5.", show_default=False),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Where to write. [default: runs/<file's name>]")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Devices = Annotated[int | None, typer.Option(help="How many devices to use. [default: all]")]
+Parallel = Annotated[str, typer.Option(help="How a step is spread over devices: jit, shard_map or pmap.")]
+Seconds = Annotated[float, typer.Option("--checkpoint-seconds", help="Time between checkpoints.")]
+Steps = Annotated[
+    int | None,
+    typer.Option("--checkpoint-steps", help="Steps between checkpoints, instead of time.", show_default=False),
+]
+
+Stale = Annotated[
+    str,
+    typer.Option(
+        "--stale",
+        help="What to do with results that other code or data made: stop, rerun, keep or separate.",
+        metavar="stop|rerun|keep|separate",
+    ),
+]
+Resident = Annotated[
+    float,
+    typer.Option("--resident", help="Data up to this share of a device's memory live there; others are streamed."),
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers", help="Processes that read parts of 5,000 images and more; 0: threads, one a core.", min=0
+    ),
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where prepared sets lie. [default: $TFDS_DATA_DIR or TFDS's own]"),
+]
+Named = Annotated[
+    str, typer.Argument(metavar="FILE|NAME", help="An experiment file or a data set's name.", show_default=False)
+]
+
+
+def load_file(file: Path) -> ExperimentFile:
+    from cnnjax.study.file import load
+
+    return load(file)
+
+
+def pairs(overrides: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for override in overrides or []:
+        path, equals, text = override.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"{override!r} is not path=value, such as model.kernel_size=5")
+        if path in pairs:
+            raise ConfigError(f"{path} is given twice")
+        pairs[path] = text
+    return pairs
+
+
+def default_out(loaded: ExperimentFile) -> Path:
+    return Path("runs") / loaded.name
+
+
+def hardware_of(devices: int | None, parallel: str, resident: float, workers: int) -> Hardware:
+    from cnnjax.run.hardware import Hardware
+
+    if parallel not in ("jit", "shard_map", "pmap"):
+        raise ConfigError(f"--parallel {parallel}: must be jit, shard_map or pmap")
+    return Hardware(devices, parallel, resident, workers)
+
+
+def options_of(hardware: Hardware, seconds: float, steps: int | None, stale: str) -> Options:
+    from cnnjax.run.options import Options
+
+    return Options(hardware, checkpoint_seconds=seconds, checkpoint_steps=steps, stale=stale)  # pyright: ignore[reportArgumentType]

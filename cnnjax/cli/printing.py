@@ -1,0 +1,40 @@
+"""Notes, documents and reports on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from cnnjax.cli.app import WIDE, err, out
+
+if TYPE_CHECKING:
+    from cnnjax.analysis.grid import Document
+
+
+def note(message: str) -> None:
+    err.print(f"note: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_document(document: Document, form: str) -> None:
+    from cnnjax.analysis.documents import terminal, written
+
+    if form == "text":
+        WIDE.print(terminal(document.blocks, WIDE.width))
+    else:
+        typer.echo(written(document, form), nl=False)
+
+
+def print_report(folder: Path, *, as_json: bool) -> None:
+    from cnnjax.reporting import report as write_report
+    from cnnjax.reporting import terminal_table
+
+    summary = write_report(folder)
+    if as_json:
+        typer.echo(summary.json, nl=False)
+    else:
+        for sentence in summary.mixed:
+            out.print(sentence, style="bold red", markup=False, highlight=False, soft_wrap=True)
+        WIDE.print(terminal_table(summary.table))
+        out.print(f"report: {folder / 'report' / 'report.html'}", soft_wrap=True)

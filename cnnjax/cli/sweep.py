@@ -1,0 +1,150 @@
+"""`cnnjax sweep`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnnjax.cli.app import WIDE, app, err, out
+from cnnjax.cli.options import (
+    AsJson,
+    Devices,
+    File,
+    Out,
+    Parallel,
+    Resident,
+    Seconds,
+    Stale,
+    Steps,
+    Workers,
+    default_out,
+    hardware_of,
+    load_file,
+    options_of,
+    pairs,
+)
+from cnnjax.cli.printing import note, print_report
+from cnnjax.cli.progress_sinks import StudyProgress
+from cnnjax.errors import CnnjaxError, ConfigError
+from cnnjax.progress import progress
+
+if TYPE_CHECKING:
+    from cnnjax.run.options import Options
+    from cnnjax.study.executor import Outcome
+    from cnnjax.study.file import ExperimentFile
+
+
+@app.command(
+    epilog="Examples:  cnnjax sweep experiments/digits/pooling.py --dry-run  ·  "
+    "cnnjax sweep FILE model.kernel_size=3,5,7 model.pool=max,average --seeds 5"
+)
+def sweep(
+    file: File,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH=A,B,C]...", help="Axes (several values) or fields (one).", show_default=False),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="How many seeds each arm is trained with. [default: the study's]", min=1)
+    ] = None,
+    one_at_a_time: Annotated[
+        bool, typer.Option("--one-at-a-time", help="Vary one axis at a time around the base, not their grid.")
+    ] = False,
+    match: Annotated[
+        str | None,
+        typer.Option(help="Rescale widths so that all arms have the base's macs or params.", metavar="macs|params"),
+    ] = None,
+    out_folder: Out = None,
+    launcher: Annotated[str, typer.Option(help="Where trials run: local.")] = "local",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let this study take the place of another one in the same folder.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and train nothing.")] = False,
+    pack: Annotated[
+        int | None,
+        typer.Option(help="Trials of one program trained together. [default: 1 on CPUs, else by image size]", min=1),
+    ] = None,
+    devices: Devices = None,
+    parallel: Parallel = "jit",
+    resident: Resident = 0.25,
+    workers: Workers = 0,
+    checkpoint_seconds: Seconds = 60.0,
+    checkpoint_steps: Steps = None,
+    stale: Stale = "stop",
+    as_json: AsJson = False,
+) -> None:
+    """Train every arm of a study with every seed, skipping what is finished, and report."""
+    from cnnjax.study.study import with_fields, with_overrides
+
+    if launcher != "local":
+        raise ConfigError(f"--launcher {launcher}: this version runs trials in this process only (local)")
+    loaded = load_file(file)
+    study = with_overrides(loaded.study, pairs(overrides))
+    if seeds is not None:
+        study = with_fields(study, seeds=seeds)
+    if one_at_a_time:
+        study = with_fields(study, combine="one_at_a_time")
+    if match is not None:
+        study = with_fields(study, match=match)
+    hardware = hardware_of(devices, parallel, resident, workers)
+    options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale)
+    folder = out_folder or default_out(loaded)
+    if dry_run:
+        _print_plan(study, folder, options, as_json=as_json)
+        return
+    outcome = _run_study(study, loaded, folder, options, pack, replace=replace, as_json=as_json)
+    folder = outcome.out
+    if outcome.wider is not None:
+        note(
+            f"{folder} holds a wider study of {outcome.wider} trials, these {len(outcome.plan.trials)} among them: it "
+            "stays, and is reported; --replace puts this one in its place"
+        )
+    for trial, reason in outcome.errors.items():
+        err.print(f"trial {trial}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if outcome.done or outcome.skipped:
+        print_report(folder, as_json=as_json)
+    if not outcome.complete:
+        failed, lost = len(outcome.failed), len(outcome.errors.keys() - set(outcome.failed))
+        said = [f"{failed} failed"] if failed else []
+        said += [f"{lost} could not be trained"] if lost else []
+        raise CnnjaxError(f"of {len(outcome.plan.trials)} trials {' and '.join(said)}; see {folder}/trials")
+
+
+def _run_study(
+    study: Any,
+    loaded: ExperimentFile,
+    folder: Path,
+    options: Options,
+    pack: int | None,
+    *,
+    replace: bool,
+    as_json: bool,
+) -> Outcome:
+    from cnnjax.study.executor import sweep as run
+
+    with progress(loaded.name, hidden=as_json) as show:
+        about: dict[str, Any] = {"name": loaded.name, "question": loaded.question}
+        sinks = [StudyProgress(show)]
+        return run(study, folder, options=options, pack=pack, replace=replace, sinks=sinks, **about)
+
+
+def _print_plan(study: Any, folder: Path, options: Options, *, as_json: bool) -> None:
+    from cnnjax.study.earlier import apart_of, earlier, stale_texts
+    from cnnjax.study.plan import plan
+    from cnnjax.study.table import plan_table
+
+    planned = plan(study, hardware=options.hardware)
+    found = earlier(planned, folder)
+    if as_json:
+        stale = [{"id": entry.trial.id, "reasons": list(entry.stale)} for entry in found if entry.stale]
+        typer.echo(json.dumps(planned.to_json() | {"stale": stale}))
+        return
+    WIDE.print(plan_table(planned))
+    for text in stale_texts(found):
+        out.print(f"stale: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if any(entry.stale for entry in found):
+        ways = f"--stale rerun trains them again, keep uses them, separate trains all in {apart_of(planned, folder)}"
+        out.print(f"a sweep would stop: {ways}", style="yellow", markup=False, highlight=False, soft_wrap=True)

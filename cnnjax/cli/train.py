@@ -1,0 +1,76 @@
+"""`cnnjax train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from cnnjax.cli.app import WIDE, app, out
+from cnnjax.cli.options import (
+    AsJson,
+    Devices,
+    File,
+    Out,
+    Overrides,
+    Parallel,
+    Resident,
+    Seconds,
+    Stale,
+    Steps,
+    Workers,
+    default_out,
+    hardware_of,
+    load_file,
+    options_of,
+    pairs,
+)
+from cnnjax.cli.progress_sinks import TrainingProgress
+from cnnjax.errors import CnnjaxError
+from cnnjax.progress import progress
+
+
+@app.command(
+    epilog="Examples:  cnnjax train experiments/digits/baseline.py  ·  "
+    "cnnjax train FILE model.kernel_size=5 seed=1 --out runs/five"
+)
+def train(
+    file: File,
+    overrides: Overrides = None,
+    out_folder: Out = None,
+    devices: Devices = None,
+    parallel: Parallel = "jit",
+    resident: Resident = 0.25,
+    workers: Workers = 0,
+    checkpoint_seconds: Seconds = 60.0,
+    checkpoint_steps: Steps = None,
+    stale: Stale = "stop",
+    as_json: AsJson = False,
+) -> None:
+    """Train one experiment. The same command continues a training that was stopped."""
+    from cnnjax.config import replace_texts
+    from cnnjax.run.loop import train as run
+
+    loaded = load_file(file)
+    experiment = replace_texts(loaded.experiment, pairs(overrides))
+    folder = out_folder or default_out(loaded)
+    hardware = hardware_of(devices, parallel, resident, workers)
+    options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale)
+    with progress(loaded.name, hidden=as_json) as show:
+        result = run(experiment, folder, options=options, sinks=[TrainingProgress(show)])
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        _print_result(result, folder)
+    if result["status"] == "failed":
+        raise CnnjaxError(f"the training failed: {result['error']}")
+
+
+def _print_result(result: dict[str, Any], folder: Path) -> None:
+    from cnnjax.reporting.parts import result_table
+
+    if result["metrics"]:
+        WIDE.print(result_table(result))
+    out.print(f"run: {folder}", soft_wrap=True)

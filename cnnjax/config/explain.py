@@ -1,0 +1,50 @@
+"""pydantic's errors in plain words."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from cnnjax.errors import ConfigError
+
+
+def explain(error: ValidationError, prefix: str = "") -> str:
+    """A pydantic error as lines `path = value: rule`, unknown fields with their near misses.
+
+    prefix: the path of the config that was checked.
+    """
+    lines: dict[str, list[str]] = {}
+    for entry in error.errors(include_url=False):
+        cause = entry.get("ctx", {}).get("error")
+        path = _path(entry["loc"], prefix)
+        if isinstance(cause, ValidationError):
+            message, path = explain(cause, prefix=path), ""
+        else:
+            message = _rule(entry, cause)
+        shown = not (entry["type"] == "missing" or isinstance(cause, ConfigError))
+        value = f" = {entry['input']!r}" if shown else ""
+        lines.setdefault(f"{path}{value}: " if path else "", []).append(message)
+    return "\n".join(head + " or ".join(dict.fromkeys(messages)) for head, messages in lines.items())
+
+
+def explained(error: ValidationError, prefix: str = "") -> ConfigError:
+    """The ConfigError that says what a pydantic error does; its `path` is that of the first line."""
+    return ConfigError(explain(error, prefix), path=_path(error.errors(include_url=False)[0]["loc"], prefix))
+
+
+def _path(location: tuple[int | str, ...], prefix: str) -> str:
+    # Members of a plain union (`int | tuple`) put their type in the location; only identifiers are path steps.
+    steps = [str(step) for step in location if isinstance(step, int) or re.fullmatch(r"[\w.]+", step)]
+    steps = [step for step in steps if step not in ("int", "float", "str", "bool", "none", "constrained")]
+    return ".".join([*([prefix] if prefix else []), *steps])
+
+
+def _rule(entry: Any, cause: Exception | None) -> str:
+    if entry["type"] == "missing":
+        return "is required"
+    if cause is not None:
+        return str(cause)
+    message = re.sub(r"^Input should be", "must be", entry["msg"])
+    return message.replace("a valid boolean", "true or false")

@@ -1,0 +1,103 @@
+"""The base of all records: frozen models of the files that runs and studies consist of.
+
+Each file has one record, in a file of this package that is named after it. The record alone knows the file's name and
+its keys; everything else reads attributes.
+
+- **To add a key**, add a field with a default to the record; the version stays. A file without the key gives the
+  default, and a cnnjax that does not know the key keeps it (`model_extra`) and writes it back.
+- **To rename or remove a key, or to change what one means** (unit, type, what is counted), declare `version: int = 2`
+  in the record and convert older content in `upgraded`.
+- **To add a record**, subclass `Record` with a `filename`, and add a row to the tables of tests/test_records.py and
+  docs/records.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cnnjax.config import explain
+from cnnjax.errors import NewerVersion, RunError
+from cnnjax.files import read_json, write_json
+
+
+class Entry(BaseModel):
+    """A piece of a record: frozen, values never coerced, unknown keys kept. Writes the keys that it was given."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="allow", ser_json_inf_nan="constants", protected_namespaces=()
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: the keys that were given or read, in the order of the fields, then unknown ones."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class Record(Entry):
+    """What one file holds. Files from before there were versions have none, and count as version 1."""
+
+    filename: ClassVar[str] = ""
+
+    version: int = 1
+    """The default is the version that is written, and the highest that is read."""
+
+    @classmethod
+    def at(cls, folder: Path) -> Path:
+        """Where the file is in the folder of a run or a study."""
+        return folder / cls.filename
+
+    @classmethod
+    def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any]:
+        """Content of an earlier version in the form of the newest. A record of version 2 or above overrides this."""
+        return content
+
+    @classmethod
+    def read(cls, path: Path, *, remedy: str) -> Self | None:
+        """The record in a file; None where there is no file.
+
+        remedy: what to do where it is damaged, as the end of a sentence. Raises RunError naming the file, the key, the
+        rule and the remedy, and NewerVersion for a version above its own.
+        """
+        there = os.path.exists(path)
+        content = read_json(path, remedy=remedy)
+        # JSON has a null of its own, which is no record.
+        return cls.parse(content, path, remedy=remedy) if there or content is not None else None
+
+    @classmethod
+    def parse(cls, content: Any, where: Path | str, *, remedy: str) -> Self:
+        """The record that plain JSON holds; `where` names its place in errors, which are those of `read`."""
+        if not isinstance(content, dict):
+            raise RunError(f"{where} is damaged (it holds {_kind(content)}, not an object); {remedy}")
+        version, newest = content.get("version", 1), cls.model_fields["version"].default
+        if type(version) is not int or version < 1:
+            raise RunError(f"{where} is damaged (version = {version!r}: must be a whole number from 1); {remedy}")
+        if version > newest:
+            raise NewerVersion(
+                f"{where} has version {version}, and cnnjax {metadata.version('cnnjax')} reads versions up to "
+                f"{newest}: install a newer cnnjax (nothing was changed)"
+            )
+        if version < newest:
+            content = cls.upgraded(content, version)
+        try:
+            # Strict validation takes a list for a tuple only in JSON.
+            return cls.model_validate_json(json.dumps(content | {"version": newest}))
+        except ValidationError as error:
+            raise RunError(f"{where} is damaged ({'; '.join(explain(error).splitlines())}); {remedy}") from None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data as the file holds it: the version, then the keys that were given or read."""
+        return {"version": self.version} | super().to_json()
+
+    def write(self, path: Path) -> None:
+        """Write the file whole or not at all. Raises ValueError for a number that is not finite, RunError as files."""
+        write_json(path, self.to_json())
+
+
+def _kind(content: Any) -> str:
+    kinds = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return kinds.get(type(content), "null")

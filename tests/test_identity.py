@@ -1,0 +1,401 @@
+"""Ids of experiments are pinned: a change of one orphans every finished trial of that experiment."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cnnjax as c
+from cnnjax.config import (
+    Config,
+    Named,
+    NamedOf,
+    canonical,
+    configs,
+    digest,
+    lane,
+    lanes,
+    later,
+    plain,
+    program_digest,
+    replace,
+)
+from cnnjax.config.identity import neutral_values
+from cnnjax.errors import ConfigError
+from cnnjax.study.file import load
+from tests.networks import TABLE
+
+GOLDEN = Path(__file__).parent / "golden"
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+WRITE = os.environ.get("CNNJAX_GOLDEN") == "write"
+
+OWN = '''
+"""A model, a data set, an augmentation and an optimizer of one's own."""
+
+import flax.linen as nn
+import optax
+
+from cnnjax import Augmentation, Data, Experiment, Model, Optim, lane
+
+
+class GoldenData(Data, tag="golden_data"):
+    examples: int = 8
+
+
+class GoldenNoise(Augmentation, tag="golden_noise"):
+    sigma: float = lane(0.1, ge=0)
+
+    def apply(self, image, key):
+        return image + self.sigma
+
+
+class GoldenModel(Model, tag="golden_model"):
+    width: int = 4
+
+    def network(self):
+        return nn.Dense(self.width)
+
+
+class GoldenOptim(Optim, tag="golden_optim"):
+    learning_rate: float = lane(0.5, gt=0)
+    beta: float = 0.9
+
+    def transform(self, schedule):
+        return optax.sgd(schedule, momentum=self.beta)
+
+
+experiment = Experiment(
+    model=GoldenModel(width=3),
+    data=GoldenData(examples=16),
+    augment=(GoldenNoise(sigma=0.2),),
+    optim=GoldenOptim(beta=0.5),
+)
+'''
+
+
+def plain_layers():
+    return {
+        "conv": c.Conv(features=4, kernel_size=(3, 5), strides=2, padding="valid", dilation=1, groups=1, bias=False),
+        "scale": c.Scale(factor=0.5),
+        "place": c.PositionBias(),
+        "norm": c.Normalize(norm=c.LayerNorm(axes="channels", epsilon=1e-3)),
+        "act": c.Activation(name="gelu"),
+        "pool": c.Pool(kind="blur", window=3, strides=2, padding="same"),
+        "norm2": c.Normalize(norm=c.LocalResponseNorm(size=3, alpha=1e-3, beta=0.5, k=1.0)),
+        "global": c.GlobalPool(kind="max"),
+        "flat": c.Flatten(),
+        "drop": c.Dropout(rate=0.25, spatial=False),
+        "hidden": c.Dense(features=5, bias=False),
+        "logits": c.Dense(),
+    }
+
+
+SMALL = c.SmallCNN(features=4, dense=8)
+PIXELS = c.Synthetic(height=8, width=10, channels=1, classes=3, examples=40, test_examples=12, noise=0.25, seed=7)
+FOLDER = c.ImageFolder(root="pets")
+
+
+def experiment(**fields):
+    return c.Experiment(**{"model": SMALL, **fields})
+
+
+VARIANTS = {
+    "plain layers": experiment(model=c.ConvNet(layers=plain_layers(), num_classes=7)),
+    "plain layers, other order": experiment(model=c.ConvNet(layers=dict(reversed(plain_layers().items())))),
+    "small_cnn knobs": experiment(
+        model=c.SmallCNN(features=(4, 6, 8), blocks=3, pool="stride", norm=c.GroupNorm(groups=2), dropout=0.1)
+    ),
+    "small_cnn names": experiment(
+        model=c.SmallCNN(padding=2, head="max", activation="elu", pool="blur", pool_window=(3, 3), pool_strides=2)
+    ),
+    "batch norm": experiment(
+        model=c.SmallCNN(norm=c.BatchNorm(group=16, momentum=0.5, scale=False, running_var="unbiased"))
+    ),
+    "resnet deep stem": experiment(
+        model=c.ResNet(stem=c.DeepStem(features=8, pool="blur"), shortcut="D", squeeze_excite=0.25, zero_init=True)
+    ),
+    "resnet cifar stem": experiment(
+        model=c.ResNet(stem=c.CifarStem(), stage_sizes=(1, 1, 1), features=4, norm=c.NoNorm(), stochastic_depth=0.2)
+    ),
+    "resnet imagenet stem": experiment(model=c.ResNet(stem=c.ImageNetStem(kernel_size=3, strides=1), blur=True)),
+    "digits": experiment(data=c.Digits(test=0.5, mean=(0.25,), std=(0.5,)), epochs=3, batch_size=32, seed=4294967295),
+    "synthetic": experiment(data=PIXELS, steps=5, accumulate=4, precision="bfloat16", repeats=2),
+    "folder": experiment(
+        data=c.ImageFolder(
+            root="pets",
+            size=(32, 48),
+            fit=c.CentreFit(share=0.875),
+            train_fit=c.RandomFit(scale=(0.5, 1.0), ratio=(1.0, 2.0)),
+            channels=1,
+            on_broken="skip",
+            classes=("cat", "dog"),
+        ),
+        validation=100,
+        fraction=0.5,
+    ),
+    "folder with a table": experiment(
+        data=c.ImageFolder(
+            root="pets", csv="labels.csv", label_column=("x", "y"), split_column="part", size=16, fit=c.SquashFit()
+        ),
+        loss=c.SquaredError(),
+        initial="runs/before",
+    ),
+    "folder in lab": experiment(data=replace(FOLDER, {"space": "lab", "test_split": "val"}), per_class=3),
+    "tfds": experiment(data=c.TFDS(name="mnist", train_split="train[:80%]", test_split="test", size=28)),
+    "softmax": experiment(loss=c.SoftmaxCrossEntropy(label_smoothing=0.1), validation=0),
+    "sigmoid": experiment(loss=c.SigmoidCrossEntropy(label_smoothing=0.05), validation=0.25),
+    "poisson": experiment(loss=c.Poisson()),
+    "sgd step": experiment(
+        optim=c.SGD(
+            learning_rate=0.4,
+            weight_decay=5e-4,
+            decay_skips="nothing",
+            clip_norm=1.0,
+            momentum=0.0,
+            nesterov=False,
+            decoupled=True,
+            schedule=c.Step(at=(0.25, 0.5), factor=0.2, warmup=0.1),
+        )
+    ),
+    "sgd constant": experiment(optim=c.SGD(schedule=c.Constant(warmup=2.0))),
+    "adamw linear": experiment(
+        optim=c.AdamW(learning_rate=3e-4, b1=0.8, b2=0.99, eps=1e-6, schedule=c.Linear(final=0.01))
+    ),
+    "adamw cosine": experiment(optim=c.AdamW(weight_decay=0.0, schedule=c.Cosine(warmup=0.05, final=0.1))),
+    "one cycle": experiment(
+        optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, start=0.1, final=0.01, shape="linear")), epochs=1
+    ),
+    "crop and flip": experiment(
+        augment=(
+            c.RandomCrop(padding=2, fill="reflect"),
+            c.Flip(probability=0.25, direction="vertical"),
+            c.AlternatingFlip(seed=3),
+            c.Cutout(size=4, fill="noise"),
+            c.RandomErasing(probability=0.3, fill=(0.25, 0.5, 0.75)),
+        )
+    ),
+    "colours": experiment(
+        augment=(
+            c.ColorJitter(brightness=0.4, contrast=0.3, saturation=0.2, hue=0.1),
+            c.Greyscale(probability=0.2),
+            c.GaussianBlur(kernel_size=5, sigma=(0.5, 1.0), probability=0.1),
+            c.RandomResizedCrop(scale=(0.25, 1.0), interpolation="bicubic", antialias=False),
+        )
+    ),
+    "policies": experiment(
+        augment=(
+            c.RandAugment(count=3, magnitude=5, levels=11),
+            c.TrivialAugment(levels=11, interpolation="bilinear"),
+            c.AutoAugment(policy="svhn", fill=0.5),
+            c.AugMix(width=2, depth=1, severity=5, alpha=0.5, colors=False),
+        )
+    ),
+    "mixup": experiment(mixing=c.Mixup(alpha=0.4)),
+    "cutmix": experiment(mixing=c.CutMix(alpha=0.5)),
+    "switch": experiment(mixing=c.Switch(mixings=(c.CutMix(alpha=0.2), c.Mixup(alpha=0.3)), probabilities=(0.25, 0.5))),
+    "flip views": experiment(test_time=c.FlipViews()),
+    "ten crops": experiment(test_time=c.TenCrop(size=6, shorter=None, method="bicubic")),
+    "multi crops": experiment(test_time=c.MultiCrop(size=6, shorter=(8, 10))),
+    "single view": experiment(test_time=c.SingleView(), model="lenet5"),
+}
+PRESETS = {f"preset {network.name}": experiment(model=network.config) for network in TABLE}
+NARROW = {f"narrow {network.name}": experiment(model=network.small_config) for network in TABLE}
+
+
+def shipped():
+    """The experiment of each shipped file, and every arm of its study with the first seed."""
+    for path in sorted(EXPERIMENTS.rglob("*.py")):
+        file = load(path)
+        name, study = str(path.relative_to(EXPERIMENTS)), replace(file.study, {"seeds": (0,)})
+        yield name, file.experiment
+        if study.match:  # whose widths a plan works out
+            arms = [trial.experiment for trial in c.plan(study, hardware=c.Hardware(devices=1)).trials]
+        else:
+            arms = [replace(study.varied(arm), {"seed": 0}) for arm in study.arms]
+        yield from ((f"{name} arm {number}", arm) for number, arm in enumerate(arms))
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "golden_own.py"
+    path.write_text(OWN.lstrip())
+    return load(path).experiment
+
+
+@pytest.fixture(scope="module")
+def experiments(own):
+    return {**dict(shipped()), **VARIANTS, **PRESETS, **NARROW, "classes of one's own": own}
+
+
+def test_ids_are_golden(experiments):
+    """CNNJAX_GOLDEN=write rewrites the file: every line that changes is a trial that is trained again."""
+    ids = {name: {"id": one.id, "program": one.program} for name, one in experiments.items()}
+    file = GOLDEN / "ids.json"
+    if WRITE:
+        lines = [f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in ids.items()]
+        file.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    assert ids == json.loads(file.read_text())
+
+
+def test_configs_as_they_were_once_written_have_their_ids(own):
+    """CNNJAX_GOLDEN=write adds what the file lacks; what it has stays as it was written."""
+    file = GOLDEN / "configs.json"
+    written = json.loads(file.read_text()) if file.exists() else {}
+    made = {**VARIANTS, "classes of one's own": own}
+    if WRITE:
+        written = {**{name: json.loads(one.to_json()) for name, one in made.items()}, **written}
+        lines = [f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in written.items()]
+        file.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    ids = json.loads((GOLDEN / "ids.json").read_text())
+    assert written.keys() == made.keys()
+    for name, entry in written.items():
+        assert c.Experiment.from_json(json.dumps(entry)).id == ids[name]["id"], name
+
+
+def test_golden_experiments_have_every_member_of_every_union(experiments):
+    reached = {type(node) for one in experiments.values() for _, node in configs(one)}
+    unions = {node.union for one in experiments.values() for _, node in configs(one) if node.union is not None}
+    built_in = {member for union in unions for member in union.members.values() if _is_built_in(member)}
+    assert unions == {union for union in _below(Config) if union.union is union and _is_built_in(union)}
+    assert built_in - reached == set()
+
+
+def _below(cls):
+    for inner in cls.__subclasses__():
+        yield inner
+        yield from _below(inner)
+
+
+def _is_built_in(cls):
+    return cls.__module__.startswith("cnnjax.")
+
+
+# --- fields that come later
+
+
+class Rule(Config, union="kind"):
+    pass
+
+
+class Strict(Rule):
+    limit: float = 1.0
+
+
+class Loose(Rule):
+    pass
+
+
+class Before(Config):
+    rate: float = 0.1
+
+
+class After(Before):
+    """`Before` with fields of every kind that came later."""
+
+    share: float = later(0.0, ge=0)
+    count: float = later(2)
+    names: tuple[str, ...] = later(())
+    entries: NamedOf[float] = later({"a": 1})
+    rule: Rule = later("strict")
+    other: Rule | None = later(None)
+    sigma: float = lane(0.5, later=True)
+    scale: float | None = lane(None, later=True)
+
+
+class Piece(Config, union="op"):
+    pass
+
+
+class Old(Piece, tag="piece"):
+    size: int = 1
+
+
+class Shelf(Config, union="type"):
+    pass
+
+
+class New(Shelf, tag="piece"):
+    size: int = 1
+    depth: int = later(3)
+
+
+LATER = {
+    "share": 0.5,
+    "count": 3.0,
+    "names": ("x",),
+    "entries": {"a": 2.0},
+    "rule": Strict(limit=2.0),
+    "other": Strict(),
+    "sigma": 0.0,
+    "scale": 0.5,
+}
+
+
+def test_a_later_field_does_not_rename_what_was_trained_before():
+    assert digest(After()) == digest(Before())
+    assert digest(After(rate=0.2)) == digest(Before(rate=0.2)) != digest(Before())
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_later_field_names_what_does_not_hold_its_neutral_value(name):
+    assert LATER.keys() == After.model_fields.keys() - Before.model_fields.keys()
+    changed = After(**{name: LATER[name]})
+    assert digest(changed) != digest(After())
+    assert digest(replace(changed, {name: getattr(After(), name)})) == digest(After())
+
+
+def test_a_later_field_is_left_out_wherever_its_config_stands():
+    """Of a member of a union, of entries, of tuples, and of a value that is neutral itself."""
+
+    class Outer(Config):
+        one: Config
+        named: NamedOf[Any] = Named()
+        many: tuple[Config, ...] = ()
+
+    def outer(piece):
+        return Outer(one=piece, named={"a": piece}, many=(piece, piece))
+
+    old, new, deeper = (outer(piece) for piece in (Old(size=2), New(size=2), New(size=2, depth=4)))
+    assert json.dumps(canonical(new)) == json.dumps(canonical(old)).replace('"op"', '"type"')
+    assert json.dumps(canonical(deeper)).count('"depth": 4') == 4
+
+    class Holder(Before):
+        shelf: Shelf | None = later(New(size=5))
+
+    assert digest(Holder()) == digest(Before())
+    assert digest(Holder(shelf=New(size=5, depth=4))) != digest(Before())
+    assert digest(Holder(shelf=None)) != digest(Before())
+
+
+def test_what_was_written_before_a_field_came_is_read_with_its_neutral_value():
+    after = After.from_json(Before(rate=0.2).to_json())
+    assert after == After(rate=0.2)
+    assert json.loads(after.to_json()).keys() == After.model_fields.keys(), "what is written says all"
+
+
+def test_a_later_lane_is_one_program_with_what_was_before():
+    assert program_digest(After(sigma=0.0)) == program_digest(After()) == digest(Before())
+    assert program_digest(After(scale=1.0)) == program_digest(After(scale=2.0)) != program_digest(After())
+    assert lanes(After(scale=2.0)) == {"sigma": 0.5, "scale": 2.0}
+
+
+def test_a_later_field_needs_its_neutral_value():
+    with pytest.raises(ConfigError, match="needs a default"):
+        lane(later=True)
+    with pytest.raises(ConfigError, match=r"share = -1\.0"):
+        After(share=-1.0)
+
+
+def test_neutral_values_stay():
+    """CNNJAX_GOLDEN=write adds new fields. With another neutral value, results would be found under a wrong name."""
+    built_in = sorted({cls for cls in _below(Config) if _is_built_in(cls)}, key=lambda cls: cls.__qualname__)
+    values = {f"{cls.__name__}.{name}": plain(value) for cls in built_in for name, value in neutral_values(cls).items()}
+    file = GOLDEN / "neutral.json"
+    if WRITE:
+        known = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps({**values, **known}, indent=1) + "\n")
+    assert values == json.loads(file.read_text())
