@@ -18,8 +18,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
-import jax  # noqa: E402 (the variables above are read when it is imported)
-import pytest  # noqa: E402
+import jax  # after the variables above, which it reads when it is imported
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
