@@ -92,7 +92,8 @@ if TYPE_CHECKING:
     from cnnjax.reporting import report
     from cnnjax.run.hardware import Hardware
     from cnnjax.run.load import Trained
-    from cnnjax.run.loop import Options, train
+    from cnnjax.run.loop import train
+    from cnnjax.run.options import Options
     from cnnjax.run.predictions import Predictions
     from cnnjax.study.describe import describe
     from cnnjax.study.executor import sweep
@@ -183,7 +184,8 @@ _HOMES = {
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
     "reporting": ["report"],
     "run.load": ["Trained"],
-    "run.loop": ["Options", "train"],
+    "run.loop": ["train"],
+    "run.options": ["Options"],
     "run.predictions": ["Predictions"],
     "run.hardware": ["Hardware"],
     "study.describe": ["describe"],

@@ -53,7 +53,8 @@ def predict_files(
     cannot be read, or whose image is of another form, is in `failed`. Raises DataError where there are no files, and
     ConfigError where there are not so many classes.
     """
-    if not 1 <= top <= (most := len(trained.classes) or 1):
+    most = len(trained.classes) or 1
+    if not 1 <= top <= most:
         raise ConfigError(f"top = {top}: must be 1 to {most}, for the run has {len(trained.classes) or 'no'} classes")
     answers: list[Answer] = []
     failed: dict[str, str] = {}
