@@ -33,13 +33,14 @@ from cnnjax import models as networks
 from cnnjax.config import Named, read, replace, replace_texts
 from cnnjax.data import CutMix, Flip, ImageFolder, Mixup, RandomCrop
 from cnnjax.errors import ConfigError, Interrupted
+from cnnjax.events import Planned, StepTaken
 from cnnjax.models import BatchNorm, GroupNorm
 from cnnjax.optim import Cosine
 from cnnjax.reporting import terminal_table
 from cnnjax.run.program import Program
-from cnnjax.study import executor, group
+from cnnjax.study import executor, one_program
+from cnnjax.study.plan_table import plan_table
 from cnnjax.study.study import text, with_fields, with_overrides
-from cnnjax.study.table import plan_table
 
 BASE = Experiment(
     model=SmallCNN(features=4, dense=0),
@@ -409,7 +410,7 @@ def test_a_trial_in_a_study_is_the_trial_alone(tmp_path):
 def test_the_next_program_is_compiled_while_one_trains(tmp_path, monkeypatch):
     begun, training, overlapped = [], threading.Event(), []
     monkeypatch.setattr(executor, "cores", lambda: 2)
-    prepare, run = Program.prepare, group.run_trials
+    prepare, run = Program.prepare, one_program.run_trials
 
     def watched_prepare(program):
         begun.append(program.experiment.model.features)
@@ -425,7 +426,7 @@ def test_the_next_program_is_compiled_while_one_trains(tmp_path, monkeypatch):
         return run(*args, **kwargs)
 
     monkeypatch.setattr(Program, "prepare", watched_prepare)
-    monkeypatch.setattr(group, "run_trials", slow_run)
+    monkeypatch.setattr(one_program, "run_trials", slow_run)
     outcome = sweep(Study(BASE, axes={"model.features": [2, 4]}, seeds=1), tmp_path, options=OPTIONS, workers=1)
     assert outcome.complete
     assert sorted(begun) == [2, 4]
@@ -437,7 +438,7 @@ def test_nothing_more_is_compiled_once_it_is_stopped(tmp_path, monkeypatch):
     prepared = []
     monkeypatch.setattr(executor, "cores", lambda: 2)
     monkeypatch.setattr(Program, "prepare", lambda program: prepared.append(program))
-    monkeypatch.setattr(group, "run_trials", lambda *_, stop, **__: stop.set() or _interrupted())
+    monkeypatch.setattr(one_program, "run_trials", lambda *_, stop, **__: stop.set() or _interrupted())
     study = Study(BASE, axes={"model.features": [2, 3, 4, 5, 6, 7, 8]}, seeds=1)
     with pytest.raises(Interrupted):
         sweep(study, tmp_path, options=OPTIONS, workers=1)
@@ -481,16 +482,17 @@ def test_a_stopped_study_continues_bitwise(tmp_path):
     study = Study(replace(BASE, {"epochs": 4}), axes={"model.features": [2, 4]}, seeds=2)
     options = Options(Hardware(devices=1), checkpoint_steps=2)
     sweep(study, tmp_path / "whole", options=options)
-    taken = 0
+    taken = total = 0
 
-    def watch(steps, what, total):
-        nonlocal taken
-        taken += steps
+    def stop(event):
+        nonlocal taken, total
+        total += event.steps if isinstance(event, Planned) else 0
+        taken += isinstance(event, StepTaken)
         if taken > total * 0.7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sweep(study, tmp_path / "stopped", options=options, workers=1, watch=watch)
+        sweep(study, tmp_path / "stopped", options=options, workers=1, sinks=[stop])
     outcome = sweep(study, tmp_path / "stopped", options=options)
     assert len(outcome.skipped) == 2
     for trial in outcome.plan.trials:
@@ -504,10 +506,11 @@ def test_a_crash_is_recorded_and_tried_again(tmp_path):
 
     study = Study(replace(BASE, {"model": Fragile(features=2, dense=0)}), seeds=2)
 
-    def broken(steps, what, total):
-        raise ValueError("out of luck")
+    def broken(event):
+        if isinstance(event, StepTaken):
+            raise ValueError("out of luck")
 
-    outcome = sweep(study, tmp_path, options=OPTIONS, watch=broken)
+    outcome = sweep(study, tmp_path, options=OPTIONS, sinks=[broken])
     assert len(outcome.failed) == 2
     assert "out of luck" in next(iter(outcome.errors.values()))
     trial = outcome.plan.trials[0]

@@ -11,7 +11,7 @@ from cnnjax.errors import ConfigError
 
 if TYPE_CHECKING:
     from cnnjax.run.hardware import Hardware
-    from cnnjax.run.loop import Options
+    from cnnjax.run.options import Options
     from cnnjax.study.file import ExperimentFile
 
 File = Annotated[Path, typer.Argument(help="The experiment file, or a run to start from.", show_default=False)]
@@ -55,6 +55,15 @@ Named = Annotated[
     str, typer.Argument(metavar="FILE|NAME", help="An experiment file or a data set's name.", show_default=False)
 ]
 
+Run = Annotated[Path, typer.Argument(help="A run's folder (of a study: trials/ID).", show_default=False)]
+Checkpoint = Annotated[
+    int | None, typer.Option("--step", help="Of a checkpoint that is kept. [default: the newest]", show_default=False)
+]
+Classes = Annotated[Path | None, typer.Option("--file", help="The experiment file, if it defines classes of its own.")]
+StaleCode = Annotated[
+    str, typer.Option("--stale", help="Where its code has changed since: stop, or keep and use the new.")
+]
+
 
 def load_file(file: Path) -> ExperimentFile:
     from cnnjax.study.file import load
@@ -87,6 +96,6 @@ def hardware_of(devices: int | None, parallel: str, resident: float, workers: in
 
 
 def options_of(hardware: Hardware, seconds: float, steps: int | None, stale: str) -> Options:
-    from cnnjax.run.loop import Options
+    from cnnjax.run.options import Options
 
     return Options(hardware, checkpoint_seconds=seconds, checkpoint_steps=steps, stale=stale)  # pyright: ignore[reportArgumentType]
