@@ -110,10 +110,7 @@ class Trained:
         )
 
     def answer(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-        """The fields of `Predictions` that are arrays, of images [B, H, W, C] of 0..maximum; pure, to be traced.
-
-        Whatever holds of the run's lanes is taken from its experiment.
-        """
+        """The fields of `Predictions` that are arrays, of images [B, H, W, C] of 0..maximum; pure, to be traced."""
         return answer(self._task, self.resolved, variables, images)
 
     @cached_property
