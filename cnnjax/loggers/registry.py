@@ -1,4 +1,4 @@
-"""Loggers by name. One of cnnjax's is a file of this folder, NAME_log.py; one of the user's is a subclass with a name."""
+"""Loggers by name: a file of this folder, NAME_log.py, or a subclass of the user's own that has a name."""
 
 from __future__ import annotations
 
