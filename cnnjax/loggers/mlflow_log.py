@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, ClassVar
 
 from cnnjax.events import Started
@@ -42,21 +43,18 @@ class MLflow(Logger, name="mlflow"):
         # An outage is to switch the logger off soon, and not to hold up a training for minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        from mlflow.tracking import MlflowClient
-
+        client = import_module("mlflow.tracking").MlflowClient
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         with _SETTING_UP:
-            self._client = MlflowClient(tracking_uri=uri or f"sqlite:///{started.out.resolve() / 'mlflow.db'}")
+            self._client = client(tracking_uri=uri or f"sqlite:///{started.out.resolve() / 'mlflow.db'}")
             self._run, self._sent = self._find(started) or (self._create(started, local=not uri), 0)
         self._held: list[Any] = []
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        from mlflow.entities import Metric
-
         if step <= self._sent:
             return
         now = int(time.time() * 1000)
-        self._held += [Metric(name, float(value), now, step) for name, value in numbers.items()]
+        self._held += [_entities().Metric(name, float(value), now, step) for name, value in numbers.items()]
         if len(self._held) >= _MOST:
             self.flush()
 
@@ -92,10 +90,12 @@ class MLflow(Logger, name="mlflow"):
         return run
 
     def _log_params(self, run: str, started: Started) -> None:
-        from mlflow.entities import Param
-
         values = flat(started.config) | {f"axis.{path}": value for path, value in started.arm.items()}
-        params = [Param(name, str(value)) for name, value in values.items()]
+        params = [_entities().Param(name, str(value)) for name, value in values.items()]
         # MLflow takes 100 at once.
         for first in range(0, len(params), 100):
             self._client.log_batch(run, params=params[first : first + 100])
+
+
+def _entities() -> Any:
+    return import_module("mlflow.entities")

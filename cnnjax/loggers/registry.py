@@ -19,7 +19,7 @@ def logger_classes(chosen: Sequence[str | type[Logger]]) -> list[type[Logger]]:
     """The classes of loggers given by name or as classes, each once. Raises ConfigError where one cannot be used."""
     if isinstance(chosen, str):
         raise ConfigError(f"log = {chosen!r}: it takes several loggers, log=({chosen!r},)")
-    return [logger_class(each) for each in dict.fromkeys(chosen)]
+    return list(dict.fromkeys(map(logger_class, chosen)))
 
 
 def logger_class(chosen: str | type[Logger]) -> type[Logger]:

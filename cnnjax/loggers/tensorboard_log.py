@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, ClassVar
 
 from cnnjax.events import Started
@@ -20,20 +21,17 @@ class TensorBoard(Logger, name="tensorboard"):
     _writer: Any
 
     def open(self, started: Started) -> None:
-        from tensorboard.compat.proto.event_pb2 import SessionLog
-        from tensorboard.plugins.hparams import summary_v2 as hparams
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        self._writer = EventFileWriter(str(own_folder(started, "tensorboard")))
-        self._add(step=started.step + 1, session_log=SessionLog(status=SessionLog.START))
+        writer = import_module("tensorboard.summary.writer.event_file_writer")
+        session_log, hparams = _messages().SessionLog, import_module("tensorboard.plugins.hparams.summary_v2")
+        self._writer = writer.EventFileWriter(str(own_folder(started, "tensorboard")))
+        self._add(step=started.step + 1, session_log=session_log(status=session_log.START))
         values = {"study": started.study, **flat(started.config)}
         self._add(summary=hparams.hparams_pb(values, trial_id=started.trial))
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
-        self._add(step=step, summary=Summary(value=values))
+        summary = _summary()
+        values = [summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
+        self._add(step=step, summary=summary(value=values))
 
     def flush(self) -> None:
         self._writer.flush()
@@ -44,18 +42,25 @@ class TensorBoard(Logger, name="tensorboard"):
         self._writer.close()
 
     def _add(self, **fields: Any) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
+        self._writer.add_event(_messages().Event(wall_time=time.time(), **fields))
 
-        self._writer.add_event(Event(wall_time=time.time(), **fields))
+
+def _messages() -> Any:
+    return import_module("tensorboard.compat.proto.event_pb2")
+
+
+def _summary() -> Any:
+    return import_module("tensorboard.compat.proto.summary_pb2").Summary
 
 
 def _session_end(*, succeeded: bool) -> Any:
     """What the page of hyper-parameters shows as the trial's status."""
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-
-    status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE
-    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
-    about = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end))
-    value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=about, tensor=metadata.NULL_TENSOR)
-    return Summary(value=[value])
+    api, metadata, plugin = (
+        import_module(f"tensorboard.plugins.hparams.{name}") for name in ("api_pb2", "metadata", "plugin_data_pb2")
+    )
+    status = api.STATUS_SUCCESS if succeeded else api.STATUS_FAILURE
+    end = plugin.SessionEndInfo(status=status, end_time_secs=time.time())
+    about = metadata.create_summary_metadata(plugin.HParamsPluginData(session_end_info=end))
+    summary = _summary()
+    value = summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=about, tensor=metadata.NULL_TENSOR)
+    return summary(value=[value])

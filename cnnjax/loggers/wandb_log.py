@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, ClassVar
 
 from cnnjax.errors import ConfigError
@@ -31,15 +32,13 @@ class WeightsAndBiases(Logger, name="wandb"):
 
     @classmethod
     def check(cls) -> None:
-        import wandb
-
+        wandb: Any = import_module("wandb")
         sends = wandb.setup().settings.mode in ("online", "run", "shared")
         if sends and not wandb.login(prompt=False, verify=False):
             raise ConfigError("the logger wandb needs a login: run `wandb login`, or set WANDB_MODE=offline")
 
     def open(self, started: Started) -> None:
-        import wandb
-
+        wandb: Any = import_module("wandb")
         folder = own_folder(started, "wandb")
         kept = folder / "id"
         if not kept.exists():

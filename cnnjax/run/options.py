@@ -35,3 +35,8 @@ class Options:
         check_every(self.log_every)
         # Frozen, and so hashable.
         object.__setattr__(self, "log", tuple(logger_classes(self.log)))
+
+    @property
+    def loggers(self) -> list[type[Logger]]:
+        """The classes of `log`."""
+        return [each for each in self.log if not isinstance(each, str)]

@@ -118,7 +118,9 @@ def opened(
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(directory.checkpoints, keep=options.keep)))
         first = jax.process_index() == 0
-        loggers = [Guarded(cls(every=options.log_every), partial(_report, directory)) for cls in options.log if first]
+        loggers = [
+            Guarded(cls(every=options.log_every), partial(_report, directory)) for cls in options.loggers if first
+        ]
         for logger in loggers:
             stack.callback(logger.end)
         every = [MetricsFile(directory), LogFile(directory), *loggers, *sinks] if first else []
