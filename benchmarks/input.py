@@ -54,7 +54,7 @@ class Work:
 
     @staticmethod
     def write(folder: Path, images: list[bytes], examples: int) -> None:
-        from cnnjax.data.crop import random_box
+        from cnnjax.data.crop_boxes import random_box
         from cnnjax.data.decode import dimensions
 
         generator = np.random.default_rng(0)
@@ -204,7 +204,7 @@ def errors(images: list[bytes]) -> dict[str, Any]:
     """How far `decode_crop` is from decoding whole and resizing with Pillow: levels of 255, 4 crops an image."""
     from PIL import Image
 
-    from cnnjax.data.crop import random_box
+    from cnnjax.data.crop_boxes import random_box
     from cnnjax.data.decode import decode, decode_crop
     from cnnjax.data.resize import resize_exactly
 

@@ -26,7 +26,7 @@ from cnnjax.data.augment import (
     TrivialAugment,
 )
 from cnnjax.data.digits import Digits
-from cnnjax.data.fit import CentreFit, Fit, RandomFit, SquashFit
+from cnnjax.data.fit_to_size import CentreFit, Fit, RandomFit, SquashFit
 from cnnjax.data.folder import ImageFolder
 from cnnjax.data.source import Data, Dataset, Examples, Part
 from cnnjax.data.synthetic import Synthetic
