@@ -175,7 +175,7 @@ def tensorflow_python() -> Path:
 def chosen_data(args: argparse.Namespace, folder: Path) -> Any:
     """The set whose training part is read: a folder or tar, TFDS's imagenet2012, or else made images."""
     from cnnjax.data import TFDS, ImageFolder, RandomFit
-    from cnnjax.data.source import default_data_dir
+    from cnnjax.data.prepared_sets import default_data_dir
 
     how: dict[str, Any] = {"size": SIZE, "train_fit": RandomFit()}
     if args.images:

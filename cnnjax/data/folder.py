@@ -12,11 +12,13 @@ import numpy as np
 from pydantic import Field
 
 from cnnjax.data.csv_table import Columns, by_table
+from cnnjax.data.dataset import Dataset
 from cnnjax.data.encoded import Decoding, Encoded, Indices, decodable
+from cnnjax.data.examples import Part
 from cnnjax.data.layout import Layout, PartFiles, by_folders
 from cnnjax.data.leftover import left_out, without_examples
 from cnnjax.data.partition import Wanted
-from cnnjax.data.source import Data, Dataset, Part
+from cnnjax.data.source import Data
 from cnnjax.data.spelling import as_bytes
 from cnnjax.data.splits import split_off
 from cnnjax.data.store import Store, open_store, stamp
