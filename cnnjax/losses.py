@@ -9,6 +9,8 @@ a zero gradient: a padding row may hold anything, and a wrong label in a real ro
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -17,13 +19,21 @@ from jax.scipy.special import gammaln
 from cnnjax.config import lane
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.lanes import StepConfig
+from cnnjax.records.resolved import OutputKind
 
 # Room for distributions that were mixed or rounded in bfloat16.
 ROUNDING = 1e-2
 
 
 class Loss(StepConfig, union="name"):
-    """How wrong the outputs are. A loss of your own defines `per_example` and, where it matters, the rest."""
+    """How wrong the outputs are. A loss of your own defines `per_example` and, where it matters, the rest.
+
+    kind: what `predictions` are: "softmax", probabilities of one class among all; "sigmoid", those of independent
+    questions; "continuous", numbers; "count", expected counts. unit: of the loss, "nats" or "".
+    """
+
+    kind: ClassVar[OutputKind] = "continuous"
+    unit: ClassVar[str] = ""
 
     def as_in_a_step(self) -> None:
         logits = jnp.zeros((2, 3))
@@ -91,6 +101,9 @@ class SoftmaxCrossEntropy(Loss, tag="softmax"):
     the label with the uniform distribution: (1 - s) y + s / K (Szegedy et al. 2016, arXiv:1512.00567, section 7).
     """
 
+    kind: ClassVar[OutputKind] = "softmax"
+    unit: ClassVar[str] = "nats"
+
     label_smoothing: float = lane(0.0, ge=0, lt=1)
 
     def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -125,6 +138,9 @@ class SigmoidCrossEntropy(Loss, tag="sigmoid"):
     distributions [B, 2] then count by their second column. `label_smoothing` s in [0, 1) makes a label y into
     (1 - s) y + s / K, and (1 - s) y + s / 2 with one output.
     """
+
+    kind: ClassVar[OutputKind] = "sigmoid"
+    unit: ClassVar[str] = "nats"
 
     label_smoothing: float = lane(0.0, ge=0, lt=1)
 
@@ -166,6 +182,9 @@ class Poisson(Loss, tag="poisson"):
     exp(z) - k z + log(k!), in nats: log(k!) is included, so the number is the whole -log p(k). Targets: counts [B] with
     one output, or [B, K]; an integer is the count itself, never a class id; a negative count gives NaN.
     """
+
+    kind: ClassVar[OutputKind] = "count"
+    unit: ClassVar[str] = "nats"
 
     def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
         return jnp.mean(jnp.exp(logits) - targets * logits + gammaln(targets + 1), axis=1)

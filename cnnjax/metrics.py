@@ -14,12 +14,35 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.errors import DataError, ShapeError
+from cnnjax.records.resolved import Specification
 
 BINS = 15
 """Bins of equal width that confidence is sorted into (Guo et al. 2017, arXiv:1706.04599)."""
 
 TOP = 5
 """Top-5 accuracy is measured where there are more classes than that."""
+
+SPECIFICATIONS = (
+    Specification(name="loss", total="loss", unit="", higher_is_better=False, printed=".4f"),
+    Specification(name="accuracy", total="correct", unit="share", higher_is_better=True, printed=".2%"),
+    Specification(name="top5_accuracy", total="correct_top5", unit="share", higher_is_better=True, printed=".2%"),
+    Specification(name="mean_squared_error", total="squared_error", unit="", higher_is_better=False, printed=".4f"),
+    Specification(name="mean_absolute_error", total="absolute_error", unit="", higher_is_better=False, printed=".4f"),
+    Specification(
+        name="expected_calibration_error", total="bin_correct", unit="share", higher_is_better=False, printed=".4f"
+    ),
+)
+"""What `summarize` makes of the sums. The unit of a loss is the loss's own (`Loss.unit`); "" is that of the labels,
+squared for the squared error."""
+
+
+def specifications(classes: int | None, *, loss_unit: str = "") -> tuple[Specification, ...]:
+    """What is measured of outputs for that many classes, None where labels are not classes."""
+    totals = {"loss", "squared_error", "absolute_error"} if classes is None else {"loss", "correct", "bin_correct"}
+    if classes is not None and classes > TOP:
+        totals.add("correct_top5")
+    chosen = (each for each in SPECIFICATIONS if each.total in totals)
+    return tuple(each.model_copy(update={"unit": loss_unit}) if each.name == "loss" else each for each in chosen)
 
 
 def measure(
@@ -52,7 +75,7 @@ def measure(
     if classes is None:
         values = logits if predictions is None else predictions
         return sums | (_errors(values, labels=labels, mask=mask) if detail else {})
-    scores, probabilities = _by_class(logits.astype(jnp.float32), predictions=predictions, classes=classes)
+    scores, probabilities = by_class(logits.astype(jnp.float32), predictions=predictions, classes=classes)
     true = jnp.argmax(labels, axis=1) if labels.ndim == 2 else labels
     known = mask & (true >= 0) & (true < classes)
     true = jnp.where(known, true, 0)
@@ -86,21 +109,27 @@ def summarize(sums: Mapping[str, Any]) -> dict[str, Any]:
     count = int(totals["count"])
     if count == 0:
         raise DataError("no example was measured: every row of every batch is padding")
-    names = {
-        "loss": "loss",
-        "correct": "accuracy",
-        "correct_top5": "top5_accuracy",
-        "squared_error": "mean_squared_error",
-        "absolute_error": "mean_absolute_error",
-    }
+    means = [each for each in SPECIFICATIONS if each.total in totals and not totals[each.total].ndim]
     summary: dict[str, Any] = {"count": count}
-    summary |= {name: float(totals[total]) / count for total, name in names.items() if total in totals}
+    summary |= {each.name: float(totals[each.total]) / count for each in means}
     if "confusion" in totals:
         summary["per_class_accuracy"] = _shares(totals["class_correct"], totals["class_count"])
         summary["per_class_count"] = totals["class_count"].tolist()
         summary["confusion"] = totals["confusion"].tolist()
         summary["expected_calibration_error"] = _calibration_error(totals)
     return summary
+
+
+def by_class(logits: jax.Array, *, predictions: jax.Array | None, classes: int) -> tuple[jax.Array, jax.Array]:
+    """Scores to rank classes by and their probabilities, both [B, C]; one output is the probability of class 1 of 2."""
+    outputs = logits.shape[1]
+    if outputs == classes:
+        return logits, jax.nn.softmax(logits) if predictions is None else predictions.astype(jnp.float32)
+    if (outputs, classes) != (1, 2):
+        raise ShapeError(f"metrics: {outputs} outputs cannot rank {classes} classes")
+    second = jax.nn.sigmoid(logits) if predictions is None else predictions.astype(jnp.float32)
+    probabilities = jnp.concatenate([1 - second, second], axis=1)
+    return probabilities, probabilities
 
 
 def _count(flags: jax.Array) -> jax.Array:
@@ -120,18 +149,6 @@ def _errors(values: jax.Array, *, labels: jax.Array, mask: jax.Array) -> dict[st
         "squared_error": _total(jnp.mean(jnp.square(errors), axis=1), mask),
         "absolute_error": _total(jnp.mean(jnp.abs(errors), axis=1), mask),
     }
-
-
-def _by_class(logits: jax.Array, *, predictions: jax.Array | None, classes: int) -> tuple[jax.Array, jax.Array]:
-    """Scores to rank classes by and their probabilities, both [B, C]; one output is the probability of class 1 of 2."""
-    outputs = logits.shape[1]
-    if outputs == classes:
-        return logits, jax.nn.softmax(logits) if predictions is None else predictions.astype(jnp.float32)
-    if (outputs, classes) != (1, 2):
-        raise ShapeError(f"metrics: {outputs} outputs cannot rank {classes} classes")
-    second = jax.nn.sigmoid(logits) if predictions is None else predictions.astype(jnp.float32)
-    probabilities = jnp.concatenate([1 - second, second], axis=1)
-    return probabilities, probabilities
 
 
 def _rank(scores: jax.Array, *, true: jax.Array) -> jax.Array:

@@ -127,17 +127,11 @@ class Encoded(Part):
             yield self._decoded(index, data, generator and generator(place))
 
     def _decoded(self, index: int, data: bytes, generator: np.random.Generator | None = None) -> np.ndarray:
-        form = self.form
         with _naming(self, index):
-            if form.size is None:
-                image = decode(data, channels=form.channels, space=form.space)
-                if image.shape != self.image_shape:
-                    raise DataError(f"it is {_sides(image.shape)}, the first {_sides(self.image_shape)}; {REMEDY}")
-                return image
-            fit = form.fit if generator is None or form.train_fit is None else form.train_fit
-            box = partial(fit.box, size=form.size, generator=generator)
-            how: dict[str, Any] = {"channels": form.channels, "space": form.space, "exact": not fit.random}
-            return decode_crop(data, box=box, size=form.size, **how)
+            image = decoded(data, self.form, generator)
+            if image.shape != self.image_shape:
+                raise DataError(f"it is {_sides(image.shape)}, the first {_sides(self.image_shape)}; {REMEDY}")
+            return image
 
     def held(self) -> Examples:
         """All of them in memory, decoded by as many threads as there are cores. Raises DataError."""
@@ -214,6 +208,19 @@ class Encoded(Part):
             for start, problems in zip(starts, pool.map(some, starts), strict=True):
                 yield from enumerate(problems, start)
                 show(start + len(problems), len(self))
+
+
+def decoded(data: bytes, form: Form, generator: np.random.Generator | None = None) -> np.ndarray:
+    """An encoded image as uint8 [H, W, C] of that form, of its own size where the form has none.
+
+    generator: for training; None for evaluation. Raises DataError where it cannot be decoded.
+    """
+    if form.size is None:
+        return decode(data, channels=form.channels, space=form.space)
+    fit = form.fit if generator is None or form.train_fit is None else form.train_fit
+    box = partial(fit.box, size=form.size, generator=generator)
+    how: dict[str, Any] = {"channels": form.channels, "space": form.space, "exact": not fit.random}
+    return decode_crop(data, box=box, size=form.size, **how)
 
 
 BROKEN = "mend or delete it, or leave such out with on_broken='skip'"

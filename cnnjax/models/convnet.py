@@ -121,7 +121,7 @@ class Flatten(Layer):
     """[B, H, W, C] -> [B, H*W*C]."""
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        return x.reshape(len(x), -1)
+        return x.reshape(x.shape[0], -1)
 
 
 class Dense(Layer):
@@ -150,7 +150,7 @@ class ConvNetwork(linen.Module):
                 x = layer(x, name=name, train=train, outputs=self.config.num_classes)
             except ShapeError as error:
                 raise ShapeError(f"layers.{error}") from None
-        if x.shape != (len(images), self.config.num_classes):
+        if x.shape != (images.shape[0], self.config.num_classes):
             raise ShapeError(
                 f"layers: the last layer gives {'x'.join(map(str, x.shape[1:]))}, not {self.config.num_classes} "
                 "logits; end with a Dense() layer"

@@ -201,7 +201,7 @@ class AuxiliaryHead(linen.Module):
         else:
             x = nn.Pool("average", window=5, strides=3, name="pool")(x)
         x = self.conv(self.features, 1, name="conv")(x, train=train)
-        x = nn.activation(self.activation)(nn.Dense(self.units, name="dense")(x.reshape(len(x), -1)))
+        x = nn.activation(self.activation)(nn.Dense(self.units, name="dense")(x.reshape(x.shape[0], -1)))
         x = dropout(x, self.dropout, train=train)
         return nn.Dense(self.classes, name="logits")(x)
 

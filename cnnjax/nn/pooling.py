@@ -168,7 +168,7 @@ def _sum_tiles_jvp(window: Pair, primals: tuple, tangents: tuple) -> tuple[jax.A
 def _tiles(x: jax.Array, window: Pair) -> jax.Array:
     """(batch, rows, height, columns, width, channels): windows side by side. A gradient goes through in one pass."""
     (rows, height), (columns, width) = ((n // f, f) for n, f in zip(x.shape[1:3], window, strict=True))
-    return x[:, : rows * height, : columns * width].reshape(len(x), rows, height, columns, width, x.shape[-1])
+    return x[:, : rows * height, : columns * width].reshape(x.shape[0], rows, height, columns, width, x.shape[-1])
 
 
 def _positions(x: jax.Array, window: Pair, strides: Pair) -> Iterator[jax.Array]:

@@ -52,9 +52,14 @@ class Checkpoints:
         with self._readable(step):
             return self._manager.restore(step, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))["notes"]
 
-    def restore(self, like: Any) -> tuple[Any, dict]:
-        """The newest checkpoint's state (host arrays shaped as `like`) and notes. Raises RunError where damaged."""
-        step = self.latest()
+    def restore(self, like: Any, *, step: int | None = None) -> tuple[Any, dict]:
+        """A checkpoint's state (host arrays shaped as `like`) and notes; the newest, where no step is given.
+
+        Raises RunError where it is damaged, and where there is none of that step.
+        """
+        step = self.latest() if step is None else step
+        if step not in (there := sorted(self._manager.all_steps())):
+            raise RunError(f"{self.folder} has no checkpoint of step {step}; there are {', '.join(map(str, there))}")
         content = ocp.args.Composite(state=ocp.args.StandardRestore(like), notes=ocp.args.JsonRestore())
         with self._readable(step):
             restored = self._manager.restore(step, args=content)

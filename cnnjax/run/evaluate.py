@@ -9,10 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from cnnjax.code import code_of
 from cnnjax.config import replace, replace_texts
 from cnnjax.data import Data
-from cnnjax.errors import ConfigError, RunError
+from cnnjax.errors import RunError
 from cnnjax.experiment import Experiment
 from cnnjax.lanes import lane_values
 from cnnjax.metrics import summarize
@@ -20,7 +19,7 @@ from cnnjax.run.classes import matched, trained_classes
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
-from cnnjax.run.stale import origin, reasons
+from cnnjax.run.stale import refuse_stale
 from cnnjax.run.weights import restore
 from cnnjax.training.state import TrainState
 
@@ -42,11 +41,14 @@ def evaluate(
     """
     directory = directory_in(Path(run))
     trained = directory.experiment()
-    _refuse_stale(directory, trained, stale)
+    refuse_stale(directory, trained, stale)
     restored, notes = restore(directory, trained)
     experiment = _on(trained, data, dict(overrides or {}))
     if experiment.data != trained.data:
         experiment = _scaled_as(experiment, notes.get("scale"))
+    if data is not None:
+        # What the weights started from is not needed, nor perhaps there any more.
+        experiment = replace(experiment, {"initial": None})
     experiment = matched(experiment, trained_classes(trained, notes), str(directory.path))
     program = Program(_small_enough(experiment), hardware=hardware)
     _check_fit(directory, restored, program.blank())
@@ -54,20 +56,6 @@ def evaluate(
     state = program.place([restored.replace(lane=lane_values(experiment))])
     parts = [part for part in ("validation", "test") if program.sizes[part]]
     return {part: summarize(program.evaluate(state, part)) for part in parts}
-
-
-def _refuse_stale(directory: RunDirectory, trained: Experiment, stale: str) -> None:
-    """Raise RunError where the run's own code was other code, unless that is asked for."""
-    if stale not in ("stop", "keep"):
-        raise ConfigError(f"--stale {stale}: must be stop or keep")
-    made = origin(directory)
-    why = reasons(made, code_of(trained), None, directory.sources) if made is not None else []
-    if why and stale == "stop":
-        lines = "\n".join(f"  {text}" for text in why)
-        raise RunError(
-            f"{directory.path} was trained with other code than there is now:\n{lines}\nbring that back "
-            f"({directory.sources} has it), or give --stale keep to evaluate its weights with the code of now"
-        )
 
 
 def _on(trained: Experiment, data: str | Data | None, overrides: dict[str, str]) -> Experiment:

@@ -24,12 +24,14 @@ from cnnjax.experiment import Experiment
 from cnnjax.files import write_json
 from cnnjax.interrupts import stopping
 from cnnjax.metrics import summarize
+from cnnjax.records.resolved import Resolved
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
 from cnnjax.run.feed import Streamed
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
+from cnnjax.run.resolve import record, resolve
 from cnnjax.run.stale import Policy, check_policy, reasons, refuse_another, refuse_in_any_case, saved, settle
 from cnnjax.run.stale import keep as keep_code
 from cnnjax.run.weights import check_same_initial
@@ -159,6 +161,7 @@ class _Loop:
             self._own(trial)
             if trial.damage is None:
                 trial.directory.begin(trial.experiment)
+                record(trial.directory, self._resolved(trial.experiment))
                 write_json(trial.directory.environment, environment())
         state, step = self._begin()
         with contextlib.closing(self.program):
@@ -173,6 +176,10 @@ class _Loop:
             trial.checkpoints.wait()
         self._check_data()
         self._finish(state)
+
+    def _resolved(self, experiment: Experiment) -> Resolved:
+        sizes, steps = self.program.sizes, self.program.steps
+        return resolve(experiment, examples=sizes["train"], steps=steps, fingerprint=self.fingerprint)
 
     def _check_data(self) -> None:
         """Raise RunError where files that were read while it went on are others now."""

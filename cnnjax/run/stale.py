@@ -105,6 +105,20 @@ def reasons(made: Origin, code: Code, data: str | None, sources: Path) -> list[s
     return list(dict.fromkeys(found))
 
 
+def refuse_stale(directory: RunDirectory, trained: Experiment, stale: str) -> None:
+    """Raise RunError where other code of the user's own made a run's weights, unless `stale` is "keep"."""
+    if stale not in ("stop", "keep"):
+        raise ConfigError(f"--stale {stale}: must be stop or keep")
+    made = origin(directory)
+    why = reasons(made, code_of(trained), None, directory.sources) if made is not None else []
+    if why and stale == "stop":
+        lines = "\n".join(f"  {text}" for text in why)
+        raise RunError(
+            f"{directory.path} was trained with other code than there is now:\n{lines}\nbring that back "
+            f"({directory.sources} has it), or give --stale keep to use its weights with the code of now"
+        )
+
+
 def _changed(before: str | None, code: Code, sources: Path) -> list[str]:
     held = kept(sources, before)
     if held is None:

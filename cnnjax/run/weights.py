@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ from cnnjax.experiment import Experiment
 from cnnjax.files import read_json, write_json
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model, config
+from cnnjax.records.resolved import Resolved
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
+from cnnjax.run.resolve import network_of, record, resolve_imported, resolved_of
 from cnnjax.training.state import TrainState, split_variables
 
 IMAGENET_CLASSES = 1000
@@ -99,7 +102,7 @@ def _refuse_others(directory: RunDirectory) -> None:
     """Raise RunError where the folder holds anything but an import, whole or begun."""
     if directory.path.exists() and not directory.path.is_dir():
         raise RunError(f"{directory.path} is a file; choose a folder")
-    own = {".lock", "config.json", "environment.json", "checkpoints", "source.json", "log.txt"}
+    own = {".lock", "config.json", "environment.json", "checkpoints", "source.json", "log.txt", Resolved.filename}
     held = {path.name for path in directory.path.iterdir()} if directory.path.is_dir() else set()
     steps = {path.name for path in directory.checkpoints.iterdir()} if directory.checkpoints.is_dir() else set()
     trained = any(name.isdigit() and name != "0" for name in steps)
@@ -118,6 +121,9 @@ def _write(directory: RunDirectory, experiment: Experiment, variables: Mapping[s
         0, state, {"id": experiment.id, "codes": [None], "packed": 1, "epoch_sums": {}, "last_row": {}, "seconds": 0.0}
     )
     checkpoints.close()
+    resolved = resolve_imported(experiment, classes=source["classes"], image_shape=tuple(source["image_shape"]))
+    if resolved is not None:
+        record(directory, resolved)
     # Written last: with it the import is whole.
     write_json(directory.source, source)
     directory.log(f"imported {source['architecture']} from {source['file']}")
@@ -220,19 +226,19 @@ def _initial_weights(absolute: str, path: str, saved: int) -> Initial:
     return Initial(path, state.variables, notes["checksum"], tuple(notes.get("classes") or ()))
 
 
-def restore(directory: RunDirectory, experiment: Experiment) -> tuple[TrainState, dict]:
-    """A run's newest checkpoint (host arrays) and its notes. Raises RunError where there is none."""
+def restore(directory: RunDirectory, experiment: Experiment, *, step: int | None = None) -> tuple[TrainState, dict]:
+    """A run's newest checkpoint (host arrays), or that of `step`, and its notes. Raises RunError without one."""
     checkpoints = Checkpoints(directory.checkpoints) if directory.checkpoints.is_dir() else None
     if checkpoints is None or checkpoints.latest() is None:
         raise RunError(f"{directory.path} has no checkpoint yet")
     source = read_json(directory.source, remedy=f"delete {directory.path} and import again")
     if source is None:
-        network, image_shape = experiment.network(), experiment.data.load().image_shape
+        resolved = resolved_of(directory, experiment)
+        network, image_shape = network_of(experiment, resolved), resolved.input_shape
     else:
         network, image_shape = experiment.model.build(), tuple(source["image_shape"])
-    restored = checkpoints.restore(blank_state(experiment, network, image_shape))
-    checkpoints.close()
-    return restored
+    with contextlib.closing(checkpoints):
+        return checkpoints.restore(blank_state(experiment, network, image_shape), step=step)
 
 
 def check_same_initial(experiment: Experiment, result: Mapping[str, Any], path: Path) -> None:

@@ -155,13 +155,21 @@ def _over_parts(one_part: Callable, statistics: Any, batch: Batch, key: jax.Arra
 def eval_step(task: Task, state: TrainState, batch: Batch) -> Sums:
     """Detailed sums over the examples of a batch whose "mask" bool [B] is set; running statistics, no randomness."""
     task = task.bound(state.lane)
-    views = task.views(batch["images"])
-    images = views.reshape(-1, *views.shape[2:])
-    returned, _ = calling.apply(task.network, state.variables, images)
-    outputs = task.logits(returned, len(images))
-    logits = outputs.reshape(*views.shape[:2], *outputs.shape[1:]).mean(1)
+    logits = evaluation_logits(task, state.variables, batch["images"])
     losses = task.loss(logits, batch["labels"])
     sums = task.measure(logits, labels=batch["labels"], mask=batch["mask"], losses=losses, detail=True)
     for axis in manual_axes():
         sums = jax.lax.psum(sums, axis)
     return sums
+
+
+def evaluation_logits(task: Task, variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
+    """The logits [B, K] of images [B, H, W, C]: the mean over their views; running statistics, no randomness.
+
+    images: pixels from 0 to the maximum of the data set, uint8 or floating point. B may be symbolic (`jax.export`).
+    """
+    views = task.views(images)
+    batch, count = views.shape[:2]
+    returned, _ = calling.apply(task.network, variables, views.reshape(batch * count, *views.shape[2:]))
+    outputs = task.logits(returned, batch * count)
+    return outputs.reshape(batch, count, *outputs.shape[1:]).mean(1)

@@ -1,0 +1,160 @@
+"""Images for a trained network: arrays of the form that its run recorded, and files that are brought to it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax.data.encoded import Form, decoded
+from cnnjax.data.fit import CentreFit, Fit
+from cnnjax.data.store import is_image
+from cnnjax.errors import DataError
+from cnnjax.records.resolved import Resolved
+
+ROUNDING = 1e-6
+"""By so much a float may miss 0..1."""
+
+Named = tuple[str, np.ndarray | DataError]
+"""A name and the image of it, [H, W, C], or why there is none."""
+
+
+def takes(resolved: Resolved) -> str:
+    """In words, the images that the network takes."""
+    height, width, channels = resolved.input_shape
+    return (
+        f"it takes [{height}, {width}, {channels}] (height, width, channels) or [N, {height}, {width}, {channels}], "
+        f"uint8 in 0..{resolved.maximum} or floats in 0..1"
+    )
+
+
+def checked(images: Any, resolved: Resolved) -> np.ndarray:
+    """The images as [N, H, W, C], uint8 or float32 in 0..1. Raises DataError saying what the network takes.
+
+    images: one [H, W, C], several [N, H, W, C], or a list of such; uint8 in 0..maximum, or floats in 0..1.
+    """
+    array = _array(images, resolved)
+    single = array.shape == resolved.input_shape
+    if not single and array.shape[1:] != resolved.input_shape:
+        raise DataError(f"images are [{', '.join(map(str, array.shape))}]; {takes(resolved)}{_hint(array, resolved)}")
+    array = array[None] if single else array
+    if not len(array):
+        raise DataError(f"there are no images; {takes(resolved)}")
+    if array.dtype == np.uint8:
+        if (most := int(array.max())) > resolved.maximum:
+            raise DataError(f"pixels go up to {most}; {takes(resolved)}: give floats, pixels / 255")
+        return array
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise DataError(f"images are {array.dtype}; {takes(resolved)}: convert them, images.astype(np.uint8)")
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        at = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))[0])
+        raise DataError(f"image {at} has pixels that are NaN or infinite; {takes(resolved)}")
+    least, most = float(array.min()), float(array.max())
+    if least < -ROUNDING or most > 1 + ROUNDING:
+        raise DataError(
+            f"floats go from {least:.4g} to {most:.4g}; {takes(resolved)}: unnormalized, divided by "
+            "what full brightness is"
+        )
+    return array
+
+
+def _array(images: Any, resolved: Resolved) -> np.ndarray:
+    if isinstance(images, list | tuple) and not images:
+        raise DataError(f"there are no images; {takes(resolved)}")
+    try:
+        array = np.asarray(images)
+    except ValueError:
+        shapes = {f"[{', '.join(map(str, np.shape(image)))}]" for image in images}
+        raise DataError(f"images are of several shapes ({', '.join(sorted(shapes))}); {takes(resolved)}") from None
+    if array.dtype.kind in "OSU":
+        raise DataError(f"images are {type(images).__name__}, no array of numbers; {takes(resolved)}")
+    return array
+
+
+def _hint(array: np.ndarray, resolved: Resolved) -> str:
+    height, width, channels = resolved.input_shape
+    if channels == 1 and array.shape[-2:] == (height, width):
+        return ": give images[..., None]"
+    if array.shape[-3:] == (channels, height, width):
+        return ": channels are last, np.moveaxis(images, -3, -1)"
+    return ""
+
+
+# --- files
+
+
+def listed(paths: Sequence[Path | str]) -> list[Path]:
+    """The files, and in the place of a folder all images in it and below, sorted by name. Raises DataError."""
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_readable(file))
+        if not inside:
+            raise DataError(f"{path} has no images in it (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or .npy)")
+        files += inside
+    if not files:
+        raise DataError("no images are named")
+    return files
+
+
+def _is_readable(file: Path) -> bool:
+    return not file.name.startswith(".") and (is_image(file.name) or file.suffix == ".npy")
+
+
+def read(files: Sequence[Path], resolved: Resolved) -> Iterator[Named]:
+    """The image of each file as the run's evaluation would see it, uint8 or floats in 0..1; or why there is none.
+
+    JPEG, PNG, WebP, BMP, GIF, TIFF and PPM are decoded, made grey or RGB as the network has channels, cut and resized
+    as recorded. Their full brightness is 255 whatever the run's is. A .npy file holds one array or several as `checked`
+    takes them.
+    """
+    for file in files:
+        try:
+            if not file.is_file():
+                raise DataError("it is a folder" if file.is_dir() else "there is no such file")
+            yield from _npy(file, resolved) if file.suffix == ".npy" else [(str(file), _decoded(file, resolved))]
+        except (DataError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            yield str(file), DataError(f"{file}: {reason}")
+
+
+def _npy(file: Path, resolved: Resolved) -> Iterator[Named]:
+    try:
+        array = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"not a readable .npy file of numbers: {error}") from None
+    images = checked(array, resolved)
+    if array.ndim == 3:
+        yield str(file), images[0]
+    else:
+        yield from ((f"{file}[{at}]", image) for at, image in enumerate(images))
+
+
+def _decoded(file: Path, resolved: Resolved) -> np.ndarray:
+    height, width, channels = resolved.input_shape
+    if channels not in (1, 3):
+        raise DataError(f"image files have 1 or 3 channels, and {takes(resolved)}: give a .npy file")
+    fit = CentreFit() if resolved.fit is None else Fit.model_validate(resolved.fit)
+    size = None if resolved.fit is None else (height, width)
+    image = decoded(file.read_bytes(), Form(size, fit, None, channels, resolved.space))
+    if image.shape != resolved.input_shape:
+        raise DataError(
+            f"it is {image.shape[1]}x{image.shape[0]}, and the run's images are {width}x{height}, none of them "
+            "resized: make it that size as those were made"
+        )
+    if resolved.maximum == 255:
+        return image
+    if (most := int(image.max())) <= resolved.maximum:
+        warnings.warn(
+            f"{file} is nearly black, {most} of 255 at most; if its pixels count 0..{resolved.maximum}, as the run's "
+            "do, save them as .npy",
+            stacklevel=2,
+        )
+    return image.astype(np.float32) / 255

@@ -1,0 +1,189 @@
+"""A trained network in your hands: its weights, its module, and what it says of images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import flax.linen as linen
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax.errors import ConfigError, RunError
+from cnnjax.experiment import Experiment
+from cnnjax.metrics import by_class
+from cnnjax.records.resolved import Resolved
+from cnnjax.run.compiling import compiled
+from cnnjax.run.directory import RunDirectory, directory_in
+from cnnjax.run.images import checked
+from cnnjax.run.predictions import Predictions
+from cnnjax.run.resolve import network_of, resolved_of, task_of
+from cnnjax.run.stale import refuse_stale
+from cnnjax.run.weights import restore
+from cnnjax.training.state import TrainState
+from cnnjax.training.step import Task, evaluation_logits
+
+MOST_TOGETHER = 256
+"""Images of a batch, where the caller does not say."""
+
+INPUT_VALUES = 2**24
+"""Numbers that the views of such a batch have at most."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trained:
+    """The network of a run with the weights of one of its checkpoints.
+
+    step: of the checkpoint, as steps of training taken. state: host arrays. resolved: what the run recorded of its
+    images, classes and outputs.
+    """
+
+    path: Path
+    step: int
+    experiment: Experiment
+    resolved: Resolved
+    network: linen.Module
+    state: TrainState
+
+    @property
+    def params(self) -> Any:
+        """The parameters, by module."""
+        return self.state.params
+
+    @property
+    def batch_stats(self) -> Any:
+        """The running statistics, by module."""
+        return self.state.batch_stats
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """All collections, as `network.apply` takes them. The network sees normalized images; `predict` does that."""
+        return self.state.variables
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in the order of the outputs, numbers where none are known; empty without classes."""
+        return self.resolved.class_names if self.resolved.labelled else ()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the weights are those at the end of the training."""
+        return self.step >= self.resolved.steps
+
+    def described(self) -> str:
+        """`runs/baseline, step 120 of 300`."""
+        of = "" if self.is_finished else f" of {self.resolved.steps}: its training is not finished"
+        return f"{self.path}, step {self.step}{of}"
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.resolved.input_shape))
+        return f"<Trained {self.experiment.model.tag} on {self.resolved.data} ({shape}): {self.described()}>"
+
+    def predict(self, images: Any, *, batch_size: int | None = None) -> Predictions:
+        """What the network says of images, computed as in the evaluation of its training.
+
+        images: one [H, W, C] or several [N, H, W, C] of the recorded shape (`resolved.input_shape`); uint8 in
+        0..`resolved.maximum`, or floats in 0..1, which are shares of full brightness. Not normalized: that is done
+        here. batch_size: images computed together, which changes nothing but round-off; each size is compiled once.
+
+        Raises DataError, saying what the network takes, where images have another form, and RunError where outputs are
+        not finite.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise ConfigError(f"batch_size = {batch_size}: must be at least 1")
+        array = checked(images, self.resolved)
+        size = batch_size or min(self._most_together, 2 ** math.ceil(math.log2(len(array))))
+        parts = [self._answers(array[start : start + size], size) for start in range(0, len(array), size)]
+        answers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        for name in answers:
+            if not (finite := np.isfinite(answers[name]).reshape(len(array), -1).all(1)).all():
+                raise RunError(
+                    f"{self.described()}: the outputs for image {int(np.flatnonzero(~finite)[0])} are not finite: the "
+                    "training diverged; load an earlier step, or train it again"
+                )
+        return Predictions(
+            answers["logits"], answers["outputs"], answers.get("probabilities"), self.classes, self.resolved.kind
+        )
+
+    def answer(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
+        """The fields of `Predictions` that are arrays, of images [B, H, W, C] of 0..maximum; pure, to be traced.
+
+        Whatever holds of the run's lanes is taken from its experiment.
+        """
+        return answer(self._task, self.resolved, variables, images)
+
+    @cached_property
+    def _task(self) -> Task:
+        return task_of(self.experiment, self.resolved).bound(self.state.lane)
+
+    @cached_property
+    def _on_device(self) -> Any:
+        return jax.device_put(self.variables, jax.local_devices()[0])
+
+    @cached_property
+    def _compiled(self) -> dict[Any, Any]:
+        return {}
+
+    @cached_property
+    def _most_together(self) -> int:
+        image = jax.ShapeDtypeStruct((1, *self.resolved.input_shape), jnp.uint8)
+        values = math.prod(jax.eval_shape(self._task.views, image).shape)
+        return max(1, min(MOST_TOGETHER, 2 ** int(math.log2(max(1, INPUT_VALUES // values)))))
+
+    def _answers(self, images: np.ndarray, size: int) -> dict[str, np.ndarray]:
+        """Of at most `size` images, which are filled up to that many."""
+        if images.dtype != np.uint8:
+            images = images * np.float32(self.resolved.maximum)
+        filled = np.concatenate([images, np.zeros((size - len(images), *images.shape[1:]), images.dtype)])
+        key = size, filled.dtype
+        if key not in self._compiled:
+            lowered = jax.jit(self.answer).lower(self._on_device, jax.ShapeDtypeStruct(filled.shape, filled.dtype))
+            self._compiled[key] = compiled(lowered)
+        answers = jax.device_get(self._compiled[key](self._on_device, filled))
+        return {name: array[: len(images)] for name, array in answers.items()}
+
+
+def answer(task: Task, resolved: Resolved, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
+    """ "logits" and "outputs", both [B, K], and "probabilities", [B, C], where outputs are some (`Predictions`)."""
+    loss: Any = task.loss
+    logits = evaluation_logits(task, variables, images).astype(jnp.float32)
+    outputs = loss.predictions(logits)
+    answers = {"logits": logits, "outputs": outputs}
+    if resolved.kind not in ("softmax", "sigmoid"):
+        return answers
+    if not resolved.labelled:
+        return answers | {"probabilities": outputs}
+    # What is measured is which of the data's classes the network prefers, if it has outputs for more.
+    classes = len(resolved.class_names)
+    _, probabilities = by_class(logits[:, :classes], predictions=outputs[:, :classes], classes=classes)
+    return answers | {"probabilities": probabilities}
+
+
+def load_run(run: Path | str, *, step: int | None = None, stale: str = "stop") -> Trained:
+    """The trained network of a run, without its data.
+
+    run: its folder; of a study, trials/<id>. step: of a checkpoint; by default the newest. stale: "keep" takes the
+    user's own code of now where other code trained it. Raises RunError where there is no checkpoint or it is damaged,
+    where the code changed, or where the training failed and no step is given.
+    """
+    directory = directory_in(Path(run))
+    experiment = directory.experiment()
+    refuse_stale(directory, experiment, stale)
+    if step is None:
+        _refuse_diverged(directory)
+    resolved = resolved_of(directory, experiment)
+    state, _ = restore(directory, experiment, step=step)
+    return Trained(directory.path, int(state.step), experiment, resolved, network_of(experiment, resolved), state)
+
+
+def _refuse_diverged(directory: RunDirectory) -> None:
+    result = directory.finished()
+    if result is not None and result["status"] == "failed" and result.get("cause") == "diverged":
+        raise RunError(
+            f"{directory.path} failed: {result.get('error')}; its checkpoints, if there are any, are from before: to "
+            "use one all the same, give its step (--step)"
+        )

@@ -1,0 +1,88 @@
+"""What a trained network says of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cnnjax.errors import ConfigError
+from cnnjax.records.resolved import OutputKind
+
+SHOWN = 5
+"""Images that the representation tells of."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictions:
+    """Of N images, in their order.
+
+    logits: the network's outputs, float32 [N, K], the mean over an image's views. outputs: the same in the units of the
+    labels, [N, K]; what they are says `kind`: probabilities of one class among all ("softmax"), of independent
+    questions ("sigmoid"), numbers ("continuous") or expected counts ("count"). classes: their names; empty where labels
+    are no classes. probabilities: of each class, [N, C], or of each question, [N, K]; None where outputs are none.
+    """
+
+    logits: np.ndarray
+    outputs: np.ndarray
+    probabilities: np.ndarray | None
+    classes: tuple[str, ...]
+    kind: OutputKind
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The likeliest class of each image, int32 [N]; of equals the first. Raises ConfigError without classes."""
+        return self._scores.argmax(1).astype(np.int32)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of the likeliest class of each image. Raises ConfigError without classes."""
+        return tuple(self.classes[label] for label in self.labels)
+
+    def top(self, count: int) -> list[list[tuple[str, float]]]:
+        """For each image the `count` likeliest classes, with their probabilities (outputs where those are none).
+
+        Raises ConfigError unless `count` is 1 to the number of classes.
+        """
+        scores = self._scores
+        if not 1 <= count <= scores.shape[1]:
+            raise ConfigError(f"top = {count}: there are {scores.shape[1]} classes, so it must be 1 to that")
+        values = self.outputs if self.probabilities is None else self.probabilities
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+        return [
+            [(self.classes[each], float(row[each])) for each in first] for first, row in zip(order, values, strict=True)
+        ]
+
+    @property
+    def _scores(self) -> np.ndarray:
+        """What classes rank by, [N, C]."""
+        if not self.classes:
+            raise ConfigError(f"there are no classes: `outputs` has {self.outputs.shape[1]} an image ({self.kind})")
+        if self.logits.shape[1] >= len(self.classes):
+            return self.logits[:, : len(self.classes)]
+        assert self.probabilities is not None
+        return self.probabilities
+
+    def __repr__(self) -> str:
+        more = ["..."] if len(self) > SHOWN else []
+        images = f"{len(self)} image{'s' * (len(self) != 1)}"
+        return f"<Predictions of {images}: {', '.join([*self._shown(), *more])}>"
+
+    def _shown(self) -> Iterator[str]:
+        few = Predictions(
+            self.logits[:SHOWN],
+            self.outputs[:SHOWN],
+            None if self.probabilities is None else self.probabilities[:SHOWN],
+            self.classes,
+            self.kind,
+        )
+        if not self.classes:
+            yield from (f"[{', '.join(f'{value:.4g}' for value in row)}]" for row in few.outputs)
+            return
+        form = ".4g" if self.probabilities is None else ".1%"
+        yield from (f"{name} {value:{form}}" for [(name, value)] in few.top(1))

@@ -1,0 +1,134 @@
+"""What a run resolved from its data and its loss: made when it begins, read whenever its weights are used."""
+
+from __future__ import annotations
+
+import flax.linen as linen
+import numpy as np
+
+from cnnjax.config import plain
+from cnnjax.data import Dataset, Examples
+from cnnjax.data.encoded import Decoding, Encoded
+from cnnjax.errors import ConfigError, DataError, RunError
+from cnnjax.experiment import Experiment
+from cnnjax.metrics import specifications
+from cnnjax.records.resolved import Resolved
+from cnnjax.run.directory import RunDirectory
+from cnnjax.training.step import Task
+
+
+def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: str | None) -> Resolved:
+    """What the experiment's data and loss make of it. Reads the data; raises DataError and ConfigError.
+
+    examples: in the training part; steps: of the whole training; fingerprint: of the data.
+    """
+    dataset, test_part = experiment.data.load(), experiment.data.load().test
+    form = test_part.form if isinstance(test_part, Encoded) else None
+    mean, std = dataset.scale
+    return Resolved(
+        id=experiment.id,
+        data=dataset.name,
+        fingerprint=fingerprint,
+        classes=dataset.classes,
+        target_shape=dataset.train.labels.shape[1:],
+        input_shape=dataset.image_shape,
+        dtype="uint8",
+        maximum=dataset.maximum,
+        mean=mean,
+        std=std,
+        fit=plain(form.fit) if form is not None and form.size is not None else None,
+        space="rgb" if form is None else form.space,
+        test_time=plain(experiment.test_time),
+        outputs=experiment._chosen_outputs(dataset),
+        kind=experiment.loss.kind,
+        loss=plain(experiment.loss),
+        metrics=specifications(len(dataset.classes) or None, loss_unit=experiment.loss.unit),
+        examples=examples,
+        steps=steps,
+    )
+
+
+def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple[int, int, int]) -> Resolved | None:
+    """`resolve` for weights from elsewhere, for `classes` classes and images of `image_shape`.
+
+    Where the data are not there, or have other classes, what their config says is taken; None where it does not say
+    how images are scaled.
+    """
+    try:
+        return resolve(experiment, examples=0, steps=0, fingerprint=None)
+    except (DataError, ConfigError):
+        data = experiment.data
+    if not isinstance(data, Decoding) or data.mean is None or data.std is None:
+        return None
+    form = data.form(image_shape[-1])
+    return Resolved(
+        id=experiment.id,
+        data=getattr(data, "name", data.tag),
+        fingerprint=None,
+        classes=None,
+        target_shape=(),
+        input_shape=(*(form.size or image_shape[:2]), form.channels),
+        dtype="uint8",
+        maximum=255,
+        mean=data.mean,
+        std=data.std,
+        fit=None if form.size is None else plain(form.fit),
+        space=form.space,
+        test_time=plain(experiment.test_time),
+        outputs=classes,
+        kind=experiment.loss.kind,
+        loss=plain(experiment.loss),
+        metrics=specifications(classes, loss_unit=experiment.loss.unit),
+        examples=0,
+        steps=0,
+    )
+
+
+def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
+    """What the run in the directory resolved; of a run from before that was recorded, what its data say now.
+
+    Raises RunError where those data cannot be read, or are others than it was trained on.
+    """
+    held = Resolved.read(Resolved.at(directory.path), remedy="delete it: it is made again from the run's data")
+    if held is not None:
+        return held
+    try:
+        dataset, parts = experiment.data.load(), experiment.parts()
+    except DataError as error:
+        raise RunError(
+            f"{directory.path} was made by a cnnjax that did not record its classes and how its images are scaled, and "
+            f"its data cannot be read ({error}): bring them back"
+        ) from None
+    trained_on = (directory.finished() or {}).get("data_fingerprint")
+    if trained_on not in (None, dataset.fingerprint):
+        raise RunError(
+            f"{directory.path} was made by a cnnjax that did not record its classes and how its images are scaled, and "
+            f"its data are others now (fingerprint {trained_on} then, {dataset.fingerprint} now): bring those back"
+        )
+    examples = len(parts.train)
+    return resolve(
+        experiment, examples=examples, steps=experiment.total_steps(examples), fingerprint=dataset.fingerprint
+    )
+
+
+def record(directory: RunDirectory, resolved: Resolved) -> None:
+    """Write resolved.json, where there is none yet."""
+    if not (path := Resolved.at(directory.path)).exists():
+        resolved.write(path)
+
+
+def network_of(experiment: Experiment, resolved: Resolved) -> linen.Module:
+    """The network that was trained. Raises ConfigError."""
+    return experiment.model.model_copy(update={"num_classes": resolved.outputs}).build()
+
+
+def task_of(experiment: Experiment, resolved: Resolved) -> Task:
+    """The pure functions of its evaluation; no data are read."""
+    return experiment._task(_form(resolved), steps=max(1, resolved.steps), examples=max(1, resolved.examples))
+
+
+def _form(resolved: Resolved) -> Dataset:
+    """A data set of one black image, with the classes, the shapes and the scale of the one that was trained on."""
+    labels = np.zeros((1, *resolved.target_shape), np.int32 if resolved.labelled else np.float32)
+    one = Examples(np.zeros((1, *resolved.input_shape), np.uint8), labels)
+    classes = resolved.class_names
+    return Dataset(resolved.data, one, one, classes, resolved.maximum, resolved.mean, resolved.std)
