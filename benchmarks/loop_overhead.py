@@ -20,6 +20,7 @@ from pathlib import Path
 import jax
 
 from cnnjax import SGD, Experiment, Hardware, Options, Synthetic, models, train
+from cnnjax.events import Event, StepTaken
 from cnnjax.run.environment import environment
 from cnnjax.run.program import Program
 
@@ -56,11 +57,12 @@ def bare_seconds(program: Program, steps: int) -> float:
 def loop_seconds(chosen: Experiment, steps: int) -> float:
     seen: dict[int, float] = {}
 
-    def watch(step: int, total: int, numbers: dict[str, float]) -> None:
-        seen[step] = time.perf_counter()
+    def note(event: Event) -> None:
+        if isinstance(event, StepTaken):
+            seen[event.step] = time.perf_counter()
 
     with tempfile.TemporaryDirectory() as folder:
-        train(chosen, folder, options=Options(Hardware(devices=1)), watch=watch)
+        train(chosen, folder, options=Options(Hardware(devices=1)), sinks=[note])
     return seen[steps] - seen[SKIPPED]
 
 

@@ -91,7 +91,8 @@ if TYPE_CHECKING:
     from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
     from cnnjax.reporting import report
     from cnnjax.run.hardware import Hardware
-    from cnnjax.run.loop import Options, train
+    from cnnjax.run.loop import train
+    from cnnjax.run.options import Options
     from cnnjax.study.describe import describe
     from cnnjax.study.executor import sweep
     from cnnjax.study.plan import plan
@@ -179,7 +180,8 @@ _HOMES = {
     ],
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
     "reporting": ["report"],
-    "run.loop": ["Options", "train"],
+    "run.loop": ["train"],
+    "run.options": ["Options"],
     "run.hardware": ["Hardware"],
     "study.describe": ["describe"],
     "study.executor": ["sweep"],

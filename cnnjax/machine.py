@@ -24,6 +24,15 @@ def physical_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def resident_memory() -> int | None:
+    """Bytes of memory that this process holds; None where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 def use_huge_pages() -> None:
     """Start the program again, with memory in pages of 2 MiB, where Linux gives them to those who ask.
 

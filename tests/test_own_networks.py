@@ -18,6 +18,7 @@ from cnnjax.calling import apply, init
 from cnnjax.config import replace
 from cnnjax.data import Augmentation
 from cnnjax.errors import ConfigError, RunError
+from cnnjax.events import StepTaken
 from cnnjax.losses import Loss
 from cnnjax.optim import Optim
 from cnnjax.run.checkpoint import Checkpoints
@@ -390,13 +391,14 @@ def test_a_killed_training_goes_on_with_what_it_kept_and_another_starts_from_it(
     class Stop(Exception):
         pass
 
-    def stop(step, steps, numbers):
-        raise Stop
+    def stop(event):
+        if isinstance(event, StepTaken):
+            raise Stop
 
     chosen = experiment("Spectral")
     options = Options(ONE.hardware, checkpoint_steps=1)
     with pytest.raises(Stop):
-        train(chosen, tmp_path / "killed", options=options, watch=stop)
+        train(chosen, tmp_path / "killed", options=options, sinks=[stop])
     train(chosen, tmp_path / "killed", options=options)
     train(chosen, tmp_path / "whole", options=options)
     for name in ("metrics.jsonl", "evaluation.json"):

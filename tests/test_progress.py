@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from cnnjax.cli import sweep, train
+from cnnjax.cli.progress_sinks import StudyProgress, TrainingProgress
+from cnnjax.events import EpochEnded, Failed, Planned, Skipped, Started, StepTaken
 from cnnjax.progress import Pace, _bar, _lines, _moving, hours
 from cnnjax.reporting.parts import parts_table, result_table
 
@@ -138,12 +140,14 @@ def test_a_part_without_classes_has_its_errors():
 
 def test_training_shows_each_epochs_validation_beside_the_loss():
     seen = []
-    watch = train._watch_training(lambda done, total, note, *, before, news: seen.append((done, note, before, news)))
-    epoch = {"epoch": 1, "loss": 0.5, "validation_loss": 0.75, "validation_count": 1440}
-    watch(8, 9, {"loss": 1.5})
-    watch(8, 9, {**epoch, "validation_accuracy": 0.93125})
-    watch(9, 9, {"loss": 0.5})
-    watch(9, 9, epoch)
+    follow = TrainingProgress(lambda done, total, note, *, before, news=False: seen.append((done, note, before, news)))
+    row = {"train_loss": 0.5, "validation_loss": 0.75}
+    epoch = {"trial": "a", "epoch": 1, "validation_count": 1440, "figures": {}}
+    follow(Started(trial="a", step=7, steps=9, seed=0, config={}, folder=Path(), study="", out=Path()))
+    follow(StepTaken(trial="a", step=8, sums={"loss": 3.0, "count": 2}))
+    follow(EpochEnded(**epoch, step=8, row=row | {"validation_accuracy": 0.93125}))
+    follow(StepTaken(trial="a", step=9, sums={"loss": 1.0, "count": 2}))
+    follow(EpochEnded(**epoch, step=9, row=row))
     validation = "validation 93.12% (n=1,440, epoch 1)"
     assert seen == [
         (8, "loss 1.5000", 7, False),
@@ -154,7 +158,20 @@ def test_training_shows_each_epochs_validation_beside_the_loss():
 
 def test_a_study_tells_what_was_finished_before_from_what_it_does():
     seen = []
-    watch = sweep._watch_study(lambda done, total, note, *, before: seen.append((done, before)), most=16)
-    for steps in (60, 3, 3, 57):
-        watch(steps, "arm", 240)
-    assert seen == [(60, 60), (63, 60), (66, 60), (123, 117)]
+    follow = StudyProgress(lambda done, total, note, *, before: seen.append((done, total, note, before)))
+    for trial, arm in (("a", "first"), ("b", "second"), ("c", "third")):
+        follow(Planned(trial=trial, arm=arm, steps=60))
+    follow(Skipped(trial="a", steps=60))
+    follow(Started(trial="b", step=57, steps=60, seed=0, config={}, folder=Path(), study="", out=Path()))
+    follow(StepTaken(trial="b", step=58, sums={}))
+    follow(Started(trial="c", step=0, steps=60, seed=0, config={}, folder=Path(), study="", out=Path()))
+    follow(StepTaken(trial="c", step=1, sums={}))
+    follow(Failed(trial="c", step=2, cause="diverged", reason=""))
+    assert seen == [
+        (60, 180, "finished before", 60),
+        (117, 180, "second", 117),
+        (118, 180, "second", 117),
+        (118, 180, "third", 117),
+        (119, 180, "third", 117),
+        (178, 180, "third: diverged", 176),
+    ]

@@ -31,6 +31,7 @@ from cnnjax import (
 )
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, DiskFull, RunError
+from cnnjax.events import StepTaken
 from cnnjax.files import read_rows
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
@@ -57,11 +58,11 @@ class Crash(Exception):
 
 
 def crash_at(step):
-    def watch(now, steps, numbers):
-        if now == step:
+    def sink(event):
+        if isinstance(event, StepTaken) and event.step == step:
             raise Crash
 
-    return watch
+    return sink
 
 
 def final_state(folder: Path):
@@ -115,7 +116,7 @@ def test_the_same_experiment_again_is_bitwise_the_same(whole, tmp_path):
 @pytest.mark.parametrize("step", [1, 2, 5, 9, 12])
 def test_a_run_that_crashed_continues_bitwise(whole, tmp_path, step):
     with pytest.raises(Crash):
-        train(TINY, tmp_path, options=EVERY_2, watch=crash_at(step))
+        train(TINY, tmp_path, options=EVERY_2, sinks=[crash_at(step)])
     assert not (tmp_path / "result.json").exists()
     train(TINY, tmp_path, options=EVERY_2)
     assert_same_run(whole, tmp_path)
@@ -124,7 +125,7 @@ def test_a_run_that_crashed_continues_bitwise(whole, tmp_path, step):
 def test_a_finished_run_is_not_trained_again(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "copy")
     before = (tmp_path / "copy" / "result.json").read_bytes()
-    train(TINY, tmp_path / "copy", options=Options(ONE), watch=crash_at(1))
+    train(TINY, tmp_path / "copy", options=Options(ONE), sinks=[crash_at(1)])
     assert (tmp_path / "copy" / "result.json").read_bytes() == before
 
 
@@ -177,14 +178,14 @@ def test_a_killed_process_continues_bitwise(tmp_path, number):
 # --- packed
 
 
-def packed(folder: Path, seeds, *, watch=None, lanes=None, options=EVERY_2):
+def packed(folder: Path, seeds, *, sinks=(), lanes=None, options=EVERY_2):
     experiments = [replace(TINY, {"seed": seed}) for seed in seeds]
     directories = [RunDirectory(folder / str(seed)) for seed in seeds]
     for experiment, directory in zip(experiments, directories, strict=True):
         with directory.claimed(experiment):
             pass
     program = Program(experiments[0], packed=lanes or len(seeds), hardware=ONE)
-    return run_trials(program, experiments, directories, stop=threading.Event(), options=options, watch=watch)
+    return run_trials(program, experiments, directories, stop=threading.Event(), options=options, sinks=sinks)
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def whole_pack(tmp_path_factory) -> Path:
 
 def test_a_packed_run_continues_bitwise(whole_pack, tmp_path):
     with pytest.raises(Crash):
-        packed(tmp_path, (0, 1, 2), watch=crash_at(7))
+        packed(tmp_path, (0, 1, 2), sinks=[crash_at(7)])
     packed(tmp_path, (0, 1, 2))
     for seed in "012":
         assert (tmp_path / seed / "metrics.jsonl").read_bytes() == (whole_pack / seed / "metrics.jsonl").read_bytes()
@@ -204,7 +205,7 @@ def test_a_packed_run_continues_bitwise(whole_pack, tmp_path):
 
 def test_a_lane_continued_without_the_others_is_bitwise_the_same(whole_pack, tmp_path):
     with pytest.raises(Crash):
-        packed(tmp_path, (0, 1, 2), watch=crash_at(7))
+        packed(tmp_path, (0, 1, 2), sinks=[crash_at(7)])
     packed(tmp_path, (1,), lanes=3)
     assert (tmp_path / "1" / "metrics.jsonl").read_bytes() == (whole_pack / "1" / "metrics.jsonl").read_bytes()
 
@@ -216,7 +217,7 @@ def test_a_packed_run_is_the_run_alone(whole, whole_pack):
 
 def test_a_damaged_lane_does_not_stop_the_others(whole_pack, tmp_path):
     with pytest.raises(Crash):
-        packed(tmp_path, (0, 1, 2), watch=crash_at(7))
+        packed(tmp_path, (0, 1, 2), sinks=[crash_at(7)])
     for damaged in (tmp_path / "1" / "checkpoints").glob("*/state/**/d/*"):
         damaged.write_bytes(b"")
     broken = packed(tmp_path, (0, 1, 2))
@@ -272,7 +273,7 @@ def test_a_damaged_metrics_line_is_named_and_a_cut_one_is_not_an_error(whole, tm
 @pytest.mark.parametrize("how", ["emptied", "cut", "bit"])
 def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path, how):
     with pytest.raises(Crash):
-        train(TINY, tmp_path, options=EVERY_2, watch=crash_at(8))
+        train(TINY, tmp_path, options=EVERY_2, sinks=[crash_at(8)])
     newest = max((tmp_path / "checkpoints").iterdir(), key=lambda folder: int(folder.name))
     for file in [*newest.glob("state/**/d/*"), *newest.glob("state/**/manifest.ocdbt")]:
         content = bytearray(file.read_bytes())
@@ -305,7 +306,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_loses_nothing(whole, small_disk):
     filler = small_disk / "filler"
     with pytest.raises((DiskFull, Crash)):
-        train(TINY, small_disk / "run", options=EVERY_2, watch=crash_at(5))
+        train(TINY, small_disk / "run", options=EVERY_2, sinks=[crash_at(5)])
     free = os.statvfs(small_disk)
     filler.write_bytes(b"x" * (free.f_bavail * free.f_frsize))
     with pytest.raises(DiskFull, match="make room|mend this"):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cnnjax.events import StepTaken
+
 FILE = '''
 """Does the width matter?"""
 import flax.linen as nn
@@ -234,13 +236,13 @@ def test_a_begun_training_is_not_continued_by_other_code(run, place, stale):
     class Crash(Exception):
         pass
 
-    def crash(step, steps, numbers):
-        if step == 2:
+    def crash(event):
+        if isinstance(event, StepTaken) and event.step == 2:
             raise Crash
 
     out = place / "begun"
     with pytest.raises(Crash):
-        train(load(write(place)).experiment, out, options=Options(checkpoint_steps=1), watch=crash)
+        train(load(write(place)).experiment, out, options=Options(checkpoint_steps=1), sinks=[crash])
     code, _, error = run("train", write(place, TANH), "--out", out, "--stale", stale)
     if stale == "stop":
         assert code == 1

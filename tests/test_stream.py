@@ -32,6 +32,7 @@ from cnnjax.config import replace
 from cnnjax.data.loader import BatchesInOrder, Loader, Share, TrainingBatches
 from cnnjax.data.order import Order
 from cnnjax.errors import ConfigError, DataError, RunError
+from cnnjax.events import Event, StepTaken
 from cnnjax.files import read_json, read_rows
 from cnnjax.run import feed
 from cnnjax.run.feed import Resident, Streamed, is_streamed
@@ -343,7 +344,7 @@ def test_a_streamed_training_continues_bitwise(root, tmp_path, workers, monkeypa
     whole = train(experiment, tmp_path / "whole", options=Options(ALWAYS))
     for stop_at in (1, 5):
         with pytest.raises(_Stop):
-            train(experiment, tmp_path / "cut", options=options, watch=_stopping(stop_at))
+            train(experiment, tmp_path / "cut", options=options, sinks=[_stopping(stop_at)])
     continued = train(experiment, tmp_path / "cut", options=options)
     assert continued["metrics"] == whole["metrics"]
     files = [tmp_path / name / "metrics.jsonl" for name in ("whole", "cut")]
@@ -356,18 +357,18 @@ class _Stop(Exception):
 
 
 def _stopping(at: int):
-    def watch(step: int, steps: int, numbers: dict[str, float]) -> None:
-        if step >= at:
+    def sink(event: Event) -> None:
+        if isinstance(event, StepTaken) and event.step >= at:
             raise _Stop
 
-    return watch
+    return sink
 
 
 def test_a_training_does_not_go_on_with_other_data(root, tmp_path):
     copy = copied(root, tmp_path / "set")
     experiment, options = experiment_on(copy), Options(ALWAYS, checkpoint_steps=1)
     with pytest.raises(_Stop):
-        train(experiment, tmp_path / "run", options=options, watch=_stopping(4))
+        train(experiment, tmp_path / "run", options=options, sinks=[_stopping(4)])
     script = f"""
 from cnnjax import train, Options, Hardware
 from cnnjax.experiment import Experiment
@@ -487,12 +488,12 @@ def copied(root: Path, to: Path) -> Path:
 def test_data_that_change_while_they_are_read_give_no_result(root, tmp_path):
     copy = copied(root, tmp_path / "set")
 
-    def overwrite(step: int, steps: int, numbers: dict[str, float]) -> None:
-        if step == 6:
+    def overwrite(event: Event) -> None:
+        if isinstance(event, StepTaken) and event.step == 6:
             (copy / "train/dark/03.jpg").write_bytes((copy / "train/dark/04.jpg").read_bytes())
 
     with pytest.raises(RunError, match="its data changed while it was trained"):
-        train(experiment_on(copy), tmp_path / "run", options=Options(ALWAYS), watch=overwrite)
+        train(experiment_on(copy), tmp_path / "run", options=Options(ALWAYS), sinks=[overwrite])
     assert not (tmp_path / "run/result.json").exists()
 
 

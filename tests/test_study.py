@@ -33,6 +33,7 @@ from cnnjax import models as networks
 from cnnjax.config import Named, read, replace, replace_texts
 from cnnjax.data import CutMix, Flip, ImageFolder, Mixup, RandomCrop
 from cnnjax.errors import ConfigError, Interrupted
+from cnnjax.events import Planned, StepTaken
 from cnnjax.models import BatchNorm, GroupNorm
 from cnnjax.optim import Cosine
 from cnnjax.reporting import terminal_table
@@ -481,16 +482,17 @@ def test_a_stopped_study_continues_bitwise(tmp_path):
     study = Study(replace(BASE, {"epochs": 4}), axes={"model.features": [2, 4]}, seeds=2)
     options = Options(Hardware(devices=1), checkpoint_steps=2)
     sweep(study, tmp_path / "whole", options=options)
-    taken = 0
+    taken = total = 0
 
-    def watch(steps, what, total):
-        nonlocal taken
-        taken += steps
+    def stop(event):
+        nonlocal taken, total
+        total += event.steps if isinstance(event, Planned) else 0
+        taken += isinstance(event, StepTaken)
         if taken > total * 0.7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sweep(study, tmp_path / "stopped", options=options, workers=1, watch=watch)
+        sweep(study, tmp_path / "stopped", options=options, workers=1, sinks=[stop])
     outcome = sweep(study, tmp_path / "stopped", options=options)
     assert len(outcome.skipped) == 2
     for trial in outcome.plan.trials:
@@ -504,10 +506,11 @@ def test_a_crash_is_recorded_and_tried_again(tmp_path):
 
     study = Study(replace(BASE, {"model": Fragile(features=2, dense=0)}), seeds=2)
 
-    def broken(steps, what, total):
-        raise ValueError("out of luck")
+    def broken(event):
+        if isinstance(event, StepTaken):
+            raise ValueError("out of luck")
 
-    outcome = sweep(study, tmp_path, options=OPTIONS, watch=broken)
+    outcome = sweep(study, tmp_path, options=OPTIONS, sinks=[broken])
     assert len(outcome.failed) == 2
     assert "out of luck" in next(iter(outcome.errors.values()))
     trial = outcome.plan.trials[0]

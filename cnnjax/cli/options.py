@@ -11,7 +11,7 @@ from cnnjax.errors import ConfigError
 
 if TYPE_CHECKING:
     from cnnjax.run.hardware import Hardware
-    from cnnjax.run.loop import Options
+    from cnnjax.run.options import Options
     from cnnjax.study.file import ExperimentFile
 
 File = Annotated[Path, typer.Argument(help="The experiment file, or a run to start from.", show_default=False)]
@@ -87,6 +87,6 @@ def hardware_of(devices: int | None, parallel: str, resident: float, workers: in
 
 
 def options_of(hardware: Hardware, seconds: float, steps: int | None, stale: str) -> Options:
-    from cnnjax.run.loop import Options
+    from cnnjax.run.options import Options
 
     return Options(hardware, checkpoint_seconds=seconds, checkpoint_steps=steps, stale=stale)  # pyright: ignore[reportArgumentType]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,11 +27,12 @@ from cnnjax.cli.options import (
     pairs,
 )
 from cnnjax.cli.printing import note, print_report
+from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
-from cnnjax.progress import Show, progress
+from cnnjax.progress import progress
 
 if TYPE_CHECKING:
-    from cnnjax.run.loop import Options
+    from cnnjax.run.options import Options
     from cnnjax.study.executor import Outcome
     from cnnjax.study.file import ExperimentFile
 
@@ -124,24 +124,11 @@ def _run_study(
     as_json: bool,
 ) -> Outcome:
     from cnnjax.study.executor import sweep as run
-    from cnnjax.study.group import MOST_PACKED
 
     with progress(loaded.name, hidden=as_json) as show:
-        watch = _watch_study(show, most=max(pack or 0, MOST_PACKED))
-        told: dict[str, Any] = {"options": options, "pack": pack, "replace": replace, "watch": watch}
-        return run(study, folder, name=loaded.name, question=loaded.question, **told)
-
-
-def _watch_study(show: Show, *, most: int) -> Callable[[int, str, int], None]:
-    """most: how many trials are trained together; more steps at once were taken by an earlier call."""
-    done = before = 0
-
-    def watch(steps: int, what: str, total: int) -> None:
-        nonlocal done, before
-        done, before = done + steps, before + (steps if steps > most else 0)
-        show(done, total, what, before=before)
-
-    return watch
+        about: dict[str, Any] = {"name": loaded.name, "question": loaded.question}
+        sinks = [StudyProgress(show)]
+        return run(study, folder, options=options, pack=pack, replace=replace, sinks=sinks, **about)
 
 
 def _print_plan(study: Any, folder: Path, options: Options, *, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,9 @@ from cnnjax.cli.options import (
     options_of,
     pairs,
 )
+from cnnjax.cli.progress_sinks import TrainingProgress
 from cnnjax.errors import CnnjaxError
-from cnnjax.progress import Show, progress
+from cnnjax.progress import progress
 
 
 @app.command(
@@ -59,35 +59,13 @@ def train(
     hardware = hardware_of(devices, parallel, resident, workers)
     options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale)
     with progress(loaded.name, hidden=as_json) as show:
-        watch = _watch_training(show)
-        result = run(experiment, folder, options=options, watch=watch)
+        result = run(experiment, folder, options=options, sinks=[TrainingProgress(show)])
     if as_json:
         typer.echo(json.dumps(result))
     else:
         _print_result(result, folder)
     if result["status"] == "failed":
         raise CnnjaxError(f"the training failed: {result['error']}")
-
-
-def _watch_training(show: Show) -> Callable[[int, int, dict[str, Any]], None]:
-    """Shows each step's loss, and beside it the newest epoch's validation."""
-    from cnnjax.reporting.parts import percent
-
-    validation, before = "", None
-
-    def watch(step: int, steps: int, numbers: dict[str, Any]) -> None:
-        nonlocal validation, before
-        before = step - 1 if before is None else before
-        if news := "epoch" in numbers:
-            accuracy = numbers.get("validation_accuracy")
-            said = f"loss {numbers['validation_loss']:.4f}" if accuracy is None else percent(accuracy)
-            validation = f"validation {said} (n={numbers['validation_count']:,}, epoch {numbers['epoch']})"
-        loss = f"loss {numbers['loss']:.4f}" if numbers else ""
-        if step == steps and validation and not news:
-            return  # its epoch's validation follows
-        show(step, steps, ", ".join(filter(None, (loss, validation))), before=before, news=news)
-
-    return watch
 
 
 def _print_result(result: dict[str, Any], folder: Path) -> None:

@@ -49,3 +49,9 @@ def _memory(device: Any) -> int:
     """Bytes of a device's memory; devices that are parts of one processor share its memory."""
     known = device.memory_stats() or {}
     return known.get("bytes_limit") or physical_memory() // jax.local_device_count()
+
+
+def memory_in_use(mesh: Mesh) -> int | None:
+    """The most bytes of memory that any device of the mesh has in use; None where the devices do not tell."""
+    held = [(device.memory_stats() or {}).get("bytes_in_use") for device in mesh.local_devices]
+    return max((nbytes for nbytes in held if nbytes is not None), default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,17 +14,17 @@ import jax
 
 from cnnjax.config import plain
 from cnnjax.errors import RunError
+from cnnjax.events import Event, Planned, Sink
 from cnnjax.experiment import Experiment
 from cnnjax.files import locked, write_json
+from cnnjax.interrupts import stopping
 from cnnjax.machine import cores
-from cnnjax.run.loop import Options, stopping
+from cnnjax.run.options import Options
+from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.earlier import merged, settle
 from cnnjax.study.group import Fates, run_group, small
-from cnnjax.study.plan import Plan, label, plan
+from cnnjax.study.plan import Plan, label, plan, written
 from cnnjax.study.study import Study
-
-Watch = Callable[[int, str, int], None]
-"""Called with (steps taken since the last call, over all trials; what is being trained; steps of the whole study)."""
 
 MOST_WORKERS = 4
 
@@ -53,16 +53,16 @@ def sweep(
     pack: int | None = None,
     workers: int | None = None,
     replace: bool = False,
-    watch: Watch | None = None,
+    sinks: Sequence[Sink] = (),
 ) -> Outcome:
     """Train every trial of a study (or of an experiment, three seeds) that has no result yet, in `out`/trials/<id>.
 
     pack: how many trials of one program to train together; workers: how many programs to train side by side; None
     decides both by the size of the images, the processor and its cores. Neither changes what a trial computes but for
     round-off. A trial that fails does not stop the others. A wider study that has all these trials stays what `out` is
-    the study of; `replace` lets this one take the place of any other. Raises ConfigError for a study that cannot be,
-    RunError where other code or data made what is there (`Options.stale`) or another study is, DiskFull or Interrupted
-    with everything saved.
+    the study of; `replace` lets this one take the place of any other. sinks: called with every event (`cnnjax.events`),
+    one event at a time, from several threads. Raises ConfigError for a study that cannot be, RunError where other code
+    or data made what is there (`Options.stale`) or another study is, DiskFull or Interrupted with everything saved.
     """
     return _sweep(
         plan(study, hardware=options.hardware),
@@ -70,7 +70,7 @@ def sweep(
         options,
         about={"name": name, "question": question},
         replace_study=replace,
-        spread={"pack": pack, "workers": workers, "watch": watch},
+        spread={"pack": pack, "workers": workers, "sinks": sinks},
     )
 
 
@@ -83,7 +83,8 @@ def _sweep(
         elsewhere = settle(planned, out, options.stale)
         if elsewhere is None:
             wider = write_plan(planned, out, replace=replace_study, **about)
-            outcome = _run(planned, out, options=options, **spread)
+            study = StudyOfTrials(about["name"] or out.resolve().name, out, _arms_of(planned))
+            outcome = _run(planned, study, options=options, **spread)
             return replace(outcome, out=out, wider=wider)
     return _sweep(
         planned,
@@ -96,21 +97,37 @@ def _sweep(
 
 
 def _run(
-    planned: Plan, out: Path, *, options: Options, pack: int | None, workers: int | None, watch: Watch | None
+    planned: Plan,
+    study: StudyOfTrials,
+    *,
+    options: Options,
+    pack: int | None,
+    workers: int | None,
+    sinks: Sequence[Sink],
 ) -> Outcome:
     outcome = Outcome(plan=planned)
-    total = sum(trial.steps for trial in planned.trials)
     lock = threading.Lock()
 
-    def took(steps: int, what: str) -> None:
-        if watch:
-            with lock:
-                watch(steps, what, total)
+    def emit(event: Event) -> None:
+        with lock:
+            for sink in sinks:
+                sink(event)
 
+    for trial in planned.trials:
+        emit(Planned(trial=trial.id, arm=written(trial.arm), steps=trial.steps))
     workers = workers or _workers(planned)
     turn = threading.Semaphore(workers)
     with stopping() as stop, ThreadPoolExecutor(workers + _ahead(workers), "group") as pool:
-        work = partial(run_group, out=out, options=options, stop=stop, turn=turn, pack=pack, took=took)
+        work = partial(
+            run_group,
+            out=study.out,
+            options=options,
+            stop=stop,
+            turn=turn,
+            pack=pack,
+            sinks=[emit] if jax.process_index() == 0 else [],
+            study=study,
+        )
         futures = [pool.submit(work, group) for group in planned.programs.values()]
         try:
             _until_done(futures)
@@ -121,6 +138,11 @@ def _run(
     for future in futures:
         outcome.add(future.result())
     return outcome
+
+
+def _arms_of(planned: Plan) -> dict[str, dict[str, Any]]:
+    """Each trial's values on the study's axes, as JSON, by its id."""
+    return {trial.id: label(trial.arm) for trial in planned.trials}
 
 
 def _until_done(futures: list[Future[Fates]]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,19 @@ import jax
 
 from cnnjax.config import plain
 from cnnjax.errors import CnnjaxError, DiskFull, Interrupted, RunError
+from cnnjax.events import Sink, Skipped
 from cnnjax.files import write_json
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.feed import is_streamed
 from cnnjax.run.hardware import Hardware
-from cnnjax.run.loop import Options, run_trials
+from cnnjax.run.loop import run_trials
+from cnnjax.run.options import Options
 from cnnjax.run.program import Program
 from cnnjax.run.stale import origin
+from cnnjax.run.trial import StudyOfTrials
 from cnnjax.run.weights import check_same_initial
 from cnnjax.study.earlier import directory_of
-from cnnjax.study.plan import PlannedTrial, written
-
-Took = Callable[[int, str], None]
-"""Called with (steps taken since the last call, over all trials; what is being trained)."""
+from cnnjax.study.plan import PlannedTrial
 
 SMALL_IMAGE = 8 * 8
 """Up to this many pixels a step is mostly overhead.
@@ -72,15 +72,17 @@ def run_group(
     stop: threading.Event,
     turn: threading.Semaphore | None = None,
     pack: int | None = None,
-    took: Took = lambda *_: None,
+    sinks: Sequence[Sink] = (),
+    study: StudyOfTrials | None = None,
 ) -> Fates:
     """Train the trials of one program that have no result yet, compiling once for each number packed.
 
-    turn: taken to train, so that groups that wait for theirs compile meanwhile. A trial that fails does not stop the
-    others. Raises DiskFull, and Interrupted once `stop` is set.
+    turn: taken to train, so that groups that wait for theirs compile meanwhile. sinks: called with every event. study:
+    what the trials are of, for loggers. A trial that fails does not stop the others. Raises DiskFull, and Interrupted
+    once `stop` is set.
     """
     fates = Fates()
-    missing = [trial for trial in trials if _is_missing(trial, out, fates, took)]
+    missing = [trial for trial in trials if _is_missing(trial, out, fates, sinks)]
     programs: dict[int, Program] = {}
     with contextlib.ExitStack() as claims:
         packs = _packs(missing, out, fates, pack, claims, options.hardware)
@@ -91,7 +93,7 @@ def run_group(
         for together, packed in packs:
             if stop.is_set():
                 raise Interrupted(f"stopped; all saved in {out}")
-            fates.add(_run_together(together, packed, programs, out, options, stop, took))
+            fates.add(_run_together(together, packed, programs, out, options, stop, sinks, study))
     return fates
 
 
@@ -116,7 +118,7 @@ def _taken(turn: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
             turn.release()
 
 
-def _is_missing(trial: PlannedTrial, out: Path, fates: Fates, took: Took) -> bool:
+def _is_missing(trial: PlannedTrial, out: Path, fates: Fates, sinks: Sequence[Sink]) -> bool:
     try:
         result = directory_of(trial, out).finished()
         check_same_initial(trial.experiment, result or {}, directory_of(trial, out).path)
@@ -132,7 +134,8 @@ def _is_missing(trial: PlannedTrial, out: Path, fates: Fates, took: Took) -> boo
     else:
         fates.failed.append(trial.id)
         fates.errors[trial.id] = result.get("error", "failed")
-    took(trial.steps, "finished before")
+    for sink in sinks:
+        sink(Skipped(trial=trial.id, steps=trial.steps))
     return False
 
 
@@ -178,22 +181,18 @@ def _run_together(
     out: Path,
     options: Options,
     stop: threading.Event,
-    took: Took,
+    sinks: Sequence[Sink],
+    study: StudyOfTrials | None,
 ) -> Fates:
     directories = [directory_of(trial, out) for trial in trials]
-    shown, taken = written(trials[0].arm), 0
-
-    def on_step(step: int, steps: int, numbers: dict[str, float]) -> None:
-        nonlocal taken
-        took((step - taken) * len(trials), shown)
-        taken = step
-
     fates = Fates()
     try:
         if packed not in programs:
             programs[packed] = Program(trials[0].experiment, packed=packed, hardware=options.hardware)
         experiments = [trial.experiment for trial in trials]
-        broken = run_trials(programs[packed], experiments, directories, stop=stop, options=options, watch=on_step)
+        broken = run_trials(
+            programs[packed], experiments, directories, stop=stop, options=options, sinks=sinks, study=study
+        )
         fates.errors |= {trials[position].id: str(error) for position, error in broken.items()}
     except (DiskFull, Interrupted):
         raise

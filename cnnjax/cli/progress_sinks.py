@@ -1,0 +1,65 @@
+"""What is shown of a training, and of a study, while it goes on: sinks of their events."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from cnnjax.events import EpochEnded, Event, Failed, Planned, Skipped, Started, StepTaken
+from cnnjax.progress import Show
+
+
+class TrainingProgress:
+    """Shows each step's loss, and beside it the newest epoch's validation."""
+
+    def __init__(self, show: Show):
+        self._show = show
+        self._before = self._steps = 0
+        self._validation = ""
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Started():
+                self._before, self._steps = event.step, event.steps
+            case StepTaken() if event.step < self._steps or not self._validation:
+                self._show_step(event.step, event.loss)
+            case EpochEnded() if event.validation_count:
+                from cnnjax.reporting.parts import percent
+
+                accuracy = event.row.get("validation_accuracy")
+                said = f"loss {event.row['validation_loss']:.4f}" if accuracy is None else percent(accuracy)
+                self._validation = f"validation {said} (n={event.validation_count:,}, epoch {event.epoch})"
+                self._show_step(event.step, event.row["train_loss"], news=True)
+
+    def _show_step(self, step: int, loss: float, *, news: bool = False) -> None:
+        note = ", ".join(filter(None, (f"loss {loss:.4f}", self._validation)))
+        self._show(step, self._steps, note, before=self._before, news=news)
+
+
+class StudyProgress:
+    """Shows how many steps of all trials are taken. Steps of an earlier call, or never to be taken, took no time."""
+
+    def __init__(self, show: Show):
+        self._show = show
+        self._plan: dict[str, Planned] = {}
+        self._taken: Counter[str] = Counter()
+        self._before = 0
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Planned():
+                self._plan[event.trial] = event
+            case Skipped():
+                self._add(event.trial, event.steps, "finished before", at_once=True)
+            case Started():
+                self._add(event.trial, event.step, self._plan[event.trial].arm, at_once=True)
+            case StepTaken():
+                self._add(event.trial, 1, self._plan[event.trial].arm)
+            case Failed():
+                left = self._plan[event.trial].steps - self._taken[event.trial]
+                self._add(event.trial, left, f"{self._plan[event.trial].arm}: {event.cause}", at_once=True)
+
+    def _add(self, trial: str, steps: int, note: str, *, at_once: bool = False) -> None:
+        self._taken[trial] += steps
+        self._before += steps if at_once else 0
+        total = sum(planned.steps for planned in self._plan.values())
+        self._show(self._taken.total(), total, note, before=self._before)

@@ -1,0 +1,149 @@
+"""The trials that train together, and what they share: a program, a data set, the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from cnnjax.errors import RunError
+from cnnjax.events import Saved
+from cnnjax.experiment import Experiment
+from cnnjax.metrics import summarize
+from cnnjax.run.feed import Streamed
+from cnnjax.run.program import Program
+from cnnjax.run.result import write_result
+from cnnjax.run.trial import Trial
+from cnnjax.training.state import TrainState
+
+
+class Clock:
+    """Seconds spent training and evaluating. Those spent compiling are left out, and those while it is stopped."""
+
+    def __init__(self, program: Program):
+        self._program = program
+        self._before = 0.0
+        self._started: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """So far, with those of earlier calls."""
+        return self._before + (0.0 if self._started is None else self._now() - self._started)
+
+    def set(self, seconds: float) -> None:
+        """Go on from what an earlier call had."""
+        self._before = seconds
+
+    def start(self) -> None:
+        """Run."""
+        self._started = self._now()
+
+    def stop(self) -> None:
+        """Stand still until it is started again."""
+        self._before, self._started = self.seconds, None
+
+    def _now(self) -> float:
+        return time.perf_counter() - self._program.compile_seconds
+
+
+class Pack:
+    """Trials of one program, in its slots; slots beyond the trials repeat the first, and nothing is read from them."""
+
+    def __init__(self, program: Program, trials: Sequence[Trial]):
+        self.program, self.trials, self.clock = program, trials, Clock(program)
+        self._compiled_before = program.compile_told
+        # Before anything is read for training: files may change while it goes on.
+        self.dataset = program.experiment.data.load()
+        self.fingerprint = self.dataset.fingerprint
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """One for each slot."""
+        return [trial.experiment for trial in self.padded(self.trials)]
+
+    @property
+    def alive(self) -> list[Trial]:
+        """The trials that go on."""
+        return [trial for trial in self.trials if not trial.over]
+
+    def padded(self, one_each: Sequence[Any]) -> list[Any]:
+        """What there is one of for each trial, with the first repeated for the slots that are left."""
+        return [*one_each, *[one_each[0]] * (self.program.packed - len(one_each))]
+
+    def own(self, numbers: Mapping[str, Any]) -> Iterator[tuple[Trial, dict[str, Any]]]:
+        """Each trial that goes on, with its own of the program's numbers (host arrays, one a slot if it packs)."""
+        for slot, trial in enumerate(self.trials):
+            if not trial.over:
+                yield trial, dict(numbers) if self.program.packed == 1 else {k: x[slot] for k, x in numbers.items()}
+
+    def evaluate(self, state: TrainState, split: str) -> dict[str, dict[str, Any]]:
+        """What the split's metrics are (`metrics.summarize`), by trial id; empty where it holds no examples."""
+        if not self.program.sizes[split]:
+            return {}
+        return {trial.id: summarize(sums) for trial, sums in self.own(self.program.evaluate(state, split))}
+
+    def save(self, state: TrainState, step: int) -> None:
+        """Begin to write a checkpoint of every trial that goes on, unless it has one of this step."""
+        # Copies: what is being written in the background must not change under the next step.
+        host = jax.tree.map(np.array, jax.device_get(state))
+        for slot, trial in enumerate(self.trials):
+            if trial.over or trial.checkpoints.latest() == step:
+                continue
+            notes = {
+                "id": trial.id,
+                "codes": list(trial.codes),
+                "packed": self.program.packed,
+                "epoch_sums": dict(trial.epoch_sums),
+                "last_row": dict(trial.last_row),
+                "seconds": self.clock.seconds,
+                "data_fingerprint": self.fingerprint,
+                "scale": self.dataset.scale,
+                "classes": self.dataset.classes,
+            }
+            own = host if self.program.packed == 1 else jax.tree.map(lambda x, slot=slot: x[slot], host)
+            trial.checkpoints.save(step, own, notes)
+            trial.emit(Saved(trial=trial.id, step=step))
+
+    def restore(self) -> TrainState:
+        """The state of the newest checkpoints; a trial whose checkpoint is damaged has a blank one, and is over."""
+        blank = self.program.blank()
+        states = []
+        for trial in self.trials:
+            try:
+                if trial.damage is not None:
+                    raise trial.damage
+                state, notes = trial.checkpoints.restore(blank)
+                trial.epoch_sums, trial.last_row = notes["epoch_sums"], notes["last_row"]
+                self.clock.set(notes["seconds"])
+            except RunError as error:
+                state, trial.damage = blank, error
+            states.append(state)
+        return self.program.place(self.padded(states))
+
+    def check_data(self) -> None:
+        """Raise RunError where files that were read while it went on are others now."""
+        if isinstance(self.program.feed, Streamed):
+            now = self.program.experiment.data.read().fingerprint
+            if now != self.fingerprint:
+                where = self.trials[0].directory.path
+                raise RunError(
+                    f"{where}: its data changed while it was trained (fingerprint {self.fingerprint}, now {now}); "
+                    "delete the folder to train it again"
+                )
+
+    def write_result(self, trial: Trial, steps: int, outcome: Mapping[str, Any]) -> None:
+        """Write a trial's result.json; the trials share the seconds. outcome: see `result.write_result`."""
+        # The first result of a program has what was compiled ahead of it.
+        self.program.compile_told = self.program.compile_seconds
+        write_result(
+            trial,
+            self.program,
+            self.dataset,
+            steps=steps,
+            train_seconds=self.clock.seconds / len(self.trials),
+            compile_seconds=(self.program.compile_told - self._compiled_before) / len(self.trials),
+            outcome=outcome,
+        )

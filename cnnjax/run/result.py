@@ -1,0 +1,57 @@
+"""What a trial leaves when it is over: result.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from cnnjax.config import plain
+from cnnjax.data import Dataset
+from cnnjax.files import write_json
+from cnnjax.run.program import Program
+from cnnjax.run.trial import Trial
+
+
+def named(part: str, summary: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a summary by the names they have in rows and results: `test_loss`."""
+    return {f"{part}_{name}": value for name, value in summary.items() if isinstance(value, float)}
+
+
+def finite(numbers: Mapping[str, Any]) -> bool:
+    """Whether no number is infinite or NaN."""
+    return all(math.isfinite(value) for value in numbers.values() if isinstance(value, float))
+
+
+def write_result(
+    trial: Trial,
+    program: Program,
+    dataset: Dataset,
+    *,
+    steps: int,
+    train_seconds: float,
+    compile_seconds: float,
+    outcome: Mapping[str, Any],
+) -> None:
+    """Write result.json. outcome: status and metrics; where it failed, error and cause."""
+    initial, skipped = program.initial, dataset.skipped
+    result = {
+        "id": trial.id,
+        "codes": list(trial.codes),
+        "status": outcome["status"],
+        "seed": trial.experiment.seed,
+        "params": program.analysis.params,
+        "macs": program.analysis.macs,
+        "steps": steps,
+        "examples": {part: size for part, size in program.sizes.items() if size},
+        "train_seconds": train_seconds,
+        "compile_seconds": compile_seconds,
+        "packed": program.packed,
+        **({} if initial is None else {"initial": {"path": initial.path, "checksum": initial.checksum}}),
+        "data_fingerprint": dataset.fingerprint,
+        # Images that could not be decoded, by part, where there were some.
+        **({"skipped": dict(skipped)} if skipped else {}),
+        **outcome,
+        "config": plain(trial.experiment),
+    }
+    write_json(trial.directory.result, result)

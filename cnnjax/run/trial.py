@@ -1,0 +1,124 @@
+"""One trial while it is trained: its run directory, its checkpoints, and who hears of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from cnnjax.config import plain
+from cnnjax.errors import CnnjaxError, RunError
+from cnnjax.events import EpochEnded, Failed, Finished, Saved, Sink, Started, StepTaken
+from cnnjax.experiment import Experiment
+from cnnjax.run.checkpoint import Checkpoints
+from cnnjax.run.directory import RunDirectory
+from cnnjax.run.options import Options
+from cnnjax.run.sinks import LogFile, MetricsFile
+
+TrainingEvent = Started | StepTaken | EpochEnded | Saved | Finished | Failed
+
+
+@dataclass(frozen=True)
+class StudyOfTrials:
+    """The study that trials are of: its name, its folder, and the arm of each trial by its id."""
+
+    name: str
+    out: Path
+    arms: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass
+class Trial:
+    """One experiment in its claimed directory, and what the loop knows of it.
+
+    codes: digests of the user's own code that made it so far, the newest last; None where all is cnnjax's. epoch_sums:
+    of the training part, since the epoch began. last_row: the newest of metrics.jsonl. failure: why it diverged.
+    damage: why its checkpoint cannot be used. newest: the last event.
+    """
+
+    experiment: Experiment
+    directory: RunDirectory
+    checkpoints: Checkpoints
+    sinks: Sequence[Sink] = ()
+    study: StudyOfTrials | None = None
+    codes: tuple[str | None, ...] = ()
+    epoch_sums: dict[str, float] = field(default_factory=dict)
+    last_row: dict[str, Any] = field(default_factory=dict)
+    failure: str | None = None
+    damage: RunError | None = None
+    newest: TrainingEvent | None = None
+
+    @property
+    def id(self) -> str:
+        """The experiment's content hash."""
+        return self.experiment.id
+
+    @property
+    def over(self) -> bool:
+        """Whether it has diverged or cannot be trained, so that nothing more is asked of it."""
+        return self.failure is not None or self.damage is not None
+
+    def add(self, sums: Mapping[str, Any]) -> None:
+        """Count the sums of a step into the epoch's."""
+        for name, value in sums.items():
+            self.epoch_sums[name] = self.epoch_sums.get(name, 0.0) + float(value)
+
+    def emit(self, event: TrainingEvent) -> None:
+        """Call every sink, in order."""
+        self.newest = event
+        for sink in self.sinks:
+            sink(event)
+
+    def crashed(self, error: Exception) -> None:
+        """Let the sinks know, if it is under way, that an error ends it, which says more than any of theirs."""
+        if self.newest is None or isinstance(self.newest, Finished | Failed):
+            return
+        reason = f"{type(error).__name__}: {error}"
+        with contextlib.suppress(Exception):
+            self.emit(Failed(trial=self.id, step=self.newest.step, cause="crashed", reason=reason))
+
+    def started(self, step: int, steps: int) -> Started:
+        """The event that it begins after `step` of `steps` steps."""
+        path = self.directory.path
+        study = self.study or StudyOfTrials(path.resolve().name, path, {})
+        return Started(
+            trial=self.id,
+            step=step,
+            steps=steps,
+            seed=self.experiment.seed,
+            config=plain(self.experiment),
+            folder=path,
+            study=study.name,
+            out=study.out,
+            arm=study.arms.get(self.id, {}),
+        )
+
+
+@contextlib.contextmanager
+def opened(
+    experiment: Experiment,
+    directory: RunDirectory,
+    *,
+    options: Options,
+    sinks: Sequence[Sink] = (),
+    study: StudyOfTrials | None = None,
+) -> Iterator[Trial]:
+    """The trial of `experiment` in its claimed directory, with its checkpoints and sinks open while in the context.
+
+    Of several processes that train together only the first has sinks. An error that is no CnnjaxError is a crash, which
+    the sinks hear of.
+    """
+    with contextlib.closing(Checkpoints(directory.checkpoints, keep=options.keep)) as checkpoints:
+        every = [MetricsFile(directory), LogFile(directory), *sinks] if jax.process_index() == 0 else []
+        trial = Trial(experiment, directory, checkpoints, every, study)
+        try:
+            yield trial
+        except CnnjaxError:
+            raise
+        except Exception as error:
+            trial.crashed(error)
+            raise
