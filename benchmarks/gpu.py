@@ -753,7 +753,7 @@ def epoch_by_epoch(experiment: Experiment) -> Iterator[Record]:
     state, step, seconds = program.init([experiment]), 0, 0.0
     for epoch in range(1, experiment.epochs + 1):
         start = time.perf_counter()
-        while step < min(program.steps, epoch * program.steps_per_epoch):
+        while step < program.length.end_of_epoch(epoch):
             state, _ = program.train(state, program.rows([experiment], step))
             step += 1
         jax.block_until_ready(state)

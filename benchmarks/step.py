@@ -63,8 +63,8 @@ def cnnjax_step(net: str, shape: tuple[int, int, int, int]) -> Callable[[], floa
             for features in (32, 64, 128):
                 for _ in range(2):
                     x = nn.relu(blocks.Convolution(features, 3)(x))
-                x = blocks.Pool("max", 2)(x)
-            return blocks.Dense(shape[3])(x.reshape(len(x), -1))
+                x = blocks.Pooling("max", 2)(x)
+            return blocks.FullyConnected(shape[3])(x.reshape(len(x), -1))
 
     network = Vgg() if net == "vgg" else models.config(net, num_classes=shape[3]).build()
     return _jax_step(network, shape, decay=0, options=XLA_CPU)

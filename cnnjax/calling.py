@@ -135,7 +135,7 @@ def init(module: nn.Module, key: jax.Array, images: jax.Array, *, streams: Strea
     called, options = in_mode(module, train=False)
     names = {"params"}
     while True:
-        recorder = _Recorder()
+        recorder = _StreamRecorder()
         rngs = {name: streams(name) for name in sorted(names) if streams} | {"params": key}
         try:
             with nn.intercept_methods(recorder):
@@ -170,7 +170,7 @@ def apply(
     names = {"dropout"} if streams else set()
     spread = False
     while True:
-        recorder = _Recorder()
+        recorder = _StreamRecorder()
         rngs = {name: streams(name) for name in sorted(names) if streams}
 
         def run(rngs: dict[str, jax.Array] = rngs) -> Any:
@@ -253,7 +253,7 @@ def _flat(tree: Mapping[str, Any]) -> dict[Path, Any]:
     return flat
 
 
-class _Recorder:
+class _StreamRecorder:
     """Flax interceptor that notes the random streams modules ask for, and what they sow.
 
     drawn: streams drawn from; asked: those, and those asked whether they are there. sown: paths of variables,

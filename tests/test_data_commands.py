@@ -21,6 +21,7 @@ from cnnjax.data import prepare as preparing
 from cnnjax.data.dataset_statistics import choose, statistics
 from cnnjax.data.prepared_sets import prepared, unfinished
 from cnnjax.errors import DataError, DiskFull, Interrupted
+from cnnjax.experiment import parts_of
 from cnnjax.study import montage, show
 
 FILE = """
@@ -365,7 +366,7 @@ def test_chosen_examples_are_stratified_and_in_range(labels, count, classes):
 
 def test_statistics_are_numpys():
     digits = Digits().load()
-    numbers = statistics(digits, Experiment(model=SmallCNN()).parts())
+    numbers = statistics(digits, parts_of(Experiment(model=SmallCNN())))
     pixels = digits.train.images / 16
     assert numbers.mean == pytest.approx((pixels.mean(),))
     assert numbers.std == pytest.approx((pixels.std(),))

@@ -215,7 +215,7 @@ WINDOWS = {  # body, kernel_size, strides, padding, dilation, groups
                 (3, 3), (1, 1), ((2, 2), (3, 3)), (2, 3), 4),
     "max_pool": (lambda x: nn.max_pool(x, (3, 2), (2, 1), ((1, 1), (0, 0))),
                  (3, 2), (2, 1), ((1, 1), (0, 0)), (1, 1), None),
-    "folded pool": (lambda x: cnnjax.nn.Pool(kind="max", window=(3, 2), strides=2, padding=1)(x),
+    "folded pool": (lambda x: cnnjax.nn.Pooling(kind="max", window=(3, 2), strides=2, padding=1)(x),
                     (3, 2), (2, 2), ((1, 0), (1, 1)), (1, 1), None),
     "dense": (lambda x: nn.Dense(3)(x), None, None, None, None, None),
     "norm": (lambda x: nn.LayerNorm()(x), None, None, None, None, None),

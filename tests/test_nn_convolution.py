@@ -14,7 +14,7 @@ from scipy.signal import correlate
 
 from cnnjax.arithmetic import conv_params, effective_kernel, output_shape, resolve_padding
 from cnnjax.errors import ConfigError, ShapeError
-from cnnjax.nn import Convolution, Dense
+from cnnjax.nn import Convolution, FullyConnected
 
 DIAGONAL = [[1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
 WORKED = {
@@ -136,7 +136,7 @@ def test_convolution_is_scipys_correlation(data):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_computes_in_the_dtype_of_the_input(dtype):
     x = jnp.ones((2, 6, 6, 4), dtype)
-    for module, value in ((Convolution(8, 3, groups=2), x), (Dense(8), x.reshape(2, -1))):
+    for module, value in ((Convolution(8, 3, groups=2), x), (FullyConnected(8), x.reshape(2, -1))):
         y, variables = jax.eval_shape(module.init_with_output, jax.random.key(0), value)
         assert y.dtype == dtype
         assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
@@ -158,16 +158,16 @@ def test_default_kernels_keep_the_scale_of_the_signal():
     """He et al. 2015: variance 2 / fan-in for a convolution; LeCun: 1 / fan-in for a dense layer."""
     kernel = jax.jit(Convolution(256, 3).init)(jax.random.key(0), jnp.ones((1, 4, 4, 64)))["params"]["kernel"]
     assert_allclose(kernel.std(), (2 / (9 * 64)) ** 0.5, rtol=0.02)
-    dense = jax.jit(Dense(512).init)(jax.random.key(0), jnp.ones((1, 256)))["params"]["kernel"]
+    dense = jax.jit(FullyConnected(512).init)(jax.random.key(0), jnp.ones((1, 256)))["params"]["kernel"]
     assert_allclose(dense.std(), (1 / 256) ** 0.5, rtol=0.02)
 
 
 def test_dense_is_a_matrix_product():
     rng = np.random.default_rng(0)
     x, kernel, bias = (rng.normal(size=shape).astype(np.float32) for shape in ((4, 5), (5, 3), (3,)))
-    y = Dense(3).apply({"params": {"kernel": kernel, "bias": bias}}, jnp.asarray(x))
+    y = FullyConnected(3).apply({"params": {"kernel": kernel, "bias": bias}}, jnp.asarray(x))
     assert_allclose(y, x @ kernel + bias, rtol=1e-5, atol=1e-6)
-    assert shapes(Dense(3, bias=False), x.shape).keys() == {"kernel"}
+    assert shapes(FullyConnected(3, bias=False), x.shape).keys() == {"kernel"}
 
 
 def test_many_lanes_and_jit_agree_with_single_calls():
@@ -205,7 +205,7 @@ class Net(nn.Module):
             "conv4: expects a batch of images (batch, height, width, channels), not shape (4, 4, 3)",
         ),
         (
-            Dense(8),
+            FullyConnected(8),
             (1, 4, 4, 3),
             "conv4: a dense layer expects (batch, inputs), not shape (1, 4, 4, 3): flatten first",
         ),
@@ -223,7 +223,7 @@ def test_bad_fields(fields):
         Convolution(8, 3, **fields).init(jax.random.key(0), jnp.ones((1, 4, 4, 3)))
 
 
-@pytest.mark.parametrize("module", [Convolution(8, 3), Dense(8)])
+@pytest.mark.parametrize("module", [Convolution(8, 3), FullyConnected(8)])
 def test_integer_images_are_refused(module):
     with pytest.raises(ShapeError, match="not uint8"):
         module.init(jax.random.key(0), jnp.ones((1, 4, 4, 3), jnp.uint8))

@@ -10,7 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cnnjax.errors import ConfigError
-from cnnjax.nn import Dropout
+from cnnjax.nn import InvertedDropout
 
 KEY = jax.random.key(3)
 
@@ -22,8 +22,10 @@ def drop(module, x, *, key=KEY, train=True):
 def test_lectures_example_keeps_the_expectation():
     """Rate 0.2 on 1 to 5. Inverted form: divide by 0.8 in training, do nothing at inference."""
     x = jnp.arange(1.0, 6).reshape(1, 5)
-    assert_array_equal(drop(Dropout(0.2), x, train=False), x)
-    draws = np.asarray(jax.jit(jax.vmap(lambda key: drop(Dropout(0.2), x, key=key)))(jax.random.split(KEY, 20_000)))
+    assert_array_equal(drop(InvertedDropout(0.2), x, train=False), x)
+    draws = np.asarray(
+        jax.jit(jax.vmap(lambda key: drop(InvertedDropout(0.2), x, key=key)))(jax.random.split(KEY, 20_000))
+    )
     assert set(np.unique(draws / np.asarray(x))) == {np.float32(0), np.float32(1.25)}
     # 20,000 draws: the standard error of a mean of x is x * 0.5 / 141.
     assert_allclose(draws.mean(0), x, rtol=0.02)
@@ -31,7 +33,7 @@ def test_lectures_example_keeps_the_expectation():
 
 @pytest.mark.parametrize("shape", [(4, 6, 6, 8), (4, 50)])
 def test_spatial_dropout_takes_whole_channels(shape):
-    y = np.asarray(drop(Dropout(0.5, spatial=True), jnp.ones(shape)))
+    y = np.asarray(drop(InvertedDropout(0.5, spatial=True), jnp.ones(shape)))
     flat = y.reshape(shape[0], -1, shape[-1])
     assert (flat == flat[:, :1]).all()
     assert set(np.unique(y)) == {0, 2}
@@ -39,37 +41,37 @@ def test_spatial_dropout_takes_whole_channels(shape):
 
 def test_rate_may_be_traced():
     x = jnp.ones((8, 8))
-    traced = jax.jit(lambda rate: drop(Dropout(rate), x))
-    assert_array_equal(traced(0.25), drop(Dropout(0.25), x))
+    traced = jax.jit(lambda rate: drop(InvertedDropout(rate), x))
+    assert_array_equal(traced(0.25), drop(InvertedDropout(0.25), x))
     assert_array_equal(traced(0.0), x)
     lanes = jax.vmap(traced)(jnp.array([0.0, 0.25, 0.5]))
     assert_array_equal(lanes[1], traced(0.25))
-    assert jnp.isfinite(jax.grad(lambda rate: drop(Dropout(rate), x).sum())(0.5))
+    assert jnp.isfinite(jax.grad(lambda rate: drop(InvertedDropout(rate), x).sum())(0.5))
 
 
 def test_a_plain_zero_costs_nothing():
     x = jnp.ones((2, 3))
-    assert Dropout(0.0).apply({}, x, train=True) is x
-    assert Dropout(0.5).apply({}, x, train=False) is x
+    assert InvertedDropout(0.0).apply({}, x, train=True) is x
+    assert InvertedDropout(0.5).apply({}, x, train=False) is x
 
 
 def test_masks_do_not_depend_on_the_dtype():
     x = jnp.ones((8, 64))
-    half = drop(Dropout(0.5), x.astype(jnp.bfloat16))
+    half = drop(InvertedDropout(0.5), x.astype(jnp.bfloat16))
     assert half.dtype == jnp.bfloat16
-    assert_array_equal(half.astype(jnp.float32), drop(Dropout(0.5), x))
+    assert_array_equal(half.astype(jnp.float32), drop(InvertedDropout(0.5), x))
 
 
 def test_gradient_is_the_mask():
     x = jax.random.normal(KEY, (8, 8))
-    module = Dropout(0.5)
+    module = InvertedDropout(0.5)
     assert_array_equal(jax.grad(lambda value: drop(module, value).sum())(x), drop(module, jnp.ones_like(x)))
 
 
 @pytest.mark.parametrize(("devices", "spatial"), [(2, False), (8, False), (8, True)])
 def test_masks_do_not_depend_on_the_devices(devices, spatial):
     x = jnp.ones((16, 3, 3, 4))
-    module = Dropout(0.5, spatial=spatial)
+    module = InvertedDropout(0.5, spatial=spatial)
     step = lambda value, key: drop(module, value, key=key)  # noqa: E731
     alone = jax.jit(step)(x, KEY)
 
@@ -87,7 +89,7 @@ def test_masks_over_a_mesh_of_two_axes():
     x = jnp.ones((16, 5))
     mesh = jax.make_mesh((2, 4), ("host", "chip"), axis_types=(AxisType.Auto,) * 2)
     batch = PartitionSpec(("host", "chip"))
-    step = lambda value: drop(Dropout(0.5), value)  # noqa: E731
+    step = lambda value: drop(InvertedDropout(0.5), value)  # noqa: E731
     manual = jax.shard_map(step, mesh=mesh, in_specs=batch, out_specs=batch)
     assert_array_equal(jax.jit(manual)(x), step(x))
 
@@ -95,4 +97,4 @@ def test_masks_over_a_mesh_of_two_axes():
 @pytest.mark.parametrize("rate", [-0.1, 1, 1.5, float("nan")])
 def test_bad_rate(rate):
     with pytest.raises(ConfigError, match="must be at least 0 and below 1"):
-        drop(Dropout(rate), jnp.ones((2, 3)))
+        drop(InvertedDropout(rate), jnp.ones((2, 3)))

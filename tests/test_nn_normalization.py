@@ -16,12 +16,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.nn import (
     NORMALIZATIONS,
-    BatchNorm,
+    BatchNormalization,
     Convolution,
-    GroupNorm,
-    LayerNorm,
-    LocalResponseNorm,
-    NoNorm,
+    GroupNormalization,
+    LayerNormalization,
+    LocalResponseNormalization,
+    NoNormalization,
     manual_axes,
     normalization,
     shards,
@@ -104,7 +104,7 @@ def test_centring_at_a_constant_loses_no_second_derivative():
     def ours(x):
         return module.apply(variables, x, train=True, mutable=["batch_stats"])[0]
 
-    module, x = BatchNorm(), maps(3, 2, 2)
+    module, x = BatchNormalization(), maps(3, 2, 2)
     variables = module.init(jax.random.key(0), x, train=False)
     for derivative in (jax.grad, jax.hessian):
         found, expected = (jax.jit(derivative(lambda x, f=f: jnp.sin(f(x)).sum()))(x) for f in (ours, plain))
@@ -116,7 +116,7 @@ def test_centring_at_a_constant_loses_no_second_derivative():
 
 def test_batch_norm_standardizes_and_keeps_running_statistics():
     x = maps(6, 4, 4, 3, mean=2)
-    module = BatchNorm(momentum=0.75)
+    module = BatchNormalization(momentum=0.75)
     y, variables = learn(module, x)
     assert_allclose(y, standardized(x, (0, 1, 2)), rtol=1e-4, atol=1e-5)
     stats = jax.tree.map(np.asarray, variables["batch_stats"])
@@ -128,7 +128,7 @@ def test_batch_norm_standardizes_and_keeps_running_statistics():
 
 def test_batch_norm_equals_flax():
     x = maps(6, 4, 4, 3)
-    y, variables = learn(BatchNorm(momentum=0.9), x)
+    y, variables = learn(BatchNormalization(momentum=0.9), x)
     theirs = nn.BatchNorm(use_running_average=False, momentum=0.9, epsilon=1e-5)
     expected, changed = theirs.init_with_output(jax.random.key(0), x)
     expected, changed = theirs.apply(changed, x, mutable=["batch_stats"])
@@ -139,48 +139,48 @@ def test_batch_norm_equals_flax():
 def test_a_large_mean_loses_no_digits():
     """E[x^2] - E[x]^2 would be off by half here: float32 holds 1000^2 to 0.06, the variance is 0.01."""
     x = maps(64, 4, 4, 2) * 0.1 + 1000
-    y, variables = learn(BatchNorm(momentum=0.0), x)
+    y, variables = learn(BatchNormalization(momentum=0.0), x)
     assert_allclose(variables["batch_stats"]["var"], np.asarray(x, np.float64).var((0, 1, 2)), rtol=1e-3)
     # The spacing of float32 at 1000 is 6e-5, 6e-4 of the standard deviation.
     assert_allclose(y, standardized(x, (0, 1, 2)), atol=5e-3)
 
 
 def test_initializing_leaves_the_running_statistics_alone():
-    stats = BatchNorm(group=32).init(jax.random.key(0), maps(1, 2, 2, 3), train=True)["batch_stats"]
+    stats = BatchNormalization(group=32).init(jax.random.key(0), maps(1, 2, 2, 3), train=True)["batch_stats"]
     assert_array_equal(stats["mean"], 0)
     assert_array_equal(stats["var"], 1)
 
 
 def test_ghost_batches():
     x = maps(8, 3, 3, 2)
-    y, variables = learn(BatchNorm(momentum=0.0, group=2), x)
+    y, variables = learn(BatchNormalization(momentum=0.0, group=2), x)
     parts = np.asarray(x).reshape(4, 2, 3, 3, 2)
     assert_allclose(y, standardized(parts, (1, 2, 3)).reshape(x.shape), rtol=1e-4, atol=1e-5)
     assert_allclose(variables["batch_stats"]["mean"], parts.mean((1, 2, 3)).mean(0), rtol=1e-4, atol=1e-6)
     assert_allclose(variables["batch_stats"]["var"], parts.var((1, 2, 3)).mean(0), rtol=1e-4)
     # At inference the running statistics serve any batch.
-    assert BatchNorm(group=2).apply(variables, x[:3], train=False, mutable=False).shape == (3, 3, 3, 2)
+    assert BatchNormalization(group=2).apply(variables, x[:3], train=False, mutable=False).shape == (3, 3, 3, 2)
 
 
 def test_the_unbiased_running_variance_is_that_of_each_group():
     x = maps(8, 3, 3, 2)
     for group, axes in (("global", (0, 1, 2)), ("device", (0, 1, 2)), (2, (1, 2, 3))):
         parts = np.asarray(x).reshape(4, 2, 3, 3, 2) if group == 2 else np.asarray(x)
-        y, variables = learn(BatchNorm(momentum=0.0, group=group, running_var="unbiased"), x)
+        y, variables = learn(BatchNormalization(momentum=0.0, group=group, running_var="unbiased"), x)
         expected = parts.var(axes, ddof=1).reshape(-1, 2).mean(0)
         assert_allclose(variables["batch_stats"]["var"], expected, rtol=1e-4)
         # What is remembered is all that differs.
-        assert_array_equal(y, learn(BatchNorm(momentum=0.0, group=group), x)[0])
+        assert_array_equal(y, learn(BatchNormalization(momentum=0.0, group=group), x)[0])
 
 
 def test_one_value_has_no_unbiased_variance():
-    module, x = BatchNorm(running_var="unbiased"), jnp.ones((1, 1, 1, 2))
+    module, x = BatchNormalization(running_var="unbiased"), jnp.ones((1, 1, 1, 2))
     variables = module.init(jax.random.key(0), x, train=True)
     assert module.apply(variables, x, train=False).shape == x.shape
     with pytest.raises(ShapeError, match="one value a channel has no unbiased variance"):
         module.apply(variables, x, train=True, mutable=["batch_stats"])
     with pytest.raises(ConfigError, match="'unbiassed' is no running variance. Did you mean 'unbiased'"):
-        BatchNorm(running_var="unbiassed").apply(variables, x, train=True, mutable=["batch_stats"])
+        BatchNormalization(running_var="unbiassed").apply(variables, x, train=True, mutable=["batch_stats"])
 
 
 class Block(nn.Module):
@@ -188,7 +188,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return BatchNorm(group=self.group, name="norm")(x, train=True)
+        return BatchNormalization(group=self.group, name="norm")(x, train=True)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ class Net(nn.Module):
     @nn.compact
     def __call__(self, x):
         # A bias before a normalization has no gradient, only rounding errors.
-        norm = BatchNorm(group=self.group, momentum=0.5, running_var=self.running_var)
+        norm = BatchNormalization(group=self.group, momentum=0.5, running_var=self.running_var)
         x = norm(Convolution(4, 1, bias=False)(x), train=True)
         return jnp.tanh(x).sum((1, 2, 3))
 
@@ -290,7 +290,7 @@ def test_devices_agree_on_the_unbiased_variance(group, wrapper):
 def test_a_batch_that_does_not_divide_among_devices():
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     with jax.set_mesh(mesh), pytest.raises(ShapeError, match="a batch of 12 does not divide by 8 devices"):
-        learn(BatchNorm(group="device"), jnp.ones((12, 3)))
+        learn(BatchNormalization(group="device"), jnp.ones((12, 3)))
 
 
 def test_the_mesh_is_seen_from_inside():
@@ -316,7 +316,7 @@ def test_the_mesh_is_seen_from_inside():
 @pytest.mark.parametrize(("groups", "width", "size"), [(1, 3, 3), (2, 2, 1), (3, 1, 2), (4, 3, 4)])
 def test_group_norm_is_its_formula(groups, width, size):
     x = maps(2, size, size + 1, groups * width) * 3 + 1
-    y, _ = learn(GroupNorm(groups), x)
+    y, _ = learn(GroupNormalization(groups), x)
     parts = np.asarray(x).reshape(2, size, size + 1, groups, width)
     assert_allclose(y, standardized(parts, (1, 2, 4)).reshape(x.shape), rtol=1e-3, atol=1e-3)
 
@@ -324,18 +324,20 @@ def test_group_norm_is_its_formula(groups, width, size):
 @pytest.mark.parametrize(("axes", "over"), [("channels", 3), ("features", (1, 2, 3))])
 def test_layer_norm_is_its_formula(axes, over):
     x = maps(2, 4, 5, 6) * 3 + 1
-    assert_allclose(learn(LayerNorm(axes), x)[0], standardized(x, over), rtol=1e-4, atol=1e-5)
+    assert_allclose(learn(LayerNormalization(axes), x)[0], standardized(x, over), rtol=1e-4, atol=1e-5)
 
 
 def test_one_group_is_layer_norm_over_features():
     x = maps(2, 4, 5, 6)
-    assert_allclose(learn(GroupNorm(1), x)[0], learn(LayerNorm("features"), x)[0], rtol=1e-4, atol=1e-5)
+    assert_allclose(
+        learn(GroupNormalization(1), x)[0], learn(LayerNormalization("features"), x)[0], rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_local_response_norm_is_krizhevskys_formula(size):
     x, alpha, beta, k = np.asarray(maps(2, 2, 2, 7)), 0.1, 0.75, 2.0
-    y = LocalResponseNorm(size=size, alpha=alpha).apply({}, jnp.asarray(x), train=True)
+    y = LocalResponseNormalization(size=size, alpha=alpha).apply({}, jnp.asarray(x), train=True)
     for i in range(7):
         near = x[..., max(0, i - size // 2) : i + (size - 1) // 2 + 1]
         assert_allclose(y[..., i], x[..., i] / (k + alpha * (near**2).sum(-1)) ** beta, rtol=1e-5)
@@ -343,15 +345,15 @@ def test_local_response_norm_is_krizhevskys_formula(size):
 
 def test_no_norm():
     x = maps(2, 3)
-    assert NoNorm().apply({}, x, train=True) is x
+    assert NoNormalization().apply({}, x, train=True) is x
 
 
 @pytest.mark.parametrize(
     ("module", "error", "message"),
     [
-        (GroupNorm(32), ShapeError, "6 channels do not divide into 32 groups; 6 % 32 = 6"),
-        (LayerNorm("rows"), ConfigError, "'rows' is no choice of axes"),
-        (LocalResponseNorm(size=0), ConfigError, "must be positive"),
+        (GroupNormalization(32), ShapeError, "6 channels do not divide into 32 groups; 6 % 32 = 6"),
+        (LayerNormalization("rows"), ConfigError, "'rows' is no choice of axes"),
+        (LocalResponseNormalization(size=0), ConfigError, "must be positive"),
     ],
 )
 def test_refusals(module, error, message):

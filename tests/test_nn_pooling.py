@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from cnnjax.arithmetic import pool_shape, resolve_padding
 from cnnjax.errors import ConfigError, ShapeError
-from cnnjax.nn import Convolution, GlobalPool, Pool
+from cnnjax.nn import Convolution, GlobalPooling, Pooling
 
 WORKED = [[1, 3, 1, 2], [6, 1, 5, 4], [5, 4, 2, 5], [3, 3, 1, 2]]
 
@@ -30,7 +30,7 @@ def single(image, module):
     [("max", [[6, 5, 5], [6, 5, 5], [5, 4, 5]]), ("average", [[2.75, 2.5, 3], [4, 3, 4], [3.75, 2.5, 2.5]])],
 )
 def test_worked_pooling(kind, expected):
-    assert_array_equal(single(WORKED, Pool(kind, strides=1)), expected)
+    assert_array_equal(single(WORKED, Pooling(kind, strides=1)), expected)
 
 
 def test_x_or_o_keeps_the_partial_window():
@@ -41,7 +41,7 @@ def test_x_or_o_keeps_the_partial_window():
     convolution = Convolution(1, 3, padding="valid", bias=False)
     x = jnp.asarray(image, jnp.float32)[None, :, :, None]
     responses = convolution.apply({"params": {"kernel": kernel}}, x)
-    pooled = Pool("max", partial=True).apply({}, responses / 9)[0, :, :, 0]
+    pooled = Pooling("max", partial=True).apply({}, responses / 9)[0, :, :, 0]
     expected = [[100, 33, 55, 33], [33, 100, 33, 55], [55, 33, 100, 11], [33, 55, 11, 77]]
     assert_array_equal(np.trunc(pooled * 100), expected)
 
@@ -103,7 +103,7 @@ def test_pooling_is_brute_force(kind, data):
         assume(False)
     # Few distinct values: windows hold their maximum more than once, and the first must get the gradient.
     x = np.random.default_rng(0).integers(0, 3, (2, *sizes, 2)).astype(np.float32)
-    module = Pool(kind, partial=partial, count_padding=count_padding, **fields)
+    module = Pooling(kind, partial=partial, count_padding=count_padding, **fields)
     y, gradient = output_and_gradient(module, jnp.asarray(x))
     assert y.shape == (2, *shape, 2)
     for n, c in np.ndindex(2, 2):
@@ -120,19 +120,21 @@ def test_pooling_is_brute_force(kind, data):
 def test_gradients_in_both_modes(kind, fields):
     # Values far apart, so that a finite difference never changes which one is largest.
     x = jax.random.permutation(jax.random.key(0), jnp.arange(2 * 7 * 7 * 2.0)).reshape(2, 7, 7, 2) / 50
-    pool = jax.jit(lambda value: Pool(kind, **fields).apply({}, value))
+    pool = jax.jit(lambda value: Pooling(kind, **fields).apply({}, value))
     check_grads(pool, (x,), order=1, modes=("fwd", "rev"), eps=1e-3, atol=1e-2, rtol=1e-2)
 
 
 @pytest.mark.parametrize("window", [2, 3, 4])
 def test_a_tie_gives_its_gradient_to_the_first_maximum(window):
     x = jnp.zeros((1, window, window, 1))
-    for module in (Pool("max", window), GlobalPool("max")):
+    for module in (Pooling("max", window), GlobalPooling("max")):
         gradient = np.asarray(output_and_gradient(module, x)[1])
         assert gradient[0, 0, 0, 0] == gradient.sum() == 1
 
 
-@pytest.mark.parametrize("module", [Pool("max", (1, 300)), Pool("max", 20), Pool("average", 20), Pool("max", 2)])
+@pytest.mark.parametrize(
+    "module", [Pooling("max", (1, 300)), Pooling("max", 20), Pooling("average", 20), Pooling("max", 2)]
+)
 def test_long_windows_and_empty_batches(module):
     """More positions than eight bits can number, and a reshape of nothing."""
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 40, 600, 2)), jnp.float32)
@@ -143,14 +145,14 @@ def test_long_windows_and_empty_batches(module):
 
 @pytest.mark.parametrize("strides", [1, 2])
 def test_second_derivatives_go_to_the_first_maximum(strides):
-    module = Pool("max", 2, strides=strides)
+    module = Pooling("max", 2, strides=strides)
     hessian = jax.hessian(lambda x: (module.apply({}, x.reshape(1, 2, 2, 1)) ** 2).sum())(jnp.ones(4))
     assert_array_equal(hessian, np.diag([2.0, 0, 0, 0]))
 
 
 def test_max_pooling_conserves_the_gradient():
     x = jnp.round(jax.random.normal(jax.random.key(0), (2, 9, 9, 3)))
-    for module in (Pool("max"), Pool("max", 3, 2, padding="same"), Pool("max", 5, 2, partial=True)):
+    for module in (Pooling("max"), Pooling("max", 3, 2, padding="same"), Pooling("max", 5, 2, partial=True)):
         y, gradient = output_and_gradient(module, x)
         assert gradient.sum() == y.size
 
@@ -158,14 +160,14 @@ def test_max_pooling_conserves_the_gradient():
 @pytest.mark.parametrize("place", [(0, 0), (3, 2)])
 def test_nan_is_never_hidden(place):
     x = jnp.ones((1, 4, 4, 1)).at[0, place[0], place[1], 0].set(jnp.nan)
-    for module in (Pool("max", 4), Pool("max"), GlobalPool("max")):
+    for module in (Pooling("max", 4), Pooling("max"), GlobalPooling("max")):
         y, _ = output_and_gradient(module, x)
         assert np.isnan(y).sum() == np.isnan(module.apply({}, x)).sum() == 1
 
 
 def test_max_padding_never_wins():
     x = jnp.full((1, 3, 3, 1), -5.0)
-    assert_array_equal(single(x[0, :, :, 0], Pool("max", 3, 1, padding="same")), np.full((3, 3), -5.0))
+    assert_array_equal(single(x[0, :, :, 0], Pooling("max", 3, 1, padding="same")), np.full((3, 3), -5.0))
 
 
 # --- blur, global pooling, dtype, lanes
@@ -173,22 +175,28 @@ def test_max_padding_never_wins():
 
 def test_blur_removes_what_a_stride_would_alias():
     checkers = np.indices((9, 9)).sum(0) % 2
-    assert_allclose(single(checkers, Pool("blur", 3, 2)), np.full((4, 4), 0.5))
-    assert_allclose(single(np.ones((5, 5)), Pool("blur", 3, 2, padding="same")), np.ones((3, 3)))
+    assert_allclose(single(checkers, Pooling("blur", 3, 2)), np.full((4, 4), 0.5))
+    assert_allclose(single(np.ones((5, 5)), Pooling("blur", 3, 2, padding="same")), np.ones((3, 3)))
     impulse = np.zeros((5, 5))
     impulse[2, 2] = 16
-    assert_allclose(single(impulse, Pool("blur", 3, 1)), np.outer([1, 2, 1], [1, 2, 1]))
+    assert_allclose(single(impulse, Pooling("blur", 3, 1)), np.outer([1, 2, 1], [1, 2, 1]))
 
 
 def test_global_pooling():
     x = jax.random.normal(jax.random.key(0), (2, 4, 5, 3))
-    assert_allclose(GlobalPool("average").apply({}, x), np.asarray(x).mean((1, 2)), rtol=1e-5, atol=1e-6)
-    assert_array_equal(GlobalPool("max").apply({}, x), np.asarray(x).max((1, 2)))
+    assert_allclose(GlobalPooling("average").apply({}, x), np.asarray(x).mean((1, 2)), rtol=1e-5, atol=1e-6)
+    assert_array_equal(GlobalPooling("max").apply({}, x), np.asarray(x).max((1, 2)))
 
 
 def test_bfloat16_keeps_its_dtype_and_adds_in_float32():
     x = jnp.ones((1, 32, 32, 2), jnp.bfloat16)
-    for module in (Pool("max"), Pool("average", 32), Pool("blur", 3), GlobalPool("average"), GlobalPool("max")):
+    for module in (
+        Pooling("max"),
+        Pooling("average", 32),
+        Pooling("blur", 3),
+        GlobalPooling("average"),
+        GlobalPooling("max"),
+    ):
         y = jax.jit(module.apply)({}, x)
         assert y.dtype == jnp.bfloat16
         assert_array_equal(y.astype(jnp.float32), 1)
@@ -197,19 +205,19 @@ def test_bfloat16_keeps_its_dtype_and_adds_in_float32():
 @pytest.mark.parametrize("kind", ["max", "average", "blur"])
 def test_lanes_and_jit_agree_with_single_calls(kind):
     x = jax.random.normal(jax.random.key(0), (3, 2, 7, 7, 2))
-    gradient = jax.jit(jax.grad(lambda value: jnp.square(Pool(kind, 3, 2).apply({}, value)).sum()))
+    gradient = jax.jit(jax.grad(lambda value: jnp.square(Pooling(kind, 3, 2).apply({}, value)).sum()))
     assert_allclose(jax.vmap(gradient)(x), jnp.stack([gradient(lane) for lane in x]), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("module", "shape", "error", "message"),
     [
-        (Pool("max"), (1, 1, 1, 3), ShapeError, "window 2 does not fit its 1x1 input"),
-        (Pool("max"), (1, 8), ShapeError, "expects a batch of images"),
-        (Pool("mean"), (1, 4, 4, 1), ConfigError, "'mean' is no kind of pooling"),
-        (Pool("max", padding=2), (1, 4, 4, 1), ConfigError, "must be smaller than the pooling window 2"),
-        (Pool("max", window=0), (1, 4, 4, 1), ConfigError, "window = 0"),
-        (GlobalPool("blur"), (1, 4, 4, 1), ConfigError, "'blur' is no kind of global pooling"),
+        (Pooling("max"), (1, 1, 1, 3), ShapeError, "window 2 does not fit its 1x1 input"),
+        (Pooling("max"), (1, 8), ShapeError, "expects a batch of images"),
+        (Pooling("mean"), (1, 4, 4, 1), ConfigError, "'mean' is no kind of pooling"),
+        (Pooling("max", padding=2), (1, 4, 4, 1), ConfigError, "must be smaller than the pooling window 2"),
+        (Pooling("max", window=0), (1, 4, 4, 1), ConfigError, "window = 0"),
+        (GlobalPooling("blur"), (1, 4, 4, 1), ConfigError, "'blur' is no kind of global pooling"),
     ],
 )
 def test_refusals(module, shape, error, message):

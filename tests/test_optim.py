@@ -110,7 +110,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x, _):
         y = nn.PReLU()(nn.LayerNorm()(nn.WeightNorm(nn.Dense(4))(x)))
-        y = layers.BatchNorm(name="norm")(y, train=False)
+        y = layers.BatchNormalization(name="norm")(y, train=False)
         y = y * self.param("layer_scale", nn.initializers.ones, (4,)) + self.param("gamma", nn.initializers.ones, (4,))
         return x + y, None
 

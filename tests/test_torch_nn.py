@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cnnjax.nn import BatchNorm, Convolution, GlobalPool, GroupNorm, LayerNorm, LocalResponseNorm, Pool, activation
+from cnnjax.nn import (
+    BatchNormalization,
+    Convolution,
+    GlobalPooling,
+    GroupNormalization,
+    LayerNormalization,
+    LocalResponseNormalization,
+    Pooling,
+    activation,
+)
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -64,13 +73,13 @@ def test_pooling(size, window, strides, padding, partial):
     fields = {"strides": strides, "padding": padding, "partial": partial}
     theirs = {"stride": strides, "padding": padding, "ceil_mode": partial}
     assert_same(
-        lambda value: Pool("max", window, **fields).apply({}, value),
+        lambda value: Pooling("max", window, **fields).apply({}, value),
         lambda value: F.max_pool2d(value, window, **theirs),
         x,
     )
     for counted in (False, True):
         assert_same(
-            lambda value, counted=counted: Pool("average", window, count_padding=counted, **fields).apply({}, value),
+            lambda value, counted=counted: Pooling("average", window, count_padding=counted, **fields).apply({}, value),
             lambda value, counted=counted: F.avg_pool2d(value, window, count_include_pad=counted, **theirs),
             x,
         )
@@ -79,12 +88,12 @@ def test_pooling(size, window, strides, padding, partial):
 @pytest.mark.parametrize(("kind", "theirs"), [("average", F.adaptive_avg_pool2d), ("max", F.adaptive_max_pool2d)])
 def test_global_pooling(kind, theirs):
     x = np.maximum(maps(2, 5, 6, 3), 0)
-    assert_same(lambda value: GlobalPool(kind).apply({}, value)[:, None, None], lambda value: theirs(value, 1), x)
+    assert_same(lambda value: GlobalPooling(kind).apply({}, value)[:, None, None], lambda value: theirs(value, 1), x)
 
 
 def test_batch_norm():
     x, params = maps(4, 5, 5, 3) * 2 + 1, {"scale": jnp.asarray(maps(3)), "bias": jnp.asarray(maps(3)) + 1}
-    ours, theirs = BatchNorm(momentum=0.9, epsilon=1e-5), torch.nn.BatchNorm2d(3, momentum=0.1, eps=1e-5)
+    ours, theirs = BatchNormalization(momentum=0.9, epsilon=1e-5), torch.nn.BatchNorm2d(3, momentum=0.1, eps=1e-5)
     theirs.weight.data, theirs.bias.data = (torch.tensor(np.asarray(leaf)) for leaf in params.values())
     variables = ours.init(jax.random.key(0), jnp.asarray(x), train=False) | {"params": params}
     train = lambda value: ours.apply(variables, value, train=True, mutable=["batch_stats"])  # noqa: E731
@@ -101,7 +110,7 @@ def test_batch_norm():
 
 def test_the_unbiased_running_variance_over_two_steps():
     x, theirs = maps(2, 3, 3, 4) * 2 + 1, torch.nn.BatchNorm2d(4, momentum=0.1)
-    ours = BatchNorm(momentum=0.9, running_var="unbiased")
+    ours = BatchNormalization(momentum=0.9, running_var="unbiased")
     variables = ours.init(jax.random.key(0), jnp.asarray(x), train=False)
     for batch in (x, x[:1] * 3):
         theirs.train()(nchw(batch))
@@ -113,9 +122,12 @@ def test_the_unbiased_running_variance_over_two_steps():
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (GroupNorm(2), lambda x: F.group_norm(x, 2)),
-        (LayerNorm("features"), lambda x: F.layer_norm(x, x.shape[1:])),
-        (LayerNorm("channels"), lambda x: F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]).permute(0, 3, 1, 2)),
+        (GroupNormalization(2), lambda x: F.group_norm(x, 2)),
+        (LayerNormalization("features"), lambda x: F.layer_norm(x, x.shape[1:])),
+        (
+            LayerNormalization("channels"),
+            lambda x: F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]).permute(0, 3, 1, 2),
+        ),
     ],
 )
 def test_group_and_layer_norm(ours, theirs):
@@ -127,7 +139,7 @@ def test_group_and_layer_norm(ours, theirs):
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_local_response_norm_with_alpha_times_size(size):
     assert_same(
-        lambda value: LocalResponseNorm(size=size, alpha=0.1).apply({}, value),
+        lambda value: LocalResponseNormalization(size=size, alpha=0.1).apply({}, value),
         lambda value: F.local_response_norm(value, size, alpha=0.1 * size, beta=0.75, k=2.0),
         maps(2, 3, 3, 8),
     )

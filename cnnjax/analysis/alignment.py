@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from difflib import SequenceMatcher
 
-from cnnjax.analysis.layers import Layer
+from cnnjax.analysis.layers import LayerRow
 
 
-def keys(layers: Sequence[Layer]) -> list[Hashable]:
+def keys(layers: Sequence[LayerRow]) -> list[Hashable]:
     """Names for rows that are equal where two rows are the same place of a network, and differ within it.
 
     A module is known by its path; of several rows with one path each is known by its operation and occurrence too.
@@ -24,9 +24,9 @@ def keys(layers: Sequence[Layer]) -> list[Hashable]:
     return names
 
 
-def aligned(left: Sequence[Layer], right: Sequence[Layer]) -> list[tuple[Layer | None, Layer | None]]:
+def aligned(left: Sequence[LayerRow], right: Sequence[LayerRow]) -> list[tuple[LayerRow | None, LayerRow | None]]:
     """The rows of two networks in pairs, in order; None where a row has no counterpart."""
-    pairs: list[tuple[Layer | None, Layer | None]] = []
+    pairs: list[tuple[LayerRow | None, LayerRow | None]] = []
     matcher = SequenceMatcher(None, keys(left), keys(right), autojunk=False)
     for what, i, j, k, l in matcher.get_opcodes():
         if what == "equal":

@@ -15,7 +15,7 @@ import heapq
 from collections import Counter
 from typing import NamedTuple
 
-from cnnjax.analysis.kernels import TRANSCENDENTAL, Array, Operation, Program
+from cnnjax.analysis.kernels import TRANSCENDENTAL, Array, Operation, TracedProgram
 
 _COPIES_OF_CODE = 15
 
@@ -41,7 +41,7 @@ class Buffers(NamedTuple):
     outputs: list[Buffer | None]
 
 
-def buffers(program: Program) -> Buffers:
+def buffers(program: TracedProgram) -> Buffers:
     """What of `program` is in memory."""
     written = _written(program)
     kept = {array for array in written if array.maker and array.maker.is_expensive}
@@ -56,7 +56,7 @@ def buffers(program: Program) -> Buffers:
     return Buffers(writer.every, inputs, [array and writer.buffer(array) for array in program.outputs])
 
 
-def _written(program: Program) -> set[Array]:
+def _written(program: TracedProgram) -> set[Array]:
     """The arrays that are asked for in memory."""
     readers = Counter(array for operation in program.operations for array in set(operation.inputs))
     operands = {operand for operation in program.operations for operand in operation.operands}
@@ -70,7 +70,7 @@ class _Writer:
     `padded`: how many loops compute each padded array.
     """
 
-    def __init__(self, program: Program, written: set[Array], kept: set[Array]):
+    def __init__(self, program: TracedProgram, written: set[Array], kept: set[Array]):
         self.every: list[Buffer] = []
         self.padded: Counter[Array] = Counter()
         self._operations = program.operations

@@ -13,6 +13,7 @@ from jax.core import Tracer
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 from cnnjax.analysis import receptive_field
+from cnnjax.analysis.call_marks import Call, Mark, mark
 from cnnjax.analysis.constants import Constants
 from cnnjax.analysis.equation import called, input_shape, output_shape
 from cnnjax.analysis.macs import macs
@@ -20,7 +21,7 @@ from cnnjax.analysis.propagation import has_rule, propagate
 from cnnjax.analysis.receptive_field import EVERYTHING, IMAGE, Field
 from cnnjax.analysis.resampling import Taps, taps
 from cnnjax.analysis.shape_checks import check_fit
-from cnnjax.analysis.tracing import Call, Mark, Trace, mark
+from cnnjax.analysis.tracing import Trace
 from cnnjax.analysis.window import Window, of_equation, of_fields
 
 _POOLS = {"reduce_window_max": "max_pool", "reduce_window_sum": "avg_pool", "reduce_window_min": "min_pool"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnjax.analysis.alignment import aligned
 from cnnjax.analysis.grid import Block, Change, Column, Document, Grid, Remarks
-from cnnjax.analysis.layers import Analysis, Layer
+from cnnjax.analysis.layers import Analysis, LayerRow
 from cnnjax.config import union_keys
 
 SEEN = ("receptive_field", "jump")
@@ -74,7 +74,7 @@ class Difference:
     labels: tuple[str, str] = ("left", "right")
 
     @property
-    def layers(self) -> list[tuple[Layer | None, Layer | None]]:
+    def layers(self) -> list[tuple[LayerRow | None, LayerRow | None]]:
         """(left, right) rows that changed, appeared or disappeared, in order; None where a side has no such row."""
         return [pair for pair in aligned(self.left.layers, self.right.layers) if _differ(*pair, MADE + SEEN)]
 
@@ -154,7 +154,7 @@ def _telling(config: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]
     return {path: both for path, both in config.items() if None not in both or not path.startswith(kinds)}
 
 
-def _line(left: Layer | None, right: Layer | None) -> tuple[Any, ...]:
+def _line(left: LayerRow | None, right: LayerRow | None) -> tuple[Any, ...]:
     layer = right or left
     assert layer is not None
     op = f"{left.op} → {right.op}" if left and right and left.op != right.op else layer.op
@@ -162,7 +162,7 @@ def _line(left: Layer | None, right: Layer | None) -> tuple[Any, ...]:
     return (layer.path or f"({layer.op})", op, _kind(left, right), *values)
 
 
-def _cell(left: Layer | None, right: Layer | None, name: str) -> Any:
+def _cell(left: LayerRow | None, right: LayerRow | None, name: str) -> Any:
     if left is None or right is None:
         return getattr(left or right, name)
     before, after = getattr(left, name), getattr(right, name)
@@ -190,7 +190,7 @@ def _remarks(difference: Difference, made: int) -> Iterator[str]:
         yield f"what is seen alone changes in {len(pairs)} more layers: {few}"
 
 
-def _seen_text(left: Layer | None, right: Layer | None) -> str:
+def _seen_text(left: LayerRow | None, right: LayerRow | None) -> str:
     assert left is not None
     assert right is not None
     column = COLUMNS[-1]
@@ -213,17 +213,17 @@ def _value(value: Any) -> str:
 # --- pairs of rows
 
 
-def _differ(left: Layer | None, right: Layer | None, names: tuple[str, ...]) -> bool:
+def _differ(left: LayerRow | None, right: LayerRow | None, names: tuple[str, ...]) -> bool:
     if left is None or right is None:
         return True
     return any(getattr(left, name) != getattr(right, name) for name in names)
 
 
-def _kind(left: Layer | None, right: Layer | None) -> str:
+def _kind(left: LayerRow | None, right: LayerRow | None) -> str:
     return "new" if left is None else "gone" if right is None else "changed"
 
 
-def _pair_json(left: Layer | None, right: Layer | None) -> dict[str, Any]:
+def _pair_json(left: LayerRow | None, right: LayerRow | None) -> dict[str, Any]:
     layer = right or left
     assert layer is not None
     sides = {"path": layer.path, "op": layer.op, "change": _kind(left, right)}

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from jax import numpy as jnp
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
+from cnnjax.analysis.call_marks import Path, mark, weight_mark
 from cnnjax.analysis.equation import called, input_shape, shape
-from cnnjax.analysis.tracing import Path, Trace, mark, weight_mark
+from cnnjax.analysis.tracing import Trace
 
 _FLAT = {"stop_gradient", "floor", "ceil", "round", "sign"}
 _ONE_FOR_ONE = {"reshape", "broadcast_in_dim", "convert_element_type", "squeeze"}

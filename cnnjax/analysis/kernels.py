@@ -118,7 +118,7 @@ def _factors(array: Array) -> list[Array]:
 # --- from the trace
 
 
-class Program(NamedTuple):
+class TracedProgram(NamedTuple):
     """Operations in the order of the trace, those of called functions in the place of the call; `outputs` are None for
     literals."""
 
@@ -127,7 +127,7 @@ class Program(NamedTuple):
     outputs: list[Array | None]
 
 
-def program(jaxpr: Jaxpr) -> Program:
+def program(jaxpr: Jaxpr) -> TracedProgram:
     """The operations of `jaxpr` that its outputs depend on."""
     arrays = {variable: _array(variable) for variable in jaxpr.invars}
     inputs, operations = list(arrays.values()), []
@@ -140,7 +140,7 @@ def program(jaxpr: Jaxpr) -> Program:
     used.reverse()
     for position, operation in enumerate(used):
         operation.position = position
-    return Program(inputs, used, outputs)
+    return TracedProgram(inputs, used, outputs)
 
 
 def _inline(jaxpr: Jaxpr, arrays: dict[Any, Array], operations: list[Operation]) -> list[Array | None]:

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from cnnjax.analysis import matrix_forms
 from cnnjax.analysis.documents import terminal
 from cnnjax.analysis.grid import Column, Document, Grid, Remarks, short_bytes
-from cnnjax.analysis.layers import Analysis, Layer, share
+from cnnjax.analysis.layers import Analysis, LayerRow, share
 
 COLUMNS = (
     Column("layer"),
@@ -81,7 +81,7 @@ def grid(analysis: Analysis) -> Grid:
     return whole.only([k for k, c in enumerate(COLUMNS) if traced or not c.heading.startswith("training")])
 
 
-def _line(layer: Layer, analysis: Analysis) -> tuple[Any, ...]:
+def _line(layer: LayerRow, analysis: Analysis) -> tuple[Any, ...]:
     seen = COLUMNS[-3].text(layer.receptive_field, exact=True) + "+" * layer.global_context
     placed = any(layer.jump)
     return (

@@ -1,4 +1,4 @@
-"""The result of an analysis as plain data: one `Layer` a row, the memory of a training step, and the totals."""
+"""The result of an analysis as plain data: one `LayerRow` a row, the memory of a training step, and the totals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Layer:
+class LayerRow:
     """One row: a call of a module that calls no other, or a pooling, product or flattening outside such modules.
 
     `path` is the module's dotted place in the parameter tree ("" is the network itself), `op` its class in snake
@@ -99,7 +99,7 @@ class Analysis:
     macs: int
     activations: int
     activation_bytes: int
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerRow, ...]
     warnings: tuple[str, ...] = ()
     train_activations: int | None = None
     train_activation_bytes: int | None = None
@@ -116,7 +116,7 @@ class Analysis:
     def to_json(self) -> dict[str, Any]:
         """Totals, `"layers": [{"path", "op", ...}]`, `"memory"` (bytes, None without a batch size) and `"warnings"`.
 
-        A layer has all fields of `Layer`, its flops, and its shares of the network's parameters and MACs in percent.
+        A layer has all fields of `LayerRow`, its flops, and its shares of the network's parameters and MACs in percent.
         """
         return {
             "input_shape": list(self.input_shape),
@@ -135,7 +135,7 @@ class Analysis:
             "warnings": list(self.warnings),
         }
 
-    def _layer(self, layer: Layer) -> dict[str, Any]:
+    def _layer(self, layer: LayerRow) -> dict[str, Any]:
         entries = {field.name: _lists(getattr(layer, field.name)) for field in dataclasses.fields(layer)}
         shares = {"params_share": share(layer.params, self.params), "macs_share": share(layer.macs, self.macs)}
         return {**entries, "flops": layer.flops, **shares}

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from cnnjax.analysis.call_marks import Path
 from cnnjax.analysis.gradient import Weights
-from cnnjax.analysis.layers import Analysis, Layer, volume
-from cnnjax.analysis.tracing import Path
-from cnnjax.analysis.window_coverage import Axis, Sliding, named, windows
+from cnnjax.analysis.layers import Analysis, LayerRow, volume
+from cnnjax.analysis.window_coverage import SlidingWindow, WindowAxis, named, windows
 
 HALF = 0.5
 """The share of the image that some unit before the head should see, in height and in width."""
@@ -38,10 +38,10 @@ class _Network(NamedTuple):
 
     analysis: Analysis
     weights: Weights
-    windows: list[Sliding]
+    windows: list[SlidingWindow]
 
     @property
-    def convolutions(self) -> list[Sliding]:
+    def convolutions(self) -> list[SlidingWindow]:
         return [window for window in self.windows if window.layer.macs]
 
 
@@ -125,7 +125,7 @@ def _largest(network: _Network) -> Iterator[str]:
 
 
 def _idle_taps(network: _Network) -> Iterator[str]:
-    """Taps of a kernel that meet padding wherever it stands: on maps smaller than it, 1x1 above all."""
+    """TapCounts of a kernel that meet padding wherever it stands: on maps smaller than it, 1x1 above all."""
     # A module that is called at several sizes may use at one of them what it does not at another.
     calls = Counter(window.name for window in network.windows)
     idle = [window for window in network.convolutions if _idle(window) and calls[window.name] == 1]
@@ -141,12 +141,12 @@ def _idle_taps(network: _Network) -> Iterator[str]:
         )
 
 
-def _idle(window: Sliding) -> int:
+def _idle(window: SlidingWindow) -> int:
     taps, used = (math.prod(numbers) for numbers in zip(*((a.kernel, a.taps.used) for a in window.axes), strict=True))
     return taps - used
 
 
-def _kernel(window: Sliding) -> int:
+def _kernel(window: SlidingWindow) -> int:
     """The numbers in the kernel of a convolution: each is multiplied once at every place."""
     return window.layer.macs // math.prod(axis.outputs for axis in window.axes)
 
@@ -186,7 +186,7 @@ def _even(network: _Network) -> Iterator[str]:
         )
 
 
-def _is_lopsided(axis: Axis) -> bool:
+def _is_lopsided(axis: WindowAxis) -> bool:
     return axis.stride == 1 and axis.span % 2 == 0 and axis.outputs == axis.size > 1
 
 
@@ -204,7 +204,7 @@ def _coarse_stem(network: _Network) -> Iterator[str]:
         )
 
 
-def _stem(network: _Network) -> list[Sliding]:
+def _stem(network: _Network) -> list[SlidingWindow]:
     """The windows before the second convolution, or to the first pooling where it comes after at most three."""
     second = next((network.windows.index(window) for window in network.convolutions[1:]), 0)
     pooling = next((k for k, window in enumerate(network.windows) if not window.layer.macs), 0)
@@ -243,7 +243,7 @@ def _sees_all(network: _Network) -> Iterator[str]:
         )
 
 
-def _only_repeats(window: Sliding, image: Sequence[int]) -> bool:
+def _only_repeats(window: SlidingWindow, image: Sequence[int]) -> bool:
     kernel, units = (max(numbers) for numbers in zip(*((axis.kernel, axis.size) for axis in window.axes), strict=True))
     seen = all(axis.sees_all(pixels) for axis, pixels in zip(window.axes, image, strict=False))
     return kernel > 1 and units > 1 and seen
@@ -266,7 +266,7 @@ def _centred_outside(network: _Network) -> Iterator[str]:
             return
 
 
-def _centres(layer: Layer, axis: int) -> list[float]:
+def _centres(layer: LayerRow, axis: int) -> list[float]:
     first = layer.offset[axis] + (layer.receptive_field[axis] - 1) / 2
     return [first + i * layer.jump[axis] for i in range(layer.output_shape[axis])]
 
@@ -274,7 +274,7 @@ def _centres(layer: Layer, axis: int) -> list[float]:
 class _Head(NamedTuple):
     """The named rows that are maps, and whether the rows after them can put together what is in several places."""
 
-    maps: list[tuple[str, Layer]]
+    maps: list[tuple[str, LayerRow]]
     combines: bool
 
 
@@ -316,7 +316,7 @@ def _counted(counts: Sequence[int], sizes: Sequence[int]) -> str:
     return " and ".join(f"{count} of {size} {what}" for count, size, what in entries if count)
 
 
-def _places(found: Sequence[Sliding]) -> str:
+def _places(found: Sequence[SlidingWindow]) -> str:
     return _listed([window.name for window in found])
 
 

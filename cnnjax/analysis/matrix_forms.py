@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnjax.analysis.grid import Column, Grid
-from cnnjax.analysis.layers import Analysis, Layer
+from cnnjax.analysis.layers import Analysis, LayerRow
 from cnnjax.arithmetic import Cost, LinearCosts
 
 COLUMNS = (
@@ -30,7 +30,7 @@ COLUMNS = (
 )
 
 
-def forms(analysis: Analysis) -> list[tuple[Layer, LinearCosts]]:
+def forms(analysis: Analysis) -> list[tuple[LayerRow, LinearCosts]]:
     """The convolution layers of a network with their costs; rows that do more than one convolution are left out."""
     params: dict[str, int] = {}
     for layer in analysis.layers:
@@ -39,7 +39,7 @@ def forms(analysis: Analysis) -> list[tuple[Layer, LinearCosts]]:
     return [(layer, cost) for layer, cost in found if cost is not None]
 
 
-def costs(layer: Layer, *, params: int) -> LinearCosts | None:
+def costs(layer: LayerRow, *, params: int) -> LinearCosts | None:
     """What the layer costs in each form, None where it is no convolution and nothing else. params: its own."""
     if layer.groups is None or layer.kernel_size is None or not layer.input_shape or not layer.strides:
         return None
@@ -90,7 +90,7 @@ def _numbers(cost: LinearCosts) -> list[int]:
     return [form.floats for form in cost] + [form.operations for form in cost]
 
 
-def _axes(layer: Layer, sizes: Sequence[int], places: Sequence[int]) -> list[tuple[int, ...]]:
+def _axes(layer: LayerRow, sizes: Sequence[int], places: Sequence[int]) -> list[tuple[int, ...]]:
     ones = (1,) * len(sizes)
     kernel, strides = layer.kernel_size or ones, layer.strides or ones
     before = [pair[0] for pair in layer.padding or ()] or [0] * len(sizes)

@@ -26,7 +26,7 @@ from flax import linen as nn
 
 from cnnjax import calling
 from cnnjax.analysis.buffers import buffers
-from cnnjax.analysis.kernels import Program, program, size
+from cnnjax.analysis.kernels import TracedProgram, program, size
 from cnnjax.analysis.layers import Memory
 from cnnjax.analysis.liveness import peak
 from cnnjax.analysis.network import analyse
@@ -90,7 +90,7 @@ def _traced(
     images: jax.ShapeDtypeStruct,
     tx: optax.GradientTransformation,
     logits: Callable[[Any], jax.Array],
-) -> tuple[tuple[Any, Any, Any], Program]:
+) -> tuple[tuple[Any, Any, Any], TracedProgram]:
     """The shapes of parameters, optimizer state and other variables, and the step, whose first inputs they are."""
     key = jax.random.key(0)
     state = jax.eval_shape(partial(calling.init, module), key, images)

@@ -12,13 +12,14 @@ from jax import numpy as jnp
 from jax.typing import DTypeLike
 
 from cnnjax.analysis import receptive_field
+from cnnjax.analysis.call_marks import Call
 from cnnjax.analysis.dataflow import Reused, Row, follow
 from cnnjax.analysis.gradient import Weights, weights
-from cnnjax.analysis.layers import Analysis, Layer, volume
+from cnnjax.analysis.layers import Analysis, LayerRow, volume
 from cnnjax.analysis.lint import lint
 from cnnjax.analysis.receptive_field import Field
 from cnnjax.analysis.shape_checks import check_weights
-from cnnjax.analysis.tracing import Call, Trace, trace
+from cnnjax.analysis.tracing import Trace, trace
 from cnnjax.calling import in_mode
 from cnnjax.errors import CnnjaxError, ShapeError
 
@@ -133,7 +134,7 @@ def _statement(error: Exception) -> str:
     return f"{type(error).__name__} at `{frames[-1].line}`" if frames else type(error).__name__
 
 
-def _layers(rows: Sequence[Row], params: dict[tuple[str, ...], int], image: Sequence[int]) -> tuple[Layer, ...]:
+def _layers(rows: Sequence[Row], params: dict[tuple[str, ...], int], image: Sequence[int]) -> tuple[LayerRow, ...]:
     """The rows as layers, each module's parameters in the first row that owns them."""
     remaining, layers = dict(params), []
     for row in rows:
@@ -143,11 +144,11 @@ def _layers(rows: Sequence[Row], params: dict[tuple[str, ...], int], image: Sequ
     return tuple(layers)
 
 
-def _layer(row: Row, params: int, image: Sequence[int]) -> Layer:
+def _layer(row: Row, params: int, image: Sequence[int]) -> LayerRow:
     spans = row.field or ()
     seen = [receptive_field.extent(span, pixels) for span, pixels in zip(spans, image, strict=False)] or [(0, 0, 0)] * 2
     (height, jump_h, offset_h), (width, jump_w, offset_w) = seen
-    return Layer(
+    return LayerRow(
         path=".".join(row.call.path),
         op=row.op,
         output_shape=tuple(row.shape),

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from cnnjax.analysis.grid import short, short_bytes
-from cnnjax.analysis.layers import Analysis, Layer
+from cnnjax.analysis.layers import Analysis, LayerRow
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.files import write_bytes
 
@@ -70,7 +70,7 @@ class Panel(NamedTuple):
     total: int
 
 
-class Part(NamedTuple):
+class LabelledLayers(NamedTuple):
     """Consecutive layers under one label, from `start` to before `end`."""
 
     label: str
@@ -121,7 +121,7 @@ def _figure(analysis: Analysis, title: str) -> Figure:
     return figure
 
 
-def _panels(analysis: Analysis, layers: Sequence[Layer]) -> Iterator[Panel]:
+def _panels(analysis: Analysis, layers: Sequence[LayerRow]) -> Iterator[Panel]:
     written = [layer.activation_bytes for layer in layers]
     trained = [layer.train_activation_bytes or layer.activation_bytes for layer in layers]
     params = [layer.params for layer in layers]
@@ -131,7 +131,7 @@ def _panels(analysis: Analysis, layers: Sequence[Layer]) -> Iterator[Panel]:
     yield Panel("activations an image", "#009E73", written, trained, short_bytes, analysis.activation_bytes)
 
 
-def _draw(ax: Axes, panel: Panel, parts: Sequence[Part], *, numbered: bool) -> None:
+def _draw(ax: Axes, panel: Panel, parts: Sequence[LabelledLayers], *, numbered: bool) -> None:
     places = range(len(panel.values))
     largest = max([*panel.values, *panel.pale, 1])
     for part in parts[1::2] if not numbered else ():
@@ -164,45 +164,45 @@ def _rounded(text: str) -> str:
     return re.sub(r"(\.\d*?)0+(?= )", r"\1", text).replace(". ", " ")
 
 
-def _label(ax: Axes, layers: Sequence[Layer], parts: Sequence[Part]) -> None:
+def _label(ax: Axes, layers: Sequence[LayerRow], parts: Sequence[LabelledLayers]) -> None:
     ax.set_ylim(max(len(layers), 1) - 0.5, -0.5)
     ax.set_yticks([(part.start + part.end - 1) / 2 for part in parts], [part.label for part in parts])
 
 
-def _costs(layer: Layer) -> bool:
+def _costs(layer: LayerRow) -> bool:
     return any((layer.params, layer.macs, layer.activations, layer.train_activations))
 
 
 # --- labels
 
 
-def parted(layers: Sequence[Layer]) -> list[Part]:
+def parted(layers: Sequence[LayerRow]) -> list[LabelledLayers]:
     """The layers under labels that can be read: one by one, by block, or by stage, whichever is the finest that can."""
     if len(layers) <= EACH:
-        return [Part(layer.path or layer.op, place, place + 1) for place, layer in enumerate(layers)]
+        return [LabelledLayers(layer.path or layer.op, place, place + 1) for place, layer in enumerate(layers)]
     names = [layer.path.split(".")[0] or layer.op for layer in layers]
     blocks = _runs(names, names)
     return blocks if len(blocks) <= GROUPS else _runs(names, [re.sub(r"\d+$", "", name) for name in names])
 
 
-def _readable(parts: Sequence[Part], *, rows: int) -> list[Part]:
+def _readable(parts: Sequence[LabelledLayers], *, rows: int) -> list[LabelledLayers]:
     """With parts of fewer than `rows` layers joined to those before them, where these are as small."""
-    joined: list[Part] = []
+    joined: list[LabelledLayers] = []
     for part in parts:
         before = joined[-1] if joined else None
         if before and max(part.end - part.start, before.end - before.start) < rows:
-            joined[-1] = Part(f"{before.label}, {part.label}", before.start, part.end)
+            joined[-1] = LabelledLayers(f"{before.label}, {part.label}", before.start, part.end)
         else:
             joined.append(part)
     return joined
 
 
-def _runs(names: Sequence[str], stages: Sequence[str]) -> list[Part]:
+def _runs(names: Sequence[str], stages: Sequence[str]) -> list[LabelledLayers]:
     """Parts of layers with one stage, labelled by their name or "block1" to "block6" as "block1-6"."""
     parts, start = [], 0
     for stage, run in groupby(stages):
         end = start + len(list(run))
         first, last = names[start], names[end - 1]
-        parts.append(Part(first if first == last else f"{first}-{last.removeprefix(stage)}", start, end))
+        parts.append(LabelledLayers(first if first == last else f"{first}-{last.removeprefix(stage)}", start, end))
         start = end
     return parts

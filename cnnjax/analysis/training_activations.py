@@ -10,7 +10,7 @@ from jax import numpy as jnp
 from jax.typing import DTypeLike
 
 from cnnjax.analysis.alignment import aligned
-from cnnjax.analysis.layers import Analysis, Layer
+from cnnjax.analysis.layers import Analysis, LayerRow
 from cnnjax.analysis.network import measured
 from cnnjax.calling import has_modes
 
@@ -35,13 +35,13 @@ def with_training(inference: Analysis, module: nn.Module, *, dtype: DTypeLike = 
     )
 
 
-def _without_leftovers(rows: Sequence[Layer], params: int) -> tuple[Layer, ...]:
+def _without_leftovers(rows: Sequence[LayerRow], params: int) -> tuple[LayerRow, ...]:
     """The rows without one that only told of parameters which rows of training show now."""
     extra = sum(row.params for row in rows) - params
     return tuple(row for row in rows if not (extra and row.params == extra and row.op == rows[-1].op and not row.path))
 
 
-def _merged(inference: Sequence[Layer], training: Sequence[Layer]) -> list[Layer]:
+def _merged(inference: Sequence[LayerRow], training: Sequence[LayerRow]) -> list[LayerRow]:
     rows = []
     for own, trained in aligned(inference, training):
         row = own or dataclasses.replace(trained, macs=0, activations=0, activation_bytes=0)  # type: ignore[type-var]

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from cnnjax.analysis.layers import Layer, volume
+from cnnjax.analysis.layers import LayerRow, volume
 
 
-class Axis(NamedTuple):
+class WindowAxis(NamedTuple):
     """A window of `kernel` taps along one axis of an input of `size` units, `jump` pixels apart, that see `seen`.
 
     `seen` is by the path that sees least.
@@ -41,10 +41,10 @@ class Axis(NamedTuple):
         return max(self.size - self.end - max(self.stride - self.span, 0), 0)
 
     @property
-    def taps(self) -> Taps:
+    def taps(self) -> TapCounts:
         """What of the window meets the input."""
         if self.before <= 0 and self.end <= self.size:
-            return Taps(self.kernel, 0)
+            return TapCounts(self.kernel, 0)
         return _taps(self.size, self.outputs, self.kernel, self.stride, self.before, self.dilation)
 
     def sees_all(self, pixels: int) -> bool:
@@ -52,19 +52,19 @@ class Axis(NamedTuple):
         return self.seen >= pixels + (self.size - 1) * self.jump
 
 
-class Taps(NamedTuple):
+class TapCounts(NamedTuple):
     """Along an axis: the taps that meet the input in some window, and the windows in which none does."""
 
     used: int
     empty: int
 
 
-class Sliding(NamedTuple):
+class SlidingWindow(NamedTuple):
     """A row with a window, by name; its axes are height and width."""
 
     name: str
-    layer: Layer
-    axes: tuple[Axis, Axis]
+    layer: LayerRow
+    axes: tuple[WindowAxis, WindowAxis]
 
     @property
     def input(self) -> str:
@@ -86,7 +86,7 @@ class Sliding(NamedTuple):
         return " and ".join(dict.fromkeys(f"{axis.before}+{axis.after}" for axis in self.axes))
 
 
-def named(layers: Sequence[Layer]) -> list[tuple[str, Layer]]:
+def named(layers: Sequence[LayerRow]) -> list[tuple[str, LayerRow]]:
     """Rows with names: of the network's own operations, which have no path, the operation and what it comes after."""
     entries, last = [], ""
     for layer in layers:
@@ -95,13 +95,13 @@ def named(layers: Sequence[Layer]) -> list[tuple[str, Layer]]:
     return entries
 
 
-def windows(layers: Sequence[Layer]) -> list[Sliding]:
+def windows(layers: Sequence[LayerRow]) -> list[SlidingWindow]:
     """The rows that slide one window over a map of height, width and channels, transposed convolutions left out."""
     found = ((name, layer, _axes(layer)) for name, layer in named(layers))
-    return [Sliding(name, layer, (axes[0], axes[1])) for name, layer, axes in found if len(axes) == 2]
+    return [SlidingWindow(name, layer, (axes[0], axes[1])) for name, layer, axes in found if len(axes) == 2]
 
 
-def _axes(layer: Layer) -> list[Axis]:
+def _axes(layer: LayerRow) -> list[WindowAxis]:
     if not layer.kernel_size or min(layer.jump) <= 0 or set(layer.input_dilation or ()) != {1}:
         return []
     if layer.input_shape is None or not len(layer.input_shape) == len(layer.output_shape) == 3:
@@ -111,23 +111,23 @@ def _axes(layer: Layer) -> list[Axis]:
     return axes if all(axis.outputs == _outputs(axis) for axis in axes) else []
 
 
-def _each_axis(layer: Layer, inputs: Sequence[int]) -> Iterator[Axis]:
+def _each_axis(layer: LayerRow, inputs: Sequence[int]) -> Iterator[WindowAxis]:
     fields = (layer.kernel_size, layer.strides, layer.padding, layer.dilation, layer.jump, layer.least_receptive_field)
     values = zip(inputs, layer.output_shape, *(field or () for field in fields), strict=False)
     for size, outputs, kernel, stride, (before, after), dilation, jump, seen in values:
         step = jump // stride if jump % stride == 0 else jump / stride
         least = seen - dilation * (kernel - 1) * step
-        yield Axis(size, outputs, kernel, stride, before, after, dilation, step, least)
+        yield WindowAxis(size, outputs, kernel, stride, before, after, dilation, step, least)
 
 
-def _outputs(axis: Axis) -> int:
+def _outputs(axis: WindowAxis) -> int:
     return (axis.size + axis.before + axis.after - axis.span) // axis.stride + 1
 
 
 @lru_cache(maxsize=4096)
-def _taps(size: int, outputs: int, kernel: int, stride: int, before: int, dilation: int) -> Taps:
+def _taps(size: int, outputs: int, kernel: int, stride: int, before: int, dilation: int) -> TapCounts:
     met = [
         {tap for tap in range(kernel) if 0 <= window * stride - before + tap * dilation < size}
         for window in range(outputs)
     ]
-    return Taps(len(set().union(*met)), met.count(set()))
+    return TapCounts(len(set().union(*met)), met.count(set()))

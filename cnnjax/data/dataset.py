@@ -61,6 +61,16 @@ class Dataset:
         return self.train.image_shape
 
     @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Of the label of one example: () for a class."""
+        return self.train.labels.shape[1:]
+
+    @property
+    def target_dtype(self) -> str:
+        """Of labels, such as int32."""
+        return str(self.train.labels.dtype)
+
+    @property
     def outputs(self) -> int:
         """How many outputs a network for these labels has: a logit per class, or a number per target."""
         labels = self.train.labels

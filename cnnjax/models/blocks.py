@@ -54,12 +54,12 @@ class ConvNorm(linen.Module):
         )(x)
         x = self.norm(x, name="norm", train=train, zero=self.zero)
         x = nn.activation(self.activation)(x)
-        return nn.Pool("blur", window=3, strides=self.strides, padding=1, name="blur")(x) if blurs else x
+        return nn.Pooling("blur", window=3, strides=self.strides, padding=1, name="blur")(x) if blurs else x
 
 
 def dropout(x: jax.Array, rate: float, *, train: bool) -> jax.Array:
     """Dropout inside the calling compact module, named `dropout`; at a rate of 0 there is no layer."""
-    return nn.Dropout(rate, name="dropout")(x, train=train) if rate else x
+    return nn.InvertedDropout(rate, name="dropout")(x, train=train) if rate else x
 
 
 def stochastic_depth(x: jax.Array, rate: float, *, train: bool) -> jax.Array:

@@ -61,7 +61,7 @@ class Pool(Layer):
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
         fields = {field: getattr(self, field) for field in type(self).model_fields}
-        return nn.Pool(**fields, name=name)(x)
+        return nn.Pooling(**fields, name=name)(x)
 
 
 class GlobalPool(Layer):
@@ -70,7 +70,7 @@ class GlobalPool(Layer):
     kind: Literal["average", "max"] = "average"
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        return nn.GlobalPool(kind=self.kind, name=name)(x)
+        return nn.GlobalPooling(kind=self.kind, name=name)(x)
 
 
 class Normalize(Layer, tag="norm"):
@@ -98,14 +98,14 @@ class Dropout(Layer):
     spatial: bool = False
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        return nn.Dropout(rate=self.rate, spatial=self.spatial, name=name)(x, train=train)
+        return nn.InvertedDropout(rate=self.rate, spatial=self.spatial, name=name)(x, train=train)
 
 
 class PositionBias(Layer):
     """A bias of its own for every place and channel: [B, H, W, C] -> same (AlphaGo's last, Silver et al. 2016)."""
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        return nn.PositionBias(name=name)(x)
+        return nn.UntiedBias(name=name)(x)
 
 
 class Scale(Layer):
@@ -131,7 +131,7 @@ class Dense(Layer):
     bias: bool = True
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        return nn.Dense(features=self.features or outputs, bias=self.bias, name=name)(x)
+        return nn.FullyConnected(features=self.features or outputs, bias=self.bias, name=name)(x)
 
 
 # --- the network

@@ -174,10 +174,10 @@ class ConvNeXtNetwork(linen.Module):
                 rate = rising(config.stochastic_depth, position, max(1, sum(config.stage_sizes) - 1))
                 x = self._block(f"stage{stage + 1}_block{number + 1}", rate)(x, train=train)
                 position += 1
-        x = nn.GlobalPool(config.head, name="pool")(x)
+        x = nn.GlobalPooling(config.head, name="pool")(x)
         x = config.norm(x, name="norm", train=train)
         x = dropout(x, config.dropout, train=train)
-        return nn.Dense(config.num_classes, name="logits")(x)
+        return nn.FullyConnected(config.num_classes, name="logits")(x)
 
     def _stem(self, images: jax.Array, train: bool) -> jax.Array:
         config = self.config

@@ -135,7 +135,7 @@ class Transition(linen.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         x = nn.activation(self.activation)(self.norm(x, name="norm", train=train))
         x = nn.Convolution(self.features, 1, bias=not self.norm.shifts, name="conv")(x)
-        return nn.Pool(self.pool, window=2, name="pool")(x)
+        return nn.Pooling(self.pool, window=2, name="pool")(x)
 
 
 class DenseNetwork(linen.Module):
@@ -157,9 +157,9 @@ class DenseNetwork(linen.Module):
                 )
                 x = transition(x, train=train)
         x = nn.activation(config.activation)(config.norm(x, name="norm", train=train))
-        x = nn.GlobalPool(config.head, name="pool")(x)
+        x = nn.GlobalPooling(config.head, name="pool")(x)
         x = dropout(x, config.dropout, train=train)
-        return nn.Dense(config.num_classes, name="logits")(x)
+        return nn.FullyConnected(config.num_classes, name="logits")(x)
 
     def _stem(self, x: jax.Array, train: bool) -> jax.Array:
         config = self.config
@@ -175,7 +175,7 @@ class DenseNetwork(linen.Module):
         x = stem(x, train=train)
         if config.stem_pool == "none":
             return x
-        return nn.Pool(config.stem_pool, window=3, strides=2, padding=centred(3), name="stem_pool")(x)
+        return nn.Pooling(config.stem_pool, window=3, strides=2, padding=centred(3), name="stem_pool")(x)
 
     def _layer(self, block: int, number: int) -> DenseLayer:
         config = self.config

@@ -164,7 +164,7 @@ class Inception(linen.Module):
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         one, three_reduction, three, five_reduction, five, projection = self.features
-        pooled = nn.Pool(self.pool, window=3, strides=1, padding=1, name="branch4_pool")(x)
+        pooled = nn.Pooling(self.pool, window=3, strides=1, padding=1, name="branch4_pool")(x)
         branches = [
             (x, [(one, 1)]),
             (x, [(three_reduction, 1), (three, self.kernel_sizes[0])]),
@@ -199,11 +199,11 @@ class AuxiliaryHead(linen.Module):
         if self.pool == "adaptive":
             x = AdaptiveAverage(4, name="pool")(x)
         else:
-            x = nn.Pool("average", window=5, strides=3, name="pool")(x)
+            x = nn.Pooling("average", window=5, strides=3, name="pool")(x)
         x = self.conv(self.features, 1, name="conv")(x, train=train)
-        x = nn.activation(self.activation)(nn.Dense(self.units, name="dense")(x.reshape(x.shape[0], -1)))
+        x = nn.activation(self.activation)(nn.FullyConnected(self.units, name="dense")(x.reshape(x.shape[0], -1)))
         x = dropout(x, self.dropout, train=train)
-        return nn.Dense(self.classes, name="logits")(x)
+        return nn.FullyConnected(self.classes, name="logits")(x)
 
 
 class AdaptiveAverage(linen.Module):
@@ -236,7 +236,7 @@ class Stem(linen.Module):
         config = self.config
         first, second, third = (scaled(count, config.width) for count in config.stem_features)
         conv1 = self.conv(first, config.stem_kernel_size, config.stem_strides, name="conv1")
-        pool = partial(nn.Pool, config.pool, config.stem_pool_window, config.stem_pool_strides, partial=True)
+        pool = partial(nn.Pooling, config.pool, config.stem_pool_window, config.stem_pool_strides, partial=True)
         x = pool(name="pool1")(conv1(images, train=train))
         x = config.stem_norm(x, name="norm1", train=train)
         x = self.conv(second, 1, name="conv2")(x, train=train)
@@ -257,16 +257,16 @@ class GoogLeNetwork(linen.Module):
         x = Stem(config, conv, name="stem")(images, train=train)
         for name, block in config.blocks.items():
             if block.pool_window is not None:
-                pool = nn.Pool(config.pool, block.pool_window, block.pool_strides, partial=True, name=f"{name}_pool")
+                pool = nn.Pooling(config.pool, block.pool_window, block.pool_strides, partial=True, name=f"{name}_pool")
                 x = pool(x)
             features = tuple(scaled(count, config.width) for count in block.features)
             x = Inception(conv, features, config.kernel_sizes, config.branch_pool, name=name)(x, train=train)
             if name in config.auxiliary and (train or self.is_initializing()):
                 logits = self._head(conv, f"{name}_auxiliary")(x, train=train)
                 nn.add_auxiliary_logits(self, f"{name}_logits", logits, weight=config.auxiliary_weight)
-        x = nn.GlobalPool(config.head, name="pool")(x)
+        x = nn.GlobalPooling(config.head, name="pool")(x)
         x = dropout(x, config.dropout, train=train)
-        return nn.Dense(config.num_classes, name="logits")(x)
+        return nn.FullyConnected(config.num_classes, name="logits")(x)
 
     def _head(self, conv: Callable[..., ConvNorm], name: str) -> AuxiliaryHead:
         config = self.config

@@ -209,8 +209,8 @@ class Mixed(linen.Module):
 
     def _pooled(self, x: jax.Array) -> jax.Array:
         if self.block.reduces:
-            return nn.Pool(self.pool, window=3, strides=2, name="pool")(x)
-        return nn.Pool(self.pool, window=3, strides=1, padding=1, count_padding=True, name="pool")(x)
+            return nn.Pooling(self.pool, window=3, strides=2, name="pool")(x)
+        return nn.Pooling(self.pool, window=3, strides=1, padding=1, count_padding=True, name="pool")(x)
 
     def _branch(self, branch: int, x: jax.Array, train: bool) -> jax.Array:
         kernels = self.block.kernels[branch - 1]
@@ -243,13 +243,13 @@ class AuxiliaryHead(linen.Module):
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         window = (min(5, x.shape[1]), min(5, x.shape[2]))
-        x = nn.Pool("average", window=window, strides=3, name="pool")(x)
+        x = nn.Pooling("average", window=window, strides=3, name="pool")(x)
         first, second = self.features
         x = self.conv(first, 1, name="conv1")(x, train=train)
         padding = tuple((lacks // 2, lacks - lacks // 2) for lacks in (max(0, 5 - size) for size in x.shape[1:3]))
         x = self.conv(second, 5, padding=padding, name="conv2")(x, train=train)
-        x = nn.GlobalPool("average", name="global_pool")(x)
-        return nn.Dense(self.classes, name="logits")(x)
+        x = nn.GlobalPooling("average", name="global_pool")(x)
+        return nn.FullyConnected(self.classes, name="logits")(x)
 
 
 class Stem(linen.Module):
@@ -267,10 +267,10 @@ class Stem(linen.Module):
         x = valid(first, 3, self.strides, name="conv1")(images, train=train)
         x = valid(second, 3, name="conv2")(x, train=train)
         x = self.conv(third, 3, name="conv3")(x, train=train)
-        x = nn.Pool(self.pool, window=3, strides=2, name="pool1")(x)
+        x = nn.Pooling(self.pool, window=3, strides=2, name="pool1")(x)
         x = valid(fourth, 1, name="conv4")(x, train=train)
         x = valid(fifth, 3, name="conv5")(x, train=train)
-        return nn.Pool(self.pool, window=3, strides=2, name="pool2")(x)
+        return nn.Pooling(self.pool, window=3, strides=2, name="pool2")(x)
 
 
 class InceptionV3Network(linen.Module):
@@ -291,9 +291,9 @@ class InceptionV3Network(linen.Module):
                 features = tuple(scaled(count, config.width) for count in config.auxiliary_features)
                 head = AuxiliaryHead(conv, config.num_classes, features, name=f"{name}_auxiliary")
                 nn.add_auxiliary_logits(self, f"{name}_logits", head(x, train=train), weight=config.auxiliary_weight)
-        x = nn.GlobalPool(config.head, name="pool")(x)
+        x = nn.GlobalPooling(config.head, name="pool")(x)
         x = dropout(x, config.dropout, train=train)
-        return nn.Dense(config.num_classes, name="logits")(x)
+        return nn.FullyConnected(config.num_classes, name="logits")(x)
 
 
 # --- preset; the config's defaults are `inception_v3`

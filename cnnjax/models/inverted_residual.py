@@ -319,11 +319,11 @@ class InvertedResidualNetwork(linen.Module):
             x = self._block(block, len(blocks))(x, train=train)
         if config.head_features:
             x = ConvNorm(config.head_width, 1, norm=config.norm, activation=last, name="head")(x, train=train)
-        x = nn.GlobalPool(config.head, name="pool")(x)
+        x = nn.GlobalPooling(config.head, name="pool")(x)
         if config.dense:
-            x = nn.activation(last)(nn.Dense(config.scaled(config.dense), name="dense")(x))
+            x = nn.activation(last)(nn.FullyConnected(config.scaled(config.dense), name="dense")(x))
         x = dropout(x, config.dropout, train=train)
-        return nn.Dense(self.config.num_classes, name="logits")(x)
+        return nn.FullyConnected(self.config.num_classes, name="logits")(x)
 
     def _block(self, block: Block, blocks: int) -> InvertedResidual:
         config, stage = self.config, block.stage - 1

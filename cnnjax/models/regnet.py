@@ -209,9 +209,9 @@ class RegNetwork(linen.Module):
             for number in range(size):
                 rate = rising(config.stochastic_depth, position := position + 1, total)
                 x = self._block(stage, number, rate)(x, train=train)
-        x = nn.GlobalPool(config.head, name="pool")(x)
+        x = nn.GlobalPooling(config.head, name="pool")(x)
         x = dropout(x, config.dropout, train=train)
-        return nn.Dense(config.num_classes, name="logits")(x)
+        return nn.FullyConnected(config.num_classes, name="logits")(x)
 
     def _block(self, stage: int, number: int, rate: float) -> Block:
         config = self.config

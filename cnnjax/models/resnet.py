@@ -278,7 +278,7 @@ class Block(linen.Module):
             return _padded(x[:, :: self.strides, :: self.strides], self.outputs)
         strides = self.strides
         if self.shortcut == "D" and strides > 1:
-            x = nn.Pool("average", window=strides, partial=True, name="shortcut_pool")(x)
+            x = nn.Pooling("average", window=strides, partial=True, name="shortcut_pool")(x)
             strides = 1
         fields: dict[str, Any] = {"features": self.outputs, "kernel_size": 1, "strides": strides}
         if self.version == "v2":
@@ -320,9 +320,9 @@ class StemNetwork(linen.Module):
             return x
         pool: dict[str, Any] = {"window": stem.pool_window, "padding": centred(stem.pool_window)}
         if self.config.blur and stem.pool == "max":
-            x = nn.Pool("max", **pool, strides=1, name="pool")(x)
-            return nn.Pool("blur", window=3, strides=stem.pool_strides, padding=1, name="blur")(x)
-        return nn.Pool(stem.pool, **pool, strides=stem.pool_strides, name="pool")(x)
+            x = nn.Pooling("max", **pool, strides=1, name="pool")(x)
+            return nn.Pooling("blur", window=3, strides=stem.pool_strides, padding=1, name="blur")(x)
+        return nn.Pooling(stem.pool, **pool, strides=stem.pool_strides, name="pool")(x)
 
 
 class ResNetwork(linen.Module):
@@ -341,9 +341,9 @@ class ResNetwork(linen.Module):
                 x = self._block(x.shape[-1], stage, block, rate)(x, train=train)
         if config.version == "v2":
             x = nn.activation(config.activation)(config.norm(x, name="norm", train=train))
-        x = nn.GlobalPool(config.head, name="pool")(x)
+        x = nn.GlobalPooling(config.head, name="pool")(x)
         x = dropout(x, config.dropout, train=train)
-        return nn.Dense(config.num_classes, name="logits")(x)
+        return nn.FullyConnected(config.num_classes, name="logits")(x)
 
     def _block(self, inputs: int, stage: int, block: int, rate: float) -> Block:
         config = self.config

@@ -188,15 +188,15 @@ class ShuffleNetwork(linen.Module):
         stem = unit(config.stem_features, config.stem_kernel_size, config.stem_strides, blur=config.blur, name="stem")
         x = stem(images, train=train)
         if config.stem_pool != "none":
-            x = nn.Pool(config.stem_pool, window=3, strides=2, padding=centred(3), name="stem_pool")(x)
+            x = nn.Pooling(config.stem_pool, window=3, strides=2, padding=centred(3), name="stem_pool")(x)
         for stage, size in enumerate(config.stage_sizes):
             for number in range(size):
                 x = self._block(stage, number)(x, train=train)
         if config.head_features:
             x = unit(config.head_features, 1, name="head")(x, train=train)
-        x = nn.GlobalPool(config.head, name="pool")(x)
+        x = nn.GlobalPooling(config.head, name="pool")(x)
         x = dropout(x, config.dropout, train=train)
-        return nn.Dense(config.num_classes, name="logits")(x)
+        return nn.FullyConnected(config.num_classes, name="logits")(x)
 
     def _block(self, stage: int, number: int) -> Block:
         config = self.config

@@ -151,13 +151,13 @@ class SqueezeNetwork(linen.Module):
         stem = partial(conv, strides=config.stem_strides, padding="valid", name="stem")
         x = stem(scaled(config.stem_features, config.width), config.stem_kernel_size)(images, train=train)
         for stage in config.stages:
-            pool = partial(nn.Pool, config.pool, window=config.pool_window, strides=config.pool_strides)
+            pool = partial(nn.Pooling, config.pool, window=config.pool_window, strides=config.pool_strides)
             x = pool(partial=True, name=f"pool{stage[0] - 1}")(x)
             for number in stage:
                 x = self._fire(conv, number)(x, train=train)
         x = dropout(x, config.dropout, train=train)
         x = nn.Convolution(config.num_classes, 1, name="logits")(x)
-        return nn.GlobalPool(config.head, name="pool")(nn.activation(config.logits_activation)(x))
+        return nn.GlobalPooling(config.head, name="pool")(nn.activation(config.logits_activation)(x))
 
     def _fire(self, conv: Callable[..., ConvNorm], number: int) -> Fire:
         config = self.config

@@ -3,38 +3,38 @@
 from cnnjax.nn.activation import ACTIVATIONS, activation
 from cnnjax.nn.auxiliary import add_auxiliary_logits
 from cnnjax.nn.convolution import Convolution, convolve
-from cnnjax.nn.dense import Dense
-from cnnjax.nn.dropout import Dropout, StochasticDepth
+from cnnjax.nn.dropout import InvertedDropout, StochasticDepth
+from cnnjax.nn.fully_connected import FullyConnected
 from cnnjax.nn.mesh import manual_axes, shards
 from cnnjax.nn.normalization import (
     NORMALIZATIONS,
-    BatchNorm,
-    GroupNorm,
-    LayerNorm,
-    LocalResponseNorm,
-    NoNorm,
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    LocalResponseNormalization,
+    NoNormalization,
     normalization,
 )
-from cnnjax.nn.pooling import GlobalPool, Pool
-from cnnjax.nn.position_bias import PositionBias
+from cnnjax.nn.pooling import GlobalPooling, Pooling
 from cnnjax.nn.squeeze_excite import SqueezeExcite
+from cnnjax.nn.untied_bias import UntiedBias
 
 __all__ = [
     "ACTIVATIONS",
     "NORMALIZATIONS",
-    "BatchNorm",
+    "BatchNormalization",
     "Convolution",
-    "Dense",
-    "Dropout",
-    "GlobalPool",
-    "GroupNorm",
-    "LayerNorm",
-    "LocalResponseNorm",
-    "NoNorm",
-    "Pool",
-    "PositionBias",
+    "FullyConnected",
+    "GlobalPooling",
+    "GroupNormalization",
+    "InvertedDropout",
+    "LayerNormalization",
+    "LocalResponseNormalization",
+    "NoNormalization",
+    "Pooling",
     "SqueezeExcite",
     "StochasticDepth",
+    "UntiedBias",
     "activation",
     "add_auxiliary_logits",
     "convolve",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -14,7 +15,7 @@ from cnnjax.nn.input_checks import located
 from cnnjax.nn.mesh import manual_axes
 
 
-class Dropout(nn.Module):
+class InvertedDropout(nn.Module):
     """Inverted dropout: in training each activation is zeroed with probability `rate`, the others are divided by
     1 - rate; at inference nothing happens (Srivastava et al. 2014 instead multiply by 1 - rate at inference).
 
@@ -27,6 +28,7 @@ class Dropout(nn.Module):
         spatial: drop whole channels of an example instead of single activations (Tompson et al. 2015).
     """
 
+    layer_op: ClassVar[str] = "dropout"
     rate: float | jax.Array
     spatial: bool = False
 
@@ -49,8 +51,8 @@ class StochasticDepth(nn.Module):
     """Dropout of a whole residual branch, example by example: (batch, ...) -> same (Huang et al. 2016).
 
     In training an example's branch is zeroed with probability `rate` and else divided by 1 - rate; at inference
-    nothing happens. The random stream and what is said of devices are those of Dropout. Raises ConfigError unless
-    0 <= rate < 1.
+    nothing happens. The random stream, and its independence of the number of devices, are those of InvertedDropout.
+    Raises ConfigError unless 0 <= rate < 1.
 
     Attributes:
         rate: probability to drop.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -20,7 +20,7 @@ from cnnjax.nn.mesh import manual_axes, shards
 Average = Callable[[jax.Array], jax.Array]
 
 
-class BatchNorm(nn.Module):
+class BatchNormalization(nn.Module):
     """Batch normalization over all axes but the last: (batch, ..., channels), same shape (Ioffe and Szegedy 2015).
 
     In training it uses the batch's mean and biased variance, and moves the running ones towards them:
@@ -47,6 +47,7 @@ class BatchNorm(nn.Module):
             the biased one either way.
     """
 
+    layer_op: ClassVar[str] = "batch_norm"
     momentum: float = 0.9
     epsilon: float = 1e-5
     group: Literal["global", "device"] | int = "global"
@@ -117,7 +118,7 @@ class BatchNorm(nn.Module):
         return lax.pmean(mean, manual_axes()) if self.group != "global" and manual_axes() else mean
 
 
-class GroupNorm(nn.Module):
+class GroupNormalization(nn.Module):
     """Group normalization: each example's channels in `groups` consecutive groups, over all positions (Wu and He 2018).
 
     (batch, ..., channels), same shape; training and inference alike. Parameters `scale`, `bias` (channels). Raises
@@ -126,9 +127,10 @@ class GroupNorm(nn.Module):
     Attributes:
         groups: number of groups; 1 is layer normalization over all features, as many as channels instance
             normalization.
-        epsilon, scale, bias, scale_init: as in BatchNorm.
+        epsilon, scale, bias, scale_init: as in BatchNormalization.
     """
 
+    layer_op: ClassVar[str] = "group_norm"
     groups: int = 32
     epsilon: float = 1e-5
     scale: bool = True
@@ -157,7 +159,7 @@ class GroupNorm(nn.Module):
         return jnp.broadcast_to(grouped.mean(-1, keepdims=True), grouped.shape).reshape(means.shape)
 
 
-class LayerNorm(nn.Module):
+class LayerNormalization(nn.Module):
     """Layer normalization of each example (Ba et al. 2016): (batch, ..., channels), same shape.
 
     Training and inference alike. Parameters `scale`, `bias` (channels) whatever the axes.
@@ -165,9 +167,10 @@ class LayerNorm(nn.Module):
     Attributes:
         axes: "channels", over the channels of each position separately, as in ConvNeXt (Liu et al. 2022); or
             "features", over all positions and channels of the example.
-        epsilon, scale, bias, scale_init: as in BatchNorm.
+        epsilon, scale, bias, scale_init: as in BatchNormalization.
     """
 
+    layer_op: ClassVar[str] = "layer_norm"
     axes: Literal["channels", "features"] = "channels"
     epsilon: float = 1e-5
     scale: bool = True
@@ -187,7 +190,7 @@ class LayerNorm(nn.Module):
         return _normalize(wide, mean, var, epsilon=self.epsilon, scale=scale, bias=bias).astype(x.dtype)
 
 
-class LocalResponseNorm(nn.Module):
+class LocalResponseNormalization(nn.Module):
     """Local response normalization across neighbouring channels (Krizhevsky et al. 2012, section 3.3).
 
     x / (k + alpha * sum of the squares of `size` channels around x's own) ** beta, on (..., channels). The window is
@@ -199,6 +202,7 @@ class LocalResponseNorm(nn.Module):
         alpha, beta, k: as in the formula; k must be positive.
     """
 
+    layer_op: ClassVar[str] = "local_response_norm"
     size: int = 5
     alpha: float = 1e-4
     beta: float = 0.75
@@ -217,8 +221,10 @@ class LocalResponseNorm(nn.Module):
         return (values * jnp.exp(-self.beta * jnp.log(self.k + self.alpha * sums))).astype(x.dtype)
 
 
-class NoNorm(nn.Module):
+class NoNormalization(nn.Module):
     """No normalization: x itself."""
+
+    layer_op: ClassVar[str] = "no_norm"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
@@ -227,11 +233,11 @@ class NoNorm(nn.Module):
 
 NORMALIZATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
     {
-        "batch": BatchNorm,
-        "group": GroupNorm,
-        "layer": LayerNorm,
-        "local_response": LocalResponseNorm,
-        "none": NoNorm,
+        "batch": BatchNormalization,
+        "group": GroupNormalization,
+        "layer": LayerNormalization,
+        "local_response": LocalResponseNormalization,
+        "none": NoNormalization,
     }
 )
 """Every kind of normalization."""

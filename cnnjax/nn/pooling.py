@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial, reduce
 from math import comb, prod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -26,7 +26,7 @@ KINDS = ("max", "average", "blur")
 JOINT_POSITIONS = 9
 
 
-class Pool(nn.Module):
+class Pooling(nn.Module):
     """Pooling over windows: (batch, height, width, channels) -> (batch, height', width', channels), no parameters.
 
     "max" takes the largest value; where a window holds it more than once, the first in row-major order gets the whole
@@ -47,6 +47,7 @@ class Pool(nn.Module):
             are scaled to sum to 1. What a partial window reaches beyond the padding never counts.
     """
 
+    layer_op: ClassVar[str] = "pool"
     kind: Literal["max", "average", "blur"]
     window: Extent = 2
     strides: Extent | None = None
@@ -72,7 +73,7 @@ class Pool(nn.Module):
         return _averages(x, weights, strides, pads, counted)
 
 
-class GlobalPool(nn.Module):
+class GlobalPooling(nn.Module):
     """Pooling over the whole map: (batch, height, width, channels) -> (batch, channels), no parameters.
 
     The mean is taken in float32 at least. The first maximum in row-major order gets the whole gradient. Raises
@@ -82,6 +83,7 @@ class GlobalPool(nn.Module):
         kind: "average" (Lin et al. 2014, Network in network) or "max".
     """
 
+    layer_op: ClassVar[str] = "global_pool"
     kind: Literal["average", "max"]
 
     @nn.compact

@@ -22,7 +22,7 @@ from cnnjax.data.loader import Batches, BatchesInOrder, Loader, Share, TrainingB
 from cnnjax.data.order import Order
 from cnnjax.data.splits import Splits, splits
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, length_of, parts_of
 from cnnjax.nn.mesh import manual_axes
 from cnnjax.run.hardware import Hardware
 from cnnjax.training.parallel import replicated, rows_sharding
@@ -110,7 +110,7 @@ class Resident:
 
     def __init__(self, experiment: Experiment, mesh: Mesh, *, packed: int):
         self.experiment, self.mesh, self.packed = experiment, mesh, packed
-        self.sizes = sizes_of(experiment.parts())
+        self.sizes = sizes_of(parts_of(experiment))
         carving: Any = (experiment.validation, experiment.fraction, experiment.per_class)
         with _ONE_AT_A_TIME:
             self.data = _on_devices(experiment.data.load(), *carving, mesh)
@@ -164,7 +164,7 @@ class Streamed:
 
     def __init__(self, experiment: Experiment, mesh: Mesh, *, workers: int):
         self.experiment, self.mesh, self.workers = experiment, mesh, workers
-        self.parts = experiment.parts()
+        self.parts = parts_of(experiment)
         self.sizes = sizes_of(self.parts)
         self.data: Arrays = {}
         hosts = sorted({device.process_index for device in mesh.devices.flat})
@@ -190,7 +190,7 @@ class Streamed:
 
     def _training(self, experiment: Experiment, step: int) -> Iterator[Arrays]:
         batches = TrainingBatches(order_of(experiment, self.sizes["train"]), self._share)
-        last = max(step + 1, experiment.total_steps(self.sizes["train"]))
+        last = max(step + 1, length_of(experiment, self.sizes["train"]).steps)
         position = self._share.of(np.arange(experiment.batch_size, dtype=np.int32))
         ahead: deque[Arrays] = deque()
         for _, index, images in self._made(self.parts.train, batches, step, last):

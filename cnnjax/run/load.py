@@ -21,7 +21,7 @@ from cnnjax.run.compiling import compiled
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.images import checked
 from cnnjax.run.predictions import Predictions
-from cnnjax.run.resolve import network_of, resolved_of, task_of
+from cnnjax.run.resolve import recorded_network, recorded_task, resolved_of
 from cnnjax.run.stale import refuse_stale
 from cnnjax.run.weights import restore
 from cnnjax.training.state import TrainState
@@ -118,7 +118,7 @@ class Trained:
 
     @cached_property
     def _task(self) -> Task:
-        return task_of(self.experiment, self.resolved).bound(self.state.lane)
+        return recorded_task(self.experiment, self.resolved).bound(self.state.lane)
 
     @cached_property
     def _on_device(self) -> Any:
@@ -177,7 +177,7 @@ def load_run(run: Path | str, *, step: int | None = None, stale: str = "stop") -
         _refuse_diverged(directory)
     resolved = resolved_of(directory, experiment)
     state, _ = restore(directory, experiment, step=step)
-    return Trained(directory.path, int(state.step), experiment, resolved, network_of(experiment, resolved), state)
+    return Trained(directory.path, int(state.step), experiment, resolved, recorded_network(experiment, resolved), state)
 
 
 def _refuse_diverged(directory: RunDirectory) -> None:

@@ -16,7 +16,7 @@ from cnnjax.run.environment import environment
 from cnnjax.run.feed import Streamed
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
-from cnnjax.training.state import derive, root_key
+from cnnjax.training.state import step_key
 
 REPEATS = 7
 
@@ -103,7 +103,7 @@ def batch_maker(program: Program) -> Callable[[int], Any]:
 
     @jax.jit
     def inputs(data: Mapping[str, jax.Array], rows: Mapping[str, jax.Array], step: jax.Array) -> Any:
-        key = jax.random.fold_in(derive(root_key(experiment.seed), "step"), step)
+        key = step_key(experiment.seed, step)
         return program.task.inputs(program.fetch(dict(data), dict(rows)), key, step)
 
     return lambda step: inputs(program.feed.data, program.rows([experiment], step), np.int32(step))

@@ -19,7 +19,7 @@ from cnnjax.analysis.memory import training_memory
 from cnnjax.config import diff, replace_texts
 from cnnjax.config import replace as replace_fields
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, expect, users_line
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, analysis_of, network_of
 from cnnjax.machine import without_collection
 from cnnjax.models import Model, config, names
 from cnnjax.models.outputs import array_of, is_array, shown
@@ -258,7 +258,7 @@ def _of_experiment(experiment: Experiment, input_shape: InputShape | None, note:
     if data_shape is None:
         module, check = _with_classes(experiment.model).build(), None
     else:
-        module, check = experiment.network(), experiment.check(training=False) if input_shape is None else None
+        module, check = network_of(experiment), analysis_of(experiment) if input_shape is None else None
     shape = input_shape or data_shape or experiment.model.input_shape
     assert shape is not None
     return _Subject(

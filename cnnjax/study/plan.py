@@ -10,7 +10,7 @@ from typing import Any
 from cnnjax.code import Code, code_of
 from cnnjax.config import Named, diff, digest, read, replace
 from cnnjax.errors import ConfigError, RunError, expect
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, analysis_of, check
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model
 from cnnjax.run.hardware import Hardware
@@ -180,10 +180,10 @@ def _even(
     try:
         reference = study.varied({path: value for path, value in arm.items() if path not in changes})
         if reference not in costs:
-            costs[reference] = getattr(reference.check(training=False), measure)
+            costs[reference] = getattr(analysis_of(reference), measure)
 
         def cost(model: Model) -> int:
-            return getattr(experiment.model_copy(update={"model": model}).check(training=False), measure)
+            return getattr(analysis_of(experiment.model_copy(update={"model": model})), measure)
 
         model = rescaled_to(experiment.model, costs[reference], cost=cost, what=measure)
     except ConfigError as error:
@@ -197,14 +197,11 @@ def _check(experiment: Experiment | ConfigError, hardware: Hardware) -> _Checked
     code = code_of(experiment)
     try:
         check_batch_size(experiment.batch_size, devices=hardware.mesh().size, accumulate=experiment.accumulate)
-        analysis = experiment.check(devices=hardware.mesh().size)
+        checked = check(experiment, devices=hardware.mesh().size)
         _check_initial(experiment)
-        examples = len(experiment.parts().train)
-        steps = experiment.total_steps(examples)
-        experiment.optim.build(steps=steps, steps_per_epoch=max(1, examples // experiment.batch_size))
     except ConfigError as error:
         return error
-    data = experiment.data.load().fingerprint
+    analysis, steps, data = checked.analysis, checked.length.steps, experiment.data.load().fingerprint
     return _Checked(
         experiment, analysis.params, analysis.macs, steps, code, data, repr(analysis.layers), analysis.warnings
     )

@@ -21,7 +21,7 @@ from cnnjax.data.examples import Part
 from cnnjax.data.source import built_in
 from cnnjax.data.tfds import known_names
 from cnnjax.errors import ConfigError, RunError, did_you_mean
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, length_of, parts_of, task_of
 from cnnjax.files import write_bytes
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
@@ -115,13 +115,13 @@ def look(found: Found, *, augmented: bool = False, examples: int | None = None) 
     seconds = time.perf_counter() - began
     classes = len(dataset.classes)
     count = examples or _enough(classes, augmented=augmented)
-    numbers = statistics(dataset, experiment.parts())
+    numbers = statistics(dataset, parts_of(experiment))
     if any(files.broken for files in numbers.files.values()):
         # They are named; the others can be looked at.
         experiment = replace(experiment, {"data.on_broken": "skip"})
         with warnings.catch_warnings(action="ignore"):
             dataset = experiment.data.load()
-    train = experiment.parts().train
+    train = parts_of(experiment).train
     chosen = choose(train.labels, count, classes=classes)
     return View(Found(found.name, experiment), dataset, train, numbers, seconds, chosen, augmented)
 
@@ -291,14 +291,14 @@ def _views(view: View, indices: np.ndarray) -> list[np.ndarray]:
 
     from cnnjax.data.order import Order, steps_until
     from cnnjax.run.feed import with_partners
-    from cnnjax.training.state import derive, root_key
+    from cnnjax.training.state import step_key
 
     # A batch of the chosen, of which the last is the first one's partner, as in training.
     experiment = replace(view.found.experiment, {"precision": "float32", "batch_size": len(indices), "accumulate": 1})
     examples = len(view.train)
     order = Order(experiment.seed, len(indices), examples)
-    inputs = jax.jit(experiment.task(steps=1, examples=examples).inputs)
-    root, (mean, std) = derive(root_key(experiment.seed), "step"), map(np.asarray, view.dataset.scale)
+    inputs = jax.jit(task_of(experiment, length_of(experiment, examples)).inputs)
+    mean, std = map(np.asarray, view.dataset.scale)
     views = []
     for epoch in range(VIEWS):
         step = steps_until(epoch, batch_size=len(indices), examples=examples)
@@ -308,9 +308,8 @@ def _views(view: View, indices: np.ndarray) -> list[np.ndarray]:
             "images": view.train.stacked(indices, partial(order.generator, step)),
             "labels": view.train.labels[indices],
         }
-        seen, _ = inputs(
-            with_partners(jax.tree.map(jnp.asarray, batch)), jax.random.fold_in(root, step), jnp.int32(step)
-        )
+        key = step_key(experiment.seed, step)
+        seen, _ = inputs(with_partners(jax.tree.map(jnp.asarray, batch)), key, jnp.int32(step))
         views.append(_visible(view, np.asarray(seen) * std + mean))
     return views
 

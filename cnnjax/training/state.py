@@ -74,9 +74,9 @@ def root_key(seed: jax.Array | int) -> jax.Array:
     return jax.random.key(seed)
 
 
-def step_key(state: TrainState) -> jax.Array:
-    """The key of the step about to be taken: a function of (seed, step) alone."""
-    return jax.random.fold_in(derive(root_key(state.lane["seed"]), "step"), state.step)
+def step_key(seed: jax.Array | int, step: jax.Array | int) -> jax.Array:
+    """The key of step number `step`, counted from 0."""
+    return jax.random.fold_in(derive(root_key(seed), "step"), step)
 
 
 def example_keys(key: jax.Array, positions: jax.Array) -> jax.Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 from jax.nn.initializers import Initializer
@@ -9,7 +11,7 @@ from jax.nn.initializers import Initializer
 from cnnjax.nn.input_checks import check_images, located
 
 
-class PositionBias(nn.Module):
+class UntiedBias(nn.Module):
     """Adds a learned `bias` (height, width, channels) of the maps' own shape: (batch, height, width, channels), same.
 
     Raises ShapeError, led by the module's path, where the input is not a batch of maps.
@@ -18,6 +20,7 @@ class PositionBias(nn.Module):
         bias_init: initializer of the bias.
     """
 
+    layer_op: ClassVar[str] = "position_bias"
     bias_init: Initializer = nn.initializers.zeros
 
     @nn.compact

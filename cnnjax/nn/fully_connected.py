@@ -1,6 +1,8 @@
-"""Dense layer."""
+"""The fully connected layer."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -10,7 +12,7 @@ from cnnjax.errors import ShapeError
 from cnnjax.nn.input_checks import check_floating, located
 
 
-class Dense(nn.Module):
+class FullyConnected(nn.Module):
     """Fully connected layer: (batch, inputs) -> (batch, features).
 
     Computes in the dtype of its input, from float32 parameters `kernel` (inputs, features) and `bias` (features).
@@ -24,6 +26,7 @@ class Dense(nn.Module):
         bias_init: initializer of the bias.
     """
 
+    layer_op: ClassVar[str] = "dense"
     features: int
     bias: bool = True
     kernel_init: Initializer = nn.initializers.lecun_normal()
