@@ -55,6 +55,15 @@ Named = Annotated[
     str, typer.Argument(metavar="FILE|NAME", help="An experiment file or a data set's name.", show_default=False)
 ]
 
+Run = Annotated[Path, typer.Argument(help="A run's folder (of a study: trials/ID).", show_default=False)]
+Checkpoint = Annotated[
+    int | None, typer.Option("--step", help="Of a checkpoint that is kept. [default: the newest]", show_default=False)
+]
+Classes = Annotated[Path | None, typer.Option("--file", help="The experiment file, if it defines classes of its own.")]
+StaleCode = Annotated[
+    str, typer.Option("--stale", help="Where its code has changed since: stop, or keep and use the new.")
+]
+
 
 def load_file(file: Path) -> ExperimentFile:
     from cnnjax.study.file import load

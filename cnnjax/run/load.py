@@ -96,7 +96,7 @@ class Trained:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size = {batch_size}: must be at least 1")
         array = checked(images, self.resolved)
-        size = batch_size or min(self._most_together, 2 ** math.ceil(math.log2(len(array))))
+        size = batch_size or min(self.most_together, 2 ** math.ceil(math.log2(len(array))))
         parts = [self._answers(array[start : start + size], size) for start in range(0, len(array), size)]
         answers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         for name in answers:
@@ -129,7 +129,8 @@ class Trained:
         return {}
 
     @cached_property
-    def _most_together(self) -> int:
+    def most_together(self) -> int:
+        """How many images `predict` computes together, where it is not told: fewer of large ones."""
         image = jax.ShapeDtypeStruct((1, *self.resolved.input_shape), jnp.uint8)
         values = math.prod(jax.eval_shape(self._task.views, image).shape)
         return max(1, min(MOST_TOGETHER, 2 ** int(math.log2(max(1, INPUT_VALUES // values)))))
