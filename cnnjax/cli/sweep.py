@@ -138,7 +138,7 @@ def _run_study(
 def _print_plan(study: Any, folder: Path, options: Options, *, as_json: bool) -> None:
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
     from cnnjax.study.plan import plan
-    from cnnjax.study.table import plan_table
+    from cnnjax.study.plan_table import plan_table
 
     planned = plan(study, hardware=options.hardware)
     found = earlier(planned, folder)
