@@ -7,8 +7,8 @@ import importlib.util
 import pkgutil
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
-import cnnjax.loggers
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.loggers.logger import Logger
 
@@ -42,7 +42,9 @@ def logger_class(chosen: str | type[Logger]) -> type[Logger]:
 
 
 def _named(name: str) -> type[Logger]:
-    own = [module.name for module in pkgutil.iter_modules(cnnjax.loggers.__path__) if module.name.endswith(_ENDING)]
+    own = [
+        module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name.endswith(_ENDING)
+    ]
     if f"{name}{_ENDING}" in own:
         importlib.import_module(f"cnnjax.loggers.{name}{_ENDING}")
     if name not in Logger.named:
