@@ -14,6 +14,8 @@ from cnnjax.cli.options import (
     AsJson,
     Devices,
     File,
+    Log,
+    LogEvery,
     Out,
     Parallel,
     Resident,
@@ -88,6 +90,8 @@ def sweep(
     checkpoint_seconds: Seconds = 60.0,
     checkpoint_steps: Steps = None,
     stale: Stale = "stop",
+    log: Log = None,
+    log_every: LogEvery = 50,
     as_json: AsJson = False,
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
@@ -104,7 +108,7 @@ def sweep(
     if match is not None:
         study = with_fields(study, match=match)
     hardware = hardware_of(devices, parallel, resident, workers)
-    options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale)
+    options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
     folder = out_folder or default_out(loaded)
     if dry_run:
         _print_plan(study, folder, _planned_for(devices, device_kind, device_memory), as_json=as_json)
