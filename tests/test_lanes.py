@@ -65,7 +65,7 @@ from cnnjax.run.evaluate import evaluate
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.loop import train
 from cnnjax.run.program import Program
-from cnnjax.study.table import plan_table
+from cnnjax.study.plan_table import plan_table
 
 ONE = Hardware(devices=1)
 # As in test_training: sums over a pack are taken in another order.

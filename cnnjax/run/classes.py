@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from cnnjax.data.names import listed
+from cnnjax.data.spelling import listed
 from cnnjax.errors import DataError, RunError
 from cnnjax.experiment import Experiment
 

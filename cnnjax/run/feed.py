@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.examples import Part
 from cnnjax.data.loader import Batches, BatchesInOrder, Loader, Share, TrainingBatches
 from cnnjax.data.order import Order
-from cnnjax.data.source import Dataset, Part
 from cnnjax.data.splits import Splits, splits
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment, length_of, parts_of

@@ -22,7 +22,7 @@ from cnnjax.machine import cores
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.earlier import merged, settle
-from cnnjax.study.group import Fates, run_group, small
+from cnnjax.study.one_program import Outcomes, run_group, small
 from cnnjax.study.plan import Plan, label, plan, written
 from cnnjax.study.study import Study
 
@@ -30,7 +30,7 @@ MOST_WORKERS = 4
 
 
 @dataclass(kw_only=True)
-class Outcome(Fates):
+class Outcome(Outcomes):
     """What became of a study's trials. out: where they are. wider: trials of the study that `out` is of."""
 
     plan: Plan
@@ -116,14 +116,14 @@ def _run(
     for trial in planned.trials:
         emit(Planned(trial=trial.id, arm=written(trial.arm), steps=trial.steps))
     workers = workers or _workers(planned)
-    turn = threading.Semaphore(workers)
+    slot = threading.Semaphore(workers)
     with stopping() as stop, ThreadPoolExecutor(workers + _ahead(workers), "group") as pool:
         work = partial(
             run_group,
             out=study.out,
             options=options,
             stop=stop,
-            turn=turn,
+            slot=slot,
             pack=pack,
             sinks=[emit] if jax.process_index() == 0 else [],
             study=study,
@@ -145,7 +145,7 @@ def _arms_of(planned: Plan) -> dict[str, dict[str, Any]]:
     return {trial.id: label(trial.arm) for trial in planned.trials}
 
 
-def _until_done(futures: list[Future[Fates]]) -> None:
+def _until_done(futures: list[Future[Outcomes]]) -> None:
     """Wait, open to signals, until all are done; the first to raise is raised here."""
     left = set(futures)
     while left:
