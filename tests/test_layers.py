@@ -18,7 +18,7 @@ LAYERS = [
     {"lanes", "code"},
     {"records"},
     {"nn", "analysis", "data", "optim", "losses", "metrics"},
-    {"models", "training"},
+    {"models", "training", "loggers"},
     {"experiment", "convert"},
     {"run"},
     {"study"},
