@@ -239,8 +239,11 @@ def _refuse_bad_values(study: Study, experiments: Mapping[Named[Any], Experiment
 
 
 def _is_about(path: str, error: ConfigError, inner: Sequence[str]) -> bool:
-    message = str(error)
-    return message.startswith(path) and not any(message.startswith(other) for other in inner)
+    return _is_inside(error.path, path) and not any(_is_inside(error.path, other) for other in inner)
+
+
+def _is_inside(path: str, outer: str) -> bool:
+    return path == outer or path.startswith(f"{outer}.")
 
 
 def _refuse_twins(trials: Sequence[PlannedTrial]) -> None:
