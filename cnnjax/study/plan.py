@@ -134,7 +134,7 @@ def plan(study: Study | Experiment, *, hardware: Hardware | Devices = Hardware()
     devices = here(hardware) if isinstance(hardware, Hardware) else hardware
     checks = {arm: _check(_even(study, arm, experiment, costs), devices) for arm, experiment in experiments.items()}
     good = {arm: found for arm, found in checks.items() if not isinstance(found, ConfigError)}
-    # Only classes of the user's own are looked at, for every field of cnnjax's is used. A look costs a trace of each arm.
+    # Only the user's own classes are looked at, for every field of cnnjax's is used. A look costs a trace of each arm.
     own = {arm: (found.experiment, found.layers) for arm, found in good.items() if found.code.definitions}
     for arm, warning in without_effect(own).items():
         checks[arm] = dataclasses.replace(good[arm], warnings=(*good[arm].warnings, warning))
