@@ -57,7 +57,7 @@ class PlannedTrial:
 
     @property
     def program(self) -> str:
-        """Trials of one program share what is compiled."""
+        """The digest of what is compiled: trials with the same one share it."""
         return self.experiment.program
 
 
@@ -134,10 +134,10 @@ def plan(study: Study | Experiment, *, hardware: Hardware | Devices = Hardware()
     devices = here(hardware) if isinstance(hardware, Hardware) else hardware
     checks = {arm: _check(_even(study, arm, experiment, costs), devices) for arm, experiment in experiments.items()}
     good = {arm: found for arm, found in checks.items() if not isinstance(found, ConfigError)}
-    # Fields of cnnjax's own classes are used; looking closer takes another trace of each arm.
+    # Only the user's own classes are looked at, for every field of cnnjax's is used. A look costs a trace of each arm.
     own = {arm: (found.experiment, found.layers) for arm, found in good.items() if found.code.definitions}
-    for arm, told in without_effect(own).items():
-        checks[arm] = dataclasses.replace(good[arm], warnings=(*good[arm].warnings, told))
+    for arm, warning in without_effect(own).items():
+        checks[arm] = dataclasses.replace(good[arm], warnings=(*good[arm].warnings, warning))
     trials, pruned = [], []
     for arm, outcome in checks.items():
         if isinstance(outcome, ConfigError):
@@ -239,8 +239,11 @@ def _refuse_bad_values(study: Study, experiments: Mapping[Named[Any], Experiment
 
 
 def _is_about(path: str, error: ConfigError, inner: Sequence[str]) -> bool:
-    message = str(error)
-    return message.startswith(path) and not any(message.startswith(other) for other in inner)
+    return _is_inside(error.path, path) and not any(_is_inside(error.path, other) for other in inner)
+
+
+def _is_inside(path: str, outer: str) -> bool:
+    return path == outer or path.startswith(f"{outer}.")
 
 
 def _refuse_twins(trials: Sequence[PlannedTrial]) -> None:
