@@ -1,10 +1,10 @@
-"""Whether the classes of the data a run is evaluated on are those it was trained for: they are matched by name."""
+"""Matches the classes of the data a run is evaluated on with those it was trained for, by name."""
 
 from __future__ import annotations
 
 import warnings
 
-from cnnjax.data.names import listed
+from cnnjax.data.spelling import listed
 from cnnjax.errors import DataError, RunError
 from cnnjax.experiment import Experiment
 from cnnjax.records.checkpoint_notes import CheckpointNotes
