@@ -86,8 +86,9 @@ from cnnjax import (
 )
 from cnnjax.analysis import analyse
 from cnnjax.config import replace
-from cnnjax.data.catalogue import prepared
-from cnnjax.data.source import Dataset, Examples, default_data_dir
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.examples import Examples
+from cnnjax.data.prepared_sets import default_data_dir, prepared
 from cnnjax.metrics import summarize
 from cnnjax.nn.geometry import Geometry
 from cnnjax.nn.trilinear import OPERANDS, compute

@@ -18,8 +18,8 @@ from PIL import Image
 
 from cnnjax import Digits, Experiment, Flip, RandomCrop, SmallCNN
 from cnnjax.data import prepare as preparing
-from cnnjax.data.catalogue import prepared, unfinished
-from cnnjax.data.statistics import choose, statistics
+from cnnjax.data.dataset_statistics import choose, statistics
+from cnnjax.data.prepared_sets import prepared, unfinished
 from cnnjax.errors import DataError, DiskFull, Interrupted
 from cnnjax.experiment import parts_of
 from cnnjax.study import data_pictures, data_view, montage

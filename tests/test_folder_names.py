@@ -11,8 +11,8 @@ import pytest
 
 from cnnjax.data.csv_table import Columns, by_table
 from cnnjax.data.folder import ImageFolder
-from cnnjax.data.names import in_order, tidy
 from cnnjax.data.partition import Wanted, family
+from cnnjax.data.spelling import in_order, tidy
 from cnnjax.data.store import open_store
 from cnnjax.errors import DataError
 from cnnjax.experiment import parts_of

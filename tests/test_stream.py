@@ -233,7 +233,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 import numpy as np
 from cnnjax import Data, Dataset, Experiment, SmallCNN
-from cnnjax.data.source import Part
+from cnnjax.data.examples import Part
 
 @dataclass(frozen=True, eq=False)
 class Made(Part):

@@ -47,7 +47,7 @@ def evaluate(
     if experiment.data != trained.data:
         experiment = _scaled_as(experiment, notes.get("scale"))
     if data is not None:
-        # What the weights started from is not needed, nor perhaps there any more.
+        # The run that `initial` names is not needed to evaluate, and may be gone.
         experiment = replace(experiment, {"initial": None})
     experiment = matched(experiment, trained_classes(trained, notes), str(directory.path))
     program = Program(_small_enough(experiment), hardware=hardware)

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from cnnjax.analysis.grid import Column, Document, Grid, Remarks
 from cnnjax.config import Config, explain, parse, plain, replace, replace_texts
 from cnnjax.data import Dataset
-from cnnjax.data.catalogue import built_in, near
-from cnnjax.data.source import Part
-from cnnjax.data.statistics import Files, Statistics, choose, statistics
+from cnnjax.data.dataset_statistics import Files, Statistics, choose, statistics
+from cnnjax.data.examples import Part
+from cnnjax.data.source import built_in
 from cnnjax.data.tfds import known_names
-from cnnjax.errors import ConfigError
+from cnnjax.errors import ConfigError, did_you_mean
 from cnnjax.experiment import Experiment, parts_of
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
@@ -54,7 +54,9 @@ def _on_named(name: str, overrides: Mapping[str, str]) -> Experiment:
     known = known_names(overrides.get("data.data_dir"))
     if not {name, name.partition("/")[0]} & {*built_in(), *known}:
         names = [*built_in(), *known_names(None)]
-        raise ConfigError(f"{name!r} is no experiment file and no data set.{near(name, names)} See: cnnjax data list")
+        raise ConfigError(
+            f"{name!r} is no experiment file and no data set.{did_you_mean(name, names)} See: cnnjax data list"
+        )
     # Some sets are nothing without their fields, so that these are there from the start.
     fields = {path: text for path, text in overrides.items() if path.startswith("data.") and path.count(".") == 1}
     data = {path.removeprefix("data."): parse(text) for path, text in fields.items()}
