@@ -126,7 +126,7 @@ def _fold_max_jvp(window: Pair, strides: Pair, primals: tuple, tangents: tuple) 
         largest = jnp.maximum(largest, value)
     zero = jnp.zeros((), tangents[0].dtype)
     if window == strides:
-        places = np.arange(prod(window)).reshape(1, 1, window[0], 1, window[1], 1)
+        places = np.arange(prod(window), dtype=kind).reshape(1, 1, window[0], 1, window[1], 1)
         moves = jnp.where(position[:, :, None, :, None] == places, _tiles(tangents[0], window), zero)
         return _max_windows(primals[0], window, strides), moves.sum((2, 4))
     moves = enumerate(_positions(tangents[0], window, strides))
