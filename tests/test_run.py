@@ -152,8 +152,14 @@ def wait_for(path: Path, pattern: str, process: subprocess.Popen, seconds: float
         time.sleep(0.02)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_process_continues_bitwise(tmp_path, number):
     file = tmp_path / "tiny.py"
     file.write_text(FILE.replace("EPOCHS", "150"))

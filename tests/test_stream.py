@@ -437,6 +437,7 @@ feed.close()
 """
 
 
+@pytest.mark.slow
 def test_four_hosts_stream_one_batch(root, tmp_path):
     """Four processes of two devices each: what is on each device is that place of the batch one host would make."""
     experiment = experiment_on(root)
