@@ -8,12 +8,13 @@ ARGS ?=
 # Two workers; the run ends with the first one that dies, for pytest-xdist would wait for ever for its tests.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
 
-.PHONY: help study test test-torch test-browser lint format benchmark clean
+.PHONY: help study test test-torch test-loggers test-browser lint format benchmark clean
 
 help:
 	@echo "make study         a real ablation study on handwritten digits, with a report (under two minutes)"
 	@echo "make test          the tests that need nothing but the project's own dependencies"
 	@echo "make test-torch    parity with PyTorch, torchvision and timm (installs them)"
+	@echo "make test-loggers  what TensorBoard, W&B and MLflow have of a study (installs them)"
 	@echo "make test-browser  the report page in Chromium (needs chromium on the PATH)"
 	@echo "make lint          ruff, pyright and the citation file"
 	@echo "make format        let ruff rewrite the code"
@@ -37,6 +38,10 @@ $(VENV)/installed-torch: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchvision timm
 	@touch $@
 
+$(VENV)/installed-loggers: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tensorboard,wandb,mlflow]'
+	@touch $@
+
 study: $(VENV)/installed
 	$(BIN)/cnnjax sweep experiments/digits/study.py --out $(OUT) $(ARGS)
 
@@ -45,6 +50,9 @@ test: $(VENV)/installed-dev
 
 test-torch: $(VENV)/installed-torch
 	$(BIN)/python -m pytest -m torch
+
+test-loggers: $(VENV)/installed-loggers
+	$(BIN)/python -m pytest -m loggers
 
 test-browser: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m browser
