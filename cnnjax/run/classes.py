@@ -1,4 +1,4 @@
-"""Whether the classes of the data a run is evaluated on are those it was trained for: they are matched by name."""
+"""Matches the classes of the data a run is evaluated on with those it was trained for, by name."""
 
 from __future__ import annotations
 

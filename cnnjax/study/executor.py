@@ -146,7 +146,7 @@ def _arms_of(planned: Plan) -> dict[str, dict[str, Any]]:
 
 
 def _until_done(futures: list[Future[Outcomes]]) -> None:
-    """Wait, open to signals, until all are done; the first to raise is raised here."""
+    """Wait until all are done, in short waits that let signals through. Raises the first error of any."""
     left = set(futures)
     while left:
         done, left = wait(left, timeout=0.2, return_when=FIRST_EXCEPTION)
@@ -155,7 +155,7 @@ def _until_done(futures: list[Future[Outcomes]]) -> None:
 
 
 def _workers(planned: Plan) -> int:
-    """Small programs keep one core busy each; large ones use all the cores there are."""
+    """How many programs train side by side: a small one keeps one core busy, a large one all of them."""
     if jax.default_backend() != "cpu" or not all(small(trials[0]) for trials in planned.programs.values()):
         return 1
     return min(cores(), MOST_WORKERS, len(planned.programs))

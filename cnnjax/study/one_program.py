@@ -59,7 +59,7 @@ class Outcomes:
 
 
 def small(trial: PlannedTrial) -> bool:
-    """Are the images so small that a step is mostly overhead?"""
+    """Whether the images are so small that a step is mostly overhead."""
     height, width, _ = trial.experiment.data.load().image_shape
     return height * width <= SMALL_IMAGE
 
@@ -77,9 +77,9 @@ def run_group(
 ) -> Outcomes:
     """Train the trials of one program that have no result yet, compiling once for each number packed.
 
-    slot: taken to train, so that groups that wait for theirs compile meanwhile. sinks: called with every event. study:
-    what the trials are of, for loggers. A trial that fails does not stop the others. Raises DiskFull, and Interrupted
-    once `stop` is set.
+    slot: acquired before training; a group that waits for it compiles its program meanwhile. sinks: called with every
+    event. study: the study of the trials, for loggers. A trial that fails does not stop the others. Raises DiskFull,
+    and Interrupted once `stop` is set.
     """
     outcomes = Outcomes()
     missing = [trial for trial in trials if _is_missing(trial, out, outcomes, sinks)]
@@ -107,7 +107,7 @@ def _compile_ahead(trials: Sequence[PlannedTrial], packed: int, programs: dict[i
 
 @contextlib.contextmanager
 def _held(slot: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
-    """Holds the slot, once there is one; without it where all is to stop."""
+    """Hold a slot once one is free; go on without one where `stop` is set."""
     taken = False
     while not taken and not stop.is_set():
         taken = slot.acquire(timeout=0.2)
