@@ -12,6 +12,7 @@ import numpy as np
 from cnnjax.errors import RunError
 from cnnjax.events import Saved
 from cnnjax.experiment import Experiment
+from cnnjax.lanes import lane_values
 from cnnjax.metrics import summarize
 from cnnjax.run.feed import Streamed
 from cnnjax.run.program import Program
@@ -115,7 +116,8 @@ class Pack:
             try:
                 if trial.damage is not None:
                     raise trial.damage
-                state, notes = trial.checkpoints.restore(blank)
+                own = blank.replace(lane=lane_values(trial.experiment))
+                state, notes = trial.checkpoints.restore(own)
                 trial.epoch_sums, trial.last_row = notes["epoch_sums"], notes["last_row"]
                 self.clock.set(notes["seconds"])
             except RunError as error:

@@ -19,6 +19,7 @@ from cnnjax.data import TFDS, CentreFit
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.experiment import Experiment, blank_state, network_of, state_shapes
 from cnnjax.files import read_json, write_json
+from cnnjax.lanes import lane_values
 from cnnjax.models import Model, config
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.checkpoint import Checkpoints
@@ -215,7 +216,8 @@ def restore(directory: RunDirectory, experiment: Experiment, *, step: int | None
     else:
         network, image_shape = experiment.model.build(), tuple(source["image_shape"])
     with contextlib.closing(checkpoints):
-        return checkpoints.restore(blank_state(state_shapes(experiment, network, image_shape)), step=step)
+        blank = blank_state(state_shapes(experiment, network, image_shape)).replace(lane=lane_values(experiment))
+        return checkpoints.restore(blank, step=step)
 
 
 def check_same_initial(experiment: Experiment, result: Mapping[str, Any], path: Path) -> None:
