@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     )
     from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
     from cnnjax.reporting import report
+    from cnnjax.run.export import export
     from cnnjax.run.hardware import Hardware
     from cnnjax.run.load import Trained
     from cnnjax.run.loop import train
@@ -183,6 +184,7 @@ _HOMES = {
     ],
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
     "reporting": ["report"],
+    "run.export": ["export"],
     "run.load": ["Trained"],
     "run.loop": ["train"],
     "run.options": ["Options"],
@@ -296,6 +298,7 @@ __all__ = [
     "TrivialAugment",
     "analyse",
     "describe",
+    "export",
     "lane",
     "later",
     "load",

@@ -27,6 +27,7 @@ from cnnjax.config import (
 )
 from cnnjax.config.identity import neutral_values
 from cnnjax.errors import ConfigError, RunError
+from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
@@ -409,7 +410,7 @@ def test_a_later_lane_is_one_program_with_what_was_before():
 def test_a_checkpoint_of_before_a_lane_came_has_its_value(tmp_path):
     before = TrainState(np.asarray(3), {"w": np.ones(2)}, {}, (), {"seed": np.asarray(1)})
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(3, before, {})
+    checkpoints.save(3, before, CheckpointNotes())
     checkpoints.wait()
     now = before.replace(params={"w": np.zeros(2)}, lane={"seed": np.asarray(0), "optim.share": np.asarray(0.5)})
     state, _ = checkpoints.restore(now)

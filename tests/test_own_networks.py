@@ -22,6 +22,7 @@ from cnnjax.events import StepTaken
 from cnnjax.experiment import check
 from cnnjax.losses import Loss
 from cnnjax.optim import Optim
+from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program
@@ -420,10 +421,10 @@ def test_a_state_without_other_collections_is_saved_as_it_always_was(tmp_path):
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(state)]
     assert paths == [".step", ".params['w']", ".lane['seed']"]
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, state, {})
-    assert (checkpoints.notes() or {})[
-        "checksum"
-    ] == 24386538  # of the same state, as saved before there were collections
+    checkpoints.save(1, state, CheckpointNotes())
+    notes = checkpoints.notes()
+    # Of the same state, as saved before there were collections.
+    assert notes is not None and notes.checksum == 24386538
     chex.assert_trees_all_equal(checkpoints.restore(state)[0], state)
     checkpoints.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 import threading
 import time
 from pathlib import Path
@@ -526,3 +527,21 @@ def test_a_damaged_result_is_an_error_of_its_trial_alone(tmp_path):
     assert list(outcome.errors) == [first.plan.trials[0].id]
     assert "is damaged" in outcome.errors[first.plan.trials[0].id]
     assert len(outcome.skipped) == 1
+
+
+def test_a_program_is_checked_once(tmp_path, monkeypatch):
+    """The plan, the compiling ahead and the training of all seeds need its layers and its rehearsal once."""
+    checks, counts = sys.modules["cnnjax.experiment.check"], {"analyse": 0, "rehearse": 0}
+
+    def counted(name, function):
+        def call(*positional, **named):
+            counts[name] += 1
+            return function(*positional, **named)
+
+        return call
+
+    for name in counts:
+        monkeypatch.setattr(checks, name, counted(name, getattr(checks, name)))
+    study = Study(BASE, axes={"model.features": [5, 6]}, seeds=3)
+    assert sweep(study, tmp_path, options=OPTIONS).complete
+    assert counts == {"analyse": 2, "rehearse": 2}

@@ -1,4 +1,4 @@
-"""The devices that a trial will run on, as a plan needs to know them: they may be other ones than those here."""
+"""The devices that a trial will run on, which a plan has to know: they may be on another machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _UNITS = {"gib": 2**30, "gb": GB, "mib": 2**20, "mb": 10**6}
 
 @dataclass(frozen=True)
 class Devices:
-    """What a training is spread over. memory: bytes of each; None where that is not known, and not looked at."""
+    """The devices one training is spread over. memory: bytes of each; None where it is not known, and not checked."""
 
     count: int = 1
     kind: str = ""

@@ -60,7 +60,7 @@ def order_of(experiment: Experiment, examples: int) -> Order:
 
 
 def placed(mesh: Mesh) -> Sharding:
-    """Where arrays are that are the same on every device of the mesh."""
+    """The sharding of arrays that are the same on every device of the mesh."""
     return replicated(mesh) if mesh.size > 1 else SingleDeviceSharding(mesh.devices.flat[0])
 
 
@@ -141,7 +141,7 @@ class Resident:
         return put_rows(np.stack(indices), self.mesh, packed=True)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: no thread or file is open."""
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -149,7 +149,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @lru_cache(maxsize=2)
 def _on_devices(dataset: Dataset, validation: float, fraction: float, per_class: int | None, mesh: Mesh) -> Arrays:
-    """The parts that `Experiment.parts` gives, on every device; once for all experiments that have the same."""
+    """All parts of the data (`parts_of`) on every device; put there once for all experiments that have the same."""
     parts = splits(dataset.held, validation, fraction=fraction, per_class=per_class)
     held: Any = [part for part in vars(parts).values() if part is not None]
     arrays = {
@@ -160,7 +160,7 @@ def _on_devices(dataset: Dataset, validation: float, fraction: float, per_class:
 
 
 class Streamed:
-    """Batches made by threads or processes ahead of the step they are for. Every host makes its own part of each."""
+    """Batches that threads or processes make ahead of time. Every host makes its own part of each."""
 
     def __init__(self, experiment: Experiment, mesh: Mesh, *, workers: int):
         self.experiment, self.mesh, self.workers = experiment, mesh, workers
@@ -217,7 +217,7 @@ class Streamed:
                 yield number, batches(number)[0], images
 
     def workers_for(self, part: Part) -> int:
-        """How many processes read a part: none where beginning them takes longer than they save."""
+        """How many processes read a part: 0 where starting them takes longer than they save."""
         return self.workers if len(part) >= MANY else 0
 
     def close(self) -> None:

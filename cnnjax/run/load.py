@@ -110,10 +110,7 @@ class Trained:
         )
 
     def answer(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-        """The fields of `Predictions` that are arrays, of images [B, H, W, C] of 0..maximum; pure, to be traced.
-
-        Whatever holds of the run's lanes is taken from its experiment.
-        """
+        """The fields of `Predictions` that are arrays, of images [B, H, W, C] of 0..maximum; pure, to be traced."""
         return answer(self._task, self.resolved, variables, images)
 
     @cached_property
@@ -130,7 +127,7 @@ class Trained:
 
     @cached_property
     def most_together(self) -> int:
-        """How many images `predict` computes together, where it is not told: fewer of large ones."""
+        """How many images `predict` computes together by default: fewer where they are large."""
         image = jax.ShapeDtypeStruct((1, *self.resolved.input_shape), jnp.uint8)
         values = math.prod(jax.eval_shape(self._task.views, image).shape)
         return max(1, min(MOST_TOGETHER, 2 ** int(math.log2(max(1, INPUT_VALUES // values)))))
@@ -183,8 +180,8 @@ def load_run(run: Path | str, *, step: int | None = None, stale: str = "stop") -
 
 def _refuse_diverged(directory: RunDirectory) -> None:
     result = directory.finished()
-    if result is not None and result["status"] == "failed" and result.get("cause") == "diverged":
+    if result is not None and result.status == "failed" and not result.crashed:
         raise RunError(
-            f"{directory.path} failed: {result.get('error')}; its checkpoints, if there are any, are from before: to "
+            f"{directory.path} failed: {result.error}; its checkpoints, if there are any, are from before: to "
             "use one all the same, give its step (--step)"
         )

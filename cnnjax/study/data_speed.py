@@ -23,7 +23,7 @@ REPEATS = 7
 
 @dataclass(frozen=True)
 class Speed:
-    """Of so many `steps`, each of a batch, measured as often as there are `seconds`, after a first time to warm up.
+    """How long `steps` batches took, measured once for each of `seconds`, after one measurement to warm up.
 
     workers: processes that read a streamed set, 0 for threads of this one; None for a set that lives on the device.
     """
@@ -41,7 +41,7 @@ class Speed:
         return [self.steps * self.experiment.batch_size / seconds for seconds in self.seconds]
 
     def summary(self) -> str:
-        """In a line, with the spread and n."""
+        """One line, with spread and n."""
         rates = self.rates
         return (
             f"{np.median(rates):,.0f} examples/s (median; {min(rates):,.0f} to {max(rates):,.0f}; "
@@ -49,13 +49,13 @@ class Speed:
         )
 
     def conditions(self) -> str:
-        """On what, with what, in a line."""
+        """One line: device, hardware, versions, seconds of compiling."""
         made = environment()
         where = "in the device's memory"
         if self.workers is not None:
             where = f"streamed by {f'{self.workers} processes' if self.workers else 'threads'}"
         compiled = f"compiled in {self.compile_seconds:.2f} s"
-        return f"{where}; {made['hardware']}; jax {made['versions']['jax']}; {compiled}"
+        return f"{where}; {made.hardware}; jax {made.versions['jax']}; {compiled}"
 
     def to_json(self, name: str) -> dict[str, Any]:
         """Plain data, with hardware and versions."""
@@ -75,7 +75,7 @@ class Speed:
             "devices": self.devices,
             "streamed": self.workers is not None,
             "workers": self.workers,
-            "environment": environment(),
+            "environment": environment().to_json(),
         }
 
 

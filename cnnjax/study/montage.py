@@ -104,7 +104,7 @@ class _Grid:
 
 
 def drawn(title: str, notes: Sequence[str], panels: Sequence[Panel], *, form: str, maker: str) -> bytes:
-    """The picture as the bytes of a png, pdf or svg file that says it was made by `maker`; the same for the same."""
+    """The picture as a png, pdf or svg file that says it was made by `maker`; the same bytes for the same input."""
     with matplotlib.style.context(["default", STYLE]):
         figure = _figure(title, notes, [_laid_out(panel) for panel in panels])
         buffer = io.BytesIO()
@@ -125,12 +125,12 @@ def _laid_out(panel: Panel) -> _Grid:
     grid = _Grid(panel, tile, label, per_row, math.ceil(longest / per_row), 1)
     most = max(1, int((PAGE + SPACE) / (grid.strip[0] + SPACE)))
     choices = [replace(grid, columns=columns) for columns in range(1, most + 1)]
-    # The fewest columns that make no tower of it.
+    # The fewest columns with which it is not taller than wide.
     return next((grid for grid in choices if grid.size[1] <= 1.1 * max(grid.size[0], NARROWEST)), choices[-1])
 
 
 def _size(tile: Tile) -> tuple[float, float]:
-    """(width, height) in inches: larger images are shown larger, but not by as much as they are."""
+    """(width, height) in inches: larger images are drawn larger, less than in proportion."""
     height, width = tile.pixels.shape[:2]
     longer = max(height, width)
     side = 0.5 * min(max(math.sqrt(longer / 32), 1.0), 2.4)

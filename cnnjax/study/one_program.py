@@ -11,14 +11,13 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from cnnjax.config import plain
 from cnnjax.errors import CnnjaxError, DiskFull, Interrupted, RunError
 from cnnjax.events import Sink, Skipped
-from cnnjax.files import write_json
+from cnnjax.records.result_json import ResultRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.feed import is_streamed
 from cnnjax.run.hardware import Hardware
@@ -59,7 +58,7 @@ class Outcomes:
 
 
 def small(trial: PlannedTrial) -> bool:
-    """Are the images so small that a step is mostly overhead?"""
+    """Whether the images are so small that a step is mostly overhead."""
     height, width, _ = trial.experiment.data.load().image_shape
     return height * width <= SMALL_IMAGE
 
@@ -77,9 +76,9 @@ def run_group(
 ) -> Outcomes:
     """Train the trials of one program that have no result yet, compiling once for each number packed.
 
-    slot: taken to train, so that groups that wait for theirs compile meanwhile. sinks: called with every event. study:
-    what the trials are of, for loggers. A trial that fails does not stop the others. Raises DiskFull, and Interrupted
-    once `stop` is set.
+    slot: acquired before training; a group that waits for it compiles its program meanwhile. sinks: called with every
+    event. study: the study of the trials, for loggers. A trial that fails does not stop the others. Raises DiskFull,
+    and Interrupted once `stop` is set.
     """
     outcomes = Outcomes()
     missing = [trial for trial in trials if _is_missing(trial, out, outcomes, sinks)]
@@ -107,7 +106,7 @@ def _compile_ahead(trials: Sequence[PlannedTrial], packed: int, programs: dict[i
 
 @contextlib.contextmanager
 def _held(slot: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
-    """Holds the slot, once there is one; without it where all is to stop."""
+    """Hold a slot once one is free; go on without one where `stop` is set."""
     taken = False
     while not taken and not stop.is_set():
         taken = slot.acquire(timeout=0.2)
@@ -121,19 +120,19 @@ def _held(slot: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
 def _is_missing(trial: PlannedTrial, out: Path, outcomes: Outcomes, sinks: Sequence[Sink]) -> bool:
     try:
         result = directory_of(trial, out).finished()
-        check_same_initial(trial.experiment, result or {}, directory_of(trial, out).path)
+        check_same_initial(trial.experiment, result, directory_of(trial, out).path)
     except RunError as error:
         outcomes.errors[trial.id] = str(error)
         return False
     # A training that diverged would diverge again; one that crashed is tried again.
-    if result is None or result.get("cause") == "crashed":
+    if result is None or result.crashed:
         return True
     directory_of(trial, out).begin(trial.experiment)
-    if result["status"] == "done":
+    if result.status == "done":
         outcomes.skipped.append(trial.id)
     else:
         outcomes.failed.append(trial.id)
-        outcomes.errors[trial.id] = result.get("error", "failed")
+        outcomes.errors[trial.id] = result.error or "failed"
     for sink in sinks:
         sink(Skipped(trial=trial.id, steps=trial.steps))
     return False
@@ -210,26 +209,25 @@ def _run_together(
 def _write_crash(trial: PlannedTrial, directory: RunDirectory, error: Exception) -> None:
     message = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
     directory.log("crashed:\n" + "".join(traceback.format_exception(error)))
-    result: dict[str, Any] = {
-        "id": trial.id,
-        "codes": [trial.code.digest],
-        "status": "failed",
-        "cause": "crashed",
-        "seed": trial.experiment.seed,
-        "params": trial.params,
-        "macs": trial.macs,
-        "steps": 0,
-        "metrics": {},
-        "error": f"{message} (the whole traceback is in {directory.path / 'log.txt'})",
-        "config": plain(trial.experiment),
-    }
-    write_json(directory.result, result)
+    ResultRecord(
+        id=trial.id,
+        codes=(trial.code.digest,),
+        status="failed",
+        cause="crashed",
+        seed=trial.experiment.seed,
+        params=trial.params,
+        macs=trial.macs,
+        steps=0,
+        metrics={},
+        error=f"{message} (the whole traceback is in {directory.path / 'log.txt'})",
+        config=plain(trial.experiment),
+    ).write(directory.result)
 
 
 def _count(trial: PlannedTrial, directory: RunDirectory, outcomes: Outcomes) -> None:
     result = directory.finished()
-    if result is not None and result["status"] == "done":
+    if result is not None and result.status == "done":
         outcomes.done.append(trial.id)
     elif result is not None:
         outcomes.failed.append(trial.id)
-        outcomes.errors[trial.id] = result["error"]
+        outcomes.errors[trial.id] = result.error or "failed"

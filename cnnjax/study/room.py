@@ -1,4 +1,4 @@
-"""Whether a training has room in the memory of the devices it will run on: told from shapes, nothing is allocated."""
+"""Whether a training fits into the memory of the devices it will run on, from shapes alone: nothing is allocated."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cnnjax.run.devices import Devices
 def check_room(experiment: Experiment, devices: Devices) -> tuple[str, ...]:
     """Warnings about the memory of a training step on each device; none where that of the devices is not known.
 
-    What must be there at once whatever the compiler does are the parameters, the optimizer's state, the statistics and
-    the images of the batch: raises ConfigError where these alone have no room. The whole step is an estimate, and so a
+    Raises ConfigError where the parameters, the optimizer's state, the statistics and the batch of images, which are
+    all in memory at once, do not fit. The memory of the whole step is an estimate: where that does not fit, it is a
     warning.
     """
     if devices.memory is None:

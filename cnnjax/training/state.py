@@ -17,8 +17,8 @@ class TrainState:
 
     step: int32 scalar, steps taken. params, batch_stats, opt_state: pytrees. lane: scalars by path that may differ
     between trials of one program (`seed`, `optim.learning_rate`, ...); a step reads them and never changes them.
-    collections: the other variables of the network by collection, for few networks have any: where there are none,
-    the state is saved without them. A packed state has a leading axis of trials on every leaf.
+    collections: the other variables of the network by collection. Few networks have any; where there are none, the
+    state is saved without this field. A packed state has a leading axis of trials on every leaf.
     """
 
     step: jax.Array

@@ -109,7 +109,7 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState,
 
 
 def _stream(key: jax.Array, name: str) -> jax.Array:
-    """The key of a random stream in training. Dropout of ours cuts each device's part from one mask by itself."""
+    """The key of a random stream in training. cnnjax's own dropout cuts each device's part from one mask."""
     if name == "dropout":
         return key
     own = derive(key, name)
