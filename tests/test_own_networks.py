@@ -424,7 +424,8 @@ def test_a_state_without_other_collections_is_saved_as_it_always_was(tmp_path):
     checkpoints.save(1, state, CheckpointNotes())
     notes = checkpoints.notes()
     # Of the same state, as saved before there were collections.
-    assert notes is not None and notes.checksum == 24386538
+    assert notes is not None
+    assert notes.checksum == 24386538
     chex.assert_trees_all_equal(checkpoints.restore(state)[0], state)
     checkpoints.close()
 
