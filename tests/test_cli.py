@@ -10,9 +10,10 @@ import time
 
 import pytest
 
+from cnnjax.cli import app
+
 FILE = '''"""Does a wider network do better?"""
 from cnnjax import SGD, Experiment, SmallCNN, Study, Synthetic
-from cnnjax.cli import app
 experiment = Experiment(
     model=SmallCNN(features=2, dense=0),
     data=Synthetic(height=8, width=8, channels=1, classes=4, examples=40, test_examples=16),
