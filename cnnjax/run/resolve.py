@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import flax.linen as linen
 
 from cnnjax.config import plain
 from cnnjax.data.encoded import Decoding, Encoded
+from cnnjax.data.examples import Scale
 from cnnjax.data.form import Form
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, Length, length_of, parts_of, task_of
@@ -90,7 +93,7 @@ def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
 
     Raises RunError where those data cannot be read, or are others than it was trained on.
     """
-    held = Resolved.read(Resolved.at(directory.path), remedy="delete it: it is made again from the run's data")
+    held = _read(directory)
     if held is not None:
         return held
     try:
@@ -108,6 +111,19 @@ def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
         )
     length = length_of(experiment, len(parts.train))
     return resolve(experiment, examples=length.examples, steps=length.steps, fingerprint=dataset.fingerprint)
+
+
+def recorded_scale(directory: RunDirectory, notes: Mapping[str, Any]) -> Scale | None:
+    """What images of the run are normalized with, from resolved.json or the notes of a checkpoint; None in neither."""
+    held = _read(directory)
+    if held is not None:
+        return held.mean, held.std
+    scale = notes.get("scale")
+    return None if scale is None else (tuple(scale[0]), tuple(scale[1]))
+
+
+def _read(directory: RunDirectory) -> Resolved | None:
+    return Resolved.read(Resolved.at(directory.path), remedy="delete it: it is made again from the run's data")
 
 
 def record(directory: RunDirectory, resolved: Resolved) -> None:
