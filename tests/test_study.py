@@ -540,6 +540,8 @@ def test_a_program_is_checked_once(tmp_path, monkeypatch):
 
         return call
 
+    for cached in (checks._analysed, checks._rehearsed):
+        cached.cache_clear()
     for name in counts:
         monkeypatch.setattr(checks, name, counted(name, getattr(checks, name)))
     study = Study(BASE, axes={"model.features": [5, 6]}, seeds=3)
