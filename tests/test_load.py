@@ -375,3 +375,31 @@ def test_a_study_names_a_trial(run, tmp_path):
     code, _, err = run("predict", tmp_path / "study", "x.png")
     assert code == 1
     assert "name one of its runs, such as" in err
+
+
+def test_classes_of_the_users_own_come_with_their_file(tmp_path):
+    from cnnjax import Model
+    from cnnjax.study.file import load as load_file
+
+    file = tmp_path / "own_network.py"
+    file.write_text(
+        "import flax.linen as nn\n"
+        "from cnnjax import Experiment, Model, Synthetic\n"
+        "class Twice(Model, tag='load_twice'):\n"
+        "    def network(self):\n"
+        "        return nn.Sequential([lambda x: 2 * x.reshape(x.shape[0], -1), nn.Dense(self.num_classes)])\n"
+        "data = Synthetic(height=4, width=4, examples=16, test_examples=4)\n"
+        "experiment = Experiment(model=Twice(), data=data, steps=1, batch_size=4, validation=0)\n"
+    )
+    train(load_file(file).experiment, tmp_path / "run", options=ONE)
+    image = np.full((4, 4, 3), 200, np.uint8)
+    before = cnnjax.load(tmp_path / "run").predict(image).logits
+    del Model.members["load_twice"]  # as in another process
+    with pytest.raises(RunError, match="name it with --file"):
+        cnnjax.load(tmp_path / "run")
+    np.testing.assert_array_equal(cnnjax.load(tmp_path / "run", file=file).predict(image).logits, before)
+    file.write_text(file.read_text().replace("2 * x", "3 * x"))
+    with pytest.raises(RunError, match="was trained with other code than there is now"):
+        cnnjax.load(tmp_path / "run", file=file)
+    changed = cnnjax.load(tmp_path / "run", file=file, stale="keep").predict(image).logits
+    assert not np.allclose(changed, before)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import flax.linen as linen
 
@@ -16,6 +14,7 @@ from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, Length, length_of, parts_of, task_of
 from cnnjax.experiment.network import outputs_of
 from cnnjax.metrics import specifications
+from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.directory import RunDirectory
 from cnnjax.training.step import Task
@@ -103,7 +102,8 @@ def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
             f"{directory.path} was made by a cnnjax that did not record its classes and how its images are scaled, and "
             f"its data cannot be read ({error}): bring them back"
         ) from None
-    trained_on = (directory.finished() or {}).get("data_fingerprint")
+    finished = directory.finished()
+    trained_on = None if finished is None else finished.data_fingerprint
     if trained_on not in (None, dataset.fingerprint):
         raise RunError(
             f"{directory.path} was made by a cnnjax that did not record its classes and how its images are scaled, and "
@@ -113,13 +113,10 @@ def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
     return resolve(experiment, examples=length.examples, steps=length.steps, fingerprint=dataset.fingerprint)
 
 
-def recorded_scale(directory: RunDirectory, notes: Mapping[str, Any]) -> Scale | None:
+def recorded_scale(directory: RunDirectory, notes: CheckpointNotes) -> Scale | None:
     """What images of the run are normalized with, from resolved.json or the notes of a checkpoint; None in neither."""
     held = _read(directory)
-    if held is not None:
-        return held.mean, held.std
-    scale = notes.get("scale")
-    return None if scale is None else (tuple(scale[0]), tuple(scale[1]))
+    return notes.scale if held is None else (held.mean, held.std)
 
 
 def _read(directory: RunDirectory) -> Resolved | None:

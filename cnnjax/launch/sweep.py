@@ -1,0 +1,134 @@
+"""A sweep: a study is planned, what its folder holds is settled, and a launcher trains what is missing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from cnnjax.config import plain
+from cnnjax.errors import RunError
+from cnnjax.events import Event, Planned, Sink
+from cnnjax.experiment import Experiment
+from cnnjax.files import locked
+from cnnjax.launch.launcher import Launch, Launcher
+from cnnjax.launch.launcher import launcher as by_name
+from cnnjax.launch.one_program import Outcomes
+from cnnjax.records.config_json import ConfigRecord
+from cnnjax.records.plan_json import PlanRecord
+from cnnjax.records.study_json import StudyRecord
+from cnnjax.run.options import Options
+from cnnjax.run.trial import StudyOfTrials
+from cnnjax.study.earlier import merged, settle
+from cnnjax.study.plan import Plan, label, plan, written
+from cnnjax.study.study import Study
+
+
+@dataclass(kw_only=True)
+class Outcome(Outcomes):
+    """What became of a study's trials. out: where they are. wider: trials of the study that `out` is of."""
+
+    plan: Plan
+    out: Path = Path()
+    wider: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Every planned trial has a result, and none failed."""
+        return not self.failed and not self.errors
+
+
+def sweep(
+    study: Study | Experiment,
+    out: Path | str,
+    *,
+    name: str = "",
+    question: str = "",
+    options: Options = Options(),
+    pack: int | None = None,
+    workers: int | None = None,
+    replace: bool = False,
+    launcher: str = "local",
+    sinks: Sequence[Sink] = (),
+) -> Outcome:
+    """Train every trial of a study (or of an experiment, three seeds) that has no result yet, in `out`/trials/<id>.
+
+    pack: how many trials of one program to train together; workers: how many programs to train side by side; None
+    decides both by the size of the images, the processor and its cores. Neither changes what a trial computes but for
+    round-off. A trial that fails does not stop the others. A wider study that has all these trials stays what `out` is
+    the study of; `replace` lets this one take the place of any other. launcher: where trials are trained, by name.
+    sinks: called with every event (`cnnjax.events`), one event at a time, from several threads. Raises ConfigError for
+    a study that cannot be, RunError where other code or data made what is there (`Options.stale`) or another study is,
+    DiskFull or Interrupted with everything saved.
+    """
+    run = by_name(launcher)
+    planned = plan(study, hardware=options.hardware)
+    emit = _one_at_a_time(sinks) if jax.process_index() == 0 else []
+    spread = {"pack": pack, "workers": workers, "sinks": emit}
+    about = {"name": name, "question": question}
+    return _sweep(planned, Path(out), options, run, about=about, replace_study=replace, spread=spread)
+
+
+def _sweep(
+    planned: Plan,
+    out: Path,
+    options: Options,
+    run: Launcher,
+    *,
+    about: dict[str, str],
+    replace_study: bool,
+    spread: dict[str, Any],
+) -> Outcome:
+    if ConfigRecord.at(out).exists():
+        raise RunError(f"{out} holds a run, not a study: choose another folder with --out")
+    with locked(out / "trials", taken=f"another sweep is working in {out}: wait for it, or choose another --out"):
+        elsewhere = settle(planned, out, options.stale)
+        if elsewhere is None:
+            wider = write_plan(planned, out, replace=replace_study, **about)
+            study = StudyOfTrials(about["name"] or out.resolve().name, out, _arms_of(planned))
+            launched = Launch(planned, study, options, **spread)
+            for trial in planned.trials:
+                for sink in launched.sinks:
+                    sink(Planned(trial=trial.id, arm=written(trial.arm), steps=trial.steps))
+            return Outcome(**vars(run(launched)), plan=planned, out=out, wider=wider)
+    options = replace(options, stale="stop")
+    return _sweep(planned, elsewhere, options, run, about=about, replace_study=replace_study, spread=spread)
+
+
+def _one_at_a_time(sinks: Sequence[Sink]) -> list[Sink]:
+    """The sinks as one, which several threads may call."""
+    lock = threading.Lock()
+
+    def emit(event: Event) -> None:
+        with lock:
+            for sink in sinks:
+                sink(event)
+
+    return [emit]
+
+
+def _arms_of(planned: Plan) -> dict[str, dict[str, Any]]:
+    """Each trial's values on the study's axes, as JSON, by its id."""
+    return {trial.id: label(trial.arm) for trial in planned.trials}
+
+
+def write_plan(planned: Plan, out: Path, *, name: str = "", question: str = "", replace: bool = False) -> int | None:
+    """study.json and plan.json. Where a wider study that is there stays, returns the number of its trials."""
+    study = planned.study
+    description = StudyRecord(
+        name=name,
+        question=question,
+        axes={path: [label({path: value})[path] for value in values] for path, values in study.axes.items()},
+        combine=study.combine,
+        seeds=study.seed_values,
+        match=study.measure,
+        base=plain(study.experiment),
+    )
+    kept_study, kept_plan = merged(description, planned.record, out, replace=replace)
+    kept_study.write(StudyRecord.at(out))
+    kept_plan.write(PlanRecord.at(out))
+    return None if kept_study is description else len(kept_plan.trials)
