@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from cnnjax.analysis.grid import Column, Document, Grid, Remarks
 from cnnjax.config import Config, explain, parse, plain, replace, replace_texts
 from cnnjax.data import Dataset
 from cnnjax.data.catalogue import built_in, near
 from cnnjax.data.source import Part
 from cnnjax.data.statistics import Files, Statistics, choose, statistics
 from cnnjax.data.tfds import known_names
+from cnnjax.documents.blocks import Column, Document, Grid, Remarks
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
 from cnnjax.files import write_bytes
