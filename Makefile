@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # OUT=... and ARGS=... reach the study: make study ARGS="epochs=2 --seeds 1"
 OUT ?= runs/study
 ARGS ?=
+# Two workers; the run ends with the first one that dies, for pytest-xdist would wait for ever for its tests.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
 
 .PHONY: help study test test-torch test-browser lint format benchmark clean
 
@@ -39,7 +41,7 @@ study: $(VENV)/installed
 	$(BIN)/cnnjax sweep experiments/digits/study.py --out $(OUT) $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(PYTEST)
 
 test-torch: $(VENV)/installed-torch
 	$(BIN)/python -m pytest -m torch

@@ -86,8 +86,9 @@ from cnnjax import (
 )
 from cnnjax.analysis import analyse
 from cnnjax.config import replace
-from cnnjax.data.catalogue import prepared
-from cnnjax.data.source import Dataset, Examples, default_data_dir
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.examples import Examples
+from cnnjax.data.prepared_sets import default_data_dir, prepared
 from cnnjax.metrics import summarize
 from cnnjax.nn.geometry import Geometry
 from cnnjax.nn.trilinear import OPERANDS, compute
@@ -752,7 +753,7 @@ def epoch_by_epoch(experiment: Experiment) -> Iterator[Record]:
     state, step, seconds = program.init([experiment]), 0, 0.0
     for epoch in range(1, experiment.epochs + 1):
         start = time.perf_counter()
-        while step < min(program.steps, epoch * program.steps_per_epoch):
+        while step < program.length.end_of_epoch(epoch):
             state, _ = program.train(state, program.rows([experiment], step))
             step += 1
         jax.block_until_ready(state)

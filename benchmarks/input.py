@@ -54,7 +54,7 @@ class Work:
 
     @staticmethod
     def write(folder: Path, images: list[bytes], examples: int) -> None:
-        from cnnjax.data.crop import random_box
+        from cnnjax.data.crop_boxes import random_box
         from cnnjax.data.decode import dimensions
 
         generator = np.random.default_rng(0)
@@ -175,7 +175,7 @@ def tensorflow_python() -> Path:
 def chosen_data(args: argparse.Namespace, folder: Path) -> Any:
     """The set whose training part is read: a folder or tar, TFDS's imagenet2012, or else made images."""
     from cnnjax.data import TFDS, ImageFolder, RandomFit
-    from cnnjax.data.source import default_data_dir
+    from cnnjax.data.prepared_sets import default_data_dir
 
     how: dict[str, Any] = {"size": SIZE, "train_fit": RandomFit()}
     if args.images:
@@ -204,7 +204,7 @@ def errors(images: list[bytes]) -> dict[str, Any]:
     """How far `decode_crop` is from decoding whole and resizing with Pillow: levels of 255, 4 crops an image."""
     from PIL import Image
 
-    from cnnjax.data.crop import random_box
+    from cnnjax.data.crop_boxes import random_box
     from cnnjax.data.decode import decode, decode_crop
     from cnnjax.data.resize import resize_exactly
 

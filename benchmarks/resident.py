@@ -22,7 +22,7 @@ import jax
 from cnnjax import SGD, Cutout, Experiment, Flip, Hardware, RandomCrop, Synthetic, models
 from cnnjax.run.environment import environment
 from cnnjax.run.program import Program
-from cnnjax.study.batches import batch_maker
+from cnnjax.study.data_speed import batch_maker
 
 
 def experiment(examples: int, batch_size: int) -> Experiment:

@@ -90,11 +90,15 @@ if TYPE_CHECKING:
     )
     from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
     from cnnjax.reporting import report
+    from cnnjax.run.export import export
     from cnnjax.run.hardware import Hardware
+    from cnnjax.run.load import Trained
     from cnnjax.run.loop import train
     from cnnjax.run.options import Options
+    from cnnjax.run.predictions import Predictions
     from cnnjax.study.describe import describe
     from cnnjax.study.executor import sweep
+    from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
 
@@ -180,11 +184,15 @@ _HOMES = {
     ],
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
     "reporting": ["report"],
+    "run.export": ["export"],
+    "run.load": ["Trained"],
     "run.loop": ["train"],
     "run.options": ["Options"],
+    "run.predictions": ["Predictions"],
     "run.hardware": ["Hardware"],
     "study.describe": ["describe"],
     "study.executor": ["sweep"],
+    "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],
 }
@@ -260,6 +268,7 @@ __all__ = [
     "Poisson",
     "Pool",
     "PositionBias",
+    "Predictions",
     "RandAugment",
     "RandomCrop",
     "RandomErasing",
@@ -285,11 +294,14 @@ __all__ = [
     "Synthetic",
     "TenCrop",
     "TestTime",
+    "Trained",
     "TrivialAugment",
     "analyse",
     "describe",
+    "export",
     "lane",
     "later",
+    "load",
     "plan",
     "report",
     "sweep",

@@ -61,9 +61,13 @@ def expect(value: object, kinds: tuple[type, ...], *, call: str, takes: str) -> 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """A message that `name` is no `what`, with the near misses first and then all that is known."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"{name!r} is no {what}.{hint} There are: {', '.join(known)}"
+    return f"{name!r} is no {what}.{did_you_mean(name, known)} There are: {', '.join(known)}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'resnet18' or 'resnet34'?`, to end a sentence of a message with; "" where nothing is near."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 _NOT_THE_USERS = {"cnnjax", "jax", "jaxlib", "flax", "optax", "chex", "numpy", "einops", "orbax", "pydantic"}

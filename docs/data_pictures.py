@@ -25,6 +25,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_digits
 
 from cnnjax import Experiment, SmallCNN
+from cnnjax import experiment as experiments
 from cnnjax.config import Config
 from cnnjax.data import (
     AlternatingFlip,
@@ -53,7 +54,7 @@ from cnnjax.data import (
 )
 from cnnjax.data.augment import operations, spaces
 from cnnjax.data.decode import Space, decode
-from cnnjax.training.state import derive, example_keys, root_key
+from cnnjax.training.state import derive, example_keys, step_key
 
 FOLDER = Path(__file__).parent / "data"
 SEED, DRAWS = 1, 7
@@ -248,11 +249,6 @@ def levels(images: Any) -> np.ndarray:
 # --- what training and evaluation do to them
 
 
-def step_key(step: jax.Array | int) -> jax.Array:
-    """The key of a step of a training with this seed."""
-    return jax.random.fold_in(derive(root_key(SEED), "step"), step)
-
-
 def augmented(
     augment: Sequence[Augmentation], images: np.ndarray, *, index: Sequence[int] | None = None, maximum: int = 255
 ) -> np.ndarray:
@@ -266,9 +262,11 @@ def augmented(
 
     @jax.jit
     def at(step: jax.Array) -> jax.Array:
-        keys = example_keys(derive(step_key(step), "augment"), positions)
+        keys = example_keys(derive(step_key(SEED, step), "augment"), positions)
         epochs = jnp.full_like(positions, step)
-        return experiment.augmented(jnp.asarray(images), keys, index=numbers, epoch=epochs, maximum=maximum)
+        return experiments.augmented(
+            experiment, jnp.asarray(images), keys, index=numbers, epoch=epochs, maximum=maximum
+        )
 
     return np.stack([levels(at(jnp.int32(step))) for step in range(DRAWS)], axis=1)
 
@@ -305,7 +303,7 @@ def mixed(*configs: Mixing, draws: int = 6) -> Image.Image:
         mix = jax.jit(jax.vmap(config.mix))
         made = []
         for step in range(draws):
-            keys = example_keys(derive(step_key(step), "mixing"), jnp.arange(len(pairs)))
+            keys = example_keys(derive(step_key(SEED, step), "mixing"), jnp.arange(len(pairs)))
             images, shares = mix(originals[pairs[:, 0]], originals[pairs[:, 1]], keys)
             made.append([Tile(image, f"{share:.2f}") for image, share in zip(levels(images), shares, strict=True)])
         rows = [

@@ -1,4 +1,4 @@
-"""Eight CPU devices, strict ranks, and what is compiled once is compiled once for the whole session."""
+"""Eight CPU devices, strict ranks, and what is compiled once is compiled once for the whole run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import tempfile
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
-# Many tests train the same tiny network; processes that tests start share the cache through the environment.
-_CACHE = tempfile.TemporaryDirectory(prefix="cnnjax-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+# Compiling is most of what the tests do: less optimized programs compile in half the time (make test-all compiles as
+# users do), and the workers of a run, with the processes that tests start, share what any of them has compiled.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _PROGRAMS = tempfile.TemporaryDirectory(prefix="cnnjax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _PROGRAMS.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
-import jax  # noqa: E402 (the variables above are read when it is imported)
-import pytest  # noqa: E402
+import jax  # after the variables above, which it reads when it is imported
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -385,8 +385,8 @@ def test_a_unions_key_is_set_before_the_fields_whatever_it_is_called(flip):
 
 
 def test_paths_come_after_those_that_contain_them():
-    paths = ["cup.volume", "cup.type", "cup", "other", "other.kind"]
-    assert outermost_first(paths) == ["cup", "other", "cup.type", "other.kind", "cup.volume"]
+    paths = ["cup.volume", "cup.type", "cup", "other", "other.op"]
+    assert outermost_first(paths) == ["cup", "other", "cup.type", "other.op", "cup.volume"]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnjax import Digits, Flip, RandomCrop, Synthetic
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.examples import Examples
 from cnnjax.data.order import Order, epoch_order, steps_until
-from cnnjax.data.source import Data, Dataset, Examples
+from cnnjax.data.source import Data
 from cnnjax.data.splits import split_off, splits
 from cnnjax.errors import ConfigError, DataError
 

@@ -18,10 +18,11 @@ from PIL import Image
 
 from cnnjax import Digits, Experiment, Flip, RandomCrop, SmallCNN
 from cnnjax.data import prepare as preparing
-from cnnjax.data.catalogue import prepared, unfinished
-from cnnjax.data.statistics import choose, statistics
+from cnnjax.data.dataset_statistics import choose, statistics
+from cnnjax.data.prepared_sets import prepared, unfinished
 from cnnjax.errors import DataError, DiskFull, Interrupted
-from cnnjax.study import montage, show
+from cnnjax.experiment import parts_of
+from cnnjax.study import data_pictures, data_view, montage
 
 FILE = """
 import numpy as np
@@ -308,22 +309,22 @@ def test_sets_without_classes_are_shown(run, file):
     assert "target 1 of the training part" in out
 
 
-def view_of(experiment: Experiment) -> show.View:
-    return show.look(show.Found("digits", experiment), augmented=True, examples=10)
+def view_of(experiment: Experiment) -> data_view.View:
+    return data_view.look(data_view.Found("digits", experiment), augmented=True, examples=10)
 
 
 def test_augmented_examples_are_what_training_makes_of_them():
     flipped = view_of(Experiment(model=SmallCNN(), data=Digits(), augment=(Flip(probability=1.0),)))
-    indices = show._indices(flipped)
+    indices = data_pictures._indices(flipped)
     originals = flipped.train.images[indices] / 16
     assert len(indices) == 10
-    for images in show._views(flipped, indices):
+    for images in data_pictures._views(flipped, indices):
         # Normalizing and undoing it rounds in float32.
         np.testing.assert_allclose(images, originals[:, :, ::-1, 0], atol=1e-6)
     cropped = view_of(
         Experiment(model=SmallCNN(), data=Digits(), augment=(RandomCrop(padding=1),), precision="bfloat16")
     )
-    views = show._views(cropped, indices)
+    views = data_pictures._views(cropped, indices)
     for k, original in enumerate(originals):
         padded = np.pad(original[..., 0], 1)
         windows = np.stack([padded[r : r + 8, c : c + 8] for r in range(3) for c in range(3)])
@@ -334,13 +335,13 @@ def test_augmented_examples_are_what_training_makes_of_them():
 
 def test_colour_planes():
     red, grey = np.array([1.0, 0, 0]), np.array([0.5, 0.5, 0.5])
-    tiles = show._planes_of(np.stack([red, grey])[None])
+    tiles = data_pictures._planes_of(np.stack([red, grey])[None])
     planes = [tile.pixels.tolist() for tile in tiles[1:]]
     assert planes[:3] == [[[1.0, 0.5]], [[0.0, 0.5]], [[0.0, 0.5]]]
     hue, saturation, value = planes[3:]
     assert (hue[0][0], saturation, value) == (0.0, [[1.0, 0.0]], [[1.0, 0.5]])
     assert np.isnan(hue[0][1]), "grey has no hue"
-    assert len(show._planes_of(np.zeros((2, 2)))) == 1
+    assert len(data_pictures._planes_of(np.zeros((2, 2)))) == 1
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -365,7 +366,7 @@ def test_chosen_examples_are_stratified_and_in_range(labels, count, classes):
 
 def test_statistics_are_numpys():
     digits = Digits().load()
-    numbers = statistics(digits, Experiment(model=SmallCNN()).parts())
+    numbers = statistics(digits, parts_of(Experiment(model=SmallCNN())))
     pixels = digits.train.images / 16
     assert numbers.mean == pytest.approx((pixels.mean(),))
     assert numbers.std == pytest.approx((pixels.std(),))
@@ -379,7 +380,7 @@ def test_statistics_are_numpys():
 def test_nothing_in_a_picture_overlaps(classes, shape, tiles):
     tile = montage.Tile(np.zeros(shape))
     strips = [montage.Strip("of a very long name " * (k % 3), [tile] * tiles) for k in range(classes)]
-    grid = montage._laid_out(montage.Section("many", strips))
+    grid = montage._laid_out(montage.Panel("many", strips))
     width, height = grid.tile
     boxes = set()
     for index, strip in enumerate(strips):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from cnnjax.data import jpeg
-from cnnjax.data.crop import fitting_box, random_box
+from cnnjax.data.crop_boxes import fitting_box, random_box
 from cnnjax.data.decode import decode, decode_crop, dimensions
 from cnnjax.data.resize import blur, resize, resize_exactly
 from cnnjax.errors import ConfigError, DataError

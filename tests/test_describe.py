@@ -27,7 +27,7 @@ from cnnjax.analysis.layer_table import document, memory_line
 from cnnjax.analysis.matrix_forms import forms
 from cnnjax.analysis.picture import drawn, parted
 from cnnjax.arithmetic import linear_costs
-from cnnjax.documents.blocks import Column, Grid, Remarks
+from cnnjax.documents.document import Column, Grid, Remarks
 from cnnjax.documents.latex import latex
 from cnnjax.documents.markdown import markdown
 from cnnjax.documents.quantities import short, short_bytes

@@ -14,7 +14,7 @@ import typer.main
 from cnnjax.cli import app
 from cnnjax.config import Config
 from cnnjax.data import Augmentation, Mixing, TestTime
-from cnnjax.study import show
+from cnnjax.study import data_view
 from cnnjax.study.file import load
 from cnnjax.study.study import with_overrides
 
@@ -95,5 +95,5 @@ def test_its_commands_parse(line, monkeypatch):
     if path == ["sweep"]:
         assert with_overrides(load(params["file"]).study, pairs).arms
     elif path in (["train"], ["data", "show"], ["data", "benchmark"]):
-        found = show.find(str(params.get("file") or params["target"]), pairs)
+        found = data_view.find(str(params.get("file") or params["target"]), pairs)
         assert not params.get("augmented") or found.experiment.augment or found.experiment.mixing

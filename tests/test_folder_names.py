@@ -11,10 +11,11 @@ import pytest
 
 from cnnjax.data.csv_table import Columns, by_table
 from cnnjax.data.folder import ImageFolder
-from cnnjax.data.names import in_order, tidy
 from cnnjax.data.partition import Wanted, family
+from cnnjax.data.spelling import in_order, tidy
 from cnnjax.data.store import open_store
 from cnnjax.errors import DataError
+from cnnjax.experiment import parts_of
 from tests.test_folder import IMAGES, packed, picture, small_set, table, values, write
 
 
@@ -525,9 +526,9 @@ def test_parts_of_an_experiment_are_those_of_the_table_as_it_is_now(tmp_path):
     root = write(tmp_path / "set", IMAGES | {"labels.csv": split_table(*LABELS)})
     data = ImageFolder(root=str(root), csv="labels.csv", split_column="split")
     experiment = Experiment(model=SmallCNN(), data=data, validation=0)
-    assert list(experiment.parts().train.labels) == [0, 1, 0, 1]
+    assert list(parts_of(experiment).train.labels) == [0, 1, 0, 1]
     (root / "labels.csv").write_bytes(split_table("b", "a", "b", "a", "a", "b"))
-    assert list(experiment.parts().train.labels) == [1, 0, 1, 0]
+    assert list(parts_of(experiment).train.labels) == [1, 0, 1, 0]
 
 
 def test_tidy_names():

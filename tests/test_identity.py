@@ -25,7 +25,8 @@ from cnnjax.config import (
     replace,
 )
 from cnnjax.config.identity import neutral_values
-from cnnjax.errors import ConfigError
+from cnnjax.errors import ConfigError, RunError
+from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
 from tests.networks import TABLE
 
@@ -375,6 +376,25 @@ def test_what_was_written_before_a_field_came_is_read_with_its_neutral_value():
     after = After.from_json(Before(rate=0.2).to_json())
     assert after == After(rate=0.2)
     assert json.loads(after.to_json()).keys() == After.model_fields.keys(), "what is written says all"
+
+
+def test_a_run_of_before_is_the_same_experiment(tmp_path):
+    """Of a model that has one more field since its config.json was written."""
+
+    class Grown(c.Model, tag="grown_since"):
+        width: int = 4
+        depth: int = later(1)
+
+    grown = experiment(model=Grown())
+    written = json.loads(grown.to_json())
+    del written["model"]["depth"]
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    directory = RunDirectory(tmp_path)
+    assert directory.experiment() == grown
+    with directory.claimed(grown):
+        pass
+    with pytest.raises(RunError, match=r"different experiment \(model.depth: 1 there, 2 here\)"):
+        directory.claimed(replace(grown, {"model.depth": 2})).__enter__()
 
 
 def test_a_later_lane_is_one_program_with_what_was_before():

@@ -58,13 +58,14 @@ from cnnjax import (
 )
 from cnnjax.config import bind, lane_fields, lanes, read, replace
 from cnnjax.errors import ConfigError
+from cnnjax.experiment import check
 from cnnjax.lanes import is_built_in, lane_values
 from cnnjax.models.norm import Norm
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.loop import train
 from cnnjax.run.program import Program
-from cnnjax.study.table import plan_table
+from cnnjax.study.plan_table import plan_table
 
 ONE = Hardware(devices=1)
 # As in test_training: sums over a pack are taken in another order.
@@ -337,7 +338,7 @@ def test_a_seed_that_a_step_cannot_hold_is_refused(own):
 @pytest.mark.parametrize(("value", "shown"), [(1e-50, "0.0"), (1e40, "inf")])
 def test_a_number_that_a_step_cannot_hold_is_refused(value, shown):
     with pytest.raises(ConfigError, match=f"optim.learning_rate = {re.escape(repr(value))}: .*float32.* {shown}"):
-        replace(BASE, {"optim.learning_rate": value}).check()
+        check(replace(BASE, {"optim.learning_rate": value}))
 
 
 def test_values_that_are_one_in_float32_are_one_experiment():
@@ -488,7 +489,7 @@ def test_a_built_in_field_can_be_made_a_lane():
         epsilon: float = lane(1e-5, gt=0)
 
     experiment = replace(BASE, {"mixing": Softer()})
-    experiment.check()
+    check(experiment)
     assert "mixing.alpha" in lanes(experiment)
     assert lane_values(experiment)["mixing.alpha"].dtype == np.float32
 
@@ -520,10 +521,10 @@ def test_what_cannot_be_tried_when_it_is_made_is_refused_before_it_is_trained():
 
     line = inspect.getsourcelines(Branching)[1] + 6
     with pytest.raises(ConfigError, match=rf"^model.tilt is a lane.*test_lanes.py line {line}, `if self.config.tilt"):
-        replace(BASE, {"model": Branches()}).check()
+        check(replace(BASE, {"model": Branches()}))
     both = replace(BASE, {"augment": (Needs(strength=0.5, size=2),)})
     with pytest.raises(ConfigError, match="^augment.0.strength is a lane"):
-        both.check()
+        check(both)
     with pytest.raises(ConfigError, match="augment.0.strength is a lane"):
         plan(Study(both, axes={"augment.0.strength": [0.5, 1.0]}))
 
@@ -537,7 +538,7 @@ def test_views_of_another_size_do_not_hide_it():
 
     changes = {"augment": (Needs(strength=0.5),), "test_time": TenCrop(size=4, shorter=None), "model.head": "average"}
     with pytest.raises(ConfigError, match="^augment.0.strength is a lane"):
-        replace(BASE, changes).check()
+        check(replace(BASE, changes))
 
 
 def test_what_fails_without_lanes_is_not_blamed_on_them():
@@ -618,7 +619,7 @@ def test_a_plain_field_over_a_lane_is_told_of():
     assert "learning_rate: float = lane(0.001)" in told[0]
     assert "(2 of 2 arms): optim.learning_rate: Mine" in "".join(map(str, plan_table(planned).renderables))
     for optim in (Kept(), SGD()):
-        assert not any("plain field" in text for text in replace(BASE, {"optim": optim}).check().warnings)
+        assert not any("plain field" in text for text in check(replace(BASE, {"optim": optim})).analysis.warnings)
 
 
 def test_fields_are_whole_where_a_lane_is_required():

@@ -17,7 +17,7 @@ from cnnjax.analysis.lint import RULES, lint_training
 from cnnjax.config import replace
 from cnnjax.data import Digits
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, check
 from cnnjax.losses import SquaredError
 from cnnjax.metrics import summarize
 from cnnjax.models import BatchNorm, SmallCNN
@@ -491,7 +491,9 @@ GROUPS = [
 
 @pytest.mark.parametrize(("changes", "devices", "words"), GROUPS)
 def test_batch_normalization_over_few_examples(changes, devices, words):
-    found = [text for text in replace(BASE, changes).check(devices=devices).warnings if "batch normal" in text]
+    found = [
+        text for text in check(replace(BASE, changes), devices=devices).analysis.warnings if "batch normal" in text
+    ]
     assert len(found) == (words is not None)
     assert words is None or (found[0].startswith("norm1, norm2: ") and words in found[0])
 
@@ -504,9 +506,11 @@ def test_flax_batch_normalization_is_over_the_whole_batch():
 
 def test_more_outputs_than_classes_are_warned_of_and_trained():
     experiment = replace(BASE, {"model.num_classes": 12})
-    (text,) = (text for text in experiment.check().warnings if "num_classes" in text)
+    (text,) = (text for text in check(experiment).analysis.warnings if "num_classes" in text)
     assert text.startswith("model.num_classes = 12: digits has 10 classes, so outputs 10 to 11 never get an example")
-    assert not [text for text in replace(BASE, {"model.num_classes": 10}).check().warnings if "num_classes" in text]
+    assert not [
+        text for text in check(replace(BASE, {"model.num_classes": 10})).analysis.warnings if "num_classes" in text
+    ]
     program = Program(experiment, hardware=Hardware(devices=1))
     state, sums = program.train(program.init([experiment]), program.rows([experiment], 0))
     assert state.params["logits"]["kernel"].shape[1] == 12
@@ -519,4 +523,4 @@ def test_more_outputs_than_classes_are_warned_of_and_trained():
 @pytest.mark.parametrize("changes", [{"model.num_classes": 9}, {"model.num_classes": 12, "loss": SquaredError()}])
 def test_outputs_that_cannot_be_trained_are_refused(changes):
     with pytest.raises(ConfigError, match=r"model\.num_classes = (9|12): digits with loss \w+ needs 10"):
-        replace(BASE, changes).check()
+        check(replace(BASE, changes))

@@ -29,8 +29,8 @@ from cnnjax import models as networks
 from cnnjax.config import read, replace
 from cnnjax.errors import ConfigError
 from cnnjax.study.match import TOLERANCE, rescaled_to
+from cnnjax.study.plan_table import plan_table
 from cnnjax.study.study import with_fields
-from cnnjax.study.table import plan_table
 
 DATA = Synthetic(height=8, width=8, channels=1, classes=4, examples=50, test_examples=20)
 BASE = Experiment(model=SmallCNN(), data=DATA, batch_size=16, epochs=1)

@@ -19,6 +19,7 @@ from cnnjax.config import replace
 from cnnjax.data import Augmentation
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.events import StepTaken
+from cnnjax.experiment import check
 from cnnjax.losses import Loss
 from cnnjax.optim import Optim
 from cnnjax.run.checkpoint import Checkpoints
@@ -228,7 +229,7 @@ def test_what_cannot_be_told_is_refused_with_the_line(made, words, monkeypatch):
     if not isinstance(made, type | nn.Module):
         monkeypatch.setattr(Own, "network", lambda self: made())
     with pytest.raises(ConfigError, match=words):
-        experiment("refused").check()
+        check(experiment("refused"))
 
 
 # --- what it draws
@@ -307,7 +308,7 @@ def test_a_loop_that_lets_one_stream_in_gets_it():
         apply(module, variables, IMAGES, train=True, streams=lambda name, k=k: k)[0] for k in jax.random.split(KEY)
     )
     assert (one != other).any()
-    experiment("Scanned").check()
+    check(experiment("Scanned"))
 
 
 def test_a_stream_that_is_asked_for_is_there_in_training_only():
@@ -326,7 +327,7 @@ def test_the_streams_of_a_step_follow_from_its_seed():
 def test_random_numbers_in_evaluation_are_refused():
     words = r"AlwaysNoisy.__call__ \(.*\) draws random numbers \(noise\) where it is not trained"
     with pytest.raises(ConfigError, match=words):
-        experiment("AlwaysNoisy").check()
+        check(experiment("AlwaysNoisy"))
 
 
 # --- what it keeps
@@ -612,7 +613,7 @@ def test_what_cannot_be_trained_is_refused_before_it_costs(made, words, monkeypa
     monkeypatch.setitem(MODULES, "refused", made)
     monkeypatch.setattr(Own, "network", lambda self: made())
     with pytest.raises(ConfigError, match=words):
-        experiment("refused").check()
+        check(experiment("refused"))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

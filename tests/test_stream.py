@@ -233,7 +233,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 import numpy as np
 from cnnjax import Data, Dataset, Experiment, SmallCNN
-from cnnjax.data.source import Part
+from cnnjax.data.examples import Part
 
 @dataclass(frozen=True, eq=False)
 class Made(Part):
@@ -274,7 +274,7 @@ def test_workers_know_the_classes_of_an_experiment_file(tmp_path):
 
 
 def test_the_benchmark_says_how_many_processes_read(root, monkeypatch):
-    from cnnjax.study.batches import benchmark
+    from cnnjax.study.data_speed import benchmark
 
     few = benchmark(experiment_on(root), steps=1, hardware=Hardware(devices=1, workers=1))
     assert few.workers == 0, "threads read a small set"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 import threading
 import time
 from pathlib import Path
@@ -38,9 +39,9 @@ from cnnjax.models import BatchNorm, GroupNorm
 from cnnjax.optim import Cosine
 from cnnjax.reporting import terminal_table
 from cnnjax.run.program import Program
-from cnnjax.study import executor, group
+from cnnjax.study import executor, one_program
+from cnnjax.study.plan_table import plan_table
 from cnnjax.study.study import text, with_fields, with_overrides
-from cnnjax.study.table import plan_table
 
 BASE = Experiment(
     model=SmallCNN(features=4, dense=0),
@@ -410,7 +411,7 @@ def test_a_trial_in_a_study_is_the_trial_alone(tmp_path):
 def test_the_next_program_is_compiled_while_one_trains(tmp_path, monkeypatch):
     begun, training, overlapped = [], threading.Event(), []
     monkeypatch.setattr(executor, "cores", lambda: 2)
-    prepare, run = Program.prepare, group.run_trials
+    prepare, run = Program.prepare, one_program.run_trials
 
     def watched_prepare(program):
         begun.append(program.experiment.model.features)
@@ -426,7 +427,7 @@ def test_the_next_program_is_compiled_while_one_trains(tmp_path, monkeypatch):
         return run(*args, **kwargs)
 
     monkeypatch.setattr(Program, "prepare", watched_prepare)
-    monkeypatch.setattr(group, "run_trials", slow_run)
+    monkeypatch.setattr(one_program, "run_trials", slow_run)
     outcome = sweep(Study(BASE, axes={"model.features": [2, 4]}, seeds=1), tmp_path, options=OPTIONS, workers=1)
     assert outcome.complete
     assert sorted(begun) == [2, 4]
@@ -438,7 +439,7 @@ def test_nothing_more_is_compiled_once_it_is_stopped(tmp_path, monkeypatch):
     prepared = []
     monkeypatch.setattr(executor, "cores", lambda: 2)
     monkeypatch.setattr(Program, "prepare", lambda program: prepared.append(program))
-    monkeypatch.setattr(group, "run_trials", lambda *_, stop, **__: stop.set() or _interrupted())
+    monkeypatch.setattr(one_program, "run_trials", lambda *_, stop, **__: stop.set() or _interrupted())
     study = Study(BASE, axes={"model.features": [2, 3, 4, 5, 6, 7, 8]}, seeds=1)
     with pytest.raises(Interrupted):
         sweep(study, tmp_path, options=OPTIONS, workers=1)
@@ -526,3 +527,21 @@ def test_a_damaged_result_is_an_error_of_its_trial_alone(tmp_path):
     assert list(outcome.errors) == [first.plan.trials[0].id]
     assert "is damaged" in outcome.errors[first.plan.trials[0].id]
     assert len(outcome.skipped) == 1
+
+
+def test_a_program_is_checked_once(tmp_path, monkeypatch):
+    """The plan, the compiling ahead and the training of all seeds need its layers and its rehearsal once."""
+    checks, counts = sys.modules["cnnjax.experiment.check"], {"analyse": 0, "rehearse": 0}
+
+    def counted(name, function):
+        def call(*positional, **named):
+            counts[name] += 1
+            return function(*positional, **named)
+
+        return call
+
+    for name in counts:
+        monkeypatch.setattr(checks, name, counted(name, getattr(checks, name)))
+    study = Study(BASE, axes={"model.features": [5, 6]}, seeds=3)
+    assert sweep(study, tmp_path, options=OPTIONS).complete
+    assert counts == {"analyse": 2, "rehearse": 2}

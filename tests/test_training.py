@@ -26,6 +26,7 @@ from cnnjax import (
 )
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError
+from cnnjax.experiment import check
 from cnnjax.metrics import summarize
 from cnnjax.nn import convolve
 from cnnjax.run.hardware import Hardware
@@ -224,7 +225,7 @@ def test_mixed_examples_share_their_labels_losses():
     batch = program.fetch(program.feed.data, rows)
     for name in ("images", "labels", "index", "position"):
         np.testing.assert_array_equal(batch[f"partner_{name}"], batch[name][::-1])
-    images, targets = program.task.inputs(batch, step_key(state), state.step)
+    images, targets = program.task.inputs(batch, step_key(state.lane["seed"], state.step), state.step)
     (labels, share), (others, rest) = targets
     np.testing.assert_allclose(share + rest, 1, rtol=1e-6)
     assert 0 <= share.min() < 0.5 < share.max() <= 1
@@ -254,6 +255,6 @@ def test_views_are_averaged_in_evaluation():
 
 def test_views_of_another_size_need_a_network_that_can_see_them():
     smaller = TenCrop(size=4, shorter=None)
-    replace(BASE, {"test_time": smaller, "model.head": "average"}).check()
+    check(replace(BASE, {"test_time": smaller, "model.head": "average"}))
     with pytest.raises(ConfigError, match="test_time = 'ten_crop': its views are 4x4x"):
-        replace(BASE, {"test_time": smaller, "model.head": "flatten"}).check()
+        check(replace(BASE, {"test_time": smaller, "model.head": "flatten"}))

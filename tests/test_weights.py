@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from cnnjax import CentreFit, Experiment, Hardware, SmallCNN, Study, Synthetic, convert, models, plan, train
 from cnnjax.cli import app
 from cnnjax.config import replace
-from cnnjax.convert.names import is_average
+from cnnjax.convert.tensor_names import is_average
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program

@@ -9,7 +9,7 @@ from typing import Any
 from cnnjax.analysis.alignment import aligned
 from cnnjax.analysis.layers import Analysis, LayerRow
 from cnnjax.config import union_keys
-from cnnjax.documents.blocks import Change, Column, Document, Grid, Remarks, TextBlock
+from cnnjax.documents.document import Change, Column, Document, Grid, Remarks, TextBlock
 
 SEEN = ("receptive_field", "jump")
 MADE = ("op", "output_shape", "params", "macs", "activations", "train_activations", "kernel_size", "strides", "padding",

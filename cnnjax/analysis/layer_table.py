@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from cnnjax.analysis import matrix_forms
 from cnnjax.analysis.layers import Analysis, LayerRow, share
-from cnnjax.documents.blocks import Column, Document, Grid, Remarks
+from cnnjax.documents.document import Column, Document, Grid, Remarks
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.documents.terminal_text import terminal
 

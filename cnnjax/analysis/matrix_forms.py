@@ -15,7 +15,7 @@ from typing import Any
 
 from cnnjax.analysis.layers import Analysis, LayerRow
 from cnnjax.arithmetic import Cost, LinearCosts
-from cnnjax.documents.blocks import Column, Grid
+from cnnjax.documents.document import Column, Grid
 
 COLUMNS = (
     Column("layer"),

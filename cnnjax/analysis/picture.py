@@ -30,7 +30,7 @@ GROUPS = 60  # labels of blocks that can be read
 LABEL = 0.125  # inches from one label to the next
 
 
-class Panel(NamedTuple):
+class CostPanel(NamedTuple):
     """One of the pictures side by side. pale: the same quantity in training, drawn behind it."""
 
     title: str
@@ -88,17 +88,17 @@ def _figure(analysis: Analysis, title: str) -> Figure:
     return figure
 
 
-def _panels(analysis: Analysis, layers: Sequence[LayerRow]) -> Iterator[Panel]:
+def _panels(analysis: Analysis, layers: Sequence[LayerRow]) -> Iterator[CostPanel]:
     written = [layer.activation_bytes for layer in layers]
     trained = [layer.train_activation_bytes or layer.activation_bytes for layer in layers]
     params = [layer.params for layer in layers]
-    yield Panel("parameters", CATEGORIES[0], params, params, short, analysis.params)
+    yield CostPanel("parameters", CATEGORIES[0], params, params, short, analysis.params)
     macs = [layer.macs for layer in layers]
-    yield Panel("MACs an image", CATEGORIES[1], macs, macs, short, analysis.macs)
-    yield Panel("activations an image", CATEGORIES[2], written, trained, short_bytes, analysis.activation_bytes)
+    yield CostPanel("MACs an image", CATEGORIES[1], macs, macs, short, analysis.macs)
+    yield CostPanel("activations an image", CATEGORIES[2], written, trained, short_bytes, analysis.activation_bytes)
 
 
-def _draw(ax: Axes, panel: Panel, parts: Sequence[LabelledLayers], *, numbered: bool) -> None:
+def _draw(ax: Axes, panel: CostPanel, parts: Sequence[LabelledLayers], *, numbered: bool) -> None:
     places = range(len(panel.values))
     largest = max([*panel.values, *panel.pale, 1])
     for part in parts[1::2] if not numbered else ():

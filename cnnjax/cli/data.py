@@ -24,7 +24,7 @@ from cnnjax.cli.printing import print_document
 from cnnjax.errors import ConfigError
 
 data = typer.Typer(
-    help="List, prepare and look at data sets, and time how fast training gets its batches.",
+    help="List, prepare and look at data sets, and time how fast training gets its data_speed.",
     epilog="Examples:  cnnjax data list  ·  cnnjax data prepare cifar10  ·  cnnjax data show digits",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -35,7 +35,7 @@ app.add_typer(data, name="data")
 @data.command("list", epilog="Examples:  cnnjax data list  ·  cnnjax data list --json")
 def data_list(data_dir: Folder = None, as_json: AsJson = False) -> None:
     """List the data sets that are there: those that come with cnnjax, and those TFDS prepared."""
-    from cnnjax.study.listing import listing
+    from cnnjax.study.data_list import listing
 
     found = listing(data_dir)
     if as_json:
@@ -95,16 +95,16 @@ def data_show(
     as_json: AsJson = False,
 ) -> None:
     """Count a data set's classes; with --plot, draw examples of each and their colour planes."""
-    from cnnjax.study import show
+    from cnnjax.study import data_pictures, data_view
 
-    found = show.find(target, pairs(overrides))
+    found = data_view.find(target, pairs(overrides))
     if plot is not None:
-        show.check_output(plot)
+        data_pictures.check_output(plot)
     elif augmented or examples is not None:
         raise ConfigError("--augmented and --examples are of the picture: name its file, such as --plot examples.png")
-    view = show.look(found, augmented=augmented, examples=examples)
+    view = data_view.look(found, augmented=augmented, examples=examples)
     if plot is not None:
-        show.save(view, plot)
+        data_pictures.save(view, plot)
     print_document(view.document(plot), "json" if as_json else "text")
 
 
@@ -126,12 +126,12 @@ def data_benchmark(
     as_json: AsJson = False,
 ) -> None:
     """Time how fast training gets its batches: order, gathering, augmentation, normalization; no network."""
-    from cnnjax.study import batches, show
+    from cnnjax.study import data_speed, data_view
 
     changes = pairs(overrides) | ({} if batch_size is None else {"batch_size": str(batch_size)})
-    found = show.find(target, changes)
+    found = data_view.find(target, changes)
     hardware = hardware_of(devices, "jit", resident, workers)
-    speed = batches.benchmark(found.experiment, steps=steps, hardware=hardware)
+    speed = data_speed.benchmark(found.experiment, steps=steps, hardware=hardware)
     if as_json:
         typer.echo(json.dumps(speed.to_json(found.name)))
     else:

@@ -37,6 +37,16 @@ Stale = Annotated[
         metavar="stop|rerun|keep|separate",
     ),
 ]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        help="Send numbers to TensorBoard, W&B or MLflow too; may be given several times.",
+        metavar="tensorboard|wandb|mlflow",
+        show_default=False,
+    ),
+]
+LogEvery = Annotated[int, typer.Option("--log-every", help="Steps between the losses that --log sends.", min=1)]
 Resident = Annotated[
     float,
     typer.Option("--resident", help="Data up to this share of a device's memory live there; others are streamed."),
@@ -53,6 +63,15 @@ Folder = Annotated[
 ]
 Named = Annotated[
     str, typer.Argument(metavar="FILE|NAME", help="An experiment file or a data set's name.", show_default=False)
+]
+
+Run = Annotated[Path, typer.Argument(help="A run's folder (of a study: trials/ID).", show_default=False)]
+Checkpoint = Annotated[
+    int | None, typer.Option("--step", help="Of a checkpoint that is kept. [default: the newest]", show_default=False)
+]
+Classes = Annotated[Path | None, typer.Option("--file", help="The experiment file, if it defines classes of its own.")]
+StaleCode = Annotated[
+    str, typer.Option("--stale", help="Where its code has changed since: stop, or keep and use the new.")
 ]
 
 
@@ -86,7 +105,16 @@ def hardware_of(devices: int | None, parallel: str, resident: float, workers: in
     return Hardware(devices, parallel, resident, workers)
 
 
-def options_of(hardware: Hardware, seconds: float, steps: int | None, stale: str) -> Options:
+def options_of(
+    hardware: Hardware, seconds: float, steps: int | None, stale: str, log: list[str] | None, log_every: int
+) -> Options:
     from cnnjax.run.options import Options
 
-    return Options(hardware, checkpoint_seconds=seconds, checkpoint_steps=steps, stale=stale)  # pyright: ignore[reportArgumentType]
+    return Options(
+        hardware,
+        checkpoint_seconds=seconds,
+        checkpoint_steps=steps,
+        stale=stale,  # pyright: ignore[reportArgumentType]
+        log=log or (),
+        log_every=log_every,
+    )

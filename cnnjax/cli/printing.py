@@ -10,7 +10,7 @@ import typer
 from cnnjax.cli.app import WIDE, err, out
 
 if TYPE_CHECKING:
-    from cnnjax.documents.blocks import Document
+    from cnnjax.documents.document import Document
 
 
 def note(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,8 @@ from cnnjax.cli.options import (
     AsJson,
     Devices,
     File,
+    Log,
+    LogEvery,
     Out,
     Parallel,
     Resident,
@@ -68,12 +71,27 @@ def sweep(
         typer.Option(help="Trials of one program trained together. [default: 1 on CPUs, else by image size]", min=1),
     ] = None,
     devices: Devices = None,
+    device_kind: Annotated[
+        str | None,
+        typer.Option(
+            help="With --dry-run: the kind of device a trial will run on elsewhere, such as h100 or tpu-v4.",
+            show_default=False,
+        ),
+    ] = None,
+    device_memory: Annotated[
+        str | None,
+        typer.Option(
+            help="With --dry-run: the memory of each, such as 80GB. [default: of the kind]", show_default=False
+        ),
+    ] = None,
     parallel: Parallel = "jit",
     resident: Resident = 0.25,
     workers: Workers = 0,
     checkpoint_seconds: Seconds = 60.0,
     checkpoint_steps: Steps = None,
     stale: Stale = "stop",
+    log: Log = None,
+    log_every: LogEvery = 50,
     as_json: AsJson = False,
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
@@ -90,11 +108,13 @@ def sweep(
     if match is not None:
         study = with_fields(study, match=match)
     hardware = hardware_of(devices, parallel, resident, workers)
-    options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale)
+    options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
     folder = out_folder or default_out(loaded)
     if dry_run:
-        _print_plan(study, folder, options, as_json=as_json)
+        _print_plan(study, folder, _planned_for(devices, device_kind, device_memory), as_json=as_json)
         return
+    if device_kind is not None or device_memory is not None:
+        raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
     outcome = _run_study(study, loaded, folder, options, pack, replace=replace, as_json=as_json)
     folder = outcome.out
     if outcome.wider is not None:
@@ -131,16 +151,27 @@ def _run_study(
         return run(study, folder, options=options, pack=pack, replace=replace, sinks=sinks, **about)
 
 
-def _print_plan(study: Any, folder: Path, options: Options, *, as_json: bool) -> None:
+def _planned_for(count: int | None, kind: str | None, memory: str | None) -> Any:
+    """The devices a dry run is for: as declared, else those of this machine, where there are so many."""
+    import jax
+
+    from cnnjax.run.devices import declared
+    from cnnjax.run.hardware import Hardware
+
+    elsewhere = kind is not None or memory is not None or (count or 1) > jax.local_device_count()
+    return declared(count, kind, memory) if elsewhere else Hardware(devices=count)
+
+
+def _print_plan(study: Any, folder: Path, devices: Any, *, as_json: bool) -> None:
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
     from cnnjax.study.plan import plan
-    from cnnjax.study.table import plan_table
+    from cnnjax.study.plan_table import plan_table
 
-    planned = plan(study, hardware=options.hardware)
+    planned = plan(study, hardware=devices)
     found = earlier(planned, folder)
     if as_json:
         stale = [{"id": entry.trial.id, "reasons": list(entry.stale)} for entry in found if entry.stale]
-        typer.echo(json.dumps(planned.to_json() | {"stale": stale}))
+        typer.echo(json.dumps(planned.to_json() | {"devices": dataclasses.asdict(planned.devices), "stale": stale}))
         return
     WIDE.print(plan_table(planned))
     for text in stale_texts(found):

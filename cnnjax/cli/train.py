@@ -13,6 +13,8 @@ from cnnjax.cli.options import (
     AsJson,
     Devices,
     File,
+    Log,
+    LogEvery,
     Out,
     Overrides,
     Parallel,
@@ -47,6 +49,8 @@ def train(
     checkpoint_seconds: Seconds = 60.0,
     checkpoint_steps: Steps = None,
     stale: Stale = "stop",
+    log: Log = None,
+    log_every: LogEvery = 50,
     as_json: AsJson = False,
 ) -> None:
     """Train one experiment. The same command continues a training that was stopped."""
@@ -57,7 +61,7 @@ def train(
     experiment = replace_texts(loaded.experiment, pairs(overrides))
     folder = out_folder or default_out(loaded)
     hardware = hardware_of(devices, parallel, resident, workers)
-    options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale)
+    options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
     with progress(loaded.name, hidden=as_json) as show:
         result = run(experiment, folder, options=options, sinks=[TrainingProgress(show)])
     if as_json:

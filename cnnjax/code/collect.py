@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.code.held import enclosed, foreign, home, unsaid, value_text
-from cnnjax.code.memory import loaded, memory_text
 from cnnjax.code.module import Chain, Import, Module, find, first_line, is_own, references
+from cnnjax.code.typed_in import loaded, memory_text
 from cnnjax.config import Config, Named
 
 

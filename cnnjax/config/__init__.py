@@ -13,10 +13,10 @@ tuple positions. This package knows nothing of networks and imports no JAX.
 
 from cnnjax.config.base import Config, snake_case
 from cnnjax.config.binding import bind, lanes, program_digest
-from cnnjax.config.contents import configs, diff, leaves
 from cnnjax.config.explain import explain
-from cnnjax.config.fields import is_lane, is_later, lane, lane_fields, later, refused
 from cnnjax.config.identity import canonical, digest, plain
+from cnnjax.config.leaves import configs, diff, leaves
+from cnnjax.config.marked_fields import is_lane, is_later, lane, lane_fields, later, refused
 from cnnjax.config.named import Named, NamedOf
 from cnnjax.config.paths import outermost_first, read, replace, required_paths
 from cnnjax.config.text import parse, replace_text, replace_texts, split_values

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from cnnjax.config.explain import explain, explained
-from cnnjax.config.fields import check_fields
 from cnnjax.config.identity import plain
+from cnnjax.config.marked_fields import check_fields
 from cnnjax.config.named import tuples
 from cnnjax.config.node import Node
 from cnnjax.config.paths import replace

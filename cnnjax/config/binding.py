@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from cnnjax.config.fields import is_lane
 from cnnjax.config.identity import digest, neutral_values
+from cnnjax.config.marked_fields import is_lane
 from cnnjax.config.named import Named
 from cnnjax.config.node import Node, children
 from cnnjax.errors import ConfigError

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import create_model
 
-from cnnjax.config.fields import is_later
+from cnnjax.config.marked_fields import is_later
 from cnnjax.config.named import Named
 from cnnjax.config.node import Node
 

@@ -8,7 +8,7 @@ after a flattening from (channels, height, width) order to (height, width, chann
 
 from __future__ import annotations
 
-from cnnjax.convert.file import WeightsFile, read_file, read_weights
 from cnnjax.convert.state_dict import from_torch, to_torch
+from cnnjax.convert.weights_file import WeightsFile, read_file, read_weights
 
 __all__ = ["WeightsFile", "from_torch", "read_file", "read_weights", "to_torch"]

@@ -16,8 +16,8 @@ from flax import traverse_util
 
 from cnnjax import calling
 from cnnjax.analysis import Analysis, analyse
-from cnnjax.convert.file import array
-from cnnjax.convert.names import prefix, torchvision_names, without
+from cnnjax.convert.tensor_names import prefix, torchvision_names, without
+from cnnjax.convert.weights_file import array
 from cnnjax.errors import ConfigError, WeightsError
 from cnnjax.models import Model, config
 

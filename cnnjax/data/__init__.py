@@ -25,10 +25,12 @@ from cnnjax.data.augment import (
     TestTime,
     TrivialAugment,
 )
+from cnnjax.data.dataset import Dataset
 from cnnjax.data.digits import Digits
-from cnnjax.data.fit import CentreFit, Fit, RandomFit, SquashFit
+from cnnjax.data.examples import Examples, Part
+from cnnjax.data.fit_to_size import CentreFit, Fit, RandomFit, SquashFit
 from cnnjax.data.folder import ImageFolder
-from cnnjax.data.source import Data, Dataset, Examples, Part
+from cnnjax.data.source import Data
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnjax.data.layout import Layout, Listing, alike
-from cnnjax.data.names import in_order, listed, tidy, whole_number
-from cnnjax.data.partition import TEST, TRAIN, VALIDATION, Chosen, Wanted, choose, family
+from cnnjax.data.layout import Layout, PartFiles, alike
+from cnnjax.data.partition import TEST, TRAIN, VALIDATION, ChosenParts, Wanted, choose, family
+from cnnjax.data.spelling import in_order, listed, tidy, whole_number
 from cnnjax.data.store import Store, is_image
 from cnnjax.data.table_files import resolved
 from cnnjax.errors import DataError
@@ -66,14 +66,14 @@ def by_table(store: Store, table: str, columns: Columns, wanted: Wanted, classes
     at = np.array(list(rows))
     names = np.array(list(files.values()), object)
     if columns.split is None:
-        return Layout(Listing(tuple(names), labels), None, classes, tuple(remarks))
+        return Layout(PartFiles(tuple(names), labels), None, classes, tuple(remarks))
     parts, chosen = _parts(shown, {at: row[columns.split] for at, row in rows.items()}, wanted)
     unused = dict(_unused_parts(shown, at, parts, chosen))
     notes = [unused.pop(part) for part in list(unused) if family(part)]
     inside = {part: np.flatnonzero(parts == part) for part in (chosen.train, chosen.test)}
     if chosen.test is not None and classes:
         _check_trained(shown, at, labels, classes, inside[chosen.train], inside[chosen.test])
-    listings = {part: Listing(tuple(names[rows]), labels[rows]) for part, rows in inside.items()}
+    listings = {part: PartFiles(tuple(names[rows]), labels[rows]) for part, rows in inside.items()}
     test = None if chosen.test is None else listings[chosen.test]
     return Layout(listings[chosen.train], test, classes, (*remarks, *unused.values()), tuple(notes))
 
@@ -197,7 +197,7 @@ def _ids(shown: str, texts: Mapping[int, str], classes: Sequence[str]) -> np.nda
 # --- parts
 
 
-def _parts(shown: str, texts: Mapping[int, str], wanted: Wanted) -> tuple[np.ndarray, Chosen]:
+def _parts(shown: str, texts: Mapping[int, str], wanted: Wanted) -> tuple[np.ndarray, ChosenParts]:
     """The part of each row, by the name it was first met with, and which are used."""
     first: dict[str, str] = {}
     for at, text in texts.items():
@@ -209,7 +209,7 @@ def _parts(shown: str, texts: Mapping[int, str], wanted: Wanted) -> tuple[np.nda
     return parts, choose(list(first.values()), wanted, shown)
 
 
-def _unused_parts(shown: str, at: np.ndarray, parts: np.ndarray, chosen: Chosen) -> Iterator[tuple[str, str]]:
+def _unused_parts(shown: str, at: np.ndarray, parts: np.ndarray, chosen: ChosenParts) -> Iterator[tuple[str, str]]:
     """A remark for each part that is not used, by its name."""
     for part in dict.fromkeys(parts):
         if part not in (chosen.train, chosen.test):

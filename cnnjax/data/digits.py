@@ -6,7 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
-from cnnjax.data.source import Data, Dataset, Examples
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.examples import Examples
+from cnnjax.data.source import Data
 from cnnjax.data.splits import split_off
 
 

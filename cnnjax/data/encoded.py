@@ -16,8 +16,8 @@ from pydantic import PositiveInt, model_validator
 
 from cnnjax.config import Config
 from cnnjax.data.decode import VERSION, Space, check, decode, decode_crop, dimensions
-from cnnjax.data.fit import CentreFit, Fit
-from cnnjax.data.source import Examples, Generators, Part, Scale, scale_of
+from cnnjax.data.examples import Examples, Generators, Part, Scale, scale_of
+from cnnjax.data.fit_to_size import CentreFit, Fit
 from cnnjax.data.survey import Survey, logged
 from cnnjax.errors import DataError
 from cnnjax.machine import cores, physical_memory

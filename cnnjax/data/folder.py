@@ -12,12 +12,14 @@ import numpy as np
 from pydantic import Field
 
 from cnnjax.data.csv_table import Columns, by_table
+from cnnjax.data.dataset import Dataset
 from cnnjax.data.encoded import Decoding, Encoded, Indices, decodable
-from cnnjax.data.layout import Layout, Listing, by_folders
+from cnnjax.data.examples import Part
+from cnnjax.data.layout import Layout, PartFiles, by_folders
 from cnnjax.data.leftover import left_out, without_examples
-from cnnjax.data.names import as_bytes
 from cnnjax.data.partition import Wanted
-from cnnjax.data.source import Data, Dataset, Part
+from cnnjax.data.source import Data
+from cnnjax.data.spelling import as_bytes
 from cnnjax.data.splits import split_off
 from cnnjax.data.store import Store, open_store, stamp
 from cnnjax.errors import DataError
@@ -126,7 +128,7 @@ class ImageFolder(Decoding, Data, tag="folder"):
         return by_table(store, self.csv, columns, wanted, self.classes)
 
     def _parts(self, store: Store, found: Layout) -> tuple[ImageFiles, ImageFiles]:
-        def files(listing: Listing) -> ImageFiles:
+        def files(listing: PartFiles) -> ImageFiles:
             return ImageFiles(listing.labels, found.classes, self.form(), store, listing.names)
 
         if found.test is not None:

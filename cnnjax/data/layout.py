@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnjax.data.names import differing_in_case, in_order, listed, tidy
 from cnnjax.data.nesting import check_nesting, within
 from cnnjax.data.partition import TRAIN, Wanted, choose, family
+from cnnjax.data.spelling import differing_in_case, in_order, listed, tidy
 from cnnjax.data.store import SUFFIXES, Store, is_image
 from cnnjax.errors import DataError
 
 
 @dataclass(frozen=True)
-class Listing:
+class PartFiles:
     """The images of one part, by name, and their labels: int32 [N] class ids or float32 [N, K] targets."""
 
     names: tuple[str, ...]
@@ -32,8 +32,8 @@ class Layout:
     validation part where there is a test part: validation is carved from training.
     """
 
-    train: Listing
-    test: Listing | None
+    train: PartFiles
+    test: PartFiles | None
     classes: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -202,9 +202,9 @@ def alike(classes: Iterable[str]) -> Iterator[str]:
         yield f"classes {listed(group)} differ only in case; if they are one, give them one name"
 
 
-def _listing(images: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Listing:
+def _listing(images: Mapping[str, Sequence[str]], classes: Sequence[str]) -> PartFiles:
     ids = {name: place for place, name in enumerate(classes)}
-    return Listing(
+    return PartFiles(
         tuple(name for names in images.values() for name in names),
         np.array([ids[label] for label, names in images.items() for _ in names], np.int32),
     )

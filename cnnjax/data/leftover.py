@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from cnnjax.data.encoded import Encoded
-from cnnjax.data.names import listed, printable
+from cnnjax.data.spelling import listed, printable
 from cnnjax.data.store import Store, is_image
 
 # Images of kinds that are not read.

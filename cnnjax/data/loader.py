@@ -21,8 +21,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from cnnjax.code import texts
+from cnnjax.data.examples import Generators, Part
 from cnnjax.data.order import Order
-from cnnjax.data.source import Generators, Part
 from cnnjax.errors import DataError
 from cnnjax.machine import cores
 

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from cnnjax.data.names import listed, tidy
 from cnnjax.data.partition import TEST, TRAIN, VALIDATION, family
+from cnnjax.data.spelling import listed, tidy
 from cnnjax.data.store import Store
 from cnnjax.errors import DataError
 

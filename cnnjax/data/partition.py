@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cnnjax.data.names import listed, tidy
+from cnnjax.data.spelling import listed, tidy
 from cnnjax.errors import DataError
 
 TRAIN = ("train", "training", "trn")
@@ -34,7 +34,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenParts:
     """The names of the parts that are used; test: None where there is none."""
 
     train: str
@@ -50,7 +50,7 @@ def family(name: str) -> tuple[str, ...] | None:
     return next((some for some in (TRAIN, TEST, VALIDATION) if {word, word.removesuffix("set")} & set(some)), None)
 
 
-def choose(names: Sequence[str], wanted: Wanted, where: str) -> Chosen:
+def choose(names: Sequence[str], wanted: Wanted, where: str) -> ChosenParts:
     """The parts that are wanted among `names`.
 
     Raises DataError, beginning with `where`, for one that is not there, and where several may be meant.
@@ -63,11 +63,11 @@ def choose(names: Sequence[str], wanted: Wanted, where: str) -> Chosen:
         others = [name for name in names if name != train]
         groups = (TEST, VALIDATION)
         test = next((found for some in groups if (found := _common(others, some, where, "test_split"))), None)
-        return Chosen(train, test)
+        return ChosenParts(train, test)
     test = _named(names, wanted.test)
     if test is None:
         raise DataError(f"{where} has no part {wanted.test!r}; there are {', '.join(names)}; name it with test_split")
-    return Chosen(train, test)
+    return ChosenParts(train, test)
 
 
 def _common(names: Iterable[str], some: tuple[str, ...], where: str, field: str) -> str | None:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnjax.data.catalogue import FORMAT, Prepared, built_in, near, prepared, unfinished
-from cnnjax.data.source import default_data_dir
+from cnnjax.data.prepared_sets import FORMAT, Prepared, default_data_dir, prepared, unfinished
+from cnnjax.data.source import built_in
 from cnnjax.data.tfds import INSTALL, OTHER_FORMAT, builder_names, describe_damage
 from cnnjax.data.trust import check_classes
-from cnnjax.errors import CnnjaxError, ConfigError, DataError, DiskFull, Interrupted, RunError
+from cnnjax.errors import CnnjaxError, ConfigError, DataError, DiskFull, Interrupted, RunError, did_you_mean
 from cnnjax.files import locked
 
 NEEDED = ("tensorflow", "importlib_resources")
@@ -80,7 +80,7 @@ def check_name(name: str) -> None:
     if name in built_in():
         raise ConfigError(f"{name} comes with cnnjax: there is nothing to prepare")
     if _set(name) not in builder_names():
-        hint = near(_set(name), builder_names())
+        hint = did_you_mean(_set(name), builder_names())
         raise ConfigError(f"{name!r} is no data set that TFDS can prepare.{hint} {CATALOGUE} lists them")
 
 

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from cnnjax.data.source import Dataset, Part
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.examples import Part
 from cnnjax.errors import ConfigError, DataError
 
 P = TypeVar("P", bound=Part)

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from cnnjax.data.archive import Member, index, read_member
 from cnnjax.data.cache import place, recall, remember
-from cnnjax.data.names import printable
+from cnnjax.data.spelling import printable
 from cnnjax.errors import DataError
 
 SUFFIXES = (

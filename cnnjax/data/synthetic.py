@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from cnnjax.data.source import Data, Dataset, Examples
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.examples import Examples
+from cnnjax.data.source import Data
 
 
 class Synthetic(Data):

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from cnnjax.data import cache
-from cnnjax.data.catalogue import FORMAT, INFO, Prepared, prepared
+from cnnjax.data.dataset import Dataset
 from cnnjax.data.encoded import CHUNK, Decoding, Encoded, Form, Indices, decodable
-from cnnjax.data.source import Data, Dataset, default_data_dir
+from cnnjax.data.prepared_sets import FORMAT, INFO, Prepared, default_data_dir, prepared
+from cnnjax.data.source import Data
 from cnnjax.data.store import Folder, stamp
 from cnnjax.data.survey import logged
 from cnnjax.data.trust import check_classes
@@ -62,6 +63,11 @@ class TFDS(Decoding, Data):
     data_dir: str | None = None
     train_split: str = "train"
     test_split: str | None = None
+
+    @classmethod
+    def of_set(cls, name: str, **fields: Any) -> TFDS | None:
+        names = known_names(fields.get("data_dir"))
+        return cls(name=name, **fields) if name in names or name.partition("/")[0] in names else None
 
     def read(self) -> Dataset:
         import tensorflow_datasets as tfds

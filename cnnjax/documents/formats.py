@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from cnnjax.documents.blocks import Document
+from cnnjax.documents.document import Document
 from cnnjax.documents.latex import latex
 from cnnjax.documents.markdown import markdown
 from cnnjax.errors import ConfigError, unknown

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from cnnjax.documents.blocks import Block, Column, Grid, Picture, Remarks, Section
+from cnnjax.documents.document import Block, Column, Grid, Picture, Remarks, Section
 
 
 def page(title: str, body: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cnnjax.documents.blocks import Grid, TextBlock
+from cnnjax.documents.document import Grid, TextBlock
 
 PAGE = 50  # rows of a table that fit on a page
 PREAMBLE = r"% \usepackage{booktabs,graphicx}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from cnnjax.documents.blocks import Block, Grid, Picture
+from cnnjax.documents.document import Block, Grid, Picture
 
 
 def markdown(blocks: Sequence[Block]) -> str:
@@ -17,7 +18,9 @@ def escaped(text: str) -> str:
     text = " ".join(text.split())
     for character in "\\`*_[]|":
         text = text.replace(character, f"\\{character}")
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = text.replace("&", "&amp;").replace(">", "&gt;")
+    # Markdown takes a backslash; what may begin a tag is written so that no program reads HTML in it.
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("<", "\\<")
 
 
 def _block(block: Block) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cnnjax.documents.blocks import Grid, Remarks, TextBlock
+from cnnjax.documents.document import Grid, Remarks, TextBlock
 from cnnjax.documents.quantities import LEGEND
 
 GAP = 2  # spaces between columns

@@ -4,7 +4,7 @@ Reads plain JSON only: nothing is executed, and the experiment's own classes are
 imports pandas, SciPy and Matplotlib, not JAX.
 """
 
-from cnnjax.documents.blocks import Picture
+from cnnjax.documents.document import Picture
 from cnnjax.reporting.directory import Table, collect
 from cnnjax.reporting.intervals import Spread, spread
 from cnnjax.reporting.pages import render_html, render_markdown

@@ -7,7 +7,7 @@ from html import escape
 from itertools import chain
 
 from cnnjax.documents import html
-from cnnjax.documents.blocks import Block, Picture, Section, paragraph
+from cnnjax.documents.document import Block, Picture, Section, paragraph
 from cnnjax.documents.markdown import escaped, markdown
 from cnnjax.reporting.directory import Table
 from cnnjax.reporting.headline import headline

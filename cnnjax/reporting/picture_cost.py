@@ -77,7 +77,7 @@ def against_cost(table: Table, *, cost: str) -> tuple[Figure, str] | None:
 
 
 def _looks(table: Table) -> list[Axis]:
-    """The axes told by colour and by marker: the first two that take few values."""
+    """The axes shown by colour and by marker: the first two that take few values."""
     return [axis for axis in table.axes if len(axis.values) <= FEW][:2]
 
 

@@ -30,7 +30,7 @@ TITLE = 1.5
 
 @dataclass(frozen=True)
 class Facet:
-    """Arms drawn together, the `entries` of their title, and the `axis` whose value colours tell (None: one colour)."""
+    """Arms drawn together: `entries` of their title; `axis` whose value is shown by colour (None: one colour)."""
 
     entries: tuple[str, ...]
     arms: tuple[Arm, ...]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
-from cnnjax.documents.blocks import Picture
+from cnnjax.documents.document import Picture
 from cnnjax.documents.style import encoded, styled
 from cnnjax.reporting.directory import Table
 from cnnjax.reporting.picture_arms import by_arm

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cnnjax.documents.blocks import Column, Grid
+from cnnjax.documents.document import Column, Grid
 from cnnjax.reporting.directory import Table
 from cnnjax.reporting.units import plural
 

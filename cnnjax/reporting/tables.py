@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from cnnjax.documents.blocks import Column, Grid
+from cnnjax.documents.document import Column, Grid
 from cnnjax.reporting.directory import Table
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.statistics import arms, chosen, effect_spreads, effects, measure, spread_of

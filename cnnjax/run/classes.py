@@ -1,4 +1,4 @@
-"""Whether the classes of the data a run is evaluated on are those it was trained for: they are matched by name."""
+"""Matches the classes of the data a run is evaluated on with those it was trained for, by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from cnnjax.data.names import listed
+from cnnjax.data.spelling import listed
 from cnnjax.errors import DataError, RunError
 from cnnjax.experiment import Experiment
 

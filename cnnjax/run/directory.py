@@ -65,7 +65,7 @@ class RunDirectory:
         held = self.experiment_json()
         if (self.path / "study.json").exists():
             raise RunError(f"{self.path} holds a study: choose another folder with --out")
-        if held is not None and held != plain(experiment):
+        if held is not None and held != plain(experiment) and not _is_as_before(held, experiment):
             raise RunError(f"{self.path} holds a different experiment ({_difference(held, experiment)}); choose --out")
 
     def experiment_json(self) -> dict | None:
@@ -115,6 +115,14 @@ def directory_in(path: Path) -> RunDirectory:
     study = path.resolve().parent.parent
     is_trial = path.resolve().parent.name == "trials" and (study / "study.json").exists()
     return RunDirectory(path, sources=study / "code" if is_trial else None)
+
+
+def _is_as_before(held: dict, experiment: Experiment) -> bool:
+    """Whether a config.json says the experiment, written before some of its fields came (`later`)."""
+    try:
+        return Experiment.from_json(json.dumps(held)) == experiment
+    except ConfigError:
+        return False
 
 
 def _difference(held: dict, experiment: Experiment) -> str:

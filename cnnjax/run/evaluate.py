@@ -12,7 +12,7 @@ import numpy as np
 from cnnjax.config import replace, replace_texts
 from cnnjax.data import Data
 from cnnjax.errors import RunError
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, parts_of
 from cnnjax.lanes import lane_values
 from cnnjax.metrics import summarize
 from cnnjax.run.classes import matched, trained_classes
@@ -47,7 +47,7 @@ def evaluate(
     if experiment.data != trained.data:
         experiment = _scaled_as(experiment, notes.get("scale"))
     if data is not None:
-        # What the weights started from is not needed, nor perhaps there any more.
+        # The run that `initial` names is not needed to evaluate, and may be gone.
         experiment = replace(experiment, {"initial": None})
     experiment = matched(experiment, trained_classes(trained, notes), str(directory.path))
     program = Program(_small_enough(experiment), hardware=hardware)
@@ -76,7 +76,7 @@ def _scaled_as(experiment: Experiment, scale: Any) -> Experiment:
 
 def _small_enough(experiment: Experiment) -> Experiment:
     """The experiment with a batch that its data fill: to evaluate, a few examples are enough."""
-    if experiment.batch_size <= len(experiment.parts().train):
+    if experiment.batch_size <= len(parts_of(experiment).train):
         return experiment
     return replace(experiment, {"batch_size": Hardware().mesh().size, "accumulate": 1})
 

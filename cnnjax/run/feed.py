@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.examples import Part
 from cnnjax.data.loader import Batches, BatchesInOrder, Loader, Share, TrainingBatches
 from cnnjax.data.order import Order
-from cnnjax.data.source import Dataset, Part
 from cnnjax.data.splits import Splits, splits
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, length_of, parts_of
 from cnnjax.nn.mesh import manual_axes
 from cnnjax.run.hardware import Hardware
 from cnnjax.training.parallel import replicated, rows_sharding
@@ -59,7 +60,7 @@ def order_of(experiment: Experiment, examples: int) -> Order:
 
 
 def placed(mesh: Mesh) -> Sharding:
-    """Where arrays are that are the same on every device of the mesh."""
+    """The sharding of arrays that are the same on every device of the mesh."""
     return replicated(mesh) if mesh.size > 1 else SingleDeviceSharding(mesh.devices.flat[0])
 
 
@@ -109,7 +110,7 @@ class Resident:
 
     def __init__(self, experiment: Experiment, mesh: Mesh, *, packed: int):
         self.experiment, self.mesh, self.packed = experiment, mesh, packed
-        self.sizes = sizes_of(experiment.parts())
+        self.sizes = sizes_of(parts_of(experiment))
         carving: Any = (experiment.validation, experiment.fraction, experiment.per_class)
         with _ONE_AT_A_TIME:
             self.data = _on_devices(experiment.data.load(), *carving, mesh)
@@ -140,7 +141,7 @@ class Resident:
         return put_rows(np.stack(indices), self.mesh, packed=True)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: no thread or file is open."""
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -148,7 +149,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @lru_cache(maxsize=2)
 def _on_devices(dataset: Dataset, validation: float, fraction: float, per_class: int | None, mesh: Mesh) -> Arrays:
-    """The parts that `Experiment.parts` gives, on every device; once for all experiments that have the same."""
+    """All parts of the data (`parts_of`) on every device; put there once for all experiments that have the same."""
     parts = splits(dataset.held, validation, fraction=fraction, per_class=per_class)
     held: Any = [part for part in vars(parts).values() if part is not None]
     arrays = {
@@ -159,11 +160,11 @@ def _on_devices(dataset: Dataset, validation: float, fraction: float, per_class:
 
 
 class Streamed:
-    """Batches made by threads or processes ahead of the step they are for. Every host makes its own part of each."""
+    """Batches that threads or processes make ahead of time. Every host makes its own part of each."""
 
     def __init__(self, experiment: Experiment, mesh: Mesh, *, workers: int):
         self.experiment, self.mesh, self.workers = experiment, mesh, workers
-        self.parts = experiment.parts()
+        self.parts = parts_of(experiment)
         self.sizes = sizes_of(self.parts)
         self.data: Arrays = {}
         hosts = sorted({device.process_index for device in mesh.devices.flat})
@@ -189,7 +190,7 @@ class Streamed:
 
     def _training(self, experiment: Experiment, step: int) -> Iterator[Arrays]:
         batches = TrainingBatches(order_of(experiment, self.sizes["train"]), self._share)
-        last = max(step + 1, experiment.total_steps(self.sizes["train"]))
+        last = max(step + 1, length_of(experiment, self.sizes["train"]).steps)
         position = self._share.of(np.arange(experiment.batch_size, dtype=np.int32))
         ahead: deque[Arrays] = deque()
         for _, index, images in self._made(self.parts.train, batches, step, last):
@@ -216,7 +217,7 @@ class Streamed:
                 yield number, batches(number)[0], images
 
     def workers_for(self, part: Part) -> int:
-        """How many processes read a part: none where beginning them takes longer than they save."""
+        """How many processes read a part: 0 where starting them takes longer than they save."""
         return self.workers if len(part) >= MANY else 0
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""On what a program runs."""
+"""The devices of this process that a program runs on, and how they get their data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cnnjax.training.parallel import Parallel, make_mesh
 
 @dataclass(frozen=True)
 class Hardware:
-    """On what a program runs, and how it gets its data; none of it changes what is computed, but for round-off.
+    """The devices a program runs on, and how they get their data. None of it changes results, but for round-off.
 
     devices: how many of this process's devices one training uses (None: all). resident: a set that takes at most this
     share of a device's memory lives there; others are streamed. workers: processes that read images for a streamed
@@ -34,7 +34,7 @@ class Hardware:
             raise ConfigError(f"workers = {self.workers}: must be 0 (threads) or a number of processes")
 
     def mesh(self) -> Mesh:
-        """Raises ConfigError where there are not that many devices."""
+        """The mesh of these devices. Raises ConfigError where there are not that many."""
         available = jax.local_devices()
         if self.devices is not None and not 1 <= self.devices <= len(available):
             raise ConfigError(f"devices = {self.devices}: this process has {len(available)}")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.data.encoded import Form, decoded
-from cnnjax.data.fit import CentreFit, Fit
+from cnnjax.data.fit_to_size import CentreFit, Fit
 from cnnjax.data.store import is_image
 from cnnjax.errors import DataError
 from cnnjax.records.resolved import Resolved

@@ -21,7 +21,7 @@ from cnnjax.run.compiling import compiled
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.images import checked
 from cnnjax.run.predictions import Predictions
-from cnnjax.run.resolve import network_of, resolved_of, task_of
+from cnnjax.run.resolve import recorded_network, recorded_task, resolved_of
 from cnnjax.run.stale import refuse_stale
 from cnnjax.run.weights import restore
 from cnnjax.training.state import TrainState
@@ -96,7 +96,7 @@ class Trained:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size = {batch_size}: must be at least 1")
         array = checked(images, self.resolved)
-        size = batch_size or min(self._most_together, 2 ** math.ceil(math.log2(len(array))))
+        size = batch_size or min(self.most_together, 2 ** math.ceil(math.log2(len(array))))
         parts = [self._answers(array[start : start + size], size) for start in range(0, len(array), size)]
         answers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         for name in answers:
@@ -110,15 +110,12 @@ class Trained:
         )
 
     def answer(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-        """The fields of `Predictions` that are arrays, of images [B, H, W, C] of 0..maximum; pure, to be traced.
-
-        Whatever holds of the run's lanes is taken from its experiment.
-        """
+        """The fields of `Predictions` that are arrays, of images [B, H, W, C] of 0..maximum; pure, to be traced."""
         return answer(self._task, self.resolved, variables, images)
 
     @cached_property
     def _task(self) -> Task:
-        return task_of(self.experiment, self.resolved).bound(self.state.lane)
+        return recorded_task(self.experiment, self.resolved).bound(self.state.lane)
 
     @cached_property
     def _on_device(self) -> Any:
@@ -129,7 +126,8 @@ class Trained:
         return {}
 
     @cached_property
-    def _most_together(self) -> int:
+    def most_together(self) -> int:
+        """How many images `predict` computes together by default: fewer where they are large."""
         image = jax.ShapeDtypeStruct((1, *self.resolved.input_shape), jnp.uint8)
         values = math.prod(jax.eval_shape(self._task.views, image).shape)
         return max(1, min(MOST_TOGETHER, 2 ** int(math.log2(max(1, INPUT_VALUES // values)))))
@@ -177,7 +175,7 @@ def load_run(run: Path | str, *, step: int | None = None, stale: str = "stop") -
         _refuse_diverged(directory)
     resolved = resolved_of(directory, experiment)
     state, _ = restore(directory, experiment, step=step)
-    return Trained(directory.path, int(state.step), experiment, resolved, network_of(experiment, resolved), state)
+    return Trained(directory.path, int(state.step), experiment, resolved, recorded_network(experiment, resolved), state)
 
 
 def _refuse_diverged(directory: RunDirectory) -> None:

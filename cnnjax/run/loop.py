@@ -16,7 +16,6 @@ from typing import Any
 import jax
 
 from cnnjax.code import code_of
-from cnnjax.data.order import steps_until
 from cnnjax.errors import Interrupted, RunError, expect
 from cnnjax.events import EpochEnded, Failed, Finished, Sink, StepTaken
 from cnnjax.experiment import Experiment
@@ -189,9 +188,8 @@ class _Epoch:
     """number: counted from 1. first_step: steps taken when it began, or the training continued in its midst."""
 
     def __init__(self, pack: Pack, number: int, first_step: int):
-        size, examples = pack.program.experiment.batch_size, pack.program.sizes["train"]
         self.number, self.first_step, self.began = number, first_step, pack.clock.seconds
-        self.last_step = min(steps_until(number, batch_size=size, examples=examples), pack.program.steps)
+        self.last_step = pack.program.length.end_of_epoch(number)
 
 
 def _epoch_of(pack: Pack, step: int) -> _Epoch:
@@ -249,8 +247,8 @@ def _end_epoch(pack: Pack, state: TrainState, epoch: _Epoch, step: int) -> None:
 
 
 def _learning_rate(program: Program, experiment: Experiment, step: int) -> float:
-    per_epoch = max(1, program.sizes["train"] // experiment.batch_size)
-    return float(experiment.optim.learning_rate_at(step, steps=program.steps, steps_per_epoch=per_epoch))
+    length = program.length
+    return float(experiment.optim.learning_rate_at(step, steps=length.steps, steps_per_epoch=length.steps_per_epoch))
 
 
 def _figures(pack: Pack, epoch: _Epoch, step: int) -> dict[str, float]:

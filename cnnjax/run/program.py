@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.analysis import Analysis
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, blank_state, check, task_of
 from cnnjax.lanes import lane_values
 from cnnjax.run.compiling import compiled
 from cnnjax.run.feed import Streamed, make_feed, placed, put, with_partners
@@ -43,20 +43,17 @@ class Program:
         self.experiment, self.packed, self.hardware = experiment, packed, hardware
         self.mesh = hardware.mesh()
         check_batch_size(experiment.batch_size, devices=self.mesh.size, accumulate=experiment.accumulate)
-        self.analysis: Analysis = experiment.check(devices=self.mesh.size)
+        self.checked = check(experiment, devices=self.mesh.size)
+        self.analysis: Analysis = self.checked.analysis
         check_initial(experiment)
         self.initial = None if experiment.initial is None else initial_weights(experiment.initial)
         self.feed = make_feed(experiment, self.mesh, packed=packed, hardware=hardware)
         self.sizes = self.feed.sizes
-        self.steps = experiment.total_steps(self.sizes["train"])
-        self.task: Task = experiment.task(steps=self.steps, examples=self.sizes["train"])
+        self.length = self.checked.length
+        self.steps = self.length.steps
+        self.task: Task = task_of(experiment, self.length)
         self.compile_seconds = 0.0
         self.compile_told = 0.0  # of these, what some result has
-
-    @property
-    def steps_per_epoch(self) -> float:
-        """Batches in one pass over the training part; seldom a whole number."""
-        return self.sizes["train"] / self.experiment.batch_size
 
     def init(self, experiments: Sequence[Experiment]) -> TrainState:
         """The state before the first step, one lane per experiment: each lane bitwise as if it were alone."""
@@ -66,13 +63,9 @@ class Program:
             states if self.initial is None else [self.initial.put_into(state, classes) for state in states]
         )
 
-    @cached_property
-    def _shapes(self) -> Any:
-        return jax.eval_shape(self._init_one, lane_values(self.experiment))
-
     def blank(self) -> TrainState:
         """A state of one trial with the shapes and types of any other, on the host."""
-        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._shapes)
+        return blank_state(self.checked.state)
 
     def prepare(self) -> None:
         """Compile the training step before there is a state, where the feed's rows cost nothing to have."""
@@ -80,7 +73,9 @@ class Program:
             return
         lanes = () if self.packed == 1 else (self.packed,)
         where = placed(self.mesh)
-        state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(lanes + x.shape, x.dtype, sharding=where), self._shapes)
+        state = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(lanes + x.shape, x.dtype, sharding=where), self.checked.state
+        )
         rows = self.feed.rows([self.experiment] * self.packed, 0)
         self._compiled["train"] = self._compile(train_step, state, rows, donate=True)
 

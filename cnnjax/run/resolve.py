@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import flax.linen as linen
-import numpy as np
 
 from cnnjax.config import plain
-from cnnjax.data import Dataset, Examples
 from cnnjax.data.encoded import Decoding, Encoded
+from cnnjax.data.form import Form
 from cnnjax.errors import ConfigError, DataError, RunError
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, Length, length_of, parts_of, task_of
+from cnnjax.experiment.network import outputs_of
 from cnnjax.metrics import specifications
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.directory import RunDirectory
@@ -29,7 +31,7 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         data=dataset.name,
         fingerprint=fingerprint,
         classes=dataset.classes,
-        target_shape=dataset.train.labels.shape[1:],
+        target_shape=dataset.target_shape,
         input_shape=dataset.image_shape,
         dtype="uint8",
         maximum=dataset.maximum,
@@ -38,7 +40,7 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         fit=plain(form.fit) if form is not None and form.size is not None else None,
         space="rgb" if form is None else form.space,
         test_time=plain(experiment.test_time),
-        outputs=experiment._chosen_outputs(dataset),
+        outputs=outputs_of(experiment, dataset),
         kind=experiment.loss.kind,
         loss=plain(experiment.loss),
         metrics=specifications(len(dataset.classes) or None, loss_unit=experiment.loss.unit),
@@ -92,7 +94,7 @@ def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
     if held is not None:
         return held
     try:
-        dataset, parts = experiment.data.load(), experiment.parts()
+        dataset, parts = experiment.data.load(), parts_of(experiment)
     except DataError as error:
         raise RunError(
             f"{directory.path} was made by a cnnjax that did not record its classes and how its images are scaled, and "
@@ -104,10 +106,8 @@ def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
             f"{directory.path} was made by a cnnjax that did not record its classes and how its images are scaled, and "
             f"its data are others now (fingerprint {trained_on} then, {dataset.fingerprint} now): bring those back"
         )
-    examples = len(parts.train)
-    return resolve(
-        experiment, examples=examples, steps=experiment.total_steps(examples), fingerprint=dataset.fingerprint
-    )
+    length = length_of(experiment, len(parts.train))
+    return resolve(experiment, examples=length.examples, steps=length.steps, fingerprint=dataset.fingerprint)
 
 
 def record(directory: RunDirectory, resolved: Resolved) -> None:
@@ -116,19 +116,37 @@ def record(directory: RunDirectory, resolved: Resolved) -> None:
         resolved.write(path)
 
 
-def network_of(experiment: Experiment, resolved: Resolved) -> linen.Module:
+def recorded_network(experiment: Experiment, resolved: Resolved) -> linen.Module:
     """The network that was trained. Raises ConfigError."""
     return experiment.model.model_copy(update={"num_classes": resolved.outputs}).build()
 
 
-def task_of(experiment: Experiment, resolved: Resolved) -> Task:
+def recorded_task(experiment: Experiment, resolved: Resolved) -> Task:
     """The pure functions of its evaluation; no data are read."""
-    return experiment._task(_form(resolved), steps=max(1, resolved.steps), examples=max(1, resolved.examples))
+    length = Length(max(1, resolved.examples), experiment.batch_size, max(1, resolved.steps))
+    return task_of(experiment, length, form=_form(resolved), network=recorded_network(experiment, resolved))
 
 
-def _form(resolved: Resolved) -> Dataset:
-    """A data set of one black image, with the classes, the shapes and the scale of the one that was trained on."""
-    labels = np.zeros((1, *resolved.target_shape), np.int32 if resolved.labelled else np.float32)
-    one = Examples(np.zeros((1, *resolved.input_shape), np.uint8), labels)
-    classes = resolved.class_names
-    return Dataset(resolved.data, one, one, classes, resolved.maximum, resolved.mean, resolved.std)
+@dataclass(frozen=True)
+class _RecordedForm:
+    """A `Form`: of the examples that a run was trained on."""
+
+    name: str
+    image_shape: tuple[int, int, int]
+    maximum: int
+    scale: tuple[tuple[float, ...], tuple[float, ...]]
+    classes: tuple[str, ...]
+    target_shape: tuple[int, ...]
+    target_dtype: str
+
+
+def _form(resolved: Resolved) -> Form:
+    return _RecordedForm(
+        name=resolved.data,
+        image_shape=resolved.input_shape,
+        maximum=resolved.maximum,
+        scale=(resolved.mean, resolved.std),
+        classes=resolved.class_names,
+        target_shape=resolved.target_shape,
+        target_dtype="int32" if resolved.labelled else "float32",
+    )

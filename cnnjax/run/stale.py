@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from cnnjax.code import Code, changes, code_of
 from cnnjax.config import digest
 from cnnjax.errors import ConfigError, DataError, RunError
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, analysis_of
 from cnnjax.files import read_json, write_json
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
@@ -177,7 +177,7 @@ def settle(directory: RunDirectory, experiment: Experiment, policy: Policy) -> P
     if policy == "rerun":
         directory.set_aside()
         return None
-    refuse_in_any_case(made, directory.path, data=data, analysis=experiment.check)
+    refuse_in_any_case(made, directory.path, data=data, analysis=lambda: analysis_of(experiment))
     return None
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from cnnjax.config import plain
 from cnnjax.errors import CnnjaxError, RunError
 from cnnjax.events import EpochEnded, Failed, Finished, Saved, Sink, Started, StepTaken
 from cnnjax.experiment import Experiment
+from cnnjax.loggers import Guarded
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.options import Options
@@ -112,8 +115,15 @@ def opened(
     Of several processes that train together only the first has sinks. An error that is no CnnjaxError is a crash, which
     the sinks hear of.
     """
-    with contextlib.closing(Checkpoints(directory.checkpoints, keep=options.keep)) as checkpoints:
-        every = [MetricsFile(directory), LogFile(directory), *sinks] if jax.process_index() == 0 else []
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(contextlib.closing(Checkpoints(directory.checkpoints, keep=options.keep)))
+        first = jax.process_index() == 0
+        loggers = [
+            Guarded(cls(every=options.log_every), partial(_report, directory)) for cls in options.loggers if first
+        ]
+        for logger in loggers:
+            stack.callback(logger.end)
+        every = [MetricsFile(directory), LogFile(directory), *loggers, *sinks] if first else []
         trial = Trial(experiment, directory, checkpoints, every, study)
         try:
             yield trial
@@ -122,3 +132,9 @@ def opened(
         except Exception as error:
             trial.crashed(error)
             raise
+
+
+def _report(directory: RunDirectory, message: str) -> None:
+    """Say it on the screen and in log.txt."""
+    directory.log(message)
+    warnings.warn(f"{directory.path}: {message}", stacklevel=2)

@@ -10,25 +10,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import flax.linen as linen
-import jax
 import numpy as np
 from flax import traverse_util
 
-from cnnjax import calling
 from cnnjax.config import replace, replace_texts
 from cnnjax.convert import from_torch, read_file
 from cnnjax.data import TFDS, CentreFit
 from cnnjax.errors import ConfigError, RunError, WeightsError
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, blank_state, network_of, state_shapes
 from cnnjax.files import read_json, write_json
-from cnnjax.lanes import lane_values
 from cnnjax.models import Model, config
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
-from cnnjax.run.resolve import network_of, record, resolve_imported, resolved_of
+from cnnjax.run.resolve import record, recorded_network, resolve_imported, resolved_of
 from cnnjax.training.state import TrainState, split_variables
 
 IMAGENET_CLASSES = 1000
@@ -112,7 +108,7 @@ def _refuse_others(directory: RunDirectory) -> None:
 
 
 def _write(directory: RunDirectory, experiment: Experiment, variables: Mapping[str, Any], source: dict) -> None:
-    state = blank_state(experiment, experiment.model.build(), tuple(source["image_shape"]))
+    state = blank_state(state_shapes(experiment, experiment.model.build(), tuple(source["image_shape"])))
     state = state.replace(params=variables["params"], batch_stats=variables["batch_stats"])
     directory.begin(experiment)
     write_json(directory.environment, environment())
@@ -127,25 +123,6 @@ def _write(directory: RunDirectory, experiment: Experiment, variables: Mapping[s
     # Written last: with it the import is whole.
     write_json(directory.source, source)
     directory.log(f"imported {source['architecture']} from {source['file']}")
-
-
-def blank_state(experiment: Experiment, network: linen.Module, image_shape: tuple[int, ...]) -> TrainState:
-    """A state of zeros (host arrays) for images of that shape; no data are read."""
-    images = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
-
-    def init(key: jax.Array, images: jax.Array) -> dict[str, Any]:
-        return calling.init(network, key, images, streams=lambda name: key)
-
-    fields = split_variables(jax.eval_shape(init, jax.random.key(0), images))
-    # Neither length changes what the optimizer keeps.
-    optimizer = experiment.optim.build(steps=10**9, steps_per_epoch=1)
-    shapes: dict[str, Any] = {
-        "step": jax.ShapeDtypeStruct((), np.int32),
-        "opt_state": jax.eval_shape(optimizer.init, fields["params"]),
-        "lane": lane_values(experiment),
-        **fields,
-    }
-    return TrainState(**jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
 
 
 # --- from a run
@@ -234,11 +211,11 @@ def restore(directory: RunDirectory, experiment: Experiment, *, step: int | None
     source = read_json(directory.source, remedy=f"delete {directory.path} and import again")
     if source is None:
         resolved = resolved_of(directory, experiment)
-        network, image_shape = network_of(experiment, resolved), resolved.input_shape
+        network, image_shape = recorded_network(experiment, resolved), resolved.input_shape
     else:
         network, image_shape = experiment.model.build(), tuple(source["image_shape"])
     with contextlib.closing(checkpoints):
-        return checkpoints.restore(blank_state(experiment, network, image_shape), step=step)
+        return checkpoints.restore(blank_state(state_shapes(experiment, network, image_shape)), step=step)
 
 
 def check_same_initial(experiment: Experiment, result: Mapping[str, Any], path: Path) -> None:
@@ -260,5 +237,5 @@ def check_initial(experiment: Experiment) -> None:
     """Raise RunError unless the run that the experiment starts from has weights for its network."""
     if experiment.initial is not None:
         dataset = experiment.data.load()
-        blank = blank_state(experiment, experiment.network(), dataset.image_shape)
+        blank = blank_state(state_shapes(experiment, network_of(experiment), dataset.image_shape))
         initial_weights(experiment.initial).put_into(blank, dataset.classes)

@@ -1,4 +1,4 @@
-"""Arms that differ in what they say and not in what they do: a value that nothing reads is told of before it costs."""
+"""Arms that differ in a value that nothing reads: they would be trained twice, so a plan warns of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnnjax.config import Named, digest, plain
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, steps_alike
 from cnnjax.lanes import own_lanes
 from cnnjax.study.study import text
 
@@ -30,12 +30,12 @@ def without_effect(arms: Mapping[Named[Any], tuple[Experiment, Any]]) -> dict[Na
         # Of one program there is only what differs in lanes, and cnnjax's own are all used.
         programs = {arms[arm][0].program for arm in group}
         for arm in group if len(programs) > 1 or own_lanes(arms[group[0]][0]) else ():
-            twin = first.setdefault(digest(list(arms[arm][0].steps_alike())), arm)
+            twin = first.setdefault(digest(list(steps_alike(arms[arm][0]))), arm)
             if twin is not arm:
-                found[arm] = _told(arm, twin)
+                found[arm] = _warning(arm, twin)
     return found
 
 
-def _told(arm: Mapping[str, Any], twin: Mapping[str, Any]) -> str:
+def _warning(arm: Mapping[str, Any], twin: Mapping[str, Any]) -> str:
     values = [f"{path} = {text(arm[path])} or {text(twin[path])}" for path in arm if arm[path] != twin[path]]
     return f"{', '.join(values)}: it makes no difference, both train the same network the same way; is the value used?"

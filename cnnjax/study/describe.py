@@ -19,10 +19,11 @@ from cnnjax.analysis.memory import training_memory
 from cnnjax.config import diff, replace_texts
 from cnnjax.config import replace as replace_fields
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, expect, users_line
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, analysis_of, network_of
 from cnnjax.machine import without_collection
 from cnnjax.models import Model, config, names
 from cnnjax.models.outputs import array_of, is_array, shown
+from cnnjax.records.resolved import Resolved
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
 
@@ -53,8 +54,8 @@ def describe(
     expect(target, (linen.Module, Model, Experiment, str, Path), call="describe", takes=TAKES)
     if input_shape is not None:
         expect(input_shape, (tuple, list), call="describe", takes=IN_PYTHON)
-    found = _named(str(target)) if isinstance(target, str | Path) else target
-    return _describe(found, input_shape, batch_size, note, IN_PYTHON)
+    found, recorded = _as_recorded(str(target), {}) if isinstance(target, str | Path) else (target, None)
+    return _describe(found, input_shape or recorded, batch_size, note, IN_PYTHON)
 
 
 TAKES = "a flax.linen.Module, a model's config, an Experiment, or the name of an architecture, a file or a run"
@@ -129,42 +130,66 @@ class Request:
 
 def describe_named(request: Request, note: Note = warnings.warn) -> Analysis:
     """`describe` of an experiment file, an architecture's name or a run directory."""
-    found = _find(request)
-    return _describe(found, _shape(request, found), request.batch_size, note, ON_COMMAND_LINE)
+    found, recorded = _find(request)
+    return _describe(found, _shape(request, found) or recorded, request.batch_size, note, ON_COMMAND_LINE)
 
 
 def compare_named(request: Request, other: str | None, changes: Mapping[str, str], note: Note) -> Difference:
     """`compare` with another target and `changes` to it, or without one with `changes` to the first."""
-    left = _find(request)
+    left, recorded = _find(request)
     if other is None:
         right, label = _changed(left, changes), f"with {_label('', changes)}"
     else:
         against = replace(request, target=other, overrides=changes)
-        right, label = _find(against), against.label
-    shape, labels = _shape(request, left), (request.label, label)
+        right, label = _find(against)[0], against.label
+    shape, labels = _shape(request, left) or recorded, (request.label, label)
     if shape is None and other is None and isinstance(left, Model):
         shape = left.input_shape
     return _compare(left, right, shape, request.batch_size, labels, note, ON_COMMAND_LINE)
 
 
-def _find(request: Request) -> Experiment | Model:
+def _find(request: Request) -> tuple[Experiment | Model, InputShape | None]:
     if request.file is not None:
         load(request.file)
-    return _changed(_named(request.target), request.overrides)
+    return _as_recorded(request.target, request.overrides)
+
+
+def _as_recorded(target: str, changes: Mapping[str, str]) -> tuple[Experiment | Model, InputShape | None]:
+    """What a name means, with the changes. Of a run whose data cannot be read, it has as many outputs as were recorded,
+    and the shape of the images is returned too."""
+    own = _named(target)
+    found, folder = _changed(own, changes), _run_folder(target)
+    if folder is None or not isinstance(own, Experiment) or not isinstance(found, Experiment):
+        return found, None
+    held = Resolved.read(Resolved.at(folder), remedy="delete it: it is made again from the run's data")
+    if held is None or (found.data, found.loss) != (own.data, own.loss):
+        return found, None
+    try:
+        found.data.load()
+    except DataError:
+        outputs = found.model.num_classes or held.outputs
+        return replace_fields(found, {"model.num_classes": outputs}), held.input_shape
+    return found, None
 
 
 def _named(target: str) -> Experiment | Model:
     path = Path(target)
-    if path.name == "config.json":
-        path = path.parent
-    if path.is_dir() and ((path / "config.json").exists() or target not in names()):
-        return RunDirectory(path).experiment()
+    if (folder := _run_folder(target)) is not None:
+        return RunDirectory(folder).experiment()
     if path.suffix == ".py" or path.is_file():
         return load(target).experiment
     if "/" in target:
         raise ConfigError(f"{target!r} is no experiment file (.py), no run directory and none of: {', '.join(names())}")
     # A layer taken out of a published network does not change how many classes it is for.
     return _with_classes(config(target))
+
+
+def _run_folder(target: str) -> Path | None:
+    """The folder, where the name is of a run or of its config.json."""
+    path = Path(target)
+    if path.name == "config.json":
+        path = path.parent
+    return path if path.is_dir() and ((path / "config.json").exists() or target not in names()) else None
 
 
 def _changed(found: Experiment | Model, changes: Mapping[str, str]) -> Experiment | Model:
@@ -258,7 +283,7 @@ def _of_experiment(experiment: Experiment, input_shape: InputShape | None, note:
     if data_shape is None:
         module, check = _with_classes(experiment.model).build(), None
     else:
-        module, check = experiment.network(), experiment.check(training=False) if input_shape is None else None
+        module, check = network_of(experiment), analysis_of(experiment) if input_shape is None else None
     shape = input_shape or data_shape or experiment.model.input_shape
     assert shape is not None
     return _Subject(

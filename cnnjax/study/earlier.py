@@ -19,7 +19,7 @@ AGAIN = "delete it, and the next sweep writes it anew"
 
 
 def directory_of(trial: PlannedTrial, out: Path) -> RunDirectory:
-    """Where a trial lives."""
+    """The run directory of a trial."""
     return RunDirectory(out / "trials" / trial.id, sources=out / "code")
 
 
@@ -33,7 +33,10 @@ class Earlier:
 
 
 def earlier(planned: Plan, out: Path) -> list[Earlier]:
-    """The planned trials that were trained, or begun, in `out` before; damaged ones are left to who trains them."""
+    """The planned trials that were trained, or begun, in `out` before.
+
+    Damaged ones are left out: training says what is wrong with them.
+    """
     found = []
     for trial in planned.trials:
         directory = directory_of(trial, out)
@@ -49,7 +52,7 @@ def earlier(planned: Plan, out: Path) -> list[Earlier]:
 
 
 def stale_texts(found: Sequence[Earlier]) -> list[str]:
-    """Why trials are stale, each reason once, with how many it is true of."""
+    """Why trials are stale: each reason once, with the number of trials."""
     counts: dict[str, int] = {}
     for entry in found:
         counts.update({reason: counts.get(reason, 0) + 1 for reason in entry.stale})
@@ -81,7 +84,7 @@ def settle(planned: Plan, out: Path, policy: Policy) -> Path | None:
 
 
 def apart_of(planned: Plan, out: Path) -> Path:
-    """The folder beside `out` for what the code of now makes of the data of now."""
+    """The folder beside `out` for results of the present code and data."""
     code: Code = reduce(Code.__or__, (trial.code for trial in planned.trials), Code())
     return apart(out, code, sorted({str(trial.data) for trial in planned.trials}))
 

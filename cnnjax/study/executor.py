@@ -22,7 +22,7 @@ from cnnjax.machine import cores
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.earlier import merged, settle
-from cnnjax.study.group import Fates, run_group, small
+from cnnjax.study.one_program import Outcomes, run_group, small
 from cnnjax.study.plan import Plan, label, plan, written
 from cnnjax.study.study import Study
 
@@ -30,7 +30,7 @@ MOST_WORKERS = 4
 
 
 @dataclass(kw_only=True)
-class Outcome(Fates):
+class Outcome(Outcomes):
     """What became of a study's trials. out: where they are. wider: trials of the study that `out` is of."""
 
     plan: Plan
@@ -116,14 +116,14 @@ def _run(
     for trial in planned.trials:
         emit(Planned(trial=trial.id, arm=written(trial.arm), steps=trial.steps))
     workers = workers or _workers(planned)
-    turn = threading.Semaphore(workers)
+    slot = threading.Semaphore(workers)
     with stopping() as stop, ThreadPoolExecutor(workers + _ahead(workers), "group") as pool:
         work = partial(
             run_group,
             out=study.out,
             options=options,
             stop=stop,
-            turn=turn,
+            slot=slot,
             pack=pack,
             sinks=[emit] if jax.process_index() == 0 else [],
             study=study,
@@ -145,8 +145,8 @@ def _arms_of(planned: Plan) -> dict[str, dict[str, Any]]:
     return {trial.id: label(trial.arm) for trial in planned.trials}
 
 
-def _until_done(futures: list[Future[Fates]]) -> None:
-    """Wait, open to signals, until all are done; the first to raise is raised here."""
+def _until_done(futures: list[Future[Outcomes]]) -> None:
+    """Wait until all are done, in short waits that let signals through. Raises the first error of any."""
     left = set(futures)
     while left:
         done, left = wait(left, timeout=0.2, return_when=FIRST_EXCEPTION)
@@ -155,7 +155,7 @@ def _until_done(futures: list[Future[Fates]]) -> None:
 
 
 def _workers(planned: Plan) -> int:
-    """Small programs keep one core busy each; large ones use all the cores there are."""
+    """How many programs train side by side: a small one keeps one core busy, a large one all of them."""
     if jax.default_backend() != "cpu" or not all(small(trials[0]) for trials in planned.programs.values()):
         return 1
     return min(cores(), MOST_WORKERS, len(planned.programs))

@@ -48,7 +48,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Section:
+class Panel:
     """Strips under a title. headings: of the first tiles of a row. apart: after so many tiles a row has a gap."""
 
     title: str
@@ -59,9 +59,9 @@ class Section:
 
 @dataclass(frozen=True)
 class _Grid:
-    """How a section is laid out: `columns` of strips, each `per_row` tiles wide and `rows` high; sizes in inches."""
+    """How a panel is laid out: `columns` of strips, each `per_row` tiles wide and `rows` high; sizes in inches."""
 
-    section: Section
+    panel: Panel
     tile: tuple[float, float]
     label: float
     per_row: int
@@ -71,18 +71,18 @@ class _Grid:
     @property
     def strip(self) -> tuple[float, float]:
         """(width, height) of a strip."""
-        apart = SPACE / 2 if self.section.apart else 0
+        apart = SPACE / 2 if self.panel.apart else 0
         return self.label + self.per_row * (self.tile[0] + GAP) + apart, self.rows * (self.tile[1] + GAP)
 
     @property
     def down(self) -> int:
         """Strips one below the other."""
-        return math.ceil(len(self.section.strips) / self.columns)
+        return math.ceil(len(self.panel.strips) / self.columns)
 
     @property
     def head(self) -> float:
-        """Inches from the section's top to its first strip."""
-        return 1.5 * LINE + (LINE if self.section.headings else 0)
+        """Inches from the panel's top to its first strip."""
+        return 1.5 * LINE + (LINE if self.panel.headings else 0)
 
     @property
     def size(self) -> tuple[float, float]:
@@ -91,36 +91,36 @@ class _Grid:
         return self.columns * (width + SPACE) - SPACE, self.head + self.down * height
 
     def places(self, index: int) -> tuple[float, float]:
-        """Where a strip begins: (left, top) within the section."""
+        """Where a strip begins: (left, top) within the panel."""
         column, row = divmod(index, self.down)
         return column * (self.strip[0] + SPACE), self.head + row * self.strip[1]
 
     def across(self, position: int) -> float:
         """Where the tile at a position of a row begins, from the strip's left."""
-        apart = SPACE / 2 if self.section.apart and position >= self.section.apart else 0
+        apart = SPACE / 2 if self.panel.apart and position >= self.panel.apart else 0
         return self.label + position * (self.tile[0] + GAP) + apart
 
 
-def drawn(title: str, notes: Sequence[str], sections: Sequence[Section], *, form: str, maker: str) -> bytes:
-    """The picture as the bytes of a png, pdf or svg file that says it was made by `maker`; the same for the same."""
+def drawn(title: str, notes: Sequence[str], panels: Sequence[Panel], *, form: str, maker: str) -> bytes:
+    """The picture as a png, pdf or svg file that says it was made by `maker`; the same bytes for the same input."""
     with styled():
-        return encoded(_figure(title, notes, [_laid_out(section) for section in sections]), form, maker=maker)
+        return encoded(_figure(title, notes, [_laid_out(panel) for panel in panels]), form, maker=maker)
 
 
-def _laid_out(section: Section) -> _Grid:
-    tile = _size(section.strips[0].tiles[0])
-    label = min(max(_inches(strip.label) for strip in section.strips), LONGEST) + 0.08
-    longest = max(len(strip.tiles) for strip in section.strips)
-    per_row = max(min(longest, int((PAGE - label) / (tile[0] + GAP))), section.apart + 1)
-    grid = _Grid(section, tile, label, per_row, math.ceil(longest / per_row), 1)
+def _laid_out(panel: Panel) -> _Grid:
+    tile = _size(panel.strips[0].tiles[0])
+    label = min(max(_inches(strip.label) for strip in panel.strips), LONGEST) + 0.08
+    longest = max(len(strip.tiles) for strip in panel.strips)
+    per_row = max(min(longest, int((PAGE - label) / (tile[0] + GAP))), panel.apart + 1)
+    grid = _Grid(panel, tile, label, per_row, math.ceil(longest / per_row), 1)
     most = max(1, int((PAGE + SPACE) / (grid.strip[0] + SPACE)))
     choices = [replace(grid, columns=columns) for columns in range(1, most + 1)]
-    # The fewest columns that make no tower of it.
+    # The fewest columns with which it is not taller than wide.
     return next((grid for grid in choices if grid.size[1] <= 1.1 * max(grid.size[0], NARROWEST)), choices[-1])
 
 
 def _size(tile: Tile) -> tuple[float, float]:
-    """(width, height) in inches: larger images are shown larger, but not by as much as they are."""
+    """(width, height) in inches: larger images are drawn larger, less than in proportion."""
     height, width = tile.pixels.shape[:2]
     longer = max(height, width)
     side = 0.5 * min(max(math.sqrt(longer / 32), 1.0), 2.4)
@@ -165,15 +165,15 @@ def _figure(title: str, notes: Sequence[str], grids: Sequence[_Grid]) -> Figure:
 
 
 def _draw(ax: Axes, grid: _Grid, top: float) -> None:
-    section = grid.section
-    ax.text(MARGIN, top, section.title, fontsize=FONT + 0.5, color=INK, va="top")
+    panel = grid.panel
+    ax.text(MARGIN, top, panel.title, fontsize=FONT + 0.5, color=INK, va="top")
     for column in range(grid.columns):
         left = MARGIN + column * (grid.strip[0] + SPACE)
-        for position, heading in enumerate(section.headings):
+        for position, heading in enumerate(panel.headings):
             place = (left + grid.across(position), top + grid.head - GAP)
             ax.text(*place, heading, fontsize=FONT - 0.5, color=SOFT, va="bottom")
     frames = []
-    for index, strip in enumerate(section.strips):
+    for index, strip in enumerate(panel.strips):
         left, down = grid.places(index)
         place = (MARGIN + left + grid.label - 0.08, top + down + grid.tile[1] / 2)
         ax.text(*place, _fitted(strip.label), fontsize=FONT, color=INK, ha="right", va="center")

@@ -10,13 +10,15 @@ from typing import Any
 from cnnjax.code import Code, code_of
 from cnnjax.config import Named, diff, digest, read, replace
 from cnnjax.errors import ConfigError, RunError, expect
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, analysis_of, check
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model
+from cnnjax.run.devices import Devices, here
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.weights import check_initial
 from cnnjax.study.alike import without_effect
 from cnnjax.study.match import rescaled_to
+from cnnjax.study.room import check_room
 from cnnjax.study.study import Study, labelled, text
 from cnnjax.training.parallel import check_batch_size
 
@@ -55,7 +57,7 @@ class PlannedTrial:
 
     @property
     def program(self) -> str:
-        """Trials of one program share what is compiled."""
+        """The digest of what is compiled: trials with the same one share it."""
         return self.experiment.program
 
 
@@ -77,11 +79,12 @@ class PrunedArm:
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials of a study in order, and the pruned arms."""
+    """The trials of a study in order, and the pruned arms. devices: that each trial will run on."""
 
     study: Study
     trials: tuple[PlannedTrial, ...]
     pruned: tuple[PrunedArm, ...]
+    devices: Devices
 
     @property
     def programs(self) -> dict[str, list[PlannedTrial]]:
@@ -117,23 +120,24 @@ def label(arm: Mapping[str, Any]) -> dict[str, Any]:
     return {path: labelled(value) for path, value in arm.items()}
 
 
-def plan(study: Study | Experiment, *, hardware: Hardware = Hardware()) -> Plan:
+def plan(study: Study | Experiment, *, hardware: Hardware | Devices = Hardware()) -> Plan:
     """Check every arm of a study by tracing its network, training nothing. An experiment is a study without axes.
 
-    Raises ConfigError where an axis has a value its field does not take, two arms are the same experiment, or nothing
-    is left to train.
+    hardware: what each trial will run on, in this process or elsewhere (`Devices`). Raises ConfigError where an axis
+    has a value its field does not take, two arms are the same experiment, or nothing is left to train.
     """
     expect(study, (Study, Experiment), call="plan", takes="a Study or an Experiment (`cnnjax sweep` takes a file)")
     study = Study(study) if isinstance(study, Experiment) else study
     experiments = {arm: _experiment(study, arm) for arm in study.arms}
     _refuse_bad_values(study, experiments)
     costs: dict[Experiment, int] = {}
-    checks = {arm: _check(_even(study, arm, experiment, costs), hardware) for arm, experiment in experiments.items()}
+    devices = here(hardware) if isinstance(hardware, Hardware) else hardware
+    checks = {arm: _check(_even(study, arm, experiment, costs), devices) for arm, experiment in experiments.items()}
     good = {arm: found for arm, found in checks.items() if not isinstance(found, ConfigError)}
-    # Fields of cnnjax's own classes are used; looking closer takes another trace of each arm.
+    # Only the user's own classes are looked at, for every field of cnnjax's is used. A look costs a trace of each arm.
     own = {arm: (found.experiment, found.layers) for arm, found in good.items() if found.code.definitions}
-    for arm, told in without_effect(own).items():
-        checks[arm] = dataclasses.replace(good[arm], warnings=(*good[arm].warnings, told))
+    for arm, warning in without_effect(own).items():
+        checks[arm] = dataclasses.replace(good[arm], warnings=(*good[arm].warnings, warning))
     trials, pruned = [], []
     for arm, outcome in checks.items():
         if isinstance(outcome, ConfigError):
@@ -144,7 +148,7 @@ def plan(study: Study | Experiment, *, hardware: Hardware = Hardware()) -> Plan:
     if not trials:
         reasons = "\n".join(f"  {written(entry.arm)}: {entry.error}" for entry in pruned)
         raise ConfigError(f"nothing is left to train, all {len(pruned)} arms are pruned:\n{reasons}")
-    return Plan(study, tuple(trials), tuple(pruned))
+    return Plan(study, tuple(trials), tuple(pruned), devices)
 
 
 @dataclass(frozen=True)
@@ -180,10 +184,10 @@ def _even(
     try:
         reference = study.varied({path: value for path, value in arm.items() if path not in changes})
         if reference not in costs:
-            costs[reference] = getattr(reference.check(training=False), measure)
+            costs[reference] = getattr(analysis_of(reference), measure)
 
         def cost(model: Model) -> int:
-            return getattr(experiment.model_copy(update={"model": model}).check(training=False), measure)
+            return getattr(analysis_of(experiment.model_copy(update={"model": model})), measure)
 
         model = rescaled_to(experiment.model, costs[reference], cost=cost, what=measure)
     except ConfigError as error:
@@ -191,22 +195,20 @@ def _even(
     return experiment.model_copy(update={"model": model})
 
 
-def _check(experiment: Experiment | ConfigError, hardware: Hardware) -> _Checked | ConfigError:
+def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked | ConfigError:
     if isinstance(experiment, ConfigError):
         return experiment
     code = code_of(experiment)
     try:
-        check_batch_size(experiment.batch_size, devices=hardware.mesh().size, accumulate=experiment.accumulate)
-        analysis = experiment.check(devices=hardware.mesh().size)
+        check_batch_size(experiment.batch_size, devices=devices.count, accumulate=experiment.accumulate)
+        checked = check(experiment, devices=devices.count)
         _check_initial(experiment)
-        examples = len(experiment.parts().train)
-        steps = experiment.total_steps(examples)
-        experiment.optim.build(steps=steps, steps_per_epoch=max(1, examples // experiment.batch_size))
+        room = check_room(experiment, devices)
     except ConfigError as error:
         return error
-    data = experiment.data.load().fingerprint
+    analysis, steps, data = checked.analysis, checked.length.steps, experiment.data.load().fingerprint
     return _Checked(
-        experiment, analysis.params, analysis.macs, steps, code, data, repr(analysis.layers), analysis.warnings
+        experiment, analysis.params, analysis.macs, steps, code, data, repr(analysis.layers), analysis.warnings + room
     )
 
 
@@ -237,8 +239,11 @@ def _refuse_bad_values(study: Study, experiments: Mapping[Named[Any], Experiment
 
 
 def _is_about(path: str, error: ConfigError, inner: Sequence[str]) -> bool:
-    message = str(error)
-    return message.startswith(path) and not any(message.startswith(other) for other in inner)
+    return _is_inside(error.path, path) and not any(_is_inside(error.path, other) for other in inner)
+
+
+def _is_inside(path: str, outer: str) -> bool:
+    return path == outer or path.startswith(f"{outer}.")
 
 
 def _refuse_twins(trials: Sequence[PlannedTrial]) -> None:

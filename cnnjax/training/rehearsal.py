@@ -1,4 +1,4 @@
-"""A step before it is taken: what a training will do, traced on abstract arrays, so that what fails, fails first."""
+"""The steps of a training traced on abstract arrays before it begins, so that what would fail fails at once."""
 
 from __future__ import annotations
 

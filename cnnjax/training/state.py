@@ -17,8 +17,8 @@ class TrainState:
 
     step: int32 scalar, steps taken. params, batch_stats, opt_state: pytrees. lane: scalars by path that may differ
     between trials of one program (`seed`, `optim.learning_rate`, ...); a step reads them and never changes them.
-    collections: the other variables of the network by collection, for few networks have any: where there are none,
-    the state is saved without them. A packed state has a leading axis of trials on every leaf.
+    collections: the other variables of the network by collection. Few networks have any; where there are none, the
+    state is saved without this field. A packed state has a leading axis of trials on every leaf.
     """
 
     step: jax.Array
@@ -74,9 +74,9 @@ def root_key(seed: jax.Array | int) -> jax.Array:
     return jax.random.key(seed)
 
 
-def step_key(state: TrainState) -> jax.Array:
-    """The key of the step about to be taken: a function of (seed, step) alone."""
-    return jax.random.fold_in(derive(root_key(state.lane["seed"]), "step"), state.step)
+def step_key(seed: jax.Array | int, step: jax.Array | int) -> jax.Array:
+    """The key of step number `step`, counted from 0."""
+    return jax.random.fold_in(derive(root_key(seed), "step"), step)
 
 
 def example_keys(key: jax.Array, positions: jax.Array) -> jax.Array:

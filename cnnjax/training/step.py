@@ -65,7 +65,7 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState,
     in the training part; where examples are mixed, the same of each one's partner ("partner_images", ...). In shard_map
     or pmap the batch is this device's part; gradients, sums and global batch statistics are taken over all devices.
     """
-    task, key = task.bound(state.lane), step_key(state)
+    task, key = task.bound(state.lane), step_key(state.lane["seed"], state.step)
     optimizer = task.optimizer()
 
     def objective(params: Any, statistics: Any, part: Batch, part_key: jax.Array):
@@ -109,7 +109,7 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState,
 
 
 def _stream(key: jax.Array, name: str) -> jax.Array:
-    """The key of a random stream in training. Dropout of ours cuts each device's part from one mask by itself."""
+    """The key of a random stream in training. cnnjax's own dropout cuts each device's part from one mask."""
     if name == "dropout":
         return key
     own = derive(key, name)

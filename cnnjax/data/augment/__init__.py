@@ -3,7 +3,7 @@
 The configs import no JAX; the functions they call stand in boxes, resample, pixels, jitter and operations.
 """
 
-from cnnjax.data.augment.base import Augmentation
+from cnnjax.data.augment.augmentation import Augmentation
 from cnnjax.data.augment.color import ColorJitter, GaussianBlur, Greyscale
 from cnnjax.data.augment.crop import RandomCrop, RandomResizedCrop
 from cnnjax.data.augment.erase import Cutout, RandomErasing

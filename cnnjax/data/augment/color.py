@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, field_validator
 
-from cnnjax.data.augment.base import Augmentation, PositiveRange, Probability
+from cnnjax.data.augment.augmentation import Augmentation, PositiveRange, Probability
 
 if TYPE_CHECKING:
     import jax

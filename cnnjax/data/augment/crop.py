@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from cnnjax.data.augment.base import Augmentation, PositiveRange, ShareRange
+from cnnjax.data.augment.augmentation import Augmentation, PositiveRange, ShareRange
 
 if TYPE_CHECKING:
     import jax

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from cnnjax.data.augment.base import Augmentation, PositiveRange, Probability, ShareRange
+from cnnjax.data.augment.augmentation import Augmentation, PositiveRange, Probability, ShareRange
 from cnnjax.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from cnnjax.data.augment.base import Augmentation, Probability
+from cnnjax.data.augment.augmentation import Augmentation, Probability
 from cnnjax.errors import ConfigError
 
 if TYPE_CHECKING:

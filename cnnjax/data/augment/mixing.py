@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import model_validator
 
-from cnnjax.data.augment.base import SIDE, Positive, Probability
+from cnnjax.data.augment.augmentation import SIDE, Positive, Probability
 from cnnjax.errors import ConfigError
 from cnnjax.lanes import StepConfig
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from cnnjax.data.augment import spaces
-from cnnjax.data.augment.base import Augmentation, Positive, Probability
+from cnnjax.data.augment.augmentation import Augmentation, Positive, Probability
 from cnnjax.data.augment.subpolicies import SUBPOLICIES
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from cnnjax.data.augment.base import SIDE
+from cnnjax.data.augment.augmentation import SIDE
 from cnnjax.errors import ConfigError
 from cnnjax.lanes import StepConfig
 

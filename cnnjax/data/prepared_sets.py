@@ -1,17 +1,13 @@
-"""Which data sets there are: those cnnjax brings, and those TFDS prepared in a folder, read without TensorFlow."""
+"""The sets that TensorFlow Datasets (TFDS) prepared in a folder: what there is, whole or damaged."""
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import json
-import sys
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from cnnjax.data.source import Data
 
 INFO = "dataset_info.json"
 # How TFDS begins the name of a folder it is still writing.
@@ -58,21 +54,9 @@ class Prepared:
         }
 
 
-def built_in() -> dict[str, str]:
-    """The sets that need no preparation, with what each is in a line."""
-    own = {name: member for name, member in Data.members.items() if member.__module__.startswith("cnnjax.")}
-    # Whoever has a field `name` stands for many sets: TFDS.
-    return {name: _about(member) for name, member in sorted(own.items()) if "name" not in member.model_fields}
-
-
-def _about(member: type) -> str:
-    return (inspect.getdoc(sys.modules[member.__module__]) or "").partition("\n")[0]
-
-
-def near(name: str, names: Iterable[str]) -> str:
-    """The end of a message: which of more `names` than it can list are near, if any."""
-    found = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
+def default_data_dir() -> Path:
+    """Where prepared sets lie: TFDS's own default, or $TFDS_DATA_DIR."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
 
 
 def prepared(folder: Path, name: str = "*") -> list[Prepared]:

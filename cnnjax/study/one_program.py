@@ -42,7 +42,7 @@ MOST_PACKED = 16
 
 
 @dataclass
-class Fates:
+class Outcomes:
     """What became of trials, by id: skipped (finished before), done, failed; why those without a result have none."""
 
     skipped: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Fates:
     failed: list[str] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
 
-    def add(self, other: Fates) -> None:
+    def add(self, other: Outcomes) -> None:
         """Take in what became of other trials."""
         self.skipped += other.skipped
         self.done += other.done
@@ -59,7 +59,7 @@ class Fates:
 
 
 def small(trial: PlannedTrial) -> bool:
-    """Are the images so small that a step is mostly overhead?"""
+    """Whether the images are so small that a step is mostly overhead."""
     height, width, _ = trial.experiment.data.load().image_shape
     return height * width <= SMALL_IMAGE
 
@@ -70,35 +70,35 @@ def run_group(
     *,
     options: Options,
     stop: threading.Event,
-    turn: threading.Semaphore | None = None,
+    slot: threading.Semaphore | None = None,
     pack: int | None = None,
     sinks: Sequence[Sink] = (),
     study: StudyOfTrials | None = None,
-) -> Fates:
+) -> Outcomes:
     """Train the trials of one program that have no result yet, compiling once for each number packed.
 
-    turn: taken to train, so that groups that wait for theirs compile meanwhile. sinks: called with every event. study:
-    what the trials are of, for loggers. A trial that fails does not stop the others. Raises DiskFull, and Interrupted
-    once `stop` is set.
+    slot: acquired before training; a group that waits for it compiles its program meanwhile. sinks: called with every
+    event. study: the study of the trials, for loggers. A trial that fails does not stop the others. Raises DiskFull,
+    and Interrupted once `stop` is set.
     """
-    fates = Fates()
-    missing = [trial for trial in trials if _is_missing(trial, out, fates, sinks)]
+    outcomes = Outcomes()
+    missing = [trial for trial in trials if _is_missing(trial, out, outcomes, sinks)]
     programs: dict[int, Program] = {}
     with contextlib.ExitStack() as claims:
-        packs = _packs(missing, out, fates, pack, claims, options.hardware)
-        if packs and turn:
+        packs = _packs(missing, out, outcomes, pack, claims, options.hardware)
+        if packs and slot:
             if not stop.is_set():
                 _compile_ahead(*packs[0], programs, options)
-            claims.enter_context(_taken(turn, stop))
+            claims.enter_context(_held(slot, stop))
         for together, packed in packs:
             if stop.is_set():
                 raise Interrupted(f"stopped; all saved in {out}")
-            fates.add(_run_together(together, packed, programs, out, options, stop, sinks, study))
-    return fates
+            outcomes.add(_run_together(together, packed, programs, out, options, stop, sinks, study))
+    return outcomes
 
 
 def _compile_ahead(trials: Sequence[PlannedTrial], packed: int, programs: dict[int, Program], options: Options) -> None:
-    # What goes wrong here does so again, and is told of, where it is trained.
+    # Errors are ignored here: training raises them again.
     with contextlib.suppress(Exception):
         program = Program(trials[0].experiment, packed=packed, hardware=options.hardware)
         program.prepare()
@@ -106,34 +106,34 @@ def _compile_ahead(trials: Sequence[PlannedTrial], packed: int, programs: dict[i
 
 
 @contextlib.contextmanager
-def _taken(turn: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
-    """Holds the turn, once there is one; without it where all is to stop."""
+def _held(slot: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
+    """Hold a slot once one is free; go on without one where `stop` is set."""
     taken = False
     while not taken and not stop.is_set():
-        taken = turn.acquire(timeout=0.2)
+        taken = slot.acquire(timeout=0.2)
     try:
         yield
     finally:
         if taken:
-            turn.release()
+            slot.release()
 
 
-def _is_missing(trial: PlannedTrial, out: Path, fates: Fates, sinks: Sequence[Sink]) -> bool:
+def _is_missing(trial: PlannedTrial, out: Path, outcomes: Outcomes, sinks: Sequence[Sink]) -> bool:
     try:
         result = directory_of(trial, out).finished()
         check_same_initial(trial.experiment, result or {}, directory_of(trial, out).path)
     except RunError as error:
-        fates.errors[trial.id] = str(error)
+        outcomes.errors[trial.id] = str(error)
         return False
     # A training that diverged would diverge again; one that crashed is tried again.
     if result is None or result.get("cause") == "crashed":
         return True
     directory_of(trial, out).begin(trial.experiment)
     if result["status"] == "done":
-        fates.skipped.append(trial.id)
+        outcomes.skipped.append(trial.id)
     else:
-        fates.failed.append(trial.id)
-        fates.errors[trial.id] = result.get("error", "failed")
+        outcomes.failed.append(trial.id)
+        outcomes.errors[trial.id] = result.get("error", "failed")
     for sink in sinks:
         sink(Skipped(trial=trial.id, steps=trial.steps))
     return False
@@ -142,7 +142,7 @@ def _is_missing(trial: PlannedTrial, out: Path, fates: Fates, sinks: Sequence[Si
 def _packs(
     missing: Sequence[PlannedTrial],
     out: Path,
-    fates: Fates,
+    outcomes: Outcomes,
     pack: int | None,
     claims: contextlib.ExitStack,
     hardware: Hardware,
@@ -157,7 +157,7 @@ def _packs(
         except DiskFull:
             raise
         except RunError as error:
-            fates.errors[trial.id] = str(error)
+            outcomes.errors[trial.id] = str(error)
     packs: list[tuple[Sequence[PlannedTrial], int]] = []
     for (_, packed), trials in sorted(begun.items()):
         # Streamed data are for one trial at a time.
@@ -183,9 +183,9 @@ def _run_together(
     stop: threading.Event,
     sinks: Sequence[Sink],
     study: StudyOfTrials | None,
-) -> Fates:
+) -> Outcomes:
     directories = [directory_of(trial, out) for trial in trials]
-    fates = Fates()
+    outcomes = Outcomes()
     try:
         if packed not in programs:
             programs[packed] = Program(trials[0].experiment, packed=packed, hardware=options.hardware)
@@ -193,18 +193,18 @@ def _run_together(
         broken = run_trials(
             programs[packed], experiments, directories, stop=stop, options=options, sinks=sinks, study=study
         )
-        fates.errors |= {trials[position].id: str(error) for position, error in broken.items()}
+        outcomes.errors |= {trials[position].id: str(error) for position, error in broken.items()}
     except (DiskFull, Interrupted):
         raise
     except CnnjaxError as error:
-        fates.errors |= {trial.id: str(error) for trial in trials}
+        outcomes.errors |= {trial.id: str(error) for trial in trials}
     except Exception as error:
         for trial, directory in zip(trials, directories, strict=True):
             if directory.finished() is None:
                 _write_crash(trial, directory, error)
     for trial, directory in zip(trials, directories, strict=True):
-        _count(trial, directory, fates)
-    return fates
+        _count(trial, directory, outcomes)
+    return outcomes
 
 
 def _write_crash(trial: PlannedTrial, directory: RunDirectory, error: Exception) -> None:
@@ -226,10 +226,10 @@ def _write_crash(trial: PlannedTrial, directory: RunDirectory, error: Exception)
     write_json(directory.result, result)
 
 
-def _count(trial: PlannedTrial, directory: RunDirectory, fates: Fates) -> None:
+def _count(trial: PlannedTrial, directory: RunDirectory, outcomes: Outcomes) -> None:
     result = directory.finished()
     if result is not None and result["status"] == "done":
-        fates.done.append(trial.id)
+        outcomes.done.append(trial.id)
     elif result is not None:
-        fates.failed.append(trial.id)
-        fates.errors[trial.id] = result["error"]
+        outcomes.failed.append(trial.id)
+        outcomes.errors[trial.id] = result["error"]

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from cnnjax.config import Config
-from cnnjax.data.augment.base import PositiveRange, ShareRange
-from cnnjax.data.crop import fitting_box, random_box
+from cnnjax.data.augment.augmentation import PositiveRange, ShareRange
+from cnnjax.data.crop_boxes import fitting_box, random_box
 from cnnjax.data.jpeg import Box
 from cnnjax.errors import ConfigError
 

@@ -11,8 +11,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from cnnjax.data.catalogue import Prepared, built_in, prepared, unfinished
-from cnnjax.data.source import default_data_dir
+from cnnjax.data.prepared_sets import Prepared, default_data_dir, prepared, unfinished
+from cnnjax.data.source import built_in
 
 HINT = "more:  cnnjax data prepare NAME  (mnist, fashion_mnist, cifar10, cifar100, imagenet2012, ... of TFDS)"
 

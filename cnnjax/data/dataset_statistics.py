@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from cnnjax.data.dataset import Dataset
 from cnnjax.data.encoded import Encoded
-from cnnjax.data.source import Dataset, Part, scale_of
+from cnnjax.data.examples import Part, scale_of
 from cnnjax.data.splits import Splits
 from cnnjax.data.survey import Survey
 

@@ -36,7 +36,8 @@ def plan_table(plan: Plan) -> Group:
     seeds = plan.study.seed_values
     total = Text(
         f"{len(plan.trials)} trials = {len(arms)} arms x {len(seeds)} seeds, {len(plan.programs)} programs to compile, "
-        f"{sum(trial.steps for trial in plan.trials):,} steps; {len(plan.pruned)} arms pruned"
+        f"{sum(trial.steps for trial in plan.trials):,} steps; {len(plan.pruned)} arms pruned; each trial on "
+        f"{plan.devices}"
     )
     return Group(table, *pruned, *warned, total)
 

@@ -16,14 +16,14 @@ from cnnjax.run.environment import environment
 from cnnjax.run.feed import Streamed
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
-from cnnjax.training.state import derive, root_key
+from cnnjax.training.state import step_key
 
 REPEATS = 7
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Of so many `steps`, each of a batch, measured as often as there are `seconds`, after a first time to warm up.
+    """How long `steps` batches took, measured once for each of `seconds`, after one measurement to warm up.
 
     workers: processes that read a streamed set, 0 for threads of this one; None for a set that lives on the device.
     """
@@ -41,7 +41,7 @@ class Speed:
         return [self.steps * self.experiment.batch_size / seconds for seconds in self.seconds]
 
     def summary(self) -> str:
-        """In a line, with the spread and n."""
+        """One line, with spread and n."""
         rates = self.rates
         return (
             f"{np.median(rates):,.0f} examples/s (median; {min(rates):,.0f} to {max(rates):,.0f}; "
@@ -49,7 +49,7 @@ class Speed:
         )
 
     def conditions(self) -> str:
-        """On what, with what, in a line."""
+        """One line: device, hardware, versions, seconds of compiling."""
         made = environment()
         where = "in the device's memory"
         if self.workers is not None:
@@ -103,7 +103,7 @@ def batch_maker(program: Program) -> Callable[[int], Any]:
 
     @jax.jit
     def inputs(data: Mapping[str, jax.Array], rows: Mapping[str, jax.Array], step: jax.Array) -> Any:
-        key = jax.random.fold_in(derive(root_key(experiment.seed), "step"), step)
+        key = step_key(experiment.seed, step)
         return program.task.inputs(program.fetch(dict(data), dict(rows)), key, step)
 
     return lambda step: inputs(program.feed.data, program.rows([experiment], step), np.int32(step))

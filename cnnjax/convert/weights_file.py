@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cnnjax.convert.kinds import kind
-from cnnjax.convert.names import bare, is_average
+from cnnjax.convert.tensor_names import bare, is_average
 from cnnjax.errors import WeightsError, unknown
 
 # Under these the weights themselves lie; the first that is there is taken before the others.

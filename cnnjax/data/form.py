@@ -1,0 +1,44 @@
+"""The form of a data set's examples: all that a network and its steps need to know of them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Form(Protocol):
+    """The form of the examples of a data set: a `Dataset` has one, and so has the record of what a run resolved."""
+
+    @property
+    def name(self) -> str:
+        """Of the data set, for messages."""
+        ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        ...
+
+    @property
+    def maximum(self) -> int:
+        """The pixel value of full brightness."""
+        ...
+
+    @property
+    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and std of each channel as shares of `maximum`: a network sees `(pixel / maximum - mean) / std`."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names by class id; empty where labels are not classes."""
+        ...
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Of the label of one example: () for a class."""
+        ...
+
+    @property
+    def target_dtype(self) -> str:
+        """Of labels, such as int32."""
+        ...

@@ -1,0 +1,203 @@
+"""Whether an experiment can be trained, found by tracing its network and its steps: once for each program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax.analysis import Analysis, analyse
+from cnnjax.analysis.lint import lint_training
+from cnnjax.code import code_of
+from cnnjax.config import bind, lanes
+from cnnjax.data import Dataset
+from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
+from cnnjax.experiment.experiment import Experiment
+from cnnjax.experiment.length import Length, length_of, parts_of
+from cnnjax.experiment.network import network_of
+from cnnjax.experiment.task import batch_shapes, lane_shapes, task_of
+from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
+from cnnjax.losses import SoftmaxCrossEntropy
+from cnnjax.training.rehearsal import rehearse
+from cnnjax.training.rehearsal import steps_alike as traced_alike
+from cnnjax.training.state import TrainState
+from cnnjax.training.step import eval_step, init_state, train_step
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check finds.
+
+    analysis: of the network's layers, with the warnings of its training. length: of the training. state: shapes and
+    types of the state of one trial.
+    """
+
+    analysis: Analysis
+    length: Length
+    state: TrainState
+
+
+def check(experiment: Experiment, *, devices: int = 1) -> Checked:
+    """Trace the network, one training step and one evaluation step as they will be compiled, training nothing.
+
+    Warnings are of the network and of its training with this batch size, on `devices`, for this data. Experiments of
+    one program are traced once. Raises ConfigError, ShapeError (with the layer and the arithmetic) or DataError.
+    """
+    analysis, length = analysis_of(experiment, devices=devices), length_of(experiment)
+    try:
+        state = _rehearsed(_ByProgram(experiment, length, devices))
+    except ConfigError:
+        # Where a lane is at fault, that is the better message.
+        _check_own_lanes(experiment, length)
+        raise
+    _check_same(experiment, analysis, state)
+    return Checked(analysis, length, state)
+
+
+def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
+    """The part of `check` that looks at the network alone: its layers, what they cost, and what is odd about them."""
+    dataset, parts = experiment.data.load(), parts_of(experiment)
+    _check_labels(experiment, dataset)
+    lane_values(experiment)  # Raises ConfigError for those that have none.
+    if parts.validation is not None and not len(parts.validation):
+        raise DataError(f"validation = {experiment.validation}: no example of {len(dataset.train)} is left for it")
+    if experiment.batch_size > len(parts.train):
+        raise ConfigError(f"batch_size = {experiment.batch_size}: there are only {len(parts.train)} training examples")
+    analysis = _analysed(_ByProgram(experiment))
+    return replace(analysis, warnings=analysis.warnings + _warnings(experiment, analysis, dataset, devices))
+
+
+def steps_alike(experiment: Experiment) -> tuple[str, dict[str, Any]]:
+    """A digest of what its steps compute, and the values of the lanes that they read, the seed left out.
+
+    Experiments on the same data for which both are equal are the same training: what else they say has no effect.
+    """
+    content, read = _steps_alike(_ByProgram(experiment, length_of(experiment)))
+    values = lane_values(experiment)
+    return content, {path: float(values[path]) for path in sorted(read) if path != "seed"}
+
+
+class _ByProgram:
+    """An experiment with what else its steps depend on; equal to others of one program."""
+
+    def __init__(self, experiment: Experiment, *others: Any):
+        self.experiment, self.others = experiment, others
+        # What a user's class makes may change while it goes by the same name, in a notebook.
+        made = code_of(experiment).digest, type(network_of(experiment))
+        self._same = bind(experiment, dict.fromkeys(lanes(experiment), 0)), *made, *others
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByProgram) and self._same == other._same
+
+    def __hash__(self) -> int:
+        return hash(self._same)
+
+
+@lru_cache(maxsize=256)
+def _analysed(program: _ByProgram) -> Analysis:
+    """What `analyse` says of the network; what a user's module raises, with its line."""
+    experiment, dataset = program.experiment, program.experiment.data.load()
+    network = network_of(experiment, dataset)
+    try:
+        analysis = analyse(network, dataset.image_shape)
+    except CnnjaxError as error:
+        message = f"{error}{users_line(error)}"
+        kind = ShapeError if isinstance(error, ShapeError) else ConfigError
+        raise kind(message if message.startswith("model") else f"model.{message}") from error.__cause__
+    _check_views(experiment, analysis, dataset)
+    return analysis
+
+
+@lru_cache(maxsize=64)
+def _rehearsed(program: _ByProgram) -> TrainState:
+    """The shapes of the state, once the steps are traced."""
+    experiment, (length, devices) = program.experiment, program.others
+    dataset = experiment.data.load()
+    try:
+        return rehearse(
+            task_of(experiment, length, form=dataset),
+            lane_shapes(experiment),
+            batch_shapes(experiment, dataset),
+            image_shape=dataset.image_shape,
+            devices=devices,
+        )
+    except ShapeError as error:
+        raise ShapeError(f"model: {error}") from error.__cause__
+    except ConfigError as error:
+        raise ConfigError(f"model: {error}") from error.__cause__
+
+
+@lru_cache(maxsize=256)
+def _steps_alike(program: _ByProgram) -> tuple[str, frozenset[str]]:
+    experiment, (length,) = program.experiment, program.others
+    dataset = experiment.data.load()
+    task = task_of(experiment, length, form=dataset)
+    batch = batch_shapes(experiment, dataset)
+    return traced_alike(task, lane_shapes(experiment), batch, image_shape=dataset.image_shape)
+
+
+def _check_same(experiment: Experiment, analysis: Analysis, state: TrainState) -> None:
+    """Raise ConfigError where the network is another one each time it is made."""
+    params = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    if analysis.params != params:
+        raise ConfigError(
+            f"model: {type(experiment.model).__name__}.network() made a network of {analysis.params:,} parameters, and "
+            f"then one of {params:,}: it must make the same one every time"
+        )
+
+
+def _check_views(experiment: Experiment, analysis: Analysis, dataset: Dataset) -> None:
+    """Raise ConfigError unless the network that is trained can look at the views of `test_time`."""
+    image = jax.ShapeDtypeStruct(dataset.image_shape, jnp.float32)
+    view: Any = jax.eval_shape(experiment.test_time.views, image).shape[1:]
+    if view != dataset.image_shape and analyse(network_of(experiment, dataset), view).params != analysis.params:
+        raise ConfigError(
+            f"test_time = {experiment.test_time.tag!r}: its views are {'x'.join(map(str, view))}, for which this "
+            "network has layers of other sizes than for the images it is trained on; pool globally, or take other views"
+        )
+
+
+def _check_own_lanes(experiment: Experiment, length: Length) -> None:
+    """Raise ConfigError where a step needs the value of a lane in a class of a user's own."""
+    own, dataset, size = own_lanes(experiment), experiment.data.load(), experiment.batch_size
+    if not own:
+        return
+    task = task_of(experiment, length, form=dataset)
+
+    def steps(lane: Mapping[str, Any]) -> None:
+        number = jnp.arange(size, dtype=jnp.int32)
+        batch = {
+            "images": jnp.zeros((size, *dataset.image_shape), jnp.uint8),
+            "labels": jnp.zeros((size, *dataset.target_shape), dataset.target_dtype),
+            "index": number,
+            "position": number,
+        }
+        state = init_state(task, lane, dataset.image_shape)
+        eval_step(task, state, {**batch, "mask": number >= 0})
+        train_step(task, state, batch | {f"partner_{name}": array for name, array in batch.items()})
+
+    check_traced(lanes(experiment), steps, traced=own)
+
+
+def _check_labels(experiment: Experiment, dataset: Dataset) -> None:
+    if not dataset.classes and isinstance(experiment.loss, SoftmaxCrossEntropy):
+        raise ConfigError(
+            f"loss = 'softmax': {dataset.name} has targets, not classes; use loss=squared, poisson or sigmoid"
+        )
+
+
+def _warnings(experiment: Experiment, analysis: Analysis, dataset: Dataset, devices: int) -> tuple[str, ...]:
+    split = {"batch_size": experiment.batch_size, "accumulate": experiment.accumulate, "devices": devices}
+    warnings = lint_training(analysis, **split)
+    warnings += tuple(overridden_lanes(experiment))
+    chosen, classes = experiment.model.num_classes, len(dataset.classes)
+    if classes and chosen and chosen > classes:
+        warnings += (
+            f"model.num_classes = {chosen}: {dataset.name} has {classes} classes, so outputs {classes} to "
+            f"{chosen - 1} never get an example and are not measured; leave num_classes unset",
+        )
+    return warnings

@@ -1,0 +1,83 @@
+"""An experiment: one training, described whole by one frozen config."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from cnnjax.config import Config, digest, lane, lane_fields, program_digest, refused
+from cnnjax.data import Augmentation, Data, Digits, Mixing, SingleView, TestTime
+from cnnjax.errors import ConfigError
+from cnnjax.losses import Loss, SoftmaxCrossEntropy
+from cnnjax.models import Model
+from cnnjax.optim import SGD, Optim
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Experiment(Config):
+    """One training and its evaluation.
+
+    model, data, optim, loss: what is trained, on what, how. augment: random changes of training images, in order;
+    mixing: how each is then mixed with another of its batch, and their labels. test_time: the views of an image whose
+    outputs are averaged in evaluation.
+    epochs: passes over the training part; `steps`, where given, is the exact number of steps instead.
+    batch_size: examples a step, over all devices; `accumulate` cuts it into parts whose gradients are averaged.
+    precision: of the computation; parameters are float32 either way.
+    validation: share (below 1) or count of training examples carved off for choosing; 0 for none. The split is the
+    same for every seed. fraction, per_class: share of the rest, or examples of each class, to train on, for learning
+    curves: validation and test stay the same, and more examples hold the fewer.
+    repeats: how often in a row a batch holds each example, augmented each time anew (Hoffer et al. 2020); an epoch has
+    as many examples as ever, so that it sees one in `repeats` of the training part.
+    initial: folder of a run whose newest weights the training starts from; the logits of other classes, by
+    number, name or order, start afresh. seed: of the initial weights, the order of examples, augmentation and dropout.
+    """
+
+    model: Model
+    data: Data = Digits()
+    optim: Optim = SGD()
+    loss: Loss = SoftmaxCrossEntropy()
+    augment: tuple[Augmentation, ...] = ()
+    mixing: Mixing | None = None
+    test_time: TestTime = SingleView()
+    epochs: int = Field(default=10, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    repeats: int = Field(default=1, ge=1)
+    validation: Count | Fraction = 0.1
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    per_class: int | None = Field(default=None, ge=1)
+    initial: str | None = None
+    seed: int = lane(0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _parts_divide_batch(self) -> Experiment:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size = {self.batch_size} is not divisible by accumulate = {self.accumulate}")
+        if self.fraction < 1 and self.per_class is not None:
+            raise ValueError(f"fraction = {self.fraction} and per_class = {self.per_class}: give one of both")
+        return self
+
+    @classmethod
+    def check_lanes(cls) -> None:
+        super().check_lanes()
+        names = lane_fields(cls)
+        if "seed" not in names:
+            raise ConfigError(f"{cls.__name__}.seed must be a lane: seed: int = lane(0, ge=0, lt=2**32)")
+        for name in names:
+            if name != "seed":
+                raise refused(cls, name, "the experiment's own fields say what is read and compiled")
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits that name this experiment by its content."""
+        return digest(self)
+
+    @property
+    def program(self) -> str:
+        """Names what is compiled: equal for experiments that differ only in lanes (seed, learning rate, ...)."""
+        return program_digest(self)

@@ -1,0 +1,49 @@
+"""Which examples an experiment has, and how many steps it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cnnjax.data import Dataset
+from cnnjax.data.order import steps_until
+from cnnjax.data.splits import Splits, splits
+from cnnjax.experiment.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a training is.
+
+    examples: of the training part; batch_size: of these a step, over all devices; steps: in all.
+    """
+
+    examples: int
+    batch_size: int
+    steps: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in one pass over the training part, at least 1: the unit of a schedule's epochs."""
+        return max(1, self.examples // self.batch_size)
+
+    def end_of_epoch(self, epoch: int) -> int:
+        """Steps after which epoch `epoch`, counted from 1, has been seen; at most those of the training."""
+        return min(steps_until(epoch, batch_size=self.batch_size, examples=self.examples), self.steps)
+
+
+def parts_of(experiment: Experiment) -> Splits:
+    """Training, validation and test examples. Raises DataError or ConfigError."""
+    return _parts(experiment.data.load(), experiment.validation, experiment.fraction, experiment.per_class)
+
+
+def length_of(experiment: Experiment, examples: int | None = None) -> Length:
+    """The length of an experiment's training on so many training examples; None: on those of its data."""
+    examples = len(parts_of(experiment).train) if examples is None else examples
+    steps = experiment.steps or steps_until(experiment.epochs, batch_size=experiment.batch_size, examples=examples)
+    return Length(examples, experiment.batch_size, steps)
+
+
+@lru_cache(maxsize=2)
+def _parts(dataset: Dataset, validation: float, fraction: float, per_class: int | None) -> Splits:
+    return splits(dataset, validation, fraction=fraction, per_class=per_class)

@@ -1,0 +1,181 @@
+"""The pure functions that the steps of an experiment are made of, and the shapes of what these take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import flax.linen as linen
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax import calling, metrics
+from cnnjax.config import bind
+from cnnjax.data.form import Form
+from cnnjax.experiment.experiment import Experiment
+from cnnjax.experiment.length import Length
+from cnnjax.experiment.network import network_of, outputs_needed
+from cnnjax.lanes import lane_values
+from cnnjax.models.outputs import logits_of
+from cnnjax.training.state import TrainState, derive, example_keys, split_variables
+from cnnjax.training.step import Task
+
+
+def task_of(
+    experiment: Experiment, length: Length, *, form: Form | None = None, network: linen.Module | None = None
+) -> Task:
+    """The pure functions a training step is made of, for examples of that form (None: of the experiment's data).
+
+    network: the experiment's, where it is there already.
+    """
+    form = experiment.data.load() if form is None else form
+    network = network_of(experiment, form) if network is None else network
+
+    # Every part is of this experiment, so that those of a bound copy hold the values that are bound.
+    def bound(lane: Mapping[str, jax.Array]) -> Task:
+        same = None if any(path.startswith("model.") for path in lane) else network
+        return task_of(bind(experiment, lane), length, form=form, network=same)
+
+    return Task(
+        bound=bound,
+        network=network,
+        inputs=_inputs(experiment, form, length.examples),
+        views=_views(experiment, form),
+        loss=experiment.loss,
+        measure=_measure(experiment, form),
+        optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
+        accumulate=experiment.accumulate,
+        logits=_logits(experiment, form),
+    )
+
+
+def augmented(
+    experiment: Experiment,
+    images: jax.Array,
+    keys: jax.Array,
+    *,
+    index: jax.Array,
+    epoch: jax.Array,
+    maximum: int = 255,
+) -> jax.Array:
+    """The images as training sees them before normalization: uint8 [B, H, W, C] -> float32 in 0..1.
+
+    keys [B]: each example's own. index, epoch [B]: of the examples in the training part, and of the pass over it.
+    maximum: the pixel value of full brightness.
+    """
+    x = images.astype(jnp.float32) / maximum
+    for position, augmentation in enumerate(experiment.augment):
+        own = jax.vmap(lambda key, purpose=f"{position}": derive(key, purpose))(keys)
+        x = jax.vmap(lambda image, key, i, e, a=augmentation: a.apply_in_epoch(image, key, index=i, epoch=e))(
+            x, own, index, epoch
+        )
+    return x
+
+
+def _inputs(experiment: Experiment, form: Form, examples: int) -> Callable[..., Any]:
+    normalize = _normalize(experiment, form)
+
+    def inputs(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Any:
+        def seen(images: jax.Array, position: jax.Array, index: jax.Array) -> jax.Array:
+            epoch = (step * experiment.batch_size + position) // experiment.repeats // examples
+            keys = example_keys(derive(key, "augment"), position)
+            return augmented(experiment, images, keys, index=index, epoch=epoch, maximum=form.maximum)
+
+        x = seen(batch["images"], batch["position"], batch["index"])
+        if experiment.mixing is None:
+            return normalize(x), ((batch["labels"], 1.0),)
+        other = seen(batch["partner_images"], batch["partner_position"], batch["partner_index"])
+        keys = example_keys(derive(key, "mixing"), batch["position"])
+        mixed, share = jax.vmap(experiment.mixing.mix)(x, other, keys)
+        return normalize(mixed), ((batch["labels"], share), (batch["partner_labels"], 1 - share))
+
+    return inputs
+
+
+def _views(experiment: Experiment, form: Form) -> Callable[[jax.Array], jax.Array]:
+    normalize = _normalize(experiment, form)
+
+    def views(images: jax.Array) -> jax.Array:
+        x = images.astype(jnp.float32) / form.maximum
+        return normalize(jax.vmap(experiment.test_time.views)(x))
+
+    return views
+
+
+def _normalize(experiment: Experiment, form: Form) -> Callable[[jax.Array], jax.Array]:
+    dtype = jnp.dtype(experiment.precision)
+    mean, std = (np.asarray(channels, np.float32) for channels in form.scale)
+
+    def normalize(x: jax.Array) -> jax.Array:
+        channels = (1,) * (x.ndim - 1) + (-1,)
+        return ((x - mean.reshape(channels)) / std.reshape(channels)).astype(dtype)
+
+    return normalize
+
+
+def _measure(experiment: Experiment, form: Form) -> Callable[..., dict[str, jax.Array]]:
+    # What is measured is which of the data's classes the network prefers, if it has outputs for more.
+    classes = len(form.classes) or None
+
+    def measure(logits: jax.Array, **arrays: Any) -> dict[str, jax.Array]:
+        predictions = experiment.loss.predictions(logits)[:, :classes]
+        return metrics.measure(logits[:, :classes], classes=classes, predictions=predictions, **arrays)
+
+    return measure
+
+
+def _logits(experiment: Experiment, form: Form) -> Callable[[Any, int], jax.Array]:
+    needed, spare = outputs_needed(experiment, form)
+    target_rank = max(1, len(form.target_shape))
+
+    def logits(outputs: Any, batch: int) -> jax.Array:
+        return logits_of(experiment.model, outputs, batch=batch, needed=needed, spare=spare, target_rank=target_rank)
+
+    return logits
+
+
+# --- shapes
+
+
+def lane_shapes(experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes and types of the experiment's lanes, by path."""
+    return {path: jax.ShapeDtypeStruct(value.shape, value.dtype) for path, value in lane_values(experiment).items()}
+
+
+def batch_shapes(experiment: Experiment, form: Form) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes and types of what a training step is given."""
+    arrays = {
+        "images": (form.image_shape, jnp.uint8),
+        "labels": (form.target_shape, jax.dtypes.canonicalize_dtype(form.target_dtype)),
+        "position": ((), jnp.int32),
+        "index": ((), jnp.int32),
+    }
+    if experiment.mixing is not None:
+        arrays |= {f"partner_{name}": kind for name, kind in arrays.items()}
+    size = experiment.batch_size
+    return {name: jax.ShapeDtypeStruct((size, *shape), dtype) for name, (shape, dtype) in arrays.items()}
+
+
+def state_shapes(experiment: Experiment, network: linen.Module, image_shape: tuple[int, ...]) -> TrainState:
+    """The shapes and types of the state of one trial, for images of that shape (H, W, C); no data are read."""
+    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+
+    def init(key: jax.Array, images: jax.Array) -> dict[str, Any]:
+        return calling.init(network, key, images, streams=lambda name: key)
+
+    fields = split_variables(jax.eval_shape(init, jax.random.key(0), images))
+    # Neither length changes what the optimizer keeps.
+    optimizer = experiment.optim.build(steps=10**9, steps_per_epoch=1)
+    others: dict[str, Any] = {
+        "step": jax.ShapeDtypeStruct((), jnp.int32),
+        "opt_state": jax.eval_shape(optimizer.init, fields["params"]),
+        "lane": lane_shapes(experiment),
+    }
+    return TrainState(**others, **fields)
+
+
+def blank_state(shapes: TrainState) -> TrainState:
+    """A state of zeros (host arrays) of those shapes, into which a checkpoint is read."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)

@@ -1,0 +1,167 @@
+"""The picture of a data set that `cnnjax data show` draws: examples of each class, what augmentation makes, planes."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from cnnjax.config import replace
+from cnnjax.errors import ConfigError, RunError
+from cnnjax.experiment import length_of, task_of
+from cnnjax.files import write_bytes
+from cnnjax.study.data_view import View, changes
+from cnnjax.study.montage import Panel, Strip, Tile, drawn
+from cnnjax.study.study import text
+
+SUFFIXES = (".png", ".pdf", ".svg")
+MAKER = "cnnjax data show"
+VIEWS = 7
+PLANES = 3  # examples whose planes are shown
+
+
+def picture(view: View, form: str) -> bytes:
+    """The picture as a png, pdf or svg."""
+    title, *notes = _captions(view)
+    examples = _augmented(view) if view.augmented else _examples(view)
+    return drawn(title, notes, [examples, _planes(view)], form=form, maker=MAKER)
+
+
+def _captions(view: View) -> list[str]:
+    height, width, channels = view.dataset.image_shape
+    sizes = ", ".join(f"{count:,} {part}" for part, count in view.numbers.sizes().items())
+    classes = f"{len(view.dataset.classes):,} classes" if view.dataset.classes else f"{view.dataset.outputs} targets"
+    title = f"{view.found.name}: {sizes}; {classes}; {height}x{width}x{channels}"
+    return [title, f"{text(view.found.experiment.data)}, fingerprint {view.dataset.fingerprint}"]
+
+
+def _examples(view: View) -> Panel:
+    groups = [group for group in view.chosen if len(group)]
+    strips = [Strip(_label(view, group), [Tile(image) for image in _originals(view, group)]) for group in groups]
+    classes = len(view.dataset.classes)
+    some = f", of {len(strips)} of {classes:,} classes" if len(strips) < classes else ""
+    return Panel(f"{sum(map(len, groups))} training examples{some}", strips)
+
+
+def _augmented(view: View) -> Panel:
+    indices = _indices(view)
+    before = _originals(view, indices)
+    after = _views(view, indices)
+    strips = [
+        Strip(_label(view, indices[k : k + 1]), [Tile(before[k]), *(Tile(images[k]) for images in after)])
+        for k in range(len(indices))
+    ]
+    title = f"before and after {', '.join(map(text, changes(view.found.experiment)))}"
+    return Panel(title, strips, headings=("before", "after"), apart=1)
+
+
+def _planes(view: View) -> Panel:
+    firsts = [group[0] for group in view.chosen if len(group)] if view.dataset.classes else _indices(view)
+    few = np.array([firsts[k] for k in np.linspace(0, len(firsts) - 1, min(PLANES, len(firsts))).astype(int)])
+    strips = [
+        Strip(_label(view, index[None]), _planes_of(image))
+        for index, image in zip(few, _originals(view, few), strict=True)
+    ]
+    if strips[0].tiles[0].pixels.ndim == 2:
+        channels = view.dataset.image_shape[-1]
+        what = "pixels" if channels == 1 else f"mean of {channels} channels"
+        return Panel(f"{what}, from 0 (dark blue) to {view.dataset.maximum} (yellow)", strips)
+    title = "colour planes: red, green, blue; hue (grey where there is none), saturation, value"
+    return Panel(title, strips, headings=("", *"RGBHSV"), apart=1)
+
+
+def _planes_of(image: np.ndarray) -> list[Tile]:
+    from matplotlib.colors import rgb_to_hsv
+
+    if image.ndim == 2:
+        return [Tile(image, "values")]
+    hue, saturation, value = np.moveaxis(rgb_to_hsv(image), -1, 0)
+    hue = np.where(saturation > 0, hue, np.nan)
+    planes = [Tile(plane) for plane in (*np.moveaxis(image, -1, 0), saturation, value)]
+    return [Tile(image), *planes[:3], Tile(hue, "hue"), *planes[3:]]
+
+
+def _indices(view: View) -> np.ndarray:
+    return np.concatenate(view.chosen)
+
+
+def _label(view: View, group: np.ndarray) -> str:
+    """The class of a group of examples, or the targets of the first."""
+    label = view.train.labels[group[0]]
+    if view.dataset.classes:
+        return view.dataset.classes[int(label)]
+    targets = ", ".join(f"{number:.3g}" for number in np.ravel(label)[:3]) + (", ..." if np.size(label) > 3 else "")
+    return targets if len(group) == 1 else ""
+
+
+def _originals(view: View, indices: np.ndarray) -> np.ndarray:
+    return _visible(view, view.train.stacked(indices) / view.dataset.maximum)
+
+
+def _views(view: View, indices: np.ndarray) -> list[np.ndarray]:
+    """What a network in training would see of examples in each of its first epochs, before they are normalized."""
+    import jax
+    import jax.numpy as jnp
+
+    from cnnjax.data.order import Order, steps_until
+    from cnnjax.run.feed import with_partners
+    from cnnjax.training.state import step_key
+
+    # A batch of the chosen, of which the last is the first one's partner, as in training.
+    experiment = replace(view.found.experiment, {"precision": "float32", "batch_size": len(indices), "accumulate": 1})
+    examples = len(view.train)
+    order = Order(experiment.seed, len(indices), examples)
+    inputs = jax.jit(task_of(experiment, length_of(experiment, examples)).inputs)
+    mean, std = map(np.asarray, view.dataset.scale)
+    views = []
+    for epoch in range(VIEWS):
+        step = steps_until(epoch, batch_size=len(indices), examples=examples)
+        batch = {
+            "position": np.arange(len(indices), dtype=np.int32),
+            "index": indices.astype(np.int32),
+            "images": view.train.stacked(indices, partial(order.generator, step)),
+            "labels": view.train.labels[indices],
+        }
+        key = step_key(experiment.seed, step)
+        seen, _ = inputs(with_partners(jax.tree.map(jnp.asarray, batch)), key, jnp.int32(step))
+        views.append(_visible(view, np.asarray(seen) * std + mean))
+    return views
+
+
+def _visible(view: View, images: np.ndarray) -> np.ndarray:
+    """Images in 0..1 [N, H, W, C] as they can be drawn: [N, H, W, 3] in RGB, or [N, H, W] of the channels' mean."""
+    if images.shape[-1] != 3:
+        return images.mean(-1).clip(0, 1)
+    space = getattr(view.found.experiment.data, "space", "rgb")
+    return images.clip(0, 1) if space == "rgb" else np.stack([_to_rgb(image.clip(0, 1), space) for image in images])
+
+
+def _to_rgb(image: np.ndarray, space: str) -> np.ndarray:
+    from cnnjax.data.resize import opencv
+
+    cv2 = opencv()
+    code = cv2.COLOR_HSV2RGB_FULL if space == "hsv" else cv2.COLOR_LAB2RGB
+    return cv2.cvtColor((image * 255).round().astype(np.uint8), code) / 255
+
+
+def check_output(path: Path) -> None:
+    """Raise ConfigError for another suffix than a picture's, and where a file is in the way that is no such picture."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"--plot {path}: must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    try:
+        mine = not path.exists() or MAKER.encode() in path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--plot {path}: {error.strerror}") from None
+    if not mine:
+        raise ConfigError(f"{path} is there and is no picture of `{MAKER}`: move it away, or choose another --plot")
+
+
+def save(view: View, path: Path) -> None:
+    """Draw the picture into the file `path`, in the format of its suffix. Raises RunError."""
+    content = picture(view, path.suffix.lower()[1:])
+    try:
+        write_bytes(path, content)
+    except RunError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error
+        raise RunError(f"--plot {path}: it cannot be written: {reason}") from error

@@ -1,0 +1,50 @@
+"""Whether a training fits into the memory of the devices it will run on, from shapes alone: nothing is allocated."""
+
+from __future__ import annotations
+
+from jax import numpy as jnp
+
+from cnnjax.analysis.layers import Memory
+from cnnjax.analysis.memory import training_memory
+from cnnjax.documents.quantities import short_bytes
+from cnnjax.errors import ConfigError
+from cnnjax.experiment import Experiment, network_of
+from cnnjax.models.outputs import array_of
+from cnnjax.run.devices import Devices
+
+
+def check_room(experiment: Experiment, devices: Devices) -> tuple[str, ...]:
+    """Warnings about the memory of a training step on each device; none where that of the devices is not known.
+
+    Raises ConfigError where the parameters, the optimizer's state, the statistics and the batch of images, which are
+    all in memory at once, do not fit. The memory of the whole step is an estimate: where that does not fit, it is a
+    warning.
+    """
+    if devices.memory is None:
+        return ()
+    size = max(1, experiment.batch_size // experiment.accumulate // devices.count)
+    memory = _memory(experiment, size)
+    least = memory.params + memory.optimizer + memory.state + memory.batch
+    has = f"on each device, which has {short_bytes(devices.memory)}"
+    if least > devices.memory:
+        parts = {"the parameters": memory.params, "the optimizer's state": memory.optimizer}
+        parts |= {"statistics": memory.state, f"{size} images": memory.batch}
+        listed = ", ".join(f"{name} {short_bytes(taken)}" for name, taken in parts.items() if taken)
+        raise ConfigError(f"there must be {short_bytes(least)} ({listed}) {has}")
+    if memory.total > devices.memory:
+        return (
+            f"a training step of {size} images takes an estimated {short_bytes(memory.total)} {has}: take more "
+            "devices, a smaller batch_size, or accumulate",
+        )
+    return ()
+
+
+def _memory(experiment: Experiment, size: int) -> Memory:
+    return training_memory(
+        network_of(experiment),
+        experiment.data.load().image_shape,
+        batch_size=size,
+        tx=experiment.optim.build(steps=10**9, steps_per_epoch=1),
+        dtype=jnp.dtype(experiment.precision),
+        logits=lambda outputs: array_of(experiment.model, outputs),
+    )
