@@ -7,14 +7,17 @@ OUT ?= runs/study
 ARGS ?=
 # Two workers; the run ends with the first one that dies, for pytest-xdist would wait for ever for its tests.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
+FAST := not slow and not benchmark and not torch and not browser and not loggers
 
-.PHONY: help study test test-torch test-browser lint format benchmark clean
+.PHONY: help study test test-all test-torch test-browser test-loggers lint format benchmark clean
 
 help:
 	@echo "make study         a real ablation study on handwritten digits, with a report (under two minutes)"
-	@echo "make test          the tests that need nothing but the project's own dependencies"
+	@echo "make test          the quick tests, which need nothing but the project's own dependencies"
+	@echo "make test-all      every test, with programs compiled as users compile them (installs what they need)"
 	@echo "make test-torch    parity with PyTorch, torchvision and timm (installs them)"
 	@echo "make test-browser  the report page in Chromium (needs chromium on the PATH)"
+	@echo "make test-loggers  TensorBoard, W&B and MLflow, offline (installs them)"
 	@echo "make lint          ruff, pyright and the citation file"
 	@echo "make format        let ruff rewrite the code"
 	@echo "make benchmark     the study against one plain Flax process a trial (about 15 minutes)"
@@ -37,17 +40,27 @@ $(VENV)/installed-torch: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchvision timm
 	@touch $@
 
+$(VENV)/installed-loggers: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,wandb,mlflow]'
+	@touch $@
+
 study: $(VENV)/installed
 	$(BIN)/cnnjax sweep experiments/digits/study.py --out $(OUT) $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(PYTEST)
+	$(PYTEST) -m "$(FAST)"
+
+test-all: $(VENV)/installed-torch $(VENV)/installed-loggers
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST)
 
 test-torch: $(VENV)/installed-torch
 	$(BIN)/python -m pytest -m torch
 
 test-browser: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m browser
+
+test-loggers: $(VENV)/installed-loggers
+	$(BIN)/python -m pytest -m loggers
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

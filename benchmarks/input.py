@@ -321,7 +321,7 @@ def main() -> None:
         from cnnjax.run.environment import environment
 
         result |= {"source": source, "arguments": {k: str(v) for k, v in vars(args).items()}}
-        args.json.write_text(json.dumps(result | {"environment": environment()}, indent=1) + "\n")
+        args.json.write_text(json.dumps(result | {"environment": environment().to_json()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

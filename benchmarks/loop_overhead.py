@@ -82,7 +82,7 @@ def main() -> None:
     print(f"in the loop {1e3 * statistics.median(loop for _, loop in pairs) / measured:.3f} ms a step")
     print(f"loop / bare: median {statistics.median(ratios):.3f} [{ratios[0]:.3f}, {ratios[-1]:.3f}], n={len(ratios)}")
     if args.json:
-        args.json.write_text(json.dumps({"pairs": pairs, "environment": environment()}, indent=1) + "\n")
+        args.json.write_text(json.dumps({"pairs": pairs, "environment": environment().to_json()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def report(pairs: list[tuple[float, float]], path: Path | None) -> None:
-    result: dict[str, Any] = {"pairs": pairs, "environment": environment()}
+    result: dict[str, Any] = {"pairs": pairs, "environment": environment().to_json()}
     for name, values in zip(("data, ms", "step, ms"), zip(*pairs, strict=True), strict=True):
         milliseconds = [1e3 * value for value in values]
         spread = f"[{min(milliseconds):.2f}, {max(milliseconds):.2f}]"

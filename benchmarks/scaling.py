@@ -159,7 +159,7 @@ def main() -> None:
         from cnnjax.run.environment import environment
 
         chosen = {name: str(value) for name, value in vars(args).items()}
-        content = {"results": results, "arguments": chosen, "environment": environment()}
+        content = {"results": results, "arguments": chosen, "environment": environment().to_json()}
         args.json.write_text(json.dumps(content, indent=1) + "\n")
 
 

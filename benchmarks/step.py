@@ -271,7 +271,7 @@ def main() -> None:
         report(net, [{side: found[side] for side in sides} for found in rounds])
         results[net] = rounds
     if args.json:
-        args.json.write_text(json.dumps({"results": results, "environment": environment()}, indent=1) + "\n")
+        args.json.write_text(json.dumps({"results": results, "environment": environment().to_json()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

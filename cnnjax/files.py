@@ -112,26 +112,3 @@ def append_text(path: Path, text: str) -> None:
     """Append to a file. Raises RunError where it is a symbolic link."""
     with writing(path), open_own(path, os.O_WRONLY | os.O_APPEND) as file:
         file.write(text.encode())
-
-
-def read_rows(path: Path) -> list[dict]:
-    """The rows of a metrics.jsonl, each with its step; empty where there is no file.
-
-    A last line cut short by a kill is left out; damage elsewhere is a RunError naming the line.
-    """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    rows = []
-    # What stands after the last newline was being written when the process ended.
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            row = json.loads(line)
-            row["step"]
-        except (ValueError, KeyError, TypeError):
-            raise RunError(
-                f"{path} line {number} is damaged; mend the line, or delete {path.parent} to train that run again"
-            ) from None
-        rows.append(row)
-    return rows

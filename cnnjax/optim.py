@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from pydantic import Field, model_validator
 
 from cnnjax.config import lane
@@ -89,7 +90,10 @@ class Step(Schedule):
     def curve(self, *, steps: int, warmup: int) -> optax.Schedule:
         drops = [round(at * steps) - warmup for at in self.at]
         # Not optax.piecewise_constant_schedule: it needs the factor's value, and merges drops that round to one step.
-        return lambda step: self.factor ** sum(jnp.asarray(step) >= drop for drop in drops)
+        # lax.pow, for jnp.power refuses a whole exponent where dtype promotion is strict.
+        return lambda step: lax.pow(
+            jnp.asarray(self.factor, jnp.float32), sum((jnp.asarray(step) >= drop).astype(jnp.int32) for drop in drops)
+        )
 
 
 class Cosine(Schedule):
@@ -100,7 +104,13 @@ class Cosine(Schedule):
     final: float = lane(0.0, ge=0, le=1)
 
     def curve(self, *, steps: int, warmup: int) -> optax.Schedule:
-        return optax.cosine_decay_schedule(1.0, steps - warmup, alpha=self.final)
+        return _cosine(steps - warmup, final=self.final)
+
+
+def _cosine(steps: int, *, final: Any = 0.0) -> optax.Schedule:
+    """From 1 to `final` in `steps`, computed in float32."""
+    curve = optax.cosine_decay_schedule(1.0, steps, alpha=final)
+    return lambda step: curve(jnp.asarray(step, jnp.float32))
 
 
 class Linear(Schedule):
@@ -147,7 +157,7 @@ class OneCycle(Schedule):
         """From 1 to 0 in `steps`."""
         if self.shape == "linear":
             return optax.linear_schedule(1.0, 0.0, steps)
-        return optax.cosine_decay_schedule(1.0, steps)
+        return _cosine(steps)
 
 
 class Optim(StepConfig, union="name"):
@@ -253,4 +263,11 @@ class AdamW(Optim, tag="adamw"):
     eps: float = lane(1e-8, gt=0)
 
     def direction(self) -> optax.GradientTransformation:
-        return optax.chain(optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps), self.decay())
+        adam = optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps)
+
+        def update(gradients: Any, state: Any, params: Any = None) -> Any:
+            # Optax raises b1 and b2 to the number of steps by jnp.power, which strict dtype promotion refuses.
+            with jax.numpy_dtype_promotion("standard"):
+                return adam.update(gradients, state, params)
+
+        return optax.chain(optax.GradientTransformation(adam.init, update), self.decay())

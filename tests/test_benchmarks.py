@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.benchmark
+
 GPU = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
 PARAMETERS = {"resnet50-256": 25_557_032, "convnext-tiny-256": 28_589_128, "vgg16-256": 138_357_544}
 
@@ -22,7 +24,6 @@ def gpu(out, *words):
     return json.loads((out / "gpu.json").read_text())["records"], (out / "gpu.md").read_text(), log
 
 
-@pytest.mark.slow
 def test_gpu_benchmark_measures_every_side(tmp_path):
     records, text, log = gpu(tmp_path)
     failed = [record for record in records if "failed" in record]

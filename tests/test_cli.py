@@ -265,9 +265,8 @@ def test_a_users_own_model_data_and_optimizer_work_everywhere(run, tmp_path):
     assert code == 0, err
 
 
+@pytest.mark.slow
 def test_the_help_starts_without_jax():
-    import subprocess
-
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "cnnjax", "--help"], check=True, capture_output=True)
     # Under a second on an idle machine; three where others work on it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from cnnjax import Experiment, SmallCNN
 from cnnjax.code import Code, changes, code_of
 from cnnjax.errors import ConfigError
+from cnnjax.records.code_json import CodeRecord
 from cnnjax.study.file import load
 
 LAYERS = '''
@@ -191,8 +193,9 @@ def test_a_class_made_by_a_function_is_told_by_what_it_was_made_with(written):
 
 def test_code_is_written_with_its_sources_and_read_again(written):
     code = written()
-    held = code.to_json()
-    assert Code.from_json(held) == code
+    record = CodeRecord.of(code)
+    held = record.to_json()
+    assert CodeRecord.parse(json.loads(json.dumps(held)), "here", remedy="").code == code
     (net,) = [entry for entry in held["definitions"] if entry["name"] == "Net"]
     assert net["source"][0] == "class Net(Base):"
     assert net["line"] == FILES["exp.py"].splitlines().index("class Net(Base):") + 1

@@ -62,6 +62,7 @@ def test_an_entry_that_was_begun_and_not_finished_is_made_again(tmp_path):
     assert len(entry.read_bytes()) > len(whole) // 2, "it is whole again"
 
 
+@pytest.mark.slow
 def test_the_users_own_choice_stands(tmp_path):
     own = tmp_path / "own"
     assert done(begin(tmp_path, JAX_COMPILATION_CACHE_DIR=str(own)))[1] == "None"

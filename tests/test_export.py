@@ -188,3 +188,20 @@ def test_what_is_there_is_replaced_only_where_that_is_asked_for(small, tmp_path)
         cnnjax.export(net, tmp_path / "net.safetensors")
     cnnjax.export(net, tmp_path / "net.safetensors", replace=True)
     assert Exported.read(tmp_path / "net.safetensors.json", remedy="")
+
+
+def test_the_documented_code_runs(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = cnnjax.load(small)
+    for name in ("pets.stablehlo", "pets.safetensors"):
+        cnnjax.export(net, name)
+    text = (Path(__file__).parents[1] / "docs" / "trained.md").read_text()
+    blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+    namespace = {"images": IMAGES}
+    for block in blocks:
+        if "torch" not in block:
+            exec(block.replace('"runs/pets"', repr(str(small))).replace("224, 224, 3", "6, 8, 3"), namespace)
+    assert namespace["logits"].shape == (5, 3)
+    assert namespace["probabilities"].shape == (4, 3)
+    assert namespace["classes"] == list(net.classes)
+    np.testing.assert_array_equal(namespace["kernel"], net.params["logits"]["kernel"])

@@ -14,10 +14,14 @@ from PIL import Image
 
 import cnnjax
 from cnnjax import (
+    TFDS,
+    ConvNet,
     Data,
     Dataset,
+    Dense,
     Examples,
     Experiment,
+    Flatten,
     FlipViews,
     Hardware,
     ImageFolder,
@@ -32,9 +36,10 @@ from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.evaluate import evaluate
-from cnnjax.run.resolve import resolved_of
+from cnnjax.run.resolve import resolve_imported, resolved_of
 
 ONE = Options(Hardware(devices=1))
+LINEAR = ConvNet(layers={"flatten": Flatten(), "logits": Dense()})
 LEVELS = {"ant": 20, "bee": 120, "cow": 220}
 NET = SmallCNN(features=2, blocks=1, norm="batch", head="average")
 
@@ -156,16 +161,14 @@ class Targets(Data, tag="load_targets"):
     ("kind", "loss", "outputs"),
     [
         ("two", SigmoidCrossEntropy(), 1),
-        ("four", SigmoidCrossEntropy(), 4),
         ("four", SquaredError(), 4),
         ("pairs", SigmoidCrossEntropy(), 2),
-        ("numbers", SquaredError(), 1),
         ("numbers", Poisson(), 1),
     ],
     ids=lambda value: getattr(value, "tag", value),
 )
 def test_outputs_of_every_kind(tmp_path, kind, loss, outputs):
-    experiment = Experiment(model=NET, data=Targets(kind=kind), loss=loss, steps=2, batch_size=4, validation=0)
+    experiment = Experiment(model=LINEAR, data=Targets(kind=kind), loss=loss, steps=2, batch_size=4, validation=0)
     result = train(experiment, tmp_path, options=ONE)
     net, dataset = cnnjax.load(tmp_path), experiment.data.load()
     said = net.predict(dataset.test.images)
@@ -264,7 +267,7 @@ def test_a_run_that_cannot_be_loaded_says_why(trained, tmp_path, spoil, words):
 
 
 def test_a_run_from_before_is_resolved_from_its_data_unless_they_changed(tmp_path):
-    experiment = Experiment(model=NET, data=Targets(kind="four"), steps=1, batch_size=4, validation=0)
+    experiment = Experiment(model=LINEAR, data=Targets(kind="four"), steps=1, batch_size=4, validation=0)
     train(experiment, tmp_path, options=ONE)
     directory = RunDirectory(tmp_path)
     recorded = resolved_of(directory, experiment)
@@ -274,6 +277,28 @@ def test_a_run_from_before_is_resolved_from_its_data_unless_they_changed(tmp_pat
     (tmp_path / "result.json").write_text(json.dumps(result | {"data_fingerprint": "0123456789ab"}))
     with pytest.raises(RunError, match="its data are others now"):
         resolved_of(directory, experiment)
+
+
+def test_weights_from_elsewhere_are_resolved_from_what_their_config_says(tmp_path):
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)
+    data = TFDS(name="imagenet2012", data_dir=str(tmp_path), size=(20, 24), mean=mean, std=std)
+    held = resolve_imported(Experiment(model=NET, data=data), classes=7, image_shape=(9, 9, 3))
+    assert held is not None
+    assert (held.input_shape, held.mean, held.std, held.outputs) == ((20, 24, 3), mean, std, 7)
+    assert (held.classes, held.class_names[-1], held.fit) == (None, "6", {"name": "crop", "share": 1.0})
+    bare = data.model_copy(update={"mean": None, "std": None})
+    assert resolve_imported(Experiment(model=NET, data=bare), classes=7, image_shape=(9, 9, 3)) is None
+
+
+def test_data_that_changed_in_place_are_normalized_as_those_that_were_trained_on(trained, tmp_path):
+    folder, copy, result = trained
+    run = Path(shutil.copytree(folder, tmp_path / "run"))
+    shutil.copytree(copy, tmp_path / "set")
+    for file in (tmp_path / "set" / "train").rglob("*.png"):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(file)
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"data": config["data"] | {"root": str(tmp_path / "set")}}))
+    assert evaluate(run, hardware=ONE.hardware)["test"]["accuracy"] == result["metrics"]["test_accuracy"]
 
 
 # --- files
@@ -327,7 +352,7 @@ def test_the_table_and_what_is_refused(trained, run, tmp_path):
 
 
 def test_images_of_fixed_size_and_of_another_brightness(tmp_path):
-    experiment = Experiment(model=NET, data=Targets(kind="four"), steps=1, batch_size=4, validation=0)
+    experiment = Experiment(model=LINEAR, data=Targets(kind="four"), steps=1, batch_size=4, validation=0)
     train(experiment, tmp_path / "run", options=ONE)
     from cnnjax.run.predict import predict_files
 
@@ -350,3 +375,31 @@ def test_a_study_names_a_trial(run, tmp_path):
     code, _, err = run("predict", tmp_path / "study", "x.png")
     assert code == 1
     assert "name one of its runs, such as" in err
+
+
+def test_classes_of_the_users_own_come_with_their_file(tmp_path):
+    from cnnjax import Model
+    from cnnjax.study.file import load as load_file
+
+    file = tmp_path / "own_network.py"
+    file.write_text(
+        "import flax.linen as nn\n"
+        "from cnnjax import Experiment, Model, Synthetic\n"
+        "class Twice(Model, tag='load_twice'):\n"
+        "    def network(self):\n"
+        "        return nn.Sequential([lambda x: 2 * x.reshape(x.shape[0], -1), nn.Dense(self.num_classes)])\n"
+        "data = Synthetic(height=4, width=4, examples=16, test_examples=4)\n"
+        "experiment = Experiment(model=Twice(), data=data, steps=1, batch_size=4, validation=0)\n"
+    )
+    train(load_file(file).experiment, tmp_path / "run", options=ONE)
+    image = np.full((4, 4, 3), 200, np.uint8)
+    before = cnnjax.load(tmp_path / "run").predict(image).logits
+    del Model.members["load_twice"]  # as in another process
+    with pytest.raises(RunError, match="name it with --file"):
+        cnnjax.load(tmp_path / "run")
+    np.testing.assert_array_equal(cnnjax.load(tmp_path / "run", file=file).predict(image).logits, before)
+    file.write_text(file.read_text().replace("2 * x", "3 * x"))
+    with pytest.raises(RunError, match="was trained with other code than there is now"):
+        cnnjax.load(tmp_path / "run", file=file)
+    changed = cnnjax.load(tmp_path / "run", file=file, stale="keep").predict(image).logits
+    assert not np.allclose(changed, before)

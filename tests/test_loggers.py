@@ -157,6 +157,7 @@ def kill(event):
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_a_study_that_was_killed_and_continued(name, tmp_path):
+    pytest.importorskip(name)
     library, options = LIBRARIES[name], Options(Hardware(devices=1), checkpoint_steps=2, log=(name,), log_every=1)
     with pytest.raises(Killed):
         sweep(STUDY, tmp_path, name="mine", options=options, sinks=[kill], pack=1)
@@ -193,8 +194,7 @@ def killed_first(outcome) -> str:
 
 
 def test_wandb_without_a_login_is_refused_before_anything_is_trained(monkeypatch, tmp_path):
-    import wandb as library
-
+    library = pytest.importorskip("wandb")
     library.teardown()
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
@@ -207,6 +207,7 @@ def test_wandb_without_a_login_is_refused_before_anything_is_trained(monkeypatch
 
 
 def test_mlflow_is_sent_where_it_is_told(monkeypatch, tmp_path):
+    pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     study = Study(TINY, seeds=1)

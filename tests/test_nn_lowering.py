@@ -331,6 +331,7 @@ def test_a_step_takes_little_more_memory_than_with_xlas_own(net, shape):
     assert sizes["auto"] < 1.5 * sizes["xla"]
 
 
+@pytest.mark.benchmark
 def test_the_step_benchmark_runs():
     command = [sys.executable, ROOT / "benchmarks" / "step.py", "--small", "--sides", "cnnjax,linen"]
     found = subprocess.run(

@@ -11,6 +11,7 @@ from rich.console import Console
 from cnnjax.cli.progress_sinks import StudyProgress, TrainingProgress
 from cnnjax.events import EpochEnded, Failed, Planned, Skipped, Started, StepTaken
 from cnnjax.progress import Pace, _bar, _lines, _moving, hours
+from cnnjax.records.result_json import ResultRecord
 from cnnjax.reporting.parts import parts_table, result_table
 
 
@@ -96,15 +97,17 @@ def shown(table, width=120) -> list[list[str]]:
     return [line.split() for line in screen.file.getvalue().splitlines() if line.strip()]
 
 
-RESULT = {
-    "seed": 3,
-    "params": 13_700,
-    "macs": 91_800,
-    "steps": 1260,
-    "train_seconds": 1.25,
-    "compile_seconds": 2.5,
-    "examples": {"train": 1294, "validation": 144, "test": 359},
-    "metrics": {
+RESULT = ResultRecord(
+    id="a1",
+    status="done",
+    seed=3,
+    params=13_700,
+    macs=91_800,
+    steps=1260,
+    train_seconds=1.25,
+    compile_seconds=2.5,
+    examples={"train": 1294, "validation": 144, "test": 359},
+    metrics={
         "train_loss": 0.01,
         "train_accuracy": 0.9985,
         "validation_loss": 0.1,
@@ -114,7 +117,7 @@ RESULT = {
         "test_accuracy": 0.98,
         "test_top5_accuracy": 0.999,
     },
-}
+)
 
 
 def test_a_result_is_a_table_in_percent_with_n_of_each_part():

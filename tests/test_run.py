@@ -32,7 +32,7 @@ from cnnjax import (
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, DiskFull, RunError
 from cnnjax.events import StepTaken
-from cnnjax.files import read_rows
+from cnnjax.records.metrics_jsonl import read_rows
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import settings
@@ -102,8 +102,8 @@ def test_a_run_leaves_what_it_promises(whole):
     assert set(result["metrics"]) >= {"train_loss", "validation_accuracy", "test_accuracy", "test_loss"}
     assert Experiment.from_json(json.dumps(result["config"])) == TINY
     rows = read_rows(whole / "metrics.jsonl")
-    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
-    assert [row["step"] for row in rows] == [3, 6, 9, 12]
+    assert [row.epoch for row in rows] == [1, 2, 3, 4]
+    assert [row.step for row in rows] == [3, 6, 9, 12]
     environment = json.loads((whole / "environment.json").read_text())
     assert environment["versions"]["jax"] == jax.__version__
 
@@ -152,8 +152,14 @@ def wait_for(path: Path, pattern: str, process: subprocess.Popen, seconds: float
         time.sleep(0.02)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_process_continues_bitwise(tmp_path, number):
     file = tmp_path / "tiny.py"
     file.write_text(FILE.replace("EPOCHS", "150"))
@@ -248,7 +254,8 @@ def test_a_directory_in_use_is_refused(tmp_path):
     ("name", "content", "words"),
     [
         ("result.json", '{"id": "x", ', "result.json is damaged"),
-        ("result.json", "[]", "no status"),
+        ("result.json", "[]", "holds a list, not an object"),
+        ("result.json", "{}", "status: is required"),
         ("config.json", "{", "config.json is damaged"),
         ("config.json", '{"model": 1}', "different experiment"),
     ],
@@ -329,7 +336,7 @@ def test_a_diverged_lane_leaves_the_others_alone(whole_pack, tmp_path):
     experiments = [TINY, replace(TINY, {"optim.learning_rate": 1e30}), replace(TINY, {"seed": 2})]
     directories = [RunDirectory(tmp_path / str(lane)) for lane in range(3)]
     run_trials(Program(TINY, packed=3, hardware=ONE), experiments, directories, stop=threading.Event(), options=EVERY_2)
-    assert [directory.finished()["status"] for directory in directories] == ["done", "failed", "done"]
+    assert [directory.finished().status for directory in directories] == ["done", "failed", "done"]
     assert (tmp_path / "2" / "metrics.jsonl").read_bytes() == (whole_pack / "2" / "metrics.jsonl").read_bytes()
 
 

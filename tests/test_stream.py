@@ -33,7 +33,8 @@ from cnnjax.data.loader import BatchesInOrder, Loader, Share, TrainingBatches
 from cnnjax.data.order import Order
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.events import Event, StepTaken
-from cnnjax.files import read_json, read_rows
+from cnnjax.files import read_json
+from cnnjax.records.metrics_jsonl import read_rows
 from cnnjax.run import feed
 from cnnjax.run.feed import Resident, Streamed, is_streamed
 from cnnjax.run.program import Program
@@ -308,7 +309,9 @@ def test_streamed_is_resident(root, tmp_path, mixing):
     ]
     assert results[0]["metrics"] == pytest.approx(results[1]["metrics"], rel=1e-5)
     rows = [read_rows(tmp_path / str(resident) / "metrics.jsonl") for resident in (0.25, 0.0)]
-    assert [row["train_loss"] for row in rows[0]] == pytest.approx([row["train_loss"] for row in rows[1]], rel=1e-5)
+    assert [row.numbers["train_loss"] for row in rows[0]] == pytest.approx(
+        [row.numbers["train_loss"] for row in rows[1]], rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("parallel", ["jit", "shard_map", "pmap"])
@@ -434,6 +437,7 @@ feed.close()
 """
 
 
+@pytest.mark.slow
 def test_four_hosts_stream_one_batch(root, tmp_path):
     """Four processes of two devices each: what is on each device is that place of the batch one host would make."""
     experiment = experiment_on(root)

@@ -40,10 +40,12 @@ BASE = Experiment(
     data=Synthetic(height=8, width=8, examples=96, test_examples=30),
     optim=SGD(learning_rate=0.05),
     augment=(RandomCrop(padding=1), Flip(), AlternatingFlip()),
-    mixing=Switch(),
     batch_size=32,
     steps=3,
 )
+# Drawing the shares of mixed images takes as long to compile as all the rest.
+MIXED = replace(BASE, {"mixing": Switch()})
+slow = pytest.mark.slow
 
 
 def linen_convolution(x, kernel):
@@ -66,10 +68,24 @@ def single():
     return trained(BASE, devices=1)
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+@pytest.fixture(scope="module")
+def single_mixed():
+    return trained(MIXED, devices=1)
+
+
 @pytest.mark.parametrize("parallel", ["jit", "shard_map", "pmap"])
-def test_any_spread_over_devices_agrees(single, parallel, devices):
-    state, history, test = trained(BASE, devices=devices, parallel=parallel)
+def test_any_spread_over_devices_agrees(single, parallel):
+    agrees(trained(BASE, devices=2, parallel=parallel), single)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["jit", "shard_map", "pmap"])
+def test_any_spread_of_mixed_images_agrees(single_mixed, parallel):
+    agrees(trained(MIXED, devices=8, parallel=parallel), single_mixed)
+
+
+def agrees(spread, single):
+    state, history, test = spread
     # Sums in another order: float32 round-off, a few units in the seventh digit a step.
     chex.assert_trees_all_close(state.params, single[0].params, rtol=2e-4, atol=2e-6)
     chex.assert_trees_all_close(state.batch_stats, single[0].batch_stats, rtol=2e-4, atol=2e-6)
@@ -78,7 +94,7 @@ def test_any_spread_over_devices_agrees(single, parallel, devices):
     np.testing.assert_allclose(test["loss"], single[2]["loss"], rtol=1e-4)
 
 
-@pytest.mark.parametrize("parallel", ["jit", "shard_map", "pmap"])
+@pytest.mark.parametrize("parallel", ["jit", pytest.param("shard_map", marks=slow), pytest.param("pmap", marks=slow)])
 def test_statistics_by_device_are_ghost_batches_of_its_share(parallel):
     by_device = replace(BASE, {"model.norm.group": "device"})
     ghosts = replace(BASE, {"model.norm.group": 16})
@@ -87,11 +103,15 @@ def test_statistics_by_device_are_ghost_batches_of_its_share(parallel):
     chex.assert_trees_all_close(spread.params, grouped.params, rtol=2e-4, atol=2e-6)
 
 
-@pytest.mark.parametrize("parallel", ["jit", "shard_map", "pmap"])
-def test_packed_trials_equal_the_same_alone(parallel):
-    packed, history, test = trained(BASE, seeds=(0, 5), devices=2, parallel=parallel)
+@pytest.mark.parametrize(
+    ("experiment", "parallel"),
+    [(BASE, "jit"), *(pytest.param(MIXED, kind, marks=slow) for kind in ("jit", "shard_map", "pmap"))],
+    ids=["jit", "jit mixed", "shard_map mixed", "pmap mixed"],
+)
+def test_packed_trials_equal_the_same_alone(experiment, parallel):
+    packed, history, test = trained(experiment, seeds=(0, 5), devices=2, parallel=parallel)
     for position, seed in enumerate((0, 5)):
-        alone, alone_history, alone_test = trained(BASE, seeds=(seed,), devices=1)
+        alone, alone_history, alone_test = trained(experiment, seeds=(seed,), devices=1)
         lane = jax.tree.map(lambda x, p=position: x[p], packed)
         chex.assert_trees_all_close(lane.params, alone.params, rtol=2e-4, atol=2e-6)
         np.testing.assert_allclose(history[-1]["loss"][position], alone_history[-1]["loss"], rtol=1e-4)
@@ -113,8 +133,20 @@ def test_only_convolutions_of_ours_are_accumulated_in_a_loop(convolution):
 
 @pytest.mark.parametrize(
     ("seeds", "hardware"),
-    [((0,), {"devices": 1}), ((0, 5), {"devices": 1}), ((0,), {"devices": 2}), ((0,), {"devices": 4})]
-    + [((0, 5), {"devices": 2, "parallel": kind}) for kind in ("jit", "shard_map", "pmap")],
+    [
+        ((0,), {"devices": 1}),
+        ((0, 5), {"devices": 2}),
+        *(
+            pytest.param(*case, marks=slow)
+            for case in [
+                ((0, 5), {"devices": 1}),
+                ((0,), {"devices": 2}),
+                ((0,), {"devices": 4}),
+                ((0, 5), {"devices": 2, "parallel": "shard_map"}),
+                ((0, 5), {"devices": 2, "parallel": "pmap"}),
+            ]
+        ),
+    ],
 )
 def test_compiling_ahead_of_the_first_state_changes_nothing(seeds, hardware):
     program = Program(BASE, packed=len(seeds), hardware=Hardware(**hardware))
@@ -132,18 +164,18 @@ def test_compiling_ahead_of_the_first_state_changes_nothing(seeds, hardware):
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_accumulated_gradients_equal_the_whole_batch(devices):
-    plain = replace(BASE, {"model.norm": "none", "model.dropout": 0.0})
+    plain = replace(BASE, {"model.norm": "none", "model.dropout": 0.0, "augment": ()})
     whole, _, _ = trained(plain, devices=1)
     parts, history, _ = trained(replace(plain, {"accumulate": 4}), devices=devices)
     chex.assert_trees_all_close(parts.params, whole.params, rtol=2e-4, atol=2e-6)
     assert history[0]["count"] == 32
 
 
-def test_bfloat16_computes_in_bfloat16_with_float32_parameters():
+def test_bfloat16_computes_in_bfloat16_with_float32_parameters(single):
     half = replace(BASE, {"precision": "bfloat16"})
     state, history, _ = trained(half, devices=1)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
-    full = trained(BASE, devices=1)[1]
+    full = single[1]
     # bfloat16 has 8 bits of mantissa: the loss agrees to about one percent.
     np.testing.assert_allclose(history[0]["loss"], full[0]["loss"], rtol=2e-2)
     assert history[0]["loss"] != full[0]["loss"]

@@ -65,7 +65,7 @@ Named = Annotated[
     str, typer.Argument(metavar="FILE|NAME", help="An experiment file or a data set's name.", show_default=False)
 ]
 
-Run = Annotated[Path, typer.Argument(help="A run's folder (of a study: trials/ID).", show_default=False)]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder (of a study: trials/ID).", show_default=False)]
 Checkpoint = Annotated[
     int | None, typer.Option("--step", help="Of a checkpoint that is kept. [default: the newest]", show_default=False)
 ]

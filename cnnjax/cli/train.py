@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -33,6 +33,9 @@ from cnnjax.cli.progress_sinks import TrainingProgress
 from cnnjax.errors import CnnjaxError
 from cnnjax.progress import progress
 
+if TYPE_CHECKING:
+    from cnnjax.records.result_json import ResultRecord
+
 
 @app.command(
     epilog="Examples:  cnnjax train experiments/digits/baseline.py  ·  "
@@ -55,7 +58,7 @@ def train(
 ) -> None:
     """Train one experiment. The same command continues a training that was stopped."""
     from cnnjax.config import replace_texts
-    from cnnjax.run.loop import train as run
+    from cnnjax.run.loop import trained
 
     loaded = load_file(file)
     experiment = replace_texts(loaded.experiment, pairs(overrides))
@@ -63,18 +66,18 @@ def train(
     hardware = hardware_of(devices, parallel, resident, workers)
     options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
     with progress(loaded.name, hidden=as_json) as show:
-        result = run(experiment, folder, options=options, sinks=[TrainingProgress(show)])
+        result = trained(experiment, folder, options=options, sinks=[TrainingProgress(show)])
     if as_json:
-        typer.echo(json.dumps(result))
+        typer.echo(json.dumps(result.to_json()))
     else:
         _print_result(result, folder)
-    if result["status"] == "failed":
-        raise CnnjaxError(f"the training failed: {result['error']}")
+    if result.status == "failed":
+        raise CnnjaxError(f"the training failed: {result.error}")
 
 
-def _print_result(result: dict[str, Any], folder: Path) -> None:
+def _print_result(result: ResultRecord, folder: Path) -> None:
     from cnnjax.reporting.parts import result_table
 
-    if result["metrics"]:
+    if result.metrics:
         WIDE.print(result_table(result))
     out.print(f"run: {folder}", soft_wrap=True)

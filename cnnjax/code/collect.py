@@ -13,7 +13,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,17 +52,6 @@ class Code:
         """Twelve hex digits that name the definitions by content, wherever they are; None where there are none."""
         parts = sorted((entry.name, entry.digest) for entry in self.definitions)
         return _hash(parts) if parts else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, with the sources as lines."""
-        entries = [asdict(entry) | {"source": entry.source.splitlines()} for entry in self.definitions]
-        return {"digest": self.digest, "definitions": entries}
-
-    @classmethod
-    def from_json(cls, held: Mapping[str, Any]) -> Code:
-        """What `to_json` made."""
-        entries = [Definition(**entry | {"source": "\n".join(entry["source"])}) for entry in held["definitions"]]
-        return cls(tuple(entries))
 
     def __or__(self, other: Code) -> Code:
         return _sorted([*self.definitions, *other.definitions])

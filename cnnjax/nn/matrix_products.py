@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from cnnjax.nn.accumulation import accumulation_dtype, widened
 from cnnjax.nn.geometry import Geometry, Pair
 from cnnjax.nn.mesh import varying_alike
 
@@ -73,7 +74,9 @@ def input_gradient(y: jax.Array, kernel: jax.Array, g: Geometry, *, forward: For
     phases is y convolved with that part, flipped. Wants strides of 1 on an axis that is dilated.
     """
     if g.is_dense and g.groups == 1:
-        flat = jnp.matmul(y[:, 0, 0], kernel.reshape(-1, kernel.shape[3]).T, preferred_element_type=_accumulator(y))
+        flat = jnp.matmul(
+            y[:, 0, 0], kernel.reshape(-1, kernel.shape[3]).T, preferred_element_type=accumulation_dtype(y)
+        )
         return flat.reshape(len(y), *g.size, -1)
     axes = [_phases(*axis) for axis in zip(g.size, g.kernel, g.strides, g.padding, g.dilation, strict=True)]
     kernel = _transposed(kernel, g.groups)
@@ -153,7 +156,7 @@ def kernel_gradient(x: jax.Array, y: jax.Array, g: Geometry) -> jax.Array:
         return sums + _kernel_sums(part_x, part_y, g)
 
     shape = (*g.kernel, x.shape[-1] // g.groups, y.shape[-1])
-    none = varying_alike(jnp.zeros(shape, _accumulator(x)), x)
+    none = varying_alike(jnp.zeros(shape, accumulation_dtype(x)), x)
     return lax.fori_loop(0, blocks, add, none).astype(x.dtype)
 
 
@@ -190,9 +193,9 @@ def _grouped_sums(windows: jax.Array, y: jax.Array, g: Geometry) -> jax.Array:
     windows = windows.reshape(-1, prod(shape), g.groups, windows.shape[-1] // g.groups)
     y = y.reshape(len(windows), g.groups, -1)
     if windows.shape[-1] == y.shape[-1] == 1:
-        sums = jnp.sum(_wide(windows[..., 0]) * _wide(y[:, None, :, 0]), 0)
+        sums = jnp.sum(widened(windows[..., 0]) * widened(y[:, None, :, 0]), 0)
     else:
-        sums = jnp.einsum("mtgc,mgf->tcgf", windows, y, preferred_element_type=_accumulator(y))
+        sums = jnp.einsum("mtgc,mgf->tcgf", windows, y, preferred_element_type=accumulation_dtype(y))
     return sums.reshape(*shape, windows.shape[-1], -1)
 
 
@@ -200,7 +203,7 @@ def _over_places(x: jax.Array, y: jax.Array) -> jax.Array:
     """x^T y. XLA:CPU is up to twice as fast if the first factor is the narrower one."""
 
     def dot(a: jax.Array, b: jax.Array) -> jax.Array:
-        return lax.dot_general(a, b, (((0,), (0,)), ((), ())), preferred_element_type=_accumulator(a))
+        return lax.dot_general(a, b, (((0,), (0,)), ((), ())), preferred_element_type=accumulation_dtype(a))
 
     # Without the barrier the transpose of a product would become the product the other way round.
     return dot(x, y) if x.shape[1] <= y.shape[1] else _barrier(dot(y, x)).T
@@ -257,21 +260,13 @@ def _matmul(windows: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     taps, inputs, features = kernel.shape
     if groups == 1:
         flat = windows.reshape(-1, taps * channels)
-        y = jnp.matmul(flat, kernel.reshape(-1, features), preferred_element_type=_accumulator(flat))
+        y = jnp.matmul(flat, kernel.reshape(-1, features), preferred_element_type=accumulation_dtype(flat))
     elif inputs == 1 and features == groups:
         taps_last = windows.reshape(*places, taps, channels)
-        terms = (_wide(taps_last[..., t, :]) * _wide(kernel[t].reshape(1, 1, 1, -1)) for t in range(taps))
+        terms = (widened(taps_last[..., t, :]) * widened(kernel[t].reshape(1, 1, 1, -1)) for t in range(taps))
         return reduce(jnp.add, terms)
     else:
         split = windows.reshape(-1, taps, groups, inputs)
         kernel = kernel.reshape(taps, inputs, groups, -1)
-        y = jnp.einsum("mtgc,tcgf->mgf", split, kernel, preferred_element_type=_accumulator(split))
+        y = jnp.einsum("mtgc,tcgf->mgf", split, kernel, preferred_element_type=accumulation_dtype(split))
     return y.reshape(*places, features)
-
-
-def _accumulator(x: jax.Array) -> jnp.dtype:
-    return jnp.promote_types(x.dtype, jnp.float32)
-
-
-def _wide(x: jax.Array) -> jax.Array:
-    return x.astype(_accumulator(x))

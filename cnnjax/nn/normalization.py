@@ -14,6 +14,7 @@ from jax import lax
 from jax.nn.initializers import Initializer
 
 from cnnjax.errors import ConfigError, ShapeError, unknown
+from cnnjax.nn.accumulation import widened
 from cnnjax.nn.input_checks import check_floating, located
 from cnnjax.nn.mesh import manual_axes, shards
 
@@ -68,7 +69,7 @@ class BatchNormalization(nn.Module):
             groups = self._groups(x.shape[0]) if learning else 1
             correction = self._correction(x.size // (x.shape[-1] * groups)) if learning else 1.0
         # A leading axis of one group would cost XLA:CPU six times as much in the gradient.
-        wide = _widened(x)
+        wide = widened(x)
         parts = wide if groups == 1 else wide.reshape(groups, -1, *x.shape[1:])
         if train:
             mean, var = _moments(parts, partial(self._average, over=tuple(range(groups > 1, parts.ndim - 1))))
@@ -148,7 +149,7 @@ class GroupNormalization(nn.Module):
                     f"{channels} % {self.groups} = {channels % self.groups}"
                 )
         scale, bias = _affine(self, (channels,))
-        wide = _widened(x)
+        wide = widened(x)
         mean, var = _moments(wide, self._average)
         return _normalize(wide, mean, var, epsilon=self.epsilon, scale=scale, bias=bias).astype(x.dtype)
 
@@ -185,7 +186,7 @@ class LayerNormalization(nn.Module):
                 raise ConfigError(unknown("choice of axes", self.axes, ("channels", "features")))
         scale, bias = _affine(self, x.shape[-1:])
         over = -1 if self.axes == "channels" else tuple(range(1, x.ndim))
-        wide = _widened(x)
+        wide = widened(x)
         mean, var = _moments(wide, lambda values: values.mean(over, keepdims=True))
         return _normalize(wide, mean, var, epsilon=self.epsilon, scale=scale, bias=bias).astype(x.dtype)
 
@@ -216,7 +217,7 @@ class LocalResponseNormalization(nn.Module):
                 raise ConfigError(f"size = {self.size!r}, k = {self.k!r}: both must be positive")
         before, ones = self.size // 2, (1,) * (x.ndim - 1)
         padding = [(0, 0)] * (x.ndim - 1) + [(before, self.size - 1 - before)]
-        values = _widened(x)
+        values = widened(x)
         sums = lax.reduce_window(jnp.square(values), 0.0, lax.add, (*ones, self.size), (1,) * x.ndim, padding)
         return (values * jnp.exp(-self.beta * jnp.log(self.k + self.alpha * sums))).astype(x.dtype)
 
@@ -251,11 +252,6 @@ def normalization(kind: str, **fields: Any) -> nn.Module:
 
 
 # --- shared arithmetic, channels last
-
-
-def _widened(x: jax.Array) -> jax.Array:
-    """x in float32 at least: once for all that is computed of it, so that its gradient is rounded once."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _per_channel(values: jax.Array, x: jax.Array) -> jax.Array:

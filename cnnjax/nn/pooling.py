@@ -19,6 +19,7 @@ from jax import lax
 
 from cnnjax.arithmetic import Extent, Padding, Pairs, per_axis, pool_padding, resolve_padding
 from cnnjax.errors import ConfigError, unknown
+from cnnjax.nn.accumulation import accumulation_dtype, widened
 from cnnjax.nn.input_checks import check_images, located
 
 Pair = tuple[int, ...]
@@ -93,7 +94,7 @@ class GlobalPooling(nn.Module):
             if self.kind not in ("average", "max"):
                 raise ConfigError(unknown("kind of global pooling", self.kind, ("average", "max")))
         if self.kind == "average":
-            return x.mean((1, 2), dtype=_accumulator(x)).astype(x.dtype)
+            return x.mean((1, 2), dtype=accumulation_dtype(x)).astype(x.dtype)
         positions = x.reshape(x.shape[0], -1, x.shape[-1])
         first = jnp.argmax(positions, axis=1, keepdims=True)
         chosen = lax.broadcasted_iota(first.dtype, positions.shape, 1) == first
@@ -125,7 +126,7 @@ def _fold_max_jvp(window: Pair, strides: Pair, primals: tuple, tangents: tuple) 
         largest = jnp.maximum(largest, value)
     zero = jnp.zeros((), tangents[0].dtype)
     if window == strides:
-        places = np.arange(prod(window)).reshape(1, 1, window[0], 1, window[1], 1)
+        places = np.arange(prod(window), dtype=kind).reshape(1, 1, window[0], 1, window[1], 1)
         moves = jnp.where(position[:, :, None, :, None] == places, _tiles(tangents[0], window), zero)
         return _max_windows(primals[0], window, strides), moves.sum((2, 4))
     moves = enumerate(_positions(tangents[0], window, strides))
@@ -186,7 +187,7 @@ def _positions(x: jax.Array, window: Pair, strides: Pair) -> Iterator[jax.Array]
 
 def _averages(x: jax.Array, weights: list[tuple[int, ...]], strides: Pair, pads: Pairs, counted: Pairs) -> jax.Array:
     """Weighted means whose weights sum to 1 over the input and the `counted` padding; `pads` are all that is padded."""
-    sums = sum_windows(_pad(x.astype(_accumulator(x)), pads, 0), weights, strides)
+    sums = sum_windows(_pad(widened(x), pads, 0), weights, strides)
     axes = zip(x.shape[1:3], weights, strides, pads, counted, strict=True)
     rows, columns = (_weight_sums(*axis) for axis in axes)
     totals = np.outer(rows, columns)
@@ -205,10 +206,6 @@ def _weight_sums(size: int, weights: tuple[int, ...], stride: int, pad: Pair, co
 def _binomial(size: int) -> tuple[int, ...]:
     """3 -> (1, 2, 1)."""
     return tuple(comb(size - 1, k) for k in range(size))
-
-
-def _accumulator(x: jax.Array) -> jnp.dtype:
-    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def _pad(x: jax.Array, pads: Pairs, value: float) -> jax.Array:

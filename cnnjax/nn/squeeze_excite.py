@@ -5,6 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 
+from cnnjax.nn.accumulation import accumulation_dtype
 from cnnjax.nn.activation import activation
 from cnnjax.nn.convolution import Convolution
 
@@ -26,6 +27,6 @@ class SqueezeExcite(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        squeezed = x.mean((1, 2), keepdims=True, dtype=jax.numpy.promote_types(x.dtype, "float32")).astype(x.dtype)
+        squeezed = x.mean((1, 2), keepdims=True, dtype=accumulation_dtype(x)).astype(x.dtype)
         reduced = activation(self.activation)(Convolution(self.features, 1, name="reduce")(squeezed))
         return x * activation(self.gate)(Convolution(x.shape[-1], 1, name="expand")(reduced))

@@ -17,9 +17,9 @@ import json
 import os
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnnjax.config import explain
 from cnnjax.errors import NewerVersion, RunError
@@ -36,6 +36,10 @@ class Entry(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """Plain data: the keys that were given or read, in the order of the fields, then unknown ones."""
         return self.model_dump(mode="json", exclude_unset=True)
+
+
+TrialId = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+"""The hash of an experiment, which names a trial's folder."""
 
 
 class Record(Entry):
@@ -89,9 +93,14 @@ class Record(Entry):
         except ValidationError as error:
             raise RunError(f"{where} is damaged ({'; '.join(explain(error).splitlines())}); {remedy}") from None
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """Plain data without the version."""
+        return {name: value for name, value in super().to_json().items() if name != "version"}
+
     def to_json(self) -> dict[str, Any]:
         """Plain data as the file holds it: the version, then the keys that were given or read."""
-        return {"version": self.version} | super().to_json()
+        return {"version": self.version, **self.content}
 
     def write(self, path: Path) -> None:
         """Write the file whole or not at all. Raises ValueError for a number that is not finite, RunError as files."""

@@ -5,89 +5,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-from pydantic import BaseModel, Field, ValidationError
+from typing import Any
 
 from cnnjax.code import Code
-from cnnjax.config import explain
 from cnnjax.errors import RunError
-from cnnjax.files import read_json, read_rows
+from cnnjax.records.code_json import CodeRecord
+from cnnjax.records.metrics_jsonl import EpochRow, read_rows
+from cnnjax.records.plan_json import PrunedEntry, TrialEntry
+from cnnjax.records.result_json import ResultRecord
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.labels import Axis, axes_of, key, lookup
 from cnnjax.reporting.mixture import kept_codes, refused
+from cnnjax.reporting.reading import environments, read_study, result_or_damage, trial_folders
 
 UNFINISHED = "unfinished"
-
-
-class StudyFile(BaseModel):
-    """`study.json`: what was asked."""
-
-    name: str = ""
-    question: str = ""
-    axes: dict[str, list[Any]] = {}
-    combine: str = "grid"
-    seeds: list[int] = []
-    match: str | None = None
-    base: dict[str, Any] = {}
-
-
-class PlannedTrial(BaseModel):
-    """A trial in `plan.json`."""
-
-    id: str = Field(pattern=r"^\w[\w.-]*$")
-    arm: dict[str, Any] = {}
-    seed: int = 0
-    params: int | None = None
-    macs: int | None = None
-    program: str | None = None
-    data_fingerprint: str | None = None
-    widths: str = "as given"
-
-
-class PrunedArm(BaseModel):
-    """An arm in `plan.json` that was rejected before training."""
-
-    arm: dict[str, Any] = {}
-    seeds: list[int] = []
-    reason: str = ""
-
-
-class PlanFile(BaseModel):
-    """`plan.json`: the trials and what was pruned."""
-
-    trials: list[PlannedTrial]
-    pruned: list[PrunedArm] = []
-
-
-class ResultFile(BaseModel):
-    """`result.json` of a trial."""
-
-    id: str = ""
-    seed: int = 0
-    status: Literal["done", "failed"]
-    params: int | None = None
-    macs: int | None = None
-    train_seconds: float | None = None
-    compile_seconds: float | None = None
-    steps: int | None = None
-    packed: int = 1
-    examples: dict[str, int] = {}
-    metrics: dict[str, Any] = {}
-    data_fingerprint: Any = None
-    codes: list[str | None] = []
-    error: str | None = None
-    cause: str | None = None
-
-
-class JsonObject(BaseModel, extra="allow"):
-    """`environment.json` and `config.json`: whatever they hold."""
-
-
-FileT = TypeVar("FileT", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -166,21 +100,26 @@ def collect(out: Path | str) -> Table:
     named, with the line), and where no trial has finished.
     """
     out = Path(out)
-    study, plan, folders = _study(out) if (out / "study.json").exists() else _single(out)
+    study, plan, folders = read_study(out)
     paths = list(study.axes) or list(dict.fromkeys(path for trial in plan.trials for path in trial.arm))
-    for entry in [*plan.trials, *plan.pruned]:
-        entry.arm = {path: entry.arm.get(path, lookup(study.base, path)) for path in paths}
-    planned, pruned = [trial.arm for trial in plan.trials], [entry.arm for entry in plan.pruned]
+
+    def whole(arm: Mapping[str, Any]) -> dict[str, Any]:
+        return {path: arm.get(path, lookup(study.base, path)) for path in paths}
+
+    planned, pruned = [whole(trial.arm) for trial in plan.trials], [whole(entry.arm) for entry in plan.pruned]
     declared = {path: study.axes.get(path, []) for path in paths}
     axes = axes_of(declared, arms=planned, base=study.base)
     varied = tuple(axis for axis in axes if len(axis.values) > 1)
     wider = axes_of(declared, arms=[*planned, *pruned], base=study.base)
     arms = _arms(planned, axes=axes, varied=varied, combine=study.combine)
-    widths = {key(trial.arm): trial.widths for trial in plan.trials}
+    widths = {key(arm): trial.widths for arm, trial in zip(planned, plan.trials, strict=True)}
     arms = tuple(dataclasses.replace(arm, widths=widths[key(arm.values)]) for arm in arms)
-    results = {trial.id: _result_or_damage(folders[trial.id], trial) for trial in plan.trials}
+    results = {trial.id: result_or_damage(folders[trial.id], trial) for trial in plan.trials}
     numbers = {key(arm.values): arm.number for arm in arms}
-    rows = [_row(trial, results[trial.id], numbers[key(trial.arm)]) for trial in plan.trials]
+    rows = [
+        {"arm": numbers[key(arm)], **_row(trial, results[trial.id]), **arm}
+        for arm, trial in zip(planned, plan.trials, strict=True)
+    ]
     rows = refused(rows, {trial.id: trial.data_fingerprint for trial in plan.trials})
     _require_finished(out, rows)
     trials = Frame(rows).sort_values(["arm", "seed"], kind="stable", ignore_index=True)
@@ -200,73 +139,14 @@ def collect(out: Path | str) -> Table:
         trials=trials,
         metrics=tuple(dict.fromkeys(name for result in results.values() for name in _measured(result))),
         curves=_curves(done, folders),
-        pruned=tuple(_pruned(entry, [axis for axis in wider if len(axis.values) > 1]) for entry in plan.pruned),
-        strangers=tuple(sorted(name for name in _folders(out / "trials") if name not in folder_names)),
-        codes=kept_codes(out / "code", (digest for own in trials["codes"] for digest in own)),
-        environments=tuple(_environments(folders[name] for name in done["id"])),
+        pruned=tuple(
+            _pruned(entry, arm, [axis for axis in wider if len(axis.values) > 1])
+            for arm, entry in zip(pruned, plan.pruned, strict=True)
+        ),
+        strangers=tuple(sorted(name for name in trial_folders(out) if name not in folder_names)),
+        codes=kept_codes(CodeRecord.at(out), (digest for own in trials["codes"] for digest in own)),
+        environments=tuple(environments(folders[name] for name in done["id"])),
     )
-
-
-def _study(out: Path) -> tuple[StudyFile, PlanFile, dict[str, Path]]:
-    study = _read(out / "study.json", StudyFile, "run the study again with the same --out to write it anew")
-    plan = _read(out / "plan.json", PlanFile, "run the study again with the same --out to write it anew")
-    return study, plan, {trial.id: out / "trials" / trial.id for trial in plan.trials}
-
-
-def _single(out: Path) -> tuple[StudyFile, PlanFile, dict[str, Path]]:
-    if not (out / "result.json").exists():
-        raise RunError(_nothing_here(out))
-    result = _read(out / "result.json", ResultFile, "remove the file and run the experiment again")
-    trial = PlannedTrial(id=result.id or "run", seed=result.seed)
-    config = _read(out / "config.json", JsonObject, "run the experiment again with the same --out to write it anew")
-    study = StudyFile(name=out.resolve().name, base=config.model_dump())
-    return study, PlanFile(trials=[trial]), {trial.id: out}
-
-
-def _nothing_here(out: Path) -> str:
-    if not out.is_dir():
-        return f"{out}: there is no such directory; give the --out of a study or of a run"
-    if (out / "config.json").exists():
-        return f"{out}: the run has not finished (no result.json); run it again with the same --out and it continues"
-    return f"{out}: neither a study (study.json) nor a run (result.json); give the --out of a study or of a run"
-
-
-def _read(path: Path, kind: type[FileT], advice: str) -> FileT:
-    content = read_json(path, remedy=advice)
-    if content is None:
-        raise RunError(f"{path}: there is no such file; {advice}")
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        raise RunError(f"{path}: {explain(error)}; {advice}") from None
-
-
-def _result_or_damage(folder: Path, trial: PlannedTrial) -> ResultFile | None:
-    """A damaged result counts as a failed trial that says so: the others are reported all the same."""
-    try:
-        return _result(folder, trial)
-    except RunError as error:
-        return ResultFile.model_construct(status="failed", error=str(error), cause="damaged", metrics={})
-
-
-def _result(folder: Path, trial: PlannedTrial) -> ResultFile | None:
-    path = folder / "result.json"
-    if not path.exists():
-        return None
-    result = _read(path, ResultFile, "delete it and run the study again: it repeats this trial only")
-    if (result.id or trial.id, result.seed) != (trial.id, trial.seed):
-        raise RunError(
-            f"{path}: is the result of trial {result.id!r}, seed {result.seed}, but the plan has {trial.id!r}, "
-            f"seed {trial.seed}, here. Remove {folder} and run the study again: it repeats this trial only."
-        )
-    for name in ("params", "macs"):
-        planned, found = getattr(trial, name), getattr(result, name)
-        if None not in (planned, found) and planned != found:
-            raise RunError(
-                f"{path}: is the result of a network with {found:,} {name}, but the plan's has {planned:,}: left out "
-                "of every number. Sweep again with --stale rerun: it repeats what other code made."
-            )
-    return result
 
 
 def _arms(
@@ -292,37 +172,54 @@ def _texts(values: Mapping[str, Any], varied: Sequence[Axis]) -> dict[str, str]:
     return {axis.name: axis.text(values[axis.path]) for axis in varied}
 
 
-def _pruned(entry: PrunedArm, varied: Sequence[Axis]) -> Pruned:
-    label = Arm(0, entry.arm, _texts(entry.arm, varied)).label
-    return Pruned(label, entry.arm, tuple(entry.seeds), entry.reason)
+def _pruned(entry: PrunedEntry, arm: dict[str, Any], varied: Sequence[Axis]) -> Pruned:
+    return Pruned(Arm(0, arm, _texts(arm, varied)).label, arm, entry.seeds, entry.reason)
 
 
-def _row(trial: PlannedTrial, result: ResultFile | None, number: int) -> dict[str, Any]:
-    found = result or ResultFile.model_construct(status=UNFINISHED)
-    return {
-        "arm": number,
+def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str, Any]:
+    row = {
         "seed": trial.seed,
         "id": trial.id,
-        "status": found.status,
-        "error": found.error or "",
-        "cause": found.cause or "",
-        "params": trial.params if found.params is None else found.params,
-        "macs": trial.macs if found.macs is None else found.macs,
-        "train_seconds": _finite(found.train_seconds),
-        "compile_seconds": _finite(found.compile_seconds),
-        "steps": found.steps,
-        "packed": found.packed,
-        "examples": found.examples,
-        "data_fingerprint": found.data_fingerprint,
-        "codes": tuple(found.codes),
-        **_measured(result),
-        **trial.arm,
+        "status": UNFINISHED,
+        "error": "",
+        "cause": "",
+        "params": trial.params,
+        "macs": trial.macs,
+        "train_seconds": math.nan,
+        "compile_seconds": math.nan,
+        "steps": None,
+        "packed": 1,
+        "examples": {},
+        "data_fingerprint": None,
+        "codes": (),
     }
+    if isinstance(result, RunError):
+        row |= {"status": "failed", "error": str(result), "cause": "damaged"}
+    elif result is not None:
+        row |= {
+            "status": result.status,
+            "error": result.error or "",
+            "cause": result.cause or "",
+            "params": result.params,
+            "macs": result.macs,
+            "train_seconds": _finite(result.train_seconds),
+            "compile_seconds": _finite(result.compile_seconds),
+            "steps": result.steps,
+            "packed": result.packed,
+            "examples": result.examples,
+            "data_fingerprint": result.data_fingerprint,
+            "codes": result.codes,
+        }
+    return row | _measured(result)
 
 
-def _measured(result: ResultFile | None) -> dict[str, float]:
+def _measured(result: ResultRecord | RunError | None) -> dict[str, float]:
     """The metrics that are single numbers; a confusion matrix is none."""
-    return _finite_numbers(result.metrics if result is not None else {})
+    return _finite_numbers(result.metrics if isinstance(result, ResultRecord) else {})
+
+
+def _finite_numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    return {name: _finite(value) for name, value in values.items() if value is None or _is_number(value)}
 
 
 def _is_number(value: Any) -> bool:
@@ -347,24 +244,7 @@ def _require_finished(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def _curves(done: Frame, folders: Mapping[str, Path]) -> Frame:
     rows: list[dict[str, Any]] = []
     for arm, seed, name in zip(done["arm"], done["seed"], done["id"], strict=True):
-        lines = read_rows(folders[name] / "metrics.jsonl")
-        epochs = {line["epoch"]: line for line in lines if "epoch" in line}
-        rows += [{"arm": arm, "seed": seed, "id": name, **_finite_numbers(line)} for line in epochs.values()]
+        recorded = read_rows(EpochRow.at(folders[name]))
+        epochs = {row.epoch: row.to_json() for row in recorded if row.epoch is not None}
+        rows += [{"arm": arm, "seed": seed, "id": name, **_finite_numbers(row)} for row in epochs.values()]
     return Frame(rows) if rows else Frame(columns=["arm", "seed", "id", "epoch"])
-
-
-def _finite_numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    return {name: _finite(value) for name, value in values.items() if value is None or _is_number(value)}
-
-
-def _environments(folders: Iterable[Path]) -> Iterable[Mapping[str, Any]]:
-    for folder in folders:
-        path = folder / "environment.json"
-        if path.exists():
-            yield _read(path, JsonObject, f"remove {folder} and run it again: only this trial is repeated").model_dump()
-
-
-def _folders(trials: Path) -> list[str]:
-    if not trials.is_dir():
-        return []
-    return [path.name for path in trials.iterdir() if path.is_dir() and not path.name.startswith(".")]

@@ -6,39 +6,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field
-
 from cnnjax.code import Code, Definition
-from cnnjax.config import explain
-from cnnjax.errors import RunError
-from cnnjax.files import read_json
+from cnnjax.records.code_json import REMEDY, CodeRecord
 from cnnjax.reporting.frames import Frame
 
 ALONE: tuple[str | None, ...] = (None,)
 """The codes of a trial all of whose classes are cnnjax's."""
 
 
-class CodeFile(BaseModel):
-    """`code/<digest>.json`: the user's own code of some trials, and when it was first used."""
-
-    recorded: str
-    digest: str
-    definitions: list[dict[str, Any]] = Field(min_length=1)
-
-
 def kept_codes(folder: Path, digests: Iterable[str | None]) -> dict[str, tuple[Code, str]]:
     """By digest, the code kept in `folder` and when it was first used; those that are not kept are left out."""
     found: dict[str, tuple[Code, str]] = {}
-    for digest in dict.fromkeys(digests):
-        path = folder / f"{digest}.json"
-        content = read_json(path, remedy="delete it: it only says what the code was") if digest else None
-        if digest and content is not None:
-            try:
-                held = CodeFile.model_validate(content)
-                found[digest] = (Code.from_json(held.model_dump()), held.recorded[:19].replace("T", " "))
-            except (ValueError, TypeError, KeyError) as error:
-                said = explain(error) if hasattr(error, "errors") else str(error)  # pyright: ignore[reportArgumentType]
-                raise RunError(f"{path} is damaged ({said}); delete it: it only says what the code was") from None
+    for digest in filter(None, dict.fromkeys(digests)):
+        held = CodeRecord.read(CodeRecord.of_digest(digest, folder), remedy=REMEDY)
+        if held is not None:
+            found[digest] = (held.code, held.since)
     return found
 
 

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from cnnjax.records.result_json import ResultRecord
 from cnnjax.reporting.units import count, short_count
 
 PARTS = ("train", "validation", "test")
@@ -31,20 +32,20 @@ def parts_table(parts: Mapping[str, Mapping[str, Any]], *, caption: str = "") ->
     return drawn
 
 
-def result_table(result: Mapping[str, Any]) -> Table:
+def result_table(result: ResultRecord) -> Table:
     """The metrics of a `result.json` (of the last epoch, for the training part), and what they are of."""
-    parts = {part: _of_part(result, part) for part in PARTS if part in result["examples"]}
+    parts = {part: _of_part(result, part) for part in PARTS if part in result.examples}
     caption = (
-        f"one seed ({result['seed']}), so no spread; train: the last epoch, as trained on; "
-        f"{short_count(result['params'])} parameters, {short_count(result['macs'])} MACs an image; "
-        f"{result['steps']:,} steps in {result['train_seconds']:.1f} s, compiled in {result['compile_seconds']:.1f} s"
+        f"one seed ({result.seed}), so no spread; train: the last epoch, as trained on; "
+        f"{short_count(result.params)} parameters, {short_count(result.macs)} MACs an image; "
+        f"{result.steps:,} steps in {result.train_seconds:.1f} s, compiled in {result.compile_seconds:.1f} s"
     )
     return parts_table(parts, caption=caption)
 
 
-def _of_part(result: Mapping[str, Any], part: str) -> dict[str, Any]:
-    metrics = {name.partition("_"): value for name, value in result["metrics"].items()}
-    return {"count": result["examples"][part]} | {name: v for (of, _, name), v in metrics.items() if of == part}
+def _of_part(result: ResultRecord, part: str) -> dict[str, Any]:
+    metrics = {name.partition("_"): value for name, value in result.metrics.items()}
+    return {"count": result.examples[part]} | {name: v for (of, _, name), v in metrics.items() if of == part}
 
 
 def percent(value: float) -> str:

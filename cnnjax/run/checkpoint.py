@@ -13,6 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from cnnjax.errors import DiskFull, RunError
+from cnnjax.records.checkpoint_notes import CheckpointNotes
 
 _SAVING = threading.Lock()
 """Orbax numbers the saves of a process with one counter, which two threads must not advance at once."""
@@ -21,7 +22,7 @@ _SAVING = threading.Lock()
 class Checkpoints:
     """The checkpoints of one run, the newest `keep` of them.
 
-    Each holds a pytree of arrays and a JSON dict; a checksum of the arrays is in the latter.
+    Each holds a pytree of arrays and notes (JSON); a checksum of the arrays is in the latter.
     """
 
     def __init__(self, folder: Path, *, keep: int = 2):
@@ -37,22 +38,23 @@ class Checkpoints:
         """The step of the newest checkpoint; None where there is none."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: Any, notes: dict) -> None:
-        """Begin to save `state` (host arrays) and `notes` (JSON) as of `step`; returns before it is on disk."""
-        notes = notes | {"checksum": _checksum(state)}
-        content = ocp.args.Composite(state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes))
+    def save(self, step: int, state: Any, notes: CheckpointNotes) -> None:
+        """Begin to save `state` (host arrays) and `notes` as of `step`; returns before it is on disk."""
+        notes = notes.model_copy(update={"checksum": _checksum(state)})
+        content = ocp.args.Composite(state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes.to_json()))
         with _SAVING, self._explained(f"written at step {step}"):
             self._manager.save(step, args=content, force=True)
 
-    def notes(self) -> dict | None:
-        """The JSON of the newest checkpoint; None where there is none."""
+    def notes(self) -> CheckpointNotes | None:
+        """The notes of the newest checkpoint; None where there is none."""
         step = self.latest()
         if step is None:
             return None
         with self._readable(step):
-            return self._manager.restore(step, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))["notes"]
+            restored = self._manager.restore(step, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))
+        return self._parsed(restored["notes"], step)
 
-    def restore(self, like: Any, *, step: int | None = None) -> tuple[Any, dict]:
+    def restore(self, like: Any, *, step: int | None = None) -> tuple[Any, CheckpointNotes]:
         """A checkpoint's state (host arrays shaped as `like`) and notes; the newest, where no step is given.
 
         Raises RunError where it is damaged, and where there is none of that step.
@@ -63,8 +65,8 @@ class Checkpoints:
         content = ocp.args.Composite(state=ocp.args.StandardRestore(like), notes=ocp.args.JsonRestore())
         with self._readable(step):
             restored = self._manager.restore(step, args=content)
-            state, notes = restored["state"], restored["notes"]
-            if _checksum(state) != notes["checksum"]:
+            state, notes = restored["state"], self._parsed(restored["notes"], step)
+            if _checksum(state) != notes.checksum:
                 raise ValueError("its checksum does not match")
         return state, notes
 
@@ -79,10 +81,17 @@ class Checkpoints:
         self.wait()
         self._manager.close()
 
+    def _parsed(self, content: Any, step: int | None) -> CheckpointNotes:
+        where = f"checkpoint {self.folder / str(step)}"
+        return CheckpointNotes.parse(content, where, remedy=self._remedy(step))
+
     def _readable(self, step: int | None) -> _Explained:
+        return _Explained(f"checkpoint {self.folder / str(step)} is damaged: {{}}; {self._remedy(step)}")
+
+    def _remedy(self, step: int | None) -> str:
         others = [f"{other}" for other in self._manager.all_steps() if other != step]
         then = f"continue from step {others[-1]}" if others else "start this run again from the beginning"
-        return _Explained(f"checkpoint {self.folder / str(step)} is damaged: {{}}; delete that folder to {then}")
+        return f"delete that folder to {then}"
 
     def _explained(self, what: str) -> _Explained:
         return _Explained(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import Any
 
 from cnnjax.data.spelling import listed
 from cnnjax.errors import DataError, RunError
 from cnnjax.experiment import Experiment
+from cnnjax.records.checkpoint_notes import CheckpointNotes
 
 
-def trained_classes(trained: Experiment, notes: Mapping[str, Any]) -> tuple[str, ...]:
+def trained_classes(trained: Experiment, notes: CheckpointNotes) -> tuple[str, ...]:
     """The names of a run's classes: from the notes of its checkpoint, else of its data; empty where unknown or none."""
-    if notes.get("classes") is not None:
-        return tuple(notes["classes"])
+    if notes.classes is not None:
+        return notes.classes
     try:
         return trained.data.load().classes
     except DataError:

@@ -12,7 +12,14 @@ from pathlib import Path
 from cnnjax.config import diff, plain
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
-from cnnjax.files import append_text, locked, read_json, read_rows, write_text, writing
+from cnnjax.files import append_text, locked, writing
+from cnnjax.records.code_json import CodeRecord
+from cnnjax.records.config_json import ConfigRecord
+from cnnjax.records.environment_json import EnvironmentRecord
+from cnnjax.records.metrics_jsonl import EpochRow, append_row, keep_rows
+from cnnjax.records.result_json import EvaluationRecord, ResultRecord
+from cnnjax.records.source_json import SourceRecord
+from cnnjax.records.study_json import StudyRecord
 
 
 class RunDirectory:
@@ -23,13 +30,13 @@ class RunDirectory:
 
     def __init__(self, path: Path, *, sources: Path | None = None):
         self.path = Path(path)
-        self.sources = self.path / "code" if sources is None else sources
-        self.config = self.path / "config.json"
-        self.environment = self.path / "environment.json"
-        self.metrics = self.path / "metrics.jsonl"
-        self.result = self.path / "result.json"
-        self.source = self.path / "source.json"
-        self.evaluation = self.path / "evaluation.json"
+        self.sources = CodeRecord.at(self.path) if sources is None else sources
+        self.config = ConfigRecord.at(self.path)
+        self.environment = EnvironmentRecord.at(self.path)
+        self.metrics = EpochRow.at(self.path)
+        self.result = ResultRecord.at(self.path)
+        self.source = SourceRecord.at(self.path)
+        self.evaluation = EvaluationRecord.at(self.path)
         self.checkpoints = self.path / "checkpoints"
 
     @contextlib.contextmanager
@@ -46,7 +53,7 @@ class RunDirectory:
     def begin(self, experiment: Experiment) -> None:
         """Write config.json, once it is known that the experiment can be trained."""
         if not self.config.exists():
-            write_text(self.config, experiment.to_json(indent=1) + "\n")
+            ConfigRecord(**plain(experiment)).write(self.config)
 
     def set_aside(self) -> Path | None:
         """Move all there is into a folder of its own under stale/, as if nothing had been trained; returns that."""
@@ -63,24 +70,25 @@ class RunDirectory:
 
     def _refuse_another(self, experiment: Experiment) -> None:
         held = self.experiment_json()
-        if (self.path / "study.json").exists():
+        if StudyRecord.at(self.path).exists():
             raise RunError(f"{self.path} holds a study: choose another folder with --out")
         if held is not None and held != plain(experiment) and not _is_as_before(held, experiment):
             raise RunError(f"{self.path} holds a different experiment ({_difference(held, experiment)}); choose --out")
 
     def experiment_json(self) -> dict | None:
         """The experiment in this directory as plain JSON; None in a new one."""
-        return read_json(self.config, remedy="restore it, or give the run another folder with --out")
+        held = ConfigRecord.read(self.config, remedy="restore it, or give the run another folder with --out")
+        return None if held is None else held.experiment
 
     def experiment(self) -> Experiment:
         """The experiment in this directory. Raises RunError where there is none, or its classes are not defined."""
         held = self.experiment_json()
         if held is None and (trials := self.path / "trials").is_dir():
-            ids = sorted(path.name for path in trials.iterdir() if (path / "config.json").exists())
+            ids = sorted(path.name for path in trials.iterdir() if ConfigRecord.at(path).exists())
             one = ids[0] if ids else "<id>"
             raise RunError(f"{self.path} is a study's folder: name one of its runs, such as {trials / one}")
         if held is None:
-            raise RunError(f"{self.path} is not a run directory: it has no config.json")
+            raise RunError(f"{self.path} is not a run directory: it has no {ConfigRecord.filename}")
         try:
             return Experiment.from_json(json.dumps(held))
         except ConfigError as error:
@@ -88,22 +96,19 @@ class RunDirectory:
                 f"{self.config}: {error}\nif the experiment file defines this class, name it with --file"
             ) from None
 
-    def finished(self) -> dict | None:
+    def finished(self) -> ResultRecord | None:
         """result.json, where the run is over; None while it is not."""
-        result = read_json(self.result, remedy="delete it, and the same command runs the rest of this trial again")
-        if result is not None and not (isinstance(result, dict) and result.get("status") in ("done", "failed")):
-            raise RunError(f"{self.result} is damaged (no status); delete it and run the same command again")
-        return result
+        return ResultRecord.read(
+            self.result, remedy="delete it, and the same command runs the rest of this trial again"
+        )
 
     def keep_rows(self, until_step: int) -> None:
         """Drop the rows of steps after `until_step`: they will be written again."""
-        if self.metrics.exists():
-            kept = [row for row in read_rows(self.metrics) if row["step"] <= until_step]
-            write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+        keep_rows(self.metrics, until_step)
 
-    def add_row(self, row: dict) -> None:
+    def add_row(self, row: EpochRow) -> None:
         """Append one row to metrics.jsonl."""
-        append_text(self.metrics, json.dumps(row, allow_nan=False) + "\n")
+        append_row(self.metrics, row)
 
     def log(self, message: str) -> None:
         """Append a line to log.txt, with the time."""
@@ -113,8 +118,8 @@ class RunDirectory:
 def directory_in(path: Path) -> RunDirectory:
     """The run directory at `path`; a study's trials share the code that is kept in the study's folder."""
     study = path.resolve().parent.parent
-    is_trial = path.resolve().parent.name == "trials" and (study / "study.json").exists()
-    return RunDirectory(path, sources=study / "code" if is_trial else None)
+    is_trial = path.resolve().parent.name == "trials" and StudyRecord.at(study).exists()
+    return RunDirectory(path, sources=CodeRecord.at(study) if is_trial else None)
 
 
 def _is_as_before(held: dict, experiment: Experiment) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 
 from cnnjax.machine import cores
+from cnnjax.records.environment_json import EnvironmentRecord
 
 SETTINGS = {
     "jax_default_matmul_precision": None,
@@ -30,25 +31,25 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ten
 
 
 @cache
-def environment() -> dict[str, Any]:
+def environment() -> EnvironmentRecord:
     """Versions, devices, processor, and the commit of cnnjax and of the folder the experiment runs in."""
     devices = jax.devices()
-    return {
-        "cnnjax": metadata.version("cnnjax"),
-        "cnnjax_commit": commit(PACKAGE),
-        "cnnjax_source": _source(PACKAGE),
-        "commit": commit(Path.cwd()),
-        "command": " ".join(sys.argv),
-        "python": platform.python_version(),
-        "settings": settings(),
-        "versions": {name: _version(name) for name in LIBRARIES},
-        "platform": platform.platform(),
-        "hardware": _hardware(devices),
-        "devices": [device.device_kind for device in devices],
-        "processor": _processor(),
-        "cores": cores(),
-        "hosts": jax.process_count(),
-    }
+    return EnvironmentRecord(
+        cnnjax=metadata.version("cnnjax"),
+        cnnjax_commit=commit(PACKAGE),
+        cnnjax_source=_source(PACKAGE),
+        commit=commit(Path.cwd()),
+        command=" ".join(sys.argv),
+        python=platform.python_version(),
+        settings=settings(),
+        versions={name: _version(name) for name in LIBRARIES},
+        platform=platform.platform(),
+        hardware=_hardware(devices),
+        devices=tuple(device.device_kind for device in devices),
+        processor=_processor(),
+        cores=cores(),
+        hosts=jax.process_count(),
+    )
 
 
 def settings() -> dict[str, Any]:

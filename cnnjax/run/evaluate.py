@@ -11,6 +11,7 @@ import numpy as np
 
 from cnnjax.config import replace, replace_texts
 from cnnjax.data import Data
+from cnnjax.data.examples import Scale
 from cnnjax.errors import RunError
 from cnnjax.experiment import Experiment, parts_of
 from cnnjax.lanes import lane_values
@@ -19,6 +20,7 @@ from cnnjax.run.classes import matched, trained_classes
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
+from cnnjax.run.resolve import recorded_scale
 from cnnjax.run.stale import refuse_stale
 from cnnjax.run.weights import restore
 from cnnjax.training.state import TrainState
@@ -44,8 +46,7 @@ def evaluate(
     refuse_stale(directory, trained, stale)
     restored, notes = restore(directory, trained)
     experiment = _on(trained, data, dict(overrides or {}))
-    if experiment.data != trained.data:
-        experiment = _scaled_as(experiment, notes.get("scale"))
+    experiment = _scaled_as(experiment, recorded_scale(directory, notes), is_own=experiment.data == trained.data)
     if data is not None:
         # The run that `initial` names is not needed to evaluate, and may be gone.
         experiment = replace(experiment, {"initial": None})
@@ -64,12 +65,16 @@ def _on(trained: Experiment, data: str | Data | None, overrides: dict[str, str])
     return replace_texts(trained if data is None else replace(trained, {"data": data}), overrides)
 
 
-def _scaled_as(experiment: Experiment, scale: Any) -> Experiment:
-    """The experiment with mean and std of the data its weights were trained on, where they fit and none are given."""
+def _scaled_as(experiment: Experiment, scale: Scale | None, *, is_own: bool) -> Experiment:
+    """The experiment with mean and std of the data its weights were trained on, where they fit and none are given.
+
+    is_own: whether its data are those, which may have changed since.
+    """
     if scale is None or experiment.data.mean is not None:
         return experiment
-    mean, std = (tuple(values) for values in scale)
-    if len(mean) != experiment.data.load().image_shape[-1]:
+    mean, std = scale
+    dataset = experiment.data.load()
+    if len(mean) != dataset.image_shape[-1] or (is_own and dataset.scale == scale):
         return experiment
     return replace(experiment, {"data.mean": mean, "data.std": std})
 

@@ -180,8 +180,8 @@ def load_run(run: Path | str, *, step: int | None = None, stale: str = "stop") -
 
 def _refuse_diverged(directory: RunDirectory) -> None:
     result = directory.finished()
-    if result is not None and result["status"] == "failed" and result.get("cause") == "diverged":
+    if result is not None and result.status == "failed" and not result.crashed:
         raise RunError(
-            f"{directory.path} failed: {result.get('error')}; its checkpoints, if there are any, are from before: to "
+            f"{directory.path} failed: {result.error}; its checkpoints, if there are any, are from before: to "
             "use one all the same, give its step (--step)"
         )

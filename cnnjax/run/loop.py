@@ -19,10 +19,10 @@ from cnnjax.code import code_of
 from cnnjax.errors import Interrupted, RunError, expect
 from cnnjax.events import EpochEnded, Failed, Finished, Sink, StepTaken
 from cnnjax.experiment import Experiment
-from cnnjax.files import write_json
 from cnnjax.interrupts import stopping
 from cnnjax.machine import resident_memory
 from cnnjax.metrics import summarize
+from cnnjax.records.result_json import EvaluationRecord, ResultRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
 from cnnjax.run.hardware import memory_in_use
@@ -47,12 +47,19 @@ def train(
     another CnnjaxError, where the user's own code or the data are others than those that made what is there too
     (`Options.stale`); Interrupted, with everything saved, on Ctrl-C.
     """
+    return trained(experiment, out, options=options, sinks=sinks).to_json()
+
+
+def trained(
+    experiment: Experiment, out: Path | str, *, options: Options = Options(), sinks: Sequence[Sink] = ()
+) -> ResultRecord:
+    """`train`, with its result as a record."""
     expect(experiment, (Experiment,), call="train", takes="an Experiment (sweep takes a Study, `cnnjax train` a file)")
     directory = RunDirectory(Path(out))
     with directory.claimed(experiment):
         elsewhere = settle(directory, experiment, options.stale)
         if elsewhere is not None:
-            return train(experiment, elsewhere, options=replace(options, stale="stop"), sinks=sinks)
+            return trained(experiment, elsewhere, options=replace(options, stale="stop"), sinks=sinks)
         finished = directory.finished()
         if finished is not None:
             check_same_initial(experiment, finished, directory.path)
@@ -135,7 +142,7 @@ def _claim(trial: Trial, pack: Pack, options: Options) -> None:
     where.begin(trial.experiment)
     examples, steps = pack.program.sizes["train"], pack.program.steps
     record(where, resolve(trial.experiment, examples=examples, steps=steps, fingerprint=pack.fingerprint))
-    write_json(where.environment, environment())
+    environment().write(where.environment)
 
 
 def _begin(pack: Pack) -> tuple[TrainState, int]:
@@ -279,7 +286,7 @@ def _finish(pack: Pack, state: TrainState) -> None:
         if not finite(metrics):
             _fail(pack, trial, "the loss on the test part is not finite", steps)
             continue
-        write_json(trial.directory.evaluation, parts)
+        EvaluationRecord.of(parts).write(trial.directory.evaluation)
         pack.write_result(trial, steps, {"status": "done", "metrics": metrics})
         trial.emit(Finished(trial=trial.id, step=steps, metrics=metrics))
 

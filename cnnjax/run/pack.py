@@ -13,6 +13,7 @@ from cnnjax.errors import RunError
 from cnnjax.events import Saved
 from cnnjax.experiment import Experiment
 from cnnjax.metrics import summarize
+from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.run.feed import Streamed
 from cnnjax.run.program import Program
 from cnnjax.run.result import write_result
@@ -92,17 +93,17 @@ class Pack:
         for slot, trial in enumerate(self.trials):
             if trial.over or trial.checkpoints.latest() == step:
                 continue
-            notes = {
-                "id": trial.id,
-                "codes": list(trial.codes),
-                "packed": self.program.packed,
-                "epoch_sums": dict(trial.epoch_sums),
-                "last_row": dict(trial.last_row),
-                "seconds": self.clock.seconds,
-                "data_fingerprint": self.fingerprint,
-                "scale": self.dataset.scale,
-                "classes": self.dataset.classes,
-            }
+            notes = CheckpointNotes(
+                id=trial.id,
+                codes=trial.codes,
+                packed=self.program.packed,
+                epoch_sums=dict(trial.epoch_sums),
+                last_row=dict(trial.last_row),
+                seconds=self.clock.seconds,
+                data_fingerprint=self.fingerprint,
+                scale=self.dataset.scale,
+                classes=self.dataset.classes,
+            )
             own = host if self.program.packed == 1 else jax.tree.map(lambda x, slot=slot: x[slot], host)
             trial.checkpoints.save(step, own, notes)
             trial.emit(Saved(trial=trial.id, step=step))
@@ -116,8 +117,8 @@ class Pack:
                 if trial.damage is not None:
                     raise trial.damage
                 state, notes = trial.checkpoints.restore(blank)
-                trial.epoch_sums, trial.last_row = notes["epoch_sums"], notes["last_row"]
-                self.clock.set(notes["seconds"])
+                trial.epoch_sums, trial.last_row = dict(notes.epoch_sums), dict(notes.last_row)
+                self.clock.set(notes.seconds)
             except RunError as error:
                 state, trial.damage = blank, error
             states.append(state)

@@ -8,11 +8,13 @@ import flax.linen as linen
 
 from cnnjax.config import plain
 from cnnjax.data.encoded import Decoding, Encoded
+from cnnjax.data.examples import Scale
 from cnnjax.data.form import Form
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, Length, length_of, parts_of, task_of
 from cnnjax.experiment.network import outputs_of
 from cnnjax.metrics import specifications
+from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.directory import RunDirectory
 from cnnjax.training.step import Task
@@ -90,7 +92,7 @@ def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
 
     Raises RunError where those data cannot be read, or are others than it was trained on.
     """
-    held = Resolved.read(Resolved.at(directory.path), remedy="delete it: it is made again from the run's data")
+    held = _read(directory)
     if held is not None:
         return held
     try:
@@ -100,7 +102,8 @@ def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
             f"{directory.path} was made by a cnnjax that did not record its classes and how its images are scaled, and "
             f"its data cannot be read ({error}): bring them back"
         ) from None
-    trained_on = (directory.finished() or {}).get("data_fingerprint")
+    finished = directory.finished()
+    trained_on = None if finished is None else finished.data_fingerprint
     if trained_on not in (None, dataset.fingerprint):
         raise RunError(
             f"{directory.path} was made by a cnnjax that did not record its classes and how its images are scaled, and "
@@ -108,6 +111,16 @@ def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
         )
     length = length_of(experiment, len(parts.train))
     return resolve(experiment, examples=length.examples, steps=length.steps, fingerprint=dataset.fingerprint)
+
+
+def recorded_scale(directory: RunDirectory, notes: CheckpointNotes) -> Scale | None:
+    """What images of the run are normalized with, from resolved.json or the notes of a checkpoint; None in neither."""
+    held = _read(directory)
+    return notes.scale if held is None else (held.mean, held.std)
+
+
+def _read(directory: RunDirectory) -> Resolved | None:
+    return Resolved.read(Resolved.at(directory.path), remedy="delete it: it is made again from the run's data")
 
 
 def record(directory: RunDirectory, resolved: Resolved) -> None:

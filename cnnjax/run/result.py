@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnjax.config import plain
 from cnnjax.data import Dataset
-from cnnjax.files import write_json
+from cnnjax.records.result_json import InitialEntry, ResultRecord
 from cnnjax.run.program import Program
 from cnnjax.run.trial import Trial
 
@@ -35,23 +35,21 @@ def write_result(
 ) -> None:
     """Write result.json. outcome: status and metrics; where it failed, error and cause."""
     initial, skipped = program.initial, dataset.skipped
-    result = {
-        "id": trial.id,
-        "codes": list(trial.codes),
-        "status": outcome["status"],
-        "seed": trial.experiment.seed,
-        "params": program.analysis.params,
-        "macs": program.analysis.macs,
-        "steps": steps,
-        "examples": {part: size for part, size in program.sizes.items() if size},
-        "train_seconds": train_seconds,
-        "compile_seconds": compile_seconds,
-        "packed": program.packed,
-        **({} if initial is None else {"initial": {"path": initial.path, "checksum": initial.checksum}}),
-        "data_fingerprint": dataset.fingerprint,
+    ResultRecord(
+        id=trial.id,
+        codes=trial.codes,
+        seed=trial.experiment.seed,
+        params=program.analysis.params,
+        macs=program.analysis.macs,
+        steps=steps,
+        examples={part: size for part, size in program.sizes.items() if size},
+        train_seconds=train_seconds,
+        compile_seconds=compile_seconds,
+        packed=program.packed,
+        **({} if initial is None else {"initial": InitialEntry(path=initial.path, checksum=initial.checksum)}),
+        data_fingerprint=dataset.fingerprint,
         # Images that could not be decoded, by part, where there were some.
         **({"skipped": dict(skipped)} if skipped else {}),
         **outcome,
-        "config": plain(trial.experiment),
-    }
-    write_json(trial.directory.result, result)
+        config=plain(trial.experiment),
+    ).write(trial.directory.result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cnnjax.events import EpochEnded, Event, Failed, Finished, Started
+from cnnjax.records.metrics_jsonl import EpochRow
 from cnnjax.run.directory import RunDirectory
 
 
@@ -17,7 +18,7 @@ class MetricsFile:
             case Started():
                 self.directory.keep_rows(event.step)
             case EpochEnded():
-                self.directory.add_row(dict(event.row))
+                self.directory.add_row(EpochRow.model_validate(dict(event.row)))
 
 
 class LogFile:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,7 +12,9 @@ from cnnjax.code import Code, changes, code_of
 from cnnjax.config import digest
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, analysis_of
-from cnnjax.files import read_json, write_json
+from cnnjax.records.checkpoint_notes import CheckpointNotes
+from cnnjax.records.code_json import REMEDY, CodeRecord
+from cnnjax.records.result_json import ResultRecord
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 
@@ -57,9 +59,8 @@ def origin(directory: RunDirectory) -> Origin | None:
     A training that crashed has no result. Raises RunError where a file is damaged.
     """
     result = directory.finished()
-    if result is not None and result.get("cause") != "crashed":
-        size = {"params": result.get("params"), "macs": result.get("macs")}
-        return replace(_made_by(result), packed=result.get("packed", 1), **size)
+    if result is not None and not result.crashed:
+        return replace(_made_by(result), params=result.params, macs=result.macs)
     if not directory.checkpoints.is_dir():
         return None
     checkpoints = Checkpoints(directory.checkpoints)
@@ -72,12 +73,11 @@ def origin(directory: RunDirectory) -> Origin | None:
 def saved(checkpoints: Checkpoints) -> Origin | None:
     """What made the newest checkpoint; None where there is none."""
     notes = checkpoints.notes()
-    return None if notes is None else replace(_made_by(notes), step=checkpoints.latest(), packed=notes["packed"])
+    return None if notes is None else replace(_made_by(notes), step=checkpoints.latest())
 
 
-def _made_by(held: Mapping[str, Any]) -> Origin:
-    codes = tuple(held.get("codes", ()))
-    return Origin(held.get("id"), codes, known=bool(codes), data=held.get("data_fingerprint"))
+def _made_by(held: ResultRecord | CheckpointNotes) -> Origin:
+    return Origin(held.id, held.codes, known=bool(held.codes), data=held.data_fingerprint, packed=held.packed)
 
 
 def refuse_another(made: Origin, id: str, path: Path) -> None:
@@ -215,21 +215,14 @@ def refuse_in_any_case(made: Origin, path: Path, *, data: str | None, analysis: 
 
 def keep(code: Code, sources: Path) -> None:
     """Write the code into the folder `sources`, where it is not there yet."""
-    if code.digest is None or (sources / f"{code.digest}.json").exists():
+    if code.digest is None or CodeRecord.of_digest(code.digest, sources).exists():
         return
-    recorded = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
-    write_json(sources / f"{code.digest}.json", {"recorded": recorded, **code.to_json()})
+    CodeRecord.of(code).write(CodeRecord.of_digest(code.digest, sources))
 
 
 def kept(sources: Path, named: str | None) -> tuple[Code, str] | None:
     """The code of a digest and when it was first used here; None where it is not kept."""
     if named is None:
         return Code(), "cnnjax alone"
-    path = sources / f"{named}.json"
-    held = read_json(path, remedy="delete it: it only says what the code was")
-    if held is None:
-        return None
-    try:
-        return Code.from_json(held), _time(datetime.fromisoformat(held["recorded"]).timestamp())
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({error}); delete it: it only says what the code was") from None
+    held = CodeRecord.read(CodeRecord.of_digest(named, sources), remedy=REMEDY)
+    return None if held is None else (held.code, held.since)

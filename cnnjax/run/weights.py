@@ -18,9 +18,11 @@ from cnnjax.convert import from_torch, read_file
 from cnnjax.data import TFDS, CentreFit
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.experiment import Experiment, blank_state, network_of, state_shapes
-from cnnjax.files import read_json, write_json
 from cnnjax.models import Model, config
+from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.resolved import Resolved
+from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.source_json import SourceRecord
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
@@ -65,25 +67,32 @@ def import_torch(
             raise ConfigError(f"{weights} has {classes} classes, so it is not for ImageNet: say which data, data=NAME")
         experiment = replace(experiment, {"data": _imagenet(experiment.model)})
     experiment = replace(experiment, {"model.num_classes": classes})
-    source = {
-        "architecture": name,
-        "file": weights.name,
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "image_shape": list(experiment.model.input_shape or ()),
-        "classes": classes,
-        "key": file.key,
-        "other_keys": list(file.others),
-        "fresh_head": fresh_head,
-    }
+    image_shape = experiment.model.input_shape
+    assert image_shape is not None, "from_torch refuses a network that was published for no size of image"
+    source = SourceRecord(
+        architecture=name,
+        file=weights.name,
+        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        image_shape=image_shape,
+        classes=classes,
+        key=file.key,
+        other_keys=tuple(file.others),
+        fresh_head=fresh_head,
+    )
     directory = RunDirectory(Path(out))
     _refuse_others(directory)
     with directory.claimed(experiment):
-        held = read_json(directory.source, remedy=f"delete {directory.path} and import again")
+        held = _source(directory)
         if held is None:
             _write(directory, experiment, variables, source)
-        elif held != {field: source.get(field) for field in held}:
-            raise RunError(f"{directory.path} holds other weights ({held.get('file')}); choose another folder")
-    return source
+        # Earlier imports said less.
+        elif any(source.content.get(name) != value for name, value in held.content.items()):
+            raise RunError(f"{directory.path} holds other weights ({held.file}); choose another folder")
+    return source.to_json()
+
+
+def _source(directory: RunDirectory) -> SourceRecord | None:
+    return SourceRecord.read(directory.source, remedy=f"delete {directory.path} and import again")
 
 
 def _imagenet(model: Model) -> TFDS:
@@ -98,7 +107,8 @@ def _refuse_others(directory: RunDirectory) -> None:
     """Raise RunError where the folder holds anything but an import, whole or begun."""
     if directory.path.exists() and not directory.path.is_dir():
         raise RunError(f"{directory.path} is a file; choose a folder")
-    own = {".lock", "config.json", "environment.json", "checkpoints", "source.json", "log.txt", Resolved.filename}
+    files = (directory.config, directory.environment, directory.source, directory.checkpoints)
+    own = {".lock", "log.txt", Resolved.filename, *(path.name for path in files)}
     held = {path.name for path in directory.path.iterdir()} if directory.path.is_dir() else set()
     steps = {path.name for path in directory.checkpoints.iterdir()} if directory.checkpoints.is_dir() else set()
     trained = any(name.isdigit() and name != "0" for name in steps)
@@ -107,22 +117,20 @@ def _refuse_others(directory: RunDirectory) -> None:
         raise RunError(f"{directory.path} holds something else ({other}); choose a new folder")
 
 
-def _write(directory: RunDirectory, experiment: Experiment, variables: Mapping[str, Any], source: dict) -> None:
-    state = blank_state(state_shapes(experiment, experiment.model.build(), tuple(source["image_shape"])))
+def _write(directory: RunDirectory, experiment: Experiment, variables: Mapping[str, Any], source: SourceRecord) -> None:
+    state = blank_state(state_shapes(experiment, experiment.model.build(), source.image_shape))
     state = state.replace(params=variables["params"], batch_stats=variables["batch_stats"])
     directory.begin(experiment)
-    write_json(directory.environment, environment())
+    environment().write(directory.environment)
     checkpoints = Checkpoints(directory.checkpoints)
-    checkpoints.save(
-        0, state, {"id": experiment.id, "codes": [None], "packed": 1, "epoch_sums": {}, "last_row": {}, "seconds": 0.0}
-    )
+    checkpoints.save(0, state, CheckpointNotes(id=experiment.id, codes=(None,)))
     checkpoints.close()
-    resolved = resolve_imported(experiment, classes=source["classes"], image_shape=tuple(source["image_shape"]))
+    resolved = resolve_imported(experiment, classes=source.classes, image_shape=source.image_shape)
     if resolved is not None:
         record(directory, resolved)
     # Written last: with it the import is whole.
-    write_json(directory.source, source)
-    directory.log(f"imported {source['architecture']} from {source['file']}")
+    source.write(directory.source)
+    directory.log(f"imported {source.architecture} from {source.file}")
 
 
 # --- from a run
@@ -200,33 +208,35 @@ def _initial_weights(absolute: str, path: str, saved: int) -> Initial:
         state, notes = restore(directory, experiment)
     except RunError as error:
         raise RunError(f"initial = {path!r}: {error}") from None
-    return Initial(path, state.variables, notes["checksum"], tuple(notes.get("classes") or ()))
+    return Initial(path, state.variables, notes.checksum, notes.classes or ())
 
 
-def restore(directory: RunDirectory, experiment: Experiment, *, step: int | None = None) -> tuple[TrainState, dict]:
+def restore(
+    directory: RunDirectory, experiment: Experiment, *, step: int | None = None
+) -> tuple[TrainState, CheckpointNotes]:
     """A run's newest checkpoint (host arrays), or that of `step`, and its notes. Raises RunError without one."""
     checkpoints = Checkpoints(directory.checkpoints) if directory.checkpoints.is_dir() else None
     if checkpoints is None or checkpoints.latest() is None:
         raise RunError(f"{directory.path} has no checkpoint yet")
-    source = read_json(directory.source, remedy=f"delete {directory.path} and import again")
+    source = _source(directory)
     if source is None:
         resolved = resolved_of(directory, experiment)
         network, image_shape = recorded_network(experiment, resolved), resolved.input_shape
     else:
-        network, image_shape = experiment.model.build(), tuple(source["image_shape"])
+        network, image_shape = experiment.model.build(), source.image_shape
     with contextlib.closing(checkpoints):
         return checkpoints.restore(blank_state(state_shapes(experiment, network, image_shape)), step=step)
 
 
-def check_same_initial(experiment: Experiment, result: Mapping[str, Any], path: Path) -> None:
+def check_same_initial(experiment: Experiment, result: ResultRecord | None, path: Path) -> None:
     """Raise RunError where the run that the experiment starts from has other weights now than when it was trained."""
-    then = (result.get("initial") or {}).get("checksum")
+    then = None if result is None else result.initial
     if experiment.initial is None or then is None or not Path(experiment.initial).is_dir():
         return
     checkpoints = Checkpoints(RunDirectory(Path(experiment.initial)).checkpoints)
     notes = checkpoints.notes()
     checkpoints.close()
-    if notes is not None and notes["checksum"] != then:
+    if notes is not None and notes.checksum != then.checksum:
         raise RunError(
             f"{path} started from other weights than {experiment.initial} holds now; delete it to train it again, or "
             "give the run another folder"

@@ -55,7 +55,7 @@ class Speed:
         if self.workers is not None:
             where = f"streamed by {f'{self.workers} processes' if self.workers else 'threads'}"
         compiled = f"compiled in {self.compile_seconds:.2f} s"
-        return f"{where}; {made['hardware']}; jax {made['versions']['jax']}; {compiled}"
+        return f"{where}; {made.hardware}; jax {made.versions['jax']}; {compiled}"
 
     def to_json(self, name: str) -> dict[str, Any]:
         """Plain data, with hardware and versions."""
@@ -75,7 +75,7 @@ class Speed:
             "devices": self.devices,
             "streamed": self.workers is not None,
             "workers": self.workers,
-            "environment": environment(),
+            "environment": environment().to_json(),
         }
 
 

@@ -21,6 +21,7 @@ from cnnjax.data.tfds import known_names
 from cnnjax.documents.document import Column, Document, Grid, Remarks
 from cnnjax.errors import ConfigError, did_you_mean
 from cnnjax.experiment import Experiment, parts_of
+from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
 
@@ -42,7 +43,7 @@ def find(target: str, overrides: Mapping[str, str]) -> Found:
     Raises ConfigError, with the near misses of a name.
     """
     path = Path(target)
-    if (path / "config.json").is_file():
+    if ConfigRecord.at(path).is_file():
         return Found(path.resolve().name, replace_texts(RunDirectory(path).experiment(), overrides))
     if path.suffix == ".py" or path.is_file():
         loaded = load(path)

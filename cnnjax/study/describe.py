@@ -23,6 +23,7 @@ from cnnjax.experiment import Experiment, analysis_of, network_of
 from cnnjax.machine import without_collection
 from cnnjax.models import Model, config, names
 from cnnjax.models.outputs import array_of, is_array, shown
+from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
@@ -187,9 +188,9 @@ def _named(target: str) -> Experiment | Model:
 def _run_folder(target: str) -> Path | None:
     """The folder, where the name is of a run or of its config.json."""
     path = Path(target)
-    if path.name == "config.json":
+    if path.name == ConfigRecord.filename:
         path = path.parent
-    return path if path.is_dir() and ((path / "config.json").exists() or target not in names()) else None
+    return path if path.is_dir() and (ConfigRecord.at(path).exists() or target not in names()) else None
 
 
 def _changed(found: Experiment | Model, changes: Mapping[str, str]) -> Experiment | Model:

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.code import Code
-from cnnjax.errors import RunError
-from cnnjax.files import read_json
+from cnnjax.errors import NewerVersion, RunError
+from cnnjax.records.code_json import CodeRecord
+from cnnjax.records.plan_json import PlanRecord
+from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.study_json import StudyRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.stale import Origin, Policy, apart, origin, reasons, refusal, refuse_in_any_case
 from cnnjax.study.plan import Plan, PlannedTrial, written
@@ -20,7 +23,7 @@ AGAIN = "delete it, and the next sweep writes it anew"
 
 def directory_of(trial: PlannedTrial, out: Path) -> RunDirectory:
     """The run directory of a trial."""
-    return RunDirectory(out / "trials" / trial.id, sources=out / "code")
+    return RunDirectory(out / "trials" / trial.id, sources=CodeRecord.at(out))
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Earlier:
 def earlier(planned: Plan, out: Path) -> list[Earlier]:
     """The planned trials that were trained, or begun, in `out` before.
 
-    Damaged ones are left out: training says what is wrong with them.
+    Damaged ones are left out: training says what is wrong with them. Raises NewerVersion for those of
+    a newer cnnjax.
     """
     found = []
     for trial in planned.trials:
@@ -44,6 +48,8 @@ def earlier(planned: Plan, out: Path) -> list[Earlier]:
             continue
         try:
             made = origin(directory)
+        except NewerVersion:
+            raise
         except RunError:
             continue
         if made is not None:
@@ -107,28 +113,28 @@ def _refuse_mixed_data(planned: Plan, found: Sequence[Earlier]) -> None:
 # --- whose study.json and plan.json
 
 
-def merged(study: dict[str, Any], plan: dict[str, Any], out: Path, *, replace: bool) -> tuple[dict, dict]:
+def merged(study: StudyRecord, plan: PlanRecord, out: Path, *, replace: bool) -> tuple[StudyRecord, PlanRecord]:
     """The study.json and plan.json to write: those of the wider study where `out` holds one that has all these trials.
 
     Raises RunError where it holds a study with finished trials that this one leaves out, and not all of this one's.
     `replace` puts this one in its place.
     """
-    held_study = read_json(out / "study.json", remedy=AGAIN)
-    held_plan = read_json(out / "plan.json", remedy=AGAIN)
+    held_study = StudyRecord.read(StudyRecord.at(out), remedy=AGAIN)
+    held_plan = PlanRecord.read(PlanRecord.at(out), remedy=AGAIN)
     if replace or held_study is None or held_plan is None:
         return study, plan
-    try:
-        before = {trial["id"]: trial for trial in held_plan["trials"]}
-    except (KeyError, TypeError):
-        raise RunError(f"{out / 'plan.json'} is damaged; {AGAIN}") from None
-    now = {trial["id"]: trial for trial in plan["trials"]}
+    before = {trial.id: trial for trial in held_plan.trials}
+    now = {trial.id: trial for trial in plan.trials}
     lost = [name for name in before if name not in now]
     if not lost:
         return study, plan
     if now.keys() <= before.keys():
-        same = [_as_before(now[name], before[name]) if name in now else trial for name, trial in before.items()]
-        return held_study, held_plan | {"trials": same}
-    finished = [name for name in lost if (out / "trials" / name / "result.json").exists()]
+        # As it is planned now, in the arm of the wider study, which may have more axes.
+        same = [
+            now[name].model_copy(update={"arm": trial.arm}) if name in now else trial for name, trial in before.items()
+        ]
+        return held_study, held_plan.model_copy(update={"trials": tuple(same)})
+    finished = [name for name in lost if ResultRecord.at(out / "trials" / name).exists()]
     if not finished:
         return study, plan
     raise RunError(
@@ -138,12 +144,9 @@ def merged(study: dict[str, Any], plan: dict[str, Any], out: Path, *, replace: b
     )
 
 
-def _as_before(trial: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
-    """The trial as it is planned now, in the arm of the wider study, which may have more axes."""
-    return trial | {"arm": held.get("arm", trial["arm"])}
-
-
-def _differences(held: dict[str, Any], study: dict[str, Any]) -> str:
+def _differences(held: StudyRecord, study: StudyRecord) -> str:
     names = {"axes": "other axes or values", "combine": "another way to combine them", "seeds": "other seeds"}
     names |= {"match": "another match", "base": "another base experiment"}
-    return ", ".join(text for name, text in names.items() if held.get(name) != study.get(name)) or "other trials"
+    return (
+        ", ".join(text for name, text in names.items() if getattr(held, name) != getattr(study, name)) or "other trials"
+    )

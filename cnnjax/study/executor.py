@@ -16,9 +16,12 @@ from cnnjax.config import plain
 from cnnjax.errors import RunError
 from cnnjax.events import Event, Planned, Sink
 from cnnjax.experiment import Experiment
-from cnnjax.files import locked, write_json
+from cnnjax.files import locked
 from cnnjax.interrupts import stopping
 from cnnjax.machine import cores
+from cnnjax.records.config_json import ConfigRecord
+from cnnjax.records.plan_json import PlanRecord
+from cnnjax.records.study_json import StudyRecord
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.earlier import merged, settle
@@ -77,7 +80,7 @@ def sweep(
 def _sweep(
     planned: Plan, out: Path, options: Options, *, about: dict[str, str], replace_study: bool, spread: dict[str, Any]
 ) -> Outcome:
-    if (out / "config.json").exists():
+    if ConfigRecord.at(out).exists():
         raise RunError(f"{out} holds a run, not a study: choose another folder with --out")
     with locked(out / "trials", taken=f"another sweep is working in {out}: wait for it, or choose another --out"):
         elsewhere = settle(planned, out, options.stale)
@@ -169,16 +172,16 @@ def _ahead(workers: int) -> int:
 def write_plan(planned: Plan, out: Path, *, name: str = "", question: str = "", replace: bool = False) -> int | None:
     """study.json and plan.json. Where a wider study that is there stays, returns the number of its trials."""
     study = planned.study
-    description: dict[str, Any] = {
-        "name": name,
-        "question": question,
-        "axes": {path: [label({path: value})[path] for value in values] for path, values in study.axes.items()},
-        "combine": study.combine,
-        "seeds": list(study.seed_values),
-        "match": study.measure,
-        "base": plain(study.experiment),
-    }
-    kept_study, kept_plan = merged(description, planned.to_json(), out, replace=replace)
-    write_json(out / "study.json", kept_study)
-    write_json(out / "plan.json", kept_plan)
-    return None if kept_study is description else len(kept_plan["trials"])
+    description = StudyRecord(
+        name=name,
+        question=question,
+        axes={path: [label({path: value})[path] for value in values] for path, values in study.axes.items()},
+        combine=study.combine,
+        seeds=study.seed_values,
+        match=study.measure,
+        base=plain(study.experiment),
+    )
+    kept_study, kept_plan = merged(description, planned.record, out, replace=replace)
+    kept_study.write(StudyRecord.at(out))
+    kept_plan.write(PlanRecord.at(out))
+    return None if kept_study is description else len(kept_plan.trials)

@@ -17,6 +17,7 @@ from cnnjax.config import explain, replace
 from cnnjax.data.loader import EXPERIMENT
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.experiment import Experiment
+from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.study import Study
 
@@ -42,7 +43,7 @@ def load(path: Path | str) -> ExperimentFile:
     Raises ConfigError where it does not exist, does not run, or defines neither.
     """
     path = Path(path)
-    if (path / "config.json").is_file() or (path / "trials").is_dir():
+    if ConfigRecord.at(path).is_file() or (path / "trials").is_dir():
         return _from_run(path)
     if not path.is_file():
         near = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []

@@ -11,14 +11,13 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from cnnjax.config import plain
 from cnnjax.errors import CnnjaxError, DiskFull, Interrupted, RunError
 from cnnjax.events import Sink, Skipped
-from cnnjax.files import write_json
+from cnnjax.records.result_json import ResultRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.feed import is_streamed
 from cnnjax.run.hardware import Hardware
@@ -121,19 +120,19 @@ def _held(slot: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
 def _is_missing(trial: PlannedTrial, out: Path, outcomes: Outcomes, sinks: Sequence[Sink]) -> bool:
     try:
         result = directory_of(trial, out).finished()
-        check_same_initial(trial.experiment, result or {}, directory_of(trial, out).path)
+        check_same_initial(trial.experiment, result, directory_of(trial, out).path)
     except RunError as error:
         outcomes.errors[trial.id] = str(error)
         return False
     # A training that diverged would diverge again; one that crashed is tried again.
-    if result is None or result.get("cause") == "crashed":
+    if result is None or result.crashed:
         return True
     directory_of(trial, out).begin(trial.experiment)
-    if result["status"] == "done":
+    if result.status == "done":
         outcomes.skipped.append(trial.id)
     else:
         outcomes.failed.append(trial.id)
-        outcomes.errors[trial.id] = result.get("error", "failed")
+        outcomes.errors[trial.id] = result.error or "failed"
     for sink in sinks:
         sink(Skipped(trial=trial.id, steps=trial.steps))
     return False
@@ -210,26 +209,25 @@ def _run_together(
 def _write_crash(trial: PlannedTrial, directory: RunDirectory, error: Exception) -> None:
     message = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
     directory.log("crashed:\n" + "".join(traceback.format_exception(error)))
-    result: dict[str, Any] = {
-        "id": trial.id,
-        "codes": [trial.code.digest],
-        "status": "failed",
-        "cause": "crashed",
-        "seed": trial.experiment.seed,
-        "params": trial.params,
-        "macs": trial.macs,
-        "steps": 0,
-        "metrics": {},
-        "error": f"{message} (the whole traceback is in {directory.path / 'log.txt'})",
-        "config": plain(trial.experiment),
-    }
-    write_json(directory.result, result)
+    ResultRecord(
+        id=trial.id,
+        codes=(trial.code.digest,),
+        status="failed",
+        cause="crashed",
+        seed=trial.experiment.seed,
+        params=trial.params,
+        macs=trial.macs,
+        steps=0,
+        metrics={},
+        error=f"{message} (the whole traceback is in {directory.path / 'log.txt'})",
+        config=plain(trial.experiment),
+    ).write(directory.result)
 
 
 def _count(trial: PlannedTrial, directory: RunDirectory, outcomes: Outcomes) -> None:
     result = directory.finished()
-    if result is not None and result["status"] == "done":
+    if result is not None and result.status == "done":
         outcomes.done.append(trial.id)
     elif result is not None:
         outcomes.failed.append(trial.id)
-        outcomes.errors[trial.id] = result["error"]
+        outcomes.errors[trial.id] = result.error or "failed"

@@ -13,6 +13,7 @@ from cnnjax.errors import ConfigError, RunError, expect
 from cnnjax.experiment import Experiment, analysis_of, check
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model
+from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
 from cnnjax.run.devices import Devices, here
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.weights import check_initial
@@ -60,6 +61,22 @@ class PlannedTrial:
         """The digest of what is compiled: trials with the same one share it."""
         return self.experiment.program
 
+    @property
+    def entry(self) -> TrialEntry:
+        """The trial in plan.json."""
+        matched = {"matched": label(self.matched), "widths": self.widths} if self.matched else {}
+        return TrialEntry(
+            id=self.id,
+            arm=label(self.arm),
+            seed=self.experiment.seed,
+            params=self.params,
+            macs=self.macs,
+            steps=self.steps,
+            program=self.program,
+            data_fingerprint=self.data,
+            **matched,
+        )
+
 
 @dataclass(frozen=True)
 class PrunedArm:
@@ -94,25 +111,16 @@ class Plan:
             groups.setdefault(trial.program, []).append(trial)
         return groups
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def record(self) -> PlanRecord:
         """plan.json."""
-        trials = [
-            {
-                "id": trial.id,
-                "arm": label(trial.arm),
-                "seed": trial.experiment.seed,
-                "params": trial.params,
-                "macs": trial.macs,
-                "steps": trial.steps,
-                "program": trial.program,
-                "data_fingerprint": trial.data,
-                **({"matched": label(trial.matched), "widths": trial.widths} if trial.matched else {}),
-            }
-            for trial in self.trials
-        ]
-        seeds = list(self.study.seed_values)
-        pruned = [{"arm": label(arm.arm), "seeds": seeds, "reason": arm.reason} for arm in self.pruned]
-        return {"trials": trials, "pruned": pruned}
+        seeds = self.study.seed_values
+        pruned = [PrunedEntry(arm=label(arm.arm), seeds=seeds, reason=arm.reason) for arm in self.pruned]
+        return PlanRecord(trials=tuple(trial.entry for trial in self.trials), pruned=tuple(pruned))
+
+    def to_json(self) -> dict[str, Any]:
+        """plan.json as plain data."""
+        return self.record.to_json()
 
 
 def label(arm: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Box(NamedTuple):
 
 def whole(uniform: jax.Array, count: jax.Array | int) -> jax.Array:
     """An integer in 0..count - 1 from a number in 0..1, which is evenly distributed if that is."""
+    count = jnp.asarray(count, jnp.float32)
     return jnp.minimum(jnp.floor(uniform * count), count - 1).astype(jnp.int32)
 
 

@@ -64,7 +64,7 @@ class CutMix(Mixing, tag="cutmix"):
 
         height, width, _ = first.shape
         share, place = jax.random.split(key)
-        size = jnp.array([height, width])
+        size = jnp.array([height, width], jnp.float32)
         row, column = boxes.whole(jax.random.uniform(place, (2,)), size)
         side = jnp.sqrt(1 - jax.random.beta(share, self.alpha, self.alpha))
         half = jnp.floor(side * size / 2).astype(jnp.int32)

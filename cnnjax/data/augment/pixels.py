@@ -120,7 +120,7 @@ def _equalize_channel(levels: jax.Array, values: jax.Array) -> jax.Array:
     step = (levels.size - counts[levels.max()]) // LEVELS
     below = (jnp.cumsum(counts) - counts).at[levels].get(mode="promise_in_bounds")
     # Integer division, which is slow where it is vectorized; the half keeps it exact below two million pixels.
-    quotient = jnp.floor((below + step // 2 + 0.5) / jnp.maximum(step, 1))
+    quotient = jnp.floor(((below + step // 2).astype(jnp.float32) + 0.5) / jnp.maximum(step, 1).astype(jnp.float32))
     return jnp.where(step == 0, values, jnp.minimum(quotient, LEVELS) / LEVELS)
 
 
@@ -130,7 +130,7 @@ def _levels(image: jax.Array) -> jax.Array:
 
 def gaussian_blur(image: jax.Array, sigma: jax.Array, kernel_size: int) -> jax.Array:
     """Blur with a Gaussian of `sigma` pixels cut off at `kernel_size` (odd) pixels; the border is reflected."""
-    offsets = jnp.arange(kernel_size) - kernel_size // 2
+    offsets = jnp.arange(kernel_size, dtype=jnp.float32) - kernel_size // 2
     weights = jnp.exp(-((offsets / sigma) ** 2) / 2)
     weights = weights / weights.sum()
     return _filtered(_filtered(image, weights, axis=0), weights, axis=1)

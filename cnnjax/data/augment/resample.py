@@ -40,17 +40,18 @@ def _weights(
 ) -> jax.Array:
     """What each of `size` pixels adds to each output, if `length` pixels from `start` are resized: [outputs, size]."""
     scale = length / outputs
-    centres = ((jnp.arange(outputs) + 0.5) * scale - 0.5 + start)[:, None]
-    pixels = jnp.arange(size)
+    start, last = jnp.asarray(start, jnp.float32), jnp.asarray(start + length - 1, jnp.float32)
+    centres = ((jnp.arange(outputs, dtype=jnp.float32) + 0.5) * scale - 0.5 + start)[:, None]
+    pixels = jnp.arange(size, dtype=jnp.float32)
     if antialias:
         distances = jnp.abs(centres - pixels[None]) / jnp.maximum(scale, 1.0)
-        inside = (pixels >= start) & (pixels < start + length)
-        weights = _kernel(distances, method, a=-0.5) * inside[None]
+        inside = (pixels >= start) & (pixels <= last)
+        weights = _kernel(distances, method, a=-0.5) * inside[None].astype(jnp.float32)
         return weights / weights.sum(1, keepdims=True)
-    taps = jnp.floor(centres) + jnp.arange(-1, 3)[None]
+    taps = jnp.floor(centres) + jnp.arange(-1, 3, dtype=jnp.float32)[None]
     weights = _kernel(jnp.abs(centres - taps), method, a=-0.75)
-    nearest = jnp.clip(taps, start, start + length - 1)
-    return (weights[..., None] * (nearest[..., None] == pixels[None, None])).sum(1)
+    nearest = jnp.clip(taps, start, last)[..., None]
+    return jnp.where(nearest == pixels[None, None], weights[..., None], 0).sum(1)
 
 
 def _kernel(distance: jax.Array, method: str, *, a: float) -> jax.Array:
@@ -69,7 +70,8 @@ def affine(image: jax.Array, matrix: jax.Array, *, interpolation: str = "nearest
     "bilinear". fill: the value outside the image.
     """
     height, width, channels = image.shape
-    y, x = jnp.meshgrid(jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2, indexing="ij")
+    places = [jnp.arange(length, dtype=jnp.float32) - (length - 1) / 2 for length in (height, width)]
+    y, x = jnp.meshgrid(*places, indexing="ij")
     columns = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] + (width - 1) / 2
     rows = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] + (height - 1) / 2
     flat = image.reshape(height * width, channels)

@@ -1,0 +1,33 @@
+"""What a checkpoint says beside its arrays."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from cnnjax.records.record import Record
+
+
+class CheckpointNotes(Record):
+    """The notes of a checkpoint, which Orbax writes into its folder.
+
+    id: of the experiment. codes: digests of the user's own code that made it, the newest last; None is code of cnnjax
+    alone, and empty where it was not recorded. packed: how many trials were trained together. epoch_sums: what the
+    current epoch has added up so far, last_row the last row of metrics.jsonl, seconds those trained so far, without
+    compiling. scale: (mean, std) by channel of the data. classes: their names, in the order of the outputs; empty for
+    none, None where they were not recorded. checksum: of the arrays; it is put in where they are saved.
+    """
+
+    filename: ClassVar[str] = "notes"
+
+    id: str | None = None
+    codes: tuple[str | None, ...] = ()
+    packed: int = 1
+    epoch_sums: dict[str, float] = Field(default_factory=dict)
+    last_row: dict[str, Any] = Field(default_factory=dict)
+    seconds: float = 0.0
+    data_fingerprint: str | None = None
+    scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    classes: tuple[str, ...] | None = None
+    checksum: int = 0

@@ -1,0 +1,46 @@
+"""plan.json: the trials of a study, and the arms that were pruned."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from cnnjax.records.record import Entry, Record, TrialId
+
+
+class TrialEntry(Entry):
+    """One arm with one seed, by the id that names its folder.
+
+    arm: values by path. params, macs: of the network (MACs of one image forward). steps: of the training. program:
+    trials of one program share what is compiled. matched: the fields that were changed to make costs equal, by path,
+    and widths the same in words.
+    """
+
+    id: TrialId
+    arm: dict[str, Any] = Field(default_factory=dict)
+    seed: int
+    params: int | None = None
+    macs: int | None = None
+    steps: int | None = None
+    program: str | None = None
+    data_fingerprint: str | None = None
+    matched: dict[str, Any] = Field(default_factory=dict)
+    widths: str = "as given"
+
+
+class PrunedEntry(Entry):
+    """An arm that cannot be trained, with the seeds it would have had and the reason."""
+
+    arm: dict[str, Any] = Field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    reason: str = ""
+
+
+class PlanRecord(Record):
+    """plan.json: the trials of a study in order, and the arms that were pruned."""
+
+    filename: ClassVar[str] = "plan.json"
+
+    trials: tuple[TrialEntry, ...]
+    pruned: tuple[PrunedEntry, ...] = ()

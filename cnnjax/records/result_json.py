@@ -1,0 +1,71 @@
+"""result.json and evaluation.json: how a training ended, and what its network measures on each part of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from cnnjax.records.record import Entry, Record, TrialId
+
+
+class InitialEntry(Entry):
+    """The run that a training started from, and the checksum of its checkpoint."""
+
+    path: str
+    checksum: int
+
+
+class ResultRecord(Record):
+    """result.json: there is one where a training is over.
+
+    codes: digests of the user's own code that made it, the newest last; None is code of cnnjax alone, and empty where
+    it was not recorded. steps: that were taken. examples: by part. train_seconds, compile_seconds: of each trial, where
+    `packed` of them were trained together. skipped: images that could not be decoded, by part. metrics: by part and
+    name (`test_accuracy`, a fraction). error: why a failed one failed. cause: "diverged", or "crashed", which is tried
+    again. config: the experiment.
+    """
+
+    filename: ClassVar[str] = "result.json"
+
+    id: TrialId
+    codes: tuple[str | None, ...] = ()
+    status: Literal["done", "failed"]
+    cause: str | None = None
+    seed: int
+    params: int
+    macs: int
+    steps: int | None = None
+    examples: dict[str, int] = Field(default_factory=dict)
+    train_seconds: float | None = None
+    compile_seconds: float | None = None
+    packed: int = 1
+    initial: InitialEntry | None = None
+    data_fingerprint: str | None = None
+    skipped: dict[str, int] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    error: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def crashed(self) -> bool:
+        """It ended by an error, and is tried again; one that diverged would diverge again."""
+        return self.cause == "crashed"
+
+
+class EvaluationRecord(Record):
+    """evaluation.json: the metrics of a finished training at its end, by part ("validation", "test"), whole.
+
+    Each part has `count`, how many examples it has, and what `metrics.summarize` gives of them, matrices too.
+    """
+
+    filename: ClassVar[str] = "evaluation.json"
+
+    validation: dict[str, Any] | None = None
+    test: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Mapping[str, Any]]) -> EvaluationRecord:
+        """The record of the parts that were evaluated."""
+        return cls.model_validate(parts)

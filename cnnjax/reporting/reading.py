@@ -1,0 +1,106 @@
+"""The files of a study or of a single run, read for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cnnjax.errors import NewerVersion, RunError
+from cnnjax.records.config_json import ConfigRecord
+from cnnjax.records.environment_json import EnvironmentRecord
+from cnnjax.records.plan_json import PlanRecord, TrialEntry
+from cnnjax.records.record import Record
+from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.study_json import StudyRecord
+
+R = TypeVar("R", bound=Record)
+
+ANEW = "run the study again with the same --out to write it anew"
+
+
+def read_study(out: Path) -> tuple[StudyRecord, PlanRecord, dict[str, Path]]:
+    """What a study's folder, or that of a single run, is of, and the folder of each trial by its id.
+
+    Raises RunError where `out` is neither, or one of the files is missing or damaged.
+    """
+    if not StudyRecord.at(out).exists():
+        return _single(out)
+    study, plan = _required(StudyRecord, out, ANEW), _required(PlanRecord, out, ANEW)
+    return study, plan, {trial.id: out / "trials" / trial.id for trial in plan.trials}
+
+
+def _single(out: Path) -> tuple[StudyRecord, PlanRecord, dict[str, Path]]:
+    if not ResultRecord.at(out).exists():
+        raise RunError(_nothing_here(out))
+    result = _required(ResultRecord, out, "remove the file and run the experiment again")
+    config = _required(ConfigRecord, out, "run the experiment again with the same --out to write it anew")
+    study = StudyRecord(name=out.resolve().name, axes={}, seeds=(result.seed,), base=config.experiment)
+    trial = TrialEntry(id=result.id, seed=result.seed)
+    return study, PlanRecord(trials=(trial,)), {trial.id: out}
+
+
+def _nothing_here(out: Path) -> str:
+    if not out.is_dir():
+        return f"{out}: there is no such directory; give the --out of a study or of a run"
+    study, result = StudyRecord.filename, ResultRecord.filename
+    if ConfigRecord.at(out).exists():
+        return f"{out}: the run has not finished (no {result}); run it again with the same --out and it continues"
+    return f"{out}: neither a study ({study}) nor a run ({result}); give the --out of a study or of a run"
+
+
+def _required(kind: type[R], folder: Path, remedy: str) -> R:
+    found = kind.read(kind.at(folder), remedy=remedy)
+    if found is None:
+        raise RunError(f"{kind.at(folder)}: there is no such file; {remedy}")
+    return found
+
+
+def result_or_damage(folder: Path, trial: TrialEntry) -> ResultRecord | RunError | None:
+    """The result of a trial; None where it has not finished, and the error where its result cannot be used.
+
+    The trial then counts as failed, and the others are reported all the same. Raises NewerVersion.
+    """
+    try:
+        return _result(folder, trial)
+    except NewerVersion:
+        raise
+    except RunError as error:
+        return error
+
+
+def _result(folder: Path, trial: TrialEntry) -> ResultRecord | None:
+    path = ResultRecord.at(folder)
+    result = ResultRecord.read(path, remedy="delete it and run the study again: it repeats this trial only")
+    if result is None:
+        return None
+    if (result.id, result.seed) != (trial.id, trial.seed):
+        raise RunError(
+            f"{path}: is the result of trial {result.id!r}, seed {result.seed}, but the plan has {trial.id!r}, "
+            f"seed {trial.seed}, here. Remove {folder} and run the study again: it repeats this trial only."
+        )
+    for name in ("params", "macs"):
+        planned, found = getattr(trial, name), getattr(result, name)
+        if None not in (planned, found) and planned != found:
+            raise RunError(
+                f"{path}: is the result of a network with {found:,} {name}, but the plan's has {planned:,}: left out "
+                "of every number. Sweep again with --stale rerun: it repeats what other code made."
+            )
+    return result
+
+
+def environments(folders: Iterable[Path]) -> Iterator[Mapping[str, Any]]:
+    """What each of the runs was made with, where it says so."""
+    for folder in folders:
+        remedy = f"remove {folder} and run it again: only this trial is repeated"
+        found = EnvironmentRecord.read(EnvironmentRecord.at(folder), remedy=remedy)
+        if found is not None:
+            yield found.content
+
+
+def trial_folders(out: Path) -> list[str]:
+    """The names of the folders in a study's `trials`."""
+    trials = out / "trials"
+    if not trials.is_dir():
+        return []
+    return [path.name for path in trials.iterdir() if path.is_dir() and not path.name.startswith(".")]

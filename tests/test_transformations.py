@@ -1,0 +1,170 @@
+"""Every block, loss and optimizer under jit, vmap and bfloat16, and its gradients against finite differences.
+
+One row each; what is public or registered and has no row fails. Values are checked elsewhere, against formulas.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import flax.linen
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from numpy.testing import assert_allclose, assert_array_equal
+
+from cnnjax import nn
+from cnnjax.losses import Loss
+from cnnjax.optim import SGD, AdamW, Optim
+from tests.test_losses import CASES
+
+KEY = jax.random.key(0)
+MAPS, ROWS = (2, 5, 5, 4), (2, 6)
+# name: (module, shape of its input, keywords of its call)
+BLOCKS = {
+    "convolution": (nn.Convolution(3, 3), MAPS, {}),
+    "strided convolution": (nn.Convolution(4, (3, 2), strides=2, groups=2, padding="valid"), MAPS, {}),
+    "dilated convolution": (nn.Convolution(2, 3, dilation=2, bias=False), MAPS, {}),
+    "depthwise convolution": (nn.Convolution(4, 3, groups=4), MAPS, {}),
+    "fully connected": (nn.FullyConnected(3), ROWS, {}),
+    "max pool": (nn.Pooling("max", 3, 2, padding=1), MAPS, {}),
+    "average pool": (nn.Pooling("average", 2, partial=True), MAPS, {}),
+    "blur pool": (nn.Pooling("blur", 3, 2, padding="same"), MAPS, {}),
+    "global average pool": (nn.GlobalPooling("average"), MAPS, {}),
+    "global max pool": (nn.GlobalPooling("max"), MAPS, {}),
+    "batch norm": (nn.BatchNormalization(), MAPS, {"train": True}),
+    "batch norm at inference": (nn.BatchNormalization(), MAPS, {"train": False}),
+    "batch norm of rows": (nn.BatchNormalization(group=1), (2, 3, 4), {"train": True}),
+    "group norm": (nn.GroupNormalization(2), MAPS, {}),
+    "layer norm": (nn.LayerNormalization(), MAPS, {}),
+    "layer norm of features": (nn.LayerNormalization(axes="features"), MAPS, {}),
+    "local response norm": (nn.LocalResponseNormalization(3, alpha=0.5), MAPS, {}),
+    "no norm": (nn.NoNormalization(), MAPS, {}),
+    "dropout": (nn.InvertedDropout(0.4), MAPS, {"train": True}),
+    "spatial dropout": (nn.InvertedDropout(0.4, spatial=True), MAPS, {"train": True}),
+    "stochastic depth": (nn.StochasticDepth(0.4), MAPS, {"train": True}),
+    "squeeze excite": (nn.SqueezeExcite(2), MAPS, {}),
+    "untied bias": (nn.UntiedBias(flax.linen.initializers.normal()), MAPS, {}),
+}
+BLOCKS |= {name: (flax.linen.Sequential([function]), ROWS, {}) for name, function in nn.ACTIVATIONS.items()}
+OPTIMIZERS = {
+    "sgd": SGD(weight_decay=0.1, clip_norm=1.0),
+    "sgd, decoupled, without nesterov": SGD(nesterov=False, decoupled=True, weight_decay=0.1),
+    "adamw": AdamW(weight_decay=0.1, eps=1e-3),
+}
+# Another order of float32 sums of at most 36 terms of size one.
+CLOSE = {"rtol": 1e-5, "atol": 2e-6}
+# bfloat16 keeps 8 bits: 0.4% a rounding, of inputs, parameters and each operation.
+COARSE = {"rtol": 0.04, "atol": 0.04}
+
+
+def test_everything_public_has_a_row():
+    modules = {value for name in nn.__all__ if isinstance(value := getattr(nn, name), type)}
+    assert {type(module) for module, *_ in BLOCKS.values()} >= modules | set(nn.NORMALIZATIONS.values())
+    assert BLOCKS.keys() >= nn.ACTIVATIONS.keys()
+    for union, rows in ((Loss, [loss for loss, *_ in CASES.values()]), (Optim, OPTIMIZERS.values())):
+        # Other tests register classes of their own.
+        ours = {member for member in union.members.values() if member.__module__.startswith("cnnjax.")}
+        assert {type(row) for row in rows} >= ours
+
+
+def spread(shape, seed=0):
+    """Numbers from -2 to 2, none within 0.005 of another or of 0, where a maximum or a kink would move."""
+    count = int(np.prod(shape))
+    values = (np.arange(count) + 0.5) / count * 4 - 2
+    return jnp.asarray(np.random.default_rng(seed).permutation(values).reshape(shape), jnp.float32)
+
+
+def block(name):
+    """What the block computes, (variables, x) -> y, its variables, and an input."""
+    module, shape, keywords = BLOCKS[name]
+    x = spread(shape)
+    variables = jax.jit(partial(module.init, **keywords))({"params": KEY, "dropout": KEY}, x)
+
+    def apply(variables, x):
+        return module.apply(variables, x, rngs={"dropout": KEY}, mutable=["batch_stats"], **keywords)[0]
+
+    return apply, variables, x
+
+
+def in_float64(tree):
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), tree)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks(name):
+    apply, variables, x = block(name)
+    y, compiled = apply(variables, x), jax.jit(apply)
+    assert y.dtype == jnp.float32
+    assert_allclose(compiled(variables, x), y, **CLOSE)
+    stacked = np.stack([x, spread(x.shape, seed=1)])
+    lanes = jax.jit(jax.vmap(apply, (None, 0)))(variables, stacked)
+    assert_allclose(lanes, np.stack([compiled(variables, lane) for lane in stacked]), **CLOSE)
+    half = compiled(variables, x.astype(jnp.bfloat16))
+    assert half.dtype == jnp.bfloat16
+    assert_allclose(half.astype(jnp.float32), y, **COARSE)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_gradients_of_blocks(name):
+    apply, variables, x = block(name)
+    params = variables.pop("params", {})
+    with jax.enable_x64(True):
+        weights = in_float64(spread(jax.eval_shape(apply, variables | {"params": params}, x).shape, seed=2))
+        params, others, x = in_float64((params, variables, x))
+        value = jax.jit(lambda params, x: (apply(others | {"params": params}, x) * weights).sum())
+        check_grads(value, (params, x), order=1, modes=("fwd", "rev"), eps=1e-4, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_losses(name):
+    loss, logits, labels, _ = CASES[name]
+    logits, labels = jnp.asarray(logits) / 3, jnp.asarray(labels)
+    y, compiled = loss(logits, labels), jax.jit(loss)
+    assert_allclose(compiled(logits, labels), y, **CLOSE)
+    stacked = np.stack([logits, -logits])
+    lanes = jax.jit(jax.vmap(loss, (0, None)))(stacked, labels)
+    assert_allclose(lanes, np.stack([compiled(lane, labels) for lane in stacked]), **CLOSE)
+    rounded = logits.astype(jnp.bfloat16)
+    half = compiled(rounded, labels)
+    assert half.dtype == loss.predictions(rounded).dtype == jnp.float32
+    assert_array_equal(half, compiled(rounded.astype(jnp.float32), labels))
+    # Losses are float32 whatever the logits; differences of such numbers of size one leave about three digits.
+    check_grads(lambda z: loss(z, labels) / 10, (logits,), order=1, modes=("fwd", "rev"), eps=1e-2, rtol=1e-2)
+
+
+def parameters(seed):
+    return {"kernel": spread((3, 4), seed), "bias": spread((4,), seed + 1)}
+
+
+def update(optim, params, gradient):
+    """What two steps with the same gradient add to the parameters."""
+    optimizer = optim.build(steps=8, steps_per_epoch=4)
+    first, state = optimizer.update(gradient, optimizer.init(params), params)
+    moved = jax.tree.map(jnp.add, params, first)
+    return jax.tree.map(jnp.add, first, optimizer.update(gradient, state, moved)[0])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name):
+    step, params, gradient = partial(update, OPTIMIZERS[name]), parameters(0), parameters(2)
+    added, compiled = step(params, gradient), jax.jit(step)
+    close = partial(jax.tree.map, partial(assert_allclose, **CLOSE))
+    close(compiled(params, gradient), added)
+    gradients = [gradient, parameters(4)]
+    lanes = jax.jit(jax.vmap(step, (None, 0)))(params, jax.tree.map(lambda *leaves: np.stack(leaves), *gradients))
+    close(lanes, jax.tree.map(lambda *leaves: np.stack(leaves), *[compiled(params, one) for one in gradients]))
+    half = compiled(*jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, gradient)))
+    for leaf, expected in zip(*map(jax.tree.leaves, (half, added)), strict=True):
+        assert leaf.dtype == jnp.bfloat16
+        assert_allclose(leaf.astype(jnp.float32), expected, **COARSE)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_gradients_through_optimizers(name):
+    step = partial(update, OPTIMIZERS[name])
+    with jax.enable_x64(True):
+        arguments = in_float64((parameters(0), parameters(2)))
+        check_grads(jax.jit(step), arguments, order=1, modes=("fwd", "rev"), eps=1e-4, atol=1e-6, rtol=1e-6)
