@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import defaultdict
 from pathlib import Path
@@ -14,7 +15,6 @@ from cnnjax import SGD, Experiment, Hardware, Options, SmallCNN, Study, Syntheti
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, Interrupted
 from cnnjax.events import EpochEnded, Failed, Planned, Skipped, Started, StepTaken
-from cnnjax.files import read_rows
 from cnnjax.loggers import Logger, logger_class, registry
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.loop import run_trials
@@ -31,6 +31,10 @@ TINY = Experiment(
 )
 DIVERGING = replace(TINY, {"optim.learning_rate": 1e30})
 ONE = Options(Hardware(devices=1), checkpoint_steps=2)
+
+
+def read_rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 class Sink:
@@ -85,7 +89,7 @@ def test_a_training_from_begin_to_end(whole):
     assert Experiment.model_validate(started.config) == TINY
     rows = [event.row for event in sink.events if isinstance(event, EpochEnded)]
     assert rows == read_rows(folder / "metrics.jsonl")
-    assert finished.metrics == RunDirectory(folder).finished()["metrics"]
+    assert finished.metrics == RunDirectory(folder).finished().metrics
     epoch = next(event for event in sink.events if isinstance(event, EpochEnded))
     assert epoch.validation_count == 3
     assert epoch.figures["examples_per_second"] * epoch.figures["epoch_seconds"] == pytest.approx(3 * 4)
@@ -161,7 +165,7 @@ def test_files_are_written_before_loggers_and_sinks_hear(program, tmp_path):
                 heard.append((step, len(read_rows(tmp_path / TINY.id / "metrics.jsonl"))))
 
         def close(self, outcome, reason):
-            heard.append((outcome, RunDirectory(tmp_path / TINY.id).finished()["status"]))
+            heard.append((outcome, RunDirectory(tmp_path / TINY.id).finished().status))
 
     options = Options(ONE.hardware, log=(First,), log_every=2)
     sink = Sink(lambda event: heard.append("sink") if isinstance(event, Started) else None)

@@ -155,7 +155,7 @@ def test_a_network_that_needs_the_size_of_its_batch_is_exported_for_one(tmp_path
         (["there.safetensors"], "there.safetensors exists: choose another name"),
         (["folder.safetensors"], "is a folder; name a file in it"),
         (["net.safetensors", "--step", "1"], "no checkpoint of step 1"),
-        (["net.pth"], "small_cnn has no counterpart in torchvision"),
+        (["net.pth"], "small_cnn has no counterpart in torchvision whose names are known here; .safetensors holds"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else None,
 )

@@ -15,7 +15,6 @@ import pytest
 from cnnjax import SGD, Experiment, Hardware, Options, SmallCNN, Study, Synthetic, sweep
 from cnnjax.errors import ConfigError
 from cnnjax.events import StepTaken
-from cnnjax.files import read_json, read_rows
 
 pytestmark = pytest.mark.loggers
 
@@ -177,10 +176,10 @@ def test_a_study_that_was_killed_and_continued(name, tmp_path):
         twice = {tag for tag, pairs in held.numbers.items() if len(pairs) != len(numbers[tag])}
         assert bool(twice) == (library.repeats and trial.id == killed_first(outcome)), twice
         assert sorted(numbers["step/loss"]) == [1, 2, 3, 4, 5]
-        for row in read_rows(run / "metrics.jsonl"):
+        for row in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()):
             for tag in ("train_loss", "validation_accuracy", "learning_rate", "epoch"):
                 assert numbers[tag][row["step"]] == pytest.approx(row[tag], rel=1e-6)
-        result = read_json(run / "result.json", remedy="")
+        result = json.loads((run / "result.json").read_text())
         assert numbers["test_loss"] == {5: pytest.approx(result["metrics"]["test_loss"], rel=1e-6)}
         assert sorted(numbers["machine/examples_per_second"]) == [3, 5]
         assert np.mean(list(numbers["machine/host_memory_bytes"].values())) > 1e7

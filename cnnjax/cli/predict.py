@@ -27,7 +27,7 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE...",
+            metavar="IMAGE",
             help="Image files (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM) or .npy; of a folder all are taken.",
             show_default=False,
         ),

@@ -177,7 +177,10 @@ def _torch(trained: Trained) -> bytes:
     import torch
 
     model = trained.experiment.model.model_copy(update={"num_classes": trained.resolved.outputs})
-    tensors = to_torch(model, trained.variables, input_shape=trained.resolved.input_shape)
+    try:
+        tensors = to_torch(model, trained.variables, input_shape=trained.resolved.input_shape)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; .safetensors holds any network's weights") from None
     content = io.BytesIO()
     torch.save({name: torch.tensor(array) for name, array in tensors.items()}, content)
     return content.getvalue()
