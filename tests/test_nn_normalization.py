@@ -26,6 +26,7 @@ from cnnjax.nn import (
     normalization,
     shards,
 )
+from tests.marks import slow
 
 KINDS = {
     "batch": {},
@@ -266,8 +267,8 @@ def over_devices(net, variables, x, wrapper, devices):
 
 
 @pytest.mark.parametrize("wrapper", ["jit", "shard_map", "pmap"])
-@pytest.mark.parametrize("devices", [2, 8])
-@pytest.mark.parametrize("group", ["global", "device", 2])
+@pytest.mark.parametrize("devices", [2, *slow(8)])
+@pytest.mark.parametrize("group", ["global", "device", *slow(2)])
 def test_devices_agree_with_one_device(group, devices, wrapper):
     # On one device, the part of a device is a ghost batch of that many examples.
     variables, x, expected = on_one_device(16 // devices if group == "device" else group)
@@ -275,7 +276,7 @@ def test_devices_agree_with_one_device(group, devices, wrapper):
     jax.tree.map(partial(assert_allclose, rtol=2e-4, atol=2e-6), found, expected)
 
 
-@pytest.mark.parametrize("wrapper", ["jit", "shard_map", "pmap"])
+@pytest.mark.parametrize("wrapper", ["jit", *slow("shard_map", "pmap")])
 @pytest.mark.parametrize("group", ["global", "device", 2])
 def test_devices_agree_on_the_unbiased_variance(group, wrapper):
     variables, x, (_, stats, _) = on_one_device(8 if group == "device" else group)

@@ -26,6 +26,7 @@ from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program
 from cnnjax.training.state import TrainState
+from tests.marks import slow
 
 DATA = Synthetic(height=4, width=4, channels=1, classes=3, examples=20, test_examples=8)
 IMAGES = jnp.ones((2, 4, 4, 1))
@@ -500,7 +501,7 @@ def plain():
     return state.params, state.batch_stats
 
 
-@pytest.mark.parametrize(("devices", "parallel"), [(1, "jit"), (2, "jit"), (2, "shard_map"), (2, "pmap")])
+@pytest.mark.parametrize(("devices", "parallel"), [(1, "jit"), (2, "jit"), *slow((2, "shard_map"), (2, "pmap"))])
 def test_statistics_over_the_axis_of_the_batch_are_those_of_the_whole_batch(plain, devices, parallel):
     state, _, _ = trained(experiment("Synchronized"), devices=devices, parallel=parallel)
     if devices == 1:

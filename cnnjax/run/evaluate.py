@@ -20,7 +20,7 @@ from cnnjax.run.classes import matched, trained_classes
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
-from cnnjax.run.resolve import recorded_scale
+from cnnjax.run.resolve import recorded
 from cnnjax.run.stale import refuse_stale
 from cnnjax.run.weights import restore
 from cnnjax.training.state import TrainState
@@ -46,11 +46,15 @@ def evaluate(
     refuse_stale(directory, trained, stale)
     restored, notes = restore(directory, trained)
     experiment = _on(trained, data, dict(overrides or {}))
-    experiment = _scaled_as(experiment, recorded_scale(directory, notes), is_own=experiment.data == trained.data)
+    held = recorded(directory)
+    scale = notes.scale if held is None else (held.mean, held.std)
+    experiment = _scaled_as(experiment, scale, is_own=experiment.data == trained.data)
     if data is not None:
         # The run that `initial` names is not needed to evaluate, and may be gone.
         experiment = replace(experiment, {"initial": None})
-    experiment = matched(experiment, trained_classes(trained, notes), str(directory.path))
+    known = None if held is None else held.classes
+    classes = trained_classes(trained, notes) if known is None else known
+    experiment = matched(experiment, classes, str(directory.path))
     program = Program(_small_enough(experiment), hardware=hardware)
     _check_fit(directory, restored, program.blank())
     # Not with the values it was trained with: `overrides` may set others.

@@ -8,13 +8,11 @@ import flax.linen as linen
 
 from cnnjax.config import plain
 from cnnjax.data.encoded import Decoding, Encoded
-from cnnjax.data.examples import Scale
 from cnnjax.data.form import Form
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, Length, length_of, parts_of, task_of
 from cnnjax.experiment.network import outputs_of
 from cnnjax.metrics import specifications
-from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.directory import RunDirectory
 from cnnjax.training.step import Task
@@ -92,7 +90,7 @@ def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
 
     Raises RunError where those data cannot be read, or are others than it was trained on.
     """
-    held = _read(directory)
+    held = recorded(directory)
     if held is not None:
         return held
     try:
@@ -113,13 +111,8 @@ def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
     return resolve(experiment, examples=length.examples, steps=length.steps, fingerprint=dataset.fingerprint)
 
 
-def recorded_scale(directory: RunDirectory, notes: CheckpointNotes) -> Scale | None:
-    """What images of the run are normalized with, from resolved.json or the notes of a checkpoint; None in neither."""
-    held = _read(directory)
-    return notes.scale if held is None else (held.mean, held.std)
-
-
-def _read(directory: RunDirectory) -> Resolved | None:
+def recorded(directory: RunDirectory) -> Resolved | None:
+    """What the run in the directory recorded when it began; None of a run from before that was done."""
     return Resolved.read(Resolved.at(directory.path), remedy="delete it: it is made again from the run's data")
 
 
