@@ -22,6 +22,7 @@ LAYERS = [
     {"experiment", "convert"},
     {"run"},
     {"study"},
+    {"launch"},
     {"reporting", "progress"},
     {"cli"},
     {"__init__", "__main__"},
