@@ -112,7 +112,7 @@ MISTAKES = [
     (["sweep", "FILE", "model.features=3,3"], ["repeats 3"]),
     (["sweep", "FILE", "model.kernel_size=9,11", "model.padding=valid"], ["nothing is left to train", "kernel 11"]),
     (["sweep", "FILE", "model.pool=max,avg"], ["model.pool = 'avg'"]),
-    (["sweep", "FILE", "--launcher", "moon"], ["--launcher moon"]),
+    (["sweep", "FILE", "--launcher", "moon"], ["--launcher: 'moon' is no launcher. There are: local"]),
     (["report", "nowhere"], ["no such directory"]),
     (["describe", "lenet"], ["'lenet' is no model", "lenet5"]),
     (["describe", "small_cnn"], ["give the image's shape: --input HxWxC"]),
