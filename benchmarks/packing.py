@@ -1,6 +1,6 @@
 """Time a step of several trials under vmap against the same trials one after the other, by image size.
 
-What it decides is in cnnjax/study/one_program.py: up to which size trials of one program are trained together.
+What it decides is in cnnjax/launch/one_program.py: up to which size trials of one program are trained together.
 SmallCNN with 16 filters, 3x3, batch 64; milliseconds a step of all trials, compiling not counted; each a median of
 `--repeats`.
 

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
     from cnnjax.experiment import Experiment
+    from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
     from cnnjax.models import (
         Activation,
@@ -97,7 +98,6 @@ if TYPE_CHECKING:
     from cnnjax.run.options import Options
     from cnnjax.run.predictions import Predictions
     from cnnjax.study.describe import describe
-    from cnnjax.study.executor import sweep
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
@@ -191,7 +191,7 @@ _HOMES = {
     "run.predictions": ["Predictions"],
     "run.hardware": ["Hardware"],
     "study.describe": ["describe"],
-    "study.executor": ["sweep"],
+    "launch.sweep": ["sweep"],
     "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],

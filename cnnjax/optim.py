@@ -265,9 +265,9 @@ class AdamW(Optim, tag="adamw"):
     def direction(self) -> optax.GradientTransformation:
         adam = optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps)
 
-        def update(gradients: Any, state: Any, params: Any = None) -> Any:
+        def update(updates: Any, state: Any, params: Any = None) -> Any:
             # Optax raises b1 and b2 to the number of steps by jnp.power, which strict dtype promotion refuses.
             with jax.numpy_dtype_promotion("standard"):
-                return adam.update(gradients, state, params)
+                return adam.update(updates, state, params)
 
         return optax.chain(optax.GradientTransformation(adam.init, update), self.decay())

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from cnnjax.cli import app
+
 FILE = '''"""Does a wider network do better?"""
 from cnnjax import SGD, Experiment, SmallCNN, Study, Synthetic
 experiment = Experiment(
@@ -70,12 +72,23 @@ def test_describe_by_file_and_by_name(run, file):
     assert "conv1" in out
 
 
-def test_help_has_examples_and_is_quick(run):
-    alone = ("train", "sweep", "report", "describe", "evaluate", "import-torch", "data")
-    for words in ((), *((command,) for command in alone), *(("data", c) for c in ("list", "prepare", "show"))):
-        code, out, _ = run(*words, "--help")
-        assert code == 0
-        assert "Example" in out
+def commands(group=app, words=()):
+    """The words of every command there is."""
+    for command in group.registered_commands:
+        yield (*words, command.name or command.callback.__name__)
+    for inner in group.registered_groups:
+        yield (*words, inner.name)
+        yield from commands(inner.typer_instance, (*words, inner.name))
+
+
+@pytest.mark.parametrize("words", [(), *commands()], ids=" ".join)
+def test_help_has_examples(run, words):
+    code, out, _ = run(*words, "--help")
+    assert code == 0
+    assert "Example" in out
+
+
+def test_the_version(run):
     assert run("--version")[1].startswith("cnnjax ")
 
 
@@ -99,7 +112,7 @@ MISTAKES = [
     (["sweep", "FILE", "model.features=3,3"], ["repeats 3"]),
     (["sweep", "FILE", "model.kernel_size=9,11", "model.padding=valid"], ["nothing is left to train", "kernel 11"]),
     (["sweep", "FILE", "model.pool=max,avg"], ["model.pool = 'avg'"]),
-    (["sweep", "FILE", "--launcher", "moon"], ["--launcher moon"]),
+    (["sweep", "FILE", "--launcher", "moon"], ["--launcher: 'moon' is no launcher. There are: local"]),
     (["report", "nowhere"], ["no such directory"]),
     (["describe", "lenet"], ["'lenet' is no model", "lenet5"]),
     (["describe", "small_cnn"], ["give the image's shape: --input HxWxC"]),

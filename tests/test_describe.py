@@ -23,12 +23,15 @@ import cnnjax
 from cnnjax import models
 from cnnjax.analysis import Analysis, analyse, with_training
 from cnnjax.analysis.difference import Difference
-from cnnjax.analysis.documents import latex, markdown, terminal
-from cnnjax.analysis.grid import Column, Grid, Remarks, short, short_bytes
 from cnnjax.analysis.layer_table import document, memory_line
 from cnnjax.analysis.matrix_forms import forms
 from cnnjax.analysis.picture import drawn, parted
 from cnnjax.arithmetic import linear_costs
+from cnnjax.documents.document import Column, Grid, Remarks
+from cnnjax.documents.latex import latex
+from cnnjax.documents.markdown import markdown
+from cnnjax.documents.quantities import short, short_bytes
+from cnnjax.documents.terminal_text import terminal
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.describe import compare
@@ -408,7 +411,7 @@ def test_warnings_are_a_list():
 def test_markdown_tables_are_whole(resnet):
     tables = [line for line in markdown(document(resnet, with_forms=True).blocks).splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in tables} == {16, 11}
-    assert markdown([Grid("", (Column("a|b"),), [("c|d_e",)])]) == "| a|b |\n| :--- |\n| c\\|d\\_e |\n"
+    assert markdown([Grid("", (Column("a|b"),), [("c|d_e",)])]) == "| a\\|b |\n| :--- |\n| c\\|d\\_e |\n"
 
 
 AWKWARD = r"50%_of {x} & #1 ~ ^2 \in $a$ <b> [c] → —"

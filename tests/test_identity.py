@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cnnjax as c
@@ -26,8 +27,11 @@ from cnnjax.config import (
 )
 from cnnjax.config.identity import neutral_values
 from cnnjax.errors import ConfigError, RunError
+from cnnjax.records.checkpoint_notes import CheckpointNotes
+from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
+from cnnjax.training.state import TrainState
 from tests.networks import TABLE
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -401,6 +405,18 @@ def test_a_later_lane_is_one_program_with_what_was_before():
     assert program_digest(After(sigma=0.0)) == program_digest(After()) == digest(Before())
     assert program_digest(After(scale=1.0)) == program_digest(After(scale=2.0)) != program_digest(After())
     assert lanes(After(scale=2.0)) == {"sigma": 0.5, "scale": 2.0}
+
+
+def test_a_checkpoint_of_before_a_lane_came_has_its_value(tmp_path):
+    before = TrainState(np.asarray(3), {"w": np.ones(2)}, {}, (), {"seed": np.asarray(1)})
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, before, CheckpointNotes())
+    checkpoints.wait()
+    now = before.replace(params={"w": np.zeros(2)}, lane={"seed": np.asarray(0), "optim.share": np.asarray(0.5)})
+    state, _ = checkpoints.restore(now)
+    checkpoints.close()
+    assert state.lane == {"seed": 1, "optim.share": 0.5}
+    assert state.params["w"].tolist() == [1, 1]
 
 
 def test_a_later_field_needs_its_neutral_value():

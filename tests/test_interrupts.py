@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from tests.marks import slow
+
 SWALLOWED = {
     "an import": "import swallows",
     "a library's callback": """
@@ -58,10 +60,7 @@ def started(tmp_path, body: str) -> subprocess.Popen:
     return process
 
 
-@pytest.mark.parametrize(
-    "number",
-    [pytest.param(signal.SIGINT, id="SIGINT"), pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("number", [signal.SIGINT, *slow(signal.SIGTERM)], ids=lambda number: number.name)
 @pytest.mark.parametrize("where", SWALLOWED)
 def test_a_stop_is_not_swallowed_by(where, number, tmp_path):
     process = started(tmp_path, SWALLOWED[where])
@@ -154,9 +153,7 @@ experiment = Experiment(model=SmallCNN(features=2, dense=0), data=Synthetic(heig
 """
 
 
-@pytest.mark.parametrize(
-    "seconds", [pytest.param(0.15, marks=pytest.mark.slow), 0.5, pytest.param(1.2, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("seconds", [0.5, *slow(0.15, 1.2)])
 def test_a_training_that_has_just_begun_is_stopped(tmp_path, seconds):
     """While Python starts, while JAX is imported, while it is set up."""
     (tmp_path / "long.py").write_text(FILE)

@@ -15,20 +15,21 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 LAYERS = [
     {"errors"},
     {"config", "arithmetic", "files", "machine", "interrupts", "lowering", "calling", "events"},
-    {"lanes", "code"},
+    {"lanes", "code", "documents"},
     {"records"},
     {"nn", "analysis", "data", "optim", "losses", "metrics"},
     {"models", "training", "loggers"},
     {"experiment", "convert"},
     {"run"},
     {"study"},
+    {"launch"},
     {"reporting", "progress"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # reporting reads files alone, so that a report needs no class of an experiment and no JAX.
-REPORTING_MAY = {"errors", "config", "files", "code", "records", "reporting"}
+REPORTING_MAY = {"errors", "config", "files", "code", "records", "documents", "reporting"}
 
 
 def part_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Losses against SciPy and finite differences."""
+"""Losses against SciPy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 from scipy.special import expit, logsumexp, softmax, xlogy
 from scipy.stats import poisson
 
@@ -75,23 +74,6 @@ def test_agrees_with_scipy(name):
     losses = jax.jit(loss)(jnp.asarray(logits), jnp.asarray(labels))
     chex.assert_shape(losses, (6,))
     np.testing.assert_allclose(losses, expected, **CLOSE)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_gradient_agrees_with_finite_differences(name):
-    loss, logits, labels, _ = CASES[name]
-    # Differences of float32 losses of size 10 leave about three digits.
-    logits, labels = jnp.asarray(logits) / 3, jnp.asarray(labels)
-    check_grads(lambda z: loss(z, labels) / 10, (logits,), order=1, modes=["rev"], eps=1e-2, rtol=1e-2)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_is_float32_whatever_the_logits(name):
-    loss, logits, labels, _ = CASES[name]
-    rounded = jnp.asarray(logits, jnp.bfloat16)
-    losses = loss(rounded, jnp.asarray(labels))
-    assert losses.dtype == loss.predictions(rounded).dtype == jnp.float32
-    np.testing.assert_array_equal(losses, loss(rounded.astype(jnp.float32), jnp.asarray(labels)))
 
 
 @pytest.mark.parametrize("member", [SoftmaxCrossEntropy, SigmoidCrossEntropy])

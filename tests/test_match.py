@@ -31,6 +31,7 @@ from cnnjax.errors import ConfigError
 from cnnjax.study.match import TOLERANCE, rescaled_to
 from cnnjax.study.plan_table import plan_table
 from cnnjax.study.study import with_fields
+from tests.marks import slow
 
 DATA = Synthetic(height=8, width=8, channels=1, classes=4, examples=50, test_examples=20)
 BASE = Experiment(model=SmallCNN(), data=DATA, batch_size=16, epochs=1)
@@ -148,7 +149,7 @@ def test_widths_whose_channels_do_not_divide_are_passed_over():
 @pytest.mark.parametrize(
     "name", ["resnet18", "resnext50_32x4d", "densenet121", "mobilenet_v2", "vgg11", "convnext_tiny"]
 )
-@pytest.mark.parametrize("factor", [0.6, 1.7])
+@pytest.mark.parametrize("factor", [0.6, *slow(1.7)])
 def test_every_family_can_be_rescaled(name, factor):
     """Any number between is met, here with a cost that only counts parameters."""
 

@@ -22,7 +22,7 @@ from sklearn.metrics import (
 )
 
 from cnnjax.errors import DataError, ShapeError
-from cnnjax.metrics import measure, summarize
+from cnnjax.metrics import SPECIFICATIONS, measure, summarize
 
 N, CLASSES = 200, 8
 RNG = np.random.default_rng(0)
@@ -48,18 +48,31 @@ def calibration_error(probabilities, labels, bins=15):
     return error
 
 
-def test_agrees_with_scikit_learn():
-    summary = summarize(sums())
-    predicted = LOGITS.argmax(axis=1)
+TARGETS = RNG.normal(size=(N, CLASSES)).astype(np.float32)
+PROBABILITIES = softmax(LOGITS.astype(np.float64), axis=1)
+METRICS = {  # as others compute them, of classes and of numbers
+    "loss": (LOSSES.mean(), LOSSES.mean()),
+    "accuracy": (accuracy_score(LABELS, LOGITS.argmax(axis=1)), None),
+    "top5_accuracy": (top_k_accuracy_score(LABELS, LOGITS, k=5), None),
+    "expected_calibration_error": (calibration_error(PROBABILITIES, LABELS), None),
+    "mean_squared_error": (None, mean_squared_error(TARGETS, LOGITS)),
+    "mean_absolute_error": (None, mean_absolute_error(TARGETS, LOGITS)),
+}
+
+
+@pytest.mark.parametrize("specification", SPECIFICATIONS, ids=lambda each: each.name)
+def test_a_metric_is_what_others_compute(specification):
+    found = summarize(sums()), summarize(sums(labels=TARGETS, classes=None))
+    for summary, expected in zip(found, METRICS[specification.name], strict=True):
+        assert summary.get(specification.name) == (None if expected is None else pytest.approx(expected, rel=1e-5))
+
+
+def test_what_is_counted_by_class_is_scikit_learns():
+    summary, predicted = summarize(sums()), LOGITS.argmax(axis=1)
     assert summary["count"] == N
-    assert summary["loss"] == pytest.approx(LOSSES.mean(), rel=1e-6)
-    assert summary["accuracy"] == accuracy_score(LABELS, predicted)
-    assert summary["top5_accuracy"] == top_k_accuracy_score(LABELS, LOGITS, k=5)
     assert summary["confusion"] == confusion_matrix(LABELS, predicted).tolist()
     np.testing.assert_allclose(summary["per_class_accuracy"], recall_score(LABELS, predicted, average=None))
     assert summary["per_class_count"] == np.bincount(LABELS).tolist()
-    expected = calibration_error(softmax(LOGITS.astype(np.float64), axis=1), LABELS)
-    assert summary["expected_calibration_error"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_summary_is_plain_python():

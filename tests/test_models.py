@@ -88,8 +88,24 @@ for network in reversed(TABLE):
     ROWS[network.name] = Row(network.small_config, network.shape)
 
 
+# One of each kind. The others are deeper, wider or have other knobs of the same blocks.
+QUICK = """small_cnn small_cnn_blur small_cnn_batch small_cnn_full convnet_grouped lenet5 alexnet vgg11_bn
+    alphago_policy airbench94 resnet18 resnet20 resnet50_v2 resnext50_32x4d googlenet_auxiliary inception_v3_auxiliary
+    densenet121 squeezenet1_0 mobilenet_v2 mobilenet_v3_small efficientnet_b0 shufflenet_v2_x0_5 regnet_y_400mf
+    convnext_tiny"""
+
+
+def rows(names, *marks):
+    """One parameter a name, slow unless it is one of `QUICK`."""
+    slow = [name for name in names if name.replace(" ", "_") not in QUICK.split()]
+    return [
+        pytest.param(name, marks=[*(mark(name) for mark in marks), *[pytest.mark.slow] * (name in slow)])
+        for name in names
+    ]
+
+
 # The tests of a row go to one worker, which compiles its initialization once.
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ROWS], scope="module")
+@pytest.fixture(params=rows(ROWS, pytest.mark.xdist_group), scope="module")
 def row(request):
     return ROWS[request.param]
 
@@ -115,7 +131,7 @@ def images(row, batch=4):
 # --- published
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", rows(NETWORKS))
 def test_parameters_operations_and_logits_are_as_published(name):
     network = NETWORKS[name]
     # By its name alone: the number of classes is the published one too.
@@ -155,7 +171,7 @@ TIMM = {
 }
 
 
-@pytest.mark.parametrize("name", TIMM)
+@pytest.mark.parametrize("name", rows(TIMM))
 def test_operations_and_activations_are_those_of_timms_table(name):
     analysis = analyse(models.build(name), models.config(name).input_shape)
     normalized = sum(layer.activations for layer in analysis.layers if layer.op == "batch_norm")
@@ -180,7 +196,7 @@ def test_every_preset_has_a_row():
     assert set(models.Model.presets) <= NETWORKS.keys()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", rows(NETWORKS))
 def test_parameter_tree_is_golden(name):
     """CNNJAX_GOLDEN=write rewrites the files; look at the difference."""
     config = NETWORKS[name].config

@@ -30,6 +30,7 @@ from cnnjax.nn.geometry import Geometry
 from cnnjax.nn.lowering_rules import choose
 from cnnjax.run.compiling import compiled
 from cnnjax.run.program import UNOPTIMIZED
+from tests.marks import slow
 
 PRODUCTS = [name for name in LOWERINGS if name != "xla"]
 ROOT = Path(__file__).parents[1]
@@ -125,7 +126,7 @@ def transformed(conv, options, inputs):
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
-@pytest.mark.parametrize("case", OPTIONS)
+@pytest.mark.parametrize("case", ["dense", *slow("strided", "grouped")])
 def test_transformations(case, name):
     with lowering(name):
         ours = jax.jit(lambda: transformed(convolve, *OPTIONS[case]))()
@@ -133,8 +134,8 @@ def test_transformations(case, name):
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
-@pytest.mark.parametrize("case", OPTIONS)
-@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("case", ["grouped", *slow("dense", "strided")])
+@pytest.mark.parametrize("check", [True, *slow(False)])
 def test_shard_map_and_sharded_jit(check, case, name):
     options, inputs = OPTIONS[case]
     mesh = jax.make_mesh((4,), ("batch",), axis_types=(AxisType.Auto,))

@@ -22,10 +22,12 @@ from cnnjax.events import StepTaken
 from cnnjax.experiment import check
 from cnnjax.losses import Loss
 from cnnjax.optim import Optim
+from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program
 from cnnjax.training.state import TrainState
+from tests.marks import slow
 
 DATA = Synthetic(height=4, width=4, channels=1, classes=3, examples=20, test_examples=8)
 IMAGES = jnp.ones((2, 4, 4, 1))
@@ -420,10 +422,11 @@ def test_a_state_without_other_collections_is_saved_as_it_always_was(tmp_path):
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(state)]
     assert paths == [".step", ".params['w']", ".lane['seed']"]
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, state, {})
-    assert (checkpoints.notes() or {})[
-        "checksum"
-    ] == 24386538  # of the same state, as saved before there were collections
+    checkpoints.save(1, state, CheckpointNotes())
+    notes = checkpoints.notes()
+    # Of the same state, as saved before there were collections.
+    assert notes is not None
+    assert notes.checksum == 24386538
     chex.assert_trees_all_equal(checkpoints.restore(state)[0], state)
     checkpoints.close()
 
@@ -500,7 +503,7 @@ def plain():
     return state.params, state.batch_stats
 
 
-@pytest.mark.parametrize(("devices", "parallel"), [(1, "jit"), (2, "jit"), (2, "shard_map"), (2, "pmap")])
+@pytest.mark.parametrize(("devices", "parallel"), [(1, "jit"), (2, "jit"), *slow((2, "shard_map"), (2, "pmap"))])
 def test_statistics_over_the_axis_of_the_batch_are_those_of_the_whole_batch(plain, devices, parallel):
     state, _, _ = trained(experiment("Synchronized"), devices=devices, parallel=parallel)
     if devices == 1:

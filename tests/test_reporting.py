@@ -31,12 +31,13 @@ from cnnjax.reporting import (
     report,
     terminal_table,
 )
-from cnnjax.reporting.contents import arms_grid, headline
+from cnnjax.reporting.headline import headline
 from cnnjax.reporting.labels import short_names, value_texts
 from cnnjax.reporting.notes import arms_note, effects_note
 from cnnjax.reporting.picture_cost import against_cost
 from cnnjax.reporting.picture_curves import _means
 from cnnjax.reporting.statistics import chosen, difference, foremost, ranking
+from cnnjax.reporting.tables import arms_grid
 from cnnjax.reporting.units import Unit
 
 AXES: dict[str, list[Any]] = {
@@ -382,7 +383,8 @@ def test_means_that_differ_only_in_their_last_bits_tie(tmp_path: Path) -> None:
 
 def cells(table: Any, name: str) -> list[str]:
     shown = arms_grid(table)
-    return [row[shown.header.index(name)] for row in shown.rows]
+    headings = [column.heading for column in shown.columns]
+    return [row[headings.index(name)] for row in shown.rows]
 
 
 def test_seeds_that_tie_have_the_interval_of_the_examples(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from cnnjax.run.environment import settings
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.loop import run_trials
 from cnnjax.run.program import Program
+from tests.marks import slow
 
 TINY = Experiment(
     model=SmallCNN(features=4, norm=BatchNorm(), dropout=0.2, dense=0),
@@ -113,7 +114,7 @@ def test_the_same_experiment_again_is_bitwise_the_same(whole, tmp_path):
     assert_same_run(whole, tmp_path / "again")
 
 
-@pytest.mark.parametrize("step", [1, 2, 5, 9, 12])
+@pytest.mark.parametrize("step", [5, *slow(1, 2, 9, 12)])
 def test_a_run_that_crashed_continues_bitwise(whole, tmp_path, step):
     with pytest.raises(Crash):
         train(TINY, tmp_path, options=EVERY_2, sinks=[crash_at(step)])
@@ -152,14 +153,7 @@ def wait_for(path: Path, pattern: str, process: subprocess.Popen, seconds: float
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGKILL,
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("number", [signal.SIGKILL, *slow(signal.SIGINT, signal.SIGTERM)])
 def test_a_killed_process_continues_bitwise(tmp_path, number):
     file = tmp_path / "tiny.py"
     file.write_text(FILE.replace("EPOCHS", "150"))
@@ -277,7 +271,7 @@ def test_a_damaged_metrics_line_is_named_and_a_cut_one_is_not_an_error(whole, tm
         read_rows(path)
 
 
-@pytest.mark.parametrize("how", ["emptied", "cut", "bit"])
+@pytest.mark.parametrize("how", ["bit", *slow("emptied", "cut")])
 def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path, how):
     with pytest.raises(Crash):
         train(TINY, tmp_path, options=EVERY_2, sinks=[crash_at(8)])

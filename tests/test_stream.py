@@ -38,6 +38,7 @@ from cnnjax.records.metrics_jsonl import read_rows
 from cnnjax.run import feed
 from cnnjax.run.feed import Resident, Streamed, is_streamed
 from cnnjax.run.program import Program
+from tests.marks import slow
 
 ALWAYS = Hardware(devices=1, resident=0.0)
 
@@ -106,7 +107,7 @@ def test_every_place_has_randomness_of_its_own():
     assert permutation not in draws.values()
 
 
-@pytest.mark.parametrize("hosts", [1, 2, 4])
+@pytest.mark.parametrize("hosts", [2, *slow(1, 4)])
 def test_hosts_make_the_parts_of_one_batch(root, hosts):
     part = folder_data(root).load().train
     whole = TrainingBatches(order(examples=len(part)))
@@ -123,7 +124,9 @@ def test_hosts_make_the_parts_of_one_batch(root, hosts):
 # The loader
 
 
-@pytest.mark.parametrize("makers", [{"threads": 1}, {"threads": 3}, {"workers": 1}, {"workers": 3}], ids=str)
+@pytest.mark.parametrize(
+    "makers", [{"threads": 3}, {"workers": 2}, *slow({"threads": 1}, {"workers": 1}, {"workers": 3})], ids=str
+)
 def test_batches_do_not_depend_on_who_makes_them(root, makers):
     part = folder_data(root).load().train
     batches = TrainingBatches(order(examples=len(part)))
@@ -299,7 +302,7 @@ def test_small_sets_live_on_the_device_and_large_ones_are_streamed(root):
         Hardware(resident=2)
 
 
-@pytest.mark.parametrize("mixing", [None, "mixup"])
+@pytest.mark.parametrize("mixing", [None, *slow("mixup")])
 def test_streamed_is_resident(root, tmp_path, mixing):
     """A set in memory and the same set streamed give the same training."""
     experiment = replace(experiment_on(root), {"data": folder_data(root, train_fit=None), "mixing": mixing})
@@ -315,7 +318,7 @@ def test_streamed_is_resident(root, tmp_path, mixing):
 
 
 @pytest.mark.parametrize("parallel", ["jit", "shard_map", "pmap"])
-@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize("devices", [2, *slow(8)])
 def test_devices_do_not_change_a_streamed_training(root, devices, parallel: Any):
     experiment = experiment_on(root, mixing="cutmix")
     programs = [
@@ -339,7 +342,7 @@ def test_devices_do_not_change_a_streamed_training(root, devices, parallel: Any)
     assert one_test == pytest.approx(many_test, rel=1e-4)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [2, *slow(0)])
 def test_a_streamed_training_continues_bitwise(root, tmp_path, workers, monkeypatch):
     monkeypatch.setattr(feed, "MANY", 0)
     experiment = experiment_on(root, repeats=2, mixing="mixup")

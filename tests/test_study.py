@@ -1,4 +1,4 @@
-"""Studies: axes, arms, the plan and its pruning, and the executor that trains only what is missing."""
+"""Studies: axes, arms, the plan and its pruning, and the sweep that trains only what is missing."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from cnnjax.config import Named, read, replace, replace_texts
 from cnnjax.data import CutMix, Flip, ImageFolder, Mixup, RandomCrop
 from cnnjax.errors import ConfigError, Interrupted
 from cnnjax.events import Planned, StepTaken
+from cnnjax.launch import local_launcher, one_program
 from cnnjax.models import BatchNorm, GroupNorm
 from cnnjax.optim import Cosine
 from cnnjax.reporting import terminal_table
 from cnnjax.run.program import Program
-from cnnjax.study import executor, one_program
 from cnnjax.study.plan_table import plan_table
 from cnnjax.study.study import text, with_fields, with_overrides
 
@@ -370,7 +370,7 @@ def test_a_report_names_configs_and_tuples_and_knows_the_base(tmp_path):
         assert all(f">{text}</td>" in page for text in arm.texts.values())
 
 
-# --- the executor
+# --- the sweep
 
 
 def results(out: Path) -> dict[str, bytes]:
@@ -410,7 +410,7 @@ def test_a_trial_in_a_study_is_the_trial_alone(tmp_path):
 
 def test_the_next_program_is_compiled_while_one_trains(tmp_path, monkeypatch):
     begun, training, overlapped = [], threading.Event(), []
-    monkeypatch.setattr(executor, "cores", lambda: 2)
+    monkeypatch.setattr(local_launcher, "cores", lambda: 2)
     prepare, run = Program.prepare, one_program.run_trials
 
     def watched_prepare(program):
@@ -437,7 +437,7 @@ def test_the_next_program_is_compiled_while_one_trains(tmp_path, monkeypatch):
 
 def test_nothing_more_is_compiled_once_it_is_stopped(tmp_path, monkeypatch):
     prepared = []
-    monkeypatch.setattr(executor, "cores", lambda: 2)
+    monkeypatch.setattr(local_launcher, "cores", lambda: 2)
     monkeypatch.setattr(Program, "prepare", lambda program: prepared.append(program))
     monkeypatch.setattr(one_program, "run_trials", lambda *_, stop, **__: stop.set() or _interrupted())
     study = Study(BASE, axes={"model.features": [2, 3, 4, 5, 6, 7, 8]}, seeds=1)
@@ -540,6 +540,8 @@ def test_a_program_is_checked_once(tmp_path, monkeypatch):
 
         return call
 
+    for cached in (checks._analysed, checks._rehearsed):
+        cached.cache_clear()
     for name in counts:
         monkeypatch.setattr(checks, name, counted(name, getattr(checks, name)))
     study = Study(BASE, axes={"model.features": [5, 6]}, seeds=3)

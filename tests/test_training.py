@@ -34,6 +34,7 @@ from cnnjax.run.program import Program
 from cnnjax.training.parallel import check_batch_size, make_mesh
 from cnnjax.training.state import step_key
 from cnnjax.training.step import _over_parts
+from tests.marks import slow
 
 BASE = Experiment(
     model=SmallCNN(features=4, norm=BatchNorm(), dropout=0.3, dense=16),
@@ -45,7 +46,6 @@ BASE = Experiment(
 )
 # Drawing the shares of mixed images takes as long to compile as all the rest.
 MIXED = replace(BASE, {"mixing": Switch()})
-slow = pytest.mark.slow
 
 
 def linen_convolution(x, kernel):
@@ -94,7 +94,7 @@ def agrees(spread, single):
     np.testing.assert_allclose(test["loss"], single[2]["loss"], rtol=1e-4)
 
 
-@pytest.mark.parametrize("parallel", ["jit", pytest.param("shard_map", marks=slow), pytest.param("pmap", marks=slow)])
+@pytest.mark.parametrize("parallel", ["jit", *slow("shard_map", "pmap")])
 def test_statistics_by_device_are_ghost_batches_of_its_share(parallel):
     by_device = replace(BASE, {"model.norm.group": "device"})
     ghosts = replace(BASE, {"model.norm.group": 16})
@@ -105,7 +105,7 @@ def test_statistics_by_device_are_ghost_batches_of_its_share(parallel):
 
 @pytest.mark.parametrize(
     ("experiment", "parallel"),
-    [(BASE, "jit"), *(pytest.param(MIXED, kind, marks=slow) for kind in ("jit", "shard_map", "pmap"))],
+    [(BASE, "jit"), *slow((MIXED, "jit"), (MIXED, "shard_map"), (MIXED, "pmap"))],
     ids=["jit", "jit mixed", "shard_map mixed", "pmap mixed"],
 )
 def test_packed_trials_equal_the_same_alone(experiment, parallel):
@@ -136,15 +136,12 @@ def test_only_convolutions_of_ours_are_accumulated_in_a_loop(convolution):
     [
         ((0,), {"devices": 1}),
         ((0, 5), {"devices": 2}),
-        *(
-            pytest.param(*case, marks=slow)
-            for case in [
-                ((0, 5), {"devices": 1}),
-                ((0,), {"devices": 2}),
-                ((0,), {"devices": 4}),
-                ((0, 5), {"devices": 2, "parallel": "shard_map"}),
-                ((0, 5), {"devices": 2, "parallel": "pmap"}),
-            ]
+        *slow(
+            ((0, 5), {"devices": 1}),
+            ((0,), {"devices": 2}),
+            ((0,), {"devices": 4}),
+            ((0, 5), {"devices": 2, "parallel": "shard_map"}),
+            ((0, 5), {"devices": 2, "parallel": "pmap"}),
         ),
     ],
 )

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnnjax.analysis.alignment import aligned
-from cnnjax.analysis.grid import Block, Change, Column, Document, Grid, Remarks
 from cnnjax.analysis.layers import Analysis, LayerRow
 from cnnjax.config import union_keys
+from cnnjax.documents.document import Change, Column, Document, Grid, Remarks, TextBlock
 
 SEEN = ("receptive_field", "jump")
 MADE = ("op", "output_shape", "params", "macs", "activations", "train_activations", "kernel_size", "strides", "padding",
@@ -128,9 +128,9 @@ def document(difference: Difference) -> Document:
     return Document(_blocks(difference), difference.to_json())
 
 
-def _blocks(difference: Difference) -> list[Block]:
+def _blocks(difference: Difference) -> list[TextBlock]:
     """The fields that differ, the layers that differ, what it costs, and the warnings that are new."""
-    drawn: list[Block] = [Remarks(("{} → {}".format(*difference.labels),))]
+    drawn: list[TextBlock] = [Remarks(("{} → {}".format(*difference.labels),))]
     if difference.config:
         columns = (Column("field"), Column("from"), Column("to"))
         shown = _telling(difference.config)

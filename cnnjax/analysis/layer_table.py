@@ -8,9 +8,10 @@ from typing import Any
 from rich.console import RenderableType
 
 from cnnjax.analysis import matrix_forms
-from cnnjax.analysis.documents import terminal
-from cnnjax.analysis.grid import Column, Document, Grid, Remarks, short_bytes
 from cnnjax.analysis.layers import Analysis, LayerRow, share
+from cnnjax.documents.document import Column, Document, Grid, Remarks
+from cnnjax.documents.quantities import short_bytes
+from cnnjax.documents.terminal_text import terminal
 
 COLUMNS = (
     Column("layer"),

@@ -13,9 +13,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from cnnjax.analysis.grid import Column, Grid
 from cnnjax.analysis.layers import Analysis, LayerRow
 from cnnjax.arithmetic import Cost, LinearCosts
+from cnnjax.documents.document import Column, Grid
 
 COLUMNS = (
     Column("layer"),

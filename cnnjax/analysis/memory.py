@@ -27,9 +27,9 @@ from flax import linen as nn
 from cnnjax import calling
 from cnnjax.analysis.buffers import buffers
 from cnnjax.analysis.kernels import TracedProgram, program, size
+from cnnjax.analysis.layer_analysis import analyse
 from cnnjax.analysis.layers import Memory
 from cnnjax.analysis.liveness import peak
-from cnnjax.analysis.network import analyse
 from cnnjax.errors import ConfigError
 from cnnjax.lowering import lowering
 

@@ -6,7 +6,6 @@ many layers is labelled by its stages or blocks.
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -14,52 +13,24 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from cnnjax.analysis.grid import short, short_bytes
 from cnnjax.analysis.layers import Analysis, LayerRow
+from cnnjax.documents.quantities import short, short_bytes
+from cnnjax.documents.style import BAND, CATEGORIES, INK, SOFT, encoded, styled
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.files import write_bytes
 
 SUFFIXES = (".png", ".pdf", ".svg")
-DPI = 200
 EACH = 45  # layers that can be labelled one by one
 GROUPS = 60  # labels of blocks that can be read
 LABEL = 0.125  # inches from one label to the next
-# As in the pictures of a report (cnnjax.reporting.pictures), which must not import this package.
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 8.5,
-    "axes.linewidth": 0.7,
-    "axes.edgecolor": "#444444",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "x",
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "xtick.color": "#444444",
-    "ytick.color": "#444444",
-    "xtick.labelcolor": "#000000",
-    "ytick.labelcolor": "#000000",
-    "legend.frameon": False,
-    "text.parse_math": False,
-    "svg.hashsalt": "cnnjax",
-}
-INK, SOFT, BAND = "#222222", "#8a8a8a", "#f3f5f8"
 
 
-class Panel(NamedTuple):
+class CostPanel(NamedTuple):
     """One of the pictures side by side. pale: the same quantity in training, drawn behind it."""
 
     title: str
@@ -97,12 +68,8 @@ def save(analysis: Analysis, path: Path, *, title: str) -> None:
 
 def drawn(analysis: Analysis, *, title: str, form: str) -> bytes:
     """The picture as the bytes of a png, pdf or svg file; the same for the same analysis."""
-    with matplotlib.style.context(["default", STYLE]):
-        figure = _figure(analysis, title)
-        buffer = io.BytesIO()
-        dated = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[form]
-        figure.savefig(buffer, format=form, dpi=DPI, metadata=dated)
-    return buffer.getvalue()
+    with styled(axes_grid_axis="x"):
+        return encoded(_figure(analysis, title), form)
 
 
 def _figure(analysis: Analysis, title: str) -> Figure:
@@ -121,17 +88,17 @@ def _figure(analysis: Analysis, title: str) -> Figure:
     return figure
 
 
-def _panels(analysis: Analysis, layers: Sequence[LayerRow]) -> Iterator[Panel]:
+def _panels(analysis: Analysis, layers: Sequence[LayerRow]) -> Iterator[CostPanel]:
     written = [layer.activation_bytes for layer in layers]
     trained = [layer.train_activation_bytes or layer.activation_bytes for layer in layers]
     params = [layer.params for layer in layers]
-    yield Panel("parameters", "#0072B2", params, params, short, analysis.params)
+    yield CostPanel("parameters", CATEGORIES[0], params, params, short, analysis.params)
     macs = [layer.macs for layer in layers]
-    yield Panel("MACs an image", "#D55E00", macs, macs, short, analysis.macs)
-    yield Panel("activations an image", "#009E73", written, trained, short_bytes, analysis.activation_bytes)
+    yield CostPanel("MACs an image", CATEGORIES[1], macs, macs, short, analysis.macs)
+    yield CostPanel("activations an image", CATEGORIES[2], written, trained, short_bytes, analysis.activation_bytes)
 
 
-def _draw(ax: Axes, panel: Panel, parts: Sequence[LabelledLayers], *, numbered: bool) -> None:
+def _draw(ax: Axes, panel: CostPanel, parts: Sequence[LabelledLayers], *, numbered: bool) -> None:
     places = range(len(panel.values))
     largest = max([*panel.values, *panel.pale, 1])
     for part in parts[1::2] if not numbered else ():

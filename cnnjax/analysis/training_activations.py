@@ -10,8 +10,8 @@ from jax import numpy as jnp
 from jax.typing import DTypeLike
 
 from cnnjax.analysis.alignment import aligned
+from cnnjax.analysis.layer_analysis import measured
 from cnnjax.analysis.layers import Analysis, LayerRow
-from cnnjax.analysis.network import measured
 from cnnjax.calling import has_modes
 
 

@@ -52,7 +52,7 @@ def describe(
 ) -> None:
     """Show a network layer by layer: shapes, parameters, MACs, memory, receptive field. Trains nothing."""
     from cnnjax.analysis import difference, layer_table
-    from cnnjax.analysis.documents import chosen_format
+    from cnnjax.documents.formats import chosen_format
     from cnnjax.study.describe import Request, compare_named, describe_named
 
     chosen = chosen_format(form, as_json=as_json)

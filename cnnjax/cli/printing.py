@@ -10,7 +10,7 @@ import typer
 from cnnjax.cli.app import WIDE, err, out
 
 if TYPE_CHECKING:
-    from cnnjax.analysis.grid import Document
+    from cnnjax.documents.document import Document
 
 
 def note(message: str) -> None:
@@ -18,7 +18,8 @@ def note(message: str) -> None:
 
 
 def print_document(document: Document, form: str) -> None:
-    from cnnjax.analysis.documents import terminal, written
+    from cnnjax.documents.formats import written
+    from cnnjax.documents.terminal_text import terminal
 
     if form == "text":
         WIDE.print(terminal(document.blocks, WIDE.width))

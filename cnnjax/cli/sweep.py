@@ -35,8 +35,8 @@ from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import progress
 
 if TYPE_CHECKING:
+    from cnnjax.launch.sweep import Outcome
     from cnnjax.run.options import Options
-    from cnnjax.study.executor import Outcome
     from cnnjax.study.file import ExperimentFile
 
 
@@ -61,7 +61,7 @@ def sweep(
         typer.Option(help="Rescale widths so that all arms have the base's macs or params.", metavar="macs|params"),
     ] = None,
     out_folder: Out = None,
-    launcher: Annotated[str, typer.Option(help="Where trials run: local.")] = "local",
+    launcher: Annotated[str, typer.Option(help="Where trials are trained: local, in this process.")] = "local",
     replace: Annotated[
         bool, typer.Option("--replace", help="Let this study take the place of another one in the same folder.")
     ] = False,
@@ -95,10 +95,10 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
+    from cnnjax.launch.launcher import launcher as check_launcher
     from cnnjax.study.study import with_fields, with_overrides
 
-    if launcher != "local":
-        raise ConfigError(f"--launcher {launcher}: this version runs trials in this process only (local)")
+    check_launcher(launcher)
     loaded = load_file(file)
     study = with_overrides(loaded.study, pairs(overrides))
     if seeds is not None:
@@ -115,7 +115,7 @@ def sweep(
         return
     if device_kind is not None or device_memory is not None:
         raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
-    outcome = _run_study(study, loaded, folder, options, pack, replace=replace, as_json=as_json)
+    outcome = _run_study(study, loaded, folder, options, pack, launcher, replace=replace, as_json=as_json)
     folder = outcome.out
     if outcome.wider is not None:
         note(
@@ -139,14 +139,15 @@ def _run_study(
     folder: Path,
     options: Options,
     pack: int | None,
+    launcher: str,
     *,
     replace: bool,
     as_json: bool,
 ) -> Outcome:
-    from cnnjax.study.executor import sweep as run
+    from cnnjax.launch.sweep import sweep as run
 
     with progress(loaded.name, hidden=as_json) as show:
-        about: dict[str, Any] = {"name": loaded.name, "question": loaded.question}
+        about: dict[str, Any] = {"name": loaded.name, "question": loaded.question, "launcher": launcher}
         sinks = [StudyProgress(show)]
         return run(study, folder, options=options, pack=pack, replace=replace, sinks=sinks, **about)
 

@@ -1,9 +1,12 @@
 """Residual networks and their descendants, as one family of knobs.
 
-He, Zhang, Ren & Sun 2016a (arXiv:1512.03385, table 1): ResNet-18 to 152, and ResNet-20 to 110 for CIFAR (section 4.2);
-2016b (arXiv:1603.05027): pre-activation, here version "v2"; Zagoruyko & Komodakis 2016 (arXiv:1605.07146): Wide ResNet;
-Xie et al. 2017 (arXiv:1611.05431): ResNeXt; He, T. et al. 2019 (arXiv:1812.01187): the "D" stem and shortcut.
-Version "v1" strides in a bottleneck's first convolution as published, "v1.5" in its 3x3 one, as everyone since.
+- ResNet-18 to 152, and ResNet-20 to 110 for CIFAR: He, Zhang, Ren & Sun 2016a (arXiv:1512.03385, table 1, section 4.2).
+  Version "v1" has a bottleneck's stride in its first 1x1 convolution, as published; "v1.5", the usual one today, in its
+  3x3 convolution.
+- Pre-activation, version "v2": He, Zhang, Ren & Sun 2016b (arXiv:1603.05027). Blocks normalize before they convolve.
+- Wide ResNet: Zagoruyko & Komodakis 2016 (arXiv:1605.07146).
+- ResNeXt: Xie, Girshick, Dollar, Tu & He 2017 (arXiv:1611.05431).
+- The stem and shortcut "D": He, T. et al. 2019, Bag of tricks (arXiv:1812.01187).
 """
 
 from __future__ import annotations
@@ -13,23 +16,13 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import flax.linen as linen
-import jax
-import jax.numpy as jnp
 from pydantic import Field, model_validator
 
-from cnnjax import nn
 from cnnjax.config import Config
-from cnnjax.errors import ShapeError
-from cnnjax.models.blocks import ConvNorm, centred, dropout, rising, stochastic_depth
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, Shape, preset, roundings
-from cnnjax.models.norm import BatchNorm, NoNorm, Norm
-
-Version = Literal["v1", "v1.5", "v2"]
-Shortcut = Literal["A", "B", "C", "D", "none"]
-
-
-# --- config
+from cnnjax.models.norm import BatchNorm, Norm
+from cnnjax.models.resnet_blocks import ResNetwork, Shortcut, Version
 
 
 class Stem(Config, union="kind"):
@@ -68,19 +61,34 @@ class CifarStem(Stem, tag="cifar"):
 
 
 class ResNet(Model, tag="resnet"):
-    """Stages of residual blocks.
+    """Stages of residual blocks, then pooling over the map and a dense layer of logits.
 
-    stage_sizes: blocks of each stage. features: filters of each stage's blocks before expansion; an int is the first
-    stage's and doubles. strides: of each stage's first block; an int is that of all stages but the first. dilation: of
-    each stage's blocks. block: two convolutions of
-    `kernel_size` ("basic"), or 1x1, `kernel_size`, 1x1 to `expansion` times the features ("bottleneck", whose inner
-    convolutions have `inner` times the features in `groups` groups). version: see the module.
-    shortcut: where a block changes the shape it is the input padded with zero channels ("A"), or a projection ("B");
-    "C" projects always, "D" averages 2x2 before a 1x1 projection, "none" leaves shortcuts out: a plain network.
-    zero_init: each block starts as its shortcut. squeeze_excite: units of the gate as a share of a block's outputs (0:
-    no gate). blur: convolutions and pooling step by blur pooling (Zhang 2019). stochastic_depth: rate at the last
-    block. block_dropout: before a block's last convolution of `kernel_size`. head: pooling over the image. dropout:
-    before the logits.
+    Attributes:
+        stage_sizes: blocks of each stage.
+        features: filters of each stage's blocks before expansion; one number is the first stage's, and doubles from
+            stage to stage.
+        block: "basic", two convolutions of `kernel_size`; or "bottleneck", 1x1, `kernel_size` and 1x1 convolutions.
+        version: where a block strides and normalizes: "v1", "v1.5" or "v2"; see the module.
+        kernel_size: of a block's main convolutions, rows and columns, or one number for both.
+        strides: of each stage's first block; one number is that of all stages but the first, which keeps its size.
+        dilation: of the main convolutions of each stage; one number for all stages.
+        groups: of channels in the main convolutions (ResNeXt).
+        inner: a bottleneck's inner features as a multiple of `features` (Wide ResNet, ResNeXt); basic blocks have none.
+        expansion: a bottleneck's outputs as a multiple of `features`; basic blocks have none.
+        stem: what stands before the first stage: "imagenet", "deep" or "cifar", or a config of one.
+        shortcut: how the input comes past a block. Where the block changes the shape: padded with zero channels ("A"),
+            or through a 1x1 projection ("B"); "C" projects always, "D" averages 2x2 before the projection, "none"
+            leaves shortcuts out: a plain network.
+        norm: normalization after each convolution; in "v2" before it.
+        activation: by name.
+        zero_init: the scale of a block's last normalization starts at 0, so each block starts as its shortcut; not for
+            "v2" (Goyal et al. 2017).
+        squeeze_excite: hidden units of a block's squeeze-and-excitation gate as a share of its outputs; 0 is no gate.
+        blur: convolutions and pooling step by blur pooling (Zhang 2019).
+        stochastic_depth: probability to drop the last block's branch; it rises linearly from 0 (Huang et al. 2016).
+        block_dropout: dropout rate before a block's last main convolution (Wide ResNet).
+        head: pooling over the map, "average" or "max".
+        dropout: rate before the logits.
     """
 
     stage_sizes: tuple[Count, ...] = Field(default=(2, 2, 2, 2), min_length=1)
@@ -164,6 +172,8 @@ class ResNet(Model, tag="resnet"):
         return (*shape, 1, 1) if self.version == "v2" and path == "logits.kernel" else shape
 
 
+# --- names in PyTorch
+
 _TORCH_UNITS = {
     "shortcut.conv": "downsample.0",
     "shortcut.norm": "downsample.1",
@@ -193,187 +203,7 @@ def _timm_v2(path: str, depth: int) -> str:
     return _TIMM_V2.get(path, path)
 
 
-# --- network
-
-
-class Block(linen.Module):
-    """A residual block: (batch, height, width, channels) -> (batch, height', width', outputs).
-
-    features: of the convolutions within. projects: whether the shortcut is a projection. Other attributes as in the
-    config of the same name.
-    """
-
-    features: int
-    outputs: int
-    bottleneck: bool
-    version: Version
-    shortcut: Shortcut
-    projects: bool
-    kernel_size: Pair
-    strides: int
-    dilation: int
-    groups: int
-    norm: Norm
-    activation: str
-    zero_init: bool
-    squeeze_excite: float
-    blur: bool
-    stochastic_depth: float
-    dropout: float
-
-    @linen.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        before = x
-        if self.version == "v2":
-            x = nn.activation(self.activation)(self.norm(x, name="norm1", train=train))
-        shortcut = self._shortcut(x if self.projects else before, train)
-        x = self._branch(x, train)
-        if self.squeeze_excite:
-            units = max(1, round(self.squeeze_excite * self.outputs))
-            x = nn.SqueezeExcite(units, activation=self.activation, name="squeeze_excite")(x)
-        x = stochastic_depth(x, self.stochastic_depth, train=train)
-        x = x if shortcut is None else x + shortcut
-        return x if self.version == "v2" else nn.activation(self.activation)(x)
-
-    def _branch(self, x: jax.Array, train: bool) -> jax.Array:
-        units = self._units()
-        for number, fields in enumerate(units, start=1):
-            if self.dropout and number == (2 if self.bottleneck else len(units)):
-                x = dropout(x, self.dropout, train=train)
-            x = self._unit(number, x, train, last=number == len(units), **fields)
-        return x
-
-    def _units(self) -> list[dict[str, Any]]:
-        spread = {"kernel_size": self.kernel_size, "dilation": self.dilation, "groups": self.groups}
-        if not self.bottleneck:
-            return [
-                {"features": self.features, "strides": self.strides, **spread},
-                {"features": self.outputs, **spread},
-            ]
-        first, second = (self.strides, 1) if self.version == "v1" else (1, self.strides)
-        return [
-            {"features": self.features, "kernel_size": 1, "strides": first},
-            {"features": self.features, "strides": second, **spread},
-            {"features": self.outputs, "kernel_size": 1},
-        ]
-
-    def _unit(self, number: int, x: jax.Array, train: bool, *, last: bool, **fields: Any) -> jax.Array:
-        """Convolution, normalization, activation; in v2 the next unit's normalization and activation follow."""
-        if self.version != "v2":
-            act, zero = "identity" if last else self.activation, last and self.zero_init
-            unit = ConvNorm(**fields, norm=self.norm, activation=act, zero=zero, blur=self.blur, name=f"conv{number}")
-            return unit(x, train=train)
-        x = self._bare(f"conv{number}", **fields)(x, train=train)
-        return x if last else nn.activation(self.activation)(self.norm(x, name=f"norm{number + 1}", train=train))
-
-    def _bare(self, name: str, **fields: Any) -> ConvNorm:
-        """A convolution alone; where the next normalization has a bias it has none."""
-        bias = not self.norm.shifts
-        return ConvNorm(**fields, norm=NoNorm(), activation="identity", bias=bias, blur=self.blur, name=name)
-
-    def _shortcut(self, x: jax.Array, train: bool) -> jax.Array | None:
-        if self.shortcut == "none":
-            return None
-        if not self.projects:
-            return _padded(x[:, :: self.strides, :: self.strides], self.outputs)
-        strides = self.strides
-        if self.shortcut == "D" and strides > 1:
-            x = nn.Pooling("average", window=strides, partial=True, name="shortcut_pool")(x)
-            strides = 1
-        fields: dict[str, Any] = {"features": self.outputs, "kernel_size": 1, "strides": strides}
-        if self.version == "v2":
-            return self._bare("shortcut", **fields)(x, train=train)
-        unit = ConvNorm(**fields, norm=self.norm, activation="identity", blur=self.blur, name="shortcut")
-        return unit(x, train=train)
-
-
-def _padded(x: jax.Array, channels: int) -> jax.Array:
-    """x with zero channels appended."""
-    if x.shape[-1] > channels:
-        raise ShapeError(f"shortcut A cannot turn {x.shape[-1]} channels into {channels}")
-    return x if x.shape[-1] == channels else jnp.pad(x, [(0, 0)] * 3 + [(0, channels - x.shape[-1])])
-
-
-class StemNetwork(linen.Module):
-    """The stem of its config: images -> maps of the first stage's width. v2 normalizes in the first block instead."""
-
-    config: Any
-
-    @linen.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        stem, norm, activation = self.config.stem, self.config.norm, self.config.activation
-        features = stem.features or self.config.widths[0]
-        for number in range(1, stem.depth + 1):
-            last, strides = number == stem.depth, stem.strides if number == 1 else 1
-            bare = last and self.config.version == "v2"
-            x = ConvNorm(
-                features if last else features // 2,
-                stem.kernel_size,
-                strides,
-                norm=NoNorm() if bare else norm,
-                activation="identity" if bare else activation,
-                bias=not norm.shifts,
-                blur=self.config.blur,
-                name=f"conv{number}",
-            )(x, train=train)
-        if stem.pool == "none":
-            return x
-        pool: dict[str, Any] = {"window": stem.pool_window, "padding": centred(stem.pool_window)}
-        if self.config.blur and stem.pool == "max":
-            x = nn.Pooling("max", **pool, strides=1, name="pool")(x)
-            return nn.Pooling("blur", window=3, strides=stem.pool_strides, padding=1, name="blur")(x)
-        return nn.Pooling(stem.pool, **pool, strides=stem.pool_strides, name="pool")(x)
-
-
-class ResNetwork(linen.Module):
-    """Stem, stages, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes)."""
-
-    config: Any
-
-    @linen.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        config = self.config
-        x = StemNetwork(config, name="stem")(images, train=train)
-        total, position = sum(config.stage_sizes), 0
-        for stage, blocks in enumerate(config.stage_sizes):
-            for block in range(blocks):
-                rate = rising(config.stochastic_depth, position := position + 1, total)
-                x = self._block(x.shape[-1], stage, block, rate)(x, train=train)
-        if config.version == "v2":
-            x = nn.activation(config.activation)(config.norm(x, name="norm", train=train))
-        x = nn.GlobalPooling(config.head, name="pool")(x)
-        x = dropout(x, config.dropout, train=train)
-        return nn.FullyConnected(config.num_classes, name="logits")(x)
-
-    def _block(self, inputs: int, stage: int, block: int, rate: float) -> Block:
-        config = self.config
-        bottleneck, width = config.block == "bottleneck", config.widths[stage]
-        outputs = width * config.expansion if bottleneck else width
-        strides = config.steps[stage] if block == 0 else 1
-        changes = strides != 1 or inputs != outputs
-        return Block(
-            features=round(width * config.inner) if bottleneck else width,
-            outputs=outputs,
-            bottleneck=bottleneck,
-            version=config.version,
-            shortcut=config.shortcut,
-            projects=config.shortcut == "C" or (config.shortcut in ("B", "D") and changes),
-            kernel_size=config.kernel_size,
-            strides=strides,
-            dilation=config.dilation if isinstance(config.dilation, int) else config.dilation[stage],
-            groups=config.groups,
-            norm=config.norm,
-            activation=config.activation,
-            zero_init=config.zero_init,
-            squeeze_excite=config.squeeze_excite,
-            blur=config.blur,
-            stochastic_depth=rate,
-            dropout=config.block_dropout,
-            name=f"stage{stage + 1}_block{block + 1}",
-        )
-
-
-# --- presets: stages and blocks as in the papers' tables, with parameters for 1000 classes
+# --- presets: stages and blocks as in the papers' tables; parameters are for 1000 classes unless another is named
 
 
 def _bottleneck(stage_sizes: tuple[int, ...], **fields: Any) -> ResNet:

@@ -4,10 +4,11 @@ Reads plain JSON only: nothing is executed, and the experiment's own classes are
 imports pandas, SciPy and Matplotlib, not JAX.
 """
 
+from cnnjax.documents.document import Picture
 from cnnjax.reporting.directory import Table, collect
 from cnnjax.reporting.intervals import Spread, spread
 from cnnjax.reporting.pages import render_html, render_markdown
-from cnnjax.reporting.pictures import Picture, draw
+from cnnjax.reporting.pictures import draw
 from cnnjax.reporting.statistics import arms, effects, measure
 from cnnjax.reporting.terminal import terminal_table
 from cnnjax.reporting.writing import Summary, report

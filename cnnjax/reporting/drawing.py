@@ -1,4 +1,4 @@
-"""What the pictures share: colours, widths of text, limits and ticks."""
+"""What the pictures of a report share: colours and markers of values, limits, intervals and ticks."""
 
 from __future__ import annotations
 
@@ -10,28 +10,17 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from cnnjax.documents.style import CATEGORIES, text_width
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis, abbreviate
 from cnnjax.reporting.units import short_count
 
-INK, SOFT, MEAN, BAND = "#222222", "#8a8a8a", "#0b4f8a", "#f3f5f8"
-# Okabe and Ito (2008), a palette that colour-blind readers can tell apart; without its yellow, too pale on white.
-CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#7a7a7a")
+MEAN = "#0b4f8a"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 3)))
 FEW = 8
-
-
-def text_width(text: str, *, size: float = 8, bold: bool = False) -> float:
-    """The width of `text` in inches."""
-    if not text.strip():
-        return 0.0
-    path = TextPath((0, 0), text, prop=FontProperties(family="DejaVu Sans", weight="bold" if bold else None, size=size))
-    return float(path.get_extents().width) / 72
 
 
 def fit(text: str, width: float, *, size: float = 8) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from cnnjax.reporting.directory import Table
 from cnnjax.reporting.intervals import BINOMIAL, FEWEST, Quantity
-from cnnjax.reporting.statistics import arms, measure, quantity_of, same_examples
+from cnnjax.reporting.provenance import flat
+from cnnjax.reporting.statistics import arms, effects, measure, quantity_of, ranking, same_examples
+from cnnjax.reporting.units import count
 
 
 def arms_note(table: Table) -> str:
@@ -110,3 +112,37 @@ def terminal_note(table: Table, *, starred: bool) -> str:
     parts.append("seconds of training")
     parts += ["failed seeds are in no mean, which flatters"] if survivors_note(table) else []
     return "; ".join([*parts, *(["* chosen by validation"] if starred else [])])
+
+
+def selection(table: Table, drawn: int) -> str:
+    """A sentence that only `drawn` of the arms are shown; empty where all are."""
+    if drawn >= len(table.arms):
+        return ""
+    kind = "best by validation" if ranking(table) else "first"
+    return f" Of {len(table.arms)} arms only the {drawn} {kind} are drawn; the table has all."
+
+
+def value_notes(table: Table) -> list[str]:
+    """For each axis whose values are configs, what its short texts stand for."""
+    notes = []
+    for axis in table.axes:
+        whole = zip(axis.texts, axis.values, strict=True)
+        said = [f"{text} is {flat(value)}" for text, value in whole if isinstance(value, dict)]
+        notes += [f"{axis.name}: {'; '.join(said)}."] if said else []
+    return notes
+
+
+def equal_costs(table: Table) -> list[str]:
+    """A sentence for each cost that is the same for all of several arms: there is nothing to draw against it."""
+    frame = arms(table)
+    costs = {"parameters": frame["params"].dropna(), "MACs": frame["macs"].dropna()}
+    alike = {name: values for name, values in costs.items() if len(values) > 1 and values.nunique() == 1}
+    return [f"All arms have the same {name}: {count(values.iloc[0])}." for name, values in alike.items()]
+
+
+def unmatched(table: Table, metric: str) -> list[str]:
+    """A sentence on the axes whose values never meet at the same setting of the others."""
+    without = [axis.name for axis in table.axes if axis.path not in set(effects(table, metric=metric)["axis"])]
+    if not without:
+        return []
+    return [f"Nowhere has every value of {', '.join(without)} finished, all else equal: no effect is given."]

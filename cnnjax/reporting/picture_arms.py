@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from cnnjax.reporting.contents import arms_grid, selection
+from cnnjax.documents.style import BAND, INK, text_width
 from cnnjax.reporting.directory import Arm, Table
-from cnnjax.reporting.drawing import BAND, INK, MEAN, draw_interval, limits, text_width
+from cnnjax.reporting.drawing import MEAN, draw_interval, limits
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import abbreviate
-from cnnjax.reporting.notes import covered, survivors_note
+from cnnjax.reporting.notes import covered, selection, survivors_note
 from cnnjax.reporting.statistics import arms as arms_table
 from cnnjax.reporting.statistics import chosen, foremost, measure, spread_of
+from cnnjax.reporting.tables import arms_grid
 from cnnjax.reporting.units import unit
 
 ROW, TOP, BOTTOM, PANEL, GAP = 0.22, 0.3, 0.75, 2.9, 0.16
@@ -50,9 +51,10 @@ def by_arm(table: Table) -> tuple[Figure, str]:
 def _columns(table: Table, arms: Sequence[Arm]) -> tuple[list[str], list[list[str]]]:
     """The texts left of the panels: number, the value of each axis, n."""
     grid = arms_grid(table)
-    last = grid.header.index("n") + 1
+    header = [column.heading for column in grid.columns]
+    last = header.index("n") + 1
     rows = [grid.rows[arm.number - 1] for arm in arms]
-    return list(grid.header[:last]), [[abbreviate(cell) for cell in row[:last]] for row in rows]
+    return header[:last], [[abbreviate(cell) for cell in row[:last]] for row in rows]
 
 
 def _column_width(texts: Sequence[str]) -> float:

@@ -14,20 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 
+from cnnjax.documents.style import CATEGORIES, INK, SOFT, text_width
 from cnnjax.reporting.directory import Arm, Table
-from cnnjax.reporting.drawing import (
-    CATEGORIES,
-    FEW,
-    INK,
-    MARKERS,
-    MEAN,
-    SOFT,
-    colours,
-    draw_interval,
-    limits,
-    log_ticks,
-    text_width,
-)
+from cnnjax.reporting.drawing import FEW, MARKERS, MEAN, colours, draw_interval, limits, log_ticks
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis, abbreviate
 from cnnjax.reporting.notes import covered, survivors_note

@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from cnnjax.reporting.contents import selection
+from cnnjax.documents.style import CATEGORIES, text_width
 from cnnjax.reporting.directory import Arm, Table
-from cnnjax.reporting.drawing import CATEGORIES, FEW, LINES, colours, fit, text_width
+from cnnjax.reporting.drawing import FEW, LINES, colours, fit
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import quantity
 from cnnjax.reporting.labels import Axis, abbreviate, key
-from cnnjax.reporting.notes import survivors_note
+from cnnjax.reporting.notes import selection, survivors_note
 from cnnjax.reporting.statistics import foremost, others
 
 PALE = "#d4d4d4"

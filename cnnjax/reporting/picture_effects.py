@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cnnjax.documents.style import SOFT, text_width
 from cnnjax.reporting.directory import Table
-from cnnjax.reporting.drawing import MEAN, SOFT, draw_interval, limits, text_width
+from cnnjax.reporting.drawing import MEAN, draw_interval, limits
 from cnnjax.reporting.labels import Axis, abbreviate
 from cnnjax.reporting.notes import survivors_note
 from cnnjax.reporting.statistics import effect_spreads, effects, matched, measure, others

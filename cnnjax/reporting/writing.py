@@ -13,9 +13,9 @@ import pandas as pd
 
 from cnnjax.errors import expect
 from cnnjax.files import write_bytes
-from cnnjax.reporting.contents import headline
 from cnnjax.reporting.directory import Table, collect
 from cnnjax.reporting.frames import Frame
+from cnnjax.reporting.headline import headline
 from cnnjax.reporting.intervals import FEWEST, LEVEL
 from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.pages import render_html, render_markdown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import orbax.checkpoint as ocp
 
 from cnnjax.errors import DiskFull, RunError
 from cnnjax.records.checkpoint_notes import CheckpointNotes
+from cnnjax.training.state import TrainState
 
 _SAVING = threading.Lock()
 """Orbax numbers the saves of a process with one counter, which two threads must not advance at once."""
@@ -54,21 +56,30 @@ class Checkpoints:
             restored = self._manager.restore(step, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))
         return self._parsed(restored["notes"], step)
 
-    def restore(self, like: Any, *, step: int | None = None) -> tuple[Any, CheckpointNotes]:
+    def restore(self, like: TrainState, *, step: int | None = None) -> tuple[TrainState, CheckpointNotes]:
         """A checkpoint's state (host arrays shaped as `like`) and notes; the newest, where no step is given.
 
-        Raises RunError where it is damaged, and where there is none of that step.
+        A lane that came after it was written has the value of `like`. Raises RunError where it is damaged, and where
+        there is none of that step.
         """
         step = self.latest() if step is None else step
         if step not in (there := sorted(self._manager.all_steps())):
             raise RunError(f"{self.folder} has no checkpoint of step {step}; there are {', '.join(map(str, there))}")
-        content = ocp.args.Composite(state=ocp.args.StandardRestore(like), notes=ocp.args.JsonRestore())
         with self._readable(step):
+            saved = self._saved_lanes(step)
+            known = like.replace(lane={path: value for path, value in like.lane.items() if path in saved})
+            content = ocp.args.Composite(state=ocp.args.StandardRestore(known), notes=ocp.args.JsonRestore())
             restored = self._manager.restore(step, args=content)
             state, notes = restored["state"], self._parsed(restored["notes"], step)
             if _checksum(state) != notes.checksum:
                 raise ValueError("its checksum does not match")
-        return state, notes
+        return state.replace(lane={**like.lane, **state.lane}), notes
+
+    def _saved_lanes(self, step: int) -> Collection[str]:
+        """The paths of the lanes whose values a checkpoint holds."""
+        folder: Any = self.folder / str(step) / "state"
+        tree: Any = ocp.StandardCheckpointHandler().metadata(folder).tree
+        return tree["lane"]
 
     def wait(self) -> None:
         """Until everything saved is on disk."""

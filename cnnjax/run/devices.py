@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from cnnjax.analysis.grid import short_bytes
+from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.run.hardware import Hardware
 

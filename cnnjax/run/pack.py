@@ -12,6 +12,7 @@ import numpy as np
 from cnnjax.errors import RunError
 from cnnjax.events import Saved
 from cnnjax.experiment import Experiment
+from cnnjax.lanes import lane_values
 from cnnjax.metrics import summarize
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.run.feed import Streamed
@@ -116,7 +117,7 @@ class Pack:
             try:
                 if trial.damage is not None:
                     raise trial.damage
-                state, notes = trial.checkpoints.restore(blank)
+                state, notes = trial.checkpoints.restore(blank.replace(lane=lane_values(trial.experiment)))
                 trial.epoch_sums, trial.last_row = dict(notes.epoch_sums), dict(notes.last_row)
                 self.clock.set(notes.seconds)
             except RunError as error:

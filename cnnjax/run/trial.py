@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,9 @@ class Trial:
     damage: RunError | None = None
     newest: TrainingEvent | None = None
 
-    @property
+    @cached_property
     def id(self) -> str:
-        """The experiment's content hash."""
+        """The experiment's content hash, made once: every event has it."""
         return self.experiment.id
 
     @property

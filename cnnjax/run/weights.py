@@ -18,6 +18,7 @@ from cnnjax.convert import from_torch, read_file
 from cnnjax.data import TFDS, CentreFit
 from cnnjax.errors import ConfigError, RunError, WeightsError
 from cnnjax.experiment import Experiment, blank_state, network_of, state_shapes
+from cnnjax.lanes import lane_values
 from cnnjax.models import Model, config
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.resolved import Resolved
@@ -225,7 +226,8 @@ def restore(
     else:
         network, image_shape = experiment.model.build(), source.image_shape
     with contextlib.closing(checkpoints):
-        return checkpoints.restore(blank_state(state_shapes(experiment, network, image_shape)), step=step)
+        blank = blank_state(state_shapes(experiment, network, image_shape)).replace(lane=lane_values(experiment))
+        return checkpoints.restore(blank, step=step)
 
 
 def check_same_initial(experiment: Experiment, result: ResultRecord | None, path: Path) -> None:

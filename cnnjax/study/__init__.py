@@ -1,1 +1,1 @@
-"""Studies: axes, the checked plan, and the executor that trains what is missing."""
+"""Studies: axes, the checked plan, and what a folder holds of it already."""

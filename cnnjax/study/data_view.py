@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from cnnjax.analysis.grid import Column, Document, Grid, Remarks
 from cnnjax.config import Config, explain, parse, plain, replace, replace_texts
 from cnnjax.data import Dataset
 from cnnjax.data.dataset_statistics import Files, Statistics, choose, statistics
 from cnnjax.data.examples import Part
 from cnnjax.data.source import built_in
 from cnnjax.data.tfds import known_names
+from cnnjax.documents.document import Column, Document, Grid, Remarks
 from cnnjax.errors import ConfigError, did_you_mean
 from cnnjax.experiment import Experiment, parts_of
 from cnnjax.records.config_json import ConfigRecord

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import io
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import matplotlib
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,7 +19,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 
-from cnnjax.analysis.picture import DPI, INK, SOFT, STYLE
+from cnnjax.documents.style import INK, SOFT, encoded, styled
 
 PAGE = 10.0  # inches that a row may take
 NARROWEST = 6.5
@@ -105,16 +103,8 @@ class _Grid:
 
 def drawn(title: str, notes: Sequence[str], panels: Sequence[Panel], *, form: str, maker: str) -> bytes:
     """The picture as a png, pdf or svg file that says it was made by `maker`; the same bytes for the same input."""
-    with matplotlib.style.context(["default", STYLE]):
-        figure = _figure(title, notes, [_laid_out(panel) for panel in panels])
-        buffer = io.BytesIO()
-        said = {
-            "png": {"Software": maker},
-            "pdf": {"Creator": maker, "CreationDate": None},
-            "svg": {"Creator": maker, "Date": None},
-        }[form]
-        figure.savefig(buffer, format=form, dpi=DPI, metadata=said)
-    return buffer.getvalue()
+    with styled():
+        return encoded(_figure(title, notes, [_laid_out(panel) for panel in panels]), form, maker=maker)
 
 
 def _laid_out(panel: Panel) -> _Grid:

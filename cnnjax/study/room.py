@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from jax import numpy as jnp
 
-from cnnjax.analysis.grid import short_bytes
 from cnnjax.analysis.layers import Memory
 from cnnjax.analysis.memory import training_memory
+from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment, network_of
 from cnnjax.models.outputs import array_of

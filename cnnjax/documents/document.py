@@ -1,30 +1,43 @@
-"""Tables before they are drawn: columns with their kind of number, rows of plain values, remarks below.
+"""What a document consists of: tables, remarks and pictures, before they are drawn.
 
-`cnnjax.analysis.documents` draws them for a terminal, as Markdown and as LaTeX.
+`terminal_text` and `latex`, beside this file, draw tables and remarks; `markdown` and `html` draw pictures too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Kind = Literal["text", "count", "quantity", "bytes", "percent", "shape", "pair"]
-UNITS = "k, M, G, T are 10^3, 10^6, 10^9, 10^12; a byte (B) is 8 bits"
+from cnnjax.documents.quantities import short, short_bytes
+
+Kind = Literal["text", "number", "count", "quantity", "bytes", "percent", "shape", "pair"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """heading: a newline parts it where space is short. rank: columns of high rank are left out first in little space.
+    """A column of a table.
 
-    kind: how values are written. A "count" always has all its digits; a "quantity" and "bytes" have three digits and a
-    unit on a terminal and all in a document; "percent" is a number in percent, "shape" a tuple,
-    "pair" a tuple of which equal numbers are written once.
+    heading: a newline in it is where it may be broken if space is short. rank: columns of high rank are left out first
+    if space is short; those of rank 0 never are. kind: what its values are and how they are written:
+
+    - "text": text, set flush left;
+    - "number": a number that is text already, set flush right;
+    - "count": a whole number with all its digits;
+    - "quantity", "bytes": three digits and a unit on a terminal, all digits in a document;
+    - "percent": a number in percent, with one decimal;
+    - "shape": a tuple, as 3x3;
+    - "pair": a tuple of which equal numbers are written once.
     """
 
     heading: str
     kind: Kind = "text"
     rank: int = 0
+
+    @property
+    def label(self) -> str:
+        """The heading on one line."""
+        return self.heading.replace("-\n", "").replace("\n", " ")
 
     @property
     def is_text(self) -> bool:
@@ -51,12 +64,19 @@ class Change:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. title: what it shows. total: a row below a line."""
+    """A table before it is drawn.
+
+    title: what it shows, may be empty. rows: a value for each column. total: a row below a line, None for no such row.
+    marked: the row that stands out in Markdown and HTML, counted from 0, None for no such row. mark: the reason, which
+    HTML shows under the pointer.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: Sequence[tuple[Any, ...]]
     total: tuple[Any, ...] | None = None
+    marked: int | None = None
+    mark: str = ""
 
     @property
     def is_shortened(self) -> bool:
@@ -78,7 +98,7 @@ class Grid:
             return tuple(row[position] for position in kept)
 
         total = None if self.total is None else chosen(self.total)
-        return Grid(self.title, chosen(self.columns), [chosen(row) for row in self.rows], total)
+        return replace(self, columns=chosen(self.columns), rows=[chosen(row) for row in self.rows], total=total)
 
     def _texts(self, row: tuple[Any, ...], *, exact: bool) -> list[str]:
         return [column.text(value, exact=exact) for column, value in zip(self.columns, row, strict=True)]
@@ -92,35 +112,46 @@ class Remarks:
     title: str = ""
 
 
-Block = Grid | Remarks
+@dataclass(frozen=True)
+class Picture:
+    """A drawn picture: file `name` without suffix, `title`, `caption`, PNG bytes and its `width` on a page, in px."""
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+    width: int
+
+
+TextBlock = Grid | Remarks
+"""What can be drawn as text."""
+Block = TextBlock | Picture
+
+
+@dataclass(frozen=True)
+class Section:
+    """Blocks under a heading, in reading order."""
+
+    title: str
+    blocks: Sequence[Block]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it but tables without rows."""
+        return all(isinstance(block, Grid) and not block.rows for block in self.blocks)
 
 
 @dataclass(frozen=True)
 class Document:
-    """What a command shows: blocks to draw, or the same as plain data for JSON."""
+    """What a command shows: tables and remarks to draw, or the same as plain `data` for JSON."""
 
-    blocks: Sequence[Block]
+    blocks: Sequence[TextBlock]
     data: Mapping[str, Any]
 
 
-_UNITS = ("", "k", "M", "G", "T", "P", "E")
-
-
-def short(number: float) -> str:
-    """Three significant digits and a unit: 999 -> "999", 86704128 -> "86.7 M"."""
-    thousands = 0
-    while abs(number) >= 999.5 * 1000**thousands and thousands < len(_UNITS) - 1:
-        thousands += 1
-    size = number / 1000**thousands
-    whole = not thousands and float(number).is_integer()
-    digits = 0 if whole or abs(size) >= 99.95 else 1 if abs(size) >= 9.995 else 2
-    return f"{size:.{digits}f} {_UNITS[thousands]}".rstrip()
-
-
-def short_bytes(number: float) -> str:
-    """12845056 -> "12.8 MB"."""
-    text = short(number)
-    return f"{text}B" if " " in text else f"{text} B"
+def paragraph(text: str) -> Remarks:
+    """One paragraph of text."""
+    return Remarks((text,))
 
 
 def _written(value: Any, kind: Kind, *, exact: bool) -> str:

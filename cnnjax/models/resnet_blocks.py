@@ -1,0 +1,195 @@
+"""The network of the residual family: stem, blocks and stages, as `cnnjax.models.resnet` configures them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import flax.linen as linen
+import jax
+import jax.numpy as jnp
+
+from cnnjax import nn
+from cnnjax.errors import ShapeError
+from cnnjax.models.blocks import ConvNorm, centred, dropout, rising, stochastic_depth
+from cnnjax.models.fields import Pair
+from cnnjax.models.norm import NoNorm, Norm
+
+Version = Literal["v1", "v1.5", "v2"]
+Shortcut = Literal["A", "B", "C", "D", "none"]
+
+
+class Block(linen.Module):
+    """A residual block: (batch, height, width, channels) -> (batch, height', width', outputs).
+
+    features: of the convolutions within. projects: whether the shortcut is a projection. Other attributes as in the
+    config of the same name.
+    """
+
+    features: int
+    outputs: int
+    bottleneck: bool
+    version: Version
+    shortcut: Shortcut
+    projects: bool
+    kernel_size: Pair
+    strides: int
+    dilation: int
+    groups: int
+    norm: Norm
+    activation: str
+    zero_init: bool
+    squeeze_excite: float
+    blur: bool
+    stochastic_depth: float
+    dropout: float
+
+    @linen.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        before = x
+        if self.version == "v2":
+            x = nn.activation(self.activation)(self.norm(x, name="norm1", train=train))
+        shortcut = self._shortcut(x if self.projects else before, train)
+        x = self._branch(x, train)
+        if self.squeeze_excite:
+            units = max(1, round(self.squeeze_excite * self.outputs))
+            x = nn.SqueezeExcite(units, activation=self.activation, name="squeeze_excite")(x)
+        x = stochastic_depth(x, self.stochastic_depth, train=train)
+        x = x if shortcut is None else x + shortcut
+        return x if self.version == "v2" else nn.activation(self.activation)(x)
+
+    def _branch(self, x: jax.Array, train: bool) -> jax.Array:
+        units = self._units()
+        for number, fields in enumerate(units, start=1):
+            if self.dropout and number == (2 if self.bottleneck else len(units)):
+                x = dropout(x, self.dropout, train=train)
+            x = self._unit(number, x, train, last=number == len(units), **fields)
+        return x
+
+    def _units(self) -> list[dict[str, Any]]:
+        spread = {"kernel_size": self.kernel_size, "dilation": self.dilation, "groups": self.groups}
+        if not self.bottleneck:
+            return [
+                {"features": self.features, "strides": self.strides, **spread},
+                {"features": self.outputs, **spread},
+            ]
+        first, second = (self.strides, 1) if self.version == "v1" else (1, self.strides)
+        return [
+            {"features": self.features, "kernel_size": 1, "strides": first},
+            {"features": self.features, "strides": second, **spread},
+            {"features": self.outputs, "kernel_size": 1},
+        ]
+
+    def _unit(self, number: int, x: jax.Array, train: bool, *, last: bool, **fields: Any) -> jax.Array:
+        """Convolution, normalization, activation; in v2 the next unit's normalization and activation follow."""
+        if self.version != "v2":
+            act, zero = "identity" if last else self.activation, last and self.zero_init
+            unit = ConvNorm(**fields, norm=self.norm, activation=act, zero=zero, blur=self.blur, name=f"conv{number}")
+            return unit(x, train=train)
+        x = self._bare(f"conv{number}", **fields)(x, train=train)
+        return x if last else nn.activation(self.activation)(self.norm(x, name=f"norm{number + 1}", train=train))
+
+    def _bare(self, name: str, **fields: Any) -> ConvNorm:
+        """A convolution alone; where the next normalization has a bias it has none."""
+        bias = not self.norm.shifts
+        return ConvNorm(**fields, norm=NoNorm(), activation="identity", bias=bias, blur=self.blur, name=name)
+
+    def _shortcut(self, x: jax.Array, train: bool) -> jax.Array | None:
+        if self.shortcut == "none":
+            return None
+        if not self.projects:
+            return _padded(x[:, :: self.strides, :: self.strides], self.outputs)
+        strides = self.strides
+        if self.shortcut == "D" and strides > 1:
+            x = nn.Pooling("average", window=strides, partial=True, name="shortcut_pool")(x)
+            strides = 1
+        fields: dict[str, Any] = {"features": self.outputs, "kernel_size": 1, "strides": strides}
+        if self.version == "v2":
+            return self._bare("shortcut", **fields)(x, train=train)
+        unit = ConvNorm(**fields, norm=self.norm, activation="identity", blur=self.blur, name="shortcut")
+        return unit(x, train=train)
+
+
+def _padded(x: jax.Array, channels: int) -> jax.Array:
+    """x with zero channels appended."""
+    if x.shape[-1] > channels:
+        raise ShapeError(f"shortcut A cannot turn {x.shape[-1]} channels into {channels}")
+    return x if x.shape[-1] == channels else jnp.pad(x, [(0, 0)] * 3 + [(0, channels - x.shape[-1])])
+
+
+class StemNetwork(linen.Module):
+    """The stem of its config: images -> maps of the first stage's width. v2 normalizes in the first block instead."""
+
+    config: Any
+
+    @linen.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        stem, norm, activation = self.config.stem, self.config.norm, self.config.activation
+        features = stem.features or self.config.widths[0]
+        for number in range(1, stem.depth + 1):
+            last, strides = number == stem.depth, stem.strides if number == 1 else 1
+            bare = last and self.config.version == "v2"
+            x = ConvNorm(
+                features if last else features // 2,
+                stem.kernel_size,
+                strides,
+                norm=NoNorm() if bare else norm,
+                activation="identity" if bare else activation,
+                bias=not norm.shifts,
+                blur=self.config.blur,
+                name=f"conv{number}",
+            )(x, train=train)
+        if stem.pool == "none":
+            return x
+        pool: dict[str, Any] = {"window": stem.pool_window, "padding": centred(stem.pool_window)}
+        if self.config.blur and stem.pool == "max":
+            x = nn.Pooling("max", **pool, strides=1, name="pool")(x)
+            return nn.Pooling("blur", window=3, strides=stem.pool_strides, padding=1, name="blur")(x)
+        return nn.Pooling(stem.pool, **pool, strides=stem.pool_strides, name="pool")(x)
+
+
+class ResNetwork(linen.Module):
+    """Stem, stages, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes)."""
+
+    config: Any
+
+    @linen.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        config = self.config
+        x = StemNetwork(config, name="stem")(images, train=train)
+        total, position = sum(config.stage_sizes), 0
+        for stage, blocks in enumerate(config.stage_sizes):
+            for block in range(blocks):
+                rate = rising(config.stochastic_depth, position := position + 1, total)
+                x = self._block(x.shape[-1], stage, block, rate)(x, train=train)
+        if config.version == "v2":
+            x = nn.activation(config.activation)(config.norm(x, name="norm", train=train))
+        x = nn.GlobalPooling(config.head, name="pool")(x)
+        x = dropout(x, config.dropout, train=train)
+        return nn.FullyConnected(config.num_classes, name="logits")(x)
+
+    def _block(self, inputs: int, stage: int, block: int, rate: float) -> Block:
+        config = self.config
+        bottleneck, width = config.block == "bottleneck", config.widths[stage]
+        outputs = width * config.expansion if bottleneck else width
+        strides = config.steps[stage] if block == 0 else 1
+        changes = strides != 1 or inputs != outputs
+        return Block(
+            features=round(width * config.inner) if bottleneck else width,
+            outputs=outputs,
+            bottleneck=bottleneck,
+            version=config.version,
+            shortcut=config.shortcut,
+            projects=config.shortcut == "C" or (config.shortcut in ("B", "D") and changes),
+            kernel_size=config.kernel_size,
+            strides=strides,
+            dilation=config.dilation if isinstance(config.dilation, int) else config.dilation[stage],
+            groups=config.groups,
+            norm=config.norm,
+            activation=config.activation,
+            zero_init=config.zero_init,
+            squeeze_excite=config.squeeze_excite,
+            blur=config.blur,
+            stochastic_depth=rate,
+            dropout=config.block_dropout,
+            name=f"stage{stage + 1}_block{block + 1}",
+        )

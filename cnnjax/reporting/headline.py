@@ -1,0 +1,140 @@
+"""What a report says first: the state of the study, which arm validation chooses, and how surely."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from cnnjax.reporting.directory import Table
+from cnnjax.reporting.intervals import FEWEST, Spread
+from cnnjax.reporting.labels import abbreviate
+from cnnjax.reporting.mixture import mixed_code
+from cnnjax.reporting.provenance import origins
+from cnnjax.reporting.statistics import (
+    Measure,
+    arms,
+    chosen,
+    complete,
+    difference,
+    measure,
+    ranking,
+    spread_of,
+)
+from cnnjax.reporting.tables import finished
+from cnnjax.reporting.units import Unit, plural, unit
+
+
+def headline(table: Table) -> list[str]:
+    """The state of the study, the arm that validation chooses, and how surely."""
+    mixed = mixed_code(table.trials, table.codes)
+    notes = [*_strangers(table), *_mixture(table), *_metric_note(measure(table)), *_choice(table)]
+    return [*mixed, _state(table), *notes]
+
+
+def _state(table: Table) -> str:
+    states = Counter(table.trials["status"])
+    seeds = table.trials["seed"].nunique()
+    parts = [f"{states['done']} of {len(table.trials)} planned trials finished"]
+    parts += [f"{states[state]} {state}" for state in ("failed", "unfinished") if states[state]]
+    parts += [f"{plural(len(table.pruned), 'arm')} pruned before training"] if table.pruned else []
+    return f"{', '.join(parts)}: {plural(len(table.arms), 'arm')}, {plural(seeds, 'seed')}."
+
+
+def _strangers(table: Table) -> list[str]:
+    if not table.strangers:
+        return []
+    number = len(table.strangers)
+    directories = "1 trial directory is" if number == 1 else f"{number} trial directories are"
+    return [
+        f"{directories} not in the plan and left out of every number: {abbreviate(', '.join(table.strangers), 80)}."
+    ]
+
+
+def _mixture(table: Table) -> list[str]:
+    """A warning where the trials differ in what should be the same for all of them."""
+    same = ["cnnjax", "cnnjax_commit", "cnnjax_source", "commit", "python", "versions", "settings", "hardware"]
+    same += [] if any(axis.path.split(".")[0] == "data" for axis in table.axes) else ["data fingerprint"]
+    mixed = [name for name, texts in origins(table).items() if name in same and len(set(texts)) > 1]
+    if not mixed:
+        return []
+    return [f"The finished trials do not share the same {', '.join(mixed)} (see provenance): compare them with care."]
+
+
+def _metric_note(by: Measure) -> list[str]:
+    notes = []
+    if by.kind == "loss":
+        notes.append("No accuracy was recorded: arms are compared by loss, where less is better.")
+    if by.quote.startswith("train"):
+        notes.append("Only training results were recorded: they say nothing about unseen data.")
+    elif by.choose is None:
+        notes.append("No validation results were recorded, so no arm is chosen: to choose by test would bias the test.")
+    return notes
+
+
+def _choice(table: Table) -> list[str]:
+    best, by = chosen(table), measure(table)
+    if by.choose is None or len(table.arms) < 2:
+        return []
+    if best is None:
+        return [f"No arm is chosen: none has all its seeds finished.{_to_come(table)}", *_unranked(table)]
+    frame = arms(table)
+    most = "highest" if by.higher_is_better else "lowest"
+    results = [f"{most} mean {_sentence(table, spread_of(frame, best, by.choose), by.choose)}"]
+    if by.quote != by.choose:
+        results.append(f"to quote, {_sentence(table, spread_of(frame, best, by.quote), by.quote)}")
+    name = table.arms[best - 1].label
+    choice = f"Chosen by validation: arm {best} ({name}); {'; '.join(results)}.{_to_come(table)}"
+    return [choice, *_runner_up(table, by), *_unranked(table)]
+
+
+def _to_come(table: Table) -> str:
+    """That the choice may change, where trials are still to come: a diverged one is final, the others are not."""
+    trials = table.trials
+    unfinished = int((trials["status"] == "unfinished").sum())
+    again = trials["cause"].isin(["crashed", "damaged"]).sum()
+    parts = [f"{plural(unfinished, 'planned trial')} unfinished"] if unfinished else []
+    parts += [f"{plural(int(again), 'failed trial')} to be tried again by the next sweep"] if again else []
+    return f" This may change: {', '.join(parts)}." if parts else ""
+
+
+def _unranked(table: Table) -> list[str]:
+    """Which arms are out of the choice because seeds of theirs failed: those that survived are the lucky ones."""
+    failed = set(table.trials.loc[table.trials["status"] == "failed", "arm"]) - complete(table)
+    if not failed:
+        return []
+    shown = [f"arm {n} ({table.arms[n - 1].label}): {finished(table, n)}" for n in sorted(failed)]
+    said = "; ".join(shown[:MOST_NAMED]) + (f"; and {len(shown) - MOST_NAMED} more" if len(shown) > MOST_NAMED else "")
+    return [f"Not ranked, for seeds failed and the mean of those that survive flatters an arm: {said}."]
+
+
+MOST_NAMED = 6
+
+
+def _sentence(table: Table, values: Spread, metric: str) -> str:
+    here = unit(table, metric)
+    label = here.label.removesuffix(", %")
+    if values.n < 2:
+        return f"{label} {here.mean(values)}"
+    return f"{label} {_mean_and_interval(here, values)}, n={values.n}"
+
+
+def _mean_and_interval(here: Unit, values: Spread) -> str:
+    return f"{here.mean(values)} {here.interval(values)}" if values.has_interval else here.mean(values)
+
+
+def _runner_up(table: Table, by: Measure) -> list[str]:
+    first, *rest = ranking(table)
+    if not rest or by.choose is None:
+        return []
+    gap = difference(table, first, rest[0], metric=by.choose)
+    here = unit(table, by.choose)
+    lead = f"Next by validation is arm {rest[0]} ({table.arms[rest[0] - 1].label})"
+    if gap.n < 2:
+        return [f"{lead}; the two share {plural(gap.n, 'finished seed')}, too few to say whether they differ."]
+    points = " percentage points" if here.factor == 100 else ""
+    numbers = f"{here.mean(gap)}{points}, n={gap.n} common seeds"
+    if not gap.has_interval:
+        why = "too few for an interval" if gap.n < FEWEST else "all the same, without an interval"
+        return [f"{lead}; difference, paired by seed, {numbers}: {why}, so they are not told apart."]
+    apart = "the two differ" if gap.low > 0 or gap.high < 0 else "these seeds do not tell the two apart"
+    numbers = f"{here.mean(gap)}{points} {here.interval(gap)}, n={gap.n} common seeds"
+    return [f"{lead}; difference, paired by seed, {numbers}: {apart} (not corrected for choosing the best of many)."]

@@ -1,0 +1,91 @@
+"""The tables of a report: arms, effects of the axes, what was pruned and what failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from cnnjax.documents.document import Column, Grid
+from cnnjax.reporting.directory import Table
+from cnnjax.reporting.intervals import Spread
+from cnnjax.reporting.statistics import arms, chosen, effect_spreads, effects, measure, spread_of
+from cnnjax.reporting.units import Unit, count, seconds, unit
+
+INTERVAL = "95% interval"
+USES = {"validation": "to choose by", "test": "to quote"}
+
+
+def finished(table: Table, number: int) -> str:
+    """The seeds of an arm: `3`; `2 of 3` where one is missing, `1 of 3 (2 diverged)` where two failed."""
+    own = table.trials[table.trials["arm"] == number]
+    done, failed = int((own["status"] == "done").sum()), own[own["status"] == "failed"]
+    causes = Counter(cause or "failed" for cause in failed["cause"])
+    lost = ", ".join(f"{times} {cause}" for cause, times in causes.items())
+    return str(done) if done == len(own) else f"{done} of {len(own)}{f' ({lost})' if lost else ''}"
+
+
+def arms_grid(table: Table) -> Grid:
+    """The arms: axes, n, mean ± sd and interval of each held-out metric, parameters, MACs and seconds."""
+    frame, shown = arms(table), measure(table).shown
+    heads = [head for name in shown for head in (f"{unit(table, name).label}{_use(name)}", INTERVAL)]
+    names = [axis.name for axis in table.axes] or ["arm"]
+    rows = []
+    for arm in table.arms:
+        row = frame.loc[arm.number]
+        results = [cell for name in shown for cell in _cells(table, spread_of(frame, arm.number, name), name, row["n"])]
+        costs = [count(row["params"]), count(row["macs"]), seconds(spread_of(frame, arm.number, "train_seconds"))]
+        place = [str(arm.number), *(arm.texts.values() or ["base"]), *([arm.widths] if table.match else [])]
+        rows.append((*place, finished(table, arm.number), *results, *costs))
+    best = chosen(table)
+    names += ["widths"] if table.match else []
+    texts, numbers = ("#", *names), ("n", *heads, "parameters", "MACs", "seconds")
+    marked = None if best is None else best - 1
+    return Grid("", _columns(texts, numbers), rows, marked=marked, mark="chosen by validation")
+
+
+def _columns(texts: Iterable[str], numbers: Iterable[str] = ()) -> tuple[Column, ...]:
+    return (*(Column(heading) for heading in texts), *(Column(heading, "number") for heading in numbers))
+
+
+def _use(metric: str) -> str:
+    use = USES.get(metric.split("_")[0])
+    return f" ({use})" if use else ""
+
+
+def _cells(table: Table, values: Spread, metric: str, n: int) -> tuple[str, str]:
+    here = unit(table, metric)
+    fewer = f" (n={values.n})" if 1 < values.n < n else ""
+    return here.mean(values) + fewer, here.interval(values)
+
+
+def effects_grid(table: Table, metric: str) -> Grid:
+    """What each value of each axis does to `metric`, and its difference from the reference value, paired by seed."""
+    here, names = unit(table, metric), {axis.path: axis.name for axis in table.axes}
+    rows = []
+    for row in effects(table, metric=metric).to_dict("records"):
+        own, change = effect_spreads(row)
+        cells = (here.mean(own), here.interval(own), *_change(here, change))
+        rows.append((names[row["axis"]], row["text"], str(row["settings"]), str(row["n"]), *cells))
+    numbers = ("n", here.label, INTERVAL, "difference", INTERVAL)
+    return Grid("", _columns(("axis", "value", "matched arms"), numbers), rows)
+
+
+def _change(here: Unit, change: Spread | None) -> tuple[str, str]:
+    if change is None:
+        return "reference", ""
+    sign = "+" if change.mean > 0 else ""
+    return sign + here.mean(change), here.interval(change)
+
+
+def pruned_grid(table: Table) -> Grid:
+    """The arms rejected before training, with the reason."""
+    rows = [(entry.label, str(len(entry.seeds)), entry.reason) for entry in table.pruned]
+    return Grid("", _columns(("arm", "seeds", "reason")), rows)
+
+
+def failed_grid(table: Table) -> Grid:
+    """The trials that failed, with what they said."""
+    failed = table.trials[table.trials["status"] == "failed"]
+    labels = {arm.number: arm.label for arm in table.arms}
+    rows = zip(failed["arm"].map(labels), failed["seed"].astype(str), failed["id"], failed["error"], strict=True)
+    return Grid("", _columns(("arm", "seed", "trial", "error")), list(rows))

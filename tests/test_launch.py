@@ -1,0 +1,38 @@
+"""Launchers: each trains what a plan says, skips what is finished, and says what became of every trial."""
+
+import pytest
+
+from cnnjax import Experiment, Hardware, Options, SmallCNN, Study, Synthetic, sweep
+from cnnjax.errors import ConfigError
+from cnnjax.events import Finished, Planned
+from cnnjax.launch.launcher import launcher, names
+
+DATA = Synthetic(height=4, width=4, channels=1, classes=2, examples=20, test_examples=8)
+BASE = Experiment(model=SmallCNN(features=2, dense=0), data=DATA, batch_size=8, steps=2)
+STUDY = Study(BASE, axes={"model.features": [2, 3]}, seeds=2)
+OPTIONS = Options(Hardware(devices=1))
+LAUNCHERS = {"local": {"workers": 1}}
+"""What `sweep` is given for each launcher."""
+
+
+def test_every_launcher_has_a_row():
+    assert list(LAUNCHERS) == names()
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_a_launcher_trains_what_is_missing(name, tmp_path):
+    seen = []
+    words = {"launcher": name, "options": OPTIONS, **LAUNCHERS[name]}
+    alone = sweep(Study(BASE, seeds=1), tmp_path, **words)
+    outcome = sweep(STUDY, tmp_path, sinks=[seen.append], **words)
+    assert outcome.complete
+    assert outcome.skipped == alone.done
+    assert len(outcome.done) == 3
+    trials = {trial.id for trial in outcome.plan.trials}
+    assert {event.trial for event in seen if isinstance(event, Planned)} == trials
+    assert {event.trial for event in seen if isinstance(event, Finished)} == set(outcome.done)
+
+
+def test_an_unknown_launcher_names_those_there_are():
+    with pytest.raises(ConfigError, match=r"'lokal' is no launcher. Did you mean 'local'"):
+        launcher("lokal")
