@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from cnnjax.code import Code, Definition
 from cnnjax.errors import NewerVersion, RunError
+from cnnjax.records.checkpoint_notes import CheckpointNotes
+from cnnjax.records.code_json import CodeRecord
+from cnnjax.records.config_json import ConfigRecord
+from cnnjax.records.environment_json import EnvironmentRecord
+from cnnjax.records.metrics_jsonl import EpochRow, append_row, keep_rows, read_rows
+from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
 from cnnjax.records.record import Record
+from cnnjax.records.resolved import Resolved
+from cnnjax.records.result_json import EvaluationRecord, InitialEntry, ResultRecord
+from cnnjax.records.source_json import SourceRecord
+from cnnjax.records.study_json import StudyRecord
 
 
 class Weather(Record):
@@ -87,3 +102,238 @@ def test_a_number_that_is_not_finite_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="Out of range"):
         Weather(degrees=float("nan")).write(path)
     assert not path.exists()
+
+
+# --- each record
+
+
+def resolved() -> Resolved:
+    return Resolved(
+        id="a1b2",
+        data="digits",
+        fingerprint="d1g1",
+        classes=("0", "1"),
+        target_shape=(),
+        input_shape=(8, 8, 1),
+        dtype="uint8",
+        maximum=16,
+        mean=(0.5,),
+        std=(0.25,),
+        fit=None,
+        space="rgb",
+        test_time={"name": "single_view"},
+        outputs=2,
+        kind="softmax",
+        loss={"name": "softmax_cross_entropy"},
+        metrics=(),
+        examples=10,
+        steps=4,
+    )
+
+
+TRIAL = TrialEntry(id="a1b2", arm={"model.features": 8}, seed=1, params=10, macs=20, steps=4, program="p")
+ACT = Definition("act", "function", "exp.py", 3, "c0de", "def act(x):\n    return x")
+RECORDS: list[tuple[Record, str, Any, str]] = [
+    # the record; a key, a value it does not take, and what is said of it
+    (StudyRecord(axes={"model.pool": ["max", None]}, seeds=(0, 1), base={"epochs": 2}), "seeds", 3, "valid array"),
+    (PlanRecord(trials=(TRIAL,), pruned=(PrunedEntry(arm={}, seeds=(0,), reason="too large"),)), "trials", {}, "array"),
+    (ConfigRecord.model_validate({"model": {"name": "small_cnn"}, "seed": 0}), "version", 0, "whole number from 1"),
+    (EnvironmentRecord(cnnjax="0.1.0", commit=None, versions={"jax": "0.10.2"}), "cores", "two", "valid integer"),
+    (
+        ResultRecord(
+            id="a1b2",
+            codes=(None, "c0de"),
+            status="done",
+            seed=1,
+            params=10,
+            macs=20,
+            initial=InitialEntry(path="runs/first", checksum=7),
+            metrics={"test_loss": 0.5},
+        ),
+        "status",
+        "almost",
+        "'done' or 'failed'",
+    ),
+    (EvaluationRecord(test={"count": 3, "confusion": [[1, 0], [1, 1]]}), "test", [], "must be an object"),
+    (
+        SourceRecord(architecture="lenet5", file="a.pth", sha256="ab", image_shape=(28, 28, 1), classes=10),
+        "image_shape",
+        [28, 28],
+        "image_shape.2: is required",
+    ),
+    (CodeRecord.of(Code((ACT,))), "recorded", "now", "match pattern"),
+    (CheckpointNotes(id="a1b2", scale=((0.5,), (0.2,)), classes=("a",)), "epoch_sums", None, "must be an object"),
+    (resolved(), "outputs", "two", "valid integer"),
+]
+NAMES = [type(record).__name__ for record, *_ in RECORDS]
+
+
+def test_every_record_is_in_the_table():
+    def below(kind: type[Record]) -> set[type[Record]]:
+        return {kind}.union(*map(below, kind.__subclasses__()))
+
+    ours = {kind for kind in below(Record) if kind.__module__.startswith("cnnjax.")} - {Record, EpochRow}
+    assert {type(record) for record, *_ in RECORDS} == ours
+
+
+@pytest.mark.parametrize(("record", "key", "value", "said"), RECORDS, ids=NAMES)
+def test_a_record_is_read_as_it_was_written(tmp_path, record, key, value, said):
+    record.write(tmp_path / "file")
+    assert json.loads((tmp_path / "file").read_text())["version"] == 1
+    assert type(record).read(tmp_path / "file", remedy="") == record
+    # Files from before there were versions.
+    (tmp_path / "file").write_text(json.dumps(record.content))
+    assert type(record).read(tmp_path / "file", remedy="") == record
+
+
+@pytest.mark.parametrize(("record", "key", "value", "said"), RECORDS, ids=NAMES)
+def test_a_damaged_record_names_the_file_and_the_key(tmp_path, record, key, value, said):
+    (tmp_path / "file").write_text(json.dumps(record.to_json() | {key: value}))
+    with pytest.raises(RunError, match=f"file is damaged .*{key}.*; mend it$") as damaged:
+        type(record).read(tmp_path / "file", remedy="mend it")
+    assert said in str(damaged.value)
+    for text in ("[1]", "null", json.dumps(record.to_json())[:-3]):
+        (tmp_path / "file").write_text(text)
+        with pytest.raises(RunError, match="file is damaged .*; mend it$"):
+            type(record).read(tmp_path / "file", remedy="mend it")
+
+
+@pytest.mark.parametrize(("record", "key", "value", "said"), RECORDS, ids=NAMES)
+def test_a_record_of_a_newer_version_is_refused(tmp_path, record, key, value, said):
+    (tmp_path / "file").write_text(json.dumps({"version": 2}))
+    with pytest.raises(NewerVersion, match="has version 2, and cnnjax .* up to 1: install a newer cnnjax"):
+        type(record).read(tmp_path / "file", remedy="")
+
+
+def test_what_was_not_given_is_not_written():
+    record = ResultRecord(id="a1b2", status="failed", seed=0, params=1, macs=2)
+    assert record.to_json() == {"version": 1, "id": "a1b2", "status": "failed", "seed": 0, "params": 1, "macs": 2}
+
+
+# --- metrics.jsonl
+
+
+def test_rows_have_no_version_and_keep_their_bytes(tmp_path):
+    path = EpochRow.at(tmp_path)
+    row = {"step": 3, "epoch": 1, "learning_rate": 0.1, "train_loss": 1e-7, "validation_top5_accuracy": 1.0}
+    append_row(path, EpochRow.model_validate(row))
+    append_row(path, EpochRow.model_validate(row | {"step": 6}))
+    assert path.read_text() == "".join(json.dumps(each) + "\n" for each in (row, row | {"step": 6}))
+    assert [each.numbers for each in read_rows(path)] == [{"train_loss": 1e-7, "validation_top5_accuracy": 1.0}] * 2
+    keep_rows(path, 3)
+    assert path.read_text() == json.dumps(row) + "\n"
+
+
+def test_rows_of_a_newer_version_are_refused(tmp_path):
+    EpochRow.at(tmp_path).write_text('{"version": 2, "steps": 3}\n')
+    with pytest.raises(NewerVersion, match="metrics.jsonl line 1 has version 2"):
+        read_rows(EpochRow.at(tmp_path))
+
+
+# --- a run and a study of a newer version
+
+
+KEPT = Path(__file__).parent / "data" / "study_1"
+RESULT = "study/trials/b3d8bc21ac89/result.json"
+
+
+def train_again(folder: Path) -> None:
+    from cnnjax.run.loop import train
+    from cnnjax.study.file import load
+
+    train(load(folder / "experiment.py").experiment, folder / "run")
+
+
+def sweep_again(folder: Path) -> None:
+    from cnnjax.run.options import Options
+    from cnnjax.study.executor import sweep
+    from cnnjax.study.file import load
+
+    sweep(load(folder / "experiment.py").study, folder / "study", options=Options(stale="rerun"), replace=True)
+
+
+def report_it(folder: Path) -> None:
+    from cnnjax.reporting import report
+
+    report(folder / "study")
+
+
+def evaluate_it(folder: Path) -> None:
+    from cnnjax.run.evaluate import evaluate
+    from cnnjax.study.file import load
+
+    load(folder / "experiment.py")
+    evaluate(folder / "run")
+
+
+def predict_it(folder: Path) -> None:
+    import cnnjax
+    from cnnjax.study.file import load
+
+    load(folder / "experiment.py")
+    cnnjax.load(folder / "run")
+
+
+def describe_it(folder: Path) -> None:
+    from cnnjax.cli.app import app
+
+    app(["describe", str(folder / "run"), "--file", str(folder / "experiment.py")], standalone_mode=False)
+
+
+NEWER: list[tuple[str, Callable[[Path], None]]] = [
+    ("run/config.json", train_again),
+    ("run/result.json", train_again),
+    ("study/study.json", sweep_again),
+    ("study/plan.json", sweep_again),
+    (RESULT, sweep_again),
+    ("study/study.json", report_it),
+    ("study/plan.json", report_it),
+    (RESULT, report_it),
+    ("study/trials/b3d8bc21ac89/environment.json", report_it),
+    ("study/code/{code}.json", report_it),
+    ("run/config.json", evaluate_it),
+    ("run/result.json", evaluate_it),
+    ("run/config.json", predict_it),
+    ("run/config.json", describe_it),
+]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+@pytest.mark.parametrize(("name", "command"), NEWER, ids=lambda value: getattr(value, "__name__", value))
+def test_a_newer_version_is_refused_and_nothing_is_changed(tmp_path, name, command):
+    shutil.copytree(KEPT, tmp_path / "kept")
+    path = tmp_path / "kept" / name.format(code=next((KEPT / "study" / "code").glob("*.json")).stem)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2}))
+    before = contents(tmp_path)
+    with pytest.raises(NewerVersion) as refused:
+        command(tmp_path / "kept")
+    assert str(refused.value).startswith(f"{path} has version 2, and cnnjax ")
+    assert {name: held for name, held in contents(tmp_path).items() if "__pycache__" not in name} == before
+
+
+# --- nobody else
+
+
+PACKAGE = Path(__file__).parents[1] / "cnnjax"
+FILES = {record.filename for record, *_ in RECORDS if "." in record.filename} | {EpochRow.filename}
+
+
+def test_no_module_but_a_record_names_a_file():
+    """Text that is a file's name and nothing else builds a path; in a sentence it may be named."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name == "records":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = node.value.rpartition("/")[2]
+                assert named not in FILES, f"{path} line {node.lineno} names {node.value!r}"
+
+
+@pytest.mark.parametrize("package", ["run", "study", "reporting", "cli", "loggers"])
+def test_json_of_runs_and_studies_is_read_and_written_by_records_alone(package):
+    for path in (PACKAGE / package).rglob("*.py"):
+        for name in ("read_json", "write_json"):
+            assert name not in path.read_text(), f"{path} has {name}: its file would have no version"

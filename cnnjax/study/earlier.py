@@ -71,6 +71,8 @@ def settle(planned: Plan, out: Path, policy: Policy) -> Path | None:
     Returns the folder to sweep in instead, where that is asked for. Raises RunError where there is something stale, and
     in any case for a result of another network's size, a checkpoint of other data, and an arm of several data sets.
     """
+    # What is damaged or of a newer cnnjax is refused before anything is moved.
+    _held(out)
     found = earlier(planned, out)
     stale = [entry for entry in found if entry.stale]
     if stale and policy in ("stop", "separate"):
@@ -119,8 +121,7 @@ def merged(study: StudyRecord, plan: PlanRecord, out: Path, *, replace: bool) ->
     Raises RunError where it holds a study with finished trials that this one leaves out, and not all of this one's.
     `replace` puts this one in its place.
     """
-    held_study = StudyRecord.read(StudyRecord.at(out), remedy=AGAIN)
-    held_plan = PlanRecord.read(PlanRecord.at(out), remedy=AGAIN)
+    held_study, held_plan = _held(out)
     if replace or held_study is None or held_plan is None:
         return study, plan
     before = {trial.id: trial for trial in held_plan.trials}
@@ -142,6 +143,10 @@ def merged(study: StudyRecord, plan: PlanRecord, out: Path, *, replace: bool) ->
         f"one's {len(now)}: {_differences(held_study, study)}\nchoose another folder with --out, or let this study "
         "take its place, and that of its report, with --replace (trials stay where they are)"
     )
+
+
+def _held(out: Path) -> tuple[StudyRecord | None, PlanRecord | None]:
+    return StudyRecord.read(StudyRecord.at(out), remedy=AGAIN), PlanRecord.read(PlanRecord.at(out), remedy=AGAIN)
 
 
 def _differences(held: StudyRecord, study: StudyRecord) -> str:
