@@ -17,7 +17,7 @@ import pytest
 
 from cnnjax.launch.sweep import sweep
 from cnnjax.reporting import report
-from cnnjax.reporting.directory import collect
+from cnnjax.reporting.study_table import collect
 from cnnjax.reporting.writing import summary_json
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.hardware import Hardware
