@@ -13,6 +13,7 @@ from flax import linen as nn
 import cnnjax.nn as blocks
 from cnnjax import models
 from cnnjax.analysis import analyse
+from cnnjax.analysis.call_marks import op_of
 from cnnjax.analysis.lint import RULES, lint_training
 from cnnjax.config import replace
 from cnnjax.data import Digits
@@ -524,3 +525,24 @@ def test_more_outputs_than_classes_are_warned_of_and_trained():
 def test_outputs_that_cannot_be_trained_are_refused(changes):
     with pytest.raises(ConfigError, match=r"model\.num_classes = (9|12): digits with loss \w+ needs 10"):
         check(replace(BASE, changes))
+
+
+OPS = {
+    "batch_norm": blocks.BatchNormalization(),
+    "dense": blocks.FullyConnected(3),
+    "dropout": blocks.InvertedDropout(0.5),
+    "global_pool": blocks.GlobalPooling("max"),
+    "group_norm": blocks.GroupNormalization(),
+    "layer_norm": blocks.LayerNormalization(),
+    "local_response_norm": blocks.LocalResponseNormalization(),
+    "no_norm": blocks.NoNormalization(),
+    "pool": blocks.Pooling("max"),
+    "position_bias": blocks.UntiedBias(),
+}
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_layers_go_by_their_short_names_in_tables(op):
+    """As the configs are called, and as Flax's own modules are: nn.BatchNorm is a batch_norm too."""
+    assert op_of(OPS[op]) == op
+    assert op_of(nn.BatchNorm()) == "batch_norm"

@@ -1,7 +1,7 @@
 """What a network costs and sees, from its shapes alone: any Linen module is traced, abstractly, and read.
 
 No weight is allocated and nothing runs. `layer_table`, `matrix_forms` and `difference` arrange the result in tables,
-`documents` draws them as text, Markdown and LaTeX, and `picture` draws the costs along the depth.
+`cnnjax.documents` draws them as text, Markdown and LaTeX; `picture` draws the costs along the depth.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ class CallMarker:
 
 
 def _given(scope: Scope, make: Callable[..., Any], name: str, *args: Any, unbox: bool = True, **kwargs: Any) -> Any:
-    """A parameter; one that is there is given without asking how it would be made."""
+    """A parameter. One that is given already is returned without calling its initializer."""
     if not scope.has_variable("params", name):
         return make(name, *args, unbox=unbox, **kwargs)
     scope.reserve(name, "params")

@@ -31,7 +31,7 @@ _VIEWS = {"name", "reshape", "squeeze", "copy", "stop_gradient", "sharding_const
 
 
 class Reused(Exception):
-    """A call shares the trace of another one, so that rows cannot be told apart."""
+    """Two calls share one cached trace, so that their rows cannot be told apart: trace again with `isolated`."""
 
 
 def follow(traced: Trace) -> tuple[list[Row], list[Field]]:
@@ -61,10 +61,12 @@ _Written = list[tuple[Any, _Value | None]]
 
 @dataclasses.dataclass(slots=True)
 class Row:
-    """A row to be; it shows the parameters of the call's module if it is the first that `owns` them.
+    """One row, before parameters are given to it.
 
-    With `only_params` there is nothing else to show. `input_shape` has no batch; `window` is that of a convolution or
-    pooling, None for a row that slides none or several.
+    call: the module call it belongs to. shape: of what it writes, input_shape: of what it reads, both without batch.
+    field: what its units see, None where it does not depend on the image. window: that of a convolution or pooling,
+    None where there is none or more than one. macs, activations, activation_bytes: of one image. owns: the parameters
+    of the call's module are shown in the first of its rows that has this. only_params: the row shows nothing else.
     """
 
     call: Call

@@ -86,7 +86,7 @@ class _Backward:
         return [False] * params["cond_nconsts"] + inputs
 
     def _loop(self, body: Jaxpr, outputs: list[bool], carry: slice) -> list[bool]:
-        """A gradient that comes to what is carried in comes, a turn earlier, to what is carried out."""
+        """Of a loop: a gradient of a carried input is one of the carried output of the iteration before."""
         wanted = list(outputs)
         while True:
             inputs = self.run(body, wanted)

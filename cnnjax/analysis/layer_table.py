@@ -13,6 +13,7 @@ from cnnjax.documents.document import Column, Document, Grid, Remarks
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.documents.terminal_text import terminal
 
+TRAINING = (Column("training\nfloats", "quantity", rank=11), Column("training\nbytes", "bytes", rank=7))
 COLUMNS = (
     Column("layer"),
     Column("op", rank=1),
@@ -24,8 +25,7 @@ COLUMNS = (
     Column("FLOPs", "quantity", rank=10),
     Column("activation\nfloats", "quantity", rank=6),
     Column("activation\nbytes", "bytes", rank=3),
-    Column("training\nfloats", "quantity", rank=11),
-    Column("training\nbytes", "bytes", rank=7),
+    *TRAINING,
     Column("receptive\nfield", "shape", rank=2),
     Column("stride", "pair", rank=8),
     Column("offset", "pair", rank=9),
@@ -79,7 +79,7 @@ def grid(analysis: Analysis) -> Grid:
     trained = (analysis.train_activations, analysis.train_activation_bytes)
     totals = ("total", None, None, *counts, analysis.flops, *written, *trained, None, None, None)
     whole = Grid("", COLUMNS, [image, *(_line(layer, analysis) for layer in layers)], totals)
-    return whole.only([k for k, c in enumerate(COLUMNS) if traced or not c.heading.startswith("training")])
+    return whole.only([k for k, c in enumerate(COLUMNS) if traced or c not in TRAINING])
 
 
 def _line(layer: LayerRow, analysis: Analysis) -> tuple[Any, ...]:

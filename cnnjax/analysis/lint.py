@@ -34,7 +34,7 @@ EXAMPLES = 16
 
 
 class _Network(NamedTuple):
-    """What rules look at: the analysis, the fate of the parameters, the rows that slide a window."""
+    """What rules look at: the analysis, the parameters that have no effect, the rows that slide a window."""
 
     analysis: Analysis
     weights: Weights

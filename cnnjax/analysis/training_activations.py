@@ -36,7 +36,7 @@ def with_training(inference: Analysis, module: nn.Module, *, dtype: DTypeLike = 
 
 
 def _without_leftovers(rows: Sequence[LayerRow], params: int) -> tuple[LayerRow, ...]:
-    """The rows without one that only told of parameters which rows of training show now."""
+    """The rows without the network's own if all it showed were parameters that rows of training now show."""
     extra = sum(row.params for row in rows) - params
     return tuple(row for row in rows if not (extra and row.params == extra and row.op == rows[-1].op and not row.path))
 

@@ -1,4 +1,4 @@
-"""The rows of an analysis that slide a window over a map, seen along each axis: what the window meets, and misses."""
+"""What windows cover: of each row that slides one over a map, which taps meet the input and what stays unread."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from cnnjax.analysis.layers import LayerRow, volume
 
 
 class WindowAxis(NamedTuple):
-    """A window of `kernel` taps along one axis of an input of `size` units, `jump` pixels apart, that see `seen`.
+    """A window along one axis of its input, height or width.
 
-    `seen` is by the path that sees least.
+    size, outputs: positions of the input and of the output. kernel: taps of the window. stride, dilation: in positions
+    of the input. before, after: padding. jump: pixels of the image from one input position to the next. seen: pixels
+    of the image that one input position sees, by the path that sees least.
     """
 
     size: int
@@ -42,7 +44,7 @@ class WindowAxis(NamedTuple):
 
     @property
     def taps(self) -> TapCounts:
-        """What of the window meets the input."""
+        """How many taps of the window meet the input, and how many windows meet none of it."""
         if self.before <= 0 and self.end <= self.size:
             return TapCounts(self.kernel, 0)
         return _taps(self.size, self.outputs, self.kernel, self.stride, self.before, self.dilation)
