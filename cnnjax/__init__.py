@@ -93,10 +93,10 @@ if TYPE_CHECKING:
     from cnnjax.reporting import report
     from cnnjax.run.export import export
     from cnnjax.run.hardware import Hardware
-    from cnnjax.run.load import Trained
     from cnnjax.run.loop import train
     from cnnjax.run.options import Options
     from cnnjax.run.predictions import Predictions
+    from cnnjax.run.trained import Trained
     from cnnjax.study.describe import describe
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
@@ -185,7 +185,7 @@ _HOMES = {
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
     "reporting": ["report"],
     "run.export": ["export"],
-    "run.load": ["Trained"],
+    "run.trained": ["Trained"],
     "run.loop": ["train"],
     "run.options": ["Options"],
     "run.predictions": ["Predictions"],

@@ -59,19 +59,19 @@ def is_built_in(member: type[Config]) -> bool:
 
 
 def overridden_lanes(config: Config) -> list[str]:
-    """What to tell of each plain field that a base class of its config declares as a lane."""
-    told = []
+    """A warning for each plain field that a base class of its config declares as a lane."""
+    warnings = []
     for path, node in configs(config):
         for name, field in type(node).model_fields.items():
             bases = [base for base in type(node).__mro__ if issubclass(base, Config)]
             base = next((base for base in bases if is_lane(base.model_fields.get(name))), None)
             if base is not None and not is_lane(field):
                 default = "..." if field.is_required() else repr(field.default)
-                told.append(
+                warnings.append(
                     f"{path}.{name}: {type(node).__name__} declares a plain field where {base.__name__} has a lane, so "
                     f"every value of it is a program of its own; to share one: {name}: float = lane({default})"
                 )
-    return told
+    return warnings
 
 
 # --- by tracing
@@ -91,7 +91,7 @@ class StepConfig(Config):
         try:
             config = cls()
         except Exception:
-            return  # Told of where one is made.
+            return  # Making one raises the same error where it is used.
         check_traced(lanes(config), lambda values: bind(config, values).as_in_a_step(), where=cls.__name__)
 
     def as_in_a_step(self) -> None:
@@ -101,8 +101,8 @@ class StepConfig(Config):
 def check_traced(values: Values, use: Callable[[Values], Any], *, where: str = "", traced: list[str] | None = None):
     """Raise ConfigError, with the lane and the line of code, where `use(values)` needs the value of a traced lane.
 
-    values: plain, by path. traced: those to try, which are all by default. No array is computed. What fails with plain
-    values too is not about lanes, and is told of where it is used.
+    values: plain, by path. traced: those to try, which are all by default. No array is computed. An error that plain
+    values cause too is not about lanes: it is ignored here, and training raises it again.
     """
     paths = list(values) if traced is None else traced
     error = _failure(use, values, paths) if paths else None

@@ -265,6 +265,7 @@ def test_training_mode_changes_statistics_and_evaluation_nothing(row, variables)
         assert (run(True, 0)[0] != run(True, 1)[0]).any()
 
 
+@pytest.mark.usefixtures("standard_promotion")
 def test_every_parameter_has_a_gradient_and_one_batch_is_learned(row, variables):
     module, x, labels = row.module, images(row, 8), jnp.arange(8) % row.classes
     optimizer = optax.adam(3e-3)

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
+from cnnjax.launch.sweep import sweep
 from cnnjax.reporting import report
-from cnnjax.reporting.directory import collect
+from cnnjax.reporting.study_table import collect
 from cnnjax.reporting.writing import summary_json
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.loop import train
 from cnnjax.run.options import Options
-from cnnjax.study.executor import sweep
 from cnnjax.study.file import ExperimentFile, load
 from cnnjax.study.study import with_fields
 

@@ -245,8 +245,8 @@ def train_again(folder: Path) -> None:
 
 
 def sweep_again(folder: Path) -> None:
+    from cnnjax.launch.sweep import sweep
     from cnnjax.run.options import Options
-    from cnnjax.study.executor import sweep
     from cnnjax.study.file import load
 
     sweep(load(folder / "experiment.py").study, folder / "study", options=Options(stale="rerun"), replace=True)
@@ -332,7 +332,7 @@ def test_no_module_but_a_record_names_a_file():
                 assert named not in FILES, f"{path} line {node.lineno} names {node.value!r}"
 
 
-@pytest.mark.parametrize("package", ["run", "study", "reporting", "cli", "loggers"])
+@pytest.mark.parametrize("package", ["run", "study", "launch", "reporting", "cli", "loggers"])
 def test_json_of_runs_and_studies_is_read_and_written_by_records_alone(package):
     for path in (PACKAGE / package).rglob("*.py"):
         for name in ("read_json", "write_json"):

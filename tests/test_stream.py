@@ -224,7 +224,7 @@ def test_what_cannot_be_read_is_named(root, tmp_path, monkeypatch):
     for workers in (0, 1):
         with pytest.raises(DataError, match=r"05.jpg: image header is damaged"):
             train(experiment, tmp_path / "run", options=Options(Hardware(devices=1, workers=workers)))
-    with pytest.raises(DataError, match=r"05.jpg: .*leave such out with on_broken='skip'"):
+    with pytest.raises(DataError, match=r"05.jpg: .*leave such images out with on_broken='skip'"):
         train(replace(experiment, {"data.mean": None, "data.std": None}), tmp_path / "other", options=Options(ALWAYS))
     with pytest.warns(UserWarning, match="4 of 60 images cannot be decoded"):
         result = train(replace(experiment, {"data.on_broken": "skip"}), tmp_path / "skip", options=Options(ALWAYS))

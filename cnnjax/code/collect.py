@@ -49,7 +49,7 @@ class Code:
 
     @property
     def digest(self) -> str | None:
-        """Twelve hex digits that name the definitions by content, wherever they are; None where there are none."""
+        """Twelve hex digits of the definitions' content, whatever files they are in; None for no definitions."""
         parts = sorted((entry.name, entry.digest) for entry in self.definitions)
         return _hash(parts) if parts else None
 
@@ -260,7 +260,7 @@ class _Collection:
         return {(head, target.module, target.name)}
 
     def _within(self, name: str, rest: Chain, importer: Module) -> tuple[str, str]:
-        """Add what the attributes `rest` of a module lead to, all of the module where that cannot be told."""
+        """Add what the attributes `rest` of a module lead to, all of the module where it cannot be determined."""
         found = find(name, importer.path)
         while rest and not (found and self._has(found, rest[0])) and find(f"{name}.{rest[0]}", importer.path):
             name, rest = f"{name}.{rest[0]}", rest[1:]

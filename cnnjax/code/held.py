@@ -1,7 +1,7 @@
 """What values of a running program hold: plain data as text, and the functions and classes of the user's in them.
 
-The source of a class or function does not say all: attributes and defaults are computed, methods are set from
-elsewhere, registries are filled by others. Read here from what was loaded; what is no plain data counts by its source.
+The source of a class or function is not enough: attributes and defaults are computed, methods are set and registries
+filled by other modules. So values are read from the loaded modules; what is not plain data counts by its source.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOTHING = object()
 
 
 def value_text(value: Any) -> tuple[str, list[Any]]:
-    """Plain data as text, and the functions and classes in it; what is neither is empty text."""
+    """A value as JSON text, and the functions and classes it holds. Any other kind of object is empty text."""
     held: list[Any] = []
     inside: list[int] = []
 

@@ -29,12 +29,12 @@ def later(neutral: Any, **constraints: Any) -> Any:
     """A field that a class gets after trials of it were trained: `dropout_2: float = later(0.0, ge=0)`.
 
     neutral: the default, at which all is as before there was the field. While a field holds it, it is left out of what
-    names a trial (`digest`), at any depth of a config, so that the trials of before keep their names and are found
+    names a trial (`digest`), at any depth of a config, so that earlier trials keep their names and are found
     again. A file written before lacks the field and is read as having it. constraints: as of pydantic's Field.
 
     The default is the neutral value and stays it for good. With another default, an experiment that does not set the
     field would be another than the one trained under the same text before, and a file without the field could mean
-    either. What shall be the habit from now on is a preset, or a new class.
+    either. A better setting for new experiments is a preset, or a new class.
     """
     return Field(neutral, json_schema_extra={"later": True}, **constraints)
 

@@ -1,4 +1,4 @@
-"""What a file that was given as weights is, told from its first bytes."""
+"""The format of a weights file, recognized by its first bytes."""
 
 from __future__ import annotations
 

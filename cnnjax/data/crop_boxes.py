@@ -52,6 +52,6 @@ def fitting_box(shape: tuple[int, int], size: tuple[int, int], *, share: float =
 
 
 def _centred(length: int, resized: int, size: int) -> tuple[float, float]:
-    """Where the central `size` of a side that was `resized` begins and how long it was, in pixels of before."""
+    """(start, length), in pixels of the original side, of the central `size` pixels of the `resized` side."""
     before = round((resized - size) / 2)
     return before * length / resized, size * length / resized

@@ -115,9 +115,9 @@ def _ranges(labels: np.ndarray) -> tuple[tuple[float, float, float], ...]:
 def choose(labels: np.ndarray, count: int, *, classes: int) -> list[np.ndarray]:
     """Indices of `count` examples, in a group for each class, which lie evenly over a class's examples.
 
-    Every class gets as many, one more for the first of them where that does not come out even, or all it has. With
-    fewer examples than classes, some of the classes that have any, evenly spread, have one each and the others no
-    group. Without classes (0) there is one group.
+    labels: int32 [N] class ids. Every class gets the same number, or all it has; a remainder goes to the first classes,
+    one each. With fewer examples than classes, evenly spread ones of the classes that occur get one each, and the
+    others have no group. Without classes (`classes` = 0) there is one group.
     """
     if not classes:
         return [_spread(len(labels), count)]

@@ -29,7 +29,7 @@ Indices = Sequence[int] | np.ndarray
 
 
 @dataclass(frozen=True)
-class Form:
+class ImageForm:
     """What images are decoded to. size: (height, width), or None for images that are all of one size.
 
     train_fit: for training, where it is another than `fit`.
@@ -69,12 +69,12 @@ class Decoding(Config):
             raise ValueError("train_fit wants a size")
         return self
 
-    def form(self, channels: int = 3) -> Form:
+    def form(self, channels: int = 3) -> ImageForm:
         """What images are decoded to; `channels` of a set that has so many, where the config leaves it open."""
         size = (self.size, self.size) if isinstance(self.size, int) else self.size
         channels = self.channels or channels
         check(channels, self.space)
-        return Form(size, self.fit, self.train_fit, channels, self.space)
+        return ImageForm(size, self.fit, self.train_fit, channels, self.space)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Encoded(Part):
 
     labels: np.ndarray
     classes: tuple[str, ...]
-    form: Form
+    form: ImageForm
 
     def read(self, indices: Indices) -> list[bytes]:
         """The encoded images at `indices`. Raises DataError."""
@@ -210,7 +210,7 @@ class Encoded(Part):
                 show(start + len(problems), len(self))
 
 
-def decoded(data: bytes, form: Form, generator: np.random.Generator | None = None) -> np.ndarray:
+def decoded(data: bytes, form: ImageForm, generator: np.random.Generator | None = None) -> np.ndarray:
     """An encoded image as uint8 [H, W, C] of that form, of its own size where the form has none.
 
     generator: for training; None for evaluation. Raises DataError where it cannot be decoded.
@@ -223,7 +223,7 @@ def decoded(data: bytes, form: Form, generator: np.random.Generator | None = Non
     return decode_crop(data, box=box, size=form.size, **how)
 
 
-BROKEN = "mend or delete it, or leave such out with on_broken='skip'"
+BROKEN = "mend or delete it, or leave such images out with on_broken='skip'"
 REMEDY = "give the `size` that all shall have"
 
 

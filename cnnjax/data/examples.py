@@ -1,4 +1,4 @@
-"""Numbered examples: images, and what is to be told of each; in memory, or read when they are needed."""
+"""Numbered examples: images with their labels, in memory (`Examples`) or read when they are needed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Part:
 
     @property
     def redrawn(self) -> bool:
-        """Whether training sees images otherwise than `example` and `held` do, so that none can be kept."""
+        """Whether training draws a new region of each image every time, so that decoded images cannot be kept."""
         return False
 
     def __len__(self) -> int:

@@ -95,8 +95,8 @@ class BatchesInOrder:
 class Loader:
     """The images of batches first, first + 1, ..., each made once, by `threads` threads or `workers` processes.
 
-    threads: None for as many as there are cores; of each process, where there are `workers`, one. Close it, or use it
-    as a context, to end them.
+    threads: None for one per core, or one per worker process where there are `workers`. Close it, or use it as a
+    context, to end them.
     """
 
     def __init__(

@@ -162,7 +162,7 @@ def _alone(name: str, folder: Path) -> Iterator[None]:
 
 
 def _builder(name: str, folder: Path) -> Any:
-    # It is loud of what it would rather have: OpenCV, a GPU, an account.
+    # TensorFlow and TFDS log what is missing and not needed here: OpenCV, a GPU, an account.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("absl").setLevel(logging.ERROR)
     import tensorflow_datasets as tfds

@@ -14,7 +14,7 @@ MAX_BLUR = 4
 
 @cache
 def opencv() -> Any:
-    """OpenCV, single-threaded: whoever decodes many images does so in workers of their own."""
+    """OpenCV with one thread: images are decoded in parallel by the loader, a thread or process each."""
     import cv2
 
     cv2.setNumThreads(1)

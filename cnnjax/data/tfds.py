@@ -12,7 +12,7 @@ import numpy as np
 
 from cnnjax.data import cache
 from cnnjax.data.dataset import Dataset
-from cnnjax.data.encoded import CHUNK, Decoding, Encoded, Form, Indices, decodable
+from cnnjax.data.encoded import CHUNK, Decoding, Encoded, ImageForm, Indices, decodable
 from cnnjax.data.prepared_sets import FORMAT, INFO, Prepared, default_data_dir, prepared
 from cnnjax.data.source import Data
 from cnnjax.data.store import Folder, stamp
@@ -121,7 +121,7 @@ class TFDS(Decoding, Data):
         return Records(labels, classes, form, source, folder, split, np.arange(len(labels)))
 
 
-def _one_size(form: Form, height: int | None, width: int | None) -> Form:
+def _one_size(form: ImageForm, height: int | None, width: int | None) -> ImageForm:
     if height is None or width is None:
         raise DataError("its images are of different sizes; say which they shall have, e.g. data.size=224")
     return form if form.train_fit is None else replace(form, size=(height, width))

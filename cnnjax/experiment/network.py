@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import flax.linen as linen
 
-from cnnjax.data.form import Form
+from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.losses import SoftmaxCrossEntropy
 
 
-def network_of(experiment: Experiment, form: Form | None = None) -> linen.Module:
+def network_of(experiment: Experiment, form: ExampleForm | None = None) -> linen.Module:
     """The network for examples of that form (None: of the experiment's data), with its number of outputs.
 
     Raises ConfigError where they do not agree; the softmax loss takes more outputs than there are classes.
@@ -22,7 +22,7 @@ def network_of(experiment: Experiment, form: Form | None = None) -> linen.Module
         raise ConfigError(f"model: {error}") from None
 
 
-def outputs_of(experiment: Experiment, form: Form) -> int:
+def outputs_of(experiment: Experiment, form: ExampleForm) -> int:
     """How many outputs an image the network has. Raises ConfigError where the loss cannot take them."""
     needed, spare = outputs_needed(experiment, form)
     chosen = experiment.model.num_classes
@@ -32,7 +32,7 @@ def outputs_of(experiment: Experiment, form: Form) -> int:
     return outputs
 
 
-def outputs_needed(experiment: Experiment, form: Form) -> tuple[int, bool]:
+def outputs_needed(experiment: Experiment, form: ExampleForm) -> tuple[int, bool]:
     """How many outputs an image the loss needs, and whether it takes more."""
     needed = experiment.loss.outputs(len(form.classes) or None, target_shape=form.target_shape)
     return needed, bool(form.classes) and isinstance(experiment.loss, SoftmaxCrossEntropy)

@@ -10,10 +10,11 @@ import flax.linen as linen
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from cnnjax import calling, metrics
 from cnnjax.config import bind
-from cnnjax.data.form import Form
+from cnnjax.data.example_form import ExampleForm
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
 from cnnjax.experiment.network import network_of, outputs_needed
@@ -24,7 +25,7 @@ from cnnjax.training.step import Task
 
 
 def task_of(
-    experiment: Experiment, length: Length, *, form: Form | None = None, network: linen.Module | None = None
+    experiment: Experiment, length: Length, *, form: ExampleForm | None = None, network: linen.Module | None = None
 ) -> Task:
     """The pure functions a training step is made of, for examples of that form (None: of the experiment's data).
 
@@ -74,7 +75,7 @@ def augmented(
     return x
 
 
-def _inputs(experiment: Experiment, form: Form, examples: int) -> Callable[..., Any]:
+def _inputs(experiment: Experiment, form: ExampleForm, examples: int) -> Callable[..., Any]:
     normalize = _normalize(experiment, form)
 
     def inputs(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Any:
@@ -94,7 +95,7 @@ def _inputs(experiment: Experiment, form: Form, examples: int) -> Callable[..., 
     return inputs
 
 
-def _views(experiment: Experiment, form: Form) -> Callable[[jax.Array], jax.Array]:
+def _views(experiment: Experiment, form: ExampleForm) -> Callable[[jax.Array], jax.Array]:
     normalize = _normalize(experiment, form)
 
     def views(images: jax.Array) -> jax.Array:
@@ -104,7 +105,7 @@ def _views(experiment: Experiment, form: Form) -> Callable[[jax.Array], jax.Arra
     return views
 
 
-def _normalize(experiment: Experiment, form: Form) -> Callable[[jax.Array], jax.Array]:
+def _normalize(experiment: Experiment, form: ExampleForm) -> Callable[[jax.Array], jax.Array]:
     dtype = jnp.dtype(experiment.precision)
     mean, std = (np.asarray(channels, np.float32) for channels in form.scale)
 
@@ -115,7 +116,7 @@ def _normalize(experiment: Experiment, form: Form) -> Callable[[jax.Array], jax.
     return normalize
 
 
-def _measure(experiment: Experiment, form: Form) -> Callable[..., dict[str, jax.Array]]:
+def _measure(experiment: Experiment, form: ExampleForm) -> Callable[..., dict[str, jax.Array]]:
     # What is measured is which of the data's classes the network prefers, if it has outputs for more.
     classes = len(form.classes) or None
 
@@ -126,7 +127,7 @@ def _measure(experiment: Experiment, form: Form) -> Callable[..., dict[str, jax.
     return measure
 
 
-def _logits(experiment: Experiment, form: Form) -> Callable[[Any, int], jax.Array]:
+def _logits(experiment: Experiment, form: ExampleForm) -> Callable[[Any, int], jax.Array]:
     needed, spare = outputs_needed(experiment, form)
     target_rank = max(1, len(form.target_shape))
 
@@ -144,7 +145,7 @@ def lane_shapes(experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
     return {path: jax.ShapeDtypeStruct(value.shape, value.dtype) for path, value in lane_values(experiment).items()}
 
 
-def batch_shapes(experiment: Experiment, form: Form) -> dict[str, jax.ShapeDtypeStruct]:
+def batch_shapes(experiment: Experiment, form: ExampleForm) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes and types of what a training step is given."""
     arrays = {
         "images": (form.image_shape, jnp.uint8),
@@ -166,14 +167,18 @@ def state_shapes(experiment: Experiment, network: linen.Module, image_shape: tup
         return calling.init(network, key, images, streams=lambda name: key)
 
     fields = split_variables(jax.eval_shape(init, jax.random.key(0), images))
-    # Neither length changes what the optimizer keeps.
-    optimizer = experiment.optim.build(steps=10**9, steps_per_epoch=1)
+    optimizer = optimizer_of(experiment)
     others: dict[str, Any] = {
         "step": jax.ShapeDtypeStruct((), jnp.int32),
         "opt_state": jax.eval_shape(optimizer.init, fields["params"]),
         "lane": lane_shapes(experiment),
     }
     return TrainState(**others, **fields)
+
+
+def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
+    """The optimizer, of an arbitrary length of training: for the shapes of its state, which do not depend on that."""
+    return experiment.optim.build(steps=10**9, steps_per_epoch=1)
 
 
 def blank_state(shapes: TrainState) -> TrainState:

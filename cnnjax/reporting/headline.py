@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cnnjax.reporting.directory import Table
 from cnnjax.reporting.intervals import FEWEST, Spread
 from cnnjax.reporting.labels import abbreviate
 from cnnjax.reporting.mixture import mixed_code
@@ -19,6 +18,7 @@ from cnnjax.reporting.statistics import (
     ranking,
     spread_of,
 )
+from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.tables import finished
 from cnnjax.reporting.units import Unit, plural, unit
 

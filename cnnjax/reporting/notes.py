@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cnnjax.reporting.directory import Table
 from cnnjax.reporting.intervals import BINOMIAL, FEWEST, Quantity
 from cnnjax.reporting.provenance import flat
 from cnnjax.reporting.statistics import arms, effects, measure, quantity_of, ranking, same_examples
+from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import count
 
 

@@ -9,11 +9,11 @@ from itertools import chain
 from cnnjax.documents import html
 from cnnjax.documents.document import Block, Picture, Section, paragraph
 from cnnjax.documents.markdown import escaped, markdown
-from cnnjax.reporting.directory import Table
 from cnnjax.reporting.headline import headline
 from cnnjax.reporting.notes import arms_note, effects_note, equal_costs, unmatched, value_notes
 from cnnjax.reporting.provenance import provenance_grid, settings
 from cnnjax.reporting.statistics import measure
+from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.tables import arms_grid, effects_grid, failed_grid, pruned_grid
 from cnnjax.reporting.units import unit
 

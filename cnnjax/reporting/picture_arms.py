@@ -12,13 +12,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from cnnjax.documents.style import BAND, INK, text_width
-from cnnjax.reporting.directory import Arm, Table
 from cnnjax.reporting.drawing import MEAN, draw_interval, limits
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import abbreviate
 from cnnjax.reporting.notes import covered, selection, survivors_note
 from cnnjax.reporting.statistics import arms as arms_table
 from cnnjax.reporting.statistics import chosen, foremost, measure, spread_of
+from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.tables import arms_grid
 from cnnjax.reporting.units import unit
 

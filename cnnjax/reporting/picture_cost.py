@@ -15,12 +15,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 
 from cnnjax.documents.style import CATEGORIES, INK, SOFT, text_width
-from cnnjax.reporting.directory import Arm, Table
 from cnnjax.reporting.drawing import FEW, MARKERS, MEAN, colours, draw_interval, limits, log_ticks
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis, abbreviate
 from cnnjax.reporting.notes import covered, survivors_note
 from cnnjax.reporting.statistics import arms, measure, spread_of
+from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.units import unit
 
 COSTS = {"params": "parameters", "macs": "MACs (one forward pass of one example)"}

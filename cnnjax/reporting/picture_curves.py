@@ -14,13 +14,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from cnnjax.documents.style import CATEGORIES, text_width
-from cnnjax.reporting.directory import Arm, Table
 from cnnjax.reporting.drawing import FEW, LINES, colours, fit
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import quantity
 from cnnjax.reporting.labels import Axis, abbreviate, key
 from cnnjax.reporting.notes import selection, survivors_note
 from cnnjax.reporting.statistics import foremost, others
+from cnnjax.reporting.study_table import Arm, Table
 
 PALE = "#d4d4d4"
 FACETS = 24

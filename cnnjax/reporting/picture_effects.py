@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cnnjax.documents.style import SOFT, text_width
-from cnnjax.reporting.directory import Table
 from cnnjax.reporting.drawing import MEAN, draw_interval, limits
 from cnnjax.reporting.labels import Axis, abbreviate
 from cnnjax.reporting.notes import survivors_note
 from cnnjax.reporting.statistics import effect_spreads, effects, matched, measure, others
+from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import Unit, unit
 
 PALE = "#c9c9c9"

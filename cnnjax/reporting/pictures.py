@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 
 from cnnjax.documents.document import Picture
 from cnnjax.documents.style import encoded, styled
-from cnnjax.reporting.directory import Table
 from cnnjax.reporting.picture_arms import by_arm
 from cnnjax.reporting.picture_cost import against_cost
 from cnnjax.reporting.picture_curves import learning_curves
 from cnnjax.reporting.picture_effects import by_axis
 from cnnjax.reporting.statistics import measure
+from cnnjax.reporting.study_table import Table
 
 SCREEN_DPI = 110
 """Pixels an inch on a page."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cnnjax.documents.document import Column, Grid
-from cnnjax.reporting.directory import Table
+from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import plural
 
 

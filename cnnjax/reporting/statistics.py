@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from cnnjax.errors import RunError
-from cnnjax.reporting.directory import Arm, Table
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import PARTS, Quantity, Spread, paired, quantity, spread
 from cnnjax.reporting.labels import Axis, key
+from cnnjax.reporting.study_table import Arm, Table
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from cnnjax.documents.document import Column, Grid
-from cnnjax.reporting.directory import Table
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.statistics import arms, chosen, effect_spreads, effects, measure, spread_of
+from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import Unit, count, seconds, unit
 
 INTERVAL = "95% interval"

@@ -9,10 +9,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from cnnjax.reporting.directory import Arm, Table
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.notes import terminal_note
 from cnnjax.reporting.statistics import arms, chosen, measure, spread_of
+from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.tables import finished
 from cnnjax.reporting.units import seconds, short_count, unit
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from cnnjax.reporting.directory import Table
 from cnnjax.reporting.intervals import Spread
+from cnnjax.reporting.study_table import Table
 
 NONE = "–"
 

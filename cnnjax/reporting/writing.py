@@ -13,7 +13,6 @@ import pandas as pd
 
 from cnnjax.errors import expect
 from cnnjax.files import write_bytes
-from cnnjax.reporting.directory import Table, collect
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.headline import headline
 from cnnjax.reporting.intervals import FEWEST, LEVEL
@@ -21,6 +20,7 @@ from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.pages import render_html, render_markdown
 from cnnjax.reporting.pictures import NAMES, draw
 from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_of
+from cnnjax.reporting.study_table import Table, collect
 
 
 @dataclass(frozen=True)

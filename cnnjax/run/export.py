@@ -19,7 +19,7 @@ from cnnjax.errors import CnnjaxError, ConfigError, RunError, unknown
 from cnnjax.files import write_bytes
 from cnnjax.lowering import lowering
 from cnnjax.records.exported import Exported, Format
-from cnnjax.run.load import Trained
+from cnnjax.run.trained import Trained
 
 SUFFIXES: dict[str, Format] = {
     ".stablehlo": "stablehlo",

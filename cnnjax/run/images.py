@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.data.encoded import Form, decoded
+from cnnjax.data.encoded import ImageForm, decoded
 from cnnjax.data.fit_to_size import CentreFit, Fit
 from cnnjax.data.store import is_image
 from cnnjax.errors import DataError
@@ -143,7 +143,7 @@ def _decoded(file: Path, resolved: Resolved) -> np.ndarray:
         raise DataError(f"image files have 1 or 3 channels, and {takes(resolved)}: give a .npy file")
     fit = CentreFit() if resolved.fit is None else Fit.model_validate(resolved.fit)
     size = None if resolved.fit is None else (height, width)
-    image = decoded(file.read_bytes(), Form(size, fit, None, channels, resolved.space))
+    image = decoded(file.read_bytes(), ImageForm(size, fit, None, channels, resolved.space))
     if image.shape != resolved.input_shape:
         raise DataError(
             f"it is {image.shape[1]}x{image.shape[0]}, and the run's images are {width}x{height}, none of them "

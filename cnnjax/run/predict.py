@@ -12,7 +12,7 @@ import numpy as np
 
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.run.images import listed, read
-from cnnjax.run.load import Trained
+from cnnjax.run.trained import Trained
 
 
 @dataclass(frozen=True)

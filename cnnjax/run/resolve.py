@@ -8,7 +8,7 @@ import flax.linen as linen
 
 from cnnjax.config import plain
 from cnnjax.data.encoded import Decoding, Encoded
-from cnnjax.data.form import Form
+from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, Length, length_of, parts_of, task_of
 from cnnjax.experiment.network import outputs_of
@@ -135,7 +135,7 @@ def recorded_task(experiment: Experiment, resolved: Resolved) -> Task:
 
 @dataclass(frozen=True)
 class _RecordedForm:
-    """A `Form`: of the examples that a run was trained on."""
+    """An `ExampleForm`: of the examples that a run was trained on."""
 
     name: str
     image_shape: tuple[int, int, int]
@@ -146,7 +146,7 @@ class _RecordedForm:
     target_dtype: str
 
 
-def _form(resolved: Resolved) -> Form:
+def _form(resolved: Resolved) -> ExampleForm:
     return _RecordedForm(
         name=resolved.data,
         image_shape=resolved.input_shape,

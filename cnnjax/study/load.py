@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cnnjax.run.load import Trained, load_run
+from cnnjax.run.trained import Trained, load_run
 from cnnjax.study import file as experiment_file
 
 

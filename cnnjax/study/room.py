@@ -8,7 +8,7 @@ from cnnjax.analysis.layers import Memory
 from cnnjax.analysis.memory import training_memory
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import Experiment, network_of
+from cnnjax.experiment import Experiment, network_of, optimizer_of
 from cnnjax.models.outputs import array_of
 from cnnjax.run.devices import Devices
 
@@ -44,7 +44,7 @@ def _memory(experiment: Experiment, size: int) -> Memory:
         network_of(experiment),
         experiment.data.load().image_shape,
         batch_size=size,
-        tx=experiment.optim.build(steps=10**9, steps_per_epoch=1),
+        tx=optimizer_of(experiment),
         dtype=jnp.dtype(experiment.precision),
         logits=lambda outputs: array_of(experiment.model, outputs),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Form(Protocol):
+class ExampleForm(Protocol):
     """The form of the examples of a data set: a `Dataset` has one, and so has the record of what a run resolved."""
 
     @property

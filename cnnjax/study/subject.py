@@ -1,0 +1,147 @@
+"""What is described: a module, with all that its description depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import flax.linen as linen
+from jax import numpy as jnp
+
+from cnnjax.analysis import Analysis, analyse, with_training
+from cnnjax.analysis.layers import volume
+from cnnjax.analysis.lint import lint_training
+from cnnjax.analysis.memory import training_memory
+from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
+from cnnjax.experiment import Experiment, analysis_of, network_of, optimizer_of
+from cnnjax.models import Model
+from cnnjax.models.outputs import array_of, is_array, shown
+
+InputShape = tuple[int, int, int]
+Note = Callable[[str], None]
+
+
+def _only(outputs: Any) -> Any:
+    """The outputs of a module that is no config's, where they are the logits. Raises CnnjaxError where not."""
+    if not is_array(outputs):
+        raise CnnjaxError(
+            f"the memory of training cannot be told: the network returns {shown(outputs)}, not an array; leave out the "
+            "batch size, or describe a Model that defines logits(outputs)"
+        )
+    return outputs
+
+
+def _logits_of(model: Model) -> Callable[[Any], Any]:
+    """`Model.logits` of what its network returns. The function raises ShapeError where that is no array."""
+
+    def found(outputs: Any) -> Any:
+        try:
+            return array_of(model, outputs)
+        except ShapeError as error:
+            raise ShapeError(f"model: {error}") from error.__cause__
+
+    return found
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A module with all that its description depends on. check: its analysis as an experiment on its own data."""
+
+    module: linen.Module
+    input_shape: InputShape
+    batch_size: int | None = None
+    dtype: Any = jnp.float32
+    accumulate: int = 1
+    optimizer: Any = None
+    logits: Callable[[Any], Any] = _only
+    check: Analysis | None = None
+
+
+def of_network(
+    target: linen.Module | Model, input_shape: InputShape | None, batch_size: int | None, remedy: str
+) -> Subject:
+    """A module or a config. remedy: how to give the shape of an image, for the error where it is not known."""
+    shape = input_shape or getattr(target, "input_shape", None)
+    if shape is None:
+        raise ConfigError(f"give the image's shape: {remedy}")
+    module = with_classes(target).build() if isinstance(target, Model) else target
+    logits = _logits_of(target) if isinstance(target, Model) else _only
+    return Subject(module, shape, batch_size, logits=logits)
+
+
+def of_experiment(experiment: Experiment, input_shape: InputShape | None, note: Note, remedy: str) -> Subject:
+    """An experiment, on its own data where they can be read; `note` is called with what is assumed where not."""
+    data_shape = _data_shape(experiment, input_shape, note, remedy)
+    if data_shape is None:
+        module, check = with_classes(experiment.model).build(), None
+    else:
+        module, check = network_of(experiment), analysis_of(experiment) if input_shape is None else None
+    shape = input_shape or data_shape or experiment.model.input_shape
+    assert shape is not None
+    return Subject(
+        module,
+        shape,
+        experiment.batch_size,
+        dtype=jnp.dtype(experiment.precision),
+        accumulate=experiment.accumulate,
+        optimizer=optimizer_of(experiment),
+        logits=_logits_of(experiment.model),
+        check=check,
+    )
+
+
+def _data_shape(experiment: Experiment, input_shape: InputShape | None, note: Note, remedy: str) -> InputShape | None:
+    """The shape of the experiment's images, None where they cannot be read but another shape is known."""
+    try:
+        return experiment.data.load().image_shape
+    except DataError as error:
+        known = input_shape or experiment.model.input_shape
+        if known is None:
+            raise DataError(f"{error}\nto describe the network without its data, give {remedy}") from None
+        note(f"the data cannot be read, so this is for images of {volume(known)}: {error}")
+        return None
+
+
+def with_classes(model: Model) -> Model:
+    """The config with a number of classes: its own, else as many as it was published with."""
+    return model if model.num_classes else model.model_copy(update={"num_classes": model.published_classes})
+
+
+def analysed(subject: Subject) -> Analysis:
+    """The analysis of a forward pass and, with a batch size, of a training step."""
+    analysis = subject.check
+    if analysis is None or subject.dtype != jnp.float32:
+        # A check is made in float32.
+        found = analyse(subject.module, subject.input_shape, dtype=subject.dtype)
+        analysis = replace(found, warnings=(analysis or found).warnings)
+    analysis = with_training(analysis, subject.module, dtype=subject.dtype)
+    if subject.batch_size is None:
+        return analysis
+    batch = {"batch_size": subject.batch_size, "accumulate": subject.accumulate}
+    warnings = () if subject.check else lint_training(analysis, **batch)
+    return replace(
+        analysis,
+        warnings=analysis.warnings + warnings,
+        batch_size=subject.batch_size,
+        accumulate=subject.accumulate,
+        memory=_memory(subject, subject.batch_size // subject.accumulate),
+    )
+
+
+def _memory(subject: Subject, batch_size: int) -> Any:
+    """The memory of a training step, or of one of the parts whose gradients are averaged."""
+    try:
+        return training_memory(
+            subject.module,
+            subject.input_shape,
+            batch_size=batch_size,
+            tx=subject.optimizer,
+            dtype=subject.dtype,
+            logits=subject.logits,
+        )
+    except CnnjaxError:
+        raise
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}{users_line(error)}"
+        raise CnnjaxError(f"the memory of training cannot be told: {cause}") from error
