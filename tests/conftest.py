@@ -1,4 +1,4 @@
-"""Eight CPU devices, strict ranks, and what is compiled once is compiled once for the whole run."""
+"""Eight CPU devices, strict ranks and dtypes, and what is compiled once is compiled once for the whole run."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ import jax  # after the variables above, which it reads when it is imported
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture
+def standard_promotion():
+    """JAX's usual promotion of dtypes, for networks of other people's layers: Flax's avg_pool divides by integers."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 @pytest.fixture

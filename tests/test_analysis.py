@@ -20,6 +20,8 @@ from cnnjax.analysis import Analysis, analyse
 from cnnjax.analysis.layer_table import table
 from cnnjax.errors import CnnjaxError, ShapeError
 
+pytestmark = pytest.mark.usefixtures("standard_promotion")
+
 
 class Net(nn.Module):
     """A network that is the function `body`, called inside a compact method."""

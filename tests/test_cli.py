@@ -302,3 +302,8 @@ def test_a_warning_is_a_sentence():
     code = "import warnings; from cnnjax.cli import show_warnings; show_warnings(); warnings.warn('mind the gap')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "warning: mind the gap\n"
+
+
+def test_ctrl_c_while_a_config_is_checked_is_no_mistake_of_the_users(run, monkeypatch):
+    monkeypatch.setattr("cnnjax.interrupts.asked", lambda: True)
+    assert run("describe", "no_such_network")[0] == 130

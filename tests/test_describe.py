@@ -540,6 +540,7 @@ def test_the_same_network(shown):
     assert re.search(r"layers\.pool2\.kind +average +max", text)
 
 
+@pytest.mark.usefixtures("standard_promotion")
 def test_bare_operations_and_modules_are_compared():
     def net(pool, features):
         return Net(lambda x: nn.Dense(3, name="head")(pool(nn.Conv(features, (3, 3), name="conv")(x), (2, 2), (2, 2))))

@@ -205,7 +205,7 @@ def own_classes():
         slope: float = lane(0.0)
 
         def curve(self, *, steps, warmup):
-            return lambda step: 1 + self.slope * step
+            return lambda step: 1 + self.slope * jnp.asarray(step, jnp.float32)
 
     class Signs(Optim):
         learning_rate: float = lane(0.01, gt=0)

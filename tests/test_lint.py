@@ -280,6 +280,7 @@ def rezero(x):
     return ReZero()(x)
 
 
+@pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize("name", CASES)
 def test_a_rule_warns_of_what_is_wrong_and_not_of_its_neighbour(name):
     phrase, words, shape, wrong, right = CASES[name]
@@ -321,6 +322,7 @@ def test_weights_that_only_meet_padding_have_no_gradient(name):
     assert all((g != 0).all() for g in gradients(right, shape).values())
 
 
+@pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case[0] == DEAD])
 def test_dead_parameters_have_no_gradient(name):
     _, _, shape, wrong, right = CASES[name]

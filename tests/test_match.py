@@ -147,7 +147,7 @@ def test_widths_whose_channels_do_not_divide_are_passed_over():
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "resnext50_32x4d", "densenet121", "mobilenet_v2", "vgg11", "convnext_tiny"]
+    "name", ["resnet18", "densenet121", "vgg11", *slow("resnext50_32x4d", "mobilenet_v2", "convnext_tiny")]
 )
 @pytest.mark.parametrize("factor", [0.6, *slow(1.7)])
 def test_every_family_can_be_rescaled(name, factor):

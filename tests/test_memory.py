@@ -25,6 +25,8 @@ from cnnjax.models import BatchNorm
 from tests.marks import slow
 from tests.test_analysis import VGG16, LeNet5, ResNet50
 
+pytestmark = pytest.mark.usefixtures("standard_promotion")
+
 MOMENTUM = optax.sgd(0.1, momentum=0.9)
 
 

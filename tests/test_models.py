@@ -93,11 +93,14 @@ QUICK = """small_cnn small_cnn_blur small_cnn_batch small_cnn_full convnet_group
     alphago_policy airbench94 resnet18 resnet20 resnet50_v2 resnext50_32x4d googlenet_auxiliary inception_v3_auxiliary
     densenet121 squeezenet1_0 mobilenet_v2 mobilenet_v3_small efficientnet_b0 shufflenet_v2_x0_5 regnet_y_400mf
     convnext_tiny"""
+# Of these the quick tests only look at the layers, and run another network of the same blocks.
+TRACED = "lenet5 alexnet vgg11_bn resnet20 resnext50_32x4d mobilenet_v2 efficientnet_b0"
 
 
-def rows(names, *marks):
-    """One parameter a name, slow unless it is one of `QUICK`."""
-    slow = [name for name in names if name.replace(" ", "_") not in QUICK.split()]
+def rows(names, *marks, slow=""):
+    """One parameter a name, slow unless it is one of `QUICK` and not of `slow`."""
+    quick = set(QUICK.split()) - set(slow.split())
+    slow = [name for name in names if name.replace(" ", "_") not in quick]
     return [
         pytest.param(name, marks=[*(mark(name) for mark in marks), *[pytest.mark.slow] * (name in slow)])
         for name in names
@@ -105,7 +108,7 @@ def rows(names, *marks):
 
 
 # The tests of a row go to one worker, which compiles its initialization once.
-@pytest.fixture(params=rows(ROWS, pytest.mark.xdist_group), scope="module")
+@pytest.fixture(params=rows(ROWS, pytest.mark.xdist_group, slow=TRACED), scope="module")
 def row(request):
     return ROWS[request.param]
 
@@ -224,16 +227,21 @@ def test_parameters_are_as_counted(row, variables):
     assert row.params in (None, counted)
 
 
-def test_logits_have_a_row_for_each_image_and_need_no_jit(row, variables):
+def test_logits_have_a_row_for_each_image_which_does_not_depend_on_its_neighbours(row, variables):
+    x = images(row)
+    logits = compiled(row.module.apply, variables, x)(variables, x)
+    assert logits.shape == (4, row.classes)
+    # One by one, as vmap does it.
+    each = compiled(jax.vmap(lambda image: row.module.apply(variables, image[None])[0]), x)(x)
+    np.testing.assert_allclose(each, logits, rtol=1e-4, atol=1e-5 * np.abs(logits).max())
+
+
+@pytest.mark.slow
+def test_logits_need_no_jit(row, variables):
     x = images(row)
     logits = row.module.apply(variables, x)
-    assert logits.shape == (4, row.classes)
-    scale = np.abs(logits).max()
     jitted = jax.jit(row.module.apply)(variables, x)
-    np.testing.assert_allclose(jitted, logits, rtol=1e-4, atol=1e-5 * scale)
-    # Evaluated one by one, as vmap does it, an image does not depend on its neighbours.
-    each = jax.jit(jax.vmap(lambda image: row.module.apply(variables, image[None])[0]))(x)
-    np.testing.assert_allclose(each, logits, rtol=1e-4, atol=1e-5 * scale)
+    np.testing.assert_allclose(jitted, logits, rtol=1e-4, atol=1e-5 * np.abs(logits).max())
 
 
 def test_bfloat16_images_are_computed_in_bfloat16(row, variables):
@@ -265,6 +273,7 @@ def test_training_mode_changes_statistics_and_evaluation_nothing(row, variables)
         assert (run(True, 0)[0] != run(True, 1)[0]).any()
 
 
+@pytest.mark.usefixtures("standard_promotion")
 def test_every_parameter_has_a_gradient_and_one_batch_is_learned(row, variables):
     module, x, labels = row.module, images(row, 8), jnp.arange(8) % row.classes
     optimizer = optax.adam(3e-3)
@@ -299,6 +308,7 @@ def test_every_parameter_has_a_gradient_and_one_batch_is_learned(row, variables)
     assert min(values[-10:]) < 0.5 * values[0]
 
 
+@pytest.mark.slow
 def test_receptive_fields_are_where_an_image_is_felt(row, variables):
     """A NaN reaches exactly what depends on it, whatever the weights."""
     layers = [layer for layer in analyse(row.module, row.input_shape).layers if len(layer.output_shape) == 3]

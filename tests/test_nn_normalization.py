@@ -271,10 +271,10 @@ def test_devices_agree_on_the_unbiased_variance(group, wrapper):
     variables, x, (_, stats, _) = on_one_device(8 if group == "device" else group)
     # Of 16 examples of 3x3, in one group, one for each of two devices, or eight; from 1 by half of the way.
     values = {"global": 16, "device": 8}.get(group, group) * 9
-    expected = 0.5 + (stats["BatchNorm_0"]["var"] - 0.5) * values / (values - 1)
+    expected = 0.5 + (stats["BatchNormalization_0"]["var"] - 0.5) * values / (values - 1)
     _, found, _ = over_devices(Net(group, "unbiased"), variables, x, wrapper, 2)
-    assert_allclose(found["BatchNorm_0"]["var"], expected, rtol=2e-4)
-    assert_allclose(found["BatchNorm_0"]["mean"], stats["BatchNorm_0"]["mean"], rtol=2e-4, atol=2e-6)
+    assert_allclose(found["BatchNormalization_0"]["var"], expected, rtol=2e-4)
+    assert_allclose(found["BatchNormalization_0"]["mean"], stats["BatchNormalization_0"]["mean"], rtol=2e-4, atol=2e-6)
 
 
 def test_a_batch_that_does_not_divide_among_devices():

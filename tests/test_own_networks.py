@@ -612,6 +612,7 @@ LINE = r".*test_own_networks.py line \d+"
         (ParameterMadeLate, rf"the training step fails: ScopeParam.*ParameterMadeLate.__call__, {LINE}"),
     ],
 )
+@pytest.mark.usefixtures("standard_promotion")
 def test_what_cannot_be_trained_is_refused_before_it_costs(made, words, monkeypatch):
     monkeypatch.setitem(MODULES, "refused", made)
     monkeypatch.setattr(Own, "network", lambda self: made())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
+import pkgutil
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +13,14 @@ from typing import Any, ClassVar
 
 import pytest
 
+from cnnjax import records
 from cnnjax.code import Code, Definition
 from cnnjax.errors import NewerVersion, RunError
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.environment_json import EnvironmentRecord
+from cnnjax.records.exported import Exported
 from cnnjax.records.metrics_jsonl import EpochRow, append_row, keep_rows, read_rows
 from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
 from cnnjax.records.record import Record
@@ -164,11 +168,29 @@ RECORDS: list[tuple[Record, str, Any, str]] = [
     (CodeRecord.of(Code((ACT,))), "recorded", "now", "match pattern"),
     (CheckpointNotes(id="a1b2", scale=((0.5,), (0.2,)), classes=("a",)), "epoch_sums", None, "must be an object"),
     (resolved(), "outputs", "two", "valid integer"),
+    (
+        Exported(
+            format="safetensors",
+            step=4,
+            input_shape=None,
+            output=None,
+            platforms=None,
+            jax="0.10.2",
+            resolved=resolved(),
+            experiment={"epochs": 2},
+        ),
+        "format",
+        "onnx",
+        "format = 'onnx'",
+    ),
 ]
 NAMES = [type(record).__name__ for record, *_ in RECORDS]
 
 
 def test_every_record_is_in_the_table():
+    for module in pkgutil.iter_modules(records.__path__, "cnnjax.records."):
+        importlib.import_module(module.name)
+
     def below(kind: type[Record]) -> set[type[Record]]:
         return {kind}.union(*map(below, kind.__subclasses__()))
 

@@ -342,7 +342,7 @@ def test_devices_do_not_change_a_streamed_training(root, devices, parallel: Any)
     assert one_test == pytest.approx(many_test, rel=1e-4)
 
 
-@pytest.mark.parametrize("workers", [2, *slow(0)])
+@pytest.mark.parametrize("workers", [0, *slow(2)])
 def test_a_streamed_training_continues_bitwise(root, tmp_path, workers, monkeypatch):
     monkeypatch.setattr(feed, "MANY", 0)
     experiment = experiment_on(root, repeats=2, mixing="mixup")

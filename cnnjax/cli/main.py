@@ -9,7 +9,7 @@ import typer
 
 from cnnjax import interrupts
 from cnnjax.cli.app import app, err
-from cnnjax.errors import CnnjaxError, Interrupted
+from cnnjax.errors import CnnjaxError, ConfigError, Interrupted
 
 
 def main() -> None:
@@ -28,6 +28,9 @@ def main() -> None:
     except CnnjaxError as error:
         if debug:
             raise
+        if isinstance(error, ConfigError) and interrupts.asked():
+            # pydantic makes a refused value of a KeyboardInterrupt that comes while it checks one.
+            _stop(interrupts.SAID)
         err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
     except typer.Exit as stop:

@@ -42,9 +42,11 @@ class Mixup(Mixing):
 
     def mix(self, first: jax.Array, second: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         import jax
+        import jax.numpy as jnp
 
         share = jax.random.beta(key, self.alpha, self.alpha)
-        return (share * first + (1 - share) * second).astype(first.dtype), share
+        mixed = share * first.astype(jnp.float32) + (1 - share) * second.astype(jnp.float32)
+        return mixed.astype(first.dtype), share
 
 
 class CutMix(Mixing, tag="cutmix"):

@@ -115,7 +115,7 @@ class AugMix(Augmentation, tag="augmix"):
         kept = jax.random.beta(original, self.alpha, self.alpha)
         changed = jax.vmap(self._chain, in_axes=(None, 0))(image, jax.random.split(chains, self.width))
         mixed = jnp.tensordot(weights, changed.astype(jnp.float32), 1, precision=jax.lax.Precision.HIGHEST)
-        return (kept * image + (1 - kept) * mixed).astype(image.dtype)
+        return (kept * image.astype(jnp.float32) + (1 - kept) * mixed).astype(image.dtype)
 
     def _chain(self, image: jax.Array, key: jax.Array) -> jax.Array:
         import jax
