@@ -794,7 +794,7 @@ def damage_study(out: Path, trial: dict[str, Any]) -> Path:
 
 DAMAGES = [
     (damage_metrics, "line 2 is damaged.*to train that run again"),
-    (damage_environment, "only this trial is repeated"),
+    (damage_environment, "delete it: the report then leaves out"),
     (damage_plan, "trials: is required"),
     (damage_plan_id, "id = '../../elsewhere'"),
     (remove_plan, "no such file.*run the study again"),

@@ -112,6 +112,15 @@ def test_the_newest_checkpoint_is_read_where_it_replaced_another_meanwhile(whole
     assert reader.latest() == 14
 
 
+def test_a_config_that_was_lost_is_written_again_for_the_experiment_that_was_trained(whole, tmp_path):
+    run = shutil.copytree(whole, tmp_path / "run")
+    (run / "config.json").unlink()
+    with pytest.raises(RunError, match="another experiment"):
+        train(replace(TINY, {"seed": 1}), run, options=Options(ONE))
+    train(TINY, run, options=Options(ONE))
+    assert (run / "config.json").read_bytes() == (whole / "config.json").read_bytes()
+
+
 def test_a_run_leaves_what_it_promises(whole):
     names = {entry.name for entry in whole.iterdir()}
     assert {"config.json", "environment.json", "metrics.jsonl", "result.json", "checkpoints", "log.txt"} <= names
@@ -355,6 +364,8 @@ def test_a_diverged_lane_leaves_the_others_alone(whole_pack, tmp_path):
 
 
 def test_more_devices_than_there_are(tmp_path):
+    with pytest.raises(ConfigError, match="devices = 0: must be at least 1"):
+        Hardware(devices=0)
     with pytest.raises(ConfigError, match="devices = 9: this process has 8"):
         train(TINY, tmp_path, options=Options(Hardware(devices=9)))
 

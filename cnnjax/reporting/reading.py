@@ -92,7 +92,7 @@ def _result(folder: Path, trial: TrialEntry) -> ResultRecord | None:
 def environments(folders: Iterable[Path]) -> Iterator[Mapping[str, Any]]:
     """What each of the runs was made with, where it says so."""
     for folder in folders:
-        remedy = f"remove {folder} and run it again: only this trial is repeated"
+        remedy = "delete it: the report then leaves out what this trial was trained with"
         found = EnvironmentRecord.read(EnvironmentRecord.at(folder), remedy=remedy)
         if found is not None:
             yield found.content

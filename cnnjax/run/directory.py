@@ -93,7 +93,8 @@ class RunDirectory:
             return Experiment.from_json(json.dumps(held))
         except ConfigError as error:
             raise RunError(
-                f"{self.config}: {error}\nif the experiment file defines this class, name it with --file"
+                f"{self.config}: {error}\nif the experiment file defines this class, name it with --file; if a newer "
+                "cnnjax wrote it, install that"
             ) from None
 
     def finished(self) -> ResultRecord | None:

@@ -28,6 +28,8 @@ class Hardware:
     workers: int = 0
 
     def __post_init__(self):
+        if self.devices is not None and self.devices < 1:
+            raise ConfigError(f"devices = {self.devices}: must be at least 1")
         if not 0 <= self.resident <= 1:
             raise ConfigError(f"resident = {self.resident}: it is a share of the device's memory, 0 to 1")
         if self.workers < 0:
@@ -36,7 +38,7 @@ class Hardware:
     def mesh(self) -> Mesh:
         """The mesh of these devices. Raises ConfigError where there are not that many."""
         available = jax.local_devices()
-        if self.devices is not None and not 1 <= self.devices <= len(available):
+        if self.devices is not None and self.devices > len(available):
             raise ConfigError(f"devices = {self.devices}: this process has {len(available)}")
         return make_mesh(available[: self.devices])
 

@@ -63,6 +63,8 @@ def trained(
         finished = directory.finished()
         if finished is not None:
             check_same_initial(experiment, finished, directory.path)
+            # Where it was lost.
+            directory.begin(experiment)
         else:
             # Reading the data may take long, and leaves nothing to save: Ctrl-C ends it at once.
             program = Program(experiment, packed=1, hardware=options.hardware)
