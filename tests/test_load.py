@@ -199,6 +199,8 @@ def test_outputs_of_every_kind(tmp_path, kind, loss, outputs):
         (np.zeros((2, 8, 6, 1), np.uint8), r"images are \[2, 8, 6, 1\]; it takes \[8, 6, 3\]"),
         (np.zeros((3, 8, 6), np.uint8), "channels are last"),
         (np.zeros((8, 6, 3), np.int64), "images are int64; it takes .* uint8 in 0..255 or floats in 0..1"),
+        (np.zeros((8, 6, 3), bool), r"images are bool; .*images.astype\(np.float32\)"),
+        (np.ma.zeros((8, 6, 3)), r"masked array: .* images.filled\(0\)"),
         (np.full((8, 6, 3), 200.0), "floats go from 200 to 200"),
         (np.full((8, 6, 3), -0.5), "floats go from -0.5 to -0.5"),
         (np.full((8, 6, 3), np.nan), "image 0 has pixels that are NaN"),
@@ -221,6 +223,8 @@ def test_pixels_above_the_recorded_maximum_are_refused():
         checked(np.full((2, 2, 1), 200, np.uint8), grey)
     with pytest.raises(DataError, match=r"give images\[..., None\]"):
         checked(np.zeros((5, 2, 2), np.uint8), grey)
+    with pytest.raises(DataError, match="channels are last"):
+        checked(np.zeros((5, 1, 2, 2), np.uint8), grey)
 
 
 def _without_checkpoints(run: Path) -> None:
@@ -312,7 +316,8 @@ def test_files_of_every_kind_and_broken_ones(trained, run, tmp_path):
     np.save(tmp_path / "one.npy", np.full((8, 6, 3), 220, np.uint8))
     np.save(tmp_path / "two.npy", np.full((2, 8, 6, 3), 220 / 255))
     np.save(tmp_path / "wide.npy", np.zeros((8, 7, 3), np.uint8))
-    (tmp_path / "text.png").write_text("no image")
+    for name in ("text.png", "text.npy"):
+        (tmp_path / name).write_text("no image")
     code, out, err = run("predict", folder, tmp_path, tmp_path / "missing.png", "--json", "--top", 3)
     assert code == 1
     answers = json.loads(out)
@@ -325,11 +330,12 @@ def test_files_of_every_kind_and_broken_ones(trained, run, tmp_path):
     values = np.array([[each["probability"] for each in answer["top"]] for answer in said.values()])
     np.testing.assert_allclose(values, values[:1].repeat(9, 0), atol=2e-2)
     failed = {Path(each["file"]).name: each["error"] for each in answers["failed"]}
-    assert set(failed) == {"text.png", "wide.npy", "missing.png"}
+    assert set(failed) == {"text.png", "text.npy", "wide.npy", "missing.png"}
     assert "not a whole JPEG" in failed["text.png"]
     assert "it takes [8, 6, 3]" in failed["wide.npy"]
     assert "there is no such file" in failed["missing.png"]
-    assert "3 of 12 images could not be used" in err
+    assert "not a whole .npy file" in failed["text.npy"]
+    assert "4 of 13 images could not be used" in err
 
 
 def test_the_table_and_what_is_refused(trained, run, tmp_path):

@@ -27,6 +27,7 @@ from cnnjax import (
     Options,
     SmallCNN,
     Synthetic,
+    load,
     train,
 )
 from cnnjax.config import replace
@@ -90,6 +91,25 @@ def whole(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "run"
     train(TINY, folder, options=Options(ONE))
     return folder
+
+
+def test_reading_a_run_leaves_alone_what_its_training_is_saving(whole, tmp_path):
+    run = shutil.copytree(whole, tmp_path / "run")
+    unfinished = run / "checkpoints" / "14.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    assert load(run).step == 12
+    assert evaluate(run)["test"]["count"] == 20
+    assert unfinished.is_dir()
+
+
+def test_the_newest_checkpoint_is_read_where_it_replaced_another_meanwhile(whole, tmp_path):
+    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+    reader = Checkpoints(tmp_path / "checkpoints", read_only=True)
+    (tmp_path / "checkpoints" / "12").rename(tmp_path / "checkpoints" / "14")
+    assert reader.notes() is not None
+    state, _ = reader.restore(Program(TINY, hardware=ONE).blank())
+    jax.tree.map(np.testing.assert_array_equal, state, final_state(whole)[1])
+    assert reader.latest() == 14
 
 
 def test_a_run_leaves_what_it_promises(whole):

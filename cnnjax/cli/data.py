@@ -24,7 +24,7 @@ from cnnjax.cli.printing import print_document
 from cnnjax.errors import ConfigError
 
 data = typer.Typer(
-    help="List, prepare and look at data sets, and time how fast training gets its data_speed.",
+    help="List, prepare and look at data sets, and time how fast training gets its batches.",
     epilog="Examples:  cnnjax data list  ·  cnnjax data prepare cifar10  ·  cnnjax data show digits",
     no_args_is_help=True,
     rich_markup_mode="markdown",

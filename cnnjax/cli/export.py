@@ -44,7 +44,7 @@ def export(
     from cnnjax.run.export import export as write
     from cnnjax.study.load import load
 
-    chosen = None if platforms is None else tuple(filter(None, platforms.split(",")))
+    chosen = None if platforms is None else tuple(filter(None, map(str.strip, platforms.split(","))))
     # What is wrong with the request is said before weights are read.
     check_output(file_out, form, platforms=chosen, batch_size=batch_size, replace=replace)
     trained = load(run, step=step, file=file, stale=stale)

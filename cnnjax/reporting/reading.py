@@ -33,7 +33,7 @@ def read_study(out: Path) -> tuple[StudyRecord, PlanRecord, dict[str, Path]]:
 def _single(out: Path) -> tuple[StudyRecord, PlanRecord, dict[str, Path]]:
     if not ResultRecord.at(out).exists():
         raise RunError(_nothing_here(out))
-    result = _required(ResultRecord, out, "remove the file and run the experiment again")
+    result = _required(ResultRecord, out, "run the experiment again")
     config = _required(ConfigRecord, out, "run the experiment again with the same --out to write it anew")
     study = StudyRecord(name=out.resolve().name, axes={}, seeds=(result.seed,), base=config.experiment)
     trial = TrialEntry(id=result.id, seed=result.seed)
@@ -50,7 +50,7 @@ def _nothing_here(out: Path) -> str:
 
 
 def _required(kind: type[R], folder: Path, remedy: str) -> R:
-    found = kind.read(kind.at(folder), remedy=remedy)
+    found = kind.read(kind.at(folder), remedy=f"delete it and {remedy}")
     if found is None:
         raise RunError(f"{kind.at(folder)}: there is no such file; {remedy}")
     return found

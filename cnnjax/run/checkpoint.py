@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -17,6 +17,8 @@ from cnnjax.errors import DiskFull, RunError
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.training.state import TrainState
 
+Read = TypeVar("Read")
+
 _SAVING = threading.Lock()
 """Orbax numbers the saves of a process with one counter, which two threads must not advance at once."""
 
@@ -25,16 +27,23 @@ class Checkpoints:
     """The checkpoints of one run, the newest `keep` of them.
 
     Each holds a pytree of arrays and notes (JSON); a checksum of the arrays is in the latter.
+
+    read_only: nothing is written, made or cleaned up, so that a run can be read while another process trains it.
+    Without it the caller owns the run (`RunDirectory.claimed`): what a save has not finished is deleted.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 2):
+    def __init__(self, folder: Path, *, keep: int = 2, read_only: bool = False):
         logging.getLogger("absl").setLevel(logging.ERROR)
         self.folder = folder.absolute()
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=True, create=True, cleanup_tmp_directories=True
-        )
+        how: dict[str, Any] = {"max_to_keep": keep, "create": True, "cleanup_tmp_directories": True}
+        if read_only:
+            how = {"read_only": True, "lightweight_initialize": True, "create": False, "save_interval_steps": 0}
+        self._options = ocp.CheckpointManagerOptions(enable_async_checkpointing=True, **how)
+        self._manager = self._opened()
+
+    def _opened(self) -> ocp.CheckpointManager:
         with self._explained("opened"):
-            self._manager = ocp.CheckpointManager(self.folder, options=options)
+            return ocp.CheckpointManager(self.folder, options=self._options)
 
     def latest(self) -> int | None:
         """The step of the newest checkpoint; None where there is none."""
@@ -49,12 +58,7 @@ class Checkpoints:
 
     def notes(self) -> CheckpointNotes | None:
         """The notes of the newest checkpoint; None where there is none."""
-        step = self.latest()
-        if step is None:
-            return None
-        with self._readable(step):
-            restored = self._manager.restore(step, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))
-        return self._parsed(restored["notes"], step)
+        return None if self.latest() is None else self._tried(self._notes, None)
 
     def restore(self, like: TrainState, *, step: int | None = None) -> tuple[TrainState, CheckpointNotes]:
         """A checkpoint's state (host arrays shaped as `like`) and notes; the newest, where no step is given.
@@ -62,7 +66,26 @@ class Checkpoints:
         A lane that came after it was written has the value of `like`. Raises RunError where it is damaged, and where
         there is none of that step.
         """
-        step = self.latest() if step is None else step
+        return self._tried(lambda chosen: self._restored(like, chosen), step)
+
+    def _tried(self, read: Callable[[int | None], Read], step: int | None) -> Read:
+        """What `read` makes of `step`, or of the newest, again where a training deleted that one for a newer."""
+        while True:
+            chosen = self.latest() if step is None else step
+            try:
+                return read(chosen)
+            except RunError:
+                self._manager.close()
+                self._manager = self._opened()
+                if step is not None or self.latest() == chosen:
+                    raise
+
+    def _notes(self, step: int | None) -> CheckpointNotes:
+        with self._readable(step):
+            restored = self._manager.restore(step, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))
+        return self._parsed(restored["notes"], step)
+
+    def _restored(self, like: TrainState, step: int | None) -> tuple[TrainState, CheckpointNotes]:
         if step not in (there := sorted(self._manager.all_steps())):
             raise RunError(f"{self.folder} has no checkpoint of step {step}; there are {', '.join(map(str, there))}")
         with self._readable(step):

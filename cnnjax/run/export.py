@@ -81,12 +81,16 @@ def check_output(
     out: Path, form: str | None, *, platforms: Sequence[str] | None, batch_size: int | None, replace: bool
 ) -> Format:
     """The format to write. Raises ConfigError or RunError for what can be refused before a run is read."""
+    if out.is_dir():
+        raise RunError(f"{out} is a folder; name a file in it, such as {out / 'network.stablehlo'}")
     chosen = _format(out, form)
     if chosen != "stablehlo" and (platforms is not None or batch_size is not None):
         raise ConfigError(f"platforms and a batch size are of programs (stablehlo): {chosen} holds weights")
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size = {batch_size}: must be at least 1")
     for platform in platforms or ():
+        if platform == "gpu":
+            raise ConfigError("platform = 'gpu': it is cuda or rocm")
         if platform not in KNOWN_PLATFORMS:
             raise ConfigError(unknown("platform", platform, KNOWN_PLATFORMS))
     if platforms is not None and not platforms:
@@ -94,8 +98,6 @@ def check_output(
     package, install = _NEEDED.get(chosen, ("", ""))
     if package and importlib.util.find_spec(package) is None:
         raise ConfigError(f"writing {chosen} needs {package}: pip install {install}")
-    if out.is_dir():
-        raise RunError(f"{out} is a folder; name a file in it, such as {out / 'network.stablehlo'}")
     for path in (out, _beside(out)):
         if path.exists() and not replace:
             raise RunError(f"{path} exists: choose another name, or replace it with --replace")

@@ -49,7 +49,7 @@ def checked(images: Any, resolved: Resolved) -> np.ndarray:
             raise DataError(f"pixels go up to {most}; {takes(resolved)}: give floats, pixels / 255")
         return array
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise DataError(f"images are {array.dtype}; {takes(resolved)}: convert them, images.astype(np.uint8)")
+        raise DataError(f"images are {array.dtype}; {takes(resolved)}{_conversion(array.dtype)}")
     array = array.astype(np.float32)
     if not np.isfinite(array).all():
         at = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))[0])
@@ -66,6 +66,8 @@ def checked(images: Any, resolved: Resolved) -> np.ndarray:
 def _array(images: Any, resolved: Resolved) -> np.ndarray:
     if isinstance(images, list | tuple) and not images:
         raise DataError(f"there are no images; {takes(resolved)}")
+    if isinstance(images, np.ma.MaskedArray):
+        raise DataError("images are a masked array: fill what is masked, images.filled(0), or give images.data")
     try:
         array = np.asarray(images)
     except ValueError:
@@ -76,11 +78,17 @@ def _array(images: Any, resolved: Resolved) -> np.ndarray:
     return array
 
 
+def _conversion(dtype: np.dtype) -> str:
+    if dtype.kind in "iu":
+        return ": convert them, images.astype(np.uint8), where no pixel is above 255"
+    return ": convert them, images.astype(np.float32)" if dtype.kind == "b" else ""
+
+
 def _hint(array: np.ndarray, resolved: Resolved) -> str:
     height, width, channels = resolved.input_shape
-    if channels == 1 and array.shape[-2:] == (height, width):
+    if array.ndim in (2, 3) and channels == 1 and array.shape[-2:] == (height, width):
         return ": give images[..., None]"
-    if array.shape[-3:] == (channels, height, width):
+    if array.ndim in (3, 4) and array.shape[-3:] == (channels, height, width):
         return ": channels are last, np.moveaxis(images, -3, -1)"
     return ""
 
@@ -127,9 +135,10 @@ def read(files: Sequence[Path], resolved: Resolved) -> Iterator[Named]:
 
 def _npy(file: Path, resolved: Resolved) -> Iterator[Named]:
     try:
-        array = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DataError(f"not a readable .npy file of numbers: {error}") from None
+        with file.open("rb") as content:
+            array = np.lib.format.read_array(content, allow_pickle=False)
+    except (ValueError, EOFError):
+        raise DataError("not a whole .npy file of numbers, as np.save writes them") from None
     images = checked(array, resolved)
     if array.ndim == 3:
         yield str(file), images[0]

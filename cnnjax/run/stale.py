@@ -63,7 +63,7 @@ def origin(directory: RunDirectory) -> Origin | None:
         return replace(_made_by(result), params=result.params, macs=result.macs)
     if not directory.checkpoints.is_dir():
         return None
-    checkpoints = Checkpoints(directory.checkpoints)
+    checkpoints = Checkpoints(directory.checkpoints, read_only=True)
     try:
         return saved(checkpoints)
     finally:

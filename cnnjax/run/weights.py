@@ -216,7 +216,8 @@ def restore(
     directory: RunDirectory, experiment: Experiment, *, step: int | None = None
 ) -> tuple[TrainState, CheckpointNotes]:
     """A run's newest checkpoint (host arrays), or that of `step`, and its notes. Raises RunError without one."""
-    checkpoints = Checkpoints(directory.checkpoints) if directory.checkpoints.is_dir() else None
+    held = directory.checkpoints
+    checkpoints = Checkpoints(held, read_only=True) if held.is_dir() else None
     if checkpoints is None or checkpoints.latest() is None:
         raise RunError(f"{directory.path} has no checkpoint yet")
     source = _source(directory)
@@ -235,7 +236,7 @@ def check_same_initial(experiment: Experiment, result: ResultRecord | None, path
     then = None if result is None else result.initial
     if experiment.initial is None or then is None or not Path(experiment.initial).is_dir():
         return
-    checkpoints = Checkpoints(RunDirectory(Path(experiment.initial)).checkpoints)
+    checkpoints = Checkpoints(RunDirectory(Path(experiment.initial)).checkpoints, read_only=True)
     notes = checkpoints.notes()
     checkpoints.close()
     if notes is not None and notes.checksum != then.checksum:
