@@ -202,6 +202,7 @@ def test_random_resized_crop_draws_areas_and_ratios_evenly():
     assert int(box.top[box.height > 300].min()) < 10
 
 
+@pytest.mark.slow
 def test_a_crop_that_never_fits_is_the_central_one():
     column = jnp.broadcast_to(jnp.arange(40.0)[None, :, None] / 40, (10, 40, 1))
     crop = RandomResizedCrop(scale=(0.99, 1.0), ratio=(0.5, 1.0))
@@ -305,6 +306,7 @@ def test_erasing_fills_with_what_was_asked():
 # --- policies
 
 
+@pytest.mark.slow
 def test_identity_and_magnitude_zero_leave_the_image():
     image = images(1)[0]
     names = spaces.OPERATIONS
@@ -317,6 +319,7 @@ def test_identity_and_magnitude_zero_leave_the_image():
             np.testing.assert_allclose(same, image, atol=2e-7)
 
 
+@pytest.mark.slow
 def test_leaving_out_other_operations_changes_nothing():
     image = images(1)[0]
     for number, name in enumerate(spaces.OPERATIONS):
@@ -359,6 +362,7 @@ def test_autoaugment_draws_pairs_with_their_probabilities():
     assert not np.any((names[:, 0] == "solarize") & (names[:, 1] == "rotate"))
 
 
+@pytest.mark.slow
 def test_augmix_is_between_the_image_and_its_chains():
     image = jnp.full((6, 6, 3), 0.4)
     results = jax.jit(jax.vmap(AugMix(severity=1).apply, (None, 0)))(image, keys(50))

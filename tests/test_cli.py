@@ -292,7 +292,7 @@ def test_a_stop_is_no_success(run, file, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cnnjax.run.loop, "train", stop)
+    monkeypatch.setattr(cnnjax.run.loop, "trained", stop)
     code, _, said = run("train", file)
     assert code == 130
     assert "stopped" in said

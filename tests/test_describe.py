@@ -675,6 +675,7 @@ def test_small_networks_are_analysed_at_a_hundred_a_second():
     assert time.process_time() - start < 20 * 0.03
 
 
+@pytest.mark.slow
 def test_resnet152_is_described_at_once():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-m", "cnnjax", "describe", "resnet152"], capture_output=True, check=True)

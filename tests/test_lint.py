@@ -507,6 +507,7 @@ def test_flax_batch_normalization_is_over_the_whole_batch():
     assert not lint_training(analysis, batch_size=32, devices=4)
 
 
+@pytest.mark.slow
 def test_more_outputs_than_classes_are_warned_of_and_trained():
     experiment = replace(BASE, {"model.num_classes": 12})
     (text,) = (text for text in check(experiment).analysis.warnings if "num_classes" in text)

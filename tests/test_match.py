@@ -147,7 +147,7 @@ def test_widths_whose_channels_do_not_divide_are_passed_over():
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "densenet121", "vgg11", *slow("resnext50_32x4d", "mobilenet_v2", "convnext_tiny")]
+    "name", ["resnet18", "vgg11", *slow("densenet121", "resnext50_32x4d", "mobilenet_v2", "convnext_tiny")]
 )
 @pytest.mark.parametrize("factor", [0.6, *slow(1.7)])
 def test_every_family_can_be_rescaled(name, factor):
@@ -178,6 +178,7 @@ def test_bad_matches_are_refused(match, words):
         with_fields(study, match=match)
 
 
+@pytest.mark.slow
 def test_a_matched_study_runs_and_reports(tmp_path):
     study = Study(BASE, axes={"model.kernel_size": [3, 5]}, seeds=1, match="macs")
     outcome = sweep(study, tmp_path, options=Options(Hardware(devices=1)))

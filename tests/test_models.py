@@ -94,7 +94,8 @@ QUICK = """small_cnn small_cnn_blur small_cnn_batch small_cnn_full convnet_group
     densenet121 squeezenet1_0 mobilenet_v2 mobilenet_v3_small efficientnet_b0 shufflenet_v2_x0_5 regnet_y_400mf
     convnext_tiny"""
 # Of these the quick tests only look at the layers, and run another network of the same blocks.
-TRACED = "lenet5 alexnet vgg11_bn resnet20 resnext50_32x4d mobilenet_v2 efficientnet_b0"
+TRACED = """lenet5 alexnet vgg11_bn airbench94 resnet20 resnext50_32x4d inception_v3_auxiliary mobilenet_v2
+    efficientnet_b0 shufflenet_v2_x0_5 regnet_y_400mf convnext_tiny"""
 
 
 def rows(names, *marks, slow=""):

@@ -312,6 +312,7 @@ def test_choices_are_close_to_the_best_that_was_measured(wanted):
     assert len(of) == len(module.layers())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("net", "shape"), [("lenet5", (128, 28, 28, 1)), ("resnext50_32x4d", (2, 64, 64, 3))])
 def test_a_step_takes_little_more_memory_than_with_xlas_own(net, shape):
     network = models.config(net, num_classes=10).build()

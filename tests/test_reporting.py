@@ -663,6 +663,7 @@ def test_labels_of_arms_do_not_hide_each_other(tmp_path: Path, count: int) -> No
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
+@pytest.mark.slow
 def test_very_many_arms_are_drawn_in_part_and_listed_whole(tmp_path: Path) -> None:
     trials = make_study(tmp_path, axes={"optim.learning_rate": [10.0**-n for n in range(110)]}, seeds=(0,))
     for trial in trials:

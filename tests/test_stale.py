@@ -286,6 +286,7 @@ def test_results_from_before_code_was_recorded_are_not_trusted(run, place):
     assert "before the code of an experiment was recorded" in error
 
 
+@pytest.mark.slow
 def test_another_version_of_cnnjax_is_said_and_not_refused(run, place):
     path = sorted((place / "study").glob("trials/*/environment.json"))[0]
     held = json.loads(path.read_text())
@@ -300,6 +301,7 @@ def test_another_version_of_cnnjax_is_said_and_not_refused(run, place):
 # --- whose study a folder is of
 
 
+@pytest.mark.slow
 def test_a_narrower_sweep_does_not_take_the_place_of_the_wider_one(run, place):
     file, held = write(place), (place / "study" / "study.json").read_text()
     code, _, error = run("sweep", file, "model.width=2", "--out", place / "study")

@@ -213,6 +213,7 @@ def is_running(process: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_named(root, tmp_path, monkeypatch):
     monkeypatch.setattr(feed, "MANY", 0)
     broken = tmp_path / "set"
@@ -265,6 +266,7 @@ experiment = Experiment(model=SmallCNN(features=2, kernel_size=3), data=Own(), b
 """
 
 
+@pytest.mark.slow
 def test_workers_know_the_classes_of_an_experiment_file(tmp_path):
     from cnnjax.study.file import load
 
@@ -277,6 +279,7 @@ def test_workers_know_the_classes_of_an_experiment_file(tmp_path):
         np.testing.assert_array_equal(images, part.stacked(*batches(number)))
 
 
+@pytest.mark.slow
 def test_the_benchmark_says_how_many_processes_read(root, monkeypatch):
     from cnnjax.study.data_speed import benchmark
 
@@ -317,7 +320,7 @@ def test_streamed_is_resident(root, tmp_path, mixing):
     )
 
 
-@pytest.mark.parametrize("parallel", ["jit", "shard_map", "pmap"])
+@pytest.mark.parametrize("parallel", ["jit", *slow("shard_map", "pmap")])
 @pytest.mark.parametrize("devices", [2, *slow(8)])
 def test_devices_do_not_change_a_streamed_training(root, devices, parallel: Any):
     experiment = experiment_on(root, mixing="cutmix")
@@ -342,6 +345,7 @@ def test_devices_do_not_change_a_streamed_training(root, devices, parallel: Any)
     assert one_test == pytest.approx(many_test, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, *slow(2)])
 def test_a_streamed_training_continues_bitwise(root, tmp_path, workers, monkeypatch):
     monkeypatch.setattr(feed, "MANY", 0)

@@ -339,6 +339,7 @@ def printed(shown):
     return console.export_text()
 
 
+@pytest.mark.slow
 def test_a_report_names_configs_and_tuples_and_knows_the_base(tmp_path):
     axes = {
         "augment": [[], [{"name": "random_crop", "padding": 1}, "flip"]],
@@ -394,6 +395,7 @@ def test_a_study_is_idempotent_and_extendable(tmp_path):
     assert description["seeds"] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_trial_in_a_study_is_the_trial_alone(tmp_path):
     study = Study(BASE, axes={"model.features": [2, 4]}, seeds=3)
     sweep(study, tmp_path / "packed", options=OPTIONS, pack=3)
@@ -479,6 +481,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_stopped_study_continues_bitwise(tmp_path):
     study = Study(replace(BASE, {"epochs": 4}), axes={"model.features": [2, 4]}, seeds=2)
     options = Options(Hardware(devices=1), checkpoint_steps=2)

@@ -190,7 +190,7 @@ def test_a_step_is_traced_once():
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("batch_size", [4, 7, 30, 64])
+@pytest.mark.parametrize("batch_size", [7, *slow(4, 30, 64)])
 def test_evaluation_counts_every_example_once(batch_size):
     # 30 test examples at any batch size: 30 are counted, and the sums are those of one big batch.
     experiment = replace(BASE, {"batch_size": batch_size})
@@ -245,6 +245,7 @@ def test_a_mesh_is_over_the_given_devices():
     assert make_mesh(jax.devices()[:2]).shape == {"batch": 2}
 
 
+@pytest.mark.slow
 def test_mixed_examples_share_their_labels_losses():
     """The loss of a mixed example is that of both labels, by their shares; its partner is the mirrored position's."""
     experiment = replace(BASE, {"augment": (), "mixing": Mixup(alpha=1.0), "model.dropout": 0.0, "model.norm": "none"})

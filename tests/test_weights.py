@@ -342,6 +342,7 @@ def test_weights_of_another_architecture_are_not_said_to_lack_a_head():
     assert "fresh" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_file_without_a_head(tmp_path, state_dict):
     body = {name: tensor for name, tensor in state_dict.items() if not name.startswith("fc.")}
     with pytest.raises(WeightsError, match=r"it has no head: no tensor 'fc.weight'[\s\S]*--fresh-head"):
