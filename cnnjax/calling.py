@@ -31,7 +31,7 @@ MODES = {"train": True, "training": True, "is_training": True, "deterministic": 
 
 _OTHER_MODES = {"train", "deterministic", "eval", "evaluate", "evaluation", "infer", "inference", "test", "testing"}
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-# What modules leave for whoever looks: no part of a state.
+# What modules leave to be looked at: no part of a state.
 _LOOKED_AT = DenyList(("intermediates", "perturbations"))
 
 Streams = Callable[[str], jax.Array]
@@ -40,7 +40,7 @@ Path = tuple[str, ...]
 
 
 def has_modes(module: nn.Module) -> bool:
-    """Whether the module is told if it is trained. Raises ConfigError as `in_mode` does."""
+    """Whether the module has an argument or a field for training. Raises ConfigError as `in_mode` does."""
     called, options = in_mode(module, train=False)
     return called is not module or bool(options)
 
@@ -203,7 +203,7 @@ def apply(
 
 
 def _on_one(run: Callable[[], Any]) -> Any:
-    """`run()` where the axis of the batch has one part. Nothing in it is mapped: it computes just the same."""
+    """`run()` with a batch axis of size one. Nothing is mapped over it, so the result is the same."""
     return jax.vmap(lambda _: run(), in_axes=0, out_axes=None, axis_name=AXIS)(jnp.zeros(1))
 
 

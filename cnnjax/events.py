@@ -1,4 +1,4 @@
-"""What happens to a trial while it is trained, as events; whoever wants to know is a sink.
+"""What happens to a trial while it is trained, as events; what receives them is a sink.
 
 The events of one trial come in this order. A sweep begins with `Planned` for each of its trials; a trial that has a
 result already is then `Skipped`. A training is `Started` when its first state, new or from a checkpoint, is there; then

@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM: the first asks the process to stop and is never lost, the second ends it.
 
-Python raises KeyboardInterrupt wherever the main thread happens to be, also where whoever called it lets nothing
+Python raises KeyboardInterrupt wherever the main thread happens to be, also where its caller lets nothing
 through: in a callback of a library written in C, in a garbage collection, in an import. There it is swallowed, or
 becomes an ImportError, and the work goes on. And while one call of such a library lasts, as compiling does, it is not
 raised at all. So the command line listens (`listen`): signals are counted by a thread, which does not wait for the main
@@ -127,7 +127,7 @@ _listener: _Listener | None = None
 
 
 def hold() -> None:
-    """Hold signals back until `listen`, be it in a program that takes this process over."""
+    """Hold signals back until `listen`, which may be called by a program that this process becomes (exec)."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
@@ -160,12 +160,12 @@ def _flush() -> None:
 
 
 def asked() -> bool:
-    """Was the process asked to stop?"""
+    """Whether the process was asked to stop."""
     return _listener is not None and _listener.asked.is_set()
 
 
 def _in_import(frame: FrameType | None) -> bool:
-    """Is a module being imported? (Experiment files are run, not imported.)"""
+    """Whether a module is being imported. (Experiment files are run, not imported.)"""
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True

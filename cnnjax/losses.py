@@ -1,6 +1,6 @@
 """Losses for the four kinds of output: classes (softmax), yes or no (sigmoid), continuous (squared), counts (poisson).
 
-A loss turns outputs `logits` [B, K] and `labels` into one number per example, [B]; whoever calls it masks and averages.
+A loss turns outputs `logits` [B, K] and `labels` into one number per example, [B]; its caller masks and averages.
 Everything is computed in float32 whatever the dtype of the logits.
 
 Labels that the loss has no meaning for (a class id outside 0..K-1, a negative count) give that example the loss NaN and

@@ -1,4 +1,4 @@
-"""How convolutions traced from here on are computed: by rules, or always in one way."""
+"""How convolutions that are traced from now on are lowered: by rules, or always in one way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine lends to the process."""
+"""What this machine gives the process: cores, memory, pages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def use_huge_pages() -> None:
     """Start the program again, with memory in pages of 2 MiB, where Linux gives them to those who ask.
 
     XLA:CPU takes a step's memory anew each time, and of pages of 4 KiB that is an eighth of the step. The allocator of
-    glibc asks for larger ones if it is told so when the program starts. Returns where that is so, or is not to be had.
+    glibc asks for larger ones if a variable says so when the program starts. Returns where it is set, or of no use.
     """
     before, process = dict(os.environ), str(os.getpid())
     tunables = before.get("GLIBC_TUNABLES", "")
@@ -53,7 +53,7 @@ def use_huge_pages() -> None:
 
 
 def _can_start_again() -> bool:
-    """Is the program a file or in its arguments, and not read from where nothing is left to read?"""
+    """Whether the program can be started again: it is a file or in the arguments, not read from a pipe."""
     return bool(sys.executable) and bool(sys.orig_argv[1:]) and "-" not in sys.orig_argv[1:2]
 
 

@@ -137,7 +137,7 @@ class _Writer:
         return leaves
 
     def _inlines(self, array: Array, operation: Operation, copies: int) -> bool:
-        """Does a loop that needs `array`, in so many places, compute it itself?"""
+        """Whether a loop that needs `array` in so many places computes it itself."""
         limit = 1 if operation.name in TRANSCENDENTAL else _COPIES_OF_CODE
         few = copies <= limit or operation.name == "broadcast_in_dim"
         return operation.is_fused and array not in self._kept and few

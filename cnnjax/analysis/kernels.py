@@ -73,24 +73,24 @@ class Operation:
 
     @cached_property
     def is_view(self) -> bool:
-        """Is its output its input? So is a matrix product transposed, which is written in the order asked for."""
+        """Whether its output is its input. A transposed matrix product is: it is written in the order asked for."""
         return self.name in _VIEWS or (self.name == "transpose" and self.inputs[0].op == "dot_general")
 
     @cached_property
     def is_fused(self) -> bool:
-        """Is it computed on the fly? So are views, moves, and all that is elementwise."""
+        """Whether it is computed on the fly, as views, moves and elementwise operations are."""
         ranks = {len(array.shape) for array in self.inputs} - {0, len(self.outputs[0].shape)}
         elementwise = not self.name.startswith(_KERNELS) and len(self.outputs) == 1 and not ranks
         return elementwise or self.name in _VIEWS or self.name in MOVES
 
     @property
     def is_move(self) -> bool:
-        """Does it only put numbers elsewhere, so that a loop reads its input at another index than it writes?"""
+        """Whether it only moves numbers, so that a loop reads its input at another index than it writes."""
         return self.name in MOVES and not self.is_view
 
     @property
     def is_expensive(self) -> bool:
-        """Is its output, once in memory, read rather than computed again?"""
+        """Whether its output, once in memory, is read rather than computed again."""
         elements = self.outputs[0].elements
         reads = {x for x in self.inputs if x.elements >= elements and x.op not in ("broadcast_in_dim", "iota")}
         return self.name in TRANSCENDENTAL or self.name == "concatenate" or len(reads) > 1

@@ -57,7 +57,7 @@ def peak(buffers: Buffers, donated: int) -> list[Slot]:
 
 
 def _order(buffers: Sequence[Buffer]) -> tuple[list[Buffer], dict[Buffer, list[Buffer]]]:
-    """The order in which they are written, first come, first served, and who reads each."""
+    """The order in which they are written, first come, first served, and the readers of each."""
     readers: dict[Buffer, list[Buffer]] = {buffer: [] for buffer in buffers}
     for buffer in sorted(buffers, key=lambda buffer: buffer.late):
         for read in buffer.reads:
@@ -85,11 +85,11 @@ class _Times:
             self._before[buffer] = functools.reduce(operator.or_, before, 1 << self.written[buffer])
 
     def overtakes(self, buffer: Buffer, readers: Iterable[Buffer]) -> bool:
-        """May `buffer` be written before one of `readers`, which nothing makes come first?"""
+        """Whether `buffer` may be written before one of `readers`: no dependency puts that first."""
         return any(not self._before[buffer] >> self.written[reader] & 1 for reader in readers)
 
     def dies(self, read: Buffer, reader: Buffer) -> bool:
-        """Is `reader` the last one of `read`, and may write over it?"""
+        """Whether `reader` is the last one of `read`, and may write over it."""
         return reader.reads[read] and self.last[read] == self.written[reader]
 
 

@@ -58,7 +58,7 @@ def _see_all(span: Span, equation: JaxprEqn, position: int, other: int | None) -
 
 
 def _elementwise(span: Span, equation: JaxprEqn, position: int, other: int | None) -> Span:
-    """An axis stays unless its length changes: 1 is stretched, or a part is taken whose place only the data tell."""
+    """An axis stays unless its length changes: 1 is stretched, or a part is taken whose place depends on data."""
     assert span.axis is not None
     units = input_shape(equation, position)[span.axis]
     return span if units == output_shape(equation)[span.axis] else collapsed(span, units)

@@ -79,7 +79,7 @@ def placed(field: Field, shape: Sequence[int]) -> Field:
     """The field of an array of that shape with merged axes taken apart, where its units have a place, or seen together.
 
     Units of several places that became examples of their own, such as windows of attention, are not seen together: each
-    sees as much, at places that are not told.
+    sees as much, at places that are not known.
     """
     height, width = field
     if height.axis is not None and height.axis == width.axis:

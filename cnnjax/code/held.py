@@ -192,7 +192,7 @@ def _computed(cls: type, statement: ast.ClassDef) -> Iterator[tuple[str, Any]]:
 
 
 def _says(written: ast.expr, value: Any) -> bool:
-    """Is `value` what a literal says?"""
+    """Whether `value` is what a literal can write."""
     try:
         return value_text(ast.literal_eval(written)) == value_text(value)
     except (ValueError, TypeError, SyntaxError):

@@ -81,7 +81,7 @@ class Module:
         return found
 
     def binds(self, name: str) -> bool:
-        """Is `name` defined or imported by name at the top level?"""
+        """Whether `name` is defined or imported by name at the top level."""
         return name in self.bindings or name in self.imports
 
     def source(self, statements: list[ast.stmt]) -> str:
@@ -248,7 +248,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 @cache
 def is_own(path: Path) -> bool:
-    """Is the file the user's: neither cnnjax's, nor Python's, nor an installed package's?"""
+    """Whether the file is the user's: neither cnnjax's, nor Python's, nor an installed package's."""
     if "site-packages" in path.parts:
         return False
     resolved = path.resolve()

@@ -65,7 +65,7 @@ def _known(code: types.CodeType, namespace: Mapping[str, Any]) -> list[str]:
 
 
 def _has_docstring(code: types.CodeType) -> bool:
-    """Is the first constant of the code its docstring, or the None that stands for none?"""
+    """Whether the first constant of the code is its docstring, or the None that stands for none."""
     if sys.version_info >= (3, 13):
         return bool(code.co_flags & 0x4000000)  # CO_HAS_DOCSTRING
     return isinstance(code.co_consts[0], str | None) if code.co_consts else False

@@ -111,7 +111,7 @@ class Checkpoints:
             self._manager.check_for_errors()
 
     def close(self) -> None:
-        """Wait, and let go of Orbax's threads."""
+        """Wait until all is saved, and end Orbax's threads."""
         self.wait()
         self._manager.close()
 

@@ -135,7 +135,7 @@ class Program:
 
     @property
     def _is_brief(self) -> bool:
-        """Is the whole training so short that compiling counts?"""
+        """Whether the whole training is so short that compiling counts."""
         macs = 3 * self.analysis.macs * self.experiment.batch_size * self.steps * self.packed
         return macs < BRIEF
 

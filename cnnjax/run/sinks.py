@@ -22,7 +22,7 @@ class MetricsFile:
 
 
 class LogFile:
-    """log.txt: when the training began, continued and ended, and how. Of a crash, whoever catches it writes."""
+    """log.txt: when the training began, continued and ended, and how. A crash is logged where it is caught."""
 
     def __init__(self, directory: RunDirectory):
         self.directory = directory
