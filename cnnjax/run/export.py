@@ -176,7 +176,7 @@ def _safetensors(trained: Trained, exported: Exported) -> bytes:
 
 
 def _torch(trained: Trained) -> bytes:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     model = trained.experiment.model.model_copy(update={"num_classes": trained.resolved.outputs})
     try:
