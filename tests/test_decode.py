@@ -362,13 +362,14 @@ CUT = {
 
 
 @pytest.mark.parametrize("name", CUT)
-def test_bytes_cut_short_are_named(name):
+def test_bytes_cut_short_are_named(name, capfd):
     data, words = CUT[name]
     for keep in (len(data) // 2, len(data) - 40):
         with pytest.raises(DataError, match=words):
             decode(data[:keep])
         with pytest.raises(DataError, match=words):
             decode_crop(data[:keep], box=(0, 0, 90, 120), size=(20, 20))
+    assert capfd.readouterr().err == "", "OpenCV writes there of its own"
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

@@ -344,6 +344,7 @@ def test_the_table_and_what_is_refused(trained, run, tmp_path):
     code, out, _ = run("predict", folder, image, "--top", 2, "--step", 8)
     assert code == 0
     assert all(word in out for word in ("0.png", "class", "probability", "then", "step 8 of 12"))
+    assert f"{folder}, step 8 of 12: its training is not finished\n" in out
     (tmp_path / "empty").mkdir()
     for words, message in [
         ((image, "--top", 0), "top = 0: must be 1 to 3"),

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from cnnjax.cli.app import WIDE, app, err
+from cnnjax.cli.app import WIDE, app, err, out
 from cnnjax.cli.options import AsJson, Checkpoint, Classes, Run, StaleCode
 from cnnjax.errors import CnnjaxError
 
@@ -50,7 +50,8 @@ def predict(
     if as_json:
         typer.echo(json.dumps({"run": str(run), "step": trained.step, **answers.to_json()}))
     elif answers.answers:
-        WIDE.print(_table(answers, f"{trained.described()}"))
+        WIDE.print(_table(answers))
+        out.print(trained.described(), markup=False, highlight=False, soft_wrap=True)
     for reason in answers.failed.values():
         err.print(reason, style="red", markup=False, highlight=False, soft_wrap=True)
     if answers.failed:
@@ -58,8 +59,8 @@ def predict(
         raise CnnjaxError(f"{count} of {count + len(answers.answers)} images could not be used")
 
 
-def _table(answers: Answers, caption: str) -> Table:
-    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=Text(caption), caption_justify="left")
+def _table(answers: Answers) -> Table:
+    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     drawn.add_column("image")
     several = max(len(answer.top) for answer in answers.answers) > 1
     heads = ("class", answers.value, *(["then"] if several else [])) if answers.answers[0].top else ("outputs",)

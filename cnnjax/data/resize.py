@@ -18,6 +18,8 @@ def opencv() -> Any:
     import cv2
 
     cv2.setNumThreads(1)
+    # What is wrong with an image is an error of ours.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     return cv2
 
 
