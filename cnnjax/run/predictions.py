@@ -50,8 +50,8 @@ class Predictions:
         Raises ConfigError unless `count` is 1 to the number of classes.
         """
         scores = self._scores
-        if not 1 <= count <= scores.shape[1]:
-            raise ConfigError(f"top = {count}: there are {scores.shape[1]} classes, so it must be 1 to that")
+        if not (isinstance(count, int) and 1 <= count <= scores.shape[1]):
+            raise ConfigError(f"top = {count!r}: there are {scores.shape[1]} classes, so it must be 1 to that")
         values = self.outputs if self.probabilities is None else self.probabilities
         order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
         return [

@@ -93,8 +93,8 @@ class Trained:
         Raises DataError, saying what the network takes, where images have another form, and RunError where outputs are
         not finite.
         """
-        if batch_size is not None and batch_size < 1:
-            raise ConfigError(f"batch_size = {batch_size}: must be at least 1")
+        if batch_size is not None and not (isinstance(batch_size, int) and batch_size >= 1):
+            raise ConfigError(f"batch_size = {batch_size!r}: must be a whole number, at least 1")
         array = checked(images, self.resolved)
         size = batch_size or min(self.most_together, 2 ** math.ceil(math.log2(len(array))))
         parts = [self._answers(array[start : start + size], size) for start in range(0, len(array), size)]
