@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 from cnnjax import nn
 from cnnjax.losses import Loss
@@ -132,7 +132,8 @@ def test_losses(name):
     rounded = logits.astype(jnp.bfloat16)
     half = compiled(rounded, labels)
     assert half.dtype == loss.predictions(rounded).dtype == jnp.float32
-    assert_array_equal(half, compiled(rounded.astype(jnp.float32), labels))
+    # Two programs: where the cast is part of one, its last bits may be rounded otherwise.
+    assert_allclose(half, compiled(rounded.astype(jnp.float32), labels), **CLOSE)
     # Losses are float32 whatever the logits; differences of such numbers of size one leave about three digits.
     check_grads(lambda z: loss(z, labels) / 10, (logits,), order=1, modes=("fwd", "rev"), eps=1e-2, rtol=1e-2)
 
