@@ -42,12 +42,13 @@ class StudyProgress:
         self._show = show
         self._plan: dict[str, Planned] = {}
         self._taken: Counter[str] = Counter()
-        self._before = 0
+        self._done = self._total = self._before = 0
 
     def __call__(self, event: Event) -> None:
         match event:
             case Planned():
                 self._plan[event.trial] = event
+                self._total += event.steps
             case Skipped():
                 self._add(event.trial, event.steps, "finished before", at_once=True)
             case Started():
@@ -60,6 +61,6 @@ class StudyProgress:
 
     def _add(self, trial: str, steps: int, note: str, *, at_once: bool = False) -> None:
         self._taken[trial] += steps
+        self._done += steps
         self._before += steps if at_once else 0
-        total = sum(planned.steps for planned in self._plan.values())
-        self._show(self._taken.total(), total, note, before=self._before)
+        self._show(self._done, self._total, note, before=self._before)
