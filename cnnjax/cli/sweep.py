@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
 @app.command(
     epilog="Examples:  cnnjax sweep experiments/digits/pooling.py --dry-run  ·  "
-    "cnnjax sweep FILE model.kernel_size=3,5,7 model.pool=max,average --seeds 5"
+    "cnnjax sweep FILE model.kernel_size=3,5,7 model.pool=max,average --seeds 5  ·  "
+    "cnnjax sweep FILE --dry-run --devices 8 --device-kind h100"
 )
 def sweep(
     file: File,
