@@ -373,7 +373,7 @@ def test_any_collection_is_kept_and_what_is_sown_is_not(kept):
     assert state.collections["counters"]["steps"] == 2
     program = Program(experiment("Keeps"), hardware=Hardware(devices=1))
     batches = [program.fetch(program.feed.data, program.rows([program.experiment], step)) for step in range(2)]
-    means = [program.task.inputs(batch, KEY, jnp.int32(step))[0].mean() for step, batch in enumerate(batches)]
+    means = [program.functions.inputs(batch, KEY, jnp.int32(step))[0].mean() for step, batch in enumerate(batches)]
     np.testing.assert_allclose(state.collections["ema"]["mean"], 0.25 * means[0] + 0.5 * means[1], rtol=1e-5)
 
 

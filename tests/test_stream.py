@@ -333,7 +333,7 @@ def test_devices_do_not_change_a_streamed_training(root, devices, parallel: Any)
         state, own = program.init([experiment]), []
         for step in range(3):
             rows = program.rows([experiment], step)
-            own.append(np.asarray(rows["images"]))
+            own.append(np.asarray(rows["image"]))
             state, sums = program.train(state, rows)
             own.append(float(sums["loss"]))
         losses.append((own, float(program.evaluate(state, "test")["loss"])))
@@ -436,8 +436,8 @@ from cnnjax.training.parallel import make_mesh
 experiment = Experiment.from_json(sys.argv[3])
 feed = Streamed(experiment, make_mesh(jax.devices()), workers=0)
 rows = feed.rows([experiment], 2)
-assert rows["images"].shape == (8, 16, 16, 3) and len(rows["images"].addressable_shards) == 2
-for shard in rows["images"].addressable_shards:
+assert rows["image"].shape == (8, 16, 16, 3) and len(rows["image"].addressable_shards) == 2
+for shard in rows["image"].addressable_shards:
     place = shard.index[0].start
     np.save(f"{sys.argv[4]}/{place}.npy", np.asarray(shard.data))
 feed.close()
@@ -460,7 +460,7 @@ def test_four_hosts_stream_one_batch(root, tmp_path):
     errors = [host.communicate(timeout=300)[1] for host in hosts]
     assert [host.returncode for host in hosts] == [0] * 4, errors
     program = Program(experiment, hardware=ALWAYS)
-    expected = np.asarray(program.rows([experiment], 2)["images"])
+    expected = np.asarray(program.rows([experiment], 2)["image"])
     program.close()
     made = np.concatenate([np.load(tmp_path / f"{place}.npy") for place in range(8)])
     np.testing.assert_array_equal(made, expected)

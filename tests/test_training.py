@@ -123,9 +123,9 @@ def test_only_convolutions_of_ours_are_accumulated_in_a_loop(convolution):
     """XLA:CPU takes tens of times as long for others there."""
 
     def one_part(total, part, key):
-        return total, (convolution(part["images"], jnp.ones((3, 3, 2, 4))).sum(), {"count": jnp.ones(())})
+        return total, (convolution(part["image"], jnp.ones((3, 3, 2, 4))).sum(), {"count": jnp.ones(())})
 
-    batch = {"images": jnp.ones((8, 6, 6, 2))}
+    batch = {"image": jnp.ones((8, 6, 6, 2))}
     jaxpr = jax.make_jaxpr(lambda batch: _over_parts(one_part, 0.0, batch, jax.random.key(0), 4))(batch)
     (loop,) = [equation for equation in jaxpr.eqns if equation.primitive.name == "scan"]
     assert loop.params["unroll"] == (1 if convolution is convolve else 4)
@@ -197,9 +197,9 @@ def test_evaluation_counts_every_example_once(batch_size):
     program = Program(experiment, hardware=Hardware(devices=1))
     state = program.init([experiment])
     sums = program.evaluate(state, "test")
-    logits = program.task.network.apply(
+    logits = program.functions.network.apply(
         {"params": state.params, "batch_stats": state.batch_stats},
-        program.task.views(jnp.asarray(experiment.data.load().test.images))[:, 0],
+        program.functions.views(jnp.asarray(experiment.data.load().test.images))[:, 0],
         train=False,
     )
     labels = experiment.data.load().test.labels
@@ -253,18 +253,18 @@ def test_mixed_examples_share_their_labels_losses():
     state = program.init([experiment])
     rows = {name: np.asarray(array) for name, array in program.rows([experiment], 0).items()}
     batch = program.fetch(program.feed.data, rows)
-    for name in ("images", "labels", "index", "position"):
+    for name in ("image", "label", "index", "position"):
         np.testing.assert_array_equal(batch[f"partner_{name}"], batch[name][::-1])
-    images, targets = program.task.inputs(batch, step_key(state.lane["seed"], state.step), state.step)
+    images, targets = program.functions.inputs(batch, step_key(state.lane["seed"], state.step), state.step)
     (labels, share), (others, rest) = targets
     np.testing.assert_allclose(share + rest, 1, rtol=1e-6)
     assert 0 <= share.min() < 0.5 < share.max() <= 1
-    plain = {name: program.task.views(jnp.asarray(batch[name]))[:, 0] for name in ("images", "partner_images")}
+    plain = {name: program.functions.views(jnp.asarray(batch[name]))[:, 0] for name in ("image", "partner_image")}
     weights = np.asarray(share)[:, None, None, None]
-    expected = weights * plain["images"] + (1 - weights) * plain["partner_images"]
+    expected = weights * plain["image"] + (1 - weights) * plain["partner_image"]
     np.testing.assert_allclose(images, expected, atol=1e-5)
-    logits = program.task.network.apply({"params": state.params}, images, train=True)
-    loss = program.task.loss
+    logits = program.functions.network.apply({"params": state.params}, images, train=True)
+    loss = program.functions.loss
     by_hand = share * loss(logits, labels) + rest * loss(logits, others)
     _, sums = program.train(state, program.rows([experiment], 0))
     np.testing.assert_allclose(sums["loss"], by_hand.sum(), rtol=1e-5)
@@ -275,11 +275,11 @@ def test_views_are_averaged_in_evaluation():
     program = Program(experiment, hardware=Hardware(devices=1))
     state = program.init([experiment])
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    views = program.task.views(jnp.asarray(experiment.data.load().test.images))
+    views = program.functions.views(jnp.asarray(experiment.data.load().test.images))
     assert views.shape[1] == 2
-    outputs = [program.task.network.apply(variables, views[:, k], train=False) for k in range(2)]
+    outputs = [program.functions.network.apply(variables, views[:, k], train=False) for k in range(2)]
     labels = experiment.data.load().test.labels
-    losses = program.task.loss(sum(outputs) / 2, labels)
+    losses = program.functions.loss(sum(outputs) / 2, labels)
     assert summarize(program.evaluate(state, "test"))["loss"] == pytest.approx(float(losses.mean()), rel=1e-5)
 
 

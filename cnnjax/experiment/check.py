@@ -17,9 +17,9 @@ from cnnjax.config import bind, lanes
 from cnnjax.data import Dataset
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
 from cnnjax.experiment.experiment import Experiment
+from cnnjax.experiment.functions import batch_shapes, functions_of, lane_shapes
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import network_of
-from cnnjax.experiment.task import batch_shapes, lane_shapes, task_of
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
 from cnnjax.losses import SoftmaxCrossEntropy
 from cnnjax.training.rehearsal import rehearse
@@ -119,7 +119,7 @@ def _rehearsed(program: _ByProgram) -> TrainState:
     dataset = experiment.data.load()
     try:
         return rehearse(
-            task_of(experiment, length, form=dataset),
+            functions_of(experiment, length, form=dataset),
             lane_shapes(experiment),
             batch_shapes(experiment, dataset),
             image_shape=dataset.image_shape,
@@ -135,9 +135,9 @@ def _rehearsed(program: _ByProgram) -> TrainState:
 def _steps_alike(program: _ByProgram) -> tuple[str, frozenset[str]]:
     experiment, (length,) = program.experiment, program.others
     dataset = experiment.data.load()
-    task = task_of(experiment, length, form=dataset)
+    functions = functions_of(experiment, length, form=dataset)
     batch = batch_shapes(experiment, dataset)
-    return traced_alike(task, lane_shapes(experiment), batch, image_shape=dataset.image_shape)
+    return traced_alike(functions, lane_shapes(experiment), batch, image_shape=dataset.image_shape)
 
 
 def _check_same(experiment: Experiment, analysis: Analysis, state: TrainState) -> None:
@@ -166,19 +166,19 @@ def _check_own_lanes(experiment: Experiment, length: Length) -> None:
     own, dataset, size = own_lanes(experiment), experiment.data.load(), experiment.batch_size
     if not own:
         return
-    task = task_of(experiment, length, form=dataset)
+    functions = functions_of(experiment, length, form=dataset)
 
     def steps(lane: Mapping[str, Any]) -> None:
         number = jnp.arange(size, dtype=jnp.int32)
         batch = {
-            "images": jnp.zeros((size, *dataset.image_shape), jnp.uint8),
-            "labels": jnp.zeros((size, *dataset.target_shape), dataset.target_dtype),
+            "image": jnp.zeros((size, *dataset.image_shape), jnp.uint8),
+            "label": jnp.zeros((size, *dataset.target_shape), dataset.target_dtype),
             "index": number,
             "position": number,
         }
-        state = init_state(task, lane, dataset.image_shape)
-        eval_step(task, state, {**batch, "mask": number >= 0})
-        train_step(task, state, batch | {f"partner_{name}": array for name, array in batch.items()})
+        state = init_state(functions, lane, dataset.image_shape)
+        eval_step(functions, state, {**batch, "valid": number >= 0})
+        train_step(functions, state, batch | {f"partner_{name}": array for name, array in batch.items()})
 
     check_traced(lanes(experiment), steps, traced=own)
 

@@ -81,7 +81,7 @@ def with_partners(batch: Arrays) -> Arrays:
 
     In shard_map or pmap the batch is this device's part, and its partners come from the mirrored device's.
     """
-    names = ("images", "labels", "index", "position")
+    names = ("image", "label", "index", "position")
     return batch | {f"partner_{name}": _mirrored(batch[name]) for name in names}
 
 
@@ -105,7 +105,7 @@ def sizes_of(parts: Splits) -> dict[str, int]:
 class Resident:
     """All parts on every device; a step is given the rows of its examples.
 
-    data: "images" uint8 [N, H, W, C] and "labels" [N, ...] of all parts, in the order of SPLITS.
+    data: "image" uint8 [N, H, W, C] and "label" [N, ...] of all parts, in the order of SPLITS.
     """
 
     def __init__(self, experiment: Experiment, mesh: Mesh, *, packed: int):
@@ -127,13 +127,13 @@ class Resident:
         return {"index": self._put_index(indices), "position": self._positions}
 
     def evaluation(self, split: str) -> Iterator[Arrays]:
-        """The rows of a part's batches; "mask" says which of them count."""
+        """The rows of a part's batches; "valid" says which of them count."""
         size = _evaluation_size(self.experiment, self.sizes, self.mesh)
         first = sum(self.sizes[name] for name in SPLITS[: SPLITS.index(split)])
         batches = BatchesInOrder(self.sizes[split], size)
         for number in range(len(batches)):
             index = first + batches(number)[0]
-            yield {"index": self._put_index([index] * self.packed), "mask": put_rows(batches.mask(number), self.mesh)}
+            yield {"index": self._put_index([index] * self.packed), "valid": put_rows(batches.mask(number), self.mesh)}
 
     def _put_index(self, indices: Sequence[np.ndarray]) -> jax.Array:
         if self.packed == 1:
@@ -153,8 +153,8 @@ def _on_devices(dataset: Dataset, validation: float, fraction: float, per_class:
     parts = splits(dataset.held, validation, fraction=fraction, per_class=per_class)
     held: Any = [part for part in vars(parts).values() if part is not None]
     arrays = {
-        "images": np.concatenate([part.images for part in held]),
-        "labels": np.concatenate([part.labels for part in held]),
+        "image": np.concatenate([part.images for part in held]),
+        "label": np.concatenate([part.labels for part in held]),
     }
     return put(arrays, mesh)
 
@@ -194,18 +194,18 @@ class Streamed:
         position = self._share.of(np.arange(experiment.batch_size, dtype=np.int32))
         ahead: deque[Arrays] = deque()
         for _, index, images in self._made(self.parts.train, batches, step, last):
-            rows = {"images": images, "labels": self.parts.train.labels[index], "index": index, "position": position}
+            rows = {"image": images, "label": self.parts.train.labels[index], "index": index, "position": position}
             ahead.append({name: put_rows(array, self.mesh) for name, array in rows.items()})
             if len(ahead) == ON_DEVICE:
                 yield ahead.popleft()
         yield from ahead
 
     def evaluation(self, split: str) -> Iterator[Arrays]:
-        """A part's batches; "mask" says which examples count."""
+        """A part's batches; "valid" says which examples count."""
         part = getattr(self.parts, split)
         batches = BatchesInOrder(len(part), _evaluation_size(self.experiment, self.sizes, self.mesh), self._share)
         for number, index, images in self._made(part, batches, 0, len(batches)):
-            rows = {"images": images, "labels": part.labels[index], "mask": batches.mask(number)}
+            rows = {"image": images, "label": part.labels[index], "valid": batches.mask(number)}
             yield {name: put_rows(array, self.mesh) for name, array in rows.items()}
 
     def _made(

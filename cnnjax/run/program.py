@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.analysis import Analysis
-from cnnjax.experiment import Experiment, blank_state, check, task_of
+from cnnjax.experiment import Experiment, blank_state, check, functions_of
 from cnnjax.lanes import lane_values
 from cnnjax.run.compiling import compiled
 from cnnjax.run.feed import Streamed, make_feed, placed, put, with_partners
@@ -20,7 +20,7 @@ from cnnjax.run.hardware import Hardware
 from cnnjax.run.weights import check_initial, initial_weights
 from cnnjax.training.parallel import bound, check_batch_size, distribute
 from cnnjax.training.state import TrainState
-from cnnjax.training.step import Sums, Task, eval_step, init_state, train_step
+from cnnjax.training.step import StepFunctions, Sums, eval_step, init_state, train_step
 
 BRIEF = 1e12
 """Multiply-accumulates of a training that takes a CPU some seconds, so that compiling is a good part of it."""
@@ -51,7 +51,7 @@ class Program:
         self.sizes = self.feed.sizes
         self.length = self.checked.length
         self.steps = self.length.steps
-        self.task: Task = task_of(experiment, self.length)
+        self.functions: StepFunctions = functions_of(experiment, self.length)
         self.compile_seconds = 0.0
         self.compile_told = 0.0  # of these, what some result has
 
@@ -85,7 +85,7 @@ class Program:
 
     @property
     def _init_one(self) -> Callable:
-        return partial(init_state, self.task, image_shape=self.experiment.data.load().image_shape)
+        return partial(init_state, self.functions, image_shape=self.experiment.data.load().image_shape)
 
     @cached_property
     def _init(self) -> Callable:
@@ -145,7 +145,7 @@ class Program:
 
     def _compile(self, step: Callable, state: TrainState, rows: dict[str, jax.Array], *, donate: bool) -> Callable:
         mapped = distribute(
-            bound(step, self.task, self.fetch),
+            bound(step, self.functions, self.fetch),
             self.mesh,
             kind=self.hardware.parallel,
             packed=self.packed > 1,

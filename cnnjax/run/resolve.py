@@ -10,12 +10,12 @@ from cnnjax.config import plain
 from cnnjax.data.encoded import Decoding, Encoded
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError, DataError, RunError
-from cnnjax.experiment import Experiment, Length, length_of, parts_of, task_of
+from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of
 from cnnjax.experiment.network import outputs_of
 from cnnjax.metrics import specifications
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.directory import RunDirectory
-from cnnjax.training.step import Task
+from cnnjax.training.step import StepFunctions
 
 
 def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: str | None) -> Resolved:
@@ -127,10 +127,10 @@ def recorded_network(experiment: Experiment, resolved: Resolved) -> linen.Module
     return experiment.model.model_copy(update={"num_classes": resolved.outputs}).build()
 
 
-def recorded_task(experiment: Experiment, resolved: Resolved) -> Task:
+def recorded_functions(experiment: Experiment, resolved: Resolved) -> StepFunctions:
     """The pure functions of its evaluation; no data are read."""
     length = Length(max(1, resolved.examples), experiment.batch_size, max(1, resolved.steps))
-    return task_of(experiment, length, form=_form(resolved), network=recorded_network(experiment, resolved))
+    return functions_of(experiment, length, form=_form(resolved), network=recorded_network(experiment, resolved))
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from cnnjax.run.compiling import compiled
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.images import checked
 from cnnjax.run.predictions import Predictions
-from cnnjax.run.resolve import recorded_network, recorded_task, resolved_of
+from cnnjax.run.resolve import recorded_functions, recorded_network, resolved_of
 from cnnjax.run.stale import refuse_stale
 from cnnjax.run.weights import restore
 from cnnjax.training.state import TrainState
-from cnnjax.training.step import Task, evaluation_logits
+from cnnjax.training.step import StepFunctions, evaluation_logits
 
 MOST_TOGETHER = 256
 """Images of a batch, where the caller does not say."""
@@ -111,11 +111,11 @@ class Trained:
 
     def answer(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
         """The fields of `Predictions` that are arrays, of images [B, H, W, C] of 0..maximum; pure, to be traced."""
-        return answer(self._task, self.resolved, variables, images)
+        return answer(self._functions, self.resolved, variables, images)
 
     @cached_property
-    def _task(self) -> Task:
-        return recorded_task(self.experiment, self.resolved).bound(self.state.lane)
+    def _functions(self) -> StepFunctions:
+        return recorded_functions(self.experiment, self.resolved).bound(self.state.lane)
 
     @cached_property
     def _on_device(self) -> Any:
@@ -129,7 +129,7 @@ class Trained:
     def most_together(self) -> int:
         """How many images `predict` computes together by default: fewer where they are large."""
         image = jax.ShapeDtypeStruct((1, *self.resolved.input_shape), jnp.uint8)
-        values = math.prod(jax.eval_shape(self._task.views, image).shape)
+        values = math.prod(jax.eval_shape(self._functions.views, image).shape)
         return max(1, min(MOST_TOGETHER, 2 ** int(math.log2(max(1, INPUT_VALUES // values)))))
 
     def _answers(self, images: np.ndarray, size: int) -> dict[str, np.ndarray]:
@@ -145,10 +145,10 @@ class Trained:
         return {name: array[: len(images)] for name, array in answers.items()}
 
 
-def answer(task: Task, resolved: Resolved, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
+def answer(functions: StepFunctions, resolved: Resolved, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
     """ "logits" and "outputs", both [B, K], and "probabilities", [B, C], where outputs are some (`Predictions`)."""
-    loss: Any = task.loss
-    logits = evaluation_logits(task, variables, images).astype(jnp.float32)
+    loss: Any = functions.loss
+    logits = evaluation_logits(functions, variables, images).astype(jnp.float32)
     outputs = loss.predictions(logits)
     answers = {"logits": logits, "outputs": outputs}
     if resolved.kind not in ("softmax", "sigmoid"):

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, RunError
-from cnnjax.experiment import length_of, task_of
+from cnnjax.experiment import functions_of, length_of
 from cnnjax.files import write_bytes
 from cnnjax.study.data_view import View, changes
 from cnnjax.study.montage import Panel, Strip, Tile, drawn
@@ -112,7 +112,7 @@ def _views(view: View, indices: np.ndarray) -> list[np.ndarray]:
     experiment = replace(view.found.experiment, {"precision": "float32", "batch_size": len(indices), "accumulate": 1})
     examples = len(view.train)
     order = Order(experiment.seed, len(indices), examples)
-    inputs = jax.jit(task_of(experiment, length_of(experiment, examples)).inputs)
+    inputs = jax.jit(functions_of(experiment, length_of(experiment, examples)).inputs)
     mean, std = map(np.asarray, view.dataset.scale)
     views = []
     for epoch in range(VIEWS):
@@ -120,8 +120,8 @@ def _views(view: View, indices: np.ndarray) -> list[np.ndarray]:
         batch = {
             "position": np.arange(len(indices), dtype=np.int32),
             "index": indices.astype(np.int32),
-            "images": view.train.stacked(indices, partial(order.generator, step)),
-            "labels": view.train.labels[indices],
+            "image": view.train.stacked(indices, partial(order.generator, step)),
+            "label": view.train.labels[indices],
         }
         key = step_key(experiment.seed, step)
         seen, _ = inputs(with_partners(jax.tree.map(jnp.asarray, batch)), key, jnp.int32(step))

@@ -97,10 +97,10 @@ def _pmapped(step: Callable, mesh: Mesh, *, packed: bool) -> Callable:
     return call
 
 
-def bound(step: Callable, task: Any, fetch: Callable) -> Callable:
-    """`step(task, state, batch)` as a mapped step (state, data, rows), with `fetch(data, rows)` making the batch."""
-    return partial(_fetched, step, task, fetch)
+def bound(step: Callable, functions: Any, fetch: Callable) -> Callable:
+    """`step(functions, state, batch)` as a mapped step (state, data, rows); `fetch(data, rows)` makes the batch."""
+    return partial(_fetched, step, functions, fetch)
 
 
-def _fetched(step: Callable, task: Any, fetch: Callable, state: Any, data: Any, rows: dict[str, jax.Array]):
-    return step(task, state, fetch(data, rows))
+def _fetched(step: Callable, functions: Any, fetch: Callable, state: Any, data: Any, rows: dict[str, jax.Array]):
+    return step(functions, state, fetch(data, rows))

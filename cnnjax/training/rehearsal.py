@@ -18,11 +18,11 @@ from cnnjax.calling import AXIS, check_modes
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError, users_line
 from cnnjax.machine import without_collection
 from cnnjax.training.state import TrainState
-from cnnjax.training.step import Task, eval_step, init_state, train_step
+from cnnjax.training.step import StepFunctions, eval_step, init_state, train_step
 
 
 def rehearse(
-    task: Task,
+    functions: StepFunctions,
     lane: Mapping[str, Any],
     batch: Mapping[str, jax.ShapeDtypeStruct],
     *,
@@ -34,35 +34,39 @@ def rehearse(
     lane, batch: shapes and types of what the step will be given, labels and partners included. Returns the shapes of
     the state. Raises ConfigError that says what fails, and in which line of a user's code.
     """
-    check_modes(task.network)
+    check_modes(functions.network)
     with without_collection():
-        state = _traced("initialization", partial(init_state, task, image_shape=image_shape), lane)
+        state = _traced("initialization", partial(init_state, functions, image_shape=image_shape), lane)
         _check_parameters(state.params)
         with use_abstract_mesh(AbstractMesh((devices,), (AXIS,), axis_types=(AxisType.Auto,))):
-            after, _ = _traced("the training step", partial(train_step, task), state, dict(batch))
+            after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch))
             _check_unchanged(state, after)
-            seen = {"images": batch["images"], "labels": batch["labels"]}
-            seen["mask"] = jax.ShapeDtypeStruct(batch["labels"].shape[:1], jnp.bool_)
-            _traced("the evaluation step", partial(eval_step, task), state, seen)
+            seen = {"image": batch["image"], "label": batch["label"]}
+            seen["valid"] = jax.ShapeDtypeStruct(batch["label"].shape[:1], jnp.bool_)
+            _traced("the evaluation step", partial(eval_step, functions), state, seen)
     return state
 
 
 def steps_alike(
-    task: Task, lane: Mapping[str, Any], batch: Mapping[str, jax.ShapeDtypeStruct], *, image_shape: tuple[int, int, int]
+    functions: StepFunctions,
+    lane: Mapping[str, Any],
+    batch: Mapping[str, jax.ShapeDtypeStruct],
+    *,
+    image_shape: tuple[int, int, int],
 ) -> tuple[str, frozenset[str]]:
     """A digest of the first state, the training step and the evaluation step, and the lanes that these read.
 
     Experiments with equal digests compute the same of the same batches and the same values of those lanes. What cannot
     be compared (functions in the parameters of an operation) is left out of the digest.
     """
-    start = partial(init_state, task, image_shape=image_shape)
+    start = partial(init_state, functions, image_shape=image_shape)
     state = jax.eval_shape(start, lane)
-    seen = {"images": batch["images"], "labels": batch["labels"]}
-    seen["mask"] = jax.ShapeDtypeStruct(batch["labels"].shape[:1], jnp.bool_)
+    seen = {"image": batch["image"], "label": batch["label"]}
+    seen["valid"] = jax.ShapeDtypeStruct(batch["label"].shape[:1], jnp.bool_)
     steps = (
         (start, (lane,)),
-        (partial(train_step, task), (state, dict(batch))),
-        (partial(eval_step, task), (state, seen)),
+        (partial(train_step, functions), (state, dict(batch))),
+        (partial(eval_step, functions), (state, seen)),
     )
     content, read = hashlib.sha256(), set()
     for function, arguments in steps:

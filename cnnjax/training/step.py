@@ -23,22 +23,22 @@ Sums = dict[str, jax.Array]
 
 
 @dataclass(frozen=True)
-class Task:
+class StepFunctions:
     """What a step is made of, with the lane values of one experiment; every function is pure.
 
-    bound: lane -> the task with its values in the place of these. A step begins with it and uses nothing else, for
+    bound: lane -> the functions with its values in the place of these. A step begins with it and uses nothing else, for
         one program serves many experiments.
     network: the Linen module, called on images (`cnnjax.calling`). logits: (what it returns, B) -> logits [B, K].
     inputs: (batch, the step's key, the step's number) -> what the network sees, and labels with the weight of their
         loss: ((labels [B, ...], weight [B] or a number), ...), which add up to 1.
     views: images uint8 [B, H, W, C] -> what the network sees to evaluate them, [B, views, height, width, C].
     loss: (logits, labels) -> per-example loss [B].
-    measure: (logits, labels=, mask=, losses=, detail=) -> sums that add up over batches.
+    measure: (logits, labels=, valid=, losses=, detail=) -> sums that add up over batches.
     optimizer: () -> gradient transformation, of one structure for every lane.
     accumulate: into how many parts a batch is cut, whose gradients are averaged.
     """
 
-    bound: Callable[[Lane], Task]
+    bound: Callable[[Lane], StepFunctions]
     network: Any
     inputs: Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, Sequence[tuple[jax.Array, Any]]]]
     views: Callable[[jax.Array], jax.Array]
@@ -49,44 +49,46 @@ class Task:
     logits: Callable[[Any, int], jax.Array] = lambda outputs, batch: outputs
 
 
-def init_state(task: Task, lane: Lane, image_shape: tuple[int, int, int]) -> TrainState:
+def init_state(functions: StepFunctions, lane: Lane, image_shape: tuple[int, int, int]) -> TrainState:
     """The state before the first step, from the lane's seed. image_shape: (H, W, C) of the data set."""
-    task = task.bound(lane)
+    functions = functions.bound(lane)
     images = jnp.zeros((1, *image_shape), jnp.float32)
     key = derive(root_key(lane["seed"]), "init")
-    fields = split_variables(calling.init(task.network, key, images, streams=partial(derive, key)))
-    return TrainState(step=jnp.int32(0), opt_state=task.optimizer().init(fields["params"]), lane=dict(lane), **fields)
+    fields = split_variables(calling.init(functions.network, key, images, streams=partial(derive, key)))
+    return TrainState(
+        step=jnp.int32(0), opt_state=functions.optimizer().init(fields["params"]), lane=dict(lane), **fields
+    )
 
 
-def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
+def train_step(functions: StepFunctions, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
     """One optimizer step: (state, batch) -> (state, sums of the batch).
 
-    batch: "images" uint8 [B, H, W, C], "labels" [B, ...], "position" int32 [B] in the global batch, "index" int32 [B]
-    in the training part; where examples are mixed, the same of each one's partner ("partner_images", ...). In shard_map
+    batch: "image" uint8 [B, H, W, C], "label" [B, ...], "position" int32 [B] in the global batch, "index" int32 [B]
+    in the training part; where examples are mixed, the same of each one's partner ("partner_image", ...). In shard_map
     or pmap the batch is this device's part; gradients, sums and global batch statistics are taken over all devices.
     """
-    task, key = task.bound(state.lane), step_key(state.lane["seed"], state.step)
-    optimizer = task.optimizer()
+    functions, key = functions.bound(state.lane), step_key(state.lane["seed"], state.step)
+    optimizer = functions.optimizer()
 
     def objective(params: Any, statistics: Any, part: Batch, part_key: jax.Array):
-        images, targets = task.inputs(part, key, state.step)
+        images, targets = functions.inputs(part, key, state.step)
 
         def loss_of(logits: jax.Array) -> jax.Array:
-            return jnp.asarray(sum(weight * task.loss(logits, labels) for labels, weight in targets))
+            return jnp.asarray(sum(weight * functions.loss(logits, labels) for labels, weight in targets))
 
         outputs, left = calling.apply(
-            task.network,
+            functions.network,
             {"params": params, **statistics},
             images,
             train=True,
             streams=partial(_stream, part_key),
             left=[auxiliary.COLLECTION],
         )
-        logits = task.logits(outputs, len(images))
+        logits = functions.logits(outputs, len(images))
         losses = loss_of(logits)
         extra = sum(weight * loss_of(other) for other, weight in _auxiliary(left))
-        sums = task.measure(
-            logits, labels=part["labels"], mask=jnp.ones(len(losses), bool), losses=losses, detail=False
+        sums = functions.measure(
+            logits, labels=part["label"], valid=jnp.ones(len(losses), bool), losses=losses, detail=False
         )
         return (losses + extra).mean(), ({name: left[name] for name in statistics}, sums)
 
@@ -96,7 +98,7 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> tuple[TrainState,
         return statistics, (gradients, sums)
 
     gradients, statistics, sums = _over_parts(
-        one_part, state.statistics, batch, derive(key, "dropout"), task.accumulate
+        one_part, state.statistics, batch, derive(key, "dropout"), functions.accumulate
     )
     for axis in manual_axes():
         gradients, sums = jax.lax.pmean(gradients, axis), jax.lax.psum(sums, axis)
@@ -152,24 +154,24 @@ def _over_parts(one_part: Callable, statistics: Any, batch: Batch, key: jax.Arra
     return jax.tree.map(lambda g: g.mean(0), gradients), statistics, jax.tree.map(lambda s: s.sum(0), sums)
 
 
-def eval_step(task: Task, state: TrainState, batch: Batch) -> Sums:
-    """Detailed sums over the examples of a batch whose "mask" bool [B] is set; running statistics, no randomness."""
-    task = task.bound(state.lane)
-    logits = evaluation_logits(task, state.variables, batch["images"])
-    losses = task.loss(logits, batch["labels"])
-    sums = task.measure(logits, labels=batch["labels"], mask=batch["mask"], losses=losses, detail=True)
+def eval_step(functions: StepFunctions, state: TrainState, batch: Batch) -> Sums:
+    """Detailed sums over the examples of a batch whose "valid" bool [B] is set; running statistics, no randomness."""
+    functions = functions.bound(state.lane)
+    logits = evaluation_logits(functions, state.variables, batch["image"])
+    losses = functions.loss(logits, batch["label"])
+    sums = functions.measure(logits, labels=batch["label"], valid=batch["valid"], losses=losses, detail=True)
     for axis in manual_axes():
         sums = jax.lax.psum(sums, axis)
     return sums
 
 
-def evaluation_logits(task: Task, variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
+def evaluation_logits(functions: StepFunctions, variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
     """The logits [B, K] of images [B, H, W, C]: the mean over their views; running statistics, no randomness.
 
     images: pixels from 0 to the maximum of the data set, uint8 or floating point. B may be symbolic (`jax.export`).
     """
-    views = task.views(images)
+    views = functions.views(images)
     batch, count = views.shape[:2]
-    returned, _ = calling.apply(task.network, variables, views.reshape(batch * count, *views.shape[2:]))
-    outputs = task.logits(returned, batch * count)
+    returned, _ = calling.apply(functions.network, variables, views.reshape(batch * count, *views.shape[2:]))
+    outputs = functions.logits(returned, batch * count)
     return outputs.reshape(batch, count, *outputs.shape[1:]).mean(1)

@@ -21,12 +21,12 @@ from cnnjax.experiment.network import network_of, outputs_needed
 from cnnjax.lanes import lane_values
 from cnnjax.models.outputs import logits_of
 from cnnjax.training.state import TrainState, derive, example_keys, split_variables
-from cnnjax.training.step import Task
+from cnnjax.training.step import StepFunctions
 
 
-def task_of(
+def functions_of(
     experiment: Experiment, length: Length, *, form: ExampleForm | None = None, network: linen.Module | None = None
-) -> Task:
+) -> StepFunctions:
     """The pure functions a training step is made of, for examples of that form (None: of the experiment's data).
 
     network: the experiment's, where it is there already.
@@ -35,11 +35,11 @@ def task_of(
     network = network_of(experiment, form) if network is None else network
 
     # Every part is of this experiment, so that those of a bound copy hold the values that are bound.
-    def bound(lane: Mapping[str, jax.Array]) -> Task:
+    def bound(lane: Mapping[str, jax.Array]) -> StepFunctions:
         same = None if any(path.startswith("model.") for path in lane) else network
-        return task_of(bind(experiment, lane), length, form=form, network=same)
+        return functions_of(bind(experiment, lane), length, form=form, network=same)
 
-    return Task(
+    return StepFunctions(
         bound=bound,
         network=network,
         inputs=_inputs(experiment, form, length.examples),
@@ -84,13 +84,13 @@ def _inputs(experiment: Experiment, form: ExampleForm, examples: int) -> Callabl
             keys = example_keys(derive(key, "augment"), position)
             return augmented(experiment, images, keys, index=index, epoch=epoch, maximum=form.maximum)
 
-        x = seen(batch["images"], batch["position"], batch["index"])
+        x = seen(batch["image"], batch["position"], batch["index"])
         if experiment.mixing is None:
-            return normalize(x), ((batch["labels"], 1.0),)
-        other = seen(batch["partner_images"], batch["partner_position"], batch["partner_index"])
+            return normalize(x), ((batch["label"], 1.0),)
+        other = seen(batch["partner_image"], batch["partner_position"], batch["partner_index"])
         keys = example_keys(derive(key, "mixing"), batch["position"])
         mixed, share = jax.vmap(experiment.mixing.mix)(x, other, keys)
-        return normalize(mixed), ((batch["labels"], share), (batch["partner_labels"], 1 - share))
+        return normalize(mixed), ((batch["label"], share), (batch["partner_label"], 1 - share))
 
     return inputs
 
@@ -120,9 +120,9 @@ def _measure(experiment: Experiment, form: ExampleForm) -> Callable[..., dict[st
     # What is measured is which of the data's classes the network prefers, if it has outputs for more.
     classes = len(form.classes) or None
 
-    def measure(logits: jax.Array, **arrays: Any) -> dict[str, jax.Array]:
+    def measure(logits: jax.Array, *, valid: jax.Array, **arrays: Any) -> dict[str, jax.Array]:
         predictions = experiment.loss.predictions(logits)[:, :classes]
-        return metrics.measure(logits[:, :classes], classes=classes, predictions=predictions, **arrays)
+        return metrics.measure(logits[:, :classes], classes=classes, predictions=predictions, mask=valid, **arrays)
 
     return measure
 
@@ -148,8 +148,8 @@ def lane_shapes(experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
 def batch_shapes(experiment: Experiment, form: ExampleForm) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes and types of what a training step is given."""
     arrays = {
-        "images": (form.image_shape, jnp.uint8),
-        "labels": (form.target_shape, jax.dtypes.canonicalize_dtype(form.target_dtype)),
+        "image": (form.image_shape, jnp.uint8),
+        "label": (form.target_shape, jax.dtypes.canonicalize_dtype(form.target_dtype)),
         "position": ((), jnp.int32),
         "index": ((), jnp.int32),
     }
