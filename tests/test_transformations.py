@@ -29,6 +29,13 @@ BLOCKS = {
     "strided convolution": (nn.Convolution(4, (3, 2), strides=2, groups=2, padding="valid"), MAPS, {}),
     "dilated convolution": (nn.Convolution(2, 3, dilation=2, bias=False), MAPS, {}),
     "depthwise convolution": (nn.Convolution(4, 3, groups=4), MAPS, {}),
+    "transposed convolution": (nn.TransposedConvolution(3, 3, strides=2), MAPS, {}),
+    "transposed convolution, as many as the stride": (nn.TransposedConvolution(3, 2, strides=2, bias=False), MAPS, {}),
+    "dilated transposed convolution": (
+        nn.TransposedConvolution(4, (3, 2), strides=(1, 2), padding=1, dilation=(2, 1), groups=2, output_padding=1),
+        MAPS,
+        {},
+    ),
     "fully connected": (nn.FullyConnected(3), ROWS, {}),
     "max pool": (nn.Pooling("max", 3, 2, padding=1), MAPS, {}),
     "max pool by rows and columns": (nn.Pooling("max", 4, 3), (2, 7, 7, 2), {}),
