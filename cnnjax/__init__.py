@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         ShuffleNetV2,
         SmallCNN,
         SqueezeNet,
+        UNet,
     )
     from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
     from cnnjax.reporting import report
@@ -141,6 +142,7 @@ _HOMES = {
         "TenCrop",
         "TestTime",
         "TrivialAugment",
+        "UNet",
     ],
     "errors": ["CnnjaxError", "ConfigError", "DataError", "RunError", "ShapeError"],
     "experiment": ["Experiment"],
@@ -189,6 +191,7 @@ _HOMES = {
         "ShuffleNetV2",
         "SmallCNN",
         "SqueezeNet",
+        "UNet",
     ],
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
     "reporting": ["report"],

@@ -127,6 +127,12 @@ VARIANTS = {
         model=c.ResNet(stem=c.CifarStem(), stage_sizes=(1, 1, 1), features=4, norm=c.NoNorm(), stochastic_depth=0.2)
     ),
     "resnet imagenet stem": experiment(model=c.ResNet(stem=c.ImageNetStem(kernel_size=3, strides=1), blur=True)),
+    "unet": experiment(
+        model=c.UNet(depth=2, features=(4, 6, 8), kernel_size=(3, 5), convolutions=1, down="stride", up="bilinear")
+    ),
+    "unet valid": experiment(
+        model=c.UNet(skip=False, padding="valid", norm=c.GroupNorm(groups=2), activation="gelu", dropout=0.25)
+    ),
     "digits": experiment(data=c.Digits(test=0.5, mean=(0.25,), std=(0.5,)), epochs=3, batch_size=32, seed=4294967295),
     "synthetic": experiment(data=PIXELS, steps=5, accumulate=4, precision="bfloat16", repeats=2),
     "folder": experiment(

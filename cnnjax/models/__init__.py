@@ -34,6 +34,7 @@ from cnnjax.models.resnet import CifarStem, DeepStem, ImageNetStem, ResNet
 from cnnjax.models.shufflenet_v2 import ShuffleNetV2
 from cnnjax.models.small_cnn import SmallCNN
 from cnnjax.models.squeezenet import SqueezeNet
+from cnnjax.models.unet import UNet
 
 __all__ = [
     "Activation",
@@ -71,6 +72,7 @@ __all__ = [
     "ShuffleNetV2",
     "SmallCNN",
     "SqueezeNet",
+    "UNet",
     "build",
     "config",
     "names",
