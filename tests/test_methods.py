@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -180,19 +181,16 @@ def test_steps_spread_over_devices_packed_and_accumulated(name):
 
     alone = after(devices=1)
     # As in test_training: sums over devices and packs are taken in another order.
-    close = {"rtol": 2e-4, "atol": 2e-6}
+    close = partial(jax.tree.map, partial(assert_allclose, rtol=2e-4, atol=2e-6))
     for parallel in ("jit", "shard_map", "pmap"):
-        jax.tree.map(lambda a, b: assert_allclose(a, b, **close), after(devices=2, parallel=parallel), alone)
+        close(after(devices=2, parallel=parallel), alone)
     packed = after(experiments=seeds, devices=1)
     for slot, one in enumerate(seeds):
         single = after(experiments=[one], devices=1)
-        jax.tree.map(lambda a, b, slot=slot: assert_allclose(a[slot], b, **close), packed, single)
-    for parts in (1, 2):
-        whole = replace(experiment, {"accumulate": parts, "model.norm": "none"})
-        state, _ = after(experiments=[whole], devices=1)
-        if parts == 1:
-            expected = state
-        jax.tree.map(lambda a, b: assert_allclose(a, b, **close), state, expected)
+        close(jax.tree.map(lambda leaf, slot=slot: leaf[slot], packed), single)
+    plain = replace(experiment, {"model.norm": "none"})
+    whole, parts = (after(experiments=[replace(plain, {"accumulate": parts})], devices=1) for parts in (1, 2))
+    close(parts, whole)
 
 
 @pytest.mark.parametrize("name", [*METHODS, "both"])
@@ -256,9 +254,9 @@ def test_a_network_is_loaded_with_the_weights_that_count(beside, instead):
     equal(load(instead["folder"]).variables, ema.variables)
     equal(load(instead["folder"], weights="raw").variables, raw.variables)
     images = np.zeros((1, 8, 8, 1), np.uint8)
-    shown = [load(instead["folder"]).predict(images).logits, ema.predict(images).logits]
-    np.testing.assert_array_equal(*shown)
-    assert not np.array_equal(shown[0], raw.predict(images).logits)
+    shown = ema.predict(images).logits
+    np.testing.assert_array_equal(load(instead["folder"]).predict(images).logits, shown)
+    assert not np.array_equal(shown, raw.predict(images).logits)
     with pytest.raises(ConfigError, match="'emma' is no weights of this run"):
         load(beside["folder"], weights="emma")
 
