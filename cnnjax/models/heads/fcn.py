@@ -12,6 +12,7 @@ those at stride 16, FCN-8s those at strides 16 and 8. On VGG-16, whose poolings 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import flax.linen as linen
@@ -68,7 +69,7 @@ class FCN(Head, tag="fcn"):
         rows, columns = endpoints[-1].strides
         strides = {endpoint.strides[0] for endpoint in endpoints if self.stride <= endpoint.strides[0] <= rows}
         used = [at_stride(endpoints, stride, field="head.stride") for stride in sorted(strides, reverse=True)]
-        if rows != columns or any(a.strides[0] % b.strides[0] for a, b in zip(used, used[1:], strict=False)):
+        if rows != columns or any(a.strides[0] % b.strides[0] for a, b in pairwise(used)):
             there = ", ".join(map(str, endpoints))
             raise ConfigError(f"head: fcn enlarges by whole factors, alike for rows and columns; there are: {there}")
         return tuple(used)
@@ -127,6 +128,9 @@ class FCNetwork(linen.Module):
 
 def fitted(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     """Maps of that height and width: what is too much at the far ends cut off, what lacks there the last row again."""
-    lacks = [(0, max(0, wanted - held)) for wanted, held in zip(size, x.shape[1:3], strict=True)]
     x = x[:, : size[0], : size[1]]
-    return jnp.pad(x, ((0, 0), *lacks, (0, 0)), mode="edge") if any(more for _, more in lacks) else x
+    for axis, wanted in enumerate(size, start=1):
+        if lacks := wanted - x.shape[axis]:
+            last = jax.lax.slice_in_dim(x, x.shape[axis] - 1, x.shape[axis], axis=axis)
+            x = jnp.concatenate([x, *[last] * lacks], axis)
+    return x
