@@ -61,7 +61,7 @@ class FCN(Head, tag="fcn"):
     image_size: ClassVar[int | None] = 500
 
     def network(self, endpoints: tuple[Endpoint, ...], outputs: int) -> linen.Module:
-        return FCNetwork(self, self.used(endpoints), outputs)
+        return FullyConvolutionalHead(self, self.used(endpoints), outputs)
 
     def used(self, endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
         """The endpoints whose scores are added, the last map first. Raises ConfigError where `stride` has none."""
@@ -75,7 +75,7 @@ class FCN(Head, tag="fcn"):
         return tuple(used)
 
 
-class FCNetwork(linen.Module):
+class FullyConvolutionalHead(linen.Module):
     """Maps -> [B, H, W, outputs], in the config's terms. used: endpoints, the last map first."""
 
     config: FCN

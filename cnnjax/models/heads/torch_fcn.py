@@ -47,7 +47,7 @@ class TorchFCN(Head, tag="torch_fcn"):
         names = [endpoint.name for endpoint in endpoints]
         if self.auxiliary is not None and self.auxiliary not in names:
             raise ConfigError(unknown("endpoint for head.auxiliary", self.auxiliary, names))
-        return TorchFCNetwork(self, names[-1], outputs)
+        return ScoreHead(self, names[-1], outputs)
 
     def torch_name(self, path: str) -> str:
         below = path.removeprefix("auxiliary.")
@@ -59,7 +59,7 @@ class TorchFCN(Head, tag="torch_fcn"):
         return self.auxiliary is None and name.startswith("aux_classifier.")
 
 
-class TorchFCNetwork(linen.Module):
+class ScoreHead(linen.Module):
     """Maps -> [B, H, W, outputs], in the config's terms. last: the endpoint that is scored."""
 
     config: TorchFCN
