@@ -10,6 +10,7 @@ import flax.linen as linen
 from cnnjax.errors import ConfigError
 from cnnjax.models.heads import FCN, Head, TorchFCN, with_head
 from cnnjax.models.model import Model, Shape, config, preset
+from cnnjax.models.resnet import ResNet
 
 
 class WithHead(Model, tag="with_head"):
@@ -22,8 +23,8 @@ class WithHead(Model, tag="with_head"):
     makes: ClassVar[Literal["logits", "maps"]] = "maps"
     logits_path: ClassVar[str] = "head.logits"
 
-    backbone: Model
-    head: Head
+    backbone: Model = ResNet()
+    head: Head = FCN()
 
     @property
     def input_shape(self) -> tuple[int, int, int] | None:
