@@ -10,7 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax import FCN, Endpoint, Experiment, ResNet, SmallCNN, TorchFCN, WithHead, analyse, calling, describe, models
+from cnnjax import (
+    FCN,
+    BatchNorm,
+    Endpoint,
+    Experiment,
+    ResNet,
+    SmallCNN,
+    TorchFCN,
+    WithHead,
+    analyse,
+    calling,
+    describe,
+    models,
+)
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError
 from cnnjax.models import with_head
@@ -24,7 +37,7 @@ SMALL = ["fcn8s_vgg16", "fcn_resnet50", *slow("fcn32s_vgg16", "fcn16s_vgg16", "f
 @pytest.mark.parametrize("name", MAPS)
 def test_parameters_and_operations_are_as_published(name):
     network = MAPS[name]
-    shape = network.config.input_shape
+    shape: Any = network.config.input_shape
     analysis = analyse(models.build(name), shape)
     assert network.config.published_classes == network.classes
     assert analysis.params == network.params == sum(layer.params for layer in describe(network.config).layers)
@@ -49,7 +62,7 @@ def test_fcn_on_vgg_has_the_parameters_of_the_paper():
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_one_makes_finite_maps_of_any_size_and_all_of_it_is_trained(name):
-    config = replace(MAPS[name].small_config, {"num_classes": 3})
+    config: Any = replace(MAPS[name].small_config, {"num_classes": 3})
     if isinstance(config.head, FCN):
         config = replace(config, {"head.zero_scores": False})
     module = config.build()
@@ -154,9 +167,9 @@ def test_what_does_not_fit_is_refused(case):
 
 
 def test_every_part_is_an_axis():
-    model = Experiment(model="fcn8s_vgg16").model
-    changed = replace(model, {"backbone.layers.conv1_1.features": 8, "head.stride": 16, "head.norm": "batch"})
-    assert changed.head == FCN(stride=16, norm="batch")
+    model = replace(Experiment(model=SmallCNN()), {"model": "fcn8s_vgg16"}).model
+    changed: Any = replace(model, {"backbone.layers.conv1_1.features": 8, "head.stride": 16, "head.norm": "batch"})
+    assert changed.head == FCN(stride=16, norm=BatchNorm())
     assert models.config("with_head", backbone="resnet18", head="torch_fcn") == WithHead(
         backbone=ResNet(), head=TorchFCN()
     )

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 from tests.torch_peers import randomized, torchvision  # noqa: E402
 
 pytestmark = pytest.mark.torch
-QUICK = {"xla_backend_optimization_level": 0}
+QUICK: Any = {"xla_backend_optimization_level": 0}
 # Parameters and 10^9 operations at 520x520, the auxiliary head's among them: torchvision's table.
 PEERS = {"fcn_resnet50": (35_322_218, 152.717), "fcn_resnet101": (54_314_346, 232.738)}
 
@@ -119,7 +119,7 @@ def test_fcn_equals_its_parts_in_pytorch(by, size):
     params = jax.tree.map(
         lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), variables["params"]
     )
-    y = module.apply({"params": params}, maps, size=size, train=False)
+    y: Any = module.apply({"params": params}, maps, size=size, train=False)
 
     def convolved(x, held):
         kernel = torch.tensor(np.asarray(held["kernel"]).transpose(3, 2, 0, 1).copy())

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import flax.linen as linen
 import jax
@@ -115,15 +115,11 @@ class FullyConvolutionalHead(linen.Module):
             return x
         if by == "resize":
             return nn.Resize(size=size, name=name)(x)
-        x = nn.TransposedConvolution(
-            self.outputs,
-            2 * factor - factor % 2,
-            factor,
-            bias=False,
-            kernel_init=nn.bilinear_kernel,
-            name=name,
-        )(x)
-        return fitted(x, size)
+        begin: Any = nn.bilinear_kernel
+        enlarging = nn.TransposedConvolution(
+            self.outputs, 2 * factor - factor % 2, factor, bias=False, kernel_init=begin, name=name
+        )
+        return fitted(enlarging(x), size)
 
 
 def fitted(x: jax.Array, size: tuple[int, int]) -> jax.Array:
