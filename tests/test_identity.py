@@ -154,6 +154,9 @@ VARIANTS = {
     "softmax": experiment(loss=c.SoftmaxCrossEntropy(label_smoothing=0.1), validation=0),
     "sigmoid": experiment(loss=c.SigmoidCrossEntropy(label_smoothing=0.05), validation=0.25),
     "poisson": experiment(loss=c.Poisson()),
+    "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
+    "dice": experiment(loss=c.Dice(smoothing=0.5, squared=False, background=False)),
+    "softmax and dice": experiment(loss=c.SoftmaxDice(dice_weight=0.5)),
     "sgd step": experiment(
         optim=c.SGD(
             learning_rate=0.4,

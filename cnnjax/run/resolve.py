@@ -26,6 +26,7 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
     dataset, test_part = experiment.data.load(), experiment.data.load().test
     form = test_part.form if isinstance(test_part, Encoded) else None
     mean, std = dataset.scale
+    metrics = specifications(len(dataset.classes) or None, loss_unit=experiment.loss.unit)
     return Resolved(
         id=experiment.id,
         data=dataset.name,
@@ -43,7 +44,8 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         outputs=outputs_of(experiment, dataset),
         kind=experiment.loss.kind,
         loss=plain(experiment.loss),
-        metrics=specifications(len(dataset.classes) or None, loss_unit=experiment.loss.unit),
+        metrics=metrics,
+        chosen_by=metrics[0].name,
         examples=examples,
         steps=steps,
     )
@@ -62,6 +64,7 @@ def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple
     if not isinstance(data, Decoding) or data.mean is None or data.std is None:
         return None
     form = data.form(image_shape[-1])
+    metrics = specifications(classes, loss_unit=experiment.loss.unit)
     return Resolved(
         id=experiment.id,
         data=getattr(data, "name", data.tag),
@@ -79,7 +82,8 @@ def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple
         outputs=classes,
         kind=experiment.loss.kind,
         loss=plain(experiment.loss),
-        metrics=specifications(classes, loss_unit=experiment.loss.unit),
+        metrics=metrics,
+        chosen_by=metrics[0].name,
         examples=0,
         steps=0,
     )
