@@ -81,7 +81,7 @@ class Encoded(Part):
         return self.in_memory
 
     @property
-    def labels(self) -> np.ndarray:
+    def labels(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleVariableOverride]
         """int32 [N] class ids, or float32 [N, K] targets. Raises DataError where there are none."""
         return label_among(self.in_memory)
 
@@ -166,7 +166,7 @@ class Encoded(Part):
         for _, problem in self._each(hold, "decoding"):
             if problem:
                 raise DataError(f"{problem}; {BROKEN}")
-        return Examples(**arrays, **self.in_memory)
+        return Examples(kinds=None, **arrays, **self.in_memory)
 
     def measured(self) -> Scale:
         """Mean and standard deviation of all pixels as shares of 255. Raises DataError where one cannot be decoded."""

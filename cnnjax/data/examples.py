@@ -160,7 +160,7 @@ class Examples(Part):
             raise DataError("examples have no image; give images, uint8 [N, H, W, C]")
         for name in set(kinds or {}) - set(self.arrays):
             raise DataError(f"kinds names {name!r}, but there is no such entry")
-        self.kinds = {name: (kinds or {}).get(name, kind_of(name)) for name in self.arrays}
+        self.kinds: dict[str, Kind] = {name: (kinds or {}).get(name, kind_of(name)) for name in self.arrays}
         check_entries(self.arrays, self.kinds)
 
     @property
@@ -169,7 +169,7 @@ class Examples(Part):
         return self.arrays["image"]
 
     @property
-    def labels(self) -> np.ndarray:
+    def labels(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleVariableOverride]
         """int32 [N] or float32 [N, K]. Raises DataError where there are none."""
         return label_among(self.arrays)
 

@@ -96,8 +96,8 @@ class Loader:
     """Batches first, first + 1, ... as mappings by entry name, each made once, by `threads` threads or `workers`
     processes.
 
-    names: of the entries that are needed; None for all. threads: None for one per core, or one per worker process where there are `workers`. Close it, or use it as a
-    context, to end them.
+    names: of the entries that are needed; None for all. threads: None for one per core, or one per worker process where
+    there are `workers`. Close it, or use it as a context, to end them.
     """
 
     def __init__(
