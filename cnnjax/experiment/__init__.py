@@ -9,6 +9,7 @@ from cnnjax.experiment.functions import (
     functions_of,
     lane_shapes,
     optimizer_of,
+    state_functions,
     state_shapes,
 )
 from cnnjax.experiment.length import Length, length_of, parts_of
