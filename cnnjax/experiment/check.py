@@ -66,7 +66,10 @@ def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
     if parts.validation is not None and not len(parts.validation):
         raise DataError(f"validation = {experiment.validation}: no example of {len(dataset.train)} is left for it")
     if experiment.batch_size > len(parts.train):
-        raise ConfigError(f"batch_size = {experiment.batch_size}: there are only {len(parts.train)} training examples")
+        raise ConfigError(
+            f"batch_size = {experiment.batch_size}: there are only {len(parts.train)} training examples",
+            path="batch_size",
+        )
     analysis = _analysed(_ByProgram(experiment))
     return replace(analysis, warnings=analysis.warnings + _warnings(experiment, analysis, dataset, devices))
 
