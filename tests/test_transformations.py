@@ -38,6 +38,8 @@ BLOCKS = {
         MAPS,
         {},
     ),
+    "resize to nearest": (nn.Resize(size=(7, 10), method="nearest"), MAPS, {}),
+    "resize": (nn.Resize(2), MAPS, {}),
     "fully connected": (nn.FullyConnected(3), ROWS, {}),
     "max pool": (nn.Pooling("max", 3, 2, padding=1), MAPS, {}),
     "max pool by rows and columns": (nn.Pooling("max", 4, 3), (2, 7, 7, 2), {}),
@@ -65,6 +67,8 @@ OPTIMIZERS = {
     "sgd": SGD(weight_decay=0.1, clip_norm=1.0),
     "sgd, decoupled, without nesterov": SGD(nesterov=False, decoupled=True, weight_decay=0.1),
     "adamw": AdamW(weight_decay=0.1, eps=1e-3),
+    "sgd in groups": SGD(groups={"kernel": {"learning_rate": 0.5, "weight_decay": 2.0}}, weight_decay=0.1),
+    "adamw, partly frozen": AdamW(groups={"bias": {"frozen": True}}, eps=1e-3),
 }
 METHODS = {
     "ema": EMA(decay=0.6, warmup=True),

@@ -51,6 +51,7 @@ def functions_of(
         measure=_measure(experiment, form),
         optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
         methods=methods_of(experiment),
+        without_frozen=experiment.optim.without_frozen,
         accumulate=experiment.accumulate,
         logits=_logits(experiment, form),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -100,6 +101,15 @@ class Resolved(Record):
     def class_names(self) -> tuple[str, ...]:
         """`classes`; the numbers of the outputs where the names are not known."""
         return tuple(map(str, range(self.outputs))) if self.classes is None else self.classes
+
+
+def compared_first(run: Path) -> tuple[Specification, ...]:
+    """What is measured in the run in that folder, first the metric that arms are compared by; `BEFORE` where the run
+    did not record it."""
+    held = Resolved.read(Resolved.at(run), remedy="delete it: it is made again from the run's data")
+    if held is None:
+        return BEFORE
+    return (held.chosen, *(each for each in held.metrics if each != held.chosen))
 
 
 def _as_before(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
