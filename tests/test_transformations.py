@@ -81,6 +81,8 @@ OPTIMIZERS = {
     "sgd": SGD(weight_decay=0.1, clip_norm=1.0),
     "sgd, decoupled, without nesterov": SGD(nesterov=False, decoupled=True, weight_decay=0.1),
     "adamw": AdamW(weight_decay=0.1, eps=1e-3),
+    "sgd in groups": SGD(groups={"kernel": {"learning_rate": 0.5, "weight_decay": 2.0}}, weight_decay=0.1),
+    "adamw, partly frozen": AdamW(groups={"bias": {"frozen": True}}, eps=1e-3),
 }
 METHODS = {
     "ema": EMA(decay=0.6, warmup=True),
