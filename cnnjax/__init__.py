@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
+        FCN,
         Activation,
         AlphaGoPolicy,
         BatchNorm,
@@ -65,10 +66,12 @@ if TYPE_CHECKING:
         DenseNet,
         Dropout,
         EfficientNet,
+        Endpoint,
         Flatten,
         GlobalPool,
         GoogLeNet,
         GroupNorm,
+        Head,
         ImageNetStem,
         InceptionV3,
         Layer,
@@ -88,7 +91,9 @@ if TYPE_CHECKING:
         ShuffleNetV2,
         SmallCNN,
         SqueezeNet,
+        TorchFCN,
         UNet,
+        WithHead,
     )
     from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
     from cnnjax.reporting import report
@@ -102,6 +107,7 @@ if TYPE_CHECKING:
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
+    from cnnjax.training.methods import EMA, SAM, Method
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -142,7 +148,6 @@ _HOMES = {
         "TenCrop",
         "TestTime",
         "TrivialAugment",
-        "UNet",
     ],
     "errors": ["CnnjaxError", "ConfigError", "DataError", "RunError", "ShapeError"],
     "experiment": ["Experiment"],
@@ -168,10 +173,13 @@ _HOMES = {
         "DenseNet",
         "Dropout",
         "EfficientNet",
+        "Endpoint",
+        "FCN",
         "Flatten",
         "GlobalPool",
         "GoogLeNet",
         "GroupNorm",
+        "Head",
         "ImageNetStem",
         "InceptionV3",
         "Layer",
@@ -191,7 +199,9 @@ _HOMES = {
         "ShuffleNetV2",
         "SmallCNN",
         "SqueezeNet",
+        "TorchFCN",
         "UNet",
+        "WithHead",
     ],
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
     "reporting": ["report"],
@@ -206,11 +216,15 @@ _HOMES = {
     "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],
+    "training.methods": ["EMA", "SAM", "Method"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 # Written out, for type checkers.
 __all__ = [
+    "EMA",
+    "FCN",
+    "SAM",
     "SGD",
     "TFDS",
     "Activation",
@@ -244,6 +258,7 @@ __all__ = [
     "Digits",
     "Dropout",
     "EfficientNet",
+    "Endpoint",
     "Examples",
     "Experiment",
     "Fit",
@@ -256,6 +271,7 @@ __all__ = [
     "Greyscale",
     "GroupNorm",
     "Hardware",
+    "Head",
     "ImageFolder",
     "ImageNetStem",
     "InceptionV3",
@@ -264,6 +280,7 @@ __all__ = [
     "Linear",
     "LocalResponseNorm",
     "Loss",
+    "Method",
     "Mixing",
     "Mixup",
     "MobileNetV2",
@@ -307,8 +324,11 @@ __all__ = [
     "Synthetic",
     "TenCrop",
     "TestTime",
+    "TorchFCN",
     "Trained",
     "TrivialAugment",
+    "UNet",
+    "WithHead",
     "analyse",
     "describe",
     "export",

@@ -2,6 +2,15 @@
 
 from cnnjax.experiment.check import Checked, analysis_of, check, steps_alike
 from cnnjax.experiment.experiment import Experiment
-from cnnjax.experiment.functions import augmented, blank_state, functions_of, lane_shapes, optimizer_of, state_shapes
+from cnnjax.experiment.functions import (
+    augmented,
+    blank_state,
+    entries_used,
+    functions_of,
+    lane_shapes,
+    optimizer_of,
+    state_functions,
+    state_shapes,
+)
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import network_of

@@ -12,16 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cnnjax import calling, metrics
+from cnnjax import metrics
 from cnnjax.config import bind
+from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
 from cnnjax.experiment.network import network_of, outputs_needed
 from cnnjax.lanes import lane_values
 from cnnjax.models.outputs import logits_of
-from cnnjax.training.state import TrainState, derive, example_keys, split_variables
-from cnnjax.training.step import StepFunctions
+from cnnjax.training import step as training_step
+from cnnjax.training.methods import Method
+from cnnjax.training.state import TrainState, derive, example_keys
+from cnnjax.training.step import StateFunctions, StepFunctions
 
 
 def functions_of(
@@ -47,6 +50,8 @@ def functions_of(
         loss=experiment.loss,
         measure=_measure(experiment, form),
         optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
+        methods=methods_of(experiment),
+        without_frozen=experiment.optim.without_frozen,
         accumulate=experiment.accumulate,
         logits=_logits(experiment, form),
     )
@@ -145,35 +150,46 @@ def lane_shapes(experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
     return {path: jax.ShapeDtypeStruct(value.shape, value.dtype) for path, value in lane_values(experiment).items()}
 
 
+def entries_used(experiment: Experiment, form: ExampleForm) -> Mapping[str, Entry]:
+    """The entries that steps are given, of those that examples of that form have."""
+    return form.entries
+
+
 def batch_shapes(experiment: Experiment, form: ExampleForm) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes and types of what a training step is given."""
-    arrays = {
-        "image": (form.image_shape, jnp.uint8),
-        "label": (form.target_shape, jax.dtypes.canonicalize_dtype(form.target_dtype)),
-        "position": ((), jnp.int32),
-        "index": ((), jnp.int32),
+    arrays: dict[str, tuple[tuple[int, ...], Any]] = {
+        name: (entry.shape, jax.dtypes.canonicalize_dtype(entry.dtype))
+        for name, entry in entries_used(experiment, form).items()
     }
+    arrays |= {"position": ((), jnp.int32), "index": ((), jnp.int32)}
     if experiment.mixing is not None:
         arrays |= {f"partner_{name}": kind for name, kind in arrays.items()}
     size = experiment.batch_size
     return {name: jax.ShapeDtypeStruct((size, *shape), dtype) for name, (shape, dtype) in arrays.items()}
 
 
+def state_functions(experiment: Experiment, network: linen.Module) -> StateFunctions:
+    """What the state of the experiment's training is made of, with this network; no data are read."""
+
+    def bound(lane: Mapping[str, jax.Array]) -> StateFunctions:
+        return state_functions(bind(experiment, lane), network)
+
+    return StateFunctions(
+        bound=bound,
+        network=network,
+        optimizer=partial(optimizer_of, experiment),
+        methods=methods_of(experiment),
+    )
+
+
 def state_shapes(experiment: Experiment, network: linen.Module, image_shape: tuple[int, ...]) -> TrainState:
     """The shapes and types of the state of one trial, for images of that shape (H, W, C); no data are read."""
-    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    return training_step.state_shapes(state_functions(experiment, network), lane_shapes(experiment), image_shape)
 
-    def init(key: jax.Array, images: jax.Array) -> dict[str, Any]:
-        return calling.init(network, key, images, streams=lambda name: key)
 
-    fields = split_variables(jax.eval_shape(init, jax.random.key(0), images))
-    optimizer = optimizer_of(experiment)
-    others: dict[str, Any] = {
-        "step": jax.ShapeDtypeStruct((), jnp.int32),
-        "opt_state": jax.eval_shape(optimizer.init, fields["params"]),
-        "lane": lane_shapes(experiment),
-    }
-    return TrainState(**others, **fields)
+def methods_of(experiment: Experiment) -> dict[str, Method]:
+    """The experiment's methods by name, in their order."""
+    return {method.tag: method for method in experiment.methods}
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
