@@ -95,12 +95,12 @@ if TYPE_CHECKING:
     from cnnjax.run.hardware import Hardware
     from cnnjax.run.loop import train
     from cnnjax.run.options import Options
-    from cnnjax.run.predictions import Predictions
     from cnnjax.run.trained import Trained
     from cnnjax.study.describe import describe
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
+    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Task
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -188,7 +188,7 @@ _HOMES = {
     "run.trained": ["Trained"],
     "run.loop": ["train"],
     "run.options": ["Options"],
-    "run.predictions": ["Predictions"],
+    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Task"],
     "run.hardware": ["Hardware"],
     "study.describe": ["describe"],
     "launch.sweep": ["sweep"],
@@ -210,8 +210,10 @@ __all__ = [
     "Augmentation",
     "AutoAugment",
     "BatchNorm",
+    "Binary",
     "CentreFit",
     "CifarStem",
+    "Classification",
     "CnnjaxError",
     "ColorJitter",
     "Config",
@@ -221,6 +223,7 @@ __all__ = [
     "ConvNeXt",
     "ConvNet",
     "Cosine",
+    "Count",
     "CutMix",
     "Cutout",
     "Data",
@@ -258,6 +261,7 @@ __all__ = [
     "MobileNetV3",
     "Model",
     "MultiCrop",
+    "MultiLabel",
     "NoNorm",
     "Norm",
     "Normalize",
@@ -275,6 +279,7 @@ __all__ = [
     "RandomFit",
     "RandomResizedCrop",
     "RegNet",
+    "Regression",
     "ResNet",
     "RunError",
     "Scale",
@@ -292,6 +297,7 @@ __all__ = [
     "Study",
     "Switch",
     "Synthetic",
+    "Task",
     "TenCrop",
     "TestTime",
     "Trained",

@@ -154,6 +154,11 @@ VARIANTS = {
     "softmax": experiment(loss=c.SoftmaxCrossEntropy(label_smoothing=0.1), validation=0),
     "sigmoid": experiment(loss=c.SigmoidCrossEntropy(label_smoothing=0.05), validation=0.25),
     "poisson": experiment(loss=c.Poisson()),
+    "classification": experiment(task=c.Classification()),
+    "binary": experiment(loss=c.SigmoidCrossEntropy(), task=c.Binary()),
+    "regression": experiment(loss=c.SquaredError(), task=c.Regression()),
+    "count": experiment(loss=c.Poisson(), task=c.Count()),
+    "several questions": experiment(loss=c.SigmoidCrossEntropy(), task=c.MultiLabel()),
     "sgd step": experiment(
         optim=c.SGD(
             learning_rate=0.4,
