@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
     from cnnjax.experiment import Experiment
     from cnnjax.launch.sweep import sweep
-    from cnnjax.losses import Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+    from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
         Activation,
         AlphaGoPolicy,
@@ -144,7 +144,15 @@ _HOMES = {
     ],
     "errors": ["CnnjaxError", "ConfigError", "DataError", "RunError", "ShapeError"],
     "experiment": ["Experiment"],
-    "losses": ["Loss", "Poisson", "SigmoidCrossEntropy", "SoftmaxCrossEntropy", "SquaredError"],
+    "losses": [
+        "Dice",
+        "Loss",
+        "Poisson",
+        "SigmoidCrossEntropy",
+        "SoftmaxCrossEntropy",
+        "SoftmaxDice",
+        "SquaredError",
+    ],
     "models": [
         "Activation",
         "AlphaGoPolicy",
@@ -232,6 +240,7 @@ __all__ = [
     "DeepStem",
     "Dense",
     "DenseNet",
+    "Dice",
     "Digits",
     "Dropout",
     "EfficientNet",
@@ -290,6 +299,7 @@ __all__ = [
     "SingleView",
     "SmallCNN",
     "SoftmaxCrossEntropy",
+    "SoftmaxDice",
     "SquaredError",
     "SquashFit",
     "SqueezeNet",

@@ -95,6 +95,79 @@ def dropped(
     return tuple(max(-axis.beyond(count), 0) for axis, count in zip(axes, outputs, strict=True))
 
 
+# --- transposed convolutions
+
+
+def transposed_shape(
+    sizes: Sequence[int],
+    *,
+    kernel: Extent,
+    strides: Extent = 1,
+    padding: Padding = "valid",
+    dilation: Extent = 1,
+    output_padding: Extent = 0,
+) -> tuple[int, ...]:
+    """The spatial shape of a transposed convolution's output: (n - 1) s + e - before - after + output padding.
+
+    A transposed convolution leads back where the convolution of these fields came from, so `padding` cuts: "valid"
+    nothing, "full" e - 1 on each side, a count so many positions (PyTorch's), "same" as many as leave n s of them.
+    Several sizes lead to the same size, hence `output_padding`: positions at the end that are not cut, or are added.
+    Raises ShapeError where an output axis would be empty, with the arithmetic, and ConfigError for a bad field.
+    """
+    return _transposed(sizes, kernel, strides, padding, dilation, output_padding)[0]
+
+
+def transposed_padding(
+    sizes: Sequence[int],
+    *,
+    kernel: Extent,
+    strides: Extent = 1,
+    padding: Padding = "valid",
+    dilation: Extent = 1,
+    output_padding: Extent = 0,
+) -> Pairs:
+    """Padding (before, after) an axis of the convolution that leads from a transposed one's output back to `sizes`.
+
+    It is negative, a cut, where an output padding as large as the stride exceeds the padding. Raises as
+    `transposed_shape`.
+    """
+    _, axes = _transposed(sizes, kernel, strides, padding, dilation, output_padding)
+    ends = (axis.beyond(n) for axis, n in zip(axes, sizes, strict=True))
+    # A convolution drops up to s - 1 positions at the end: so many need not be cut.
+    return tuple((axis.before, min(max(end, 0), end + axis.stride - 1)) for axis, end in zip(axes, ends, strict=True))
+
+
+def _transposed(
+    sizes: Sequence[int], kernel: Extent, strides: Extent, padding: Padding, dilation: Extent, output_padding: Extent
+) -> tuple[tuple[int, ...], list[_Axis]]:
+    """The output's shape, and its axes with the windows of the convolution that leads back."""
+    steps = per_axis(strides, axes=len(sizes), name="strides")
+    extra = _extra(output_padding, steps, padding, per_axis(dilation, axes=len(sizes), name="dilation"))
+    outputs = same = tuple(n * s for n, s in zip(sizes, steps, strict=True))
+    axes = _axes(same, kernel, steps, padding, dilation)
+    if padding != "same":
+        spans = (n + axis.span - axis.stride - axis.before - axis.after for n, axis in zip(same, axes, strict=True))
+        outputs = tuple(map(sum, zip(spans, extra, strict=True)))
+    for n, output, axis in zip(sizes, outputs, axes, strict=True):
+        if output < 1:
+            text, shape = _kernel_text(kernel, dilation, len(sizes)), "x".join(map(str, sizes))
+            sums = f"({n} - 1) x stride {axis.stride} + {axis.span} - padding {axis.before} - {axis.after} = {output}"
+            raise ShapeError(f"transposed kernel {text} leaves nothing of its {shape} input: {sums}")
+    return outputs, [axis._replace(size=n) for axis, n in zip(axes, outputs, strict=True)]
+
+
+def _extra(value: Extent, strides: Sequence[int], padding: Padding, dilation: Sequence[int]) -> tuple[int, ...]:
+    """`output_padding` as one count an axis."""
+    extra = tuple(value) if isinstance(value, Sequence) else (value,) * len(strides)
+    if len(extra) != len(strides) or not all(_is_integer(n) and n >= 0 for n in extra):
+        raise ConfigError(f"output_padding = {value!r}: must be a count >= 0, or {len(strides)} of them, one an axis")
+    if padding == "same" and any(extra):
+        raise ConfigError(f"output_padding = {value!r}: not with padding 'same', whose output is stride x input")
+    if any(n >= max(s, d) for n, s, d in zip(extra, strides, dilation, strict=True)):
+        raise ConfigError(f"output_padding = {value!r}: must be less than the strides {strides} or dilation {dilation}")
+    return extra
+
+
 # --- pooling
 
 
@@ -160,6 +233,14 @@ def conv_params(kernel: Extent, *, inputs: int, features: int, groups: int = 1, 
 def conv_macs(output: Sequence[int], *, kernel: Extent, inputs: int, features: int, groups: int = 1) -> int:
     """Multiply-accumulates of a 2-D convolution, one example: n'_h n'_w f_h f_w c_in / groups features."""
     return prod(output) * conv_params(kernel, inputs=inputs, features=features, groups=groups, bias=False)
+
+
+def transposed_macs(sizes: Sequence[int], *, kernel: Extent, inputs: int, features: int, groups: int = 1) -> int:
+    """Multiply-accumulates of a 2-D transposed convolution, one example: each input position meets the whole kernel.
+
+    n_h n_w f_h f_w c_in / groups features, those of the convolution that leads back (fvcore's rule too).
+    """
+    return conv_macs(sizes, kernel=kernel, inputs=inputs, features=features, groups=groups)
 
 
 def dense_params(inputs: int, *, features: int, bias: bool = True) -> int:

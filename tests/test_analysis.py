@@ -19,6 +19,7 @@ from cnnjax import models
 from cnnjax.analysis import Analysis, analyse
 from cnnjax.analysis.layer_table import table
 from cnnjax.errors import CnnjaxError, ShapeError
+from cnnjax.nn import TransposedConvolution
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -226,6 +227,10 @@ LAYERS = {
     ),
     "transposed": (
         lambda x: nn.ConvTranspose(5, (2, 2), strides=(2, 2), use_bias=False)(x),
+        (6, 6, 4), (12, 12, 5), 4 * 4 * 5, 36 * 4 * 4 * 5, (1, 1), (0.5, 0.5), (-0.5, -0.5),
+    ),
+    "ours, transposed": (
+        lambda x: TransposedConvolution(5, 2, strides=2, bias=False)(x),
         (6, 6, 4), (12, 12, 5), 4 * 4 * 5, 36 * 4 * 4 * 5, (1, 1), (0.5, 0.5), (-0.5, -0.5),
     ),
     "even kernel, same": (
@@ -568,6 +573,7 @@ PLACED = {
 UPSAMPLED = {
     "unet": unet,
     "transposed": chain(conv(), lambda x: nn.ConvTranspose(1, (3, 3), strides=(2, 2))(x), conv()),
+    "ours, transposed": chain(conv(), lambda x: TransposedConvolution(1, 4, strides=2, padding=1)(x), conv()),
     "transposed, wide": chain(conv(), lambda x: nn.ConvTranspose(1, (5, 5), strides=(3, 3), padding="VALID")(x)),
     "depth to space": chain(conv(4), depth_to_space, conv()),
     "repeated": chain(conv(), lambda x: jnp.repeat(jnp.repeat(x, 2, 1), 2, 2), conv()),

@@ -13,6 +13,7 @@ from jax import lax
 from jax.extend.core import Literal
 
 from cnnjax.analysis import analyse, with_training
+from cnnjax.nn import TransposedConvolution
 
 
 class Net(nn.Module):
@@ -262,6 +263,10 @@ TRANSPOSED = {
     "padding": transposed((1, 1), ((2, 1), (1, 1))),
     "function": by_function((1, 1), "VALID"),
     "function, two strides": by_function((2, 1), "VALID"),
+    "cut": by_function((1, 1), ((0, 0), (0, 0))),
+    "ours": lambda x: TransposedConvolution(5, (3, 2), strides=(2, 3))(x),
+    "ours, stride 1": lambda x: TransposedConvolution(5, (3, 2), padding="valid")(x),
+    "ours, cut": lambda x: TransposedConvolution(5, (3, 2), padding=1)(x),
 }
 
 

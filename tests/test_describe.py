@@ -33,6 +33,7 @@ from cnnjax.documents.markdown import markdown
 from cnnjax.documents.quantities import short, short_bytes
 from cnnjax.documents.terminal_text import terminal
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError
+from cnnjax.nn import TransposedConvolution
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.describe import compare
 from cnnjax.study.file import load
@@ -160,6 +161,7 @@ LINEAR = {
     "grouped": (lambda x: nn.Conv(8, (3, 3), feature_group_count=2, use_bias=False)(x), (6, 6, 4)),
     "depthwise": (lambda x: nn.Conv(4, (7, 7), feature_group_count=4)(x), (6, 6, 4)),
     "transposed": (lambda x: nn.ConvTranspose(5, (3, 2), strides=(2, 2), use_bias=False)(x), (6, 6, 4)),
+    "ours, transposed": (lambda x: TransposedConvolution(4, (3, 2), strides=2, groups=2)(x), (5, 6, 4)),
     "even, same": (lambda x: nn.Conv(1, (4, 4), strides=2)(x), (8, 8, 1)),
     "one axis": (lambda x: nn.Conv(5, (3,))(x[:, 0]), (1, 9, 4)),
 }

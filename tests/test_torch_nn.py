@@ -16,6 +16,7 @@ from cnnjax.nn import (
     LayerNormalization,
     LocalResponseNormalization,
     Pooling,
+    TransposedConvolution,
     activation,
 )
 
@@ -63,6 +64,44 @@ def test_convolution(kernel, strides, padding, dilation, groups):
         x,
         atol=1e-3,
     )
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding", "extra", "dilation"),
+    [
+        (2, 2, 0, 0, 1),
+        (3, 1, 1, 0, 1),
+        (3, 2, 1, 1, 1),
+        (4, (2, 3), (1, 0), (0, 2), 1),
+        (3, (1, 2), (0, 2), (1, 1), (2, 3)),
+        (2, (2, 1), (0, 3), (2, 2), 3),
+        (1, 3, 0, 2, 1),
+    ],
+)
+def test_transposed_convolution(kernel, strides, padding, extra, dilation, groups):
+    """The gradient with respect to the kernel too, which the rows of the groups make PyTorch's."""
+    x, weight, bias = maps(2, 4, 5, 4), maps(kernel, kernel, 4 // groups, 6), maps(6)
+    module = TransposedConvolution(
+        6, kernel, strides=strides, padding=padding, output_padding=extra, dilation=dilation, groups=groups
+    )
+
+    def converted(weight):
+        parts = np.split(np.asarray(weight), groups, axis=-1)
+        return torch.tensor(np.concatenate([part.transpose(2, 3, 0, 1) for part in parts]))
+
+    def ours(value, weight=weight):
+        return module.apply({"params": {"kernel": weight, "bias": bias}}, value)
+
+    theirs = converted(weight).requires_grad_()
+    assert_same(
+        ours,
+        lambda value: F.conv_transpose2d(value, theirs, torch.tensor(bias), strides, padding, extra, groups, dilation),
+        x,
+        atol=1e-3,
+    )
+    y, pullback = jax.vjp(ours, jnp.asarray(x), jnp.asarray(weight))
+    assert_allclose(converted(pullback(y)[1]), theirs.grad, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("partial", [False, True])

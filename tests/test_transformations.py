@@ -19,6 +19,7 @@ from cnnjax import nn
 from cnnjax.losses import Loss
 from cnnjax.optim import SGD, AdamW, Optim
 from tests.test_losses import CASES
+from tests.test_map_losses import MAPS as CASES_OF_MAPS
 
 KEY = jax.random.key(0)
 MAPS, ROWS = (2, 5, 5, 4), (2, 6)
@@ -28,6 +29,13 @@ BLOCKS = {
     "strided convolution": (nn.Convolution(4, (3, 2), strides=2, groups=2, padding="valid"), MAPS, {}),
     "dilated convolution": (nn.Convolution(2, 3, dilation=2, bias=False), MAPS, {}),
     "depthwise convolution": (nn.Convolution(4, 3, groups=4), MAPS, {}),
+    "transposed convolution": (nn.TransposedConvolution(3, 3, strides=2), MAPS, {}),
+    "transposed convolution, as many as the stride": (nn.TransposedConvolution(3, 2, strides=2, bias=False), MAPS, {}),
+    "dilated transposed convolution": (
+        nn.TransposedConvolution(4, (3, 2), strides=(1, 2), padding=1, dilation=(2, 1), groups=2, output_padding=1),
+        MAPS,
+        {},
+    ),
     "fully connected": (nn.FullyConnected(3), ROWS, {}),
     "max pool": (nn.Pooling("max", 3, 2, padding=1), MAPS, {}),
     "max pool by rows and columns": (nn.Pooling("max", 4, 3), (2, 7, 7, 2), {}),
@@ -56,6 +64,11 @@ OPTIMIZERS = {
     "sgd, decoupled, without nesterov": SGD(nesterov=False, decoupled=True, weight_decay=0.1),
     "adamw": AdamW(weight_decay=0.1, eps=1e-3),
 }
+# name: (loss, what is computed of it, logits, labels)
+LOSSES = {name: (loss, loss, logits, labels) for name, (loss, logits, labels, _) in CASES.items()} | {
+    f"{name}, of maps": (loss, partial(loss.on_maps, ignore=ignore), logits, mask)
+    for name, (loss, logits, mask, ignore, _) in CASES_OF_MAPS.items()
+}
 # Another order of float32 sums of at most 36 terms of size one.
 CLOSE = {"rtol": 1e-5, "atol": 2e-6}
 # bfloat16 keeps 8 bits: 0.4% a rounding, of inputs, parameters and each operation.
@@ -66,7 +79,7 @@ def test_everything_public_has_a_row():
     modules = {value for name in nn.__all__ if isinstance(value := getattr(nn, name), type)}
     assert {type(module) for module, *_ in BLOCKS.values()} >= modules | set(nn.NORMALIZATIONS.values())
     assert BLOCKS.keys() >= nn.ACTIVATIONS.keys()
-    for union, rows in ((Loss, [loss for loss, *_ in CASES.values()]), (Optim, OPTIMIZERS.values())):
+    for union, rows in ((Loss, [loss for loss, *_ in LOSSES.values()]), (Optim, OPTIMIZERS.values())):
         # Other tests register classes of their own.
         ours = {member for member in union.members.values() if member.__module__.startswith("cnnjax.")}
         assert {type(row) for row in rows} >= ours
@@ -120,14 +133,14 @@ def test_gradients_of_blocks(name):
         check_grads(value, (params, x), order=1, modes=("fwd", "rev"), eps=1e-4, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_losses(name):
-    loss, logits, labels, _ = CASES[name]
+    loss, computed, logits, labels = LOSSES[name]
     logits, labels = jnp.asarray(logits) / 3, jnp.asarray(labels)
-    y, compiled = loss(logits, labels), jax.jit(loss)
+    y, compiled = computed(logits, labels), jax.jit(computed)
     assert_allclose(compiled(logits, labels), y, **CLOSE)
     stacked = np.stack([logits, -logits])
-    lanes = jax.jit(jax.vmap(loss, (0, None)))(stacked, labels)
+    lanes = jax.jit(jax.vmap(computed, (0, None)))(stacked, labels)
     assert_allclose(lanes, np.stack([compiled(lane, labels) for lane in stacked]), **CLOSE)
     rounded = logits.astype(jnp.bfloat16)
     half = compiled(rounded, labels)
@@ -135,7 +148,7 @@ def test_losses(name):
     # Two programs: where the cast is part of one, its last bits may be rounded otherwise.
     assert_allclose(half, compiled(rounded.astype(jnp.float32), labels), **CLOSE)
     # Losses are float32 whatever the logits; differences of such numbers of size one leave about three digits.
-    check_grads(lambda z: loss(z, labels) / 10, (logits,), order=1, modes=("fwd", "rev"), eps=1e-2, rtol=1e-2)
+    check_grads(lambda z: computed(z, labels) / 10, (logits,), order=1, modes=("fwd", "rev"), eps=1e-2, rtol=1e-2)
 
 
 def parameters(seed):

@@ -8,11 +8,18 @@ Elementwise operations, normalization and pooling count nothing. A multiply-accu
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from jax import lax
 from jax.extend.core import JaxprEqn
 
 from cnnjax.analysis.equation import input_shape, output_shape
+
+_TRANSPOSED = {
+    (lax.conv_transpose.__code__.co_name, lax.conv_transpose.__code__.co_filename),
+    ("convolve_transposed", str(Path(__file__).parents[1] / "nn" / "transposed_convolution.py")),
+}
+"""Function and file of those that make transposed convolutions."""
 
 
 def macs(equation: JaxprEqn) -> int:
@@ -28,8 +35,8 @@ def _convolution(equation: JaxprEqn) -> int:
     """
     inputs, kernel, output = input_shape(equation), input_shape(equation, 1), output_shape(equation)
     lhs, rhs, out = equation.params["dimension_numbers"]
-    grows = any(output[o] > inputs[i] for i, o in zip(lhs[2:], out[2:], strict=True))
-    transposed = grows and _is_transposed(equation)
+    resizes = any(output[o] != inputs[i] for i, o in zip(lhs[2:], out[2:], strict=True))
+    transposed = resizes and max(equation.params["window_strides"]) == 1 and _is_transposed(equation)
     places = (
         inputs[i] if transposed or dilation > 1 else output[o]
         for i, o, dilation in zip(lhs[2:], out[2:], equation.params["lhs_dilation"], strict=True)
@@ -39,11 +46,10 @@ def _convolution(equation: JaxprEqn) -> int:
 
 
 def _is_transposed(equation: JaxprEqn) -> bool:
-    """Whether `lax.conv_transpose` made it: at stride 1 nothing else tells it from a convolution with wide padding."""
-    made_by = lax.conv_transpose.__code__
+    """Whether a function for it made it: at stride 1 nothing else tells it from a convolution with other padding."""
     traceback = equation.source_info.traceback
     frames = traceback.frames if traceback else ()
-    return any(frame.function_name == made_by.co_name and frame.file_name == made_by.co_filename for frame in frames)
+    return any((frame.function_name, frame.file_name) in _TRANSPOSED for frame in frames)
 
 
 def _product(equation: JaxprEqn) -> int:

@@ -17,6 +17,7 @@ from cnnjax.nn.normalization import (
 )
 from cnnjax.nn.pooling import GlobalPooling, Pooling
 from cnnjax.nn.squeeze_excite import SqueezeExcite
+from cnnjax.nn.transposed_convolution import TransposedConvolution, bilinear_kernel, convolve_transposed
 from cnnjax.nn.untied_bias import UntiedBias
 
 __all__ = [
@@ -34,10 +35,13 @@ __all__ = [
     "Pooling",
     "SqueezeExcite",
     "StochasticDepth",
+    "TransposedConvolution",
     "UntiedBias",
     "activation",
     "add_auxiliary_logits",
+    "bilinear_kernel",
     "convolve",
+    "convolve_transposed",
     "manual_axes",
     "normalization",
     "shards",

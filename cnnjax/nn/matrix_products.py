@@ -79,7 +79,7 @@ def input_gradient(y: jax.Array, kernel: jax.Array, g: Geometry, *, forward: For
         )
         return flat.reshape(len(y), *g.size, -1)
     axes = [_phases(*axis) for axis in zip(g.size, g.kernel, g.strides, g.padding, g.dilation, strict=True)]
-    kernel = _transposed(kernel, g.groups)
+    kernel = transposed_kernel(kernel, g.groups)
     phases = []
     for vertical, horizontal in product(*axes):
         part = kernel[vertical.taps, horizontal.taps][::-1, ::-1]
@@ -134,8 +134,8 @@ def _after(*counts: int) -> list[tuple[int, int, int]]:
     return [(0, count, 0) for count in (*counts, 0)]
 
 
-def _transposed(kernel: jax.Array, groups: int) -> jax.Array:
-    """(h, w, channels / groups, features) -> (h, w, features / groups, channels)."""
+def transposed_kernel(kernel: jax.Array, groups: int) -> jax.Array:
+    """Inputs and outputs exchanged: (h, w, channels / groups, features) -> (h, w, features / groups, channels)."""
     height, width, inputs, features = kernel.shape
     split = kernel.reshape(height, width, inputs, groups, features // groups)
     return split.transpose(0, 1, 4, 3, 2).reshape(height, width, features // groups, groups * inputs)

@@ -1,7 +1,8 @@
 """Losses for the four kinds of output: classes (softmax), yes or no (sigmoid), continuous (squared), counts (poisson).
 
 A loss turns outputs `logits` [B, K] and `labels` into one number per example, [B]; its caller masks and averages.
-Everything is computed in float32 whatever the dtype of the logits.
+Where an image has an answer for each pixel, `on_maps` takes logits [B, H, W, K] and a mask of class ids [B, H, W], and
+the loss of an example is the mean over its pixels. Everything is computed in float32 whatever the dtype of the logits.
 
 Labels that the loss has no meaning for (a class id outside 0..K-1, a negative count) give that example the loss NaN and
 a zero gradient: a padding row may hold anything, and a wrong label in a real row stops the training.
@@ -9,16 +10,18 @@ a zero gradient: a padding row may hold anything, and a wrong label in a real ro
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.scipy.special import gammaln
+from pydantic import Field, field_validator
 
-from cnnjax.config import lane
+from cnnjax.config import lane, later
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.lanes import StepConfig
+from cnnjax.losses.pixels import counted_pixels, mean_over_pixels
 from cnnjax.records.resolved import OutputKind
 
 # Room for distributions that were mixed or rounded in bfloat16.
@@ -52,6 +55,21 @@ class Loss(StepConfig, union="name"):
         admitted = self.admits(targets)
         losses = self.per_example(logits, jnp.where(admitted[:, None], targets, 0.0))
         return jnp.where(admitted, losses, jnp.nan)
+
+    def on_maps(self, logits: jax.Array, mask: jax.Array, *, ignore: int | None = None) -> jax.Array:
+        """The loss of each example, float32 [B]: the mean over its pixels that count.
+
+        logits: [B, H, W, K]. mask: class ids, integers [B, H, W]. ignore: the id of pixels that do not count, None for
+        none. An example in which no pixel counts has the loss 0 and a zero gradient. NaN, with a zero gradient, where a
+        pixel that counts has an id that `admits` refuses. Raises ShapeError where the mask does not fit.
+        """
+        ids, counted = counted_pixels(logits, mask, ignore=ignore, loss=self.tag)
+        losses = self(logits.reshape(-1, logits.shape[-1]), ids.reshape(-1)).reshape(ids.shape)
+        return mean_over_pixels(losses, counted=counted, weights=self.pixel_weights(ids))
+
+    def pixel_weights(self, ids: jax.Array) -> jax.Array:
+        """What pixels of class `ids` [B, N] add to the number that their summed losses are divided by: [B, N]."""
+        return jnp.ones(ids.shape, jnp.float32)
 
     def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
         """The loss of each example, [B], of float32 `logits` and `targets`, both [B, K]."""
@@ -99,16 +117,35 @@ class SoftmaxCrossEntropy(Loss, tag="softmax"):
 
     Labels: integer ids [B] in 0..K-1, or distributions [B, K], as mixup makes them. `label_smoothing` in [0, 1) mixes
     the label with the uniform distribution: (1 - s) y + s / K (Szegedy et al. 2016, arXiv:1512.00567, section 7).
+    `class_weights`: a factor of each class, 0 or more, empty for none: -sum over k of w_k y_k log p_k. The sum over the
+    pixels of a mask is divided by their weights; that over the labels of a batch by their number.
     """
 
     kind: ClassVar[OutputKind] = "softmax"
     unit: ClassVar[str] = "nats"
 
     label_smoothing: float = lane(0.0, ge=0, lt=1)
+    class_weights: tuple[Annotated[float, Field(ge=0)], ...] = later(())
+
+    @field_validator("class_weights")
+    @classmethod
+    def _some_class_counts(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
+        if weights and not any(weights):
+            raise ValueError(f"class_weights = {weights}: all are 0, so that nothing would be learned")
+        return weights
 
     def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
-        # The safe form counts a class ruled out by a logit of -inf as 0 log 0 = 0.
-        return optax.safe_softmax_cross_entropy(logits, optax.smooth_labels(targets, self.label_smoothing))
+        smoothed = optax.smooth_labels(targets, self.label_smoothing)
+        if not self.class_weights:
+            # The safe form counts a class ruled out by a logit of -inf as 0 log 0 = 0.
+            return optax.safe_softmax_cross_entropy(logits, smoothed)
+        if len(self.class_weights) != logits.shape[1]:
+            raise ShapeError(f"softmax loss: {len(self.class_weights)} class_weights for {logits.shape[1]} outputs")
+        terms = jnp.where(smoothed == 0, 0.0, smoothed * jax.nn.log_softmax(logits))
+        return -jnp.sum(jnp.asarray(self.class_weights)[None, :] * terms, axis=1)
+
+    def pixel_weights(self, ids: jax.Array) -> jax.Array:
+        return jnp.asarray(self.class_weights)[ids] if self.class_weights else super().pixel_weights(ids)
 
     def targets(self, labels: jax.Array, *, outputs: int) -> jax.Array:
         if outputs < 2:
@@ -127,6 +164,8 @@ class SoftmaxCrossEntropy(Loss, tag="softmax"):
         needed = super().outputs(classes, target_shape=target_shape)
         if needed < 2:
             raise ConfigError(f"softmax loss: classes = {classes}; it needs two or more, or take the sigmoid loss")
+        if self.class_weights and len(self.class_weights) != needed:
+            raise ConfigError(f"softmax loss: {len(self.class_weights)} class_weights; there are {needed} classes")
         return needed
 
 
