@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from cnnjax.records.record import Record
+from cnnjax.records.record import Entry, Record
 from cnnjax.records.specification import BEFORE, COMPARED_BEFORE, Specification
 
 __all__ = ["OutputKind", "Resolved", "Specification"]
