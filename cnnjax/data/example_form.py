@@ -17,11 +17,6 @@ class ExampleForm(Protocol):
         ...
 
     @property
-    def entries(self) -> Mapping[str, Entry]:
-        """What one example has, by name; the image first."""
-        ...
-
-    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
         ...

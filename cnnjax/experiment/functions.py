@@ -168,7 +168,8 @@ def lane_shapes(experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
 
 def entries_used(experiment: Experiment, form: ExampleForm) -> Mapping[str, Entry]:
     """The entries that steps are given, of those that examples of that form have."""
-    return form.entries
+    used = task_of(experiment, form).uses(form)
+    return {name: entry for name, entry in form.entries.items() if name in used}
 
 
 def batch_shapes(experiment: Experiment, form: ExampleForm) -> dict[str, jax.ShapeDtypeStruct]:
