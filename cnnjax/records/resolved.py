@@ -6,16 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from cnnjax.records.record import Record
+from cnnjax.records.record import Entry, Record
 from cnnjax.records.specification import BEFORE, COMPARED_BEFORE, Specification
 
-__all__ = ["OutputKind", "Resolved", "Specification"]
+__all__ = ["EntryForm", "OutputKind", "Resolved", "Specification"]
 
 OutputKind = Literal["softmax", "sigmoid", "continuous", "count"]
 """What outputs are: the probabilities of one class among all; those of independent questions (with two classes, one
 output, the probability of the second); numbers; expected counts."""
+
+
+class EntryForm(Entry):
+    """The form of an entry of an example, such as its image or its mask: shape, type and kind, as the data have it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    kind: Literal["image", "mask", "boxes", "keypoints", "value"]
 
 
 class Resolved(Record):
@@ -28,10 +36,13 @@ class Resolved(Record):
     each channel, by which pixels in 0..1 are normalized.
     fit: which region of an image file is resized to that size, as the JSON of a `Fit`; None where images must have the
     size. space: of three channels, "rgb", "hsv" or "lab". test_time: views of an image, as the JSON of a `TestTime`.
-    outputs: how many the network has, `kind` what they are, loss: the JSON of what they were trained with. metrics:
-    what is measured of them, the most important first; chosen_by: the name of that by which arms are compared. Files
-    from before these were recorded are read with what was so then (`BEFORE`). examples: in the training part; steps: of
-    the whole training. Both 0 for weights from elsewhere.
+    entries: the form of each entry of an example, by name; empty where that was not recorded: then there are images
+    with labels. ignored: the class id of masks' pixels that are of no class; None where all are of one.
+    outputs: how many the network has, `kind` what they are, loss: the JSON of what they were trained with, task: the
+    JSON of what for; None of earlier runs, where data and loss say it. metrics: what is measured of them, the most
+    important first; chosen_by: the name of that by which arms are compared. Files from before these were recorded are
+    read with what was so then (`BEFORE`). examples: in the training part; steps: of the whole training. Both 0 for
+    weights from elsewhere.
     """
 
     filename: ClassVar[str] = "resolved.json"
@@ -56,6 +67,9 @@ class Resolved(Record):
     chosen_by: str
     examples: int
     steps: int
+    entries: dict[str, EntryForm] = Field(default_factory=dict)
+    ignored: int | None = None
+    task: dict[str, Any] | None = None
 
     @classmethod
     def completed(cls, content: dict[str, Any]) -> dict[str, Any]:
