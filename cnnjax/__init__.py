@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         SmallCNN,
         SqueezeNet,
         TorchFCN,
+        UNet,
         WithHead,
     )
     from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
@@ -100,12 +101,12 @@ if TYPE_CHECKING:
     from cnnjax.run.hardware import Hardware
     from cnnjax.run.loop import train
     from cnnjax.run.options import Options
-    from cnnjax.run.predictions import Predictions
     from cnnjax.run.trained import Trained
     from cnnjax.study.describe import describe
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
+    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Task
     from cnnjax.training.methods import EMA, SAM, Method
 
 _HOMES = {
@@ -199,6 +200,7 @@ _HOMES = {
         "SmallCNN",
         "SqueezeNet",
         "TorchFCN",
+        "UNet",
         "WithHead",
     ],
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
@@ -207,7 +209,7 @@ _HOMES = {
     "run.trained": ["Trained"],
     "run.loop": ["train"],
     "run.options": ["Options"],
-    "run.predictions": ["Predictions"],
+    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Task"],
     "run.hardware": ["Hardware"],
     "study.describe": ["describe"],
     "launch.sweep": ["sweep"],
@@ -233,8 +235,10 @@ __all__ = [
     "Augmentation",
     "AutoAugment",
     "BatchNorm",
+    "Binary",
     "CentreFit",
     "CifarStem",
+    "Classification",
     "CnnjaxError",
     "ColorJitter",
     "Config",
@@ -244,6 +248,7 @@ __all__ = [
     "ConvNeXt",
     "ConvNet",
     "Cosine",
+    "Count",
     "CutMix",
     "Cutout",
     "Data",
@@ -285,6 +290,7 @@ __all__ = [
     "MobileNetV3",
     "Model",
     "MultiCrop",
+    "MultiLabel",
     "NoNorm",
     "Norm",
     "Normalize",
@@ -302,6 +308,7 @@ __all__ = [
     "RandomFit",
     "RandomResizedCrop",
     "RegNet",
+    "Regression",
     "ResNet",
     "RunError",
     "Scale",
@@ -320,11 +327,13 @@ __all__ = [
     "Study",
     "Switch",
     "Synthetic",
+    "Task",
     "TenCrop",
     "TestTime",
     "TorchFCN",
     "Trained",
     "TrivialAugment",
+    "UNet",
     "WithHead",
     "analyse",
     "describe",
