@@ -95,12 +95,12 @@ if TYPE_CHECKING:
     from cnnjax.run.hardware import Hardware
     from cnnjax.run.loop import train
     from cnnjax.run.options import Options
-    from cnnjax.run.predictions import Predictions
     from cnnjax.run.trained import Trained
     from cnnjax.study.describe import describe
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
+    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Task
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -196,7 +196,7 @@ _HOMES = {
     "run.trained": ["Trained"],
     "run.loop": ["train"],
     "run.options": ["Options"],
-    "run.predictions": ["Predictions"],
+    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Task"],
     "run.hardware": ["Hardware"],
     "study.describe": ["describe"],
     "launch.sweep": ["sweep"],
@@ -218,8 +218,10 @@ __all__ = [
     "Augmentation",
     "AutoAugment",
     "BatchNorm",
+    "Binary",
     "CentreFit",
     "CifarStem",
+    "Classification",
     "CnnjaxError",
     "ColorJitter",
     "Config",
@@ -229,6 +231,7 @@ __all__ = [
     "ConvNeXt",
     "ConvNet",
     "Cosine",
+    "Count",
     "CutMix",
     "Cutout",
     "Data",
@@ -267,6 +270,7 @@ __all__ = [
     "MobileNetV3",
     "Model",
     "MultiCrop",
+    "MultiLabel",
     "NoNorm",
     "Norm",
     "Normalize",
@@ -284,6 +288,7 @@ __all__ = [
     "RandomFit",
     "RandomResizedCrop",
     "RegNet",
+    "Regression",
     "ResNet",
     "RunError",
     "Scale",
@@ -302,6 +307,7 @@ __all__ = [
     "Study",
     "Switch",
     "Synthetic",
+    "Task",
     "TenCrop",
     "TestTime",
     "Trained",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnnjax.data.entries import Entry, kind_of
 from cnnjax.data.examples import Part, Scale
 from cnnjax.errors import DataError
 from cnnjax.machine import physical_memory
@@ -54,6 +55,14 @@ class Dataset:
                     f"{len(self.classes)} classes"
                 )
         _check_scale(self.mean, self.std, channels=self.image_shape[-1], name=self.name)
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """What one example has, by name; the image first."""
+        return {
+            "image": Entry(self.image_shape, "uint8", kind_of("image")),
+            "label": Entry(self.target_shape, self.target_dtype, kind_of("label")),
+        }
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

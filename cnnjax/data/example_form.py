@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
+
+from cnnjax.data.entries import Entry
 
 
 class ExampleForm(Protocol):
@@ -11,6 +14,11 @@ class ExampleForm(Protocol):
     @property
     def name(self) -> str:
         """Of the data set, for messages."""
+        ...
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """What one example has, by name; the image first."""
         ...
 
     @property

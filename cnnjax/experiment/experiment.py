@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from cnnjax.config import Config, digest, lane, lane_fields, program_digest, refused
+from cnnjax.config import Config, digest, lane, lane_fields, later, program_digest, refused
 from cnnjax.data import Augmentation, Data, Digits, Mixing, SingleView, TestTime
 from cnnjax.errors import ConfigError
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
 from cnnjax.optim import SGD, Optim
+from cnnjax.tasks import Task
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -20,7 +21,9 @@ Count = Annotated[int, Field(ge=0)]
 class Experiment(Config):
     """One training and its evaluation.
 
-    model, data, optim, loss: what is trained, on what, how. augment: random changes of training images, in order;
+    model, data, optim, loss: what is trained, on what, how. task: what for; None, the default, takes the task that data
+    and loss say: classification of data with classes, else regression, count or several yes-or-no questions by the
+    loss, segmentation of data with masks and no labels. augment: random changes of training images, in order;
     mixing: how each is then mixed with another of its batch, and their labels. test_time: the views of an image whose
     outputs are averaged in evaluation.
     epochs: passes over the training part; `steps`, where given, is the exact number of steps instead.
@@ -39,6 +42,7 @@ class Experiment(Config):
     data: Data = Digits()
     optim: Optim = SGD()
     loss: Loss = SoftmaxCrossEntropy()
+    task: Task | None = later(None)
     augment: tuple[Augmentation, ...] = ()
     mixing: Mixing | None = None
     test_time: TestTime = SingleView()

@@ -24,6 +24,14 @@ class Specification(Entry):
     printed: str
 
 
+class ExampleEntry(Entry):
+    """One entry of an example: its shape, its type, such as int32, and what it is ("image", "mask", ..., "value")."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    kind: Literal["image", "mask", "boxes", "keypoints", "value"]
+
+
 class Resolved(Record):
     """How images become inputs, and outputs become answers.
 
@@ -34,9 +42,10 @@ class Resolved(Record):
     each channel, by which pixels in 0..1 are normalized.
     fit: which region of an image file is resized to that size, as the JSON of a `Fit`; None where images must have the
     size. space: of three channels, "rgb", "hsv" or "lab". test_time: views of an image, as the JSON of a `TestTime`.
-    outputs: how many the network has, `kind` what they are, loss: the JSON of what they were trained with. metrics:
-    what is measured of them. examples: in the training part; steps: of the whole training. Both 0 for weights from
-    elsewhere.
+    entries: what an example has, by name; None of earlier runs, whose examples have an image and a label.
+    outputs: how many the network has, `kind` what they are, loss: the JSON of what they were trained with, task: the
+    JSON of what for. metrics: what is measured of them. chosen_by: the metric that arms are compared by. examples: in
+    the training part; steps: of the whole training. Both 0 for weights from elsewhere.
     """
 
     filename: ClassVar[str] = "resolved.json"
@@ -60,6 +69,9 @@ class Resolved(Record):
     metrics: tuple[Specification, ...]
     examples: int
     steps: int
+    entries: dict[str, ExampleEntry] | None = None
+    task: dict[str, Any] | None = None
+    chosen_by: str | None = None
 
     @property
     def labelled(self) -> bool:

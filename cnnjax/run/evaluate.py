@@ -15,7 +15,6 @@ from cnnjax.data.examples import Scale
 from cnnjax.errors import RunError
 from cnnjax.experiment import Experiment, parts_of
 from cnnjax.lanes import lane_values
-from cnnjax.metrics import summarize
 from cnnjax.run.classes import matched, trained_classes
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.hardware import Hardware
@@ -60,7 +59,7 @@ def evaluate(
     # Not with the values it was trained with: `overrides` may set others.
     state = program.place([restored.replace(lane=lane_values(experiment))])
     parts = [part for part in ("validation", "test") if program.sizes[part]]
-    return {part: summarize(program.evaluate(state, part)) for part in parts}
+    return {part: program.functions.summarize(program.evaluate(state, part)) for part in parts}
 
 
 def _on(trained: Experiment, data: str | Data | None, overrides: dict[str, str]) -> Experiment:

@@ -13,7 +13,6 @@ from cnnjax.errors import RunError
 from cnnjax.events import Saved
 from cnnjax.experiment import Experiment
 from cnnjax.lanes import lane_values
-from cnnjax.metrics import summarize
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.run.feed import Streamed
 from cnnjax.run.program import Program
@@ -82,10 +81,13 @@ class Pack:
                 yield trial, dict(numbers) if self.program.packed == 1 else {k: x[slot] for k, x in numbers.items()}
 
     def evaluate(self, state: TrainState, split: str) -> dict[str, dict[str, Any]]:
-        """What the split's metrics are (`metrics.summarize`), by trial id; empty where it holds no examples."""
+        """What the split's metrics are (`Task.summarize`), by trial id; empty where it holds no examples."""
         if not self.program.sizes[split]:
             return {}
-        return {trial.id: summarize(sums) for trial, sums in self.own(self.program.evaluate(state, split))}
+        return {
+            trial.id: self.program.functions.summarize(sums)
+            for trial, sums in self.own(self.program.evaluate(state, split))
+        }
 
     def save(self, state: TrainState, step: int) -> None:
         """Begin to write a checkpoint of every trial that goes on, unless it has one of this step."""

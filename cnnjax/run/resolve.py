@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import flax.linen as linen
 
 from cnnjax.config import plain
 from cnnjax.data.encoded import Decoding, Encoded
+from cnnjax.data.entries import Entry, kind_of
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError, DataError, RunError
-from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of
-from cnnjax.experiment.network import outputs_of
-from cnnjax.metrics import specifications
-from cnnjax.records.resolved import Resolved
+from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of, task_of
+from cnnjax.experiment.network import outputs_of, with_outputs
+from cnnjax.records.resolved import ExampleEntry, Resolved
 from cnnjax.run.directory import RunDirectory
+from cnnjax.tasks import Classification, Task
 from cnnjax.training.step import StepFunctions
 
 
@@ -26,6 +28,7 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
     dataset, test_part = experiment.data.load(), experiment.data.load().test
     form = test_part.form if isinstance(test_part, Encoded) else None
     mean, std = dataset.scale
+    task = task_of(experiment, dataset)
     return Resolved(
         id=experiment.id,
         data=dataset.name,
@@ -43,7 +46,10 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         outputs=outputs_of(experiment, dataset),
         kind=experiment.loss.kind,
         loss=plain(experiment.loss),
-        metrics=specifications(len(dataset.classes) or None, loss_unit=experiment.loss.unit),
+        entries={name: ExampleEntry(**asdict(entry)) for name, entry in dataset.entries.items()},
+        task=plain(task),
+        metrics=task.specifications(experiment.loss, dataset),
+        chosen_by=task.chosen_by,
         examples=examples,
         steps=steps,
     )
@@ -62,7 +68,8 @@ def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple
     if not isinstance(data, Decoding) or data.mean is None or data.std is None:
         return None
     form = data.form(image_shape[-1])
-    return Resolved(
+    task = Classification() if experiment.task is None else experiment.task
+    made = Resolved(
         id=experiment.id,
         data=getattr(data, "name", data.tag),
         fingerprint=None,
@@ -79,10 +86,13 @@ def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple
         outputs=classes,
         kind=experiment.loss.kind,
         loss=plain(experiment.loss),
-        metrics=specifications(classes, loss_unit=experiment.loss.unit),
+        task=plain(task),
+        metrics=(),
+        chosen_by=task.chosen_by,
         examples=0,
         steps=0,
     )
+    return made.model_copy(update={"metrics": task.specifications(experiment.loss, recorded_form(made))})
 
 
 def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
@@ -122,15 +132,26 @@ def record(directory: RunDirectory, resolved: Resolved) -> None:
         resolved.write(path)
 
 
+def recorded_task(experiment: Experiment, resolved: Resolved) -> Task:
+    """The task that was trained for. Raises ConfigError."""
+    return task_of(experiment, recorded_form(resolved))
+
+
+def recorded_input(experiment: Experiment, resolved: Resolved) -> tuple[int, int, int]:
+    """(height, width, channels) of what the network sees. Raises ConfigError."""
+    return recorded_task(experiment, resolved).seen(recorded_form(resolved)).shape
+
+
 def recorded_network(experiment: Experiment, resolved: Resolved) -> linen.Module:
     """The network that was trained. Raises ConfigError."""
-    return experiment.model.model_copy(update={"num_classes": resolved.outputs}).build()
+    return with_outputs(experiment, recorded_task(experiment, resolved), resolved.outputs)
 
 
 def recorded_functions(experiment: Experiment, resolved: Resolved) -> StepFunctions:
     """The pure functions of its evaluation; no data are read."""
     length = Length(max(1, resolved.examples), experiment.batch_size, max(1, resolved.steps))
-    return functions_of(experiment, length, form=_form(resolved), network=recorded_network(experiment, resolved))
+    network = recorded_network(experiment, resolved)
+    return functions_of(experiment, length, form=recorded_form(resolved), network=network)
 
 
 @dataclass(frozen=True)
@@ -142,17 +163,26 @@ class _RecordedForm:
     maximum: int
     scale: tuple[tuple[float, ...], tuple[float, ...]]
     classes: tuple[str, ...]
+    entries: Mapping[str, Entry]
     target_shape: tuple[int, ...]
     target_dtype: str
 
 
-def _form(resolved: Resolved) -> ExampleForm:
+def recorded_form(resolved: Resolved) -> ExampleForm:
+    """The form of the examples that the run was trained on."""
+    target_dtype = "int32" if resolved.labelled else "float32"
+    if resolved.entries is None:
+        image = Entry(resolved.input_shape, resolved.dtype, kind_of("image"))
+        entries = {"image": image, "label": Entry(resolved.target_shape, target_dtype, kind_of("label"))}
+    else:
+        entries = {name: Entry(held.shape, held.dtype, held.kind) for name, held in resolved.entries.items()}
     return _RecordedForm(
         name=resolved.data,
         image_shape=resolved.input_shape,
         maximum=resolved.maximum,
         scale=(resolved.mean, resolved.std),
         classes=resolved.class_names,
+        entries=entries,
         target_shape=resolved.target_shape,
-        target_dtype="int32" if resolved.labelled else "float32",
+        target_dtype=target_dtype,
     )

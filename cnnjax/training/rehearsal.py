@@ -31,8 +31,8 @@ def rehearse(
 ) -> TrainState:
     """Trace the first state, one training step and one evaluation step: the functions that will be compiled.
 
-    lane, batch: shapes and types of what the step will be given, labels and partners included. Returns the shapes of
-    the state. Raises ConfigError that says what fails, and in which line of a user's code.
+    lane, batch: shapes and types of what the step will be given, all entries and partners included. Returns the
+    shapes of the state. Raises ConfigError that says what fails, and in which line of a user's code.
     """
     check_modes(functions.network)
     with without_collection():
@@ -41,9 +41,7 @@ def rehearse(
         with use_abstract_mesh(AbstractMesh((devices,), (AXIS,), axis_types=(AxisType.Auto,))):
             after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch))
             _check_unchanged(state, after)
-            seen = {"image": batch["image"], "label": batch["label"]}
-            seen["valid"] = jax.ShapeDtypeStruct(batch["label"].shape[:1], jnp.bool_)
-            _traced("the evaluation step", partial(eval_step, functions), state, seen)
+            _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch))
     return state
 
 
@@ -61,8 +59,7 @@ def steps_alike(
     """
     start = partial(init_state, functions, image_shape=image_shape)
     state = jax.eval_shape(start, lane)
-    seen = {"image": batch["image"], "label": batch["label"]}
-    seen["valid"] = jax.ShapeDtypeStruct(batch["label"].shape[:1], jnp.bool_)
+    seen = _evaluated(batch)
     steps = (
         (start, (lane,)),
         (partial(train_step, functions), (state, dict(batch))),
@@ -79,6 +76,12 @@ def steps_alike(
         named = zip(paths, closed.jaxpr.invars, strict=True)
         read |= {name for path, x in named for name in lane if id(x) in used and path.endswith(f"[{name!r}]")}
     return content.hexdigest(), frozenset(read)
+
+
+def _evaluated(batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of a batch that is evaluated, from those of one that is trained on."""
+    own = {name: shape for name, shape in batch.items() if name != "index" and not name.startswith("partner_")}
+    return own | {"valid": jax.ShapeDtypeStruct(batch["position"].shape, jnp.bool_)}
 
 
 def _traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
