@@ -20,16 +20,18 @@ WORD = 2**10
 """A count is WORD times its first word plus its second: exact up to two million batches of 2^41 pixels in all."""
 
 
+SPECIFICATIONS = (
+    Specification(name="loss", total="loss", unit="", higher_is_better=False, printed=".4f"),
+    Specification(name="mean_iou", total="confusion", unit="share", higher_is_better=True, printed=".2%"),
+    Specification(name="dice", total="confusion", unit="share", higher_is_better=True, printed=".2%"),
+    Specification(name="pixel_accuracy", total="correct_pixels", unit="share", higher_is_better=True, printed=".2%"),
+)
+
+
 def map_specifications(*, loss_unit: str = "") -> tuple[Specification, ...]:
-    """What is measured of masks; mean IoU is first. `loss_unit`: the loss's own (`Loss.unit`)."""
-    shares = (("mean_iou", "confusion"), ("dice", "confusion"), ("pixel_accuracy", "correct_pixels"))
-    return (
-        *(
-            Specification(name=name, total=total, unit="share", higher_is_better=True, printed=".2%")
-            for name, total in shares
-        ),
-        Specification(name="loss", total="loss", unit=loss_unit, higher_is_better=False, printed=".4f"),
-    )
+    """What is measured of masks. loss_unit: the loss's own (`Loss.unit`)."""
+    loss, *others = SPECIFICATIONS
+    return loss.model_copy(update={"unit": loss_unit}), *others
 
 
 def measure_maps(

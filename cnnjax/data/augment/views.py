@@ -99,6 +99,16 @@ class TestTime(StepConfig, union="name"):
         """The views [K, h, w, C] of an image [H, W, C], float in 0..1."""
         raise ConfigError(f"{type(self).__name__} does not define views()")
 
+    def aligned(self, maps: jax.Array) -> jax.Array:
+        """Maps [K, H, W, C] of an image's views, each moved so that its pixels lie where the image's do.
+
+        Raises ConfigError where they cannot be: views that are parts of the image.
+        """
+        raise ConfigError(
+            f"test_time = {self.tag!r}: its views are not moved back to the image's pixels, as maps need it; take none "
+            "or flip, or define aligned(maps)"
+        )
+
 
 class SingleView(TestTime, tag="none"):
     """The image as it is."""
@@ -106,12 +116,20 @@ class SingleView(TestTime, tag="none"):
     def views(self, image: jax.Array) -> jax.Array:
         return image[None]
 
+    def aligned(self, maps: jax.Array) -> jax.Array:
+        return maps
+
 
 class FlipViews(TestTime, tag="flip"):
     """The image and its mirror image."""
 
     def views(self, image: jax.Array) -> jax.Array:
         return flip(image)
+
+    def aligned(self, maps: jax.Array) -> jax.Array:
+        import jax.numpy as jnp
+
+        return jnp.stack([maps[0], maps[1, :, ::-1]])
 
 
 class TenCrop(TestTime):

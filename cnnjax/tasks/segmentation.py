@@ -1,0 +1,136 @@
+"""Which class every pixel of an image is of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import flax.linen as linen
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax import metrics
+from cnnjax.data import TestTime
+from cnnjax.data.example_form import ExampleForm
+from cnnjax.errors import ConfigError, ShapeError
+from cnnjax.losses import Loss
+from cnnjax.models import Model
+from cnnjax.models.heads import Head, with_head
+from cnnjax.models.outputs import array_of, shown
+from cnnjax.records.resolved import Specification
+from cnnjax.tasks.masks import Masks
+from cnnjax.tasks.task import Answered, Outputs, Sums, Task
+
+
+class Segmentation(Task):
+    """One of the classes for each pixel of an image: semantic segmentation, with a mask of class ids as the target.
+
+    head: what makes a map of a backbone's endpoints, such as `fcn`; None for a model that makes maps itself, such as
+    `unet`. ignore: the class id in masks of pixels that do not count, neither in the loss nor in the metrics; None for
+    none. background: whether class 0 is in the means over classes, mean IoU and Dice.
+    The loss is softmax, sigmoid (of two classes: one output a pixel), dice or softmax_dice, of each example the mean
+    over its pixels. Test-time views must be of the image's size, and are put back in place before they are averaged.
+    """
+
+    entry: ClassVar[str] = "mask"
+    chosen_by: ClassVar[str] = "mean_iou"
+
+    head: Head | None = None
+    ignore: int | None = None
+    background: bool = True
+
+    @classmethod
+    def suits(cls, loss: Loss, form: ExampleForm) -> bool:
+        return "mask" in form.entries and "label" not in form.entries and loss.kind in ("softmax", "sigmoid")
+
+    def check(self, loss: Loss, form: ExampleForm) -> None:
+        super().check(loss, form)
+        mask = form.entries["mask"]
+        if mask.shape != form.image_shape[:2]:
+            raise ConfigError(
+                f"task = {self.tag!r}: the masks of {form.name} are {_sides(mask.shape)}, their images "
+                f"{_sides(form.image_shape)}; a mask has the class of each pixel, so both must be as large"
+            )
+        if len(form.classes) < 2:
+            raise ConfigError(
+                f"task = {self.tag!r}: {form.name} names {len(form.classes)} classes of pixels; it takes two or more"
+            )
+        if loss.kind not in ("softmax", "sigmoid"):
+            raise ConfigError(
+                f"task = {self.tag!r}: loss = {loss.tag!r} is not of classes; take softmax, sigmoid, dice or "
+                "softmax_dice"
+            )
+
+    def outputs(self, loss: Loss, form: ExampleForm) -> Outputs:
+        return Outputs(loss.outputs(len(form.classes)))
+
+    def network(self, model: Model) -> linen.Module:
+        if self.head is not None:
+            assert model.num_classes is not None
+            return with_head(model, self.head, model.num_classes)
+        if model.makes == "maps":
+            return super().network(model)
+        raise ConfigError(
+            f"{model.tag} says one thing of an image, and task = {self.tag!r} is of its pixels: give it a head, as "
+            "task.head=fcn, or take a model that makes maps, such as unet"
+        )
+
+    def read(self, model: Model, returned: Any, *, batch: int, loss: Loss, form: ExampleForm) -> jax.Array:
+        maps = array_of(model, returned)
+        wanted = (batch, *form.image_shape[:2], self.outputs(loss, form).needed)
+        if maps.ndim != 4 or maps.shape != wanted:
+            raise ShapeError(
+                f"{type(model).__name__}: outputs are {shown(maps)}, and masks need [{','.join(map(str, wanted))}]: "
+                "K for every pixel; resize them to the image's size as the network's last step, as heads do"
+            )
+        if not jnp.issubdtype(maps.dtype, jnp.floating):
+            raise ShapeError(f"{type(model).__name__}: outputs are {shown(maps)}; they must be floating-point numbers")
+        return maps
+
+    def merged(self, outputs: jax.Array, views: TestTime, form: ExampleForm) -> jax.Array:
+        return jax.vmap(views.aligned)(outputs).mean(1)
+
+    def losses(self, loss: Loss, outputs: jax.Array, target: jax.Array) -> jax.Array:
+        return loss.on_maps(outputs, target, ignore=self.ignore)
+
+    def measure(
+        self,
+        outputs: jax.Array,
+        target: jax.Array,
+        *,
+        valid: jax.Array,
+        losses: jax.Array,
+        loss: Loss,
+        form: ExampleForm,
+        detail: bool,
+    ) -> Sums:
+        return metrics.measure_maps(
+            outputs,
+            mask=target,
+            valid=valid,
+            losses=losses,
+            classes=len(form.classes),
+            ignore=self.ignore,
+            detail=detail,
+        )
+
+    def summarize(self, sums: Mapping[str, Any], form: ExampleForm) -> dict[str, Any]:
+        return metrics.summarize_maps(sums, background=self.background)
+
+    def specifications(self, loss: Loss, form: ExampleForm) -> tuple[Specification, ...]:
+        return metrics.map_specifications(loss_unit=loss.unit)
+
+    def answer(self, outputs: jax.Array, loss: Loss, form: ExampleForm) -> dict[str, jax.Array]:
+        logits = outputs.astype(jnp.float32)
+        probabilities = loss.predictions(logits)
+        if logits.shape[-1] == 1:
+            probabilities = jnp.concatenate([1 - probabilities, probabilities], axis=-1)
+        return {"logits": logits, "probabilities": probabilities}
+
+    def answered(self, answers: Mapping[str, np.ndarray], loss: Loss, names: tuple[str, ...]) -> Answered:
+        return Masks(answers["logits"], answers["probabilities"], names)
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape[:2]))
