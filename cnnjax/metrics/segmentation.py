@@ -21,17 +21,17 @@ WORD = 2**10
 
 
 SPECIFICATIONS = (
-    Specification(name="loss", total="loss", unit="", higher_is_better=False, printed=".4f"),
     Specification(name="mean_iou", total="confusion", unit="share", higher_is_better=True, printed=".2%"),
     Specification(name="dice", total="confusion", unit="share", higher_is_better=True, printed=".2%"),
     Specification(name="pixel_accuracy", total="correct_pixels", unit="share", higher_is_better=True, printed=".2%"),
+    Specification(name="loss", total="loss", unit="", higher_is_better=False, printed=".4f"),
 )
 
 
 def map_specifications(*, loss_unit: str = "") -> tuple[Specification, ...]:
-    """What is measured of masks. loss_unit: the loss's own (`Loss.unit`)."""
-    loss, *others = SPECIFICATIONS
-    return loss.model_copy(update={"unit": loss_unit}), *others
+    """What is measured of masks, the most important first. loss_unit: the loss's own (`Loss.unit`)."""
+    *others, loss = SPECIFICATIONS
+    return *others, loss.model_copy(update={"unit": loss_unit})
 
 
 def measure_maps(
