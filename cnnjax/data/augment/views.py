@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from cnnjax.data.augment.augmentation import SIDE
+from cnnjax.data.augment.augmentation import SIDE, distance
 from cnnjax.errors import ConfigError
 from cnnjax.lanes import StepConfig
 
@@ -86,7 +86,10 @@ def _squares(image: jax.Array) -> list[jax.Array]:
 
 
 class TestTime(StepConfig, union="name"):
-    """The views of an image whose predictions are averaged. A subclass defines `views`."""
+    """The views of an image whose predictions are averaged. A subclass defines `views`.
+
+    For predictions that are maps, one value or more for each pixel, it must define `back` too.
+    """
 
     __test__: ClassVar[bool] = False
 
@@ -99,15 +102,36 @@ class TestTime(StepConfig, union="name"):
         """The views [K, h, w, C] of an image [H, W, C], float in 0..1."""
         raise ConfigError(f"{type(self).__name__} does not define views()")
 
-    def aligned(self, maps: jax.Array) -> jax.Array:
-        """Maps [K, H, W, C] of an image's views, each moved so that its pixels lie where the image's do.
+    def back(self, maps: jax.Array, size: tuple[int, int]) -> jax.Array:
+        """Maps [K, h, w, C] of the views, brought back onto the image of `size` (height, width): [K, H, W, C].
 
-        Raises ConfigError where they cannot be: views that are parts of the image.
+        Raises ConfigError where the views are none that this can be done for.
         """
         raise ConfigError(
-            f"test_time = {self.tag!r}: its views are not moved back to the image's pixels, as maps need it; take none "
-            "or flip, or define aligned(maps)"
+            f"test_time = {self.tag!r} does not say how the maps of its views are brought back onto the image: define "
+            "back() in the class, or take test_time=none or flip"
         )
+
+    def check_maps(self, image_shape: tuple[int, int, int]) -> None:
+        """Raise ConfigError unless `back` brings maps of the views onto images of `image_shape` (H, W, C).
+
+        So where a subclass redefines `views` without `back`: what its base says is of other views.
+        """
+        import jax
+        import jax.numpy as jnp
+
+        size = image_shape[:2]
+        if distance(type(self), "views") < distance(type(self), "back"):
+            TestTime.back(self, jnp.zeros(0), size)
+        views: Any = jax.eval_shape(self.views, jax.ShapeDtypeStruct(image_shape, jnp.float32))
+        maps = jax.ShapeDtypeStruct((*views.shape[:-1], 1), jnp.float32)
+        back: Any = jax.eval_shape(lambda maps: self.back(maps, size), maps)
+        if back.shape != (views.shape[0], *size, 1):
+            raise ConfigError(
+                f"test_time = {self.tag!r}: back() makes maps {list(back.shape)} of {list(maps.shape)}; for "
+                f"{views.shape[0]} views of an image of {size[0]}x{size[1]} they must be "
+                f"{[views.shape[0], *size, 1]}"
+            )
 
 
 class SingleView(TestTime, tag="none"):
@@ -116,7 +140,7 @@ class SingleView(TestTime, tag="none"):
     def views(self, image: jax.Array) -> jax.Array:
         return image[None]
 
-    def aligned(self, maps: jax.Array) -> jax.Array:
+    def back(self, maps: jax.Array, size: tuple[int, int]) -> jax.Array:
         return maps
 
 
@@ -126,7 +150,7 @@ class FlipViews(TestTime, tag="flip"):
     def views(self, image: jax.Array) -> jax.Array:
         return flip(image)
 
-    def aligned(self, maps: jax.Array) -> jax.Array:
+    def back(self, maps: jax.Array, size: tuple[int, int]) -> jax.Array:
         import jax.numpy as jnp
 
         return jnp.stack([maps[0], maps[1, :, ::-1]])
@@ -153,6 +177,9 @@ class TenCrop(TestTime):
         resized = resize_shorter(image, shorter=self.shorter, method=self.method) if self.shorter else image
         return ten_crop(resized, size=self.size)
 
+    def back(self, maps: jax.Array, size: tuple[int, int]) -> jax.Array:
+        raise _crops_differ(self)
+
 
 class MultiCrop(TestTime):
     """Crops at several scales and their mirror images (Szegedy et al. 2014, section 7).
@@ -172,3 +199,13 @@ class MultiCrop(TestTime):
 
     def views(self, image: jax.Array) -> jax.Array:
         return multi_crop(image, shorter=self.shorter, size=self.size, method=self.method)
+
+    def back(self, maps: jax.Array, size: tuple[int, int]) -> jax.Array:
+        raise _crops_differ(self)
+
+
+def _crops_differ(test_time: TestTime) -> ConfigError:
+    return ConfigError(
+        f"test_time = {test_time.tag!r}: its crops show parts of the image, some pixels in more of them than others or "
+        "in none, so that their maps have no mean over the whole image; take test_time=none or flip"
+    )
