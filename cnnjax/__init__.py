@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
     from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Task
+    from cnnjax.training.methods import EMA, SAM, Method
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -203,11 +204,14 @@ _HOMES = {
     "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],
+    "training.methods": ["EMA", "SAM", "Method"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 # Written out, for type checkers.
 __all__ = [
+    "EMA",
+    "SAM",
     "SGD",
     "TFDS",
     "Activation",
@@ -264,6 +268,7 @@ __all__ = [
     "Linear",
     "LocalResponseNorm",
     "Loss",
+    "Method",
     "Mixing",
     "Mixup",
     "MobileNetV2",

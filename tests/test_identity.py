@@ -213,6 +213,8 @@ VARIANTS = {
     "flip views": experiment(test_time=c.FlipViews()),
     "ten crops": experiment(test_time=c.TenCrop(size=6, shorter=None, method="bicubic")),
     "multi crops": experiment(test_time=c.MultiCrop(size=6, shorter=(8, 10))),
+    "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
+    "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
     "single view": experiment(test_time=c.SingleView(), model="lenet5"),
 }
 PRESETS = {f"preset {network.name}": experiment(model=network.config) for network in TABLE}

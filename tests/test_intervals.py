@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cnnjax.reporting.intervals import Quantity, Spread, paired, quantity, spread
+from cnnjax.records.specification import BEFORE, Specification
+from cnnjax.reporting.intervals import STUDENT, Quantity, Spread, paired, quantity, spread
 
 LOSS = Quantity(low=0.0)
+BEFORE_NAMED = {each.name: each for each in BEFORE}
+MEAN_IOU = Specification(name="mean_iou", total="iou", unit="share", higher_is_better=True, printed=".2%")
 
 
 def accuracy(examples: int | None) -> Quantity:
@@ -74,9 +77,21 @@ def test_an_accuracy_stays_within_0_and_1_and_a_difference_within_1(values: list
 
 def test_a_loss_does_not_go_below_0_unless_it_did() -> None:
     values = [0.01, 0.3, 0.02]
-    assert spread(values, quantity("test_loss", values=values, examples=9)).low == 0
-    assert spread(values, quantity("test_loss", values=[*values, -0.1], examples=9)).low < 0
-    assert spread([0.1, 0.9, 0.2], quantity("test_expected_calibration_error", values=[], examples=9)).high == 1
+    for metric in (BEFORE_NAMED["loss"], None):
+        assert spread(values, quantity(metric, values=values, examples=9)).low == 0
+        assert spread(values, quantity(metric, values=[*values, -0.1], examples=9)).low < 0
+
+
+@pytest.mark.parametrize("metric", [BEFORE_NAMED["expected_calibration_error"], MEAN_IOU])
+def test_a_share_of_no_counted_examples_has_the_t_interval_within_0_and_1(metric: Specification) -> None:
+    of = quantity(metric, values=[], examples=9)
+    assert (of.proportion, of.examples) == (False, None)
+    found = spread([0.1, 0.9, 0.2], of)
+    assert (found.low, found.high, found.method) == (0, 1, STUDENT)
+    values = [0.71, 0.73, 0.70]
+    narrow, expected = spread(values, of), stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    np.testing.assert_allclose((narrow.low, narrow.high), expected, rtol=1e-9)
+    assert paired([1 / 144] * 3, of).method == "", "no examples are counted"
 
 
 def test_one_example_more_does_not_tell_two_arms_apart() -> None:

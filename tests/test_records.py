@@ -27,6 +27,7 @@ from cnnjax.records.record import Record
 from cnnjax.records.resolved import Resolved
 from cnnjax.records.result_json import EvaluationRecord, InitialEntry, ResultRecord
 from cnnjax.records.source_json import SourceRecord
+from cnnjax.records.specification import BEFORE, Specification, specification_of
 from cnnjax.records.study_json import StudyRecord
 
 
@@ -111,6 +112,11 @@ def test_a_number_that_is_not_finite_is_not_written(tmp_path):
 # --- each record
 
 
+ACCURACY = Specification(
+    name="accuracy", total="correct", unit="share", higher_is_better=True, printed=".2%", binomial=True
+)
+
+
 def resolved() -> Resolved:
     return Resolved(
         id="a1b2",
@@ -129,7 +135,8 @@ def resolved() -> Resolved:
         outputs=2,
         kind="softmax",
         loss={"name": "softmax_cross_entropy"},
-        metrics=(),
+        metrics=(ACCURACY,),
+        chosen_by="accuracy",
         examples=10,
         steps=4,
     )
@@ -230,6 +237,74 @@ def test_a_record_of_a_newer_version_is_refused(tmp_path, record, key, value, sa
 def test_what_was_not_given_is_not_written():
     record = ResultRecord(id="a1b2", status="failed", seed=0, params=1, macs=2)
     assert record.to_json() == {"version": 1, "id": "a1b2", "status": "failed", "seed": 0, "params": 1, "macs": 2}
+
+
+# --- metrics
+
+
+def older(*names: str) -> dict[str, Any]:
+    """resolved.json as it was before metrics were in order of importance, and one of them was chosen."""
+    content = resolved().to_json()
+    del content["chosen_by"]
+    before = {each.name: each.to_json() for each in BEFORE}
+    metrics = [{key: value for key, value in before[name].items() if key != "binomial"} for name in names]
+    return content | {"metrics": metrics}
+
+
+def test_metrics_of_an_older_run_are_completed():
+    held = Resolved.parse(older("loss", "accuracy", "top5_accuracy", "expected_calibration_error"), "", remedy="")
+    assert [(each.name, each.binomial) for each in held.metrics] == [
+        ("accuracy", True),
+        ("top5_accuracy", True),
+        ("loss", False),
+        ("expected_calibration_error", False),
+    ]
+    assert held.chosen == ACCURACY
+    assert Resolved.parse(older("mean_squared_error", "loss"), "", remedy="").chosen.name == "loss"
+
+
+def test_the_metric_chosen_by_is_one_of_the_metrics():
+    with pytest.raises(RunError, match="chosen_by = 'mean_iou' is none of the metrics: accuracy"):
+        Resolved.parse(resolved().to_json() | {"chosen_by": "mean_iou"}, "file", remedy="")
+
+
+IOU = Specification(name="mean_iou", total="iou", unit="share", higher_is_better=True, printed=".1%", label="mean IoU")
+PIXELS = Specification(name="distance", total="distance", unit="pixels", higher_is_better=False, printed=".2f")
+
+
+@pytest.mark.parametrize(
+    ("metric", "known", "found"),
+    [
+        ("test_accuracy", (), "accuracy"),
+        ("accuracy", (IOU,), "accuracy"),
+        ("test_top5_accuracy", (), "top5_accuracy"),
+        ("validation_ema_mean_iou", (IOU, PIXELS), "mean_iou"),
+        ("validation_ema_top5_accuracy", BEFORE, "top5_accuracy"),
+        ("test_pixel_accuracy", (), None),
+        ("learning_rate", BEFORE, None),
+    ],
+)
+def test_what_a_recorded_number_is(metric, known, found):
+    assert getattr(specification_of(metric, known), "name", None) == found
+
+
+def test_a_number_is_printed_with_its_unit():
+    assert (ACCURACY.text(0.9653), IOU.text(0.5), PIXELS.text(3.2)) == ("96.53%", "50.0%", "3.20 pixels")
+    assert (ACCURACY.words, IOU.words, IOU.symbol, PIXELS.symbol, PIXELS.decimals) == (
+        "accuracy",
+        "mean IoU",
+        "%",
+        "pixels",
+        2,
+    )
+
+
+def test_what_was_measured_before_is_what_is_measured_of_labels_now():
+    """A run without the record, and the same run with it, are reported alike."""
+    from cnnjax.metrics import specifications
+
+    recorded = {each.name: each for each in (*specifications(10), *specifications(None))}
+    assert recorded == {each.name: each for each in BEFORE}
 
 
 # --- metrics.jsonl

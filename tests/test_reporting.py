@@ -20,6 +20,7 @@ from rich.console import Console
 from scipy import stats
 
 from cnnjax.errors import RunError
+from cnnjax.records.specification import BEFORE
 from cnnjax.reporting import (
     Summary,
     arms,
@@ -482,13 +483,14 @@ def test_seconds_of_trials_trained_together_are_one_measurement(tmp_path: Path) 
     ],
 )
 def test_nothing_is_rounded_to_none_or_all(value: float, text: str) -> None:
-    assert Unit("accuracy, %", 100, 2).number(value) == text
+    assert Unit("accuracy", "%", 100, 2).number(value) == text
 
 
 def test_a_band_of_one_deviation_ends_where_the_metric_does() -> None:
     curves: Any = pd.DataFrame({"arm": [1, 1], "epoch": [1, 1], "accuracy": [1.0, 0.4], "loss": [0.01, 3.0]})
-    assert _means(curves, "accuracy")["high"].tolist() == [100]
-    assert _means(curves, "loss")["low"].tolist() == [0]
+    of = {each.name: each for each in BEFORE}
+    assert _means(curves, "accuracy", of["accuracy"])["high"].tolist() == [100]
+    assert _means(curves, "loss", of["loss"])["low"].tolist() == [0]
 
 
 # --- files
@@ -687,7 +689,7 @@ def test_regression_falls_back_to_loss(tmp_path: Path) -> None:
     make_study(tmp_path, axes={"model.features": [8, 16]}, kind="loss")
     summary = report(tmp_path)
     by = measure(summary.table)
-    assert (by.choose, by.quote, by.higher_is_better) == ("validation_loss", "test_loss", False)
+    assert (by.choose, by.quote) == ("validation_loss", "test_loss")
     assert "No accuracy was recorded" in page(summary)
     means = summary.arms["validation_loss_mean"]
     assert summary.arms["chosen"].tolist() == (means == means.min()).tolist()

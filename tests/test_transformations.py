@@ -1,4 +1,4 @@
-"""Every block, loss and optimizer under jit, vmap and bfloat16, and its gradients against finite differences.
+"""Blocks, losses, optimizers and methods under jit, vmap and bfloat16, and their gradients by finite differences.
 
 One row each; what is public or registered and has no row fails. Values are checked elsewhere, against formulas.
 """
@@ -15,9 +15,11 @@ import pytest
 from jax.test_util import check_grads
 from numpy.testing import assert_allclose
 
-from cnnjax import nn
+from cnnjax import EMA, SAM, Method, nn
 from cnnjax.losses import Loss
 from cnnjax.optim import SGD, AdamW, Optim
+from cnnjax.training.methods.method import acted, begun, wrapped
+from cnnjax.training.state import TrainState
 from tests.test_losses import CASES
 from tests.test_map_losses import MAPS as CASES_OF_MAPS
 
@@ -64,6 +66,12 @@ OPTIMIZERS = {
     "sgd, decoupled, without nesterov": SGD(nesterov=False, decoupled=True, weight_decay=0.1),
     "adamw": AdamW(weight_decay=0.1, eps=1e-3),
 }
+METHODS = {
+    "ema": EMA(decay=0.6, warmup=True),
+    "ema of every second step": EMA(decay=0.6, every=2),
+    "sam": SAM(rho=0.1),
+    "adaptive sam": SAM(rho=0.5, adaptive=True),
+}
 # name: (loss, what is computed of it, logits, labels)
 LOSSES = {name: (loss, loss, logits, labels) for name, (loss, logits, labels, _) in CASES.items()} | {
     f"{name}, of maps": (loss, partial(loss.on_maps, ignore=ignore), logits, mask)
@@ -79,7 +87,8 @@ def test_everything_public_has_a_row():
     modules = {value for name in nn.__all__ if isinstance(value := getattr(nn, name), type)}
     assert {type(module) for module, *_ in BLOCKS.values()} >= modules | set(nn.NORMALIZATIONS.values())
     assert BLOCKS.keys() >= nn.ACTIVATIONS.keys()
-    for union, rows in ((Loss, [loss for loss, *_ in LOSSES.values()]), (Optim, OPTIMIZERS.values())):
+    losses = [loss for loss, *_ in LOSSES.values()]
+    for union, rows in ((Loss, losses), (Optim, OPTIMIZERS.values()), (Method, METHODS.values())):
         # Other tests register classes of their own.
         ours = {member for member in union.members.values() if member.__module__.startswith("cnnjax.")}
         assert {type(row) for row in rows} >= ours
@@ -184,3 +193,44 @@ def test_gradients_through_optimizers(name):
     with jax.enable_x64(True):
         arguments = in_float64((parameters(0), parameters(2)))
         check_grads(jax.jit(step), arguments, order=1, modes=("fwd", "rev"), eps=1e-4, atol=1e-6, rtol=1e-6)
+
+
+def methodical(method, params, slopes):
+    """What a method makes of two steps down the loss (p + slope)^4 / 4: parameters, own state, what it evaluates."""
+    methods = {method.tag: method}
+    state = TrainState(jnp.int32(0), params, {}, (), {})
+    state = state.replace(methods=begun(methods, params, {}))
+
+    def gradient(params):
+        return jax.tree.map(lambda p, s: (p + s) ** 3, params, slopes), {}, {}
+
+    for _ in range(2):
+        around = wrapped(methods, gradient, state.methods, key=lambda name: KEY, step=state.step)
+        moved = jax.tree.map(lambda p, g: p - 0.01 * g.astype(p.dtype), state.params, around(state.params)[0])
+        state = acted(methods, state, state.replace(step=state.step + 1, params=moved))
+    own = state.methods.get(method.tag, {})
+    return state.params, own, method.evaluated(own, state.variables) if method.evaluates() else None
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods(name):
+    step, params, slopes = partial(methodical, METHODS[name]), parameters(0), parameters(2)
+    found, compiled = step(params, slopes), jax.jit(step)
+    close = partial(jax.tree.map, partial(assert_allclose, **CLOSE))
+    close(compiled(params, slopes), found)
+    others = [slopes, parameters(4)]
+    lanes = jax.jit(jax.vmap(step, (None, 0)))(params, jax.tree.map(lambda *leaves: np.stack(leaves), *others))
+    close(lanes, jax.tree.map(lambda *leaves: np.stack(leaves), *[compiled(params, one) for one in others]))
+    half = compiled(*jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, slopes)))
+    for leaf, expected in zip(*map(jax.tree.leaves, (half, found)), strict=True):
+        assert leaf.dtype == jnp.bfloat16
+        # Parameters of size two, rounded a few times.
+        assert_allclose(leaf.astype(jnp.float32), expected, rtol=0.04, atol=0.08)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_gradients_through_methods(name):
+    step = partial(methodical, METHODS[name])
+    with jax.enable_x64(True):
+        arguments = in_float64((parameters(0), parameters(2)))
+        check_grads(jax.jit(step), arguments, order=1, modes=("fwd", "rev"), eps=1e-4, atol=1e-5, rtol=1e-5)

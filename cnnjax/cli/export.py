@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cnnjax.cli.app import app, out
-from cnnjax.cli.options import AsJson, Checkpoint, Classes, Run, StaleCode
+from cnnjax.cli.options import AsJson, Checkpoint, Classes, Run, StaleCode, Weights
 
 
 @app.command(
@@ -28,6 +28,7 @@ def export(
         typer.Option("--format", metavar="stablehlo|safetensors|torch", help="[default: as the suffix of OUT says]"),
     ] = None,
     step: Checkpoint = None,
+    weights: Weights = None,
     file: Classes = None,
     platforms: Annotated[
         str | None, typer.Option(help="What a program can run on, with commas. [default: cpu,cuda,tpu]")
@@ -47,7 +48,7 @@ def export(
     chosen = None if platforms is None else tuple(filter(None, map(str.strip, platforms.split(","))))
     # What is wrong with the request is said before weights are read.
     check_output(file_out, form, platforms=chosen, batch_size=batch_size, replace=replace)
-    trained = load(run, step=step, file=file, stale=stale)
+    trained = load(run, step=step, file=file, stale=stale, weights=weights)
     made = write(trained, file_out, form=form, platforms=chosen, batch_size=batch_size, replace=replace)
     if as_json:
         typer.echo(json.dumps(made.to_json()))

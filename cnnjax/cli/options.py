@@ -69,6 +69,15 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder (of a s
 Checkpoint = Annotated[
     int | None, typer.Option("--step", help="Of a checkpoint that is kept. [default: the newest]", show_default=False)
 ]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="raw|METHOD",
+        help="Of a training method, such as ema, or as they were trained. [default: those of the results]",
+        show_default=False,
+    ),
+]
 Classes = Annotated[Path | None, typer.Option("--file", help="The experiment file, if it defines classes of its own.")]
 StaleCode = Annotated[
     str, typer.Option("--stale", help="Where its code has changed since: stop, or keep and use the new.")

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cnnjax.cli.app import WIDE, app, err, out
-from cnnjax.cli.options import AsJson, Checkpoint, Classes, Run, StaleCode
+from cnnjax.cli.options import AsJson, Checkpoint, Classes, Run, StaleCode, Weights
 from cnnjax.errors import CnnjaxError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def predict(
         typer.Option("--out", metavar="DIR", help="Write what is said of each image, such as its mask, there as PNG."),
     ] = None,
     step: Checkpoint = None,
+    weights: Weights = None,
     file: Classes = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Images computed together. [default: up to 256, by their size]", min=1)
@@ -50,10 +51,11 @@ def predict(
     from cnnjax.run.predict import predict_files
     from cnnjax.study.load import load
 
-    trained = load(run, step=step, file=file, stale=stale)
+    trained = load(run, step=step, file=file, stale=stale, weights=weights)
     answers = predict_files(trained, images, top=top, batch_size=batch_size, out=pictures)
     if as_json:
-        typer.echo(json.dumps({"run": str(run), "step": trained.step, **answers.to_json()}))
+        whose = {} if trained.weights is None else {"weights": trained.weights}
+        typer.echo(json.dumps({"run": str(run), "step": trained.step, **whose, **answers.to_json()}))
     elif answers.files:
         WIDE.print(_table(answers))
         if answers.pictures:

@@ -1,14 +1,15 @@
-"""`none` as a value that was written as text: null, a choice of that name, or no entries, as its field says."""
+"""What a value means in the field that it goes to: `none` as text, and one entry where a field holds several."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from cnnjax.config.node import Node
+from cnnjax.errors import ConfigError
 
 
 class WrittenNone(str):
@@ -18,13 +19,18 @@ class WrittenNone(str):
 
 
 def meant(field: FieldInfo | None, value: Any) -> Any:
-    """What a `WrittenNone` means in a field: a choice called none, else null, else no entries; else the text.
+    """What a value means in a field.
 
-    Any other value is returned as it is.
+    A `WrittenNone` is a choice called none, else null, else no entries; else the text. The tag, mapping or config of
+    one entry alone is a tuple of it where the field holds any number of them (`augment: tuple[Augmentation, ...]`).
+    Any other value is returned as it is. Raises ConfigError for the tags of several without brackets.
     """
-    if not isinstance(value, WrittenNone):
-        return value
     kinds = [] if field is None else list(_kinds(field.annotation))
+    if not isinstance(value, WrittenNone):
+        many = any(map(_holds_many, kinds)) and not any(map(_admits_one, kinds))
+        if many and isinstance(value, str) and "," in value and not value.startswith("["):
+            raise ConfigError(f"several stand in brackets: [{value}]")
+        return (value,) if many and isinstance(value, str | Mapping | Node) else value
     if any(value in _choices(kind) for kind in kinds):
         return str(value)
     if NoneType in kinds:
@@ -41,6 +47,17 @@ def _kinds(annotation: Any) -> Iterator[Any]:
             yield from _kinds(member)
     else:
         yield annotation
+
+
+def _holds_many(kind: Any) -> bool:
+    """Whether it is any number of members of a union."""
+    entry, *rest = (*get_args(kind), None)
+    return get_origin(kind) is tuple and rest[:1] == [...] and isinstance(entry, type) and issubclass(entry, Node)
+
+
+def _admits_one(kind: Any) -> bool:
+    """Whether text or a config can stand there alone."""
+    return kind is str or get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, Node))
 
 
 def _choices(kind: Any) -> Iterable[Any]:

@@ -98,7 +98,7 @@ def _replace(node: Any, heads: list[str], value: Any, path: str) -> Any:
         return Named({name: entry for name, entry in kept.items() if entry is not None})
     if head == node.tag_key and not rest:
         return _checked(lambda: node.from_tag(str(after)), path, after)
-    after = meant(type(node).model_fields.get(head), after)
+    after = _checked(lambda: meant(type(node).model_fields.get(head), after), path, after)
     fields = {name: getattr(node, name) for name in type(node).model_fields} | {head: after}
     return _checked(lambda: type(node).model_validate(fields), path, value, depth=len(rest) + 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -18,7 +19,8 @@ V = TypeVar("V")
 def parse(text: str) -> Any:
     """The Python value that `text` writes: number, true/false, null, list, tuple, dict; else the text itself.
 
-    `none` is text: as a field's value it means null where the field has no choice of that name (`replace_texts`).
+    Names in a list need no quotes: `[ema,sam]`. `none` is text: as a field's value it means null where the field has no
+    choice of that name (`replace_texts`).
     """
     literal = {"true": True, "false": False, "null": None, "None": None, "True": True, "False": False}
     if text in literal:
@@ -29,7 +31,8 @@ def parse(text: str) -> Any:
         try:
             value = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return text
+            named = re.fullmatch(r"\[([^\[\]].*)\]", text.strip())
+            return tuple(map(parse, split_values(named[1]))) if named else text
     return tuples(value)
 
 
@@ -43,10 +46,21 @@ def replace_texts(config: V, changes: Mapping[str, str]) -> V:
         for path in outermost_first(merged):
             value = merged[path]
             if isinstance(value, dict):
-                config = replace(config, {path: {name: _parsed(text) for name, text in value.items()}})
+                config = _replace_member(config, path, value)
             else:
                 config = replace_text(config, path, value)
         return config
+
+
+def _replace_member(config: V, path: str, texts: Mapping[str, str]) -> V:
+    """With a member of a union and those of its fields that it must be given, by name."""
+    try:
+        return replace(config, {path: {name: _parsed(text) for name, text in texts.items()}})
+    except ConfigError as error:
+        try:
+            return replace(config, {path: dict(texts)})
+        except ConfigError:
+            raise error from None
 
 
 def replace_text(config: V, path: str, text: str) -> V:

@@ -2,6 +2,14 @@
 
 from cnnjax.experiment.check import Checked, analysis_of, check, steps_alike
 from cnnjax.experiment.experiment import Experiment
-from cnnjax.experiment.functions import augmented, blank_state, functions_of, lane_shapes, optimizer_of, state_shapes
+from cnnjax.experiment.functions import (
+    augmented,
+    blank_state,
+    functions_of,
+    lane_shapes,
+    optimizer_of,
+    state_functions,
+    state_shapes,
+)
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of, network_of, task_of

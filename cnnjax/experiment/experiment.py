@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cnnjax.config import Config, digest, lane, lane_fields, later, program_digest, refused
 from cnnjax.data import Augmentation, Data, Digits, Mixing, SingleView, TestTime
@@ -13,6 +13,8 @@ from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
 from cnnjax.optim import SGD, Optim
 from cnnjax.tasks import Task
+from cnnjax.training.methods import Method
+from cnnjax.training.methods.method import check_methods
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -36,6 +38,7 @@ class Experiment(Config):
     as many examples as ever, so that it sees one in `repeats` of the training part.
     initial: folder of a run whose newest weights the training starts from; the logits of other classes, by
     number, name or order, start afresh. seed: of the initial weights, the order of examples, augmentation and dropout.
+    methods: training methods around every step, the first one innermost: `(SAM(), EMA())`.
     """
 
     model: Model
@@ -57,6 +60,13 @@ class Experiment(Config):
     per_class: int | None = Field(default=None, ge=1)
     initial: str | None = None
     seed: int = lane(0, ge=0, lt=2**32)
+    methods: tuple[Method, ...] = later(())
+
+    @field_validator("methods")
+    @classmethod
+    def _can_be_together(cls, methods: tuple[Method, ...]) -> tuple[Method, ...]:
+        check_methods(methods)
+        return methods
 
     @model_validator(mode="after")
     def _parts_divide_batch(self) -> Experiment:

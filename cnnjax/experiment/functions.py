@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cnnjax import calling
 from cnnjax.config import bind
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.experiment.experiment import Experiment
@@ -20,8 +19,10 @@ from cnnjax.experiment.length import Length
 from cnnjax.experiment.network import network_of, task_of
 from cnnjax.lanes import lane_values
 from cnnjax.tasks import Task
-from cnnjax.training.state import TrainState, derive, example_keys, root_key, split_variables
-from cnnjax.training.step import StepFunctions
+from cnnjax.training import step as training_step
+from cnnjax.training.methods import Method
+from cnnjax.training.state import TrainState, derive, example_keys, root_key
+from cnnjax.training.step import StateFunctions, StepFunctions
 
 
 def functions_of(
@@ -49,6 +50,7 @@ def functions_of(
         loss=partial(task.losses, loss),
         measure=partial(task.measure, loss=loss, form=form),
         optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
+        methods=methods_of(experiment),
         accumulate=experiment.accumulate,
         outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=form),
         merged=lambda outputs: task.merged(outputs, experiment.test_time, form),
@@ -175,21 +177,28 @@ def batch_shapes(experiment: Experiment, form: ExampleForm) -> dict[str, jax.Sha
     return {name: jax.ShapeDtypeStruct((size, *shape), dtype) for name, (shape, dtype) in arrays.items()}
 
 
+def state_functions(experiment: Experiment, network: linen.Module) -> StateFunctions:
+    """What the state of the experiment's training is made of, with this network; no data are read."""
+
+    def bound(lane: Mapping[str, jax.Array]) -> StateFunctions:
+        return state_functions(bind(experiment, lane), network)
+
+    return StateFunctions(
+        bound=bound,
+        network=network,
+        optimizer=partial(optimizer_of, experiment),
+        methods=methods_of(experiment),
+    )
+
+
 def state_shapes(experiment: Experiment, network: linen.Module, image_shape: tuple[int, ...]) -> TrainState:
     """The shapes and types of the state of one trial, for images of that shape (H, W, C); no data are read."""
-    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    return training_step.state_shapes(state_functions(experiment, network), lane_shapes(experiment), image_shape)
 
-    def init(key: jax.Array, images: jax.Array) -> dict[str, Any]:
-        return calling.init(network, key, images, streams=lambda name: key)
 
-    fields = split_variables(jax.eval_shape(init, jax.random.key(0), images))
-    optimizer = optimizer_of(experiment)
-    others: dict[str, Any] = {
-        "step": jax.ShapeDtypeStruct((), jnp.int32),
-        "opt_state": jax.eval_shape(optimizer.init, fields["params"]),
-        "lane": lane_shapes(experiment),
-    }
-    return TrainState(**others, **fields)
+def methods_of(experiment: Experiment) -> dict[str, Method]:
+    """The experiment's methods by name, in their order."""
+    return {method.tag: method for method in experiment.methods}
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:

@@ -24,8 +24,10 @@ TOP = 5
 
 SPECIFICATIONS = (
     Specification(name="loss", total="loss", unit="", higher_is_better=False, printed=".4f"),
-    Specification(name="accuracy", total="correct", unit="share", higher_is_better=True, printed=".2%"),
-    Specification(name="top5_accuracy", total="correct_top5", unit="share", higher_is_better=True, printed=".2%"),
+    Specification(name="accuracy", total="correct", unit="share", higher_is_better=True, printed=".2%", binomial=True),
+    Specification(
+        name="top5_accuracy", total="correct_top5", unit="share", higher_is_better=True, printed=".2%", binomial=True
+    ),
     Specification(name="mean_squared_error", total="squared_error", unit="", higher_is_better=False, printed=".4f"),
     Specification(name="mean_absolute_error", total="absolute_error", unit="", higher_is_better=False, printed=".4f"),
     Specification(
@@ -37,12 +39,13 @@ squared for the squared error."""
 
 
 def specifications(classes: int | None, *, loss_unit: str = "") -> tuple[Specification, ...]:
-    """What is measured of outputs for that many classes, None where labels are not classes."""
+    """What is measured of outputs for that many classes (None: labels are not classes), the most important first."""
     totals = {"loss", "squared_error", "absolute_error"} if classes is None else {"loss", "correct", "bin_correct"}
     if classes is not None and classes > TOP:
         totals.add("correct_top5")
     chosen = (each for each in SPECIFICATIONS if each.total in totals)
-    return tuple(each.model_copy(update={"unit": loss_unit}) if each.name == "loss" else each for each in chosen)
+    known = (each.model_copy(update={"unit": loss_unit}) if each.name == "loss" else each for each in chosen)
+    return tuple(sorted(known, key=lambda each: not each.binomial))
 
 
 def measure(

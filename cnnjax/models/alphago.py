@@ -12,7 +12,8 @@ import flax.linen as linen
 from pydantic import Field
 
 from cnnjax.config import Named
-from cnnjax.models.convnet import Activation, Conv, ConvNetwork, Flatten, Layer, Normalize, PositionBias
+from cnnjax.models.convnet import Activation, Conv, ConvNetwork, Flatten, Layer, Normalize, PositionBias, stage_ends
+from cnnjax.models.endpoint import Endpoint
 from cnnjax.models.fields import ActivationName, Count, Pair
 from cnnjax.models.model import Model
 from cnnjax.models.norm import NoNorm, Norm
@@ -54,13 +55,20 @@ class AlphaGoPolicy(Model, tag="alphago_policy"):
             if self.norm.tag != "none":
                 layers[f"norm{number}"] = Normalize(norm=self.norm)
             layers[f"activation{number}"] = Activation(name=self.activation)
-        last = f"{self.depth + 1}"
         layers |= {
-            f"conv{last}": Conv(features=1, kernel_size=1, bias=False),
-            f"bias{last}": PositionBias(),
+            self._classifier: Conv(features=1, kernel_size=1, bias=False),
+            f"bias{self.depth + 1}": PositionBias(),
             "flatten": Flatten(),
         }
         return Named(layers)
 
+    @property
+    def _classifier(self) -> str:
+        """The convolution to one plane."""
+        return f"conv{self.depth + 1}"
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(stage_ends(self.layers, classifier=self._classifier).values())
+
     def network(self) -> linen.Module:
-        return ConvNetwork(self)
+        return ConvNetwork(self, classifier=self._classifier)

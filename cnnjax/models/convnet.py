@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import flax.linen as linen
 import jax
@@ -19,6 +19,7 @@ from pydantic import Field
 from cnnjax import nn
 from cnnjax.config import Config, Named, NamedOf
 from cnnjax.errors import ConfigError, ShapeError
+from cnnjax.models.endpoint import Endpoint, times
 from cnnjax.models.fields import ActivationName, Padding, Pair
 from cnnjax.models.model import Model, preset, roundings
 from cnnjax.models.norm import BatchNorm, Norm
@@ -26,12 +27,31 @@ from cnnjax.models.norm import BatchNorm, Norm
 # --- layers
 
 
+class Maps(NamedTuple):
+    """What is known of maps without running a layer: their strides in the image, and features, None if the image's."""
+
+    strides: tuple[int, int]
+    features: int | None
+
+
 class Layer(Config, union="op"):
-    """One layer of a `ConvNet`. A subclass defines `__call__`."""
+    """One layer of a `ConvNet`. A subclass defines `__call__`, and `maps` where the network is to be under a head."""
+
+    pointwise: ClassVar[bool] = False
+    """Whether it computes each number of a map from the one at its place, statistics apart."""
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
         """Apply the layer to x [B, ...] inside the calling compact module, under `name`."""
         raise ConfigError(f"{type(self).__name__} does not define __call__()")
+
+    def maps(self, before: Maps) -> Maps | None:
+        """What the layer makes of maps; None where it makes none of them, as the layers of a classifier do."""
+        if self.pointwise:
+            return before
+        raise ConfigError(
+            f"{type(self).__name__} does not say what it makes of maps, which endpoints are counted by: define "
+            "maps(self, before) -> Maps | None (strides and features), or set pointwise = True"
+        )
 
 
 class Conv(Layer):
@@ -49,6 +69,9 @@ class Conv(Layer):
         fields = {field: getattr(self, field) for field in type(self).model_fields}
         return nn.Convolution(**fields, name=name)(x)
 
+    def maps(self, before: Maps) -> Maps | None:
+        return Maps(times(before.strides, self.strides), self.features)
+
 
 class Pool(Layer):
     """Pooling over windows; `strides` None is the window (no overlap); `partial` keeps the last partial window."""
@@ -63,6 +86,9 @@ class Pool(Layer):
         fields = {field: getattr(self, field) for field in type(self).model_fields}
         return nn.Pooling(**fields, name=name)(x)
 
+    def maps(self, before: Maps) -> Maps | None:
+        return before._replace(strides=times(before.strides, self.strides or self.window))
+
 
 class GlobalPool(Layer):
     """Pooling over the whole image: [B, H, W, C] -> [B, C]."""
@@ -72,10 +98,14 @@ class GlobalPool(Layer):
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
         return nn.GlobalPooling(kind=self.kind, name=name)(x)
 
+    def maps(self, before: Maps) -> Maps | None:
+        return None
+
 
 class Normalize(Layer, tag="norm"):
     """A normalization as a layer."""
 
+    pointwise: ClassVar[bool] = True
     norm: Norm = BatchNorm()
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
@@ -85,6 +115,7 @@ class Normalize(Layer, tag="norm"):
 class Activation(Layer):
     """An elementwise activation by name."""
 
+    pointwise: ClassVar[bool] = True
     name: ActivationName = "relu"
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
@@ -94,6 +125,7 @@ class Activation(Layer):
 class Dropout(Layer):
     """Inverted dropout (Srivastava et al. 2014) at `rate`; `spatial` drops whole channels."""
 
+    pointwise: ClassVar[bool] = True
     rate: float = Field(default=0.5, ge=0, lt=1)
     spatial: bool = False
 
@@ -104,6 +136,8 @@ class Dropout(Layer):
 class PositionBias(Layer):
     """A bias of its own for every place and channel: [B, H, W, C] -> same (AlphaGo's last, Silver et al. 2016)."""
 
+    pointwise: ClassVar[bool] = True
+
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
         return nn.UntiedBias(name=name)(x)
 
@@ -111,6 +145,7 @@ class PositionBias(Layer):
 class Scale(Layer):
     """Multiplication by a fixed `factor`."""
 
+    pointwise: ClassVar[bool] = True
     factor: float
 
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
@@ -123,6 +158,9 @@ class Flatten(Layer):
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
         return x.reshape(x.shape[0], -1)
 
+    def maps(self, before: Maps) -> Maps | None:
+        return None
+
 
 class Dense(Layer):
     """A fully connected layer; `features` None is the network's number of classes."""
@@ -133,23 +171,66 @@ class Dense(Layer):
     def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
         return nn.FullyConnected(features=self.features or outputs, bias=self.bias, name=name)(x)
 
+    def maps(self, before: Maps) -> Maps | None:
+        return None
+
 
 # --- the network
 
 
+def stage_ends(layers: Mapping[str, Layer], *, classifier: str = "logits") -> dict[str, Endpoint]:
+    """The endpoints of plain layers, each by the layer that gives it.
+
+    A stage ends after a pooling that reduces the size (with the pointwise layers that follow), before a convolution
+    that does, and where the classifier begins: at the layer of that name, or the first that flattens, pools over the
+    image or is dense. So VGG's stages are its poolings, and strides in place of pooling leave as many stages.
+    """
+    ends: list[tuple[str, Maps]] = []
+    last, reached, pooled = "", Maps((1, 1), None), False
+    for name, layer in layers.items():
+        after = None if name == classifier else layer.maps(reached)
+        if after is None:
+            break
+        reduces, pools = after.strides != reached.strides, isinstance(layer, Pool)
+        if not layer.pointwise and (pooled or (reduces and not pools)):
+            ends.append((last, reached))
+            pooled = False
+        last, reached, pooled = name, after, pooled or (reduces and pools)
+    ends.append((last, reached))
+    known = [(name, maps.strides, maps.features) for name, maps in ends if maps.features is not None]
+    if not known:
+        raise ConfigError("layers: there is no convolution before the classifier, so there are no maps for a head")
+    return {
+        name: Endpoint(f"stage{number}", strides, features)
+        for number, (name, strides, features) in enumerate(known, start=1)
+    }
+
+
 class ConvNetwork(linen.Module):
-    """The layers of its config, one after the other: images [B, H, W, C] -> logits [B, num_classes]."""
+    """The layers of its config, one after the other: images [B, H, W, C] -> logits [B, num_classes].
+
+    With `endpoints` it returns the maps of the config's endpoints, by name, and runs no layer behind the last.
+    classifier: the first layer of the classifier, as in `stage_ends`.
+    """
 
     config: Any
+    classifier: str = "logits"
 
     @linen.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        x = images
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, endpoints: bool = False
+    ) -> jax.Array | dict[str, jax.Array]:
+        x, maps = images, {}
+        ends = stage_ends(self.config.layers, classifier=self.classifier) if endpoints else {}
         for name, layer in self.config.layers.items():
             try:
                 x = layer(x, name=name, train=train, outputs=self.config.num_classes)
             except ShapeError as error:
                 raise ShapeError(f"layers.{error}") from None
+            if name in ends:
+                maps[ends[name].name] = x
+                if len(maps) == len(ends):
+                    return maps
         if x.shape != (images.shape[0], self.config.num_classes):
             raise ShapeError(
                 f"layers: the last layer gives {'x'.join(map(str, x.shape[1:]))}, not {self.config.num_classes} "
@@ -179,6 +260,9 @@ class ConvNet(Model, tag="convnet"):
             yield self.model_copy(
                 update={"layers": Named((name, _widened(layer, rounded)) for name, layer in self.layers.items())}
             )
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(stage_ends(self.layers).values())
 
     def network(self) -> linen.Module:
         if not self.layers:

@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, dropout, rising, stochastic_depth
+from cnnjax.models.endpoint import Endpoint, stages
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, Shape, preset
 from cnnjax.models.norm import LayerNorm, Norm
@@ -77,6 +78,9 @@ class ConvNeXt(Model, tag="convnext"):
         rounded = [(math.floor(width * factor), math.ceil(width * factor)) for width in self.widths]
         for widths in itertools.product(*rounded):
             yield self.model_copy(update={"features": tuple(max(1, width) for width in widths)})
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return stages(self.widths, self.strides)
 
     def network(self) -> linen.Module:
         return ConvNeXtNetwork(self)
@@ -159,13 +163,18 @@ class Block(linen.Module):
 
 
 class ConvNeXtNetwork(linen.Module):
-    """Stem, stages, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes)."""
+    """Stem, stages, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes).
+
+    With `endpoints` the maps of the config's endpoints, by name.
+    """
 
     config: Any
 
     @linen.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        config = self.config
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, endpoints: bool = False
+    ) -> jax.Array | dict[str, jax.Array]:
+        config, maps = self.config, {}
         x = self._stem(images, train)
         position = 0
         for stage, size in enumerate(config.stage_sizes):
@@ -174,6 +183,9 @@ class ConvNeXtNetwork(linen.Module):
                 rate = rising(config.stochastic_depth, position, max(1, sum(config.stage_sizes) - 1))
                 x = self._block(f"stage{stage + 1}_block{number + 1}", rate)(x, train=train)
                 position += 1
+            maps[f"stage{stage + 1}"] = x
+        if endpoints:
+            return maps
         x = nn.GlobalPooling(config.head, name="pool")(x)
         x = config.norm(x, name="norm", train=train)
         x = dropout(x, config.dropout, train=train)

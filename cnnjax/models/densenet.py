@@ -28,6 +28,7 @@ from pydantic import Field
 
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, centred, dropout, scaled
+from cnnjax.models.endpoint import Endpoint, stages, times
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, NoNorm, Norm
@@ -78,6 +79,24 @@ class DenseNet(Model, tag="densenet"):
 
     def rescaled(self, factor: float) -> Iterator[DenseNet]:
         yield self.model_copy(update={"width": self.width * factor})
+
+    @property
+    def stem_width(self) -> int:
+        """Channels of the stem."""
+        return scaled(self.features, self.width)
+
+    def compressed(self, channels: int) -> int:
+        """What a transition keeps of so many channels."""
+        return max(1, int(channels * self.compression))
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """One a block, before its transition; the last is normalized and activated, as the classifier reads it."""
+        features = []
+        for block, layers in enumerate(self.stage_sizes):
+            inputs = self.compressed(features[-1]) if block else self.stem_width
+            features.append(inputs + layers * scaled(self.growth, self.width))
+        stem = times((1, 1), self.stem_strides, 1 if self.stem_pool == "none" else 2)
+        return stages(features, [1] + [2] * (len(features) - 1), stem=stem)
 
     def network(self) -> linen.Module:
         return DenseNetwork(self)
@@ -139,24 +158,32 @@ class Transition(linen.Module):
 
 
 class DenseNetwork(linen.Module):
-    """Stem, blocks, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes)."""
+    """Stem, blocks, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes).
+
+    With `endpoints` the maps of the config's endpoints, by name.
+    """
 
     config: Any
 
     @linen.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        config = self.config
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, endpoints: bool = False
+    ) -> jax.Array | dict[str, jax.Array]:
+        config, maps = self.config, {}
         x = self._stem(images, train)
         for block, layers in enumerate(config.stage_sizes, start=1):
             for number in range(1, layers + 1):
                 x = jnp.concatenate([x, self._layer(block, number)(x, train=train)], axis=-1)
+            maps[f"stage{block}"] = x
             if block < len(config.stage_sizes):
-                features = max(1, int(x.shape[-1] * config.compression))
+                features = config.compressed(x.shape[-1])
                 transition = Transition(
                     features, config.pool, config.norm, config.activation, name=f"transition{block}"
                 )
                 x = transition(x, train=train)
         x = nn.activation(config.activation)(config.norm(x, name="norm", train=train))
+        if endpoints:
+            return maps | {f"stage{len(config.stage_sizes)}": x}
         x = nn.GlobalPooling(config.head, name="pool")(x)
         x = dropout(x, config.dropout, train=train)
         return nn.FullyConnected(config.num_classes, name="logits")(x)
@@ -164,7 +191,7 @@ class DenseNetwork(linen.Module):
     def _stem(self, x: jax.Array, train: bool) -> jax.Array:
         config = self.config
         stem = ConvNorm(
-            scaled(config.features, config.width),
+            config.stem_width,
             config.stem_kernel_size,
             config.stem_strides,
             norm=config.norm if config.stem_norm else NoNorm(),

@@ -28,6 +28,7 @@ from pydantic import Field, model_validator
 from cnnjax import nn
 from cnnjax.config import Config, Named, NamedOf, replace
 from cnnjax.models.blocks import ConvNorm, dropout, scaled
+from cnnjax.models.endpoint import Endpoint, last_blocks, times
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, LocalResponseNorm, NoNorm, Norm
@@ -114,6 +115,19 @@ class GoogLeNet(Model, tag="googlenet"):
 
     def rescaled(self, factor: float) -> Iterator[GoogLeNet]:
         yield self.model_copy(update={"width": self.width * factor})
+
+    @property
+    def stage_ends(self) -> dict[str, Endpoint]:
+        """The endpoints by their block: the last before each block with a pooling, and the last of all."""
+        sizes = []
+        for name, block in self.blocks.items():
+            one, _, three, _, five, projection = (scaled(count, self.width) for count in block.features)
+            steps = 1 if block.pool_window is None else block.pool_strides
+            sizes.append((name, steps, one + three + five + projection))
+        return last_blocks(sizes, stem=times((1, 1), self.stem_strides, self.stem_pool_strides, self.stem_pool_strides))
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(self.stage_ends.values())
 
     def network(self) -> linen.Module:
         return GoogLeNetwork(self)
@@ -246,13 +260,19 @@ class Stem(linen.Module):
 
 
 class GoogLeNetwork(linen.Module):
-    """Stem, blocks, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes)."""
+    """Stem, blocks, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes).
+
+    With `endpoints` the maps of the config's endpoints, by name.
+    """
 
     config: Any
 
     @linen.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, endpoints: bool = False
+    ) -> jax.Array | dict[str, jax.Array]:
         config = self.config
+        maps, ends = {}, config.stage_ends
         conv = partial(ConvNorm, norm=config.norm, activation=config.activation)
         x = Stem(config, conv, name="stem")(images, train=train)
         for name, block in config.blocks.items():
@@ -261,9 +281,13 @@ class GoogLeNetwork(linen.Module):
                 x = pool(x)
             features = tuple(scaled(count, config.width) for count in block.features)
             x = Inception(conv, features, config.kernel_sizes, config.branch_pool, name=name)(x, train=train)
-            if name in config.auxiliary and (train or self.is_initializing()):
+            if name in ends:
+                maps[ends[name].name] = x
+            if name in config.auxiliary and not endpoints and (train or self.is_initializing()):
                 logits = self._head(conv, f"{name}_auxiliary")(x, train=train)
                 nn.add_auxiliary_logits(self, f"{name}_logits", logits, weight=config.auxiliary_weight)
+        if endpoints:
+            return maps
         x = nn.GlobalPooling(config.head, name="pool")(x)
         x = dropout(x, config.dropout, train=train)
         return nn.FullyConnected(config.num_classes, name="logits")(x)

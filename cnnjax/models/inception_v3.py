@@ -30,6 +30,7 @@ from pydantic import Field, model_validator
 from cnnjax import nn
 from cnnjax.config import Config, Named, NamedOf
 from cnnjax.models.blocks import ConvNorm, dropout, scaled
+from cnnjax.models.endpoint import Endpoint, last_blocks, times
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, Norm
@@ -75,6 +76,12 @@ class Block(Config):
             "D": ((1, 3), (1, row, column, 3)),
             "E": ((1,), (1, None), (1, 3, None), (1,)),
         }[self.kind]
+
+    def outputs(self, inputs: int, width: float) -> int:
+        """Channels that it makes of so many: those of its branches at that width, and a reduction's pooled inputs."""
+        branches = zip(self.features, self.kernels, strict=True)
+        made = sum(scaled(counts[-1], width) * (2 if sizes[-1] is None else 1) for counts, sizes in branches)
+        return made + inputs if self.reduces else made
 
 
 def _c(inner: int) -> Block:
@@ -145,6 +152,18 @@ class InceptionV3(Model, tag="inception_v3"):
 
     def rescaled(self, factor: float) -> Iterator[InceptionV3]:
         yield self.model_copy(update={"width": self.width * factor})
+
+    @property
+    def stage_ends(self) -> dict[str, Endpoint]:
+        """The endpoints by their block: the last before each reduction, and the last of all."""
+        sizes, features = [], scaled(self.stem_features[-1], self.width)
+        for name, block in self.blocks.items():
+            features = block.outputs(features, self.width)
+            sizes.append((name, 2 if block.reduces else 1, features))
+        return last_blocks(sizes, stem=times((1, 1), self.stem_strides, 2, 2))
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(self.stage_ends.values())
 
     def network(self) -> linen.Module:
         return InceptionV3Network(self)
@@ -274,23 +293,33 @@ class Stem(linen.Module):
 
 
 class InceptionV3Network(linen.Module):
-    """Stem, blocks, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes)."""
+    """Stem, blocks, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes).
+
+    With `endpoints` the maps of the config's endpoints, by name.
+    """
 
     config: Any
 
     @linen.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, endpoints: bool = False
+    ) -> jax.Array | dict[str, jax.Array]:
         config = self.config
+        maps, ends = {}, config.stage_ends
         conv = partial(ConvNorm, norm=config.norm, activation=config.activation)
         stem_features = tuple(scaled(count, config.width) for count in config.stem_features)
         x = Stem(conv, stem_features, config.stem_strides, config.pool, name="stem")(images, train=train)
         for name, block in config.blocks.items():
             pool = config.pool if block.reduces else config.branch_pool
             x = Mixed(conv, block, config.width, pool, name=name)(x, train=train)
-            if name in config.auxiliary and (train or self.is_initializing()):
+            if name in ends:
+                maps[ends[name].name] = x
+            if name in config.auxiliary and not endpoints and (train or self.is_initializing()):
                 features = tuple(scaled(count, config.width) for count in config.auxiliary_features)
                 head = AuxiliaryHead(conv, config.num_classes, features, name=f"{name}_auxiliary")
                 nn.add_auxiliary_logits(self, f"{name}_logits", head(x, train=train), weight=config.auxiliary_weight)
+        if endpoints:
+            return maps
         x = nn.GlobalPooling(config.head, name="pool")(x)
         x = dropout(x, config.dropout, train=train)
         return nn.FullyConnected(config.num_classes, name="logits")(x)

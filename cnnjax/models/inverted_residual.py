@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from cnnjax import nn
 from cnnjax.config import Config
 from cnnjax.models.blocks import ConvNorm, divisible, dropout, rising, stochastic_depth
+from cnnjax.models.endpoint import Endpoint, times
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.norm import BatchNorm, Norm
 
@@ -175,6 +176,14 @@ class InvertedResiduals(Config):
     def rescaled(self, factor: float) -> Iterator[Any]:
         yield self.model_copy(update={"width": self.width * factor})
 
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """One for each stage that has blocks, under the stage's number."""
+        found, reached = {}, times((1, 1), self.stem_strides)
+        for block in self.blocks:
+            reached = times(reached, block.strides)
+            found[block.stage] = Endpoint(f"stage{block.stage}", reached, block.features)
+        return tuple(found.values())
+
     def network(self) -> linen.Module:
         return InvertedResidualNetwork(self)
 
@@ -297,13 +306,19 @@ class InvertedResidual(linen.Module):
 
 
 class InvertedResidualNetwork(linen.Module):
-    """Stem, blocks, head, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes)."""
+    """Stem, blocks, head, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes).
+
+    With `endpoints` the maps of the config's endpoints, by name.
+    """
 
     config: Any
 
     @linen.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, endpoints: bool = False
+    ) -> jax.Array | dict[str, jax.Array]:
         config: InvertedResiduals = self.config
+        maps = {}
         first, *_, last = config.activations
         x = ConvNorm(
             config.scaled(config.stem_features),
@@ -317,6 +332,9 @@ class InvertedResidualNetwork(linen.Module):
         blocks = config.blocks
         for block in blocks:
             x = self._block(block, len(blocks))(x, train=train)
+            maps[f"stage{block.stage}"] = x
+        if endpoints:
+            return maps
         if config.head_features:
             x = ConvNorm(config.head_width, 1, norm=config.norm, activation=last, name="head")(x, train=train)
         x = nn.GlobalPooling(config.head, name="pool")(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from cnnjax.config import Config, explain, replace
 from cnnjax.errors import CnnjaxError, ConfigError, expect, users_line
+from cnnjax.models.endpoint import Endpoint
 
 Shape = tuple[int, ...]
 
@@ -28,6 +29,9 @@ class Model(Config, union="name"):
 
     num_classes: int | None = Field(default=None, ge=1)
 
+    makes: ClassVar[Literal["logits", "maps"]] = "logits"
+    """What the network returns: logits [B, num_classes], or a map of them for every pixel [B, H, W, num_classes]."""
+
     def network(self) -> nn.Module:
         """The Linen module of this config: `module(images, train=...) -> logits`. Its last layer is named `logits`.
 
@@ -38,6 +42,18 @@ class Model(Config, union="name"):
     def logits(self, outputs: Any) -> jax.Array:
         """The logits [B, num_classes] in what the network returns; pure JAX, for it is part of every step."""
         return outputs
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The maps that the network gives a head, `stage1` to `stageN` in order of depth, without running it.
+
+        Called with `endpoints=True` the network returns them, {name: [B, h, w, features]}, and runs no classifier.
+        Raises ConfigError where an architecture does not say what they are.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} has no endpoints for a head: define endpoints(self) -> tuple[Endpoint, ...], such "
+            'as (Endpoint("stage1", strides=(2, 2), features=16),), and let its network take endpoints=True and return '
+            "these maps by name"
+        )
 
     def build(self) -> nn.Module:
         """The network, once the number of classes is known. Raises ConfigError where it is not."""

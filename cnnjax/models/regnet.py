@@ -25,6 +25,7 @@ from pydantic import Field, model_validator
 
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, divisible, dropout, rising, scaled, stochastic_depth
+from cnnjax.models.endpoint import Endpoint, stages, times
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, Norm
@@ -113,6 +114,10 @@ class RegNet(Model, tag="regnet"):
         stem = scaled(self.stem_features, factor)
         yield self.model_copy(update={"stage_sizes": self.sizes, "features": widths, "stem_features": stem})
 
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        steps = (self.strides,) * len(self.sizes) if isinstance(self.strides, int) else self.strides
+        return stages(self.widths, steps, stem=times((1, 1), self.stem_strides))
+
     def network(self) -> linen.Module:
         return RegNetwork(self)
 
@@ -194,13 +199,18 @@ class Block(linen.Module):
 
 
 class RegNetwork(linen.Module):
-    """Stem, stages, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes)."""
+    """Stem, stages, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes).
+
+    With `endpoints` the maps of the config's endpoints, by name.
+    """
 
     config: Any
 
     @linen.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        config = self.config
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, endpoints: bool = False
+    ) -> jax.Array | dict[str, jax.Array]:
+        config, maps = self.config, {}
         unit = partial(ConvNorm, norm=config.norm, activation=config.activation, blur=config.blur)
         stem = unit(config.stem_features, config.stem_kernel_size, config.stem_strides, name="stem")
         x = stem(images, train=train)
@@ -209,6 +219,9 @@ class RegNetwork(linen.Module):
             for number in range(size):
                 rate = rising(config.stochastic_depth, position := position + 1, total)
                 x = self._block(stage, number, rate)(x, train=train)
+            maps[f"stage{stage + 1}"] = x
+        if endpoints:
+            return maps
         x = nn.GlobalPooling(config.head, name="pool")(x)
         x = dropout(x, config.dropout, train=train)
         return nn.FullyConnected(config.num_classes, name="logits")(x)

@@ -7,22 +7,24 @@
 - Wide ResNet: Zagoruyko & Komodakis 2016 (arXiv:1605.07146).
 - ResNeXt: Xie, Girshick, Dollar, Tu & He 2017 (arXiv:1611.05431).
 - The stem and shortcut "D": He, T. et al. 2019, Bag of tricks (arXiv:1812.01187).
+- Dilation in place of late strides, `output_stride`: Chen et al. 2017 (arXiv:1706.05587, section 3.1).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import flax.linen as linen
 from pydantic import Field, model_validator
 
-from cnnjax.config import Config
+from cnnjax.config import Config, later
+from cnnjax.models.endpoint import Endpoint, stages, times
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, Shape, preset, roundings
 from cnnjax.models.norm import BatchNorm, Norm
 from cnnjax.models.resnet_blocks import ResNetwork, Shortcut, Version
+from cnnjax.models.resnet_names import timm_v2_name, torchvision_name
 
 
 class Stem(Config, union="kind"):
@@ -89,6 +91,9 @@ class ResNet(Model, tag="resnet"):
         block_dropout: dropout rate before a block's last main convolution (Wide ResNet).
         head: pooling over the map, "average" or "max".
         dropout: rate before the logits.
+        output_stride: of the last stage's maps in the image, for heads that want larger ones. Stages that would stride
+            beyond it dilate what follows instead, so that every place of the map is computed (torchvision's
+            replace_stride_with_dilation); None leaves the strides as they are.
     """
 
     stage_sizes: tuple[Count, ...] = Field(default=(2, 2, 2, 2), min_length=1)
@@ -112,6 +117,7 @@ class ResNet(Model, tag="resnet"):
     block_dropout: Rate = 0.0
     head: Literal["average", "max"] = "average"
     dropout: Rate = 0.0
+    output_stride: Count | None = later(None)
 
     @model_validator(mode="after")
     def _one_entry_a_stage(self) -> ResNet:
@@ -124,6 +130,13 @@ class ResNet(Model, tag="resnet"):
                 raise ValueError(f"{name}: basic blocks have none; it belongs to block='bottleneck'")
         if self.zero_init and (self.version == "v2" or not self.norm.shifts):
             raise ValueError("zero_init: there is no scale at the end of a block to start at zero")
+        if self.output_stride is not None and self.endpoints()[-1].strides != (self.output_stride,) * 2:
+            reached = [times(self._stem_strides, *self.steps[:stage]) for stage in range(len(self.steps) + 1)]
+            shown = {str(rows) if rows == columns else f"{rows}x{columns}": None for rows, columns in reached}
+            raise ValueError(
+                f"output_stride: {self.output_stride} is not among the strides of the stem and the stages: "
+                f"{', '.join(shown)}"
+            )
         return self
 
     @property
@@ -139,6 +152,34 @@ class ResNet(Model, tag="resnet"):
         if isinstance(self.strides, tuple):
             return self.strides
         return (1, *(self.strides,) * (len(self.stage_sizes) - 1))
+
+    @property
+    def stage_steps(self) -> tuple[tuple[int, int, int], ...]:
+        """Of each stage: its first block's stride; by how much its convolutions up to there are dilated beyond
+        `dilation`, and those behind.
+
+        They are `steps`, 1 and 1 up to where `output_stride` is reached; from there on dilation takes the steps' place.
+        """
+        found: list[tuple[int, int, int]] = []
+        reached, dilation = max(self._stem_strides), 1
+        for step in self.steps:
+            if self.output_stride is None or (dilation == 1 and reached * step <= self.output_stride):
+                reached *= step
+                found.append((step, dilation, dilation))
+            else:
+                found.append((1, dilation, dilation * step))
+                dilation *= step
+        return tuple(found)
+
+    @property
+    def _stem_strides(self) -> tuple[int, int]:
+        return times((1, 1), self.stem.strides, 1 if self.stem.pool == "none" else self.stem.pool_strides)
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """One a stage; of "v2" the last is normalized and activated, as the classifier reads it."""
+        expansion = self.expansion if self.block == "bottleneck" else 1
+        features = [width * expansion for width in self.widths]
+        return stages(features, [step for step, *_ in self.stage_steps], stem=self._stem_strides)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -159,48 +200,11 @@ class ResNet(Model, tag="resnet"):
     def torch_name(self, path: str) -> str:
         """As in torchvision; pre-activation and the stem and shortcuts of ResNet-D, which it has not, as in timm."""
         if self.version == "v2":
-            return _timm_v2(path, self.stem.depth)
-        if found := re.fullmatch(r"stage(\d+)_block(\d+)\.(.+)", path):
-            stage, block, rest = int(found[1]), int(found[2]) - 1, found[3]
-            units = _TORCH_UNITS | (_TIMM_SHORTCUT_D if self.shortcut == "D" else {})
-            return f"layer{stage}.{block}.{units.get(rest, rest)}"
-        if found := re.fullmatch(r"stem\.conv(\d+)\.(conv|norm)", path):
-            return _torch_stem(int(found[1]), self.stem.depth, found[2])
-        return {"logits": "fc"}.get(path, path)
+            return timm_v2_name(path, depth=self.stem.depth)
+        return torchvision_name(path, depth=self.stem.depth, shortcut=self.shortcut)
 
     def torch_shape(self, path: str, shape: Shape) -> Shape:
         return (*shape, 1, 1) if self.version == "v2" and path == "logits.kernel" else shape
-
-
-# --- names in PyTorch
-
-_TORCH_UNITS = {
-    "shortcut.conv": "downsample.0",
-    "shortcut.norm": "downsample.1",
-    **{f"conv{i}.conv": f"conv{i}" for i in (1, 2, 3)},
-    **{f"conv{i}.norm": f"bn{i}" for i in (1, 2, 3)},
-}
-# Behind the pooling, which is there in every one.
-_TIMM_SHORTCUT_D = {"shortcut.conv": "downsample.1", "shortcut.norm": "downsample.2"}
-_TIMM_V2 = {"stem.conv1.conv": "stem.conv", "logits": "head.fc"}
-
-
-def _torch_stem(number: int, depth: int, unit: str) -> str:
-    """Of the stem's convolution `number` of `depth`: a sequence of them, but for the last normalization."""
-    if unit == "norm" and number == depth:
-        return "bn1"
-    return "conv1" if depth == 1 else f"conv1.{3 * (number - 1) + (unit == 'norm')}"
-
-
-def _timm_v2(path: str, depth: int) -> str:
-    if found := re.fullmatch(r"stage(\d+)_block(\d+)\.(.+)", path):
-        unit = "downsample.conv" if found[3] == "shortcut.conv" else found[3]
-        if unit.startswith("conv"):
-            unit = unit.removesuffix(".conv")
-        return f"stages.{int(found[1]) - 1}.blocks.{int(found[2]) - 1}.{unit}"
-    if depth > 1 and (found := re.fullmatch(r"stem\.conv(\d+)\.(conv|norm)", path)):
-        return f"stem.{found[2]}{found[1]}"
-    return _TIMM_V2.get(path, path)
 
 
 # --- presets: stages and blocks as in the papers' tables; parameters are for 1000 classes unless another is named

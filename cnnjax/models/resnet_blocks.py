@@ -21,8 +21,8 @@ Shortcut = Literal["A", "B", "C", "D", "none"]
 class Block(linen.Module):
     """A residual block: (batch, height, width, channels) -> (batch, height', width', outputs).
 
-    features: of the convolutions within. projects: whether the shortcut is a projection. Other attributes as in the
-    config of the same name.
+    features: of the convolutions within. projects: whether the shortcut is a projection. dilation: of the main
+    convolutions up to the stride, and of those behind it. Other attributes as in the config of the same name.
     """
 
     features: int
@@ -33,7 +33,7 @@ class Block(linen.Module):
     projects: bool
     kernel_size: Pair
     strides: int
-    dilation: int
+    dilation: tuple[int, int]
     groups: int
     norm: Norm
     activation: str
@@ -66,16 +66,17 @@ class Block(linen.Module):
         return x
 
     def _units(self) -> list[dict[str, Any]]:
-        spread = {"kernel_size": self.kernel_size, "dilation": self.dilation, "groups": self.groups}
+        spread = {"kernel_size": self.kernel_size, "groups": self.groups}
+        until, behind = self.dilation
         if not self.bottleneck:
             return [
-                {"features": self.features, "strides": self.strides, **spread},
-                {"features": self.outputs, **spread},
+                {"features": self.features, "strides": self.strides, "dilation": until, **spread},
+                {"features": self.outputs, "dilation": behind, **spread},
             ]
-        first, second = (self.strides, 1) if self.version == "v1" else (1, self.strides)
+        first, second, dilation = (self.strides, 1, behind) if self.version == "v1" else (1, self.strides, until)
         return [
             {"features": self.features, "kernel_size": 1, "strides": first},
-            {"features": self.features, "strides": second, **spread},
+            {"features": self.features, "strides": second, "dilation": dilation, **spread},
             {"features": self.outputs, "kernel_size": 1},
         ]
 
@@ -148,21 +149,29 @@ class StemNetwork(linen.Module):
 
 
 class ResNetwork(linen.Module):
-    """Stem, stages, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes)."""
+    """Stem, stages, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes).
+
+    With `endpoints` the maps of the config's endpoints, by name.
+    """
 
     config: Any
 
     @linen.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        config = self.config
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, endpoints: bool = False
+    ) -> jax.Array | dict[str, jax.Array]:
+        config, maps = self.config, {}
         x = StemNetwork(config, name="stem")(images, train=train)
         total, position = sum(config.stage_sizes), 0
         for stage, blocks in enumerate(config.stage_sizes):
             for block in range(blocks):
                 rate = rising(config.stochastic_depth, position := position + 1, total)
                 x = self._block(x.shape[-1], stage, block, rate)(x, train=train)
-        if config.version == "v2":
-            x = nn.activation(config.activation)(config.norm(x, name="norm", train=train))
+            if config.version == "v2" and stage == len(config.stage_sizes) - 1:
+                x = nn.activation(config.activation)(config.norm(x, name="norm", train=train))
+            maps[f"stage{stage + 1}"] = x
+        if endpoints:
+            return maps
         x = nn.GlobalPooling(config.head, name="pool")(x)
         x = dropout(x, config.dropout, train=train)
         return nn.FullyConnected(config.num_classes, name="logits")(x)
@@ -171,8 +180,11 @@ class ResNetwork(linen.Module):
         config = self.config
         bottleneck, width = config.block == "bottleneck", config.widths[stage]
         outputs = width * config.expansion if bottleneck else width
-        strides = config.steps[stage] if block == 0 else 1
-        changes = strides != 1 or inputs != outputs
+        strides, until, behind = config.stage_steps[stage]
+        strides, until = (strides, until) if block == 0 else (1, behind)
+        dilation = config.dilation if isinstance(config.dilation, int) else config.dilation[stage]
+        # Where dilation takes a stride's place, the parameters are those of the network that strides.
+        changes = inputs != outputs or (block == 0 and config.steps[stage] != 1)
         return Block(
             features=round(width * config.inner) if bottleneck else width,
             outputs=outputs,
@@ -182,7 +194,7 @@ class ResNetwork(linen.Module):
             projects=config.shortcut == "C" or (config.shortcut in ("B", "D") and changes),
             kernel_size=config.kernel_size,
             strides=strides,
-            dilation=config.dilation if isinstance(config.dilation, int) else config.dilation[stage],
+            dilation=(dilation * until, dilation * behind),
             groups=config.groups,
             norm=config.norm,
             activation=config.activation,

@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, centred, divisible, dropout, scaled
+from cnnjax.models.endpoint import Endpoint, stages, times
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, Norm
@@ -81,6 +82,10 @@ class ShuffleNetV2(Model, tag="shufflenet_v2"):
                 "head_features": self.head_features and scaled(self.head_features, factor),
             }
         )
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        stem = times((1, 1), self.stem_strides, 1 if self.stem_pool == "none" else 2)
+        return stages(self.features, self.strides, stem=stem)
 
     def network(self) -> linen.Module:
         return ShuffleNetwork(self)
@@ -177,13 +182,18 @@ class Block(linen.Module):
 
 
 class ShuffleNetwork(linen.Module):
-    """Stem, blocks, head, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes)."""
+    """Stem, blocks, head, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes).
+
+    With `endpoints` the maps of the config's endpoints, by name.
+    """
 
     config: Any
 
     @linen.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        config = self.config
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, endpoints: bool = False
+    ) -> jax.Array | dict[str, jax.Array]:
+        config, maps = self.config, {}
         unit = partial(ConvNorm, norm=config.norm, activation=config.activation)
         stem = unit(config.stem_features, config.stem_kernel_size, config.stem_strides, blur=config.blur, name="stem")
         x = stem(images, train=train)
@@ -192,6 +202,9 @@ class ShuffleNetwork(linen.Module):
         for stage, size in enumerate(config.stage_sizes):
             for number in range(size):
                 x = self._block(stage, number)(x, train=train)
+            maps[f"stage{stage + 1}"] = x
+        if endpoints:
+            return maps
         if config.head_features:
             x = unit(config.head_features, 1, name="head")(x, train=train)
         x = nn.GlobalPooling(config.head, name="pool")(x)

@@ -20,7 +20,9 @@ from cnnjax.models.convnet import (
     Layer,
     Normalize,
     Pool,
+    stage_ends,
 )
+from cnnjax.models.endpoint import Endpoint
 from cnnjax.models.fields import ActivationName, Count, Padding, Pair
 from cnnjax.models.model import Model, roundings
 from cnnjax.models.norm import NoNorm, Norm
@@ -107,6 +109,9 @@ class SmallCNN(Model):
         if self.norm.tag != "none":
             layers[f"norm{site}"] = Normalize(norm=self.norm)
         return layers | {f"activation{site}": Activation(name=self.activation)}
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(stage_ends(self.layers).values())
 
     def network(self) -> linen.Module:
         return ConvNetwork(self)

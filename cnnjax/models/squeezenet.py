@@ -28,6 +28,7 @@ from pydantic import Field, model_validator
 
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, dropout, scaled
+from cnnjax.models.endpoint import Endpoint, stages, times
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import NoNorm, Norm
@@ -96,6 +97,10 @@ class SqueezeNet(Model, tag="squeezenet"):
     def rescaled(self, factor: float) -> Iterator[SqueezeNet]:
         yield self.model_copy(update={"width": self.width * factor})
 
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        features = [scaled(self.widths[stage[-1] - 2], self.width) for stage in self.stages]
+        return stages(features, [self.pool_strides] * len(features), stem=times((1, 1), self.stem_strides))
+
     def network(self) -> linen.Module:
         return SqueezeNetwork(self)
 
@@ -140,21 +145,29 @@ class Fire(linen.Module):
 
 
 class SqueezeNetwork(linen.Module):
-    """Stem, stages of fires, logits, pooling: images (batch, height, width, channels) -> (batch, num_classes)."""
+    """Stem, stages of fires, logits, pooling: images (batch, height, width, channels) -> (batch, num_classes).
+
+    With `endpoints` the maps of the config's endpoints, by name.
+    """
 
     config: Any
 
     @linen.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        config = self.config
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, endpoints: bool = False
+    ) -> jax.Array | dict[str, jax.Array]:
+        config, maps = self.config, {}
         conv = partial(ConvNorm, norm=config.norm, activation=config.activation)
         stem = partial(conv, strides=config.stem_strides, padding="valid", name="stem")
         x = stem(scaled(config.stem_features, config.width), config.stem_kernel_size)(images, train=train)
-        for stage in config.stages:
+        for position, stage in enumerate(config.stages, start=1):
             pool = partial(nn.Pooling, config.pool, window=config.pool_window, strides=config.pool_strides)
             x = pool(partial=True, name=f"pool{stage[0] - 1}")(x)
             for number in stage:
                 x = self._fire(conv, number)(x, train=train)
+            maps[f"stage{position}"] = x
+        if endpoints:
+            return maps
         x = dropout(x, config.dropout, train=train)
         x = nn.Convolution(config.num_classes, 1, name="logits")(x)
         return nn.GlobalPooling(config.head, name="pool")(nn.activation(config.logits_activation)(x))

@@ -13,13 +13,15 @@ Format = Literal["stablehlo", "safetensors", "torch"]
 class Exported(Record):
     """The JSON beside an exported file, which has that file's name and `.json` after it.
 
-    step: of the checkpoint. input_shape: of a program, (batch, height, width, channels), where "b" is any batch; of
+    step: of the checkpoint. weights: the training method whose they are ("ema"); None are as they were trained.
+    input_shape: of a program, (batch, height, width, channels), where "b" is any batch; of
     weights None, as are `output` and `platforms`. output: "probabilities" or "outputs" (`Predictions`). jax: the
     version that wrote the program. experiment: its config.
     """
 
     format: Format
     step: int
+    weights: str | None = None
     input_shape: tuple[str | int, ...] | None
     output: str | None
     platforms: tuple[str, ...] | None

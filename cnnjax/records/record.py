@@ -61,6 +61,14 @@ class Record(Entry):
         return content
 
     @classmethod
+    def completed(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """Content as read, with later keys put in where they are missing and what they were then depends on the others.
+
+        For a key that was always the same before, a default in the record is enough.
+        """
+        return content
+
+    @classmethod
     def read(cls, path: Path, *, remedy: str) -> Self | None:
         """The record in a file; None where there is no file.
 
@@ -87,6 +95,7 @@ class Record(Entry):
             )
         if version < newest:
             content = cls.upgraded(content, version)
+        content = cls.completed(content)
         try:
             # Strict validation takes a list for a tuple only in JSON.
             return cls.model_validate_json(json.dumps(content | {"version": newest}))

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+from pydantic import model_validator
+
 from cnnjax.records.record import Entry, Record
+from cnnjax.records.specification import BEFORE, COMPARED_BEFORE, Specification
+
+__all__ = ["OutputKind", "Resolved", "Specification"]
 
 OutputKind = Literal["softmax", "sigmoid", "continuous", "count"]
 """What outputs are: the probabilities of one class among all; those of independent questions (with two classes, one
 output, the probability of the second); numbers; expected counts."""
-
-
-class Specification(Entry):
-    """What a metric is. name: behind the part's name in a result, as in `test_accuracy`. total: the sum that it is
-    the mean of, in what `metrics.measure` adds up. unit: "share" (0..1), "nats", or "" for the labels' own. printed: as
-    Python formats it.
-    """
-
-    name: str
-    total: str
-    unit: str
-    higher_is_better: bool
-    printed: str
 
 
 class ExampleEntry(Entry):
@@ -44,8 +37,10 @@ class Resolved(Record):
     size. space: of three channels, "rgb", "hsv" or "lab". test_time: views of an image, as the JSON of a `TestTime`.
     entries: what an example has, by name; None of earlier runs, whose examples have an image and a label.
     outputs: how many the network has, `kind` what they are, loss: the JSON of what they were trained with, task: the
-    JSON of what for. metrics: what is measured of them. chosen_by: the metric that arms are compared by. examples: in
-    the training part; steps: of the whole training. Both 0 for weights from elsewhere.
+    JSON of what for; None of earlier runs, where data and loss say it. metrics: what is measured of them, the most
+    important first; chosen_by: the name of that by which arms are compared. Files from before these were recorded are
+    read with what was so then (`BEFORE`). examples: in the training part; steps: of the whole training. Both 0 for
+    weights from elsewhere.
     """
 
     filename: ClassVar[str] = "resolved.json"
@@ -67,11 +62,34 @@ class Resolved(Record):
     kind: OutputKind
     loss: dict[str, Any]
     metrics: tuple[Specification, ...]
+    chosen_by: str
     examples: int
     steps: int
     entries: dict[str, ExampleEntry] | None = None
     task: dict[str, Any] | None = None
-    chosen_by: str | None = None
+
+    @classmethod
+    def completed(cls, content: dict[str, Any]) -> dict[str, Any]:
+        metrics = content.get("metrics")
+        if (
+            "chosen_by" in content
+            or not isinstance(metrics, list)
+            or not all(isinstance(each, dict) for each in metrics)
+        ):
+            return content
+        return {**content, **_as_before(metrics)}
+
+    @model_validator(mode="after")
+    def _chosen_by_is_measured(self) -> Resolved:
+        names = [each.name for each in self.metrics]
+        if self.chosen_by not in names:
+            raise ValueError(f"chosen_by = {self.chosen_by!r} is none of the metrics: {', '.join(names)}")
+        return self
+
+    @property
+    def chosen(self) -> Specification:
+        """What the metric is that arms are compared by."""
+        return next(each for each in self.metrics if each.name == self.chosen_by)
 
     @property
     def labelled(self) -> bool:
@@ -82,3 +100,15 @@ class Resolved(Record):
     def class_names(self) -> tuple[str, ...]:
         """`classes`; the numbers of the outputs where the names are not known."""
         return tuple(map(str, range(self.outputs))) if self.classes is None else self.classes
+
+
+def _as_before(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`metrics` in order of importance and with their intervals, and `chosen_by`: what was not recorded at first."""
+    importance = {each.name: place for place, each in enumerate(BEFORE)}
+    binomial = {each.name for each in BEFORE if each.binomial}
+    ordered = sorted(metrics, key=lambda each: importance.get(str(each.get("name")), len(BEFORE)))
+    names = [each.get("name") for each in metrics]
+    return {
+        "metrics": [{"binomial": each.get("name") in binomial} | dict(each) for each in ordered],
+        "chosen_by": next((name for name in COMPARED_BEFORE if name in names), ""),
+    }

@@ -41,8 +41,8 @@ def colours(axis: Axis) -> list[str]:
 
 
 def limits(values: Iterable[float], spreads: Iterable[Spread], *, percent: bool) -> tuple[float, float]:
-    """Limits that show every value and the typical interval whole, others up to twice the values' range; accuracies end
-    at 0 and 100."""
+    """Limits that show every value and the typical interval whole, others up to twice the values' range; they do not go
+    beyond 0 and 100 where values are in percent."""
     known, drawn = [value for value in values if not math.isnan(value)], [one for one in spreads if one.has_interval]
     low, high = min(known), max(known)
     halves = [max(one.mean - one.low, one.high - one.mean) for one in drawn] or [0.0]

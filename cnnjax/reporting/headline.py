@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from cnnjax.records.specification import Specification
 from cnnjax.reporting.intervals import FEWEST, Spread
 from cnnjax.reporting.labels import abbreviate
 from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.provenance import origins
+from cnnjax.reporting.specified import Specified
 from cnnjax.reporting.statistics import (
     Measure,
     arms,
@@ -26,7 +28,7 @@ from cnnjax.reporting.units import Unit, plural, unit
 def headline(table: Table) -> list[str]:
     """The state of the study, the arm that validation chooses, and how surely."""
     mixed = mixed_code(table.trials, table.codes)
-    notes = [*_strangers(table), *_mixture(table), *_metric_note(measure(table)), *_choice(table)]
+    notes = [*_strangers(table), *_mixture(table), *_metric_note(table), *_choice(table)]
     return [*mixed, _state(table), *notes]
 
 
@@ -59,25 +61,51 @@ def _mixture(table: Table) -> list[str]:
     return [f"The finished trials do not share the same {', '.join(mixed)} (see provenance): compare them with care."]
 
 
-def _metric_note(by: Measure) -> list[str]:
-    notes = []
-    if by.kind == "loss":
-        notes.append("No accuracy was recorded: arms are compared by loss, where less is better.")
-    if by.quote.startswith("train"):
+def _metric_note(table: Table) -> list[str]:
+    by = measure(table)
+    notes = _compared_by(table.specified, by)
+    if not by.held_out:
         notes.append("Only training results were recorded: they say nothing about unseen data.")
-    elif by.choose is None:
+    elif by.choose is None and by.compared is not None:
         notes.append("No validation results were recorded, so no arm is chosen: to choose by test would bias the test.")
     return notes
 
 
+def _compared_by(specified: Specified, by: Measure) -> list[str]:
+    """Which metric arms are compared by, where that is not what one would expect, and why they are not compared."""
+    if by.compared is None:
+        why = "they were trained with different losses, whose values are of different kinds"
+        if len(specified.said) > 1:
+            named = (
+                f"{words} (arm{'s' * (len(arms) > 1)} {abbreviate(', '.join(map(str, arms)))})"
+                for words, arms in specified.said
+            )
+            why = f"their trials are measured by different metrics, {' and '.join(named)}"
+        return [f"The arms are not compared, and none is chosen: {why}. A study of each kind alone compares its arms."]
+    better = "where more is better" if by.compared.higher_is_better else "where less is better"
+    said = f"arms are compared by {by.compared.words}, {better}."
+    expected = specified.named(specified.expected)
+    if by.compared.name != expected.name:
+        return [f"{_not_compared(specified, expected)}: {said}"]
+    return [] if by.compared.higher_is_better else [f"A{said[1:]}"]
+
+
+def _not_compared(specified: Specified, expected: Specification) -> str:
+    if expected.name in specified.order:
+        return f"No {expected.words} was recorded"
+    if expected.is_loss and specified.losses_differ:
+        return "The arms were trained with different losses, whose values are of different kinds"
+    return f"The {expected.words} is not in the same unit, or not there, for all arms"
+
+
 def _choice(table: Table) -> list[str]:
     best, by = chosen(table), measure(table)
-    if by.choose is None or len(table.arms) < 2:
+    if by.choose is None or by.quote is None or by.compared is None or len(table.arms) < 2:
         return []
     if best is None:
         return [f"No arm is chosen: none has all its seeds finished.{_to_come(table)}", *_unranked(table)]
     frame = arms(table)
-    most = "highest" if by.higher_is_better else "lowest"
+    most = "highest" if by.compared.higher_is_better else "lowest"
     results = [f"{most} mean {_sentence(table, spread_of(frame, best, by.choose), by.choose)}"]
     if by.quote != by.choose:
         results.append(f"to quote, {_sentence(table, spread_of(frame, best, by.quote), by.quote)}")
@@ -111,10 +139,10 @@ MOST_NAMED = 6
 
 def _sentence(table: Table, values: Spread, metric: str) -> str:
     here = unit(table, metric)
-    label = here.label.removesuffix(", %")
+    behind = "" if here.is_percent or not here.symbol else f" {here.symbol}"
     if values.n < 2:
-        return f"{label} {here.mean(values)}"
-    return f"{label} {_mean_and_interval(here, values)}, n={values.n}"
+        return f"{here.name} {here.mean(values)}{behind}"
+    return f"{here.name} {_mean_and_interval(here, values)}{behind}, n={values.n}"
 
 
 def _mean_and_interval(here: Unit, values: Spread) -> str:
@@ -130,7 +158,7 @@ def _runner_up(table: Table, by: Measure) -> list[str]:
     lead = f"Next by validation is arm {rest[0]} ({table.arms[rest[0] - 1].label})"
     if gap.n < 2:
         return [f"{lead}; the two share {plural(gap.n, 'finished seed')}, too few to say whether they differ."]
-    points = " percentage points" if here.factor == 100 else ""
+    points = " percentage points" if here.is_percent else f" {here.symbol}".rstrip()
     numbers = f"{here.mean(gap)}{points}, n={gap.n} common seeds"
     if not gap.has_interval:
         why = "too few for an interval" if gap.n < FEWEST else "all the same, without an interval"

@@ -1,16 +1,16 @@
 """Means over seeds, and the 95% interval of each: which one, and what it covers, is decided here for every page.
 
-Two things make an accuracy uncertain. Other seeds would have trained other networks: with n seeds of standard
-deviation s that gives their mean p the variance s² / n. Other examples would have been easier or harder: with N of
-them, the same for all seeds, that adds p (1 - p) / N at most, reached where every seed errs on the same ones. The
-interval of an accuracy covers both, and stays within 0 and 1 where a t interval does not: it is the exact binomial
+Two things make a share of right answers uncertain. Other seeds would have trained other networks: with n seeds of
+standard deviation s that gives their mean p the variance s² / n. Other examples would have been easier or harder: with
+N of them, the same for all seeds, that adds p (1 - p) / N at most, reached where every seed errs on the same ones. The
+interval of such a share covers both, and stays within 0 and 1 where a t interval does not: it is the exact binomial
 interval (Clopper and Pearson 1934) at the effective number of examples, p (1 - p) over that variance, with the quantile
 of Student's t for the part of the seeds (Korn and Graubard 1998, "Confidence intervals for proportions with small
 expected number of positive counts estimated from survey data"). Where all seeds tie it is the binomial interval of N
 examples. docs/reports.md says how often these intervals hold what they should.
 
-Everything else has Student's t interval over seeds, cut where the quantity ends (a loss below 0 is none). Cutting an
-interval to the values there are loses no coverage.
+Everything else, other shares too (a mean IoU, a calibration error), has Student's t interval over seeds, cut where the
+quantity ends (a loss below 0 is none). Cutting an interval to the values there are loses no coverage.
 
 Two seeds give t one degree of freedom and a factor of 12.7: they carry no interval, and one seed none either.
 """
@@ -23,6 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
+
+from cnnjax.records.specification import Specification
 
 LEVEL = 0.95
 FEWEST = 3
@@ -73,14 +75,12 @@ class Quantity:
     examples: int | None = None
 
 
-def quantity(metric: str, *, values: Iterable[float], examples: int | None) -> Quantity:
-    """What the recorded `metric` is: accuracies are proportions, a calibration error lies in 0..1, and other metrics
-    are 0 or more, as every loss here is, unless one of their `values` is not."""
+def quantity(metric: Specification | None, *, values: Iterable[float], examples: int | None) -> Quantity:
+    """What a metric is, None where that is not known: a share lies in 0..1 and may be one of counted examples; others
+    are 0 or more, as most losses here are. Where one of the `values` is not, nothing is taken for granted."""
     known = [value for value in values if not math.isnan(value)]
-    if metric.endswith("accuracy") and all(0 <= value <= 1 for value in known):
-        return Quantity(0.0, 1.0, proportion=True, examples=examples)
-    if metric.endswith("calibration_error"):
-        return Quantity(0.0, 1.0)
+    if metric is not None and metric.unit == "share" and all(0 <= value <= 1 for value in known):
+        return Quantity(0.0, 1.0, proportion=metric.binomial, examples=examples if metric.binomial else None)
     return Quantity() if any(value < 0 for value in known) else Quantity(low=0.0)
 
 
@@ -103,7 +103,7 @@ def paired(differences: Iterable[float], of: Quantity = Quantity()) -> Spread:
     differences of.
 
     The examples are the same for both arms, so most of their sampling error cancels, and it is not added twice. On how
-    many of them the arms disagree is not recorded; two networks whose accuracies are d apart do on a share d of the N
+    many of them the arms disagree is not recorded; two networks whose shares are d apart do on a share d of the N
     examples at least. The variance of a difference of that many is added, with half an example to either side (Agresti
     and Min 2005, "Simple improved confidence intervals for comparing matched proportions"), so that one example of 144
     does not tell two arms apart.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from cnnjax.reporting.intervals import BINOMIAL, FEWEST, Quantity
 from cnnjax.reporting.provenance import flat
-from cnnjax.reporting.statistics import arms, effects, measure, quantity_of, ranking, same_examples
+from cnnjax.reporting.statistics import arms, effects, measure, part_of, quantity_of, ranking, same_examples
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import count
 
 
 def arms_note(table: Table) -> str:
     """How to read the arms' table."""
-    both = len(measure(table).shown) > 1
+    by = measure(table)
+    both = len(by.shown) > 1 and by.compared is not None
     roles = "Validation is for choosing an arm, test for quoting the chosen one. " if both else ""
     cost = {"macs": "multiply-accumulates", "params": "parameters"}.get(table.match or "")
     matched = f" Widths were rescaled so that arms have equally many {cost} (within 2%)." if cost else ""
@@ -32,10 +33,12 @@ def intervals_note(table: Table) -> str:
     if not any_interval(table):
         return none.strip() or "There are no intervals: all seeds tie."
     note = "Brackets are the 95% interval of the mean, each arm on its own, not corrected for the number of arms. "
-    by = measure(table)
-    of = quantity_of(table.done, by.quote)
-    if not of.proportion:
-        cut = ", cut at 0" if of.low == 0 else ""
+    kinds = [quantity_of(table, name) for name in measure(table).shown]
+    of = kinds[-1]
+    if not all(kind.proportion for kind in kinds):
+        if any(kind.proportion for kind in kinds):
+            return f"{note}How each is made stands in arms.csv as its method.{none}"
+        cut = ", cut at 0 and 100%" if of.high == 1 else ", cut at 0" if of.low == 0 else ""
         return f"{note}They are Student's t with n − 1 degrees of freedom{cut}, and cover {covered(table)}.{none}"
     exact = "They are exact binomial intervals at the effective number of examples (Korn and Graubard 1998)"
     shared = (
@@ -56,17 +59,16 @@ def any_interval(table: Table) -> bool:
 def covered(table: Table) -> str:
     """What the intervals of the metrics that are shown cover."""
     names = measure(table).shown
-    kinds: dict[str, Quantity] = {name: quantity_of(table.done, name) for name in names}
+    kinds: dict[str, Quantity] = {name: quantity_of(table, name) for name in names}
     if not all(of.proportion for of in kinds.values()):
         return "the choice of seeds, on these examples"
     if not all(of.examples for of in kinds.values()):
         return "the choice of seeds only: of how many examples was not recorded"
-    sizes = ", ".join(f"{name.split('_')[0]} n={_sizes(table, name)}" for name in names)
+    sizes = ", ".join(f"{part} n={_sizes(table, part)}" for part in dict.fromkeys(map(part_of, names)))
     return f"the choice of seeds and that of the examples ({sizes})"
 
 
-def _sizes(table: Table, metric: str) -> str:
-    part = metric.split("_")[0]
+def _sizes(table: Table, part: str) -> str:
     sizes = sorted({sizes[part] for sizes in table.done["examples"]})
     return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
 
@@ -80,7 +82,7 @@ def survivors_note(table: Table) -> str:
 
 def effects_note(table: Table) -> str:
     """How to read what each axis does."""
-    of = quantity_of(table.done, measure(table).quote)
+    of = quantity_of(table, measure(table).shown[-1])
     wider = (
         ", widened for the choice of examples as if arms disagreed on no more of them than make the difference (they "
         "are the same for both arms, so their error is not added twice)"

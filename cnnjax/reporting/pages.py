@@ -9,8 +9,11 @@ from itertools import chain
 from cnnjax.documents import html
 from cnnjax.documents.document import Block, Picture, Section, paragraph
 from cnnjax.documents.markdown import escaped, markdown
+from cnnjax.records.specification import Specification
 from cnnjax.reporting.headline import headline
 from cnnjax.reporting.notes import arms_note, effects_note, equal_costs, unmatched, value_notes
+from cnnjax.reporting.picture_cost import COSTS
+from cnnjax.reporting.pictures import against_name, by_arm_name, title_of
 from cnnjax.reporting.provenance import provenance_grid, settings
 from cnnjax.reporting.statistics import measure
 from cnnjax.reporting.study_table import Table
@@ -20,13 +23,12 @@ from cnnjax.reporting.units import unit
 
 def sections(table: Table, pictures: Mapping[str, Picture]) -> list[Section]:
     """The report in reading order. Sections with nothing in them are left out."""
-    kind = measure(table).kind.capitalize()
-    costs = _drawn(pictures, ["accuracy_vs_params", "accuracy_vs_macs"])
+    compared = measure(table).compared
     arms = [arms_grid(table), *map(paragraph, [arms_note(table), *value_notes(table)])]
     every = [
-        Section("Arms", [*arms, *_drawn(pictures, ["accuracy_by_arm"])]),
+        Section("Arms", [*arms, *_drawn(pictures, [by_arm_name(compared)])]),
         Section("What each axis does", _effects(table, pictures)),
-        Section(f"{kind} against cost", [*costs, *map(paragraph, equal_costs(table))]),
+        Section(f"{title_of(compared)} against cost", _costs(table, pictures, compared)),
         Section("Learning curves", _drawn(pictures, ["learning_curves"])),
         Section("Pruned before training", [pruned_grid(table)]),
         Section("Failed trials", [failed_grid(table)]),
@@ -35,7 +37,14 @@ def sections(table: Table, pictures: Mapping[str, Picture]) -> list[Section]:
     return [section for section in every if not section.is_empty]
 
 
+def _costs(table: Table, pictures: Mapping[str, Picture], compared: Specification | None) -> list[Block]:
+    costs = _drawn(pictures, [against_name(compared, cost) for cost in COSTS])
+    return [*costs, *map(paragraph, equal_costs(table))] if compared is not None else []
+
+
 def _effects(table: Table, pictures: Mapping[str, Picture]) -> list[Block]:
+    if measure(table).compared is None:
+        return []
     shown = measure(table).shown
     grids = ((f"Effects on {unit(table, name).label}", effects_grid(table, name)) for name in shown)
     blocks = _drawn(pictures, ["effects"])

@@ -105,7 +105,7 @@ def _bounds(table: Table, arms: Sequence[Arm], metrics: Sequence[str]) -> tuple[
     """The same limits for every panel: validation and test are read off one scale."""
     seeds = [value for metric in metrics for values in _seeds(table, arms, metric) for value in values]
     spreads = [spread for metric in metrics for spread in _spreads(table, arms, metric)]
-    return limits(seeds, spreads, percent=unit(table, metrics[0]).factor == 100)
+    return limits(seeds, spreads, percent=unit(table, metrics[0]).is_percent)
 
 
 def _spreads(table: Table, arms: Sequence[Arm], metric: str) -> list[Spread]:
@@ -126,7 +126,7 @@ def _panel(ax: Axes, table: Table, arms: Sequence[Arm], *, metric: str, bounds: 
             ax.plot(own.mean, row - 0.13, "D", ms=4, color=MEAN, zorder=4)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel(here.label.replace(", %", " (%)"))
+    ax.set_xlabel(here.axis)
     ax.locator_params(axis="x", nbins=6)
 
 

@@ -47,6 +47,8 @@ class Point:
 def against_cost(table: Table, *, cost: str) -> tuple[Figure, str] | None:
     """Mean result against `cost` ("params" or "macs"); None where fewer than two costs are known."""
     metric = measure(table).quote
+    if metric is None:
+        return None
     here = unit(table, metric)
     looks = _looks(table)
     points = _points(table, looks, metric=metric, cost=cost, factor=here.factor)
@@ -57,9 +59,9 @@ def against_cost(table: Table, *, cost: str) -> tuple[Figure, str] | None:
     ax = figure.subplots()
     log_ticks(ax, [point.cost for point in points])
     results = [point.result for point in points]
-    ax.set_ylim(*limits([result.mean for result in results], results, percent=here.factor == 100))
+    ax.set_ylim(*limits([result.mean for result in results], results, percent=here.is_percent))
     ax.set_xlabel(f"{COSTS[cost]}, logarithmic")
-    ax.set_ylabel(here.label.replace(", %", " (%)"))
+    ax.set_ylabel(here.axis)
     _legend(figure, looks)
     figure.draw_without_rendering()
     places = _side_by_side(ax, points)

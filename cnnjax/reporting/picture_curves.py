@@ -14,13 +14,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from cnnjax.documents.style import CATEGORIES, text_width
+from cnnjax.records.specification import Specification
 from cnnjax.reporting.drawing import FEW, LINES, colours, fit
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import quantity
 from cnnjax.reporting.labels import Axis, abbreviate, key
 from cnnjax.reporting.notes import selection, survivors_note
-from cnnjax.reporting.statistics import foremost, others
+from cnnjax.reporting.statistics import foremost, measure, others
 from cnnjax.reporting.study_table import Arm, Table
+from cnnjax.reporting.units import unit_of
 
 PALE = "#d4d4d4"
 FACETS = 24
@@ -39,19 +41,20 @@ class Facet:
 
 def learning_curves(table: Table) -> tuple[Figure, str] | None:
     """Train loss and validation result by epoch of the finished trials; None where no epochs were recorded."""
-    metrics = _metrics(table.curves)
+    metrics = _metrics(table)
     if not metrics:
         return None
     facets = _facets(table)
     figure, grid, columns = _stage(facets, metrics)
     for row, metric in enumerate(metrics):
-        means, axes = _means(table.curves, metric), [panels[row] for panels in grid]
+        of = table.specified.of(metric)
+        means, axes = _means(table.curves, metric, of), [panels[row] for panels in grid]
         context = _every_curve(means) if len(facets) > 1 and facets[0].axis is None else []
         for facet, ax in zip(facets, axes, strict=True):
             _panel(ax, facet, means, context)
-        logarithmic = _same_scale(axes, metric, means)
+        logarithmic = _same_scale(axes, of, means)
         for ax in axes[::columns]:
-            ax.set_ylabel(_label(metric, stacked=len(facets) > 1) + (", log" if logarithmic else ""))
+            ax.set_ylabel(_label(metric, of, stacked=len(facets) > 1) + (", log" if logarithmic else ""))
         for position, ax in enumerate(axes):
             ax.tick_params(labelleft=position % columns == 0)
     for position, (title, panels) in enumerate(zip(_titles(facets), grid, strict=True)):
@@ -65,12 +68,13 @@ def learning_curves(table: Table) -> tuple[Figure, str] | None:
     return figure, _caption(table, facets) + selection(table, len(drawn))
 
 
-def _metrics(curves: Frame) -> list[str]:
-    known = [
-        name for name in curves.columns if name.startswith(("train_", "validation_")) and curves[name].notna().any()
-    ]
-    held_out = [name for name in ("validation_accuracy", "validation_loss") if name in known][:1]
-    fitted = [name for name in ("train_loss", "train_accuracy") if name in known]
+def _metrics(table: Table) -> list[str]:
+    """The training loss, and on validation the metric that arms are compared by, where these were recorded."""
+    compared, curves = measure(table).compared, table.curves
+    by = "loss" if compared is None else compared.name
+    known = [name for name in curves.columns if curves[name].notna().any()]
+    held_out = [name for name in (f"validation_{by}", "validation_loss") if name in known][:1]
+    fitted = [name for name in dict.fromkeys(("train_loss", f"train_{by}")) if name in known]
     return fitted[: 1 if held_out else 2] + held_out
 
 
@@ -130,15 +134,15 @@ def _stage(facets: Sequence[Facet], metrics: Sequence[str]) -> tuple[Figure, lis
     return figure, grid, columns
 
 
-def _means(curves: Frame, metric: str) -> Frame:
+def _means(curves: Frame, metric: str, of: Specification | None) -> Frame:
     """Mean and sd over seeds of `metric`, by arm and epoch, and the band of one sd, `low` to `high`, which ends where
-    the metric does; accuracies in percent."""
-    factor = 100 if metric.endswith("accuracy") else 1
+    the metric does; in percent where it is printed so."""
+    factor = 100 if of is not None and of.is_percent else 1
     grouped = (curves.set_index(["arm", "epoch"])[metric] * factor).groupby(level=["arm", "epoch"])
     means = grouped.agg(["mean", "std"]).dropna(subset="mean")
-    of = quantity(metric, values=curves[metric], examples=None)
-    means["low"] = (means["mean"] - means["std"]).clip(lower=of.low * factor)
-    means["high"] = (means["mean"] + means["std"]).clip(upper=of.high * factor)
+    ends = quantity(of, values=curves[metric], examples=None)
+    means["low"] = (means["mean"] - means["std"]).clip(lower=ends.low * factor)
+    means["high"] = (means["mean"] + means["std"]).clip(upper=ends.high * factor)
     return means
 
 
@@ -168,16 +172,17 @@ def _curve(ax: Axes, means: Frame, colour: str, line: Any) -> None:
     ax.fill_between(epochs, low, high, color=colour, alpha=0.18, lw=0, zorder=2)
 
 
-def _same_scale(axes: Sequence[Axes], metric: str, means: Frame) -> bool:
+def _same_scale(axes: Sequence[Axes], of: Specification | None, means: Frame) -> bool:
     """The same limits for every panel of a metric; whether it got a log scale: a loss does over a factor of 30."""
     low, high = float(means[["mean", "low"]].min(axis=None)), float(means[["mean", "high"]].max(axis=None))
-    logarithmic = not metric.endswith("accuracy") and means["mean"].min() > 0 and high / means["mean"].min() > 30
+    is_loss, is_percent = (of is not None and of.is_loss), (of is not None and of.is_percent)
+    logarithmic = is_loss and means["mean"].min() > 0 and high / means["mean"].min() > 30
     if logarithmic:
         low, high = float(means["mean"].min()) / 1.3, high * 1.2
     else:
         margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
         low, high = low - margin, high + margin
-        high = min(high, 101.0) if metric.endswith("accuracy") else high
+        high = min(high, 101.0) if is_percent else high
     for ax in axes:
         if logarithmic:
             _log_scale(ax)
@@ -195,9 +200,9 @@ def _log_scale(ax: Axes) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _label(metric: str, *, stacked: bool) -> str:
-    split, _, kind = metric.partition("_")
-    return f"{split}{chr(10) if stacked else ' '}{kind}{' (%)' if kind == 'accuracy' else ''}"
+def _label(metric: str, of: Specification | None, *, stacked: bool) -> str:
+    part, _, name = unit_of(of, metric, largest=1).axis.partition(" ")
+    return f"{part}{chr(10) if stacked else ' '}{name}"
 
 
 def _legend(figure: Figure, facets: Sequence[Facet], grid: Sequence[Sequence[Axes]]) -> None:

@@ -24,9 +24,9 @@ WIDE = 10
 
 def by_axis(table: Table) -> tuple[Figure, str] | None:
     """A panel per axis: arm means, joined where only this axis changes, and the mean over matched arms per value."""
-    if len(table.arms) < 2:
-        return None
     metric = measure(table).quote
+    if len(table.arms) < 2 or metric is None:
+        return None
     here = unit(table, metric)
     wide = any(len(axis.values) > WIDE for axis in table.axes)
     rows = math.ceil(len(table.axes) / (1 if wide else 3))
@@ -41,7 +41,7 @@ def by_axis(table: Table) -> tuple[Figure, str] | None:
     for ax in grid.flat[len(table.axes) :]:
         ax.set_axis_off()
     for ax in grid[:, 0]:
-        ax.set_ylabel(here.label.replace(", %", " (%)"))
+        ax.set_ylabel(here.axis)
     _legend(figure)
     return figure, CAPTION + survivors_note(table)
 
@@ -59,7 +59,7 @@ def _bounds(table: Table, metric: str, here: Unit) -> tuple[float, float]:
     means = table.done.groupby("arm")[metric].mean().dropna() * here.factor
     found = effects(table, metric=metric).to_dict("records")
     spreads = [effect_spreads(row)[0].scaled(here.factor) for row in found]
-    return limits(means, spreads, percent=here.factor == 100)
+    return limits(means, spreads, percent=here.is_percent)
 
 
 def _panel(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, room: float) -> None:

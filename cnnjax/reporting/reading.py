@@ -11,6 +11,7 @@ from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.environment_json import EnvironmentRecord
 from cnnjax.records.plan_json import PlanRecord, TrialEntry
 from cnnjax.records.record import Record
+from cnnjax.records.resolved import Resolved
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.study_json import StudyRecord
 
@@ -96,6 +97,12 @@ def environments(folders: Iterable[Path]) -> Iterator[Mapping[str, Any]]:
         found = EnvironmentRecord.read(EnvironmentRecord.at(folder), remedy=remedy)
         if found is not None:
             yield found.content
+
+
+def resolved_of(folder: Path) -> Resolved | None:
+    """What a run recorded of its data and its metrics; None of a run from before that was done."""
+    remedy = "put it back from a copy, or delete it: the report then knows its metrics by their names alone"
+    return Resolved.read(Resolved.at(folder), remedy=remedy)
 
 
 def trial_folders(out: Path) -> list[str]:

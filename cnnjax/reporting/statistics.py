@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from cnnjax.errors import RunError
+from cnnjax.records.specification import BEFORE, Specification
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import PARTS, Quantity, Spread, paired, quantity, spread
 from cnnjax.reporting.labels import Axis, key
@@ -18,33 +19,60 @@ from cnnjax.reporting.study_table import Arm, Table
 
 @dataclass(frozen=True)
 class Measure:
-    """What the arms are compared by: `kind` is accuracy or loss; `choose` and `quote` are metric columns.
+    """What the arms are compared by: the metric `compared`, in the columns `choose` and `quote`.
 
     `choose` is the validation column, None where no validation was recorded; `quote` is the test column, or validation,
-    or train, where there is no better one. `shown` are the columns of the arms' table.
+    or train, where there is no better one. `shown` are the columns of the arms' table: these two, and what a method of
+    training measured beside them. Where trials are measured by different metrics, `compared`, `choose` and `quote` are
+    None, and all of those metrics are shown.
     """
 
-    kind: str
+    compared: Specification | None
     choose: str | None
-    quote: str
+    quote: str | None
     shown: tuple[str, ...]
 
     @property
-    def higher_is_better(self) -> bool:
-        """Whether more is better: of accuracy it is, of loss it is not."""
-        return self.kind == "accuracy"
+    def held_out(self) -> bool:
+        """Whether what is shown was measured on examples that were not trained on."""
+        return part_of(self.shown[0]) in HELD_OUT
+
+
+HELD_OUT = ("validation", "test")
+
+
+def part_of(metric: str) -> str:
+    """The part of the data that a column is of."""
+    return metric.partition("_")[0]
 
 
 def measure(table: Table) -> Measure:
-    """Accuracy where it was recorded, else loss; held-out before train. Raises RunError where there is neither."""
+    """The metric that the trials say, where it was measured, else the next; held-out before train.
+
+    Raises RunError where none of them was measured.
+    """
     known = [name for name in table.metrics if table.done[name].notna().any()]
-    for splits in (("validation", "test"), ("train",)):
-        for kind in ("accuracy", "loss"):
-            shown = tuple(name for split in splits if (name := f"{split}_{kind}") in known)
-            if shown:
-                choose = f"validation_{kind}"
-                return Measure(kind, choose if choose in shown else None, shown[-1], shown)
-    raise RunError(f"{table.out}: no finished trial recorded an accuracy or a loss, so its arms cannot be compared")
+    order = table.specified.order
+    for parts in (HELD_OUT, ("train",)):
+        for metric in order:
+            exact = [name for part in parts if (name := f"{part}_{metric}") in known]
+            if exact:
+                choose, compared = f"validation_{metric}", table.specified.named(metric)
+                beside = [name for name in known if part_of(name) in parts and table.specified.of(name) == compared]
+                shown = tuple(dict.fromkeys([*exact, *beside]))
+                return Measure(compared, choose if choose in exact else None, exact[-1], shown)
+    shown = _apart(table, known)
+    if not shown:
+        raise RunError(f"{table.out}: no finished trial recorded a metric that its arms can be compared by")
+    return Measure(None, None, None, shown)
+
+
+def _apart(table: Table, known: Sequence[str]) -> tuple[str, ...]:
+    """The columns of the metrics that the trials say, where arms cannot be compared; held-out ones if there are any."""
+    said = [words for words, _ in table.specified.said] or [each.words for each in BEFORE if each.is_loss]
+    found = [(name, of) for name in known if (of := table.specified.of(name)) is not None and of.words in said]
+    held_out = [name for name, _ in found if part_of(name) in HELD_OUT]
+    return tuple(held_out or [name for name, _ in found])
 
 
 def arms(table: Table) -> Frame:
@@ -77,16 +105,16 @@ def _spreads(table: Table, names: Sequence[str]) -> Frame:
     """The `Spread` of each metric, arm by arm, as columns `<name>_n` and so on."""
     done = table.done
     groups = dict(iter(done.groupby("arm")))
-    rows = [_arm_spreads(groups.get(arm.number, done.head(0)), names) for arm in table.arms]
+    rows = [_arm_spreads(table, groups.get(arm.number, done.head(0)), names) for arm in table.arms]
     columns = {f"{name}_{part}": [getattr(row[name], part) for row in rows] for name in names for part in PARTS}
     return Frame(columns, index=_numbers(table))
 
 
-def _arm_spreads(done: Frame, names: Sequence[str]) -> dict[str, Spread]:
+def _arm_spreads(table: Table, done: Frame, names: Sequence[str]) -> dict[str, Spread]:
     """The `Spread` of each metric over one arm's finished trials. Trials that were trained together share the seconds
     of one training: their seconds are one measurement, without spread."""
     together = bool((done["packed"] > 1).any())
-    spreads = {name: spread(done[name].tolist(), quantity_of(done, name)) for name in names}
+    spreads = {name: spread(done[name].tolist(), quantity_of(table, name, done)) for name in names}
     alone = {name: Spread(own.n, own.mean, math.nan, math.nan, math.nan) for name, own in spreads.items()}
     return spreads | {name: alone[name] for name in SECONDS if together and name in alone}
 
@@ -94,7 +122,7 @@ def _arm_spreads(done: Frame, names: Sequence[str]) -> dict[str, Spread]:
 def examples_of(done: Frame, metric: str) -> int | None:
     """How many examples `metric` was measured on in the finished trials `done`: the fewest of them; None where one of
     them does not say."""
-    part = metric.split("_")[0]
+    part = part_of(metric)
     sizes = [sizes.get(part) for sizes in done["examples"]]
     return min(sizes) if sizes and all(sizes) else None
 
@@ -115,14 +143,14 @@ def complete(table: Table) -> set[int]:
     Where seeds diverged, the mean of those that survived is of the lucky ones.
     """
     planned, by = int(table.trials.groupby("arm").size().max()), measure(table)
-    finished = table.done.groupby("arm")[by.choose or by.quote].count()
+    finished = table.done.groupby("arm")[by.choose or by.quote or "id"].count()
     return {int(number) for number, n in finished.items() if n == planned}
 
 
 def same_examples(table: Table) -> bool:
     """Whether all finished trials were measured on the same examples, as far as is recorded: one set of data, and as
     many of them in every part that is shown."""
-    done, parts = table.done, [name.split("_")[0] for name in measure(table).shown]
+    done, parts = table.done, list(map(part_of, measure(table).shown))
     sizes = {tuple(sizes.get(part) for part in parts) for sizes in done["examples"]}
     return len(sizes) == 1 and done["data_fingerprint"].map(str).nunique() == 1
 
@@ -134,13 +162,13 @@ def ranking(table: Table) -> list[int]:
 
 
 def _by_validation(table: Table) -> list[int]:
-    by = measure(table).choose
-    if by is None:
+    by = measure(table)
+    if by.choose is None or by.compared is None:
         return []
-    means = table.done.groupby("arm")[by].mean().dropna()
-    # Means of the same accuracies in another order differ in their last bits: they tie.
+    means = table.done.groupby("arm")[by.choose].mean().dropna()
+    # Means of the same numbers in another order differ in their last bits: they tie.
     means = means.map(lambda mean: float(f"{mean:.12g}"))
-    return means.sort_values(ascending=not measure(table).higher_is_better, kind="stable").index.tolist()
+    return means.sort_values(ascending=not by.compared.higher_is_better, kind="stable").index.tolist()
 
 
 def chosen(table: Table) -> int | None:
@@ -162,12 +190,13 @@ def difference(table: Table, left: int, right: int, *, metric: str) -> Spread:
     """The mean of `left - right` between two arms, paired over the seeds that both finished."""
     done = table.done[table.done["arm"].isin([left, right])]
     values = done.pivot(index="seed", columns="arm", values=metric)
-    return paired(values[left] - values[right], quantity_of(done, metric))
+    return paired(values[left] - values[right], quantity_of(table, metric, done))
 
 
-def quantity_of(done: Frame, metric: str) -> Quantity:
-    """What `metric` is a mean of in the finished trials `done`."""
-    return quantity(metric, values=done[metric].tolist(), examples=examples_of(done, metric))
+def quantity_of(table: Table, metric: str, done: Frame | None = None) -> Quantity:
+    """What `metric` is a mean of in the finished trials, or in those of them that are in `done`."""
+    done = table.done if done is None else done
+    return quantity(table.specified.of(metric), values=done[metric].tolist(), examples=examples_of(done, metric))
 
 
 def effects(table: Table, *, metric: str) -> Frame:
@@ -196,7 +225,7 @@ def _axis_effects(table: Table, axis: Axis, metric: str) -> Iterable[dict[str, A
         return
     base = [axis.position(axis.base)] if key(axis.base) in map(key, axis.values) else []
     reference = next(value for value in [*base, *means.columns] if value in means.columns)
-    of = quantity_of(table.done, metric)
+    of = quantity_of(table, metric)
     for value in means.columns:
         change = asdict(paired(means[value] - means[reference], of)) if value != reference else {}
         yield {

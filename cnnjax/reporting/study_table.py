@@ -19,7 +19,8 @@ from cnnjax.records.result_json import ResultRecord
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.labels import Axis, axes_of, key, lookup
 from cnnjax.reporting.mixture import kept_codes, refused
-from cnnjax.reporting.reading import environments, read_study, result_or_damage, trial_folders
+from cnnjax.reporting.reading import environments, read_study, resolved_of, result_or_damage, trial_folders
+from cnnjax.reporting.specified import Specified, specified
 
 UNFINISHED = "unfinished"
 
@@ -59,8 +60,8 @@ class Table:
     trials: a row per planned trial: `arm` (number), the axes by path, `seed`, `id`, `status` (done, failed or
         unfinished), `error`, its `cause` (diverged, crashed, damaged; empty where there is none), `params`, `macs`,
         `train_seconds`, `compile_seconds`, `steps`, `packed` (how many were trained together, and share the seconds),
-        `examples` by part, `data_fingerprint` and a column per metric, as recorded (an accuracy is a fraction).
-    metrics: the names of the metric columns.
+        `examples` by part, `data_fingerprint` and a column per metric, as recorded (a share is a fraction).
+    metrics: the names of the metric columns; specified: what they are, and which arms are compared by.
     curves: a row per epoch of each finished trial: `arm`, `seed`, `id`, `epoch` and what the epoch recorded.
     axes: the axes that take more than one value; `constants` those that take one.
     strangers: names of trial directories that the plan does not hold; they are counted and left out.
@@ -81,6 +82,7 @@ class Table:
     constants: tuple[Axis, ...]
     trials: Frame
     metrics: tuple[str, ...]
+    specified: Specified
     curves: Frame
     pruned: tuple[Pruned, ...]
     strangers: tuple[str, ...]
@@ -138,6 +140,7 @@ def collect(out: Path | str) -> Table:
         constants=tuple(axis for axis in axes if axis not in varied),
         trials=trials,
         metrics=tuple(dict.fromkeys(name for result in results.values() for name in _measured(result))),
+        specified=_specified(done, folders, varied),
         curves=_curves(done, folders),
         pruned=tuple(
             _pruned(entry, arm, [axis for axis in wider if len(axis.values) > 1])
@@ -147,6 +150,12 @@ def collect(out: Path | str) -> Table:
         codes=kept_codes(CodeRecord.at(out), (digest for own in trials["codes"] for digest in own)),
         environments=tuple(environments(folders[name] for name in done["id"])),
     )
+
+
+def _specified(done: Frame, folders: Mapping[str, Path], varied: Sequence[Axis]) -> Specified:
+    found = ((arm, resolved_of(folders[name])) for arm, name in zip(done["arm"], done["id"], strict=True))
+    losses_differ = any(axis.path.split(".")[0] == "loss" for axis in varied)
+    return specified([(arm, held) for arm, held in found if held is not None], losses_differ=losses_differ)
 
 
 def _arms(
@@ -214,7 +223,7 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
 
 
 def _measured(result: ResultRecord | RunError | None) -> dict[str, float]:
-    """The metrics that are single numbers; a confusion matrix is none."""
+    """The metrics that are single numbers."""
     return _finite_numbers(result.metrics if isinstance(result, ResultRecord) else {})
 
 

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 
 from cnnjax.documents.document import Column, Grid
 from cnnjax.reporting.intervals import Spread
-from cnnjax.reporting.statistics import arms, chosen, effect_spreads, effects, measure, spread_of
+from cnnjax.reporting.statistics import Measure, arms, chosen, effect_spreads, effects, measure, spread_of
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import Unit, count, seconds, unit
 
 INTERVAL = "95% interval"
-USES = {"validation": "to choose by", "test": "to quote"}
 
 
 def finished(table: Table, number: int) -> str:
@@ -26,13 +25,15 @@ def finished(table: Table, number: int) -> str:
 
 def arms_grid(table: Table) -> Grid:
     """The arms: axes, n, mean ± sd and interval of each held-out metric, parameters, MACs and seconds."""
-    frame, shown = arms(table), measure(table).shown
-    heads = [head for name in shown for head in (f"{unit(table, name).label}{_use(name)}", INTERVAL)]
+    frame, by = arms(table), measure(table)
+    heads = [head for name in by.shown for head in (f"{unit(table, name).label}{_use(by, name)}", INTERVAL)]
     names = [axis.name for axis in table.axes] or ["arm"]
     rows = []
     for arm in table.arms:
         row = frame.loc[arm.number]
-        results = [cell for name in shown for cell in _cells(table, spread_of(frame, arm.number, name), name, row["n"])]
+        results = [
+            cell for name in by.shown for cell in _cells(table, spread_of(frame, arm.number, name), name, row["n"])
+        ]
         costs = [count(row["params"]), count(row["macs"]), seconds(spread_of(frame, arm.number, "train_seconds"))]
         place = [str(arm.number), *(arm.texts.values() or ["base"]), *([arm.widths] if table.match else [])]
         rows.append((*place, finished(table, arm.number), *results, *costs))
@@ -47,9 +48,10 @@ def _columns(texts: Iterable[str], numbers: Iterable[str] = ()) -> tuple[Column,
     return (*(Column(heading) for heading in texts), *(Column(heading, "number") for heading in numbers))
 
 
-def _use(metric: str) -> str:
-    use = USES.get(metric.split("_")[0])
-    return f" ({use})" if use else ""
+def _use(by: Measure, metric: str) -> str:
+    if metric == by.choose:
+        return " (to choose by)"
+    return " (to quote)" if metric == by.quote and by.held_out else ""
 
 
 def _cells(table: Table, values: Spread, metric: str, n: int) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""How numbers are written: percent for accuracies, four digits of anything else, and never more than was measured."""
+"""How numbers are written: as their specification says, and never with more digits than were measured."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from cnnjax.records.specification import Specification
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.study_table import Table
 
@@ -14,18 +15,35 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Unit:
-    """How a metric is printed: multiplied by `factor`, with `decimals` digits, under the name `label`."""
+    """How a metric is printed: multiplied by `factor`, with `decimals` digits, under its `name` and the `symbol` of its
+    unit, which may be empty."""
 
-    label: str
+    name: str
+    symbol: str
     factor: float
     decimals: int
+
+    @property
+    def label(self) -> str:
+        """As the heading of a column: `test accuracy, %`."""
+        return f"{self.name}, {self.symbol}" if self.symbol else self.name
+
+    @property
+    def axis(self) -> str:
+        """As the title of an axis: `test accuracy (%)`."""
+        return f"{self.name} ({self.symbol})" if self.symbol else self.name
+
+    @property
+    def is_percent(self) -> bool:
+        """Whether numbers are shares in percent, which end at 0 and 100."""
+        return self.symbol == "%"
 
     def number(self, value: float) -> str:
         """`value` as text; an en dash where there is none. What is not 0, or not 100%, is not rounded to it: it gets as
         many digits more as that takes."""
         if math.isnan(value):
             return NONE
-        shown, ends = value * self.factor, (0.0, self.factor) if self.factor == 100 else (0.0,)
+        shown, ends = value * self.factor, (0.0, self.factor) if self.is_percent else (0.0,)
         near = [end for end in ends if abs(shown - end) < 1e-9]
         if near:
             return f"{near[0]:.{self.decimals}f}"
@@ -49,18 +67,32 @@ class Unit:
 
 
 def unit(table: Table, metric: str) -> Unit:
-    """Accuracies in percent with two decimals; anything else as recorded, its largest value with four digits."""
-    label = metric.replace("_", " ")
-    if metric.endswith("accuracy"):
-        return Unit(f"{label}, %", 100, 2)
-    largest = max(table.done[metric].abs().max(), 1e-6)
-    return Unit(label, 1, min(max(3 - math.floor(math.log10(largest)), 0), 8))
+    """How the numbers of a column are printed: in percent, or in their unit, as `printed` says, but with three digits
+    of the largest at least and four at most."""
+    return unit_of(table.specified.of(metric), metric, largest=table.done[metric].abs().max())
+
+
+def unit_of(specification: Specification | None, metric: str, *, largest: float) -> Unit:
+    """How numbers named `metric` (`test_accuracy`) are printed, up to the `largest`; None: not known what they are."""
+    if specification is None:
+        return Unit(metric.replace("_", " "), "", 1, _decimals(largest, 4))
+    before = metric.removesuffix(specification.name).replace("_", " ")
+    name, symbol = f"{before}{specification.words}", specification.symbol
+    if specification.is_percent:
+        return Unit(name, symbol, 100, specification.decimals)
+    wanted, fewest, most = specification.decimals, _decimals(largest, 3), _decimals(largest, 4)
+    return Unit(name, symbol, 1, min(max(wanted, fewest), most))
+
+
+def _decimals(largest: float, digits: int) -> int:
+    """How many digits after the point give a number so many in all; none where it has more before the point."""
+    return min(max(digits - 1 - math.floor(math.log10(max(1e-6, largest))), 0), 8)
 
 
 def seconds(values: Spread) -> str:
     """Seconds of training as mean ± sd; trials that were trained together share one measurement, without ±."""
     largest = values.mean if values.mean > 0 else 1.0
-    return Unit("seconds", 1, min(max(3 - math.floor(math.log10(largest)), 0), 3)).mean(values)
+    return Unit("seconds", "", 1, min(_decimals(largest, 4), 3)).mean(values)
 
 
 def count(value: Any) -> str:

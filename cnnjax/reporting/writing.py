@@ -18,7 +18,7 @@ from cnnjax.reporting.headline import headline
 from cnnjax.reporting.intervals import FEWEST, LEVEL
 from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.pages import render_html, render_markdown
-from cnnjax.reporting.pictures import NAMES, draw
+from cnnjax.reporting.pictures import draw, every_name
 from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_of
 from cnnjax.reporting.study_table import Table, collect
 
@@ -61,7 +61,7 @@ def report(out: Path | str) -> Summary:
         "report.html": render_html(table, pictures).encode(),
     }
     contents |= {f"{picture.name}.png": picture.png for picture in pictures.values()}
-    stale = [f"{name}.png" for name in NAMES if name not in pictures]
+    stale = [f"{name}.png" for name in every_name(table) if name not in pictures]
     return Summary(Path(out) / "report", _write(Path(out) / "report", contents, stale), table, arms(table), text)
 
 
@@ -88,12 +88,10 @@ def _tidy(table: Table) -> Frame:
 
 
 def _all_effects(table: Table) -> Frame:
-    rows = [
-        {"metric": name, **row}
-        for name in measure(table).shown
-        for row in effects(table, metric=name).to_dict("records")
-    ]
-    return Frame(rows, columns=["metric", *effects(table, metric=measure(table).quote).columns])
+    by = measure(table)
+    found = {name: effects(table, metric=name) for name in by.shown}
+    rows = [{"metric": name, **row} for name in by.shown for row in found[name].to_dict("records")]
+    return Frame(rows if by.compared else [], columns=["metric", *found[by.shown[0]].columns])
 
 
 def summary_json(table: Table) -> dict[str, Any]:

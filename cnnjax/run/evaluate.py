@@ -20,6 +20,7 @@ from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.program import Program
 from cnnjax.run.resolve import recorded
+from cnnjax.run.result import evaluated_parts
 from cnnjax.run.stale import refuse_stale
 from cnnjax.run.weights import restore
 from cnnjax.training.state import TrainState
@@ -34,6 +35,8 @@ def evaluate(
     stale: str = "stop",
 ) -> dict[str, dict[str, Any]]:
     """Metrics of a run's newest checkpoint on its validation and test parts, by part.
+
+    What a training method evaluates beside the trained weights is a part with its name (`test_ema`).
 
     data: another data set or its name, evaluated instead; it is normalized as the run's own was, unless it says
     otherwise (`mean`, `std`), and its classes are matched by name (`matched`). overrides: fields, as text by path, such
@@ -58,8 +61,12 @@ def evaluate(
     _check_fit(directory, restored, program.blank())
     # Not with the values it was trained with: `overrides` may set others.
     state = program.place([restored.replace(lane=lane_values(experiment))])
-    parts = [part for part in ("validation", "test") if program.sizes[part]]
-    return {part: program.functions.summarize(program.evaluate(state, part)) for part in parts}
+    splits = [split for split in ("validation", "test") if program.sizes[split]]
+    return {
+        part: program.functions.summarize(program.evaluate(program.with_weights_of(state, method), split))
+        for split in splits
+        for part, method in evaluated_parts(experiment, split).items()
+    }
 
 
 def _on(trained: Experiment, data: str | Data | None, overrides: dict[str, str]) -> Experiment:
@@ -90,6 +97,8 @@ def _small_enough(experiment: Experiment) -> Experiment:
 
 
 def _check_fit(directory: RunDirectory, restored: TrainState, wanted: TrainState) -> None:
+    if without := ", ".join(wanted.methods.keys() - restored.methods.keys()):
+        raise RunError(f"{directory.path} was trained without {without}, so it has nothing of it to evaluate")
     held, needed = (dict(_shapes(state)) for state in (restored, wanted))
     other = {name: shape for name, shape in needed.items() if held.get(name) != shape}
     wrong = [f"  {name}: {held.get(name, 'none')} there, {shape} needed" for name, shape in other.items()]

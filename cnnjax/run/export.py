@@ -62,6 +62,7 @@ def export(
     exported = Exported(
         format=chosen,
         step=trained.step,
+        **({} if trained.weights is None else {"weights": trained.weights}),
         **program,
         jax=jax.__version__,
         resolved=trained.resolved,

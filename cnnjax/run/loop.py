@@ -8,7 +8,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -230,13 +230,13 @@ def _end_epoch(pack: Pack, state: TrainState, epoch: _Epoch, step: int) -> None:
     validations = pack.evaluate(state, "validation")
     figures = _figures(pack, epoch, step)
     for trial in pack.alive:
-        validation = validations.get(trial.id, {})
+        parts = validations.get(trial.id, {})
         row = {
             "step": step,
             "epoch": epoch.number,
             "learning_rate": _learning_rate(pack.program, trial.experiment, step - 1),
             **named("train", pack.program.functions.summarize(trial.epoch_sums)),
-            **named("validation", validation),
+            **_named(parts),
         }
         if not finite(row):
             _fail(pack, trial, f"the validation loss is not finite after step {step}", step)
@@ -248,10 +248,15 @@ def _end_epoch(pack: Pack, state: TrainState, epoch: _Epoch, step: int) -> None:
                 step=step,
                 epoch=epoch.number,
                 row=row,
-                validation_count=validation.get("count", 0),
+                validation_count=parts.get("validation", {}).get("count", 0),
                 figures=figures,
             )
         )
+
+
+def _named(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The numbers of the parts' summaries by their names in rows and results."""
+    return {name: value for part, summary in parts.items() for name, value in named(part, summary).items()}
 
 
 def _learning_rate(program: Program, experiment: Experiment, step: int) -> float:
@@ -279,11 +284,8 @@ def _finish(pack: Pack, state: TrainState) -> None:
     pack.clock.stop()
     steps = pack.program.steps
     for trial in pack.alive:
-        parts = {"validation": validations[trial.id]} if validations else {}
-        parts["test"] = tests[trial.id]
-        metrics = {name: value for name, value in trial.last_row.items() if name.startswith("train_")}
-        for part, summary in parts.items():
-            metrics |= named(part, summary)
+        parts = validations.get(trial.id, {}) | tests[trial.id]
+        metrics = {name: value for name, value in trial.last_row.items() if name.startswith("train_")} | _named(parts)
         if not finite(metrics):
             _fail(pack, trial, "the loss on the test part is not finite", steps)
             continue

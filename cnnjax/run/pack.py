@@ -16,7 +16,7 @@ from cnnjax.lanes import lane_values
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.run.feed import Streamed
 from cnnjax.run.program import Program
-from cnnjax.run.result import write_result
+from cnnjax.run.result import evaluated_parts, write_result
 from cnnjax.run.trial import Trial
 from cnnjax.training.state import TrainState
 
@@ -80,14 +80,21 @@ class Pack:
             if not trial.over:
                 yield trial, dict(numbers) if self.program.packed == 1 else {k: x[slot] for k, x in numbers.items()}
 
-    def evaluate(self, state: TrainState, split: str) -> dict[str, dict[str, Any]]:
-        """What the split's metrics are (`Task.summarize`), by trial id; empty where it holds no examples."""
+    def evaluate(self, state: TrainState, split: str) -> dict[str, dict[str, dict[str, Any]]]:
+        """What the split's metrics are (`Task.summarize`), by trial id and part; empty where it holds no examples.
+
+        The part is the split; with what a method evaluates beside the trained weights it is followed by the method's
+        name (`validation_ema`).
+        """
         if not self.program.sizes[split]:
             return {}
-        return {
-            trial.id: self.program.functions.summarize(sums)
-            for trial, sums in self.own(self.program.evaluate(state, split))
-        }
+        summarize = self.program.functions.summarize
+        measured: dict[str, dict[str, dict[str, Any]]] = {}
+        for part, method in evaluated_parts(self.program.experiment, split).items():
+            sums = self.program.evaluate(self.program.with_weights_of(state, method), split)
+            for trial, own in self.own(sums):
+                measured.setdefault(trial.id, {})[part] = summarize(own)
+        return measured
 
     def save(self, state: TrainState, step: int) -> None:
         """Begin to write a checkpoint of every trial that goes on, unless it has one of this step."""

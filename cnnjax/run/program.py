@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import jax
@@ -20,7 +20,15 @@ from cnnjax.run.hardware import Hardware
 from cnnjax.run.weights import check_initial, initial_weights
 from cnnjax.training.parallel import bound, check_batch_size, distribute
 from cnnjax.training.state import TrainState
-from cnnjax.training.step import StepFunctions, Sums, eval_step, init_state, train_step
+from cnnjax.training.step import (
+    StepFunctions,
+    Sums,
+    eval_step,
+    init_state,
+    state_from,
+    train_step,
+    with_weights_of,
+)
 
 BRIEF = 1e12
 """Multiply-accumulates of a training that takes a CPU some seconds, so that compiling is a good part of it."""
@@ -59,9 +67,11 @@ class Program:
         """The state before the first step, one lane per experiment: each lane bitwise as if it were alone."""
         classes = self.experiment.data.load().classes
         states = [jax.device_get(self._init(lane_values(experiment))) for experiment in experiments]
-        return self.place(
-            states if self.initial is None else [self.initial.put_into(state, classes) for state in states]
-        )
+        if self.initial is not None:
+            # Once for each trial, so it is not compiled.
+            merged = [(state.lane, self.initial.merged(state.variables, classes)) for state in states]
+            states = [jax.device_get(state_from(self.functions, lane, variables)) for lane, variables in merged]
+        return self.place(states)
 
     def blank(self) -> TrainState:
         """A state of one trial with the shapes and types of any other, on the host."""
@@ -115,7 +125,7 @@ class Program:
         return self._call("train", train_step, state, rows)
 
     def evaluate(self, state: TrainState, split: str) -> Sums:
-        """Detailed sums (host arrays) over one of "train", "validation", "test"."""
+        """Detailed sums (host arrays) over one of "train", "validation", "test"; see `with_weights_of`."""
         total: Any = None
         for rows in self.feed.evaluation(split):
             # Sums stay on the device; only so many batches are begun that the one before last is done.
@@ -123,6 +133,19 @@ class Program:
             sums = self._call("eval", eval_step, state, rows)
             total = sums if total is None else _added(total, sums)
         return jax.device_get(total)
+
+    def with_weights_of(self, state: TrainState, method: str | None) -> TrainState:
+        """The state with what that method evaluates in the place of the trained weights; None: as it is."""
+        return state if method is None else self._weights_of(method)(state)
+
+    @cached_property
+    def _weights_of(self) -> Callable[[str], Callable[[TrainState], TrainState]]:
+        @lru_cache
+        def compiled_for(method: str) -> Callable[[TrainState], TrainState]:
+            one = partial(with_weights_of, self.functions, method=method)
+            return jax.jit(jax.vmap(one) if self.packed > 1 else one)
+
+        return compiled_for
 
     def compiled(self, name: str) -> Any:
         """The compiled "train" or "eval" step, once it has been called."""

@@ -16,7 +16,7 @@ from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts
 from cnnjax.experiment.network import outputs_of, with_outputs
 from cnnjax.records.resolved import ExampleEntry, Resolved
 from cnnjax.run.directory import RunDirectory
-from cnnjax.tasks import Classification, Task
+from cnnjax.tasks import Task
 from cnnjax.training.step import StepFunctions
 
 
@@ -68,16 +68,21 @@ def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple
     if not isinstance(data, Decoding) or data.mean is None or data.std is None:
         return None
     form = data.form(image_shape[-1])
-    task = Classification() if experiment.task is None else experiment.task
-    made = Resolved(
+    shape = (*(form.size or image_shape[:2]), form.channels)
+    names = tuple(map(str, range(classes)))
+    examples = _RecordedForm(
+        getattr(data, "name", data.tag), shape, 255, (data.mean, data.std), names, _entries(shape, (), "int32")
+    )
+    task = task_of(experiment, examples)
+    return Resolved(
         id=experiment.id,
-        data=getattr(data, "name", data.tag),
+        data=examples.name,
         fingerprint=None,
         classes=None,
         target_shape=(),
-        input_shape=(*(form.size or image_shape[:2]), form.channels),
+        input_shape=shape,
         dtype="uint8",
-        maximum=255,
+        maximum=examples.maximum,
         mean=data.mean,
         std=data.std,
         fit=None if form.size is None else plain(form.fit),
@@ -87,12 +92,11 @@ def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple
         kind=experiment.loss.kind,
         loss=plain(experiment.loss),
         task=plain(task),
-        metrics=(),
+        metrics=task.specifications(experiment.loss, examples),
         chosen_by=task.chosen_by,
         examples=0,
         steps=0,
     )
-    return made.model_copy(update={"metrics": task.specifications(experiment.loss, recorded_form(made))})
 
 
 def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
@@ -164,16 +168,21 @@ class _RecordedForm:
     scale: tuple[tuple[float, ...], tuple[float, ...]]
     classes: tuple[str, ...]
     entries: Mapping[str, Entry]
-    target_shape: tuple[int, ...]
-    target_dtype: str
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        return self.entries["label"].shape if "label" in self.entries else ()
+
+    @property
+    def target_dtype(self) -> str:
+        return self.entries["label"].dtype if "label" in self.entries else "int32"
 
 
 def recorded_form(resolved: Resolved) -> ExampleForm:
     """The form of the examples that the run was trained on."""
-    target_dtype = "int32" if resolved.labelled else "float32"
     if resolved.entries is None:
-        image = Entry(resolved.input_shape, resolved.dtype, kind_of("image"))
-        entries = {"image": image, "label": Entry(resolved.target_shape, target_dtype, kind_of("label"))}
+        dtype = "int32" if resolved.labelled else "float32"
+        entries = _entries(resolved.input_shape, resolved.target_shape, dtype)
     else:
         entries = {name: Entry(held.shape, held.dtype, held.kind) for name, held in resolved.entries.items()}
     return _RecordedForm(
@@ -183,6 +192,10 @@ def recorded_form(resolved: Resolved) -> ExampleForm:
         scale=(resolved.mean, resolved.std),
         classes=resolved.class_names,
         entries=entries,
-        target_shape=resolved.target_shape,
-        target_dtype=target_dtype,
     )
+
+
+def _entries(image_shape: tuple[int, ...], target_shape: tuple[int, ...], dtype: str) -> dict[str, Entry]:
+    """Those of examples with an image and a label."""
+    image = Entry(image_shape, "uint8", kind_of("image"))
+    return {"image": image, "label": Entry(target_shape, dtype, kind_of("label"))}

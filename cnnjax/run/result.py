@@ -8,9 +8,16 @@ from typing import Any
 
 from cnnjax.config import plain
 from cnnjax.data import Dataset
+from cnnjax.experiment import Experiment
 from cnnjax.records.result_json import InitialEntry, ResultRecord
 from cnnjax.run.program import Program
 from cnnjax.run.trial import Trial
+from cnnjax.training.methods.method import evaluations
+
+
+def evaluated_parts(experiment: Experiment, split: str) -> dict[str, str | None]:
+    """The parts of results that a split gives, with the method whose weights each is of; None: the trained ones."""
+    return {f"{split}_{name}" if name else split: method for name, method in evaluations(experiment.methods).items()}
 
 
 def named(part: str, summary: Mapping[str, Any]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.images import checked
 from cnnjax.run.resolve import recorded_functions, recorded_network, recorded_task, resolved_of
 from cnnjax.run.stale import refuse_stale
-from cnnjax.run.weights import restore
+from cnnjax.run.weights import chosen_weights, restore, weights_of
 from cnnjax.tasks import Answered, Task
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import StepFunctions, evaluation_outputs
@@ -38,7 +38,8 @@ class Trained:
     """The network of a run with the weights of one of its checkpoints.
 
     step: of the checkpoint, as steps of training taken. state: host arrays. resolved: what the run recorded of its
-    images, classes and outputs.
+    images, classes and outputs. weights: the name of the training method whose weights these are ("ema" for the moving
+    average); None are those that the optimizer trained.
     """
 
     path: Path
@@ -47,21 +48,22 @@ class Trained:
     resolved: Resolved
     network: linen.Module
     state: TrainState
+    weights: str | None = None
 
     @property
     def params(self) -> Any:
         """The parameters, by module."""
-        return self.state.params
+        return self.variables["params"]
 
     @property
     def batch_stats(self) -> Any:
         """The running statistics, by module."""
-        return self.state.batch_stats
+        return self.variables["batch_stats"]
 
-    @property
+    @cached_property
     def variables(self) -> dict[str, Any]:
         """All collections, as `network.apply` takes them. The network sees normalized images; `predict` does that."""
-        return self.state.variables
+        return weights_of(self.experiment, self.network, self.state, self.weights)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -76,7 +78,7 @@ class Trained:
     def described(self) -> str:
         """`runs/baseline, step 120 of 300`."""
         of = "" if self.is_finished else f" of {self.resolved.steps}: its training is not finished"
-        return f"{self.path}, step {self.step}{of}"
+        return f"{self.path}, step {self.step}{f', {self.weights} weights' if self.weights else ''}{of}"
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.resolved.input_shape))
@@ -153,21 +155,25 @@ class Trained:
         return {name: array[: len(images)] for name, array in answers.items()}
 
 
-def load_run(run: Path | str, *, step: int | None = None, stale: str = "stop") -> Trained:
+def load_run(run: Path | str, *, step: int | None = None, stale: str = "stop", weights: str | None = None) -> Trained:
     """The trained network of a run, without its data.
 
     run: its folder; of a study, trials/<id>. step: of a checkpoint; by default the newest. stale: "keep" takes the
-    user's own code of now where other code trained it. Raises RunError where there is no checkpoint or it is damaged,
-    where the code changed, or where the training failed and no step is given.
+    user's own code of now where other code trained it. weights: a training method's ("ema") or "raw", those that the
+    optimizer trained; by default those whose results stand without a method's name. Raises RunError where there is no
+    checkpoint or it is damaged, where the code changed, or where the training failed and no step is given; ConfigError
+    where the run has no such weights.
     """
     directory = directory_in(Path(run))
     experiment = directory.experiment()
+    method = chosen_weights(experiment, weights)
     refuse_stale(directory, experiment, stale)
     if step is None:
         _refuse_diverged(directory)
     resolved = resolved_of(directory, experiment)
     state, _ = restore(directory, experiment, step=step)
-    return Trained(directory.path, int(state.step), experiment, resolved, recorded_network(experiment, resolved), state)
+    network = recorded_network(experiment, resolved)
+    return Trained(directory.path, int(state.step), experiment, resolved, network, state, method)
 
 
 def _refuse_diverged(directory: RunDirectory) -> None:

@@ -10,14 +10,22 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from flax import traverse_util
 
 from cnnjax.config import replace, replace_texts
 from cnnjax.convert import from_torch, read_file
 from cnnjax.data import TFDS, CentreFit
-from cnnjax.errors import ConfigError, RunError, WeightsError
-from cnnjax.experiment import Experiment, blank_state, input_shape_of, network_of, state_shapes
+from cnnjax.errors import ConfigError, RunError, WeightsError, unknown
+from cnnjax.experiment import (
+    Experiment,
+    blank_state,
+    input_shape_of,
+    network_of,
+    state_functions,
+    state_shapes,
+)
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model, config
 from cnnjax.records.checkpoint_notes import CheckpointNotes
@@ -28,7 +36,9 @@ from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
 from cnnjax.run.resolve import record, recorded_input, recorded_network, resolve_imported, resolved_of
-from cnnjax.training.state import TrainState, split_variables
+from cnnjax.training.methods.method import evaluations
+from cnnjax.training.state import TrainState
+from cnnjax.training.step import state_from, with_weights_of
 
 IMAGENET_CLASSES = 1000
 _HEAD = "logits"
@@ -119,8 +129,10 @@ def _refuse_others(directory: RunDirectory) -> None:
 
 
 def _write(directory: RunDirectory, experiment: Experiment, variables: Mapping[str, Any], source: SourceRecord) -> None:
-    state = blank_state(state_shapes(experiment, experiment.model.build(), source.image_shape))
-    state = state.replace(params=variables["params"], batch_stats=variables["batch_stats"])
+    network = experiment.model.build()
+    blank = blank_state(state_shapes(experiment, network, source.image_shape))
+    begun = state_from(state_functions(experiment, network), blank.lane, {**blank.variables, **variables})
+    state = jax.device_get(begun)
     directory.begin(experiment)
     environment().write(directory.environment)
     checkpoints = Checkpoints(directory.checkpoints)
@@ -149,15 +161,15 @@ class Initial:
     checksum: int
     classes: tuple[str, ...] = ()
 
-    def put_into(self, state: TrainState, classes: tuple[str, ...] = ()) -> TrainState:
-        """`state` (host arrays) with these weights; layers named logits keep their own where they mean something else.
+    def merged(self, own: Mapping[str, Any], classes: tuple[str, ...] = ()) -> dict[str, Any]:
+        """These weights in the place of a network's `own` variables (host arrays), by collection.
 
-        That is where the shape is another, or `classes` (those of the data) are of other names or in another order: an
-        output for cats is no beginning for one for ships. Raises RunError listing every other array that does not fit.
+        Layers named logits keep their own where they mean something else: where the shape is another, or `classes`
+        (those of the data) are of other names or in another order, for an output for cats is no beginning for one for
+        ships. Raises RunError listing every other array that does not fit.
         """
         problems: list[str] = []
         others = bool(self.classes and classes) and self.classes != classes
-        own = state.variables
         names = {**own, **self.variables}
         merged = {
             name: _merged(self.variables.get(name, {}), own.get(name, {}), problems, fresh_head=others)
@@ -166,7 +178,7 @@ class Initial:
         if problems:
             head = f"initial = {self.path!r}: its weights do not fit this network ({len(problems)} arrays)"
             raise RunError("\n".join([head, *problems]))
-        return state.replace(**split_variables(merged))
+        return merged
 
 
 def _merged(given: Any, own: Any, problems: list[str], *, fresh_head: bool) -> Any:
@@ -209,7 +221,29 @@ def _initial_weights(absolute: str, path: str, saved: int) -> Initial:
         state, notes = restore(directory, experiment)
     except RunError as error:
         raise RunError(f"initial = {path!r}: {error}") from None
-    return Initial(path, state.variables, notes.checksum, notes.classes or ())
+    # Which network it is matters not: what a method evaluates follows from the state.
+    variables = weights_of(experiment, None, state, chosen_weights(experiment, None))
+    return Initial(path, variables, notes.checksum, notes.classes or ())
+
+
+def chosen_weights(experiment: Experiment, weights: str | None) -> str | None:
+    """The method whose weights are meant, None for those that the optimizer trained.
+
+    weights: a method's name, or "raw"; None is what the results without a method's name are of. Raises ConfigError.
+    """
+    if weights in (None, "raw"):
+        return None if weights else evaluations(experiment.methods)[""]
+    known = [method.tag for method in experiment.methods if method.evaluates()]
+    if weights not in known:
+        raise ConfigError(unknown("weights of this run", weights, ["raw", *known]))
+    return weights
+
+
+def weights_of(experiment: Experiment, network: Any, state: TrainState, method: str | None) -> dict[str, Any]:
+    """The variables (host arrays) that the method evaluates, by collection; of None those that were trained."""
+    if method is None:
+        return state.variables
+    return jax.device_get(with_weights_of(state_functions(experiment, network), state, method)).variables
 
 
 def restore(
@@ -251,4 +285,4 @@ def check_initial(experiment: Experiment) -> None:
     if experiment.initial is not None:
         dataset = experiment.data.load()
         blank = blank_state(state_shapes(experiment, network_of(experiment), input_shape_of(experiment)))
-        initial_weights(experiment.initial).put_into(blank, dataset.classes)
+        initial_weights(experiment.initial).merged(blank.variables, dataset.classes)

@@ -10,7 +10,7 @@ from cnnjax.experiment import Experiment, steps_alike
 from cnnjax.lanes import own_lanes
 from cnnjax.study.study import text
 
-IN_THE_STEP = ("model", "optim", "loss", "augment", "mixing", "test_time")
+IN_THE_STEP = ("model", "optim", "loss", "augment", "mixing", "test_time", "methods")
 """Fields of an experiment that act in its steps alone; the others decide which examples these see, and how many."""
 
 

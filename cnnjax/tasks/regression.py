@@ -23,8 +23,6 @@ class Regression(Task):
     kind: of outputs, that a loss must be for. losses_named: those of cnnjax that are.
     """
 
-    chosen_by: ClassVar[str] = "mean_squared_error"
-
     kind: ClassVar[OutputKind] = "continuous"
     losses_named: ClassVar[str] = "squared"
 

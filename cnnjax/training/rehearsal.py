@@ -17,8 +17,9 @@ from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 from cnnjax.calling import AXIS, check_modes
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError, users_line
 from cnnjax.machine import without_collection
+from cnnjax.training.methods.method import evaluations
 from cnnjax.training.state import TrainState
-from cnnjax.training.step import StepFunctions, eval_step, init_state, train_step
+from cnnjax.training.step import StepFunctions, eval_step, init_state, train_step, with_weights_of
 
 
 def rehearse(
@@ -40,9 +41,17 @@ def rehearse(
         _check_parameters(state.params)
         with use_abstract_mesh(AbstractMesh((devices,), (AXIS,), axis_types=(AxisType.Auto,))):
             after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch))
-            _check_unchanged(state, after)
+            _check_unchanged("a training step", state, after)
             _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch))
+        for name in _evaluating(functions):
+            what = f"what the method {name!r} evaluates"
+            _check_unchanged(what, state, _traced(what, partial(with_weights_of, functions, method=name), state))
     return state
+
+
+def _evaluating(functions: StepFunctions) -> list[str]:
+    """The names of the methods that have weights of their own to evaluate."""
+    return [name for name, method in functions.methods.items() if method.evaluates()]
 
 
 def steps_alike(
@@ -64,8 +73,10 @@ def steps_alike(
         (start, (lane,)),
         (partial(train_step, functions), (state, dict(batch))),
         (partial(eval_step, functions), (state, seen)),
+        *((partial(with_weights_of, functions, method=name), (state,)) for name in _evaluating(functions)),
     )
-    content, read = hashlib.sha256(), set()
+    # Equal weights may be measured under other names.
+    content, read = hashlib.sha256(repr(evaluations(tuple(functions.methods.values()))).encode()), set()
     for function, arguments in steps:
         closed = jax.make_jaxpr(function)(*arguments)
         content.update(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
@@ -128,8 +139,8 @@ def _check_parameters(params: Any) -> None:
             )
 
 
-def _check_unchanged(before: TrainState, after: TrainState) -> None:
-    """Raise ConfigError where a step gives arrays of other shapes or types than it took."""
+def _check_unchanged(what: str, before: TrainState, after: TrainState) -> None:
+    """Raise ConfigError where a step, or `what` it is, gives arrays of other shapes or types than it took."""
     old, new = (dict(jax.tree_util.tree_leaves_with_path(state)) for state in (before, after))
     for path in old | new:
         shapes = [f"{at[path].dtype}{list(at[path].shape)}" if path in at else "nothing" for at in (old, new)]
@@ -137,4 +148,4 @@ def _check_unchanged(before: TrainState, after: TrainState) -> None:
             name = jax.tree_util.keystr(path, simple=True, separator=".")
             half = path in old and old[path].dtype in (jnp.bfloat16, jnp.float16)
             hint = "; keep parameters float32 (param_dtype), and compute in half precision (dtype)" if half else ""
-            raise ConfigError(f"a training step changes {name} from {shapes[0]} to {shapes[1]}{hint}")
+            raise ConfigError(f"{what} changes {name} from {shapes[0]} to {shapes[1]}{hint}")

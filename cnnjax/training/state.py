@@ -9,6 +9,9 @@ from typing import Any, Self
 
 import jax
 
+_RARE = ("collections", "methods")
+"""The fields that are left out of the tree where they are empty."""
+
 
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +21,8 @@ class TrainState:
     step: int32 scalar, steps taken. params, batch_stats, opt_state: pytrees. lane: scalars by path that may differ
     between trials of one program (`seed`, `optim.learning_rate`, ...); a step reads them and never changes them.
     collections: the other variables of the network by collection. Few networks have any; where there are none, the
-    state is saved without this field. A packed state has a leading axis of trials on every leaf.
+    state is saved without this field. methods: what each training method keeps, by its name, where one keeps anything;
+    left out as `collections` are. A packed state has a leading axis of trials on every leaf.
     """
 
     step: jax.Array
@@ -27,6 +31,7 @@ class TrainState:
     opt_state: Any
     lane: dict[str, jax.Array]
     collections: dict[str, Any] = dataclasses.field(default_factory=dict)
+    methods: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -43,9 +48,9 @@ class TrainState:
         return dataclasses.replace(self, **changes)
 
     def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
-        """The fields, the last one only where there is something in it."""
-        whole = [field.name for field in dataclasses.fields(self)]
-        names = tuple(whole if self.collections else whole[:-1])
+        """The fields, those that few states have only where there is something in them."""
+        every = [field.name for field in dataclasses.fields(self)]
+        names = tuple(name for name in every if name not in _RARE or getattr(self, name))
         return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in names], names
 
     @classmethod

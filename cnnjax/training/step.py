@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,10 @@ import optax
 from flax import traverse_util
 
 from cnnjax import calling
+from cnnjax.errors import ConfigError
 from cnnjax.nn import auxiliary
 from cnnjax.nn.mesh import manual_axes
+from cnnjax.training.methods.method import Gradient, Method, acted, begun, wrapped
 from cnnjax.training.state import TrainState, derive, root_key, split_variables, step_key
 
 Lane = Mapping[str, jax.Array]
@@ -22,13 +24,28 @@ Batch = dict[str, jax.Array]
 Sums = dict[str, jax.Array]
 
 
-@dataclass(frozen=True)
-class StepFunctions:
-    """What a step is made of, with the lane values of one experiment; every function is pure.
+@dataclass(frozen=True, kw_only=True)
+class StateFunctions:
+    """What the state of a training is made of, with the lane values of one experiment; every function is pure.
 
     bound: lane -> the functions with its values in the place of these. A step begins with it and uses nothing else, for
         one program serves many experiments.
-    network: the Linen module, called on images (`cnnjax.calling`). outputs: (what it returns, B) -> outputs [B, ...].
+    network: the Linen module, called on images (`cnnjax.calling`).
+    optimizer: () -> gradient transformation, of one structure for every lane.
+    methods: around the step, by name, in their order.
+    """
+
+    bound: Callable[[Lane], Self]
+    network: Any
+    optimizer: Callable[[], optax.GradientTransformation]
+    methods: Mapping[str, Method] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFunctions(StateFunctions):
+    """What a step is made of, beside what its state is made of.
+
+    outputs: (what the network returns, B) -> outputs [B, ...].
     inputs: (batch, the step's key, the step's number) -> what the network sees, and targets with the weight of their
         loss: ((target [B, ...], weight [B] or a number), ...), which add up to 1.
     views: images uint8 [B, H, W, C] and, to evaluate them, their places in their part [B] -> what the network sees,
@@ -38,18 +55,14 @@ class StepFunctions:
     measure: (outputs, target, valid=, losses=, detail=) -> sums that add up over batches.
     summarize: sums of a whole part, on the host -> what they mean, as numbers by name.
     answer: outputs -> what is said of images, as arrays by name.
-    optimizer: () -> gradient transformation, of one structure for every lane.
     accumulate: into how many parts a batch is cut, whose gradients are averaged.
     """
 
-    bound: Callable[[Lane], StepFunctions]
-    network: Any
     inputs: Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, Sequence[tuple[jax.Array, Any]]]]
     views: Callable[..., jax.Array]
     target: Callable[[Batch], jax.Array]
     loss: Callable[[jax.Array, jax.Array], jax.Array]
     measure: Callable[..., Sums]
-    optimizer: Callable[[], optax.GradientTransformation]
     accumulate: int
     outputs: Callable[[Any, int], jax.Array]
     merged: Callable[[jax.Array], jax.Array]
@@ -57,15 +70,31 @@ class StepFunctions:
     summarize: Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
-def init_state(functions: StepFunctions, lane: Lane, image_shape: tuple[int, int, int]) -> TrainState:
+def init_state(functions: StateFunctions, lane: Lane, image_shape: tuple[int, ...]) -> TrainState:
     """The state before the first step, from the lane's seed. image_shape: (H, W, C) of the data set."""
     functions = functions.bound(lane)
     images = jnp.zeros((1, *image_shape), jnp.float32)
     key = derive(root_key(lane["seed"]), "init")
-    fields = split_variables(calling.init(functions.network, key, images, streams=partial(derive, key)))
-    return TrainState(
+    variables = calling.init(functions.network, key, images, streams=partial(derive, key))
+    return _begun(functions, lane, variables)
+
+
+def state_shapes(functions: StateFunctions, lane: Lane, image_shape: tuple[int, ...]) -> TrainState:
+    """The shapes and types of every state of a training: those of the first."""
+    return jax.eval_shape(partial(init_state, functions, image_shape=image_shape), lane)
+
+
+def state_from(functions: StateFunctions, lane: Lane, variables: Mapping[str, Any]) -> TrainState:
+    """The state before the first step of a training that starts from these variables of its network, by collection."""
+    return _begun(functions.bound(lane), lane, variables)
+
+
+def _begun(functions: StateFunctions, lane: Lane, variables: Mapping[str, Any]) -> TrainState:
+    fields = split_variables(variables)
+    state = TrainState(
         step=jnp.int32(0), opt_state=functions.optimizer().init(fields["params"]), lane=dict(lane), **fields
     )
+    return state.replace(methods=begun(functions.methods, state.params, state.statistics))
 
 
 def train_step(functions: StepFunctions, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
@@ -75,9 +104,29 @@ def train_step(functions: StepFunctions, state: TrainState, batch: Batch) -> tup
     global batch, "index" int32 [B] in the training part; where examples are mixed, the same of each one's partner
     ("partner_image", ...). In shard_map or pmap the batch is this device's part; gradients, sums and global batch
     statistics are taken over all devices.
+
+    The gradient function of the batch goes through the methods, the first one innermost; then the optimizer updates the
+    parameters, and the methods act on what came out, the first one first.
     """
     functions, key = functions.bound(state.lane), step_key(state.lane["seed"], state.step)
     optimizer = functions.optimizer()
+    gradient = wrapped(
+        functions.methods,
+        _gradient(functions, state, batch, key),
+        state.methods,
+        key=lambda name: derive(key, f"method {name}"),
+        step=state.step,
+    )
+    gradients, statistics, sums = gradient(state.params)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    fields = split_variables({"params": params, **statistics})
+    after = state.replace(step=state.step + 1, opt_state=opt_state, **fields)
+    return acted(functions.methods, state, after), sums
+
+
+def _gradient(functions: StepFunctions, state: TrainState, batch: Batch, key: jax.Array) -> Gradient:
+    """The gradient function of a step's batch: over its accumulated parts, and over all devices."""
 
     def objective(params: Any, statistics: Any, part: Batch, part_key: jax.Array):
         images, targets = functions.inputs(part, key, state.step)
@@ -100,22 +149,22 @@ def train_step(functions: StepFunctions, state: TrainState, batch: Batch) -> tup
         sums = functions.measure(outputs, targets[0][0], valid=valid, losses=losses, detail=False)
         return (losses + extra).mean(), ({name: left[name] for name in statistics}, sums)
 
-    def one_part(statistics: Any, part: Batch, part_key: jax.Array):
-        gradient = jax.grad(objective, has_aux=True)
-        gradients, (statistics, sums) = gradient(state.params, statistics, part, part_key)
-        return statistics, (gradients, sums)
+    def gradient(params: Any) -> tuple[Any, Any, Sums]:
+        def one_part(statistics: Any, part: Batch, part_key: jax.Array):
+            gradients, (statistics, sums) = jax.grad(objective, has_aux=True)(params, statistics, part, part_key)
+            return statistics, (gradients, sums)
 
-    gradients, statistics, sums = _over_parts(
-        one_part, state.statistics, batch, derive(key, "dropout"), functions.accumulate
-    )
-    for axis in manual_axes():
-        gradients, sums = jax.lax.pmean(gradients, axis), jax.lax.psum(sums, axis)
-        # Batch normalization averages its own, where it should.
-        statistics |= {name: _averaged(held, axis) for name, held in statistics.items() if name != "batch_stats"}
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    fields = split_variables({"params": params, **statistics})
-    return state.replace(step=state.step + 1, opt_state=opt_state, **fields), sums
+        gradients, statistics, sums = _over_parts(
+            one_part, state.statistics, batch, derive(key, "dropout"), functions.accumulate
+        )
+        for axis in manual_axes():
+            gradients, sums = jax.lax.pmean(gradients, axis), jax.lax.psum(sums, axis)
+            # Batch normalization averages its own, where it should.
+            others = {name: _averaged(held, axis) for name, held in statistics.items() if name != "batch_stats"}
+            statistics = statistics | others
+        return gradients, statistics, sums
+
+    return gradient
 
 
 def _stream(key: jax.Array, name: str) -> jax.Array:
@@ -175,6 +224,15 @@ def eval_step(functions: StepFunctions, state: TrainState, batch: Batch) -> Sums
     for axis in manual_axes():
         sums = jax.lax.psum(sums, axis)
     return sums
+
+
+def with_weights_of(functions: StateFunctions, state: TrainState, method: str) -> TrainState:
+    """The state with what that method evaluates in the place of the trained variables."""
+    held = functions.bound(state.lane).methods[method]
+    variables = held.evaluated(state.methods.get(method, {}), state.variables)
+    if variables is None:
+        raise ConfigError(f"methods: {method!r} evaluates nothing, so it has no weights of its own")
+    return state.replace(**split_variables(variables))
 
 
 def evaluation_outputs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -21,6 +21,8 @@ class ColorJitter(Augmentation):
     hue: the turn is evenly distributed in -x .. x, in full circles (0..0.5). Grey images have neither saturation nor
     hue; other than 1 or 3 channels are refused.
     """
+
+    pixels_stay: ClassVar[bool] = True
 
     brightness: Change = 0.0
     contrast: Change = 0.0
@@ -45,6 +47,8 @@ class ColorJitter(Augmentation):
 class Greyscale(Augmentation):
     """Replace the colours by their luminance (ITU-R 601), with `probability`; the channels stay three."""
 
+    pixels_stay: ClassVar[bool] = True
+
     probability: Probability = 0.1
 
     def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
@@ -63,6 +67,8 @@ class GaussianBlur(Augmentation):
     kernel_size: pixels, odd, beyond which the Gaussian is cut off. sigma: least and largest standard deviation in
     pixels, drawn evenly.
     """
+
+    pixels_stay: ClassVar[bool] = True
 
     kernel_size: int = Field(default=3, ge=1)
     sigma: PositiveRange = (0.1, 2.0)

@@ -11,6 +11,8 @@ from cnnjax.data.augment.augmentation import Augmentation, PositiveRange, ShareR
 if TYPE_CHECKING:
     import jax
 
+    from cnnjax.data.augment.moves import Move
+
 _PAD_MODES = {"zero": "constant", "reflect": "reflect", "edge": "edge"}
 
 
@@ -24,14 +26,15 @@ class RandomCrop(Augmentation):
     padding: int = Field(default=4, ge=1)
     fill: Literal["zero", "reflect", "edge"] = "zero"
 
-    def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
+    def moves(
+        self, size: tuple[int, int], key: jax.Array, *, index: jax.Array | int, epoch: jax.Array | int
+    ) -> tuple[Move, ...]:
         import jax
-        import jax.numpy as jnp
 
-        border = ((self.padding, self.padding), (self.padding, self.padding), (0, 0))
-        padded = jnp.pad(image, border, mode=_PAD_MODES[self.fill])
+        from cnnjax.data.augment.moves import Window
+
         row, column = jax.random.randint(key, (2,), 0, 2 * self.padding + 1)
-        return jax.lax.dynamic_slice(padded, (row, column, 0), image.shape)
+        return (Window(row, column, self.padding, _PAD_MODES[self.fill]),)
 
 
 class RandomResizedCrop(Augmentation):
@@ -50,14 +53,12 @@ class RandomResizedCrop(Augmentation):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     antialias: bool = True
 
-    def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
-        from cnnjax.data.augment import boxes, resample
+    def moves(
+        self, size: tuple[int, int], key: jax.Array, *, index: jax.Array | int, epoch: jax.Array | int
+    ) -> tuple[Move, ...]:
+        from cnnjax.data.augment import boxes
+        from cnnjax.data.augment.moves import Resized
 
-        height, width, _ = image.shape
-        box, found = boxes.first_that_fits(
-            key, limits=(height, width), image=(height, width), scale=self.scale, ratio=self.ratio
-        )
-        box = boxes.choose(found, box, boxes.central(height, width, self.ratio))
-        return resample.crop_and_resize(
-            image, box, size=(height, width), method=self.interpolation, antialias=self.antialias
-        )
+        box, found = boxes.first_that_fits(key, limits=size, image=size, scale=self.scale, ratio=self.ratio)
+        box = boxes.choose(found, box, boxes.central(*size, self.ratio))
+        return (Resized(size, box, self.interpolation, self.antialias),)

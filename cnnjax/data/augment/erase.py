@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -40,6 +40,8 @@ class RandomErasing(Augmentation):
     distributed in 0..1), or a value in 0..1 for each channel, such as the data set's mean.
     """
 
+    pixels_stay: ClassVar[bool] = True
+
     probability: Probability = 0.5
     scale: ShareRange = (0.02, 0.33)
     ratio: PositiveRange = (0.3, 3.3)
@@ -69,6 +71,8 @@ class Cutout(Augmentation):
 
     fill: as of RandomErasing.
     """
+
+    pixels_stay: ClassVar[bool] = True
 
     size: int = Field(default=16, ge=1)
     fill: Fill = "zero"

@@ -12,9 +12,7 @@ from cnnjax.errors import ConfigError
 if TYPE_CHECKING:
     import jax
 
-
-def _mirrored(image: jax.Array, direction: str) -> jax.Array:
-    return image[:, ::-1] if direction == "horizontal" else image[::-1]
+    from cnnjax.data.augment.moves import Move
 
 
 class Flip(Augmentation):
@@ -26,12 +24,14 @@ class Flip(Augmentation):
     probability: Probability = 0.5
     direction: Literal["horizontal", "vertical"] = "horizontal"
 
-    def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
+    def moves(
+        self, size: tuple[int, int], key: jax.Array, *, index: jax.Array | int, epoch: jax.Array | int
+    ) -> tuple[Move, ...]:
         import jax
-        import jax.numpy as jnp
 
-        flipped = _mirrored(image, self.direction)
-        return jnp.where(jax.random.bernoulli(key, self.probability), flipped, image)
+        from cnnjax.data.augment.moves import Mirror
+
+        return (Mirror(size, jax.random.bernoulli(key, self.probability), self.direction),)
 
 
 class AlternatingFlip(Augmentation):
@@ -51,9 +51,15 @@ class AlternatingFlip(Augmentation):
     def apply_in_epoch(
         self, image: jax.Array, key: jax.Array, *, index: jax.Array | int, epoch: jax.Array | int
     ) -> jax.Array:
+        return self.moved_image(image, key, index=index, epoch=epoch)
+
+    def moves(
+        self, size: tuple[int, int], key: jax.Array, *, index: jax.Array | int, epoch: jax.Array | int
+    ) -> tuple[Move, ...]:
         import jax
         import jax.numpy as jnp
 
+        from cnnjax.data.augment.moves import Mirror
+
         begins = jax.random.bits(jax.random.fold_in(jax.random.key(self.seed), index)) & 1
-        mirrored = (begins + jnp.asarray(epoch).astype(jnp.uint32)) % 2 == 1
-        return jnp.where(mirrored, image[:, ::-1], image)
+        return (Mirror(size, (begins + jnp.asarray(epoch).astype(jnp.uint32)) % 2 == 1),)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from cnnjax.data.augment import pixels, resample, spaces
 from cnnjax.data.augment.boxes import whole
+from cnnjax.data.augment.moves import Affine
 
 _GEOMETRIC = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 _BLENDS = ("brightness", "color", "contrast", "sharpness")
@@ -81,6 +82,23 @@ def _matrix(chosen: Chosen, magnitude: jax.Array, *, height: int, width: int) ->
     move_x = slope_x * (height / 2) - jnp.trunc(amount("translate_x"))
     move_y = slope_y * (width / 2) - jnp.trunc(amount("translate_y"))
     return jnp.array([[cosine, slope_x - sine, move_x], [slope_y + sine, cosine, move_y]])
+
+
+def move_of(
+    number: jax.Array,
+    magnitude: jax.Array,
+    size: tuple[int, int],
+    *,
+    names: tuple[str, ...],
+    interpolation: str = "nearest",
+    fill: float = 0.0,
+) -> Affine:
+    """How `operate` moves pixels, for the same arguments; operations on colours leave all where they are.
+
+    size: (height, width) of the image.
+    """
+    matrix = _matrix(Chosen(names, number), magnitude, height=size[0], width=size[1])
+    return Affine(size, matrix, interpolation, fill)
 
 
 def _blend(image: jax.Array, chosen: Chosen, magnitude: jax.Array) -> jax.Array:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,7 +14,11 @@ from cnnjax.data.augment.subpolicies import SUBPOLICIES
 if TYPE_CHECKING:
     import jax
 
+    from cnnjax.data.augment.moves import Move
+
 Interpolation = Literal["nearest", "bilinear"]
+Operation = tuple["jax.Array", "jax.Array"]
+"""The number of an operation in its space, and its magnitude."""
 
 
 class RandAugment(Augmentation, tag="randaugment"):
@@ -39,12 +44,24 @@ class RandAugment(Augmentation, tag="randaugment"):
     def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
         import jax
 
-        at = range(self.magnitude, self.magnitude + 1)
-
         def step(image: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
-            return _one_of(spaces.RANDAUGMENT, self, image, key, drawn=at, levels=self.levels), None
+            return _operate(spaces.RANDAUGMENT, self, image, self._drawn(image.shape[:2], key)), None
 
         return jax.lax.scan(step, image, jax.random.split(key, self.count))[0]
+
+    def moves(
+        self, size: tuple[int, int], key: jax.Array, *, index: jax.Array | int, epoch: jax.Array | int
+    ) -> tuple[Move, ...]:
+        import jax
+
+        drawn = [self._drawn(size, own) for own in jax.random.split(key, self.count)]
+        return _moves(spaces.RANDAUGMENT, self, size, drawn)
+
+    def _drawn(self, size: tuple[int, ...], key: jax.Array) -> Operation:
+        from cnnjax.data.augment import operations
+
+        at = range(self.magnitude, self.magnitude + 1)
+        return operations.draw(spaces.RANDAUGMENT, key, size, drawn=at, levels=self.levels)
 
 
 class TrivialAugment(Augmentation, tag="trivialaugment"):
@@ -59,7 +76,17 @@ class TrivialAugment(Augmentation, tag="trivialaugment"):
     fill: Probability = 0.0
 
     def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
-        return _one_of(spaces.TRIVIALAUGMENT, self, image, key, drawn=range(self.levels), levels=self.levels)
+        return _operate(spaces.TRIVIALAUGMENT, self, image, self._drawn(image.shape[:2], key))
+
+    def moves(
+        self, size: tuple[int, int], key: jax.Array, *, index: jax.Array | int, epoch: jax.Array | int
+    ) -> tuple[Move, ...]:
+        return _moves(spaces.TRIVIALAUGMENT, self, size, [self._drawn(size, key)])
+
+    def _drawn(self, size: tuple[int, ...], key: jax.Array) -> Operation:
+        from cnnjax.data.augment import operations
+
+        return operations.draw(spaces.TRIVIALAUGMENT, key, size, drawn=range(self.levels), levels=self.levels)
 
 
 class AutoAugment(Augmentation, tag="autoaugment"):
@@ -75,15 +102,21 @@ class AutoAugment(Augmentation, tag="autoaugment"):
     def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
         import jax
 
+        def step(image: jax.Array, operation: Operation) -> tuple[jax.Array, None]:
+            return _operate(spaces.AUTOAUGMENT, self, image, operation), None
+
+        return jax.lax.scan(step, image, self._drawn(image.shape[:2], key))[0]
+
+    def moves(
+        self, size: tuple[int, int], key: jax.Array, *, index: jax.Array | int, epoch: jax.Array | int
+    ) -> tuple[Move, ...]:
+        numbers, magnitudes = self._drawn(size, key)
+        return _moves(spaces.AUTOAUGMENT, self, size, list(zip(numbers, magnitudes, strict=True)))
+
+    def _drawn(self, size: tuple[int, ...], key: jax.Array) -> tuple[jax.Array, jax.Array]:
         from cnnjax.data.augment import operations
 
-        space = spaces.AUTOAUGMENT
-
-        def step(image: jax.Array, operation: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-            return _operate(space, self, image, *operation), None
-
-        drawn = operations.draw_subpolicy(SUBPOLICIES[self.policy], space, key, image.shape[:2])
-        return jax.lax.scan(step, image, drawn)[0]
+        return operations.draw_subpolicy(SUBPOLICIES[self.policy], spaces.AUTOAUGMENT, key, size)
 
 
 class AugMix(Augmentation, tag="augmix"):
@@ -97,6 +130,11 @@ class AugMix(Augmentation, tag="augmix"):
     are among the operations; the paper left them out, since its test set has them. interpolation, fill: as of
     RandAugment.
     """
+
+    unmovable: ClassVar[str] = (
+        "is the mean of images that are moved differently, so that there is no one place that masks, boxes or "
+        "keypoints could be moved to; take randaugment or trivialaugment"
+    )
 
     width: int = Field(default=3, ge=1)
     depth: int | None = Field(default=None, ge=1)
@@ -121,43 +159,44 @@ class AugMix(Augmentation, tag="augmix"):
         import jax
         import jax.numpy as jnp
 
+        from cnnjax.data.augment import operations
+
         space = spaces.AUGMIX if self.colors else spaces.AUGMIX_WITHOUT_COLORS
         longest = self.depth or 3
-        length, operations = jax.random.split(key)
+        length, links = jax.random.split(key)
         depth = self.depth or jax.random.randint(length, (), 1, longest + 1)
 
         def step(image: jax.Array, link: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
             position, own = link
-            changed = _one_of(space, self, image, own, drawn=range(self.severity), levels=10)
+            drawn = operations.draw(space, own, image.shape[:2], drawn=range(self.severity), levels=10)
+            changed = _operate(space, self, image, drawn)
             return jnp.where(position < depth, changed, image), None
 
-        return jax.lax.scan(step, image, (jnp.arange(longest), jax.random.split(operations, longest)))[0]
-
-
-def _one_of(
-    space: spaces.Space,
-    config: RandAugment | TrivialAugment | AugMix,
-    image: jax.Array,
-    key: jax.Array,
-    *,
-    drawn: range,
-    levels: int,
-) -> jax.Array:
-    from cnnjax.data.augment import operations
-
-    number, magnitude = operations.draw(space, key, image.shape[:2], drawn=drawn, levels=levels)
-    return _operate(space, config, image, number, magnitude)
+        return jax.lax.scan(step, image, (jnp.arange(longest), jax.random.split(links, longest)))[0]
 
 
 def _operate(
     space: spaces.Space,
     config: RandAugment | TrivialAugment | AutoAugment | AugMix,
     image: jax.Array,
-    number: jax.Array,
-    magnitude: jax.Array,
+    operation: Operation,
 ) -> jax.Array:
     from cnnjax.data.augment import operations
 
     return operations.operate(
-        image, number, magnitude, names=tuple(space), interpolation=config.interpolation, fill=config.fill
+        image, *operation, names=tuple(space), interpolation=config.interpolation, fill=config.fill
+    )
+
+
+def _moves(
+    space: spaces.Space,
+    config: RandAugment | TrivialAugment | AutoAugment,
+    size: tuple[int, int],
+    drawn: Sequence[Operation],
+) -> tuple[Move, ...]:
+    from cnnjax.data.augment import operations
+
+    return tuple(
+        operations.move_of(*operation, size, names=tuple(space), interpolation=config.interpolation, fill=config.fill)
+        for operation in drawn
     )

@@ -1,0 +1,159 @@
+"""Augmentation of every entry of an example: what a geometric change does to masks, boxes and keypoints.
+
+image                   as the augmentation's `apply_in_epoch` has it
+other images            moved as the image, by the same interpolation; colours, blur and blotted boxes are not theirs
+masks                   moved by the nearest pixel, so that no class id appears that was not there
+boxes                   the hull, with sides along the axes, of the four moved corners, clipped to the image
+keypoints               moved; invisible from then on where they leave the image
+values, such as labels  kept
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax.data.augment.augmentation import Augmentation
+from cnnjax.data.augment.moves import Move
+from cnnjax.errors import ConfigError
+
+LEAST_SHARE = 0.1
+"""The share of its area that a moved box must keep within the image, else it is dropped: what is left of an object at
+the border can hardly be told from background. YOLOv5 drops boxes by this share, too."""
+
+Entries = Mapping[str, jax.Array]
+Kinds = Mapping[str, str]
+"""The kind of each entry: "image", "mask", "boxes", "keypoints" or "value"."""
+
+_SPATIAL = ("image", "mask", "boxes", "keypoints")
+
+
+def change(
+    augmentation: Augmentation,
+    entries: Entries,
+    kinds: Kinds,
+    key: jax.Array,
+    *,
+    index: jax.Array | int,
+    epoch: jax.Array | int,
+    outside: int = 0,
+) -> dict[str, jax.Array]:
+    """Every entry of one example after an augmentation. Images are float [H, W, C] in 0..1. Vectorized by the caller.
+
+    index, epoch: as of `Augmentation.apply_in_epoch`. outside: the class id that masks get where a move brings in what
+    is outside the image: the one that the task ignores, where it has one, else 0. Raises ConfigError as the
+    augmentation's `moves`, where entries have to be moved and it does not say how.
+    """
+    image = augmentation.apply_in_epoch(entries["image"], key, index=index, epoch=epoch)
+    changed = {**entries, "image": image}
+    if augmentation.leaves_pixels() or not _others(kinds):
+        return changed
+    if not augmentation.says_moves():
+        raise ConfigError(f"{augmentation.tag} {augmentation.unmovable} ({', '.join(_others(kinds))} must follow)")
+    for move in augmentation.moves((image.shape[0], image.shape[1]), key, index=index, epoch=epoch):
+        changed |= moved(changed, kinds, move, outside=outside)
+    return changed
+
+
+def _others(kinds: Kinds) -> list[str]:
+    """The entries, besides the image, that move with its pixels."""
+    return [name for name, kind in kinds.items() if kind in _SPATIAL and name != "image"]
+
+
+def moved(entries: Entries, kinds: Kinds, move: Move, *, outside: int = 0) -> dict[str, jax.Array]:
+    """Those entries of one example that a move changes, after it; the image itself is not among them."""
+    height, width, _ = entries["image"].shape
+    result = {}
+    for name in _others(kinds):
+        if kinds[name] == "image":
+            result[name] = move.image(entries[name])
+        elif kinds[name] == "mask":
+            result[name] = move.mask(entries[name], outside)
+        elif kinds[name] == "boxes":
+            result[name], result["box_valid"] = moved_boxes(entries[name], entries["box_valid"], move, height, width)
+        else:
+            result[name] = moved_keypoints(entries[name], move, height, width)
+    return result
+
+
+def moved_boxes(boxes: jax.Array, valid: jax.Array, move: Move, height: int, width: int) -> tuple[jax.Array, jax.Array]:
+    """Boxes float32 [M, 4] (x_min, y_min, x_max, y_max) after a move, and which of them are valid, bool [M].
+
+    Each is the hull of its four moved corners, clipped to the image; after a turn or a shear it is larger than the
+    object. Dropped (no longer valid) is one of whose hull less than `LEAST_SHARE` lies within the image. Rows that are
+    not valid, before or after, hold zeros.
+    """
+    corners = move.points(boxes[:, jnp.array([[0, 1], [2, 1], [2, 3], [0, 3]])])
+    low, high = corners.min(1), corners.max(1)
+    limit = jnp.array([[width, height]], jnp.float32)
+    clipped_low, clipped_high = jnp.clip(low, 0, limit), jnp.clip(high, 0, limit)
+    area, kept = jnp.prod(high - low, axis=1), jnp.prod(clipped_high - clipped_low, axis=1)
+    valid = valid & (kept > 0) & (kept >= LEAST_SHARE * area)
+    clipped = jnp.concatenate([clipped_low, clipped_high], axis=1)
+    return jnp.where(valid[:, None], clipped, 0).astype(boxes.dtype), valid
+
+
+def moved_keypoints(keypoints: jax.Array, move: Move, height: int, width: int) -> jax.Array:
+    """Keypoints float32 [K, 3] (x, y, visibility) after a move; the visibility of those outside the image is 0."""
+    points = move.points(keypoints[:, :2])
+    x, y = points[:, 0], points[:, 1]
+    inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+    visible = jnp.where(inside, keypoints[:, 2], 0)
+    return jnp.concatenate([points, visible[:, None]], axis=1).astype(keypoints.dtype)
+
+
+# --- whether they can
+
+
+def check_moves(augmentations: Iterable[Augmentation], entries: Mapping[str, Any], *, outside: int = 0) -> None:
+    """Raise ConfigError where an augmentation does not say what becomes of an entry that moves with the pixels.
+
+    entries: each with `shape`, `dtype` and `kind`, of one example; only those that are used. outside: as of `change`.
+    """
+    kinds = {name: entry.kind for name, entry in entries.items()}
+    augmentations = tuple(augmentations)
+    if not _others(kinds) or not augmentations:
+        return
+    _check_entries(entries, outside)
+    shapes = {
+        name: jax.ShapeDtypeStruct(entry.shape, jnp.float32 if entry.kind == "image" else entry.dtype)
+        for name, entry in entries.items()
+    }
+    for number, augmentation in enumerate(augmentations):
+
+        def changed(example: Entries, augmentation: Augmentation = augmentation) -> dict[str, jax.Array]:
+            key = jax.random.key(0)
+            return change(augmentation, example, kinds, key, index=0, epoch=0, outside=outside)
+
+        path = f"augment.{number}"
+        try:
+            results = jax.eval_shape(changed, shapes)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}", path=path) from error
+        for name, before in shapes.items():
+            after = results[name]
+            if (after.shape, after.dtype) != (before.shape, before.dtype):
+                raise ConfigError(
+                    f"{path}: {augmentation.tag} makes {name} {after.dtype}{list(after.shape)} of "
+                    f"{before.dtype}{list(before.shape)}; an augmentation keeps shape and type",
+                    path=path,
+                )
+
+
+def _check_entries(entries: Mapping[str, Any], outside: int) -> None:
+    """Raise ConfigError unless the entries are of one size, and boxes are `boxes` beside `box_valid`."""
+    size = tuple(entries["image"].shape[:2])
+    for name, entry in entries.items():
+        if entry.kind in ("image", "mask") and tuple(entry.shape[:2]) != size:
+            raise ConfigError(
+                f"{name} is {'x'.join(map(str, entry.shape))}, but its image is {'x'.join(map(str, size))}: what is "
+                "augmented together has one height and width"
+            )
+        if entry.kind == "mask" and not np.can_cast(np.min_scalar_type(outside), entry.dtype):
+            raise ConfigError(f"{name} is {entry.dtype}, which does not hold {outside}, the id outside the image")
+        if entry.kind == "boxes" and (name != "boxes" or "box_valid" not in entries):
+            raise ConfigError(f"{name}: boxes are augmented as the entry boxes, beside box_valid")

@@ -1,0 +1,7 @@
+"""Training methods: what may be put around every step, one file a method."""
+
+from cnnjax.training.methods.ema import EMA
+from cnnjax.training.methods.method import Method
+from cnnjax.training.methods.sam import SAM
+
+__all__ = ["EMA", "SAM", "Method"]

@@ -1,0 +1,124 @@
+"""What a training method is: something around the step, with a part of the state that is its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax.errors import ConfigError
+from cnnjax.lanes import StepConfig
+from cnnjax.training.state import TrainState
+
+Gradient = Callable[[Any], tuple[Any, Any, dict[str, jax.Array]]]
+"""params -> (gradients, statistics, sums) of the step's batch. gradients: of the mean loss over the whole batch, a tree
+like params. statistics: the network's other variables after the pass, by collection. sums: what is reported."""
+
+Measured = Literal["beside", "instead"]
+
+
+class Method(StepConfig, union="name"):
+    """A method around every step of a training. One of your own defines what it needs of the functions below.
+
+    All are pure and are traced in the step: lanes are bound, and hold traced scalars. What `init` returns is the
+    method's own state: a tree of arrays, saved in checkpoints and packed as the rest of the state; {} where there is
+    nothing to keep. An experiment has at most one method of a kind, since metrics and states have its name.
+    """
+
+    @property
+    def measured(self) -> Measured:
+        """Whether what `evaluated` returns is measured beside the weights that are trained, or instead of them."""
+        return "beside"
+
+    def init(self, params: Any, statistics: Mapping[str, Any]) -> Any:
+        """The method's own state before the first step. statistics: the network's other variables, by collection."""
+        return {}
+
+    def around(self, gradient: Gradient, own: Any, *, key: jax.Array, step: jax.Array) -> Gradient:
+        """A gradient function in the place of `gradient`, which it may call at any parameters, several times.
+
+        Each call passes over the same batch with the same augmentation and dropout, from the statistics before the
+        step. own: the method's state. key: of this method in this step. step: its number, counted from 0.
+        """
+        return gradient
+
+    def after(self, own: Any, before: TrainState, after: TrainState) -> tuple[Any, TrainState]:
+        """The method's own state and the whole state once the optimizer has updated the parameters.
+
+        before, after: the states around the step. Shapes and types must stay. `after.methods` is not to be changed.
+        """
+        return own, after
+
+    def evaluated(self, own: Any, variables: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The variables to evaluate, by collection, shaped as `variables`, which are those of the trained network."""
+        return None
+
+    @classmethod
+    def evaluates(cls) -> bool:
+        """Whether there is anything of this method's to evaluate."""
+        return cls.evaluated is not Method.evaluated
+
+    def as_in_a_step(self) -> None:
+        params = {"kernel": jnp.ones((2, 2))}
+        state = TrainState(jnp.int32(0), params, {}, (), {})
+        own = self.init(params, state.statistics)
+        gradient = self.around(lambda params: (params, {}, {}), own, key=jax.random.key(0), step=state.step)
+        gradient(params)
+        own, state = self.after(own, state, state.replace(step=jnp.int32(1)))
+        self.evaluated(own, state.variables)
+
+
+def check_methods(methods: Sequence[Method]) -> None:
+    """Raise ConfigError for two of a kind, and for two that are evaluated instead of the trained weights."""
+    tags = [method.tag for method in methods]
+    for tag in tags:
+        if tags.count(tag) > 1:
+            raise ConfigError(f"{tag!r} stands there twice; a method can be there once")
+    instead = [method.tag for method in methods if method.evaluates() and method.measured == "instead"]
+    if len(instead) > 1:
+        raise ConfigError(f"{' and '.join(instead)} are both evaluated instead of the trained weights; only one can be")
+
+
+def evaluations(methods: Sequence[Method]) -> dict[str, str | None]:
+    """Whose weights are measured, by what is put into the names of the metrics: {"": None, "ema": "ema"}.
+
+    None are the trained weights. Under "" is what counts as the result: these, or those of the method that is measured
+    instead.
+    """
+    measured = [method for method in methods if method.evaluates()]
+    main = next((method.tag for method in measured if method.measured == "instead"), None)
+    return {"": main} | {method.tag: method.tag for method in measured if method.measured == "beside"}
+
+
+# --- all methods of a step, by tag, in their order
+
+
+def begun(methods: Mapping[str, Method], params: Any, statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """The own states of the methods that keep any."""
+    made = {name: method.init(params, statistics) for name, method in methods.items()}
+    return {name: own for name, own in made.items() if jax.tree.leaves(own)}
+
+
+def wrapped(
+    methods: Mapping[str, Method],
+    gradient: Gradient,
+    owns: Mapping[str, Any],
+    *,
+    key: Callable[[str], jax.Array],
+    step: jax.Array,
+) -> Gradient:
+    """`gradient` with the methods around it, the first one innermost. key: of each method, by its name."""
+    for name, method in methods.items():
+        gradient = method.around(gradient, owns.get(name, {}), key=key(name), step=step)
+    return gradient
+
+
+def acted(methods: Mapping[str, Method], before: TrainState, after: TrainState) -> TrainState:
+    """The state once every method has acted after the update, the first one first."""
+    for name, method in methods.items():
+        own, after = method.after(before.methods.get(name, {}), before, after)
+        if jax.tree.leaves(own):
+            after = after.replace(methods={**after.methods, name: own})
+    return after

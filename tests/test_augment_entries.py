@@ -1,0 +1,370 @@
+"""Masks, boxes and keypoints under augmentation: they lie where the pixels of the image lie, counted with NumPy."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax.data import (
+    AlternatingFlip,
+    Augmentation,
+    AugMix,
+    AutoAugment,
+    Cutout,
+    Flip,
+    RandAugment,
+    RandomCrop,
+    RandomResizedCrop,
+    TrivialAugment,
+)
+from cnnjax.data.augment import moves, spatial
+from cnnjax.errors import ConfigError
+from tests.test_augment import AUGMENTATIONS, keys, name_of
+
+HEIGHT, WIDTH, OUTSIDE = 28, 36, 9
+KINDS = {
+    "image": "image",
+    "image2": "image",
+    "mask": "mask",
+    "boxes": "boxes",
+    "box_valid": "value",
+    "keypoints": "keypoints",
+    "label": "value",
+    "age": "value",
+}
+# Rows and columns of the blobs with ids 1, 2 and 3: at the border, in the middle, and a flat one.
+BLOBS = ((0, 8, 1, 11), (10, 19, 13, 22), (20, 27, 20, 34))
+# How far from a border between ids a pixel of the image may hold something of both: smoothing or interpolation.
+GEOMETRIC = [
+    (Flip(), 0),
+    (Flip(direction="vertical"), 0),
+    (AlternatingFlip(), 0),
+    (RandomCrop(padding=9), 0),
+    (RandomCrop(padding=5, fill="reflect"), 0),
+    (RandomCrop(padding=5, fill="edge"), 0),
+    (RandomResizedCrop(scale=(0.3, 1.0)), 2),
+    (RandomResizedCrop(scale=(0.3, 1.0), interpolation="bicubic", antialias=False), 4),
+]
+POLICIES = [
+    (RandAugment(magnitude=25, fill=0.35), 2),
+    (RandAugment(count=1, magnitude=30, interpolation="bilinear", fill=0.35), 2),
+    (TrivialAugment(fill=0.35), 1),
+    (AutoAugment(policy="svhn", fill=0.35), 2),
+    (AutoAugment(policy="cifar10", fill=0.35), 2),
+]
+
+
+def example() -> dict[str, jax.Array]:
+    """One example: an image whose pixels are 0.2 more for each id of its mask, and what lies on its blobs."""
+    mask = np.zeros((HEIGHT, WIDTH), np.int32)
+    for number, (top, bottom, left, right) in enumerate(BLOBS, 1):
+        mask[top:bottom, left:right] = number
+    image = (mask[..., None] * 0.2 + 0.1).astype(np.float32)
+    boxes = np.array([*hulls(mask)[1:4], [np.nan, 3, 9, np.inf]], np.float32)
+    middles = [[(left + right) / 2, (top + bottom) / 2, 1] for top, bottom, left, right in BLOBS]
+    entries = {
+        "image": image,
+        "image2": image.copy(),
+        "mask": mask.astype(np.uint8),
+        "boxes": boxes,
+        "box_valid": np.array([True, True, True, False]),
+        "keypoints": np.array([*middles, [5.0, 5.0, 0.0]], np.float32),
+        "label": np.int32(7),
+        "age": np.array([1.5, 2.5], np.float32),
+    }
+    return {name: jnp.asarray(array) for name, array in entries.items()}
+
+
+def hulls(mask: np.ndarray, count: int = 4) -> np.ndarray:
+    """The hull of the pixels of each id below `count`: x_min, y_min, x_max, y_max; NaN where there are none."""
+    found = np.full((count, 4), np.nan)
+    for number in range(count):
+        rows, columns = np.nonzero(mask == number)
+        if len(rows):
+            found[number] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    return found
+
+
+def changed(augmentation: Augmentation, count: int = 40) -> dict[str, np.ndarray]:
+    """The example after the augmentation with so many keys, compiled."""
+    entries = example()
+
+    def one(key: jax.Array, index: jax.Array) -> dict[str, jax.Array]:
+        return spatial.change(augmentation, entries, KINDS, key, index=index, epoch=0, outside=OUTSIDE)
+
+    results = jax.jit(jax.vmap(one))(keys(count), jnp.arange(count))
+    return {name: np.asarray(array) for name, array in results.items()}
+
+
+def inner(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Which pixels have no other id than their own within `radius` pixels; what is outside the image does not count."""
+    padded = np.pad(mask, radius, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * radius + 1, 2 * radius + 1))
+    return (windows == mask[..., None, None]).all((2, 3))
+
+
+def spread_within_ids(image: np.ndarray, mask: np.ndarray, radius: int) -> float:
+    """The largest difference between two of the image's pixels that have one id, `radius` from all others."""
+    kept = inner(mask, radius)
+    values = [image[kept & (mask == number)] for number in np.unique(mask[kept])]
+    return max(float(np.ptp(pixels)) for pixels in values)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "radius"), [*GEOMETRIC, *POLICIES], ids=lambda value: getattr(value, "tag", "")
+)
+def test_a_mask_lies_where_the_image_s_pixels_lie(augmentation, radius):
+    """All pixels of one id have one value in the image, as they had; of the mask as it was that does not hold."""
+    results, before = changed(augmentation), np.asarray(example()["mask"])
+    apart = []
+    for image, mask in zip(results["image"][..., 0], results["mask"], strict=True):
+        assert set(np.unique(mask)) <= {0, 1, 2, 3, OUTSIDE}
+        assert spread_within_ids(image, mask, radius) < 1e-5
+        apart.append(spread_within_ids(image, before, radius) > 0.05)
+    # Of AutoAugment's pairs for CIFAR few move pixels.
+    assert np.sum(apart) >= 4
+    assert results["mask"].dtype == np.uint8
+    np.testing.assert_array_equal(results["label"], 7)
+    np.testing.assert_array_equal(results["age"], np.broadcast_to([1.5, 2.5], (40, 2)))
+
+
+@pytest.mark.parametrize(("augmentation", "radius"), GEOMETRIC, ids=lambda value: getattr(value, "tag", ""))
+def test_a_second_image_moves_as_the_first(augmentation, radius):
+    results = changed(augmentation, 8)
+    np.testing.assert_array_equal(results["image2"], results["image"])
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_a_second_image_keeps_its_colours_under_a_policy(interpolation):
+    """Moved by nearest pixels it has the values it had and the fill; bilinear, values in between at borders."""
+    results = changed(RandAugment(magnitude=25, fill=0.35, interpolation=interpolation))
+    for image, mask in zip(results["image2"][..., 0], results["mask"], strict=True):
+        expected = np.where(mask == OUTSIDE, 0.35, 0.1 + 0.2 * mask)
+        kept = inner(mask, 0 if interpolation == "nearest" else 3)
+        np.testing.assert_allclose(image[kept], expected[kept], atol=1e-6)
+
+
+@pytest.mark.parametrize(("augmentation", "radius"), GEOMETRIC, ids=lambda value: getattr(value, "tag", ""))
+def test_boxes_are_the_hulls_of_their_pixels(augmentation, radius):
+    """Within a pixel, by which a resized mask is rounded; dropped where less than a tenth of the area is left."""
+    results = changed(augmentation)
+    reflects = augmentation.tag == "random_crop" and augmentation.fill != "zero"
+    for mask, boxes, valid in zip(results["mask"], results["boxes"], results["box_valid"], strict=True):
+        for row, hull in enumerate(hulls(mask)[1:]):
+            # What is mirrored into the border is no part of the box: the blob in the middle is not.
+            if valid[row] and (row == 1 or not reflects):
+                np.testing.assert_allclose(boxes[row], hull, atol=1.0)
+        assert not valid[3]
+        np.testing.assert_array_equal(boxes[~valid], 0)
+    assert results["boxes"].dtype == np.float32
+
+
+def test_a_box_of_which_less_than_a_tenth_is_left_is_dropped():
+    """A crop moves by whole pixels, so that the share is counted exactly."""
+    entries, area = example(), 8 * 10  # Of the first blob.
+    kept, dropped = 0, 0
+    for row in range(24):
+        move = moves.Window(jnp.int32(row), jnp.int32(16), padding=8)
+        result = spatial.moved(entries, KINDS, move, outside=OUTSIDE)
+        pixels = int((np.asarray(result["mask"]) == 1).sum())
+        assert bool(result["box_valid"][0]) == (pixels >= spatial.LEAST_SHARE * area), pixels
+        kept, dropped = kept + (0 < pixels < area and bool(result["box_valid"][0])), dropped + (0 < pixels < 8)
+    assert kept
+    assert dropped
+
+
+@pytest.mark.parametrize(("augmentation", "radius"), POLICIES, ids=lambda value: getattr(value, "tag", ""))
+def test_boxes_hold_their_pixels_after_a_policy(augmentation, radius):
+    """A pixel for each of up to two moves, each of which rounds a mask's pixels by half a one."""
+    results = changed(augmentation)
+    for mask, boxes, valid in zip(results["mask"], results["boxes"], results["box_valid"], strict=True):
+        for number, (box, hull) in enumerate(zip(boxes, hulls(mask)[1:], strict=False), 1):
+            top, bottom, left, right = BLOBS[number - 1]
+            if not valid[number - 1]:
+                # The hull of a turned blob has up to twice its area, and that of this one's hull.
+                assert (mask == number).sum() < 0.4 * (bottom - top) * (right - left)
+            elif not np.isnan(hull).any():
+                assert np.all(box[:2] <= hull[:2] + 2)
+                assert np.all(box[2:] >= hull[2:] - 2)
+        assert not valid[3]
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "radius"), [*GEOMETRIC, *POLICIES], ids=lambda value: getattr(value, "tag", "")
+)
+def test_keypoints_sit_on_their_blobs(augmentation, radius):
+    results = changed(augmentation)
+    seen = 0
+    for mask, points in zip(results["mask"], results["keypoints"], strict=True):
+        for number, (x, y, visible) in enumerate(points[:3], 1):
+            inside = 0 <= x <= WIDTH and 0 <= y <= HEIGHT
+            assert inside or not visible
+            if visible:
+                column, row = min(int(x), WIDTH - 1), min(int(y), HEIGHT - 1)
+                around = mask[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+                assert number in around
+                seen += 1
+        assert points[3, 2] == 0
+    assert seen > 40
+
+
+def test_a_point_that_left_and_came_back_is_gone():
+    """Two moves, there and back: what was pushed out is not in the image any more, nor is its box or point valid."""
+
+    class There(Augmentation):
+        def moves(self, size, key, *, index, epoch):
+            del key, index, epoch
+            shift = jnp.array([[1.0, 0.0, 20.0], [0.0, 1.0, 0.0]])
+            return moves.Affine(size, shift), moves.Affine(size, -shift + 2 * jnp.eye(2, 3))
+
+    entries = example()
+    check = spatial.change(There(), entries, KINDS, jax.random.key(0), index=0, epoch=0, outside=OUTSIDE)
+    assert set(np.unique(check["mask"])) == {0, 2, 3, OUTSIDE}
+    np.testing.assert_array_equal(check["box_valid"], [False, True, True, False])
+    np.testing.assert_array_equal(check["keypoints"][:, 2], [0, 0, 1, 0])
+    np.testing.assert_allclose(check["keypoints"][:3, :2], entries["keypoints"][:3, :2], atol=1e-5)
+    np.testing.assert_array_equal(check["boxes"][2], entries["boxes"][2])
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=name_of)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_image_is_what_it_is_without_other_entries(augmentation, dtype):
+    """Bit for bit; what only changes colours leaves all other entries alone; types and shapes stay."""
+    if isinstance(augmentation, AugMix):
+        return
+    entries = {name: array[None].repeat(4, 0) for name, array in example().items()}
+    entries["image"] = jnp.asarray(np.random.default_rng(0).random((4, HEIGHT, WIDTH, 3)), dtype)
+
+    def one(entries, key, kinds):
+        return spatial.change(augmentation, entries, kinds, key, index=0, epoch=0)
+
+    results = jax.jit(jax.vmap(lambda entries, key: one(entries, key, KINDS)))(entries, keys(4))
+    alone = jax.jit(jax.vmap(lambda entries, key: one(entries, key, {"image": "image"})))(entries, keys(4))
+    np.testing.assert_array_equal(results["image"], alone["image"])
+    for name, array in entries.items():
+        assert (results[name].shape, results[name].dtype) == (array.shape, array.dtype)
+        if augmentation.leaves_pixels() and name != "image":
+            np.testing.assert_array_equal(results[name], array)
+
+
+# --- what does not say
+
+
+class Of(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: str
+    kind: str
+
+
+ENTRIES = {
+    name: Of(array.shape, "uint8" if KINDS[name] == "image" else str(array.dtype), KINDS[name])
+    for name, array in example().items()
+}
+ONLY_IMAGES = {name: ENTRIES[name] for name in ("image", "label")}
+
+
+class Rolled(Augmentation, tag="rolled_by_users"):
+    """Moves pixels, and does not say how."""
+
+    def apply(self, image, key):
+        return jnp.roll(image, 1, axis=0)
+
+
+class Darkened(Augmentation, tag="darkened_by_users"):
+    pixels_stay: ClassVar[bool] = True
+
+    def apply(self, image, key):
+        return image * jax.random.uniform(key)
+
+
+class Redefined(Darkened, tag="redefined_by_users"):
+    """What its base says is of the base's `apply`."""
+
+    def apply(self, image, key):
+        return image[::-1]
+
+
+class Tilted(Flip, tag="tilted_by_users"):
+    def apply_in_epoch(self, image, key, *, index, epoch):
+        return jnp.roll(super().apply_in_epoch(image, key, index=index, epoch=epoch), 1, axis=0)
+
+
+class Turned(Augmentation, tag="turned_by_users"):
+    """A quarter about the centre, counter-clockwise: x, y come from -y, x."""
+
+    def moves(self, size, key, *, index, epoch):
+        return (moves.Affine(size, jnp.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0]])),)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "words"),
+    [
+        (AugMix(), "augment.1: augmix is the mean of images that are moved differently"),
+        (Rolled(), "augment.1: rolled_by_users does not say whether it moves pixels.*pixels_stay.*moves"),
+        (Redefined(), "redefined_by_users does not say"),
+        (Tilted(), "tilted_by_users does not say"),
+    ],
+    ids=lambda value: getattr(value, "tag", ""),
+)
+def test_what_does_not_say_how_it_moves_is_refused_for_masks_alone(augmentation, words):
+    with pytest.raises(ConfigError, match=words) as refused:
+        spatial.check_moves((Flip(), augmentation), ENTRIES)
+    assert refused.value.path == "augment.1"
+    spatial.check_moves((Flip(), augmentation), ONLY_IMAGES)
+    image = example()["image"]
+    entries = {"image": image, "label": jnp.int32(3)}
+    result = spatial.change(
+        augmentation, entries, {"image": "image", "label": "value"}, jax.random.key(0), index=1, epoch=0
+    )
+    expected = augmentation.apply_in_epoch(image, jax.random.key(0), index=1, epoch=0)
+    np.testing.assert_array_equal(result["image"], expected)
+
+
+def test_what_says_that_it_moves_no_pixel_is_taken_at_its_word():
+    spatial.check_moves((Darkened(), Cutout(size=3), RandAugment()), ENTRIES, outside=255)
+    results = changed(Darkened(), 3)
+    np.testing.assert_array_equal(results["mask"][0], example()["mask"])
+    assert np.all(results["image"] < np.asarray(example()["image"])[None])
+
+
+def test_a_user_s_moves_are_enough():
+    """A quarter turn against NumPy's, on what a square holds of the image."""
+    spatial.check_moves((Turned(),), ENTRIES)
+    results = changed(Turned(), 1)
+    image, mask = results["image"][0], results["mask"][0]
+    left = (WIDTH - HEIGHT) // 2
+    square = np.s_[:, left : left + HEIGHT]
+    np.testing.assert_array_equal(mask[square], np.rot90(np.asarray(example()["mask"])[square]))
+    assert spread_within_ids(image[..., 0], mask, 0) < 1e-6
+    np.testing.assert_array_equal(Turned().apply(example()["image"], jax.random.key(0)), image)
+
+
+def test_moves_that_change_a_shape_are_refused():
+    class Wide(moves.Mirror):
+        def mask(self, mask, outside):
+            return jnp.concatenate([mask, mask])
+
+    class Widened(Augmentation):
+        def moves(self, size, key, *, index, epoch):
+            return (Wide(size, jnp.array(True)),)
+
+    with pytest.raises(ConfigError, match=r"augment.0: widened makes mask uint8\[56, 36\] of uint8\[28, 36\]"):
+        spatial.check_moves((Widened(),), ENTRIES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "outside", "words"),
+    [
+        ({"mask": Of((14, 18), "uint8", "mask")}, 0, "mask is 14x18, but its image is 28x36"),
+        ({"image2": Of((28, 30, 3), "uint8", "image")}, 0, "image2 is 28x30x3, but its image is 28x36"),
+        ({"faces": Of((4, 4), "float32", "boxes")}, 0, "faces: boxes are augmented as the entry boxes"),
+        ({}, -1, "mask is uint8, which does not hold -1"),
+    ],
+)
+def test_entries_that_cannot_be_moved_are_refused(changes, outside, words):
+    with pytest.raises(ConfigError, match=words):
+        spatial.check_moves((Flip(),), ENTRIES | changes, outside=outside)
