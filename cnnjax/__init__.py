@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
+        FCN,
         Activation,
         AlphaGoPolicy,
         BatchNorm,
@@ -65,10 +66,12 @@ if TYPE_CHECKING:
         DenseNet,
         Dropout,
         EfficientNet,
+        Endpoint,
         Flatten,
         GlobalPool,
         GoogLeNet,
         GroupNorm,
+        Head,
         ImageNetStem,
         InceptionV3,
         Layer,
@@ -88,6 +91,8 @@ if TYPE_CHECKING:
         ShuffleNetV2,
         SmallCNN,
         SqueezeNet,
+        TorchFCN,
+        WithHead,
     )
     from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
     from cnnjax.reporting import report
@@ -167,10 +172,13 @@ _HOMES = {
         "DenseNet",
         "Dropout",
         "EfficientNet",
+        "Endpoint",
+        "FCN",
         "Flatten",
         "GlobalPool",
         "GoogLeNet",
         "GroupNorm",
+        "Head",
         "ImageNetStem",
         "InceptionV3",
         "Layer",
@@ -190,6 +198,8 @@ _HOMES = {
         "ShuffleNetV2",
         "SmallCNN",
         "SqueezeNet",
+        "TorchFCN",
+        "WithHead",
     ],
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
     "reporting": ["report"],
@@ -211,6 +221,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 # Written out, for type checkers.
 __all__ = [
     "EMA",
+    "FCN",
     "SAM",
     "SGD",
     "TFDS",
@@ -248,6 +259,7 @@ __all__ = [
     "Digits",
     "Dropout",
     "EfficientNet",
+    "Endpoint",
     "Examples",
     "Experiment",
     "Fit",
@@ -260,6 +272,7 @@ __all__ = [
     "Greyscale",
     "GroupNorm",
     "Hardware",
+    "Head",
     "ImageFolder",
     "ImageNetStem",
     "InceptionV3",
@@ -315,8 +328,10 @@ __all__ = [
     "Task",
     "TenCrop",
     "TestTime",
+    "TorchFCN",
     "Trained",
     "TrivialAugment",
+    "WithHead",
     "analyse",
     "describe",
     "export",

@@ -166,3 +166,18 @@ TABLE = [
     Network("convnext_base", 88_591_464, 15.355, small=CONVNEXT),
 ]
 NETWORKS = {network.name: network for network in TABLE}
+
+# Networks that make a map of logits for every pixel. 14,714,688 of VGG-16's convolutions; see heads/fcn.py.
+FCN = {"head.features": 8, "head.kernel_size": 3, "head.dropout": 0.1}
+FCN_VGG = {**{f"backbone.{name}": value for name, value in vgg_small("22333").items()}, **FCN}
+FCN_RESNET = {f"backbone.{name}": value for name, value in RESNET.items()}
+MAPS = {
+    network.name: network
+    for network in [
+        Network("fcn32s_vgg16", 134_346_581, classes=21, small=FCN_VGG),
+        Network("fcn16s_vgg16", 134_364_410, classes=21, small=FCN_VGG),
+        Network("fcn8s_vgg16", 134_376_863, classes=21, small=FCN_VGG),
+        Network("fcn_resnet50", 35_322_218, 142.75, classes=21, small=FCN_RESNET),
+        Network("fcn_resnet101", 54_314_346, 222.77, classes=21, small=FCN_RESNET),
+    ]
+}

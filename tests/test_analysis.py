@@ -19,7 +19,7 @@ from cnnjax import models
 from cnnjax.analysis import Analysis, analyse
 from cnnjax.analysis.layer_table import table
 from cnnjax.errors import CnnjaxError, ShapeError
-from cnnjax.nn import TransposedConvolution
+from cnnjax.nn import Resize, TransposedConvolution
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -630,6 +630,9 @@ COARSE = {  # with the pixels between what neighbours see
     "bilinear, fewer": (chain(conv(), resize("bilinear", 0.5), conv()), 2),
     "bilinear, fewer, not smoothed": (chain(conv(), resize("bilinear", 0.5, antialias=False), conv()), 2),
     "cubic": (chain(conv(), resize("cubic", 2)), 3),
+    "ours, nearest": (chain(conv(), lambda x: Resize(2, method="nearest")(x), conv()), 1),
+    "ours, nearest, no whole ratio": (chain(conv(), lambda x: Resize(size=30, method="nearest")(x), conv()), 1),
+    "ours, bilinear": (chain(conv(), lambda x: Resize(2)(x), conv()), 2),
     "gathered pixels": (chain(conv(), lambda x: x[:, jnp.arange(23)][:, :, jnp.arange(0, 22, 3)], conv()), 1),
     "gathered backwards": (chain(conv(), lambda x: jnp.take(x, jnp.arange(23, -1, -1), 1), conv()), 1),
     "transposed fourfold": (chain(pool(4, 4), lambda x: nn.ConvTranspose(2, (4, 4), strides=(4, 4))(x), conv()), 4),

@@ -32,7 +32,7 @@ from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
 from cnnjax.training.state import TrainState
-from tests.networks import TABLE
+from tests.networks import MAPS, TABLE
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -127,6 +127,15 @@ VARIANTS = {
         model=c.ResNet(stem=c.CifarStem(), stage_sizes=(1, 1, 1), features=4, norm=c.NoNorm(), stochastic_depth=0.2)
     ),
     "resnet imagenet stem": experiment(model=c.ResNet(stem=c.ImageNetStem(kernel_size=3, strides=1), blur=True)),
+    "fcn head": experiment(
+        model=c.WithHead(
+            backbone=c.ResNet(block="bottleneck", output_stride=16),
+            head=c.FCN(stride=16, features=64, kernel_size=3, norm=c.BatchNorm(), upsampling="resize"),
+        )
+    ),
+    "torchvision's fcn head": experiment(
+        model=c.WithHead(backbone="resnet18", head=c.TorchFCN(features=8, auxiliary="stage3", auxiliary_weight=0.4))
+    ),
     "digits": experiment(data=c.Digits(test=0.5, mean=(0.25,), std=(0.5,)), epochs=3, batch_size=32, seed=4294967295),
     "synthetic": experiment(data=PIXELS, steps=5, accumulate=4, precision="bfloat16", repeats=2),
     "folder": experiment(
@@ -217,7 +226,7 @@ VARIANTS = {
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
     "single view": experiment(test_time=c.SingleView(), model="lenet5"),
 }
-PRESETS = {f"preset {network.name}": experiment(model=network.config) for network in TABLE}
+PRESETS = {f"preset {network.name}": experiment(model=network.config) for network in [*TABLE, *MAPS.values()]}
 NARROW = {f"narrow {network.name}": experiment(model=network.small_config) for network in TABLE}
 
 

@@ -29,7 +29,7 @@ from cnnjax import (
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.models import alexnet
-from tests.networks import NETWORKS, TABLE
+from tests.networks import MAPS, NETWORKS, TABLE
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -92,7 +92,7 @@ for network in reversed(TABLE):
 QUICK = """small_cnn small_cnn_blur small_cnn_batch small_cnn_full convnet_grouped lenet5 alexnet vgg11_bn
     alphago_policy airbench94 resnet18 resnet20 resnet50_v2 resnext50_32x4d googlenet_auxiliary inception_v3_auxiliary
     densenet121 squeezenet1_0 mobilenet_v2 mobilenet_v3_small efficientnet_b0 shufflenet_v2_x0_5 regnet_y_400mf
-    convnext_tiny"""
+    convnext_tiny fcn8s_vgg16 fcn_resnet50"""
 # Of these the quick tests only look at the layers, and run another network of the same blocks.
 TRACED = """lenet5 alexnet vgg11_bn airbench94 resnet20 resnext50_32x4d inception_v3_auxiliary mobilenet_v2
     efficientnet_b0 shufflenet_v2_x0_5 regnet_y_400mf convnext_tiny"""
@@ -197,13 +197,13 @@ def test_heads_are_rows_of_training_alone(name):
 
 
 def test_every_preset_has_a_row():
-    assert set(models.Model.presets) <= NETWORKS.keys()
+    assert set(models.Model.presets) <= NETWORKS.keys() | MAPS.keys()
 
 
-@pytest.mark.parametrize("name", rows(NETWORKS))
+@pytest.mark.parametrize("name", rows([*NETWORKS, *MAPS]))
 def test_parameter_tree_is_golden(name):
     """CNNJAX_GOLDEN=write rewrites the files; look at the difference."""
-    config = NETWORKS[name].config
+    config = (NETWORKS | MAPS)[name].config
     made = jax.eval_shape(config.build().init, jax.random.key(0), jnp.zeros((1, *config.input_shape)))
     lines = [
         f"{jax.tree_util.keystr(path, simple=True, separator='.')} {'x'.join(map(str, leaf.shape))}"

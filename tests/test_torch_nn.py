@@ -16,6 +16,7 @@ from cnnjax.nn import (
     LayerNormalization,
     LocalResponseNormalization,
     Pooling,
+    Resize,
     TransposedConvolution,
     activation,
 )
@@ -122,6 +123,22 @@ def test_pooling(size, window, strides, padding, partial):
             lambda value, counted=counted: F.avg_pool2d(value, window, count_include_pad=counted, **theirs),
             x,
         )
+
+
+@pytest.mark.parametrize("size", [(10, 12), (15, 6), (7, 11), (3, 2), (1, 4), (5, 6)])
+def test_resize(size):
+    x = maps(2, 5, 6, 3)
+    for method, mode, options in (("nearest", "nearest-exact", {}), ("bilinear", "bilinear", {"align_corners": False})):
+        assert_same(
+            lambda value, method=method: Resize(size=size, method=method).apply({}, value),
+            lambda value, mode=mode, options=options: F.interpolate(value, size, mode=mode, **options),
+            x,
+        )
+    assert_same(
+        lambda value: Resize((3, 2), method="nearest").apply({}, value),
+        lambda value: F.interpolate(value, scale_factor=(3, 2)),
+        x,
+    )
 
 
 @pytest.mark.parametrize(("kind", "theirs"), [("average", F.adaptive_avg_pool2d), ("max", F.adaptive_max_pool2d)])

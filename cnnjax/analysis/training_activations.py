@@ -25,7 +25,7 @@ def with_training(inference: Analysis, module: nn.Module, *, dtype: DTypeLike = 
         training = inference
     else:
         training, _ = measured(module, inference.input_shape, train=True, dtype=dtype, complete=False)
-    layers = _without_leftovers(_merged(inference.layers, training.layers), inference.params)
+    layers = _merged(inference.layers, training.layers)
     return dataclasses.replace(
         inference,
         params=max(inference.params, training.params),
@@ -35,16 +35,21 @@ def with_training(inference: Analysis, module: nn.Module, *, dtype: DTypeLike = 
     )
 
 
-def _without_leftovers(rows: Sequence[LayerRow], params: int) -> tuple[LayerRow, ...]:
-    """The rows without the network's own if all it showed were parameters that rows of training now show."""
-    extra = sum(row.params for row in rows) - params
-    return tuple(row for row in rows if not (extra and row.params == extra and row.op == rows[-1].op and not row.path))
-
-
-def _merged(inference: Sequence[LayerRow], training: Sequence[LayerRow]) -> list[LayerRow]:
-    rows = []
+def _merged(inference: Sequence[LayerRow], training: Sequence[LayerRow]) -> tuple[LayerRow, ...]:
+    rows, added = [], []
     for own, trained in aligned(inference, training):
         row = own or dataclasses.replace(trained, macs=0, activations=0, activation_bytes=0)  # type: ignore[type-var]
         numbers = (trained.activations, trained.activation_bytes) if trained else (0, 0)
         rows.append(dataclasses.replace(row, train_activations=numbers[0], train_activation_bytes=numbers[1]))
-    return rows
+        added += [row] if own is None else []
+    left = (_without_shown(row, added) for row in rows)
+    return tuple(row for row in left if row is not None)
+
+
+def _without_shown(row: LayerRow, added: Sequence[LayerRow]) -> LayerRow | None:
+    """The row without the parameters that rows of training alone now show below its module; None if it had no more."""
+    below = sum(other.params for other in added if other.path.startswith(f"{row.path}." if row.path else ""))
+    if row in added or not 0 < below <= row.params:
+        return row
+    less = dataclasses.replace(row, params=row.params - below)
+    return less if less.params or less.macs or less.activations else None

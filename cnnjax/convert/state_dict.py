@@ -78,10 +78,10 @@ def to_torch(
     """The state dict (names to NumPy arrays) that PyTorch's `load_state_dict` takes; the inverse of `from_torch`."""
     network = config(model) if isinstance(model, str) else model
     if network.num_classes is None:
-        held = variables.get("params", {}) if isinstance(variables, Mapping) else {}
-        logits = held.get("logits", {}).get("kernel")
+        path = ("params", *network.logits_path.split("."), "kernel")
+        logits = _flat(variables).get(path) if isinstance(variables, Mapping) else None
         if logits is None:
-            raise WeightsError(f"{network.tag}: the variables have no params.logits.kernel to tell the classes from")
+            raise WeightsError(f"{network.tag}: the variables have no {'.'.join(path)} to tell the classes from")
         network = network.model_copy(update={"num_classes": logits.shape[-1]})
     slots = _slots(network, input_shape)
     leaves: dict[tuple[str, ...], Any] = _flat(variables)
@@ -232,12 +232,12 @@ def _matched(network: Model, slots: list[_Slot], tensors: dict[str, Any]) -> tup
 
 
 def _classes(network: Model, tensors: Mapping[str, Any], input_shape: Shape | None) -> int:
-    names = [f"{named(HEAD)}.weight" for named in (network.torch_name, network.timm_name)]
+    names = [f"{named(network.logits_path)}.weight" for named in (network.torch_name, network.timm_name)]
     held = [name for name in names if name in tensors]
     # Where something stands before the names: of several, which they are said to be later.
     held += [name for name in tensors if name.endswith(tuple(f".{wanted}" for wanted in names))]
     if not held:
-        lacking = f"no tensor {names[0]!r} (logits.kernel) to tell the number of classes from"
+        lacking = f"no tensor {names[0]!r} ({network.logits_path}.kernel) to tell the number of classes from"
         there = f"there are: {', '.join(list(tensors)[:5]) or 'none'}, ..."
         found, wanted = _found(network.model_copy(update={"num_classes": 2}), tensors, input_shape)
         if found < wanted / 2:
@@ -249,7 +249,9 @@ def _classes(network: Model, tensors: Mapping[str, Any], input_shape: Shape | No
     name = min(held, key=len)
     shape = tuple(tensors[name].shape)
     if len(shape) not in (2, 4) or not shape[0]:
-        raise WeightsError(f"{network.tag}: {name} (logits.kernel) is {_by(shape)}: no kernel of a layer of logits")
+        raise WeightsError(
+            f"{network.tag}: {name} ({network.logits_path}.kernel) is {_by(shape)}: no kernel of a layer of logits"
+        )
     return int(shape[0])
 
 

@@ -23,7 +23,10 @@ from cnnjax.models.convnet import (
 from cnnjax.models.convnext import ConvNeXt
 from cnnjax.models.densenet import DenseNet
 from cnnjax.models.efficientnet import EfficientNet
+from cnnjax.models.endpoint import Endpoint
 from cnnjax.models.googlenet import GoogLeNet
+from cnnjax.models.headed import WithHead
+from cnnjax.models.heads import FCN, Head, TorchFCN, with_head
 from cnnjax.models.inception_v3 import InceptionV3
 from cnnjax.models.mobilenet_v2 import MobileNetV2
 from cnnjax.models.mobilenet_v3 import MobileNetV3
@@ -36,6 +39,7 @@ from cnnjax.models.small_cnn import SmallCNN
 from cnnjax.models.squeezenet import SqueezeNet
 
 __all__ = [
+    "FCN",
     "Activation",
     "AlphaGoPolicy",
     "BatchNorm",
@@ -48,10 +52,12 @@ __all__ = [
     "DenseNet",
     "Dropout",
     "EfficientNet",
+    "Endpoint",
     "Flatten",
     "GlobalPool",
     "GoogLeNet",
     "GroupNorm",
+    "Head",
     "ImageNetStem",
     "InceptionV3",
     "Layer",
@@ -71,8 +77,11 @@ __all__ = [
     "ShuffleNetV2",
     "SmallCNN",
     "SqueezeNet",
+    "TorchFCN",
+    "WithHead",
     "build",
     "config",
     "names",
     "preset",
+    "with_head",
 ]

@@ -43,6 +43,9 @@ class Model(Config, union="name"):
         """The logits [B, num_classes] in what the network returns; pure JAX, for it is part of every step."""
         return outputs
 
+    logits_path: ClassVar[str] = "logits"
+    """The dotted path of the layer of logits in the network."""
+
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The maps that the network gives a head, `stage1` to `stageN` in order of depth, without running it.
 

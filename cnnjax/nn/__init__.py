@@ -16,6 +16,7 @@ from cnnjax.nn.normalization import (
     normalization,
 )
 from cnnjax.nn.pooling import GlobalPooling, Pooling
+from cnnjax.nn.resize import Resize
 from cnnjax.nn.squeeze_excite import SqueezeExcite
 from cnnjax.nn.transposed_convolution import TransposedConvolution, bilinear_kernel, convolve_transposed
 from cnnjax.nn.untied_bias import UntiedBias
@@ -33,6 +34,7 @@ __all__ = [
     "LocalResponseNormalization",
     "NoNormalization",
     "Pooling",
+    "Resize",
     "SqueezeExcite",
     "StochasticDepth",
     "TransposedConvolution",

@@ -1,5 +1,7 @@
 """Heads on a backbone's endpoints, one file each: `with_head(model, head, outputs)`."""
 
-from cnnjax.models.heads.head import Head, WithHead, with_head
+from cnnjax.models.heads.fcn import FCN
+from cnnjax.models.heads.head import Head, HeadedNetwork, with_head
+from cnnjax.models.heads.torch_fcn import TorchFCN
 
-__all__ = ["Head", "WithHead", "with_head"]
+__all__ = ["FCN", "Head", "HeadedNetwork", "TorchFCN", "with_head"]

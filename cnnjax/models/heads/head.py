@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import flax.linen as linen
 import jax
@@ -29,8 +29,28 @@ class Head(Config, union="name"):
         """
         raise ConfigError(f"{type(self).__name__} does not define network(endpoints, outputs)")
 
+    image_size: ClassVar[int | None] = None
+    """Pixels a side of the images that the head was published for; None where there are none."""
 
-def with_head(model: Model, head: Head, outputs: int) -> WithHead:
+    def torch_name(self, path: str) -> str:
+        """torchvision's name of the module at the dotted `path` in the head."""
+        raise ConfigError(f"{self.tag} has no counterpart in torchvision whose names are known here")
+
+    def torch_ignores(self, name: str) -> bool:
+        """Whether torchvision's tensor `name` belongs to a part that this head may be built without."""
+        return False
+
+
+def at_stride(endpoints: tuple[Endpoint, ...], stride: int, *, field: str) -> Endpoint:
+    """The deepest endpoint of that stride, in rows and columns. Raises ConfigError naming the head's `field`."""
+    found = [endpoint for endpoint in endpoints if endpoint.strides == (stride, stride)]
+    if not found:
+        there = ", ".join(map(str, endpoints))
+        raise ConfigError(f"{field}: the backbone has no maps of stride {stride}; it has: {there}")
+    return found[-1]
+
+
+def with_head(model: Model, head: Head, outputs: int) -> HeadedNetwork:
     """The backbone of `model` under the head: images [B, H, W, C] -> [B, H, W, outputs].
 
     Its parameters are under `backbone` (those of the model's classifier left out) and `head`. Raises ConfigError where
@@ -48,7 +68,7 @@ def with_head(model: Model, head: Head, outputs: int) -> WithHead:
             f"{calling.located(backbone)} takes no endpoints: a network under a head is called with endpoints=True, "
             f"and returns the maps {', '.join(endpoint.name for endpoint in endpoints)} by name instead of logits"
         )
-    return WithHead(backbone=backbone, head=head.network(endpoints, outputs), endpoints=endpoints)
+    return HeadedNetwork(backbone=backbone, head=head.network(endpoints, outputs), endpoints=endpoints)
 
 
 class HeadModule(Protocol):
@@ -57,7 +77,7 @@ class HeadModule(Protocol):
     def __call__(self, maps: Mapping[str, jax.Array], *, size: tuple[int, int], train: bool) -> jax.Array: ...
 
 
-class WithHead(linen.Module):
+class HeadedNetwork(linen.Module):
     """A backbone and a head on its endpoints: images [B, H, W, C] -> [B, H, W, outputs]."""
 
     backbone: Any

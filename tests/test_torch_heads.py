@@ -1,0 +1,145 @@
+"""Heads against PyTorch: torchvision's networks whole, and FCN's arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax import analyse, convert, models
+from cnnjax.errors import WeightsError
+from cnnjax.models.endpoint import Endpoint
+from cnnjax.models.heads import FCN
+
+torch = pytest.importorskip("torch")
+from tests.torch_peers import randomized, torchvision  # noqa: E402
+
+pytestmark = pytest.mark.torch
+QUICK: Any = {"xla_backend_optimization_level": 0}
+# Parameters and 10^9 operations at 520x520, the auxiliary head's among them: torchvision's table.
+PEERS = {"fcn_resnet50": (35_322_218, 152.717), "fcn_resnet101": (54_314_346, 232.738)}
+
+
+def peer(name, **arguments):
+    made = getattr(torchvision.models.segmentation, name)(weights=None, weights_backbone=None, **arguments)
+    return randomized(made)
+
+
+def images(shape):
+    return np.random.default_rng(1).normal(size=shape).astype(np.float32)
+
+
+def nchw(x):
+    return torch.tensor(np.asarray(x).transpose(0, 3, 1, 2).copy())
+
+
+def nhwc(x):
+    return x.detach().numpy().transpose(0, 2, 3, 1)
+
+
+def compiled(function, *arguments):
+    return jax.jit(function).lower(*arguments).compile(compiler_options=QUICK)(*arguments)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_sizes_are_torchvisions(name):
+    analysis = analyse(models.build(name), (520, 520, 3))
+    params, gmacs = PEERS[name]
+    assert analysis.params == params
+    # On maps of 65x65 with 1024 features: what only training runs.
+    auxiliary = 65 * 65 * (9 * 1024 * 256 + 256 * 21)
+    assert (analysis.macs + auxiliary) / 1e9 == pytest.approx(gmacs, rel=0.001)
+
+
+@pytest.mark.parametrize("name", ["fcn_resnet50", pytest.param("fcn_resnet101", marks=pytest.mark.slow)])
+def test_maps_equal_torchvision_and_weights_go_back(name):
+    theirs = peer(name, num_classes=5, aux_loss=True)
+    x = images((2, 64, 80, 3))
+    with torch.no_grad():
+        expected = nhwc(theirs(nchw(x))["out"])
+    state = theirs.state_dict()
+    variables = convert.from_torch(name, state)
+    module = models.build(name, num_classes=5)
+    maps = compiled(module.apply, variables, x)
+    assert maps.shape == (2, 64, 80, 5)
+    assert np.abs(maps - expected).max() < 1e-4 * np.abs(expected).max()
+    returned = convert.to_torch(name, variables)
+    assert returned.keys() == state.keys()
+    assert all(np.array_equal(value, state[key].numpy()) for key, value in returned.items())
+
+
+def test_the_auxiliary_map_equals_torchvisions_in_training():
+    theirs = peer("fcn_resnet50", num_classes=3, aux_loss=True)
+    for module in theirs.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    variables = convert.from_torch("fcn_resnet50", theirs.state_dict())
+    x = images((4, 64, 64, 3))
+    with torch.no_grad():
+        expected = {key: nhwc(value) for key, value in theirs.train()(nchw(x)).items()}
+    module = models.build("fcn_resnet50", num_classes=3, **{"head.dropout": 0.0})
+
+    def trained(variables, x) -> Any:
+        return module.apply(variables, x, train=True, mutable=["batch_stats", "auxiliary"])
+
+    maps, left = compiled(trained, variables, x)
+    auxiliary, weight = left["auxiliary"]["head"]["stage3_logits"]
+    assert weight == 0.5
+    # Normalized by the statistics of four images, rounding errors grow.
+    assert np.abs(maps - expected["out"]).max() < 1e-3 * np.abs(expected["out"]).max()
+    assert np.abs(auxiliary - expected["aux"]).max() < 1e-3 * np.abs(expected["aux"]).max()
+
+
+def test_weights_with_an_auxiliary_head_fit_a_network_without():
+    state = peer("fcn_resnet50", num_classes=2, aux_loss=True).state_dict()
+    plain = models.config("fcn_resnet50", **{"head.auxiliary": None, "num_classes": 2})
+    params = convert.from_torch(plain, state)["params"]
+    assert params["head"].keys() == {"conv", "logits"}
+    with pytest.raises(WeightsError, match=r"missing: aux_classifier.0.weight \(params.head.auxiliary.conv.conv"):
+        convert.from_torch("fcn_resnet50", {key: value for key, value in state.items() if "aux" not in key})
+
+
+# --- FCN
+
+ENDPOINTS = (Endpoint("stage1", (2, 2), 3), Endpoint("stage2", (4, 4), 5), Endpoint("stage3", (8, 8), 6))
+
+
+@pytest.mark.parametrize("by", ["transposed", "resize"])
+@pytest.mark.parametrize("size", [(16, 24), (19, 26)], ids=["whole", "windows that do not fit are dropped"])
+def test_fcn_equals_its_parts_in_pytorch(by, size):
+    """Scores of three maps, added from the coarsest on."""
+    head = FCN(stride=2, features=7, kernel_size=3, upsampling=by, final=by, zero_scores=False, dropout=0.0)
+    module = head.network(ENDPOINTS, 4)
+    maps = {e.name: images((2, size[0] // e.strides[0], size[1] // e.strides[0], e.features)) for e in ENDPOINTS}
+    variables: Any = module.init(jax.random.key(0), maps, size=size, train=False)
+    # Steps that are learned, away from where they begin.
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), variables["params"]
+    )
+    y: Any = module.apply({"params": params}, maps, size=size, train=False)
+
+    def convolved(x, held):
+        kernel = torch.tensor(np.asarray(held["kernel"]).transpose(3, 2, 0, 1).copy())
+        return torch.nn.functional.conv2d(x, kernel, torch.tensor(np.asarray(held["bias"])), padding="same")
+
+    def enlarged(x, factor, size, name):
+        if by == "resize":
+            return torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=False)
+        kernel = torch.tensor(np.asarray(params[name]["kernel"]).transpose(2, 3, 0, 1).copy())
+        x = torch.nn.functional.conv_transpose2d(x, kernel, stride=factor, padding=factor // 2)
+        lacks = [max(0, wanted - held) for wanted, held in zip(size, x.shape[2:], strict=True)]
+        x = torch.nn.functional.pad(x, (0, lacks[1], 0, lacks[0]), mode="replicate")
+        return x[:, :, : size[0], : size[1]]
+
+    x = convolved(nchw(maps["stage3"]), params["conv6"]["conv"]).relu()
+    x = convolved(convolved(x, params["conv7"]["conv"]).relu(), params["logits"])
+    for name in ("stage2", "stage1"):
+        scores = convolved(nchw(maps[name]), params[f"{name}_scores"])
+        x = scores + enlarged(x, 2, tuple(scores.shape[2:]), f"{name}_upsample")
+    expected = nhwc(enlarged(x, 2, size, "upsample"))
+    assert y.shape == (2, *size, 4)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    assert jnp.isfinite(y).all()
