@@ -1,15 +1,13 @@
-"""What is said of pixels: masks, shares and pictures; and views of an image put back in place."""
+"""What is said of pixels: masks, shares and pictures."""
 
 from __future__ import annotations
 
 import io
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data import FlipViews, SingleView, TenCrop, TestTime
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.tasks.masks import Masks, palette
 
@@ -92,17 +90,3 @@ def test_overlay(channels):
 def test_an_overlay_on_other_images_is_refused(images, message):
     with pytest.raises(DataError, match=message):
         said().overlay(images)
-
-
-@pytest.mark.parametrize("views", [SingleView(), FlipViews()])
-def test_maps_of_views_are_put_back(views):
-    image = jnp.asarray(RNG.random((3, 4, 2)), jnp.float32)
-    aligned = views.aligned(views.views(image))
-    np.testing.assert_array_equal(aligned, np.stack([image] * len(aligned)))
-
-
-def test_views_that_are_no_whole_images_are_refused():
-    with pytest.raises(ConfigError, match="test_time = 'ten_crop': its views are not moved back"):
-        TenCrop(size=2, shorter=None).aligned(jnp.zeros((10, 2, 2, 1)))
-    with pytest.raises(ConfigError, match="define aligned"):
-        TestTime().aligned(jnp.zeros((1, 2, 2, 1)))

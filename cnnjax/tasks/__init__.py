@@ -2,8 +2,10 @@
 
 from cnnjax.tasks.chosen import task_for
 from cnnjax.tasks.classification import Binary, Classification
+from cnnjax.tasks.masks import Masks
 from cnnjax.tasks.predictions import Predictions
 from cnnjax.tasks.regression import Count, MultiLabel, Regression
+from cnnjax.tasks.segmentation import Segmentation
 from cnnjax.tasks.task import Answered, Outputs, Seen, Task
 
 __all__ = [
@@ -11,11 +13,13 @@ __all__ = [
     "Binary",
     "Classification",
     "Count",
+    "Masks",
     "MultiLabel",
     "Outputs",
     "Predictions",
     "Regression",
     "Seen",
+    "Segmentation",
     "Task",
     "task_for",
 ]

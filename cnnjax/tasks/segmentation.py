@@ -77,21 +77,26 @@ class Segmentation(Task):
         )
 
     def read(self, model: Model, returned: Any, *, batch: int, loss: Loss, form: ExampleForm) -> jax.Array:
-        maps = array_of(model, returned)
-        wanted = (batch, *form.image_shape[:2], self.outputs(loss, form).needed)
-        if maps.ndim != 4 or maps.shape != wanted:
+        maps, needed = array_of(model, returned), self.outputs(loss, form).needed
+        if maps.ndim != 4 or (maps.shape[0], maps.shape[3]) != (batch, needed):
             raise ShapeError(
-                f"{type(model).__name__}: outputs are {shown(maps)}, and masks need [{','.join(map(str, wanted))}]: "
-                "K for every pixel; resize them to the image's size as the network's last step, as heads do"
+                f"{type(model).__name__}: outputs are {shown(maps)}, and masks need [{batch},H,W,{needed}]: "
+                f"{needed} for every pixel of {batch} images"
             )
         if not jnp.issubdtype(maps.dtype, jnp.floating):
             raise ShapeError(f"{type(model).__name__}: outputs are {shown(maps)}; they must be floating-point numbers")
         return maps
 
     def merged(self, outputs: jax.Array, views: TestTime, form: ExampleForm) -> jax.Array:
-        return jax.vmap(views.aligned)(outputs).mean(1)
+        views.check_maps(form.image_shape)
+        return jax.vmap(lambda maps: views.back(maps, form.image_shape[:2]))(outputs).mean(1)
 
     def losses(self, loss: Loss, outputs: jax.Array, target: jax.Array) -> jax.Array:
+        if outputs.shape[1:3] != target.shape[1:3]:
+            raise ShapeError(
+                f"outputs are maps of {_sides(outputs.shape[1:])}, and masks of {_sides(target.shape[1:])}: make "
+                "the network resize them to the image's size as its last step, as heads do"
+            )
         return loss.on_maps(outputs, target, ignore=self.ignore)
 
     def measure(
