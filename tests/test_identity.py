@@ -224,6 +224,9 @@ VARIANTS = {
     "multi crops": experiment(test_time=c.MultiCrop(size=6, shorter=(8, 10))),
     "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
+    "groups": experiment(
+        optim=c.SGD(groups={"stem.*": {"learning_rate": 0.1, "weight_decay": 0.0}, "*.bias": {"frozen": True}})
+    ),
     "single view": experiment(test_time=c.SingleView(), model="lenet5"),
 }
 PRESETS = {f"preset {network.name}": experiment(model=network.config) for network in [*TABLE, *MAPS.values()]}

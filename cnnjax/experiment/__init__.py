@@ -5,6 +5,7 @@ from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.functions import (
     augmented,
     blank_state,
+    entries_used,
     functions_of,
     lane_shapes,
     optimizer_of,

@@ -21,6 +21,7 @@ from cnnjax.experiment.functions import batch_shapes, functions_of, lane_shapes
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
+from cnnjax.optim import check_groups
 from cnnjax.tasks import Task
 from cnnjax.training.rehearsal import rehearse
 from cnnjax.training.rehearsal import steps_alike as traced_alike
@@ -55,6 +56,7 @@ def check(experiment: Experiment, *, devices: int = 1) -> Checked:
         _check_own_lanes(experiment, length)
         raise
     _check_same(experiment, analysis, state)
+    check_groups(experiment.optim.groups, state.params)
     return Checked(analysis, length, state)
 
 
@@ -66,7 +68,10 @@ def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
     if parts.validation is not None and not len(parts.validation):
         raise DataError(f"validation = {experiment.validation}: no example of {len(dataset.train)} is left for it")
     if experiment.batch_size > len(parts.train):
-        raise ConfigError(f"batch_size = {experiment.batch_size}: there are only {len(parts.train)} training examples")
+        raise ConfigError(
+            f"batch_size = {experiment.batch_size}: there are only {len(parts.train)} training examples",
+            path="batch_size",
+        )
     analysis = _analysed(_ByProgram(experiment))
     return replace(analysis, warnings=analysis.warnings + _warnings(experiment, analysis, dataset, devices))
 

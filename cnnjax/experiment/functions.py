@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from cnnjax.config import bind
+from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
@@ -51,6 +52,7 @@ def functions_of(
         measure=partial(task.measure, loss=loss, form=form),
         optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
         methods=methods_of(experiment),
+        without_frozen=experiment.optim.without_frozen,
         accumulate=experiment.accumulate,
         outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=form),
         merged=lambda outputs: task.merged(outputs, experiment.test_time, form),
@@ -164,13 +166,19 @@ def lane_shapes(experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
     return {path: jax.ShapeDtypeStruct(value.shape, value.dtype) for path, value in lane_values(experiment).items()}
 
 
+def entries_used(experiment: Experiment, form: ExampleForm) -> Mapping[str, Entry]:
+    """The entries that steps are given, of those that examples of that form have."""
+    used = task_of(experiment, form).uses(form)
+    return {name: entry for name, entry in form.entries.items() if name in used}
+
+
 def batch_shapes(experiment: Experiment, form: ExampleForm) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes and types of what a training step is given."""
-    arrays = {
-        **{name: (entry.shape, jax.dtypes.canonicalize_dtype(entry.dtype)) for name, entry in form.entries.items()},
-        "position": ((), jnp.int32),
-        "index": ((), jnp.int32),
+    arrays: dict[str, tuple[tuple[int, ...], Any]] = {
+        name: (entry.shape, jax.dtypes.canonicalize_dtype(entry.dtype))
+        for name, entry in entries_used(experiment, form).items()
     }
+    arrays |= {"position": ((), jnp.int32), "index": ((), jnp.int32)}
     if experiment.mixing is not None:
         arrays |= {f"partner_{name}": kind for name, kind in arrays.items()}
     size = experiment.batch_size

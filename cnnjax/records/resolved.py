@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from cnnjax.records.record import Entry, Record
 from cnnjax.records.specification import BEFORE, COMPARED_BEFORE, Specification
 
-__all__ = ["OutputKind", "Resolved", "Specification"]
+__all__ = ["EntryForm", "OutputKind", "Resolved", "Specification"]
 
 OutputKind = Literal["softmax", "sigmoid", "continuous", "count"]
 """What outputs are: the probabilities of one class among all; those of independent questions (with two classes, one
 output, the probability of the second); numbers; expected counts."""
 
 
-class ExampleEntry(Entry):
-    """One entry of an example: its shape, its type, such as int32, and what it is ("image", "mask", ..., "value")."""
+class EntryForm(Entry):
+    """The form of an entry of an example, such as its image or its mask: shape, type and kind, as the data have it."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -35,7 +36,8 @@ class Resolved(Record):
     each channel, by which pixels in 0..1 are normalized.
     fit: which region of an image file is resized to that size, as the JSON of a `Fit`; None where images must have the
     size. space: of three channels, "rgb", "hsv" or "lab". test_time: views of an image, as the JSON of a `TestTime`.
-    entries: what an example has, by name; None of earlier runs, whose examples have an image and a label.
+    entries: the form of each entry of an example, by name; empty where that was not recorded: then there are images
+    with labels. ignored: the class id of masks' pixels that are of no class; None where all are of one.
     outputs: how many the network has, `kind` what they are, loss: the JSON of what they were trained with, task: the
     JSON of what for; None of earlier runs, where data and loss say it. metrics: what is measured of them, the most
     important first; chosen_by: the name of that by which arms are compared. Files from before these were recorded are
@@ -65,7 +67,8 @@ class Resolved(Record):
     chosen_by: str
     examples: int
     steps: int
-    entries: dict[str, ExampleEntry] | None = None
+    entries: dict[str, EntryForm] = Field(default_factory=dict)
+    ignored: int | None = None
     task: dict[str, Any] | None = None
 
     @classmethod
@@ -100,6 +103,15 @@ class Resolved(Record):
     def class_names(self) -> tuple[str, ...]:
         """`classes`; the numbers of the outputs where the names are not known."""
         return tuple(map(str, range(self.outputs))) if self.classes is None else self.classes
+
+
+def compared_first(run: Path) -> tuple[Specification, ...]:
+    """What is measured in the run in that folder, first the metric that arms are compared by; `BEFORE` where the run
+    did not record it."""
+    held = Resolved.read(Resolved.at(run), remedy="delete it: it is made again from the run's data")
+    if held is None:
+        return BEFORE
+    return (held.chosen, *(each for each in held.metrics if each != held.chosen))
 
 
 def _as_before(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import flax.linen as linen
 
 from cnnjax.config import plain
 from cnnjax.data.encoded import Decoding, Encoded
-from cnnjax.data.entries import Entry, kind_of
+from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of, task_of
 from cnnjax.experiment.network import outputs_of, with_outputs
-from cnnjax.records.resolved import ExampleEntry, Resolved
+from cnnjax.records.resolved import EntryForm, Resolved
 from cnnjax.run.directory import RunDirectory
 from cnnjax.tasks import Task
 from cnnjax.training.step import StepFunctions
@@ -34,6 +34,11 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         data=dataset.name,
         fingerprint=fingerprint,
         classes=dataset.classes,
+        entries={
+            name: EntryForm(shape=entry.shape, dtype=entry.dtype, kind=entry.kind)
+            for name, entry in dataset.entries.items()
+        },
+        ignored=dataset.ignored,
         target_shape=dataset.target_shape,
         input_shape=dataset.image_shape,
         dtype="uint8",
@@ -46,7 +51,6 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         outputs=outputs_of(experiment, dataset),
         kind=experiment.loss.kind,
         loss=plain(experiment.loss),
-        entries={name: ExampleEntry(**asdict(entry)) for name, entry in dataset.entries.items()},
         task=plain(task),
         metrics=task.specifications(experiment.loss, dataset),
         chosen_by=task.chosen_by,
@@ -71,7 +75,7 @@ def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple
     shape = (*(form.size or image_shape[:2]), form.channels)
     names = tuple(map(str, range(classes)))
     examples = _RecordedForm(
-        getattr(data, "name", data.tag), shape, 255, (data.mean, data.std), names, _entries(shape, (), "int32")
+        getattr(data, "name", data.tag), shape, 255, (data.mean, data.std), names, _entries(shape, (), "int32"), None
     )
     task = task_of(experiment, examples)
     return Resolved(
@@ -168,6 +172,7 @@ class _RecordedForm:
     scale: tuple[tuple[float, ...], tuple[float, ...]]
     classes: tuple[str, ...]
     entries: Mapping[str, Entry]
+    ignored: int | None
 
     @property
     def target_shape(self) -> tuple[int, ...]:
@@ -180,11 +185,11 @@ class _RecordedForm:
 
 def recorded_form(resolved: Resolved) -> ExampleForm:
     """The form of the examples that the run was trained on."""
-    if resolved.entries is None:
-        dtype = "int32" if resolved.labelled else "float32"
-        entries = _entries(resolved.input_shape, resolved.target_shape, dtype)
-    else:
-        entries = {name: Entry(held.shape, held.dtype, held.kind) for name, held in resolved.entries.items()}
+    dtype = "int32" if resolved.labelled else "float32"
+    # Runs from before entries were recorded have images with labels.
+    entries = {name: Entry(held.shape, held.dtype, held.kind) for name, held in resolved.entries.items()} or _entries(
+        resolved.input_shape, resolved.target_shape, dtype
+    )
     return _RecordedForm(
         name=resolved.data,
         image_shape=resolved.input_shape,
@@ -192,10 +197,11 @@ def recorded_form(resolved: Resolved) -> ExampleForm:
         scale=(resolved.mean, resolved.std),
         classes=resolved.class_names,
         entries=entries,
+        ignored=resolved.ignored,
     )
 
 
 def _entries(image_shape: tuple[int, ...], target_shape: tuple[int, ...], dtype: str) -> dict[str, Entry]:
     """Those of examples with an image and a label."""
-    image = Entry(image_shape, "uint8", kind_of("image"))
-    return {"image": image, "label": Entry(target_shape, dtype, kind_of("label"))}
+    image = Entry(image_shape, "uint8", "image")
+    return {"image": image, "label": Entry(target_shape, dtype, "value")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import flax.linen as linen
@@ -113,6 +113,10 @@ class Task(StepConfig, union="name"):
     def makes_target(self) -> bool:
         """Whether the target is made of the image, and not an entry: examples are not mixed then."""
         return type(self).target is not Task.target
+
+    def uses(self, form: ExampleForm) -> Collection[str]:
+        """The names of the entries that `target` reads, beside the image: those alone are brought to the device."""
+        return form.entries if self.makes_target else ("image", self.entry)
 
     # --- the network
 

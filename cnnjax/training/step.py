@@ -33,12 +33,14 @@ class StateFunctions:
     network: the Linen module, called on images (`cnnjax.calling`).
     optimizer: () -> gradient transformation, of one structure for every lane.
     methods: around the step, by name, in their order.
+    without_frozen: params -> the same, with no gradient to those that do not move.
     """
 
     bound: Callable[[Lane], Self]
     network: Any
     optimizer: Callable[[], optax.GradientTransformation]
     methods: Mapping[str, Method] = field(default_factory=dict)
+    without_frozen: Callable[[Any], Any] = lambda params: params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ def init_state(functions: StateFunctions, lane: Lane, image_shape: tuple[int, ..
     return _begun(functions, lane, variables)
 
 
-def state_shapes(functions: StateFunctions, lane: Lane, image_shape: tuple[int, ...]) -> TrainState:
+def state_shapes(functions: StateFunctions, lane: Mapping[str, Any], image_shape: tuple[int, ...]) -> TrainState:
     """The shapes and types of every state of a training: those of the first."""
     return jax.eval_shape(partial(init_state, functions, image_shape=image_shape), lane)
 
@@ -136,7 +138,7 @@ def _gradient(functions: StepFunctions, state: TrainState, batch: Batch, key: ja
 
         returned, left = calling.apply(
             functions.network,
-            {"params": params, **statistics},
+            {"params": functions.without_frozen(params), **statistics},
             images,
             train=True,
             streams=partial(_stream, part_key),

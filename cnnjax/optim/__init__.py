@@ -1,0 +1,21 @@
+"""Optimizers, their learning-rate schedules, and groups of parameters, as configs that build optax transformations."""
+
+from cnnjax.optim.groups import Group, check_groups, group_sizes
+from cnnjax.optim.optimizer import SGD, AdamW, Optim, is_decayed
+from cnnjax.optim.schedule import Constant, Cosine, Linear, OneCycle, Schedule, Step
+
+__all__ = [
+    "SGD",
+    "AdamW",
+    "Constant",
+    "Cosine",
+    "Group",
+    "Linear",
+    "OneCycle",
+    "Optim",
+    "Schedule",
+    "Step",
+    "check_groups",
+    "group_sizes",
+    "is_decayed",
+]

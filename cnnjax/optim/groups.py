@@ -1,0 +1,143 @@
+"""Groups of parameters that an optimizer treats otherwise than the rest, by patterns on their paths.
+
+A parameter's path is its place in the tree, with dots: `stem.conv1.conv.kernel`. A pattern is one of `fnmatch`: `*`
+stands for anything, dots too, `?` for one character, `[12]` for one of some. The first pattern that matches counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import optax
+from pydantic import Field, model_validator
+
+from cnnjax.config import Config
+from cnnjax.errors import ConfigError, did_you_mean
+
+Path = tuple[Any, ...]
+
+
+class Group(Config):
+    """What is other for the parameters of a group: multipliers of the optimizer's own values.
+
+    learning_rate: greater than 0, times the optimizer's. weight_decay: at least 0, times the optimizer's; parameters
+    that `decay_skips` leaves out stay out. frozen: they do not move, whatever gradient they have, and the optimizer
+    keeps nothing for them. Each value is a program of its own.
+    """
+
+    learning_rate: float = Field(default=1.0, gt=0)
+    weight_decay: float = Field(default=1.0, ge=0)
+    frozen: bool = False
+
+    @model_validator(mode="after")
+    def _frozen_has_no_rate(self) -> Self:
+        if self.frozen and (self.learning_rate, self.weight_decay) != (1, 1):
+            raise ValueError("frozen: parameters that do not move have no learning_rate and no weight_decay")
+        return self
+
+
+Groups = Mapping[str, Group]
+_REST = Group()
+
+
+def group_at(groups: Groups, path: str) -> Group:
+    """The group of the parameter at a dotted path: of the first pattern that matches."""
+    return next((group for pattern, group in groups.items() if fnmatchcase(path, pattern)), _REST)
+
+
+def check_groups(groups: Groups, params: Any) -> None:
+    """Raise ConfigError for a pattern that matches no parameter, and where earlier ones take all that it matches."""
+    paths = [path for path, _ in _leaves(params)]
+    for position, pattern in enumerate(groups):
+        matched = [path for path in paths if fnmatchcase(path, pattern)]
+        if not matched:
+            raise ConfigError(f"optim.groups: {pattern!r} matches no parameter.{_near(pattern, paths)}")
+        earlier = list(groups)[:position]
+        if all(any(fnmatchcase(path, other) for other in earlier) for path in matched):
+            takers = [other for other in earlier if any(fnmatchcase(path, other) for path in matched)]
+            raise ConfigError(
+                f"optim.groups: {pattern!r} has no effect: {' and '.join(map(repr, takers))} before it match all that "
+                "it does, and the first match counts; put it first"
+            )
+
+
+def group_sizes(groups: Groups, params: Any) -> dict[str, int]:
+    """How many parameters each pattern is the first to match, by pattern."""
+    sizes = dict.fromkeys(groups, 0)
+    for path, leaf in _leaves(params):
+        first = next((pattern for pattern in groups if fnmatchcase(path, pattern)), None)
+        if first is not None:
+            sizes[first] += leaf.size
+    return sizes
+
+
+def _near(pattern: str, paths: list[str]) -> str:
+    modules = {path[:end] + ".*" for path in paths for end, letter in enumerate(path) if letter == "."}
+    near = did_you_mean(pattern, [*sorted(modules), *paths])
+    tops = sorted({path.partition(".")[0] for path in paths})
+    return near or f" Paths begin with: {', '.join(tops)}"
+
+
+def _leaves(params: Any) -> Iterator[tuple[str, Any]]:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        yield _dotted(path), leaf
+
+
+def _dotted(path: Path) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def _by_group(groups: Groups, params: Any, value: Callable[[Group], Any]) -> Any:
+    """The tree of `params` with a value for each, of its group."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: value(group_at(groups, _dotted(path))), params)
+
+
+def without_frozen(groups: Groups, params: Any) -> Any:
+    """`params` in which no gradient reaches those that are frozen."""
+    if not any(group.frozen for group in groups.values()):
+        return params
+    frozen = _by_group(groups, params, lambda group: group.frozen)
+    return jax.tree.map(lambda leaf, stays: jax.lax.stop_gradient(leaf) if stays else leaf, params, frozen)
+
+
+def grouped(every: optax.GradientTransformation, groups: Groups) -> optax.GradientTransformation:
+    """What an optimizer does for all parameters, with the learning rates of groups, and without what is frozen."""
+    if any(group.learning_rate != 1 for group in groups.values()):
+        every = optax.chain(every, optax.stateless(lambda updates, params: _times_rate(groups, updates)))
+    if not any(group.frozen for group in groups.values()):
+        return every
+
+    def chosen(frozen: bool) -> Callable[[Any], Any]:
+        return lambda params: _by_group(groups, params, lambda group: group.frozen == frozen)
+
+    return optax.chain(optax.masked(every, chosen(False)), optax.masked(_still(), chosen(True)))
+
+
+def _times_rate(groups: Groups, updates: Any) -> Any:
+    rates = _by_group(groups, updates, lambda group: group.learning_rate)
+    return jax.tree.map(lambda update, rate: update if rate == 1 else update * rate, updates, rates)
+
+
+def _still() -> optax.GradientTransformation:
+    """Updates that change no bit: x + (-0.0) is x, also where x is -0.0."""
+    return optax.stateless(lambda updates, params: jax.tree.map(lambda update: jnp.full_like(update, -0.0), updates))
+
+
+def decayed(weight_decay: Any, groups: Groups, chosen: Callable[[Any], Any] | None) -> optax.GradientTransformation:
+    """Adds weight decay with the groups' multipliers; chosen: params -> which are decayed at all, None for all."""
+
+    def update(updates: Any, params: Any) -> Any:
+        shares = _by_group(groups, params, lambda group: group.weight_decay)
+        if chosen is not None:
+            shares = jax.tree.map(lambda share, decays: share if decays else 0.0, shares, chosen(params))
+
+        def added(update: jax.Array, share: float, param: jax.Array) -> jax.Array:
+            return update if share == 0 else update + weight_decay * share * param
+
+        return jax.tree.map(added, updates, shares, params)
+
+    return optax.stateless(update)
