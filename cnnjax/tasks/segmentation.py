@@ -28,13 +28,14 @@ class Segmentation(Task):
 
     head: what makes a map of a backbone's endpoints, such as `fcn`; None for a model that makes maps itself, such as
     `unet`. ignore: the class id in masks of pixels that do not count, neither in the loss nor in the metrics; None for
-    none. background: whether class 0 is in the means over classes, mean IoU and Dice.
+    the one that the data say (`Dataset.ignored`), if any. background: whether class 0 is in the means over classes.
     The loss is softmax, sigmoid (of two classes: one output a pixel), dice or softmax_dice, of each example the mean
     over its pixels. Test-time views must be of the image's size, and are put back in place before they are averaged.
     """
 
     entry: ClassVar[str] = "mask"
     chosen_by: ClassVar[str] = "mean_iou"
+    by_class: ClassVar[tuple[str, ...]] = ("per_class_iou", "per_class_dice", "per_class_pixels")
 
     head: Head | None = None
     ignore: int | None = None
@@ -61,6 +62,15 @@ class Segmentation(Task):
                 f"task = {self.tag!r}: loss = {loss.tag!r} is not of classes; take softmax, sigmoid, dice or "
                 "softmax_dice"
             )
+
+        if None not in (self.ignore, form.ignored) and self.ignore != form.ignored:
+            raise ConfigError(
+                f"task.ignore = {self.ignore}: pixels of no class are {form.ignored} in the masks of {form.name}; "
+                "leave task.ignore out"
+            )
+
+    def _ignored(self, form: ExampleForm) -> int | None:
+        return form.ignored if self.ignore is None else self.ignore
 
     def outputs(self, loss: Loss, form: ExampleForm) -> Outputs:
         return Outputs(loss.outputs(len(form.classes)))
@@ -91,13 +101,13 @@ class Segmentation(Task):
         views.check_maps(form.image_shape)
         return jax.vmap(lambda maps: views.back(maps, form.image_shape[:2]))(outputs).mean(1)
 
-    def losses(self, loss: Loss, outputs: jax.Array, target: jax.Array) -> jax.Array:
+    def losses(self, outputs: jax.Array, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
         if outputs.shape[1:3] != target.shape[1:3]:
             raise ShapeError(
                 f"outputs are maps of {_sides(outputs.shape[1:])}, and masks of {_sides(target.shape[1:])}: make "
                 "the network resize them to the image's size as its last step, as heads do"
             )
-        return loss.on_maps(outputs, target, ignore=self.ignore)
+        return loss.on_maps(outputs, target, ignore=self._ignored(form))
 
     def measure(
         self,
@@ -116,7 +126,7 @@ class Segmentation(Task):
             valid=valid,
             losses=losses,
             classes=len(form.classes),
-            ignore=self.ignore,
+            ignore=self._ignored(form),
             detail=detail,
         )
 
