@@ -701,6 +701,28 @@ def test_receptive_field_of_coarse_places(name):
             assert high <= first + size + step or high == SIDE
 
 
+@pytest.mark.parametrize(
+    ("fields", "side"), [({}, 240), ({"up": "nearest", "depth": 3}, 152), ({"padding": "valid"}, 284)]
+)
+def test_the_receptive_field_of_a_unet(fields, side):
+    """The largest of the fields of neighbouring units, some of which see a place of the bottom more than others."""
+    widths = (1,) * (fields.get("depth", 4) + 1)
+    config = models.UNet(features=widths, num_classes=1, down="average", **fields)
+    module, images = config.build(), jnp.ones((1, side, side, 1))
+    variables = jax.tree.map(jnp.ones_like, jax.eval_shape(module.init, jax.random.key(0), images))
+    middle = config.output_size(side, side)[0] // 2
+    step = 2**config.depth
+
+    @jax.jit
+    @jax.jacrev
+    def gradients(images):
+        return module.apply(variables, images)[0, middle - step : middle, middle, 0]
+
+    intervals = [bounds(rows) for rows in np.asarray(gradients(images))[:, 0, :, :, 0].any(2)]
+    assert all(low > 0 and high < side for low, high in intervals)
+    assert analyse(module, images.shape[1:]).receptive_field[0] == max(high - low for low, high in intervals)
+
+
 def test_each_window_of_attention_is_seen_apart():
     layers = analyse(Net(chain(windowed(attention), conv(1, 1))), (SIDE, SIDE, 1)).layers
     assert {layer.receptive_field for layer in layers if layer.path.startswith("MultiHead")} == {(4, 4)}

@@ -6,7 +6,7 @@ from cnnjax.tasks.masks import Masks
 from cnnjax.tasks.predictions import Predictions
 from cnnjax.tasks.regression import Count, MultiLabel, Regression
 from cnnjax.tasks.segmentation import Segmentation
-from cnnjax.tasks.task import Answered, Outputs, Seen, Task
+from cnnjax.tasks.task import Answered, Outputs, Task
 
 __all__ = [
     "Answered",
@@ -18,7 +18,6 @@ __all__ = [
     "Outputs",
     "Predictions",
     "Regression",
-    "Seen",
     "Segmentation",
     "Task",
     "task_for",
