@@ -12,6 +12,7 @@ from cnnjax.data import AugMix, CutMix, Data, Dataset, Examples, Flip, RandomCro
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import check
 from cnnjax.experiment.training_examples import augmented, augmented_entries, training_examples
+from cnnjax.tasks import Classification
 from tests.test_mixing_entries import Stacked
 
 SIZE, CLASSES, IGNORED, BATCH = 12, 4, 255, 8
@@ -29,6 +30,17 @@ class Painted(Data):
             image = (40 * mask + 40)[..., None]
             parts.append(Examples(image, rng.integers(0, CLASSES, 40).astype(np.int32), mask=mask))
         return Dataset("painted", *parts, classes=tuple("abcd"), ignored=IGNORED)
+
+
+class Everything(Classification, tag="classification_with_everything"):
+    """Classes of images, by steps that are given the masks too."""
+
+    @classmethod
+    def suits(cls, loss, form):
+        return False
+
+    def uses(self, form):
+        return form.entries
 
 
 def experiment(**changes) -> Experiment:
@@ -88,4 +100,10 @@ def test_images_alone_are_augmented_the_same():
 )
 def test_what_masks_cannot_follow_is_refused_before_training(changes, words):
     with pytest.raises(ConfigError, match=words):
-        check(experiment(**changes))
+        check(experiment(task=Everything(), **changes))
+    # Where no step is given the mask, there is nothing to follow.
+    check(experiment(**changes))
+
+
+def test_what_masks_can_follow_is_traced_before_training():
+    check(experiment(task=Everything(), augment=FLIP_AND_CROP, mixing=CutMix()))
