@@ -116,8 +116,7 @@ def _evaluation_keys(position: jax.Array) -> jax.Array:
 
 def _normalize(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[[jax.Array], jax.Array]:
     dtype = jnp.dtype(experiment.precision)
-    seen = task.seen(form)
-    mean, std = (np.asarray(channels, np.float32) for channels in (seen.mean, seen.std))
+    mean, std = (np.asarray(channels, np.float32) for channels in task.scale(form))
 
     def normalize(x: jax.Array) -> jax.Array:
         channels = (1,) * (x.ndim - 1) + (-1,)

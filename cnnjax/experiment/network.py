@@ -47,4 +47,4 @@ def outputs_of(experiment: Experiment, form: ExampleForm) -> int:
 def input_shape_of(experiment: Experiment, form: ExampleForm | None = None) -> tuple[int, int, int]:
     """(height, width, channels) of the images that the network sees, for examples of that form (None: of its data)."""
     form = experiment.data.load() if form is None else form
-    return task_of(experiment, form).seen(form).shape
+    return task_of(experiment, form).input_shape(form)

@@ -147,7 +147,7 @@ def recorded_task(experiment: Experiment, resolved: Resolved) -> Task:
 
 def recorded_input(experiment: Experiment, resolved: Resolved) -> tuple[int, int, int]:
     """(height, width, channels) of what the network sees. Raises ConfigError."""
-    return recorded_task(experiment, resolved).seen(recorded_form(resolved)).shape
+    return recorded_task(experiment, resolved).input_shape(recorded_form(resolved))
 
 
 def recorded_network(experiment: Experiment, resolved: Resolved) -> linen.Module:

@@ -4,7 +4,7 @@ from cnnjax.tasks.chosen import task_for
 from cnnjax.tasks.classification import Binary, Classification
 from cnnjax.tasks.predictions import Predictions
 from cnnjax.tasks.regression import Count, MultiLabel, Regression
-from cnnjax.tasks.task import Answered, Outputs, Seen, Task
+from cnnjax.tasks.task import Answered, Outputs, Task
 
 __all__ = [
     "Answered",
@@ -15,7 +15,6 @@ __all__ = [
     "Outputs",
     "Predictions",
     "Regression",
-    "Seen",
     "Task",
     "task_for",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 
 from cnnjax.data import TestTime
 from cnnjax.data.example_form import ExampleForm
+from cnnjax.data.examples import Scale
 from cnnjax.errors import ConfigError
 from cnnjax.lanes import StepConfig
 from cnnjax.losses import Loss
@@ -27,14 +28,6 @@ class Outputs(NamedTuple):
 
     needed: int
     spare: bool = False
-
-
-class Seen(NamedTuple):
-    """The images that the network sees: (height, width, channels), and the mean and std of each channel in 0..1."""
-
-    shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 class Answered(Protocol):
@@ -94,9 +87,13 @@ class Task(StepConfig, union="name"):
 
     # --- examples
 
-    def seen(self, form: ExampleForm) -> Seen:
-        """The images that the network sees: by default those of the data, as they are scaled."""
-        return Seen(form.image_shape, *form.scale)
+    def input_shape(self, form: ExampleForm) -> tuple[int, int, int]:
+        """(height, width, channels) of the images that the network sees: by default those of the data."""
+        return form.image_shape
+
+    def scale(self, form: ExampleForm) -> Scale:
+        """Mean and std of their channels in 0..1, by which they are normalized: by default those of the data."""
+        return form.scale
 
     def image(self, image: jax.Array, key: jax.Array | None) -> jax.Array:
         """What the network sees of one augmented image, [H, W, C] in 0..1, before it is normalized.
