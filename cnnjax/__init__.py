@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         SmallCNN,
         SqueezeNet,
         TorchFCN,
+        UNet,
         WithHead,
     )
     from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
@@ -199,6 +200,7 @@ _HOMES = {
         "SmallCNN",
         "SqueezeNet",
         "TorchFCN",
+        "UNet",
         "WithHead",
     ],
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
@@ -331,6 +333,7 @@ __all__ = [
     "TorchFCN",
     "Trained",
     "TrivialAugment",
+    "UNet",
     "WithHead",
     "analyse",
     "describe",
