@@ -94,6 +94,7 @@ if TYPE_CHECKING:
         SmallCNN,
         SqueezeNet,
         TorchFCN,
+        UNet,
         WithHead,
     )
     from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
@@ -102,12 +103,12 @@ if TYPE_CHECKING:
     from cnnjax.run.hardware import Hardware
     from cnnjax.run.loop import train
     from cnnjax.run.options import Options
-    from cnnjax.run.predictions import Predictions
     from cnnjax.run.trained import Trained
     from cnnjax.study.describe import describe
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
+    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Task
     from cnnjax.training.methods import EMA, SAM, Method
 
 _HOMES = {
@@ -203,6 +204,7 @@ _HOMES = {
         "SmallCNN",
         "SqueezeNet",
         "TorchFCN",
+        "UNet",
         "WithHead",
     ],
     "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
@@ -211,7 +213,7 @@ _HOMES = {
     "run.trained": ["Trained"],
     "run.loop": ["train"],
     "run.options": ["Options"],
-    "run.predictions": ["Predictions"],
+    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Task"],
     "run.hardware": ["Hardware"],
     "study.describe": ["describe"],
     "launch.sweep": ["sweep"],
@@ -237,8 +239,10 @@ __all__ = [
     "Augmentation",
     "AutoAugment",
     "BatchNorm",
+    "Binary",
     "CentreFit",
     "CifarStem",
+    "Classification",
     "CnnjaxError",
     "ColorJitter",
     "Config",
@@ -248,6 +252,7 @@ __all__ = [
     "ConvNeXt",
     "ConvNet",
     "Cosine",
+    "Count",
     "CutMix",
     "Cutout",
     "Data",
@@ -290,6 +295,7 @@ __all__ = [
     "MobileNetV3",
     "Model",
     "MultiCrop",
+    "MultiLabel",
     "NoNorm",
     "Norm",
     "Normalize",
@@ -307,6 +313,7 @@ __all__ = [
     "RandomFit",
     "RandomResizedCrop",
     "RegNet",
+    "Regression",
     "ResNet",
     "RunError",
     "Scale",
@@ -326,11 +333,13 @@ __all__ = [
     "Study",
     "Switch",
     "Synthetic",
+    "Task",
     "TenCrop",
     "TestTime",
     "TorchFCN",
     "Trained",
     "TrivialAugment",
+    "UNet",
     "WithHead",
     "analyse",
     "describe",

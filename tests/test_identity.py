@@ -136,6 +136,12 @@ VARIANTS = {
     "torchvision's fcn head": experiment(
         model=c.WithHead(backbone="resnet18", head=c.TorchFCN(features=8, auxiliary="stage3", auxiliary_weight=0.4))
     ),
+    "unet": experiment(
+        model=c.UNet(depth=2, features=(4, 6, 8), kernel_size=(3, 5), convolutions=1, down="stride", up="bilinear")
+    ),
+    "unet valid": experiment(
+        model=c.UNet(skip=False, padding="valid", norm=c.GroupNorm(groups=2), activation="gelu", dropout=0.25)
+    ),
     "digits": experiment(data=c.Digits(test=0.5, mean=(0.25,), std=(0.5,)), epochs=3, batch_size=32, seed=4294967295),
     "synthetic": experiment(data=PIXELS, steps=5, accumulate=4, precision="bfloat16", repeats=2),
     "folder": experiment(
@@ -171,6 +177,11 @@ VARIANTS = {
     "softmax": experiment(loss=c.SoftmaxCrossEntropy(label_smoothing=0.1), validation=0),
     "sigmoid": experiment(loss=c.SigmoidCrossEntropy(label_smoothing=0.05), validation=0.25),
     "poisson": experiment(loss=c.Poisson()),
+    "classification": experiment(task=c.Classification()),
+    "binary": experiment(loss=c.SigmoidCrossEntropy(), task=c.Binary()),
+    "regression": experiment(loss=c.SquaredError(), task=c.Regression()),
+    "count": experiment(loss=c.Poisson(), task=c.Count()),
+    "several questions": experiment(loss=c.SigmoidCrossEntropy(), task=c.MultiLabel()),
     "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
     "dice": experiment(loss=c.Dice(smoothing=0.5, squared=False, background=False)),
     "softmax and dice": experiment(loss=c.SoftmaxDice(dice_weight=0.5)),
