@@ -20,18 +20,20 @@ WORD = 2**10
 """A count is WORD times its first word plus its second: exact up to two million batches of 2^41 pixels in all."""
 
 
-SPECIFICATIONS = (
-    Specification(name="mean_iou", total="confusion", unit="share", higher_is_better=True, printed=".2%"),
-    Specification(name="dice", total="confusion", unit="share", higher_is_better=True, printed=".2%"),
-    Specification(name="pixel_accuracy", total="correct_pixels", unit="share", higher_is_better=True, printed=".2%"),
-    Specification(name="loss", total="loss", unit="", higher_is_better=False, printed=".4f"),
-)
-
-
 def map_specifications(*, loss_unit: str = "") -> tuple[Specification, ...]:
     """What is measured of masks, the most important first. loss_unit: the loss's own (`Loss.unit`)."""
-    *others, loss = SPECIFICATIONS
-    return *others, loss.model_copy(update={"unit": loss_unit})
+    shares = (
+        ("mean_iou", "mean IoU", "confusion"),
+        ("dice", "Dice", "confusion"),
+        ("pixel_accuracy", "pixel accuracy", "correct_pixels"),
+    )
+    return (
+        *(
+            Specification(name=name, label=label, total=total, unit="share", higher_is_better=True, printed=".2%")
+            for name, label, total in shares
+        ),
+        Specification(name="loss", total="loss", unit=loss_unit, higher_is_better=False, printed=".4f"),
+    )
 
 
 def measure_maps(
