@@ -108,7 +108,7 @@ if TYPE_CHECKING:
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
-    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Task
+    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
     from cnnjax.training.methods import EMA, SAM, Method
 
 _HOMES = {
@@ -213,7 +213,7 @@ _HOMES = {
     "run.trained": ["Trained"],
     "run.loop": ["train"],
     "run.options": ["Options"],
-    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Task"],
+    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Segmentation", "Task"],
     "run.hardware": ["Hardware"],
     "study.describe": ["describe"],
     "launch.sweep": ["sweep"],
@@ -318,6 +318,7 @@ __all__ = [
     "RunError",
     "Scale",
     "Schedule",
+    "Segmentation",
     "ShapeError",
     "Shapes",
     "ShuffleNetV2",
