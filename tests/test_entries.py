@@ -18,6 +18,7 @@ from cnnjax.errors import ConfigError, DataError
 from cnnjax.experiment import parts_of
 from cnnjax.experiment.functions import batch_shapes
 from cnnjax.run.feed import make_feed, with_partners
+from cnnjax.tasks.classification import Classification
 from tests.marks import slow
 
 SIDE, COUNT = 6, 24
@@ -47,6 +48,21 @@ class Everything(Data, tag="everything"):
 
     def read(self):
         return Dataset("everything", everything(), everything(8, seed=1), classes=("a", "b"))
+
+
+class WithAll(Classification, tag="classification_with_all_entries"):
+    """A task that looks at every entry."""
+
+    @classmethod
+    def suits(cls, loss, form):
+        return False
+
+    def uses(self, form):
+        return form.entries
+
+
+def experiment_on_all(**fields):
+    return Experiment(model=SmallCNN(), data=Everything(), task=WithAll(), batch_size=8, validation=4, **fields)
 
 
 def test_the_form_of_every_entry():
@@ -96,7 +112,7 @@ def test_every_entry_comes_through_the_loader(makers):
 
 @pytest.mark.parametrize("packed", [1, 2])
 def test_what_lives_on_the_device_and_what_is_streamed_are_the_same(packed):
-    experiment = Experiment(model=SmallCNN(), data=Everything(), batch_size=8, validation=4, steps=6)
+    experiment = experiment_on_all(steps=6)
     experiments = [replace(experiment, {"seed": seed}) for seed in range(packed)]
     hardware = Hardware(devices=1)
     resident = make_feed(experiment, hardware.mesh(), packed=packed, hardware=hardware)
@@ -121,7 +137,7 @@ def test_what_lives_on_the_device_and_what_is_streamed_are_the_same(packed):
 
 
 def test_evaluation_is_given_every_entry_and_what_is_filled_up_does_not_count():
-    experiment = Experiment(model=SmallCNN(), data=Everything(), batch_size=8, validation=4)
+    experiment = experiment_on_all()
     for hardware in (Hardware(devices=1), Hardware(devices=1, resident=0.0)):
         feed = make_feed(experiment, hardware.mesh(), packed=1, hardware=hardware)
         (rows,) = list(feed.evaluation("validation"))
@@ -137,8 +153,10 @@ def test_every_entry_has_that_of_the_partner_beside_it():
     paired = with_partners(batch)
     assert paired.keys() == batch.keys() | {f"partner_{name}" for name in batch}
     np.testing.assert_array_equal(paired["partner_mask"], batch["mask"][::-1])
-    experiment = Experiment(model=SmallCNN(), data=Everything(), batch_size=8, mixing=Mixup())
+    experiment = experiment_on_all(mixing=Mixup())
     assert "partner_mask" in batch_shapes(experiment, experiment.data.load())
+    plain = replace(experiment, {"task": None, "mixing": None})
+    assert batch_shapes(plain, plain.data.load()).keys() == {"image", "label", "index", "position"}, "what is used"
 
 
 def test_the_fingerprint_of_images_with_labels_is_as_ever_and_others_count():

@@ -125,7 +125,7 @@ def test_a_mask_is_cut_out_as_its_image_and_resized_as_pillow_does(size, fit):
         for start, length, count in ((top, height, size[0]), (left, width, size[1]))
     ]
     rows, columns = (np.abs(middle - middle.round()) > 1e-6 for middle in middles)
-    assert rows.sum() * columns.sum() > 0.5 * rows.size * columns.size
+    assert rows.mean() * columns.mean() > 0.2
     clear = np.ix_(rows, columns)
     np.testing.assert_array_equal(region.nearest(mask)[clear], np.asarray(expected)[clear])
 

@@ -166,7 +166,8 @@ class Encoded(Part):
         for _, problem in self._each(hold, "decoding"):
             if problem:
                 raise DataError(f"{problem}; {BROKEN}")
-        return Examples(**arrays | dict(self.in_memory))
+        arrays |= self.in_memory
+        return Examples(**arrays)
 
     def measured(self) -> Scale:
         """Mean and standard deviation of all pixels as shares of 255. Raises DataError where one cannot be decoded."""
