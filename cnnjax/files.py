@@ -17,8 +17,11 @@ from cnnjax.errors import DiskFull, RunError
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says of a failed write under `path` into a RunError that says what to do."""
+def writing(path: Path, *, remedy: str = "make it writable, or write elsewhere") -> Iterator[None]:
+    """Turn what the system says of a failed write under `path` into a RunError that says what to do.
+
+    remedy: where room is not what is missing, as the end of a sentence.
+    """
     try:
         yield
     except OSError as error:
@@ -26,7 +29,7 @@ def writing(path: Path) -> Iterator[None]:
             raise DiskFull(
                 f"no space left to write {path}: nothing finished is lost; make room and run the same command again"
             ) from error
-        raise RunError(f"cannot write {path}: {error.strerror or error}; choose another folder with --out") from error
+        raise RunError(f"cannot write {path}: {error.strerror or error}; {remedy}") from error
 
 
 @contextlib.contextmanager
@@ -35,7 +38,7 @@ def locked(folder: Path, *, taken: str) -> Iterator[None]:
 
     The lock ends with the process, however that ends.
     """
-    with writing(folder):
+    with writing(folder, remedy="choose another folder with --out"):
         folder.mkdir(parents=True, exist_ok=True)
         lock = open_own(folder / ".lock", os.O_RDWR)
     with lock:

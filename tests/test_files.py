@@ -87,3 +87,14 @@ def test_files_have_the_permissions_that_the_user_asks_for(tmp_path):
     finally:
         os.umask(before)
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o640}
+
+
+def test_a_write_that_fails_says_what_to_do_and_out_only_where_there_is_one(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write .*; make it writable, or write elsewhere$"):
+        write_bytes(tmp_path / "file" / "within", b"")
+    with (
+        pytest.raises(RunError, match="cannot write .*; choose another folder with --out$"),
+        locked(tmp_path / "file" / "run", taken=""),
+    ):
+        pass

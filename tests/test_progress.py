@@ -151,7 +151,7 @@ def test_training_shows_each_epochs_validation_beside_the_loss():
     follow(EpochEnded(**epoch, step=8, row=row | {"validation_accuracy": 0.93125}))
     follow(StepTaken(trial="a", step=9, sums={"loss": 1.0, "count": 2}))
     follow(EpochEnded(**epoch, step=9, row=row))
-    validation = "validation 93.12% (n=1,440, epoch 1)"
+    validation = "validation accuracy 93.12% (n=1,440, epoch 1)"
     assert seen == [
         (8, "loss 1.5000", 7, False),
         (8, f"loss 0.5000, {validation}", 7, True),

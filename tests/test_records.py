@@ -276,7 +276,8 @@ PIXELS = Specification(name="distance", total="distance", unit="pixels", higher_
     ("metric", "known", "found"),
     [
         ("test_accuracy", (), "accuracy"),
-        ("accuracy", (IOU,), "accuracy"),
+        ("test_accuracy", (IOU,), "accuracy"),
+        ("accuracy", BEFORE, None),
         ("test_top5_accuracy", (), "top5_accuracy"),
         ("validation_ema_mean_iou", (IOU, PIXELS), "mean_iou"),
         ("validation_ema_top5_accuracy", BEFORE, "top5_accuracy"),

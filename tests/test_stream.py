@@ -133,9 +133,10 @@ def test_batches_do_not_depend_on_who_makes_them(root, makers):
     with Loader(part, batches, first=2, last=9, **makers) as loader:
         made = list(loader)
     assert len(made) == 7
-    for number, images in enumerate(made, 2):
-        np.testing.assert_array_equal(images, part.stacked(*batches(number)))
-    assert not np.array_equal(made[0], made[1])
+    for number, batch in enumerate(made, 2):
+        np.testing.assert_array_equal(batch["image"], part.stacked(*batches(number)))
+        np.testing.assert_array_equal(batch["label"], part.labels[batches(number)[0]])
+    assert not np.array_equal(made[0]["image"], made[1]["image"])
 
 
 def test_random_regions_are_drawn_anew_and_evaluation_is_not(root):
@@ -275,8 +276,9 @@ def test_workers_know_the_classes_of_an_experiment_file(tmp_path):
     batches = TrainingBatches(order(examples=len(part)))
     with Loader(part, batches, last=3, workers=2) as loader:
         made = list(loader)
-    for number, images in enumerate(made):
-        np.testing.assert_array_equal(images, part.stacked(*batches(number)))
+    for number, batch in enumerate(made):
+        np.testing.assert_array_equal(batch["image"], part.stacked(*batches(number)))
+        np.testing.assert_array_equal(batch["label"], part.labels[batches(number)[0]])
 
 
 @pytest.mark.slow

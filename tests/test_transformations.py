@@ -15,8 +15,9 @@ import pytest
 from jax.test_util import check_grads
 from numpy.testing import assert_allclose
 
-from cnnjax import EMA, SAM, Method, nn
+from cnnjax import EMA, FCN, SAM, BatchNorm, Head, Method, SmallCNN, TorchFCN, nn
 from cnnjax.losses import Loss
+from cnnjax.models import with_head
 from cnnjax.optim import SGD, AdamW, Optim
 from cnnjax.training.methods.method import acted, begun, wrapped
 from cnnjax.training.state import TrainState
@@ -63,6 +64,19 @@ BLOCKS = {
     "untied bias": (nn.UntiedBias(flax.linen.initializers.normal()), MAPS, {}),
 }
 BLOCKS |= {name: (flax.linen.Sequential([function]), ROWS, {}) for name, function in nn.ACTIVATIONS.items()}
+# Smooth, for finite differences.
+SMOOTH = SmallCNN(features=2, kernel_size=3, pool="average", activation="gelu")
+HEADS = {
+    "fcn": FCN(stride=2, features=3, kernel_size=3, activation="gelu", dropout=0.0, zero_scores=False),
+    "fcn, resized": FCN(
+        stride=2, features=3, activation="gelu", upsampling="resize", zero_scores=False, norm=BatchNorm()
+    ),
+    "torch_fcn": TorchFCN(features=3, activation="gelu", auxiliary="stage1"),
+}
+BLOCKS |= {
+    f"backbone under {name}": (with_head(SMOOTH, head, 3), (2, 8, 8, 1), {"train": False})
+    for name, head in HEADS.items()
+}
 OPTIMIZERS = {
     "sgd": SGD(weight_decay=0.1, clip_norm=1.0),
     "sgd, decoupled, without nesterov": SGD(nesterov=False, decoupled=True, weight_decay=0.1),
@@ -92,7 +106,12 @@ def test_everything_public_has_a_row():
     assert {type(module) for module, *_ in BLOCKS.values()} >= modules | set(nn.NORMALIZATIONS.values())
     assert BLOCKS.keys() >= nn.ACTIVATIONS.keys()
     losses = [loss for loss, *_ in LOSSES.values()]
-    for union, rows in ((Loss, losses), (Optim, OPTIMIZERS.values()), (Method, METHODS.values())):
+    for union, rows in (
+        (Loss, losses),
+        (Optim, OPTIMIZERS.values()),
+        (Method, METHODS.values()),
+        (Head, HEADS.values()),
+    ):
         # Other tests register classes of their own.
         ours = {member for member in union.members.values() if member.__module__.startswith("cnnjax.")}
         assert {type(row) for row in rows} >= ours

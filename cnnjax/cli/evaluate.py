@@ -31,7 +31,9 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's newest checkpoint on its validation and test parts."""
+    from cnnjax.records.resolved import compared_first
     from cnnjax.reporting.parts import parts_table
+    from cnnjax.run.directory import directory_in
     from cnnjax.run.evaluate import evaluate as run_evaluate
 
     if file is not None:
@@ -41,4 +43,4 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(parts))
         return
-    WIDE.print(parts_table(parts))
+    WIDE.print(parts_table(parts, compared_first(directory_in(run).path)))

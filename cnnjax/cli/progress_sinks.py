@@ -6,27 +6,32 @@ from collections import Counter
 
 from cnnjax.events import EpochEnded, Event, Failed, Planned, Skipped, Started, StepTaken
 from cnnjax.progress import Show
+from cnnjax.records.resolved import compared_first
+from cnnjax.records.specification import Specification
 
 
 class TrainingProgress:
-    """Shows each step's loss, and beside it the newest epoch's validation."""
+    """Shows each step's loss, and beside it the newest epoch's validation by the metric that arms are compared by.
+
+    Which metric that is stands in the run directory.
+    """
 
     def __init__(self, show: Show):
         self._show = show
         self._before = self._steps = 0
         self._validation = ""
+        self._metrics: tuple[Specification, ...] = ()
 
     def __call__(self, event: Event) -> None:
         match event:
             case Started():
                 self._before, self._steps = event.step, event.steps
+                self._metrics = compared_first(event.folder)
             case StepTaken() if event.step < self._steps or not self._validation:
                 self._show_step(event.step, event.loss)
             case EpochEnded() if event.validation_count:
-                from cnnjax.reporting.parts import percent
-
-                accuracy = event.row.get("validation_accuracy")
-                said = f"loss {event.row['validation_loss']:.4f}" if accuracy is None else percent(accuracy)
+                values = {each: event.row.get(f"validation_{each.name}") for each in self._metrics}
+                said = next(f"{each.words} {each.text(value)}" for each, value in values.items() if value is not None)
                 self._validation = f"validation {said} (n={event.validation_count:,}, epoch {event.epoch})"
                 self._show_step(event.step, event.row["train_loss"], news=True)
 

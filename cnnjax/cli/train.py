@@ -76,8 +76,9 @@ def train(
 
 
 def _print_result(result: ResultRecord, folder: Path) -> None:
+    from cnnjax.records.resolved import compared_first
     from cnnjax.reporting.parts import result_table
 
     if result.metrics:
-        WIDE.print(result_table(result))
+        WIDE.print(result_table(result, compared_first(folder)))
     out.print(f"run: {folder}", soft_wrap=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnnjax.data.entries import Entry, check_alike, check_classes
 from cnnjax.data.examples import Part, Scale
 from cnnjax.errors import DataError
 from cnnjax.machine import physical_memory
@@ -18,7 +19,10 @@ from cnnjax.machine import physical_memory
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A train and a test part; `classes` are names by class id, empty where labels are not classes.
+    """A train and a test part, whose examples have the same entries.
+
+    classes: names by class id, of labels or, where there are none, of masks' pixels; empty where there are no classes.
+    ignored: the class id of masks' pixels that are of no class.
 
     `maximum` is the pixel value of full brightness. The network sees `(pixel / maximum - mean) / std` per channel;
     mean and std are computed from the training part where they are not given (`scale`). skipped: images that cannot be
@@ -36,10 +40,10 @@ class Dataset:
     skipped: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     read_from: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    ignored: int | None = None
 
     def __post_init__(self):
         for part, examples in (("train", self.train), ("test", self.test)):
-            labels = examples.labels
             if len(examples) == 0:
                 raise DataError(f"{self.name}: the {part} part is empty")
             if examples.image_shape != self.image_shape:
@@ -48,11 +52,9 @@ class Dataset:
                     f"{self.name}: train images are {shapes[0]}, {part} images {shapes[1]}; of image files, give the "
                     "`size` that all shall have"
                 )
-            if self.classes and (labels.min() < 0 or labels.max() >= len(self.classes)):
-                raise DataError(
-                    f"{self.name}: {part} has labels {labels.min()}..{labels.max()}, but there are "
-                    f"{len(self.classes)} classes"
-                )
+            check_alike(self.train.entries, examples.entries, f"{self.name}: train", part)
+            if self.classes:
+                check_classes(examples.values, len(self.classes), self.ignored, f"{self.name}: {part}")
         _check_scale(self.mean, self.std, channels=self.image_shape[-1], name=self.name)
 
     @property
@@ -61,35 +63,56 @@ class Dataset:
         return self.train.image_shape
 
     @property
+    def entries(self) -> Mapping[str, Entry]:
+        """The form of each entry of an example, by name."""
+        return self.train.entries
+
+    @property
+    def _target(self) -> Entry:
+        named = [self.entries[name] for name in ("label", "mask") if name in self.entries]
+        return named[0] if named else self.entries["image"]
+
+    @property
     def target_shape(self) -> tuple[int, ...]:
-        """Of the label of one example: () for a class."""
-        return self.train.labels.shape[1:]
+        """Of the label of one example, () for a class; of its mask where there is no label, else of its image."""
+        return self._target.shape
 
     @property
     def target_dtype(self) -> str:
-        """Of labels, such as int32."""
-        return str(self.train.labels.dtype)
+        """Of labels, such as int32; of masks where there are no labels, else of images."""
+        return self._target.dtype
 
     @property
     def outputs(self) -> int:
         """How many outputs a network for these labels has: a logit per class, or a number per target."""
-        labels = self.train.labels
-        return len(self.classes) or (labels.shape[1] if labels.ndim == 2 else 1)
+        shape = self.target_shape
+        return len(self.classes) or (shape[0] if len(shape) == 1 else 1)
 
     def labelled_as(self, classes: tuple[str, ...]) -> Dataset:
-        """The same images with their labels as ids of `classes`, among which their own are, by name."""
+        """The same images with their labels as ids of `classes`, among which their own are, by name.
+
+        Raises DataError where they have no labels and other classes.
+        """
+        if not self.train.has_label:
+            if classes == self.classes:
+                return self
+            raise DataError(
+                f"{self.name}: its masks have the classes {', '.join(self.classes)}, in that order, not "
+                f"{', '.join(classes)}; give the data the same `classes`"
+            )
         ids = np.array([classes.index(name) for name in self.classes], np.int32)
         train, test = (part.labelled(ids[part.labels], classes) for part in (self.train, self.test))
         return replace(self, train=train, test=test, classes=classes)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that all images take, decoded."""
-        return (len(self.train) + len(self.test)) * int(np.prod(self.image_shape))
+        """Bytes that all examples take, decoded, but for their labels."""
+        of_one = sum(entry.nbytes for name, entry in self.entries.items() if name != "label")
+        return (len(self.train) + len(self.test)) * of_one
 
     @property
     def fits_in_memory(self) -> bool:
-        """Whether all images, decoded, take at most half of this machine's memory."""
+        """Whether all examples, decoded, take at most half of this machine's memory."""
         return self.nbytes <= physical_memory() / 2
 
     @cached_property

@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import PositiveInt, model_validator
 
 from cnnjax.config import Config
-from cnnjax.data.decode import VERSION, Space, check, decode, decode_crop, dimensions
-from cnnjax.data.examples import Examples, Generators, Part, Scale, scale_of
+from cnnjax.data.decode import VERSION, check, decode, dimensions
+from cnnjax.data.examples import Examples, Generators, Part, Scale, label_among, scale_of
 from cnnjax.data.fit_to_size import CentreFit, Fit
+from cnnjax.data.image_form import ImageForm, Region, sides
 from cnnjax.data.survey import Survey, logged
 from cnnjax.errors import DataError
 from cnnjax.machine import cores, physical_memory
@@ -26,20 +27,6 @@ from cnnjax.machine import cores, physical_memory
 CHUNK = 64
 
 Indices = Sequence[int] | np.ndarray
-
-
-@dataclass(frozen=True)
-class ImageForm:
-    """What images are decoded to. size: (height, width), or None for images that are all of one size.
-
-    train_fit: for training, where it is another than `fit`.
-    """
-
-    size: tuple[int, int] | None = None
-    fit: Fit = CentreFit()
-    train_fit: Fit | None = None
-    channels: int = 3
-    space: Space = "rgb"
 
 
 class Decoding(Config):
@@ -79,14 +66,27 @@ class Decoding(Config):
 
 @dataclass(frozen=True, eq=False)
 class Encoded(Part):
-    """Encoded images and their labels. A subclass says how they are read; it can be pickled, and used by many threads.
+    """Encoded images and what belongs to them. A subclass says how they are read; it can be pickled, and used by many
+    threads.
 
-    labels: int32 [N] class ids, or float32 [N, K] targets. classes: names by class id.
+    in_memory: the entries that are not encoded, [N, ...] by name, such as `label`. classes: names by class id.
     """
 
-    labels: np.ndarray
+    in_memory: Mapping[str, np.ndarray]
     classes: tuple[str, ...]
     form: ImageForm
+
+    @property
+    def values(self) -> Mapping[str, np.ndarray]:
+        return self.in_memory
+
+    @property
+    def labels(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """int32 [N] class ids, or float32 [N, K] targets. Raises DataError where there are none."""
+        return label_among(self.in_memory)
+
+    def __len__(self) -> int:
+        raise NotImplementedError
 
     def read(self, indices: Indices) -> list[bytes]:
         """The encoded images at `indices`. Raises DataError."""
@@ -105,14 +105,14 @@ class Encoded(Part):
         total.update(self.fingerprint.encode())
 
     def labelled(self, labels: np.ndarray, classes: tuple[str, ...]) -> Self:
-        return replace(self, labels=labels, classes=classes)
+        return replace(self, in_memory={**self.in_memory, "label": labels}, classes=classes)
 
     @cached_property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels); without a size, of the first image."""
         size = self.form.size
         if size is None:
-            with _naming(self, 0):
+            with naming(self.shown(0)):
                 size = dimensions(self.read([0])[0])
         return (*size, self.form.channels)
 
@@ -123,34 +123,50 @@ class Encoded(Part):
 
     def images_at(self, indices: np.ndarray, generator: Generators | None = None) -> Iterator[np.ndarray]:
         """The images at `indices`, uint8 [H, W, C]. Raises DataError naming what cannot be decoded."""
-        for place, (index, data) in enumerate(zip(indices, self.read(indices), strict=True)):
-            yield self._decoded(index, data, generator and generator(place))
+        for example in self.decoded_at(indices, generator, names=("image",)):
+            yield example["image"]
 
-    def _decoded(self, index: int, data: bytes, generator: np.random.Generator | None = None) -> np.ndarray:
-        with _naming(self, index):
-            image = decoded(data, self.form, generator)
+    def decoded_at(
+        self, indices: np.ndarray, generator: Generators | None = None, *, names: Collection[str] | None = None
+    ) -> Iterator[Mapping[str, np.ndarray]]:
+        for place, (index, data) in enumerate(zip(indices, self.read(indices), strict=True)):
+            region = Region(self.form, generator and generator(place))
+            yield self.decoded_example(index, data, region, self.decoded_entries if names is None else names)
+
+    def decoded_example(
+        self, index: int, data: bytes, region: Region, names: Collection[str]
+    ) -> Mapping[str, np.ndarray]:
+        """The image of an example, `data`, cut as the region says, with other decoded entries that are among `names`.
+
+        Raises DataError naming what cannot be decoded.
+        """
+        with naming(self.shown(index)):
+            image = region.decode(data)
             if image.shape != self.image_shape:
-                raise DataError(f"it is {_sides(image.shape)}, the first {_sides(self.image_shape)}; {REMEDY}")
-            return image
+                raise DataError(f"it is {sides(image.shape)}, the first {sides(self.image_shape)}; {REMEDY}")
+            return {"image": image}
 
     def held(self) -> Examples:
         """All of them in memory, decoded by as many threads as there are cores. Raises DataError."""
-        shape = (len(self), *self.image_shape)
-        needed, there = int(np.prod(shape)), physical_memory()
+        needed, there = len(self) * sum(entry.nbytes for entry in self.decoded_entries.values()), physical_memory()
         if needed > there / 2:
+            size = sides(self.image_shape)
             raise DataError(
-                f"{len(self)} images of {_sides(shape[1:])}, as {self.shown(0)}, take {needed / 1e9:.1f} GB in memory, "
+                f"{len(self)} images of {size}, as {self.shown(0)}, take {needed / 1e9:.1f} GB in memory, "
                 f"over half of this machine's {there / 1e9:.1f}; choose a smaller `size`"
             )
-        images = np.empty(shape, np.uint8)
+        arrays = {
+            name: np.empty((len(self), *entry.shape), entry.dtype) for name, entry in self.decoded_entries.items()
+        }
 
         def hold(index: int, data: bytes) -> None:
-            images[index] = self._decoded(index, data)
+            for name, array in self.decoded_example(index, data, Region(self.form), arrays).items():
+                arrays[name][index] = array
 
         for _, problem in self._each(hold, "decoding"):
             if problem:
                 raise DataError(f"{problem}; {BROKEN}")
-        return Examples(images, self.labels)
+        return Examples(kinds=None, **arrays, **self.in_memory)
 
     def measured(self) -> Scale:
         """Mean and standard deviation of all pixels as shares of 255. Raises DataError where one cannot be decoded."""
@@ -165,27 +181,31 @@ class Encoded(Part):
         known = Survey.recall(key)
         if known is not None:
             return known
-        counts, sizes, broken = np.zeros((self.form.channels, 256), np.int64), np.zeros((len(self), 2), np.int32), {}
+        counts, found, broken = np.zeros((self.form.channels, 256), np.int64), np.zeros((len(self), 2), np.int32), {}
+        pixels = np.zeros(256, np.int64)
         lock = threading.Lock()
 
         def look(index: int, data: bytes) -> None:
-            image = self._decoded(index, data)
+            example = self.decoded_example(index, data, Region(self.form), self.decoded_entries)
             self._check_whole(index, data)
+            image, mask = example["image"], example.get("mask", _NO_MASK)
             values = np.stack([np.bincount(image[..., c].reshape(-1), minlength=256) for c in range(len(counts))])
-            sizes[index] = dimensions(data)
+            of_mask = np.bincount(mask.reshape(-1), minlength=256)
+            found[index] = dimensions(data)
             with lock:
                 counts[:] += values
+                pixels[:] += of_mask
 
         for index, problem in self._each(look, "looking at"):
             if problem:
                 broken[index] = problem
-        survey = Survey(counts, sizes, broken)
+        survey = Survey(counts, found, broken, pixels)
         survey.remember(key)
         return survey
 
     def _check_whole(self, index: int, data: bytes) -> None:
         # What is broken must not depend on the region, or arms that differ in it would have different examples.
-        with _naming(self, index):
+        with naming(self.shown(index)):
             decode(data, channels=self.form.channels)
 
     def _each(self, do: Callable[[int, bytes], None], doing: str) -> Iterator[tuple[int, str]]:
@@ -210,17 +230,12 @@ class Encoded(Part):
                 show(start + len(problems), len(self))
 
 
-def decoded(data: bytes, form: ImageForm, generator: np.random.Generator | None = None) -> np.ndarray:
-    """An encoded image as uint8 [H, W, C] of that form, of its own size where the form has none.
+def taken(part: Encoded, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """The entries in memory of the examples at `indices`."""
+    return {name: values[indices] for name, values in part.in_memory.items()}
 
-    generator: for training; None for evaluation. Raises DataError where it cannot be decoded.
-    """
-    if form.size is None:
-        return decode(data, channels=form.channels, space=form.space)
-    fit = form.fit if generator is None or form.train_fit is None else form.train_fit
-    box = partial(fit.box, size=form.size, generator=generator)
-    how: dict[str, Any] = {"channels": form.channels, "space": form.space, "exact": not fit.random}
-    return decode_crop(data, box=box, size=form.size, **how)
+
+_NO_MASK = np.zeros(0, np.uint8)
 
 
 BROKEN = "mend or delete it, or leave such images out with on_broken='skip'"
@@ -228,15 +243,12 @@ REMEDY = "give the `size` that all shall have"
 
 
 @contextlib.contextmanager
-def _naming(part: Encoded, index: int) -> Iterator[None]:
+def naming(shown: str) -> Iterator[None]:
+    """What is raised within is of the file that is `shown` so."""
     try:
         yield
     except DataError as error:
-        raise DataError(f"{part.shown(index)}: {error}") from None
-
-
-def _sides(shape: Sequence[int]) -> str:
-    return f"{shape[1]}x{shape[0]}"
+        raise DataError(f"{shown}: {error}") from None
 
 
 def decodable(train: Encoded, test: Encoded, policy: Literal["error", "skip"]) -> dict[str, Any]:
@@ -259,7 +271,7 @@ def _without(part: Encoded, broken: Mapping[int, str]) -> Encoded:
     if not broken:
         return part
     kept = part.take(np.setdiff1d(np.arange(len(part)), list(broken)))
-    if part.labels.ndim == 1:
+    if part.has_label and part.labels.ndim == 1:
         for lost in set(part.labels.tolist()) - set(kept.labels.tolist()):
             why = next(reason for index, reason in broken.items() if part.labels[index] == lost)
             raise DataError(f"no image of class {part.classes[lost]!r} can be decoded: {why}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
+
+from cnnjax.data.entries import Entry
 
 
 class ExampleForm(Protocol):
@@ -29,16 +32,27 @@ class ExampleForm(Protocol):
         ...
 
     @property
+    def entries(self) -> Mapping[str, Entry]:
+        """The form of each entry of an example, by name, such as "image" and "label"."""
+        ...
+
+    @property
     def classes(self) -> tuple[str, ...]:
-        """Names by class id; empty where labels are not classes."""
+        """Names by class id, of labels or, where examples have none, of their masks' pixels; empty where there are no
+        classes."""
+        ...
+
+    @property
+    def ignored(self) -> int | None:
+        """What the pixels of masks that are of no class have for a class id; None where all are of one."""
         ...
 
     @property
     def target_shape(self) -> tuple[int, ...]:
-        """Of the label of one example: () for a class."""
+        """Of the label of one example: () for a class; of its mask, where there is no label."""
         ...
 
     @property
     def target_dtype(self) -> str:
-        """Of labels, such as int32."""
+        """Of labels, such as int32; of masks, where there are no labels."""
         ...

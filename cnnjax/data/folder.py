@@ -13,7 +13,7 @@ from pydantic import Field
 
 from cnnjax.data.csv_table import Columns, by_table
 from cnnjax.data.dataset import Dataset
-from cnnjax.data.encoded import Decoding, Encoded, Indices, decodable
+from cnnjax.data.encoded import Decoding, Encoded, Indices, decodable, taken
 from cnnjax.data.examples import Part
 from cnnjax.data.layout import Layout, PartFiles, by_folders
 from cnnjax.data.leftover import left_out, without_examples
@@ -39,7 +39,10 @@ class ImageFiles(Encoded):
         return self.store.shown(self.names[index])
 
     def take(self, indices: np.ndarray) -> ImageFiles:
-        return replace(self, names=tuple(self.names[index] for index in indices), labels=self.labels[indices])
+        return replace(self, names=tuple(self.names[index] for index in indices), in_memory=taken(self, indices))
+
+    def __len__(self) -> int:
+        return len(self.names)
 
     @cached_property
     def contents(self) -> np.ndarray:
@@ -58,6 +61,8 @@ class ImageFiles(Encoded):
                 f"{images} of the test part {'are' if len(shared) > 1 else 'is'} in the training part too, byte for "
                 f"byte, e.g. {test.shown(shared[0])} is {self.shown(twin)}; take such out of one of them"
             )
+        if not self.has_label:
+            return tuple(remarks)
         order = np.argsort(self.contents, kind="stable")
         contents, labels = self.contents[order], self.labels.reshape(len(self), -1)[order]
         differ = np.flatnonzero((contents[1:] == contents[:-1]) & (labels[1:] != labels[:-1]).any(1))
@@ -75,7 +80,8 @@ class ImageFiles(Encoded):
         total = hashlib.sha256("\0".join(self.classes).encode())
         for name, content in zip(self.names, self.contents.tolist(), strict=True):
             total.update(b"\0%b\0%016x" % (as_bytes(name), content))
-        total.update(np.ascontiguousarray(self.labels).data)
+        for values in self.in_memory.values():
+            total.update(np.ascontiguousarray(values).data)
         return total.hexdigest()[:12]
 
 
@@ -129,7 +135,7 @@ class ImageFolder(Decoding, Data, tag="folder"):
 
     def _parts(self, store: Store, found: Layout) -> tuple[ImageFiles, ImageFiles]:
         def files(listing: PartFiles) -> ImageFiles:
-            return ImageFiles(listing.labels, found.classes, self.form(), store, listing.names)
+            return ImageFiles({"label": listing.labels}, found.classes, self.form(), store, listing.names)
 
         if found.test is not None:
             return files(found.train), files(found.test)

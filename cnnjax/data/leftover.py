@@ -65,7 +65,7 @@ def _looks_like_images(store: Store, names: list[str]) -> bool:
 
 def without_examples(train: Encoded, test: Encoded) -> Iterator[str]:
     """A remark for the classes that have no example in a part."""
-    if train.labels.ndim > 1 or not len(train.labels) or not len(test.labels):
+    if not train.has_label or train.labels.ndim > 1 or not len(train.labels) or not len(test.labels):
         return
     everywhere = np.arange(len(train.classes))
     absent = {name: set(everywhere) - set(np.unique(part.labels)) for name, part in (("train", train), ("test", test))}

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -93,14 +93,23 @@ class BatchesInOrder:
 
 
 class Loader:
-    """The images of batches first, first + 1, ..., each made once, by `threads` threads or `workers` processes.
+    """Batches first, first + 1, ... as mappings by entry name, each made once, by `threads` threads or `workers`
+    processes.
 
-    threads: None for one per core, or one per worker process where there are `workers`. Close it, or use it as a
-    context, to end them.
+    names: of the entries that are needed; None for all. threads: None for one per core, or one per worker process where
+    there are `workers`. Close it, or use it as a context, to end them.
     """
 
     def __init__(
-        self, part: Part, batches: Batches, *, first: int = 0, last: int, workers: int = 0, threads: int | None = None
+        self,
+        part: Part,
+        batches: Batches,
+        *,
+        first: int = 0,
+        last: int,
+        workers: int = 0,
+        threads: int | None = None,
+        names: Sequence[str] | None = None,
     ):
         import grain
         from absl import flags
@@ -109,17 +118,17 @@ class Loader:
             flags.FLAGS.mark_as_parsed()  # Grain asks for its own; there are none but ours here
         self.workers = workers
         threads = threads or (1 if workers else cores())
-        made: Any = grain.MapDataset.range(first, last).map(_Make(_Modules.loaded(), part, batches))
+        made: Any = grain.MapDataset.range(first, last).map(_Make(_Modules.loaded(), part, batches, names))
         made = made.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + AHEAD))
         if workers:
             options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=AHEAD)
             made = made.mp_prefetch(options, worker_init_fn=_serve)
         self._made = iter(made)
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return self
 
-    def __next__(self) -> np.ndarray:
+    def __next__(self) -> dict[str, np.ndarray]:
         try:
             made = next(self._made)
         except RuntimeError as error:
@@ -131,7 +140,7 @@ class Loader:
                 ) from None
             raise
         # Shared memory is given back before the next batch, not when the last user of an array is gone.
-        return np.array(made) if self.workers else made
+        return {name: np.array(array) for name, array in made.items()} if self.workers else made
 
     def close(self) -> None:
         """End the threads or processes; what they made ahead is thrown away."""
@@ -164,9 +173,10 @@ class _Make:
     modules: _Modules  # first, so that classes of the others are found when they are unpacked
     part: Part
     batches: Batches
+    names: Sequence[str] | None
 
-    def __call__(self, number: int) -> np.ndarray:
-        return self.part.stacked(*self.batches(number))
+    def __call__(self, number: int) -> dict[str, np.ndarray]:
+        return self.part.batch(*self.batches(number), names=self.names)
 
 
 class _Modules(importlib.abc.MetaPathFinder):

@@ -22,7 +22,22 @@ def split_off(examples: P, size: float | int, *, seed: int = 0) -> tuple[P, P]:
     count = size if isinstance(size, int) else round(size * len(examples))
     if not 0 <= count < len(examples):
         raise ConfigError(f"cannot split {count} of {len(examples)} examples off and keep any")
-    chosen = _stratified(_strata(examples.labels), count, seed)
+    chosen = _stratified(_strata(examples), count, seed)
+    return examples.take(np.flatnonzero(~chosen)), examples.take(np.flatnonzero(chosen))
+
+
+def fold_off(examples: P, fold: int, folds: int, *, seed: int = 0) -> tuple[P, P]:
+    """(the rest, fold number `fold` of `folds`), both in the original order; stratified as `split_off` is.
+
+    Every example is in one fold, and their sizes differ by one at most. Which is where depends on `seed` and the labels
+    alone. Raises ConfigError for a fold that there is not, and for more folds than examples.
+    """
+    if not 0 <= fold < folds:
+        raise ConfigError(f"fold = {fold}: there are {folds} folds, numbered from 0 to {folds - 1}")
+    if not 2 <= folds <= len(examples):
+        raise ConfigError(f"folds = {folds}: must be from 2 to the number of examples, {len(examples)}")
+    chosen = np.zeros(len(examples), bool)
+    chosen[np.argsort(_places(_strata(examples), seed), kind="stable")[fold::folds]] = True
     return examples.take(np.flatnonzero(~chosen)), examples.take(np.flatnonzero(chosen))
 
 
@@ -31,9 +46,11 @@ def subset(examples: P, *, fraction: float = 1.0, per_class: int | None = None, 
 
     Stratified as `split_off` is. Raises ConfigError where a class has fewer, and DataError without classes.
     """
-    strata = _strata(examples.labels)
+    strata = _strata(examples)
     if per_class is None:
         chosen = np.argsort(_places(strata, seed), kind="stable")[: round(fraction * len(examples))]
+    elif not examples.has_label:
+        raise DataError(f"per_class = {per_class}: the examples have no label; choose a fraction")
     elif examples.labels.ndim > 1:
         raise DataError(f"per_class = {per_class}: the labels are targets, not classes; choose a fraction")
     else:
@@ -58,8 +75,13 @@ def _places(classes: np.ndarray, seed: int) -> np.ndarray:
     return places
 
 
-def _strata(labels: np.ndarray) -> np.ndarray:
-    return labels if np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1 else np.zeros(len(labels), int)
+def _strata(examples: Part) -> np.ndarray:
+    """The class of each example; all the same where labels are no classes, or there are none."""
+    if examples.has_label:
+        labels = examples.labels
+        if np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1:
+            return labels
+    return np.zeros(len(examples), int)
 
 
 def _stratified(classes: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,20 +21,23 @@ class Survey:
 
     counts: int64 [C, 256], how often each value is met in each channel, in images as they are evaluated. sizes: int32
     [N, 2], height and width of the files' images; 0 where broken. broken: why an image cannot be decoded, by index.
+    pixels: int64 [256], how often each class id is met in masks; 0 where there are none.
     """
 
     counts: np.ndarray
     sizes: np.ndarray
     broken: Mapping[int, str]
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
 
     @classmethod
     def recall(cls, key: str) -> Survey | None:
         """The survey that was remembered under `key`."""
         arrays = cache.recall_arrays(cache.place("surveys", key, "npz"))
-        if arrays.keys() != {"counts", "sizes", "broken", "reasons"}:
+        if not {"counts", "sizes", "broken", "reasons"} <= arrays.keys():
             return None
         broken = dict(zip(arrays["broken"].tolist(), arrays["reasons"].tolist(), strict=True))
-        return cls(arrays["counts"], arrays["sizes"], broken)
+        # Surveys from before there were masks have no count of their pixels.
+        return cls(arrays["counts"], arrays["sizes"], broken, arrays.get("pixels", np.zeros(256, np.int64)))
 
     def remember(self, key: str) -> None:
         """Remember this under `key`."""
@@ -43,6 +46,7 @@ class Survey:
             "sizes": self.sizes,
             "broken": np.array(list(self.broken), np.int64),
             "reasons": np.array(list(self.broken.values()), np.str_),
+            "pixels": self.pixels,
         }
         cache.remember_arrays(cache.place("surveys", key, "npz"), arrays)
 

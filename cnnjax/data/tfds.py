@@ -12,7 +12,7 @@ import numpy as np
 
 from cnnjax.data import cache
 from cnnjax.data.dataset import Dataset
-from cnnjax.data.encoded import CHUNK, Decoding, Encoded, ImageForm, Indices, decodable
+from cnnjax.data.encoded import CHUNK, Decoding, Encoded, ImageForm, Indices, decodable, taken
 from cnnjax.data.prepared_sets import FORMAT, INFO, Prepared, default_data_dir, prepared
 from cnnjax.data.source import Data
 from cnnjax.data.store import Folder, stamp
@@ -41,7 +41,10 @@ class Records(Encoded):
         return f"{self.folder} {self.split}[{self.rows[index]}]"
 
     def take(self, indices: np.ndarray) -> Records:
-        return replace(self, rows=self.rows[indices], labels=self.labels[indices])
+        return replace(self, rows=self.rows[indices], in_memory=taken(self, indices))
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -118,7 +121,7 @@ class TFDS(Decoding, Data):
         labels = _labels(source, folder, split)
         if len(labels) and labels.min() < 0:
             raise DataError(f"split {split!r} has no labels; choose another test_split")
-        return Records(labels, classes, form, source, folder, split, np.arange(len(labels)))
+        return Records({"label": labels}, classes, form, source, folder, split, np.arange(len(labels)))
 
 
 def _one_size(form: ImageForm, height: int | None, width: int | None) -> ImageForm:

@@ -6,6 +6,7 @@ from cnnjax.experiment.functions import (
     around_of,
     augmented,
     blank_state,
+    entries_used,
     functions_of,
     lane_shapes,
     optimizer_of,

@@ -17,7 +17,7 @@ from cnnjax.config import bind, lanes
 from cnnjax.data import Dataset
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
 from cnnjax.experiment.experiment import Experiment
-from cnnjax.experiment.functions import batch_shapes, functions_of, lane_shapes
+from cnnjax.experiment.functions import batch_shapes, entries_used, functions_of, lane_shapes
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import network_of
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
@@ -68,7 +68,10 @@ def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
     if parts.validation is not None and not len(parts.validation):
         raise DataError(f"validation = {experiment.validation}: no example of {len(dataset.train)} is left for it")
     if experiment.batch_size > len(parts.train):
-        raise ConfigError(f"batch_size = {experiment.batch_size}: there are only {len(parts.train)} training examples")
+        raise ConfigError(
+            f"batch_size = {experiment.batch_size}: there are only {len(parts.train)} training examples",
+            path="batch_size",
+        )
     analysis = _analysed(_ByProgram(experiment))
     return replace(analysis, warnings=analysis.warnings + _warnings(experiment, analysis, dataset, devices))
 
@@ -172,12 +175,9 @@ def _check_own_lanes(experiment: Experiment, length: Length) -> None:
 
     def steps(lane: Mapping[str, Any]) -> None:
         number = jnp.arange(size, dtype=jnp.int32)
-        batch = {
-            "image": jnp.zeros((size, *dataset.image_shape), jnp.uint8),
-            "label": jnp.zeros((size, *dataset.target_shape), dataset.target_dtype),
-            "index": number,
-            "position": number,
-        }
+        entries = entries_used(experiment, dataset).items()
+        batch = {name: jnp.zeros((size, *entry.shape), entry.dtype) for name, entry in entries}
+        batch |= {"index": number, "position": number}
         state = init_state(functions, lane, dataset.image_shape)
         eval_step(functions, state, {**batch, "valid": number >= 0})
         train_step(functions, state, batch | {f"partner_{name}": array for name, array in batch.items()})

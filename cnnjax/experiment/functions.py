@@ -15,6 +15,7 @@ import optax
 from cnnjax import metrics
 from cnnjax.analysis.memory import Around
 from cnnjax.config import bind
+from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
@@ -151,14 +152,18 @@ def lane_shapes(experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
     return {path: jax.ShapeDtypeStruct(value.shape, value.dtype) for path, value in lane_values(experiment).items()}
 
 
+def entries_used(experiment: Experiment, form: ExampleForm) -> Mapping[str, Entry]:
+    """The entries that steps are given, of those that examples of that form have."""
+    return form.entries
+
+
 def batch_shapes(experiment: Experiment, form: ExampleForm) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes and types of what a training step is given."""
-    arrays = {
-        "image": (form.image_shape, jnp.uint8),
-        "label": (form.target_shape, jax.dtypes.canonicalize_dtype(form.target_dtype)),
-        "position": ((), jnp.int32),
-        "index": ((), jnp.int32),
+    arrays: dict[str, tuple[tuple[int, ...], Any]] = {
+        name: (entry.shape, jax.dtypes.canonicalize_dtype(entry.dtype))
+        for name, entry in entries_used(experiment, form).items()
     }
+    arrays |= {"position": ((), jnp.int32), "index": ((), jnp.int32)}
     if experiment.mixing is not None:
         arrays |= {f"partner_{name}": kind for name, kind in arrays.items()}
     size = experiment.batch_size

@@ -64,7 +64,7 @@ class Logger:
     def __call__(self, event: Event) -> None:
         """Do what an event asks for.
 
-        Names of numbers: `step/loss` and `step/accuracy` of one batch; those of metrics.jsonl, such as `train_loss`;
+        Names of numbers: `step/loss` and others of one batch; those of metrics.jsonl, such as `train_loss`;
         `machine/epoch_seconds` and the others of `EpochEnded.figures`; and at the end `test_loss` and the like.
         """
         match event:

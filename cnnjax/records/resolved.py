@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from cnnjax.records.record import Record
+from cnnjax.records.record import Entry, Record
 from cnnjax.records.specification import BEFORE, COMPARED_BEFORE, Specification
 
-__all__ = ["OutputKind", "Resolved", "Specification"]
+__all__ = ["EntryForm", "OutputKind", "Resolved", "Specification"]
 
 OutputKind = Literal["softmax", "sigmoid", "continuous", "count"]
 """What outputs are: the probabilities of one class among all; those of independent questions (with two classes, one
 output, the probability of the second); numbers; expected counts."""
+
+
+class EntryForm(Entry):
+    """The form of an entry of an example, such as its image or its mask: shape, type and kind, as the data have it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    kind: Literal["image", "mask", "boxes", "keypoints", "value"]
 
 
 class Resolved(Record):
@@ -31,6 +40,8 @@ class Resolved(Record):
     what is measured of them, the most important first; chosen_by: the name of that by which arms are compared. Files
     from before these were recorded are read with what was so then (`BEFORE`). examples: in the training part; steps: of
     the whole training. Both 0 for weights from elsewhere.
+    entries: the form of each entry of an example, by name; empty where that was not recorded: then there are images
+    with labels. ignored: the class id of masks' pixels that are of no class; None where all are of one.
     """
 
     filename: ClassVar[str] = "resolved.json"
@@ -55,6 +66,8 @@ class Resolved(Record):
     chosen_by: str
     examples: int
     steps: int
+    entries: dict[str, EntryForm] = Field(default_factory=dict)
+    ignored: int | None = None
 
     @classmethod
     def completed(cls, content: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +101,15 @@ class Resolved(Record):
     def class_names(self) -> tuple[str, ...]:
         """`classes`; the numbers of the outputs where the names are not known."""
         return tuple(map(str, range(self.outputs))) if self.classes is None else self.classes
+
+
+def compared_first(run: Path) -> tuple[Specification, ...]:
+    """What is measured in the run in that folder, first the metric that arms are compared by; `BEFORE` where the run
+    did not record it."""
+    held = Resolved.read(Resolved.at(run), remedy="delete it: it is made again from the run's data")
+    if held is None:
+        return BEFORE
+    return (held.chosen, *(each for each in held.metrics if each != held.chosen))
 
 
 def _as_before(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -75,11 +75,11 @@ COMPARED_BEFORE = ("accuracy", "loss")
 
 
 def specification_of(metric: str, known: Sequence[Specification]) -> Specification | None:
-    """What a recorded number is by its name, with a part's before it (`test_accuracy`) or not; None where unknown.
+    """What a recorded number is by its name, which begins with that of a part: `test_accuracy`; None where unknown.
 
     Between the part's name and the metric's a method's may stand: `validation_ema_accuracy`.
     """
     bare = metric.partition("_")[2]
-    exact = [each for each in (*known, *BEFORE) if each.name in (metric, bare)]
+    exact = [each for each in (*known, *BEFORE) if each.name == bare]
     ends = sorted((each for each in known if metric.endswith(f"_{each.name}")), key=lambda each: len(each.name))
     return exact[0] if exact else ends[-1] if ends else None

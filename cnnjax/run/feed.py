@@ -22,7 +22,7 @@ from cnnjax.data.loader import Batches, BatchesInOrder, Loader, Share, TrainingB
 from cnnjax.data.order import Order
 from cnnjax.data.splits import Splits, splits
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import Experiment, length_of, parts_of
+from cnnjax.experiment import Experiment, entries_used, length_of, parts_of
 from cnnjax.nn.mesh import manual_axes
 from cnnjax.run.hardware import Hardware
 from cnnjax.training.parallel import replicated, rows_sharding
@@ -77,12 +77,11 @@ def put_rows(rows: np.ndarray, mesh: Mesh, *, packed: bool = False) -> jax.Array
 
 
 def with_partners(batch: Arrays) -> Arrays:
-    """The batch, and of each example its partner: the one at the mirrored position of the whole batch.
+    """The batch, and the entries of each example's partner: the one at the mirrored position of the whole batch.
 
     In shard_map or pmap the batch is this device's part, and its partners come from the mirrored device's.
     """
-    names = ("image", "label", "index", "position")
-    return batch | {f"partner_{name}": _mirrored(batch[name]) for name in names}
+    return batch | {f"partner_{name}": _mirrored(array) for name, array in batch.items()}
 
 
 def _mirrored(x: jax.Array) -> jax.Array:
@@ -105,7 +104,8 @@ def sizes_of(parts: Splits) -> dict[str, int]:
 class Resident:
     """All parts on every device; a step is given the rows of its examples.
 
-    data: "image" uint8 [N, H, W, C] and "label" [N, ...] of all parts, in the order of SPLITS.
+    data: the entries that are used, such as "image" uint8 [N, H, W, C] and "label" [N, ...], of all parts, in the order
+    of SPLITS.
     """
 
     def __init__(self, experiment: Experiment, mesh: Mesh, *, packed: int):
@@ -113,7 +113,8 @@ class Resident:
         self.sizes = sizes_of(parts_of(experiment))
         carving: Any = (experiment.validation, experiment.fraction, experiment.per_class)
         with _ONE_AT_A_TIME:
-            self.data = _on_devices(experiment.data.load(), *carving, mesh)
+            dataset = experiment.data.load()
+            self.data = _on_devices(dataset, *carving, tuple(entries_used(experiment, dataset)), mesh)
         self._positions = put_rows(np.arange(experiment.batch_size, dtype=np.int32), mesh)
 
     @staticmethod
@@ -148,15 +149,16 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 @lru_cache(maxsize=2)
-def _on_devices(dataset: Dataset, validation: float, fraction: float, per_class: int | None, mesh: Mesh) -> Arrays:
-    """All parts of the data (`parts_of`) on every device; put there once for all experiments that have the same."""
+def _on_devices(
+    dataset: Dataset, validation: float, fraction: float, per_class: int | None, names: tuple[str, ...], mesh: Mesh
+) -> Arrays:
+    """The entries `names` of all parts of the data (`parts_of`) on every device.
+
+    Put there once for all experiments that have the same.
+    """
     parts = splits(dataset.held, validation, fraction=fraction, per_class=per_class)
     held: Any = [part for part in vars(parts).values() if part is not None]
-    arrays = {
-        "image": np.concatenate([part.images for part in held]),
-        "label": np.concatenate([part.labels for part in held]),
-    }
-    return put(arrays, mesh)
+    return put({name: np.concatenate([part.values[name] for part in held]) for name in names}, mesh)
 
 
 class Streamed:
@@ -166,6 +168,7 @@ class Streamed:
         self.experiment, self.mesh, self.workers = experiment, mesh, workers
         self.parts = parts_of(experiment)
         self.sizes = sizes_of(self.parts)
+        self.names = tuple(entries_used(experiment, experiment.data.load()))
         self.data: Arrays = {}
         hosts = sorted({device.process_index for device in mesh.devices.flat})
         self._share = Share(hosts.index(jax.process_index()), len(hosts))
@@ -177,7 +180,8 @@ class Streamed:
         return rows
 
     def rows(self, experiments: Sequence[Experiment], step: int) -> Arrays:
-        """What to train on at `step`: images uint8 [B, H, W, C], labels, indices and positions [B].
+        """What to train on at `step`: the entries that are used, such as images uint8 [B, H, W, C], indices and
+        positions [B].
 
         Steps that follow one another are made ahead; another step begins anew.
         """
@@ -193,8 +197,8 @@ class Streamed:
         last = max(step + 1, length_of(experiment, self.sizes["train"]).steps)
         position = self._share.of(np.arange(experiment.batch_size, dtype=np.int32))
         ahead: deque[Arrays] = deque()
-        for _, index, images in self._made(self.parts.train, batches, step, last):
-            rows = {"image": images, "label": self.parts.train.labels[index], "index": index, "position": position}
+        for number, entries in self._made(self.parts.train, batches, step, last):
+            rows = {**entries, "index": batches(number)[0], "position": position}
             ahead.append({name: put_rows(array, self.mesh) for name, array in rows.items()})
             if len(ahead) == ON_DEVICE:
                 yield ahead.popleft()
@@ -204,17 +208,15 @@ class Streamed:
         """A part's batches; "valid" says which examples count."""
         part = getattr(self.parts, split)
         batches = BatchesInOrder(len(part), _evaluation_size(self.experiment, self.sizes, self.mesh), self._share)
-        for number, index, images in self._made(part, batches, 0, len(batches)):
-            rows = {"image": images, "label": part.labels[index], "valid": batches.mask(number)}
+        for number, entries in self._made(part, batches, 0, len(batches)):
+            rows = {**entries, "valid": batches.mask(number)}
             yield {name: put_rows(array, self.mesh) for name, array in rows.items()}
 
-    def _made(
-        self, part: Part, batches: Batches, first: int, last: int
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """(its number, the indices of its examples, their images) of each batch."""
-        with Loader(part, batches, first=first, last=last, workers=self.workers_for(part)) as loader:
-            for number, images in enumerate(loader, first):
-                yield number, batches(number)[0], images
+    def _made(self, part: Part, batches: Batches, first: int, last: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """(its number, the entries of its examples that are used) of each batch."""
+        workers = self.workers_for(part)
+        with Loader(part, batches, first=first, last=last, workers=workers, names=self.names) as loader:
+            yield from enumerate(loader, first)
 
     def workers_for(self, part: Part) -> int:
         """How many processes read a part: 0 where starting them takes longer than they save."""

@@ -10,8 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.data.encoded import ImageForm, decoded
 from cnnjax.data.fit_to_size import CentreFit, Fit
+from cnnjax.data.image_form import ImageForm, decoded
 from cnnjax.data.store import is_image
 from cnnjax.errors import DataError
 from cnnjax.records.resolved import Resolved

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import flax.linen as linen
 
 from cnnjax.config import plain
 from cnnjax.data.encoded import Decoding, Encoded
+from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of
 from cnnjax.experiment.network import outputs_of
 from cnnjax.metrics import specifications
-from cnnjax.records.resolved import Resolved
+from cnnjax.records.resolved import EntryForm, Resolved
 from cnnjax.run.directory import RunDirectory
 from cnnjax.training.step import StepFunctions
 
@@ -32,6 +34,11 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         data=dataset.name,
         fingerprint=fingerprint,
         classes=dataset.classes,
+        entries={
+            name: EntryForm(shape=entry.shape, dtype=entry.dtype, kind=entry.kind)
+            for name, entry in dataset.entries.items()
+        },
+        ignored=dataset.ignored,
         target_shape=dataset.target_shape,
         input_shape=dataset.image_shape,
         dtype="uint8",
@@ -146,17 +153,27 @@ class _RecordedForm:
     maximum: int
     scale: tuple[tuple[float, ...], tuple[float, ...]]
     classes: tuple[str, ...]
+    entries: Mapping[str, Entry]
+    ignored: int | None
     target_shape: tuple[int, ...]
     target_dtype: str
 
 
 def _form(resolved: Resolved) -> ExampleForm:
+    dtype = "int32" if resolved.labelled else "float32"
+    # Runs from before entries were recorded have images with labels.
+    entries = {name: Entry(entry.shape, entry.dtype, entry.kind) for name, entry in resolved.entries.items()} or {
+        "image": Entry(resolved.input_shape, resolved.dtype, "image"),
+        "label": Entry(resolved.target_shape, dtype, "value"),
+    }
     return _RecordedForm(
         name=resolved.data,
         image_shape=resolved.input_shape,
         maximum=resolved.maximum,
         scale=(resolved.mean, resolved.std),
         classes=resolved.class_names,
+        entries=entries,
+        ignored=resolved.ignored,
         target_shape=resolved.target_shape,
-        target_dtype="int32" if resolved.labelled else "float32",
+        target_dtype=dtype,
     )

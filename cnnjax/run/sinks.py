@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cnnjax.events import EpochEnded, Event, Failed, Finished, Started
 from cnnjax.records.metrics_jsonl import EpochRow
+from cnnjax.records.resolved import compared_first
+from cnnjax.records.specification import Specification, specification_of
 from cnnjax.run.directory import RunDirectory
 
 
@@ -32,7 +36,13 @@ class LogFile:
             case Started():
                 self.directory.log(f"continue at step {event.step}" if event.step else f"begin {event.trial}")
             case Finished():
-                numbers = ", ".join(f"{name} {value:.4f}" for name, value in event.metrics.items())
+                known = compared_first(self.directory.path)
+                numbers = ", ".join(f"{name} {_text(name, value, known)}" for name, value in event.metrics.items())
                 self.directory.log(f"done: {numbers}")
             case Failed(cause="diverged"):
                 self.directory.log(f"failed: {event.reason}")
+
+
+def _text(metric: str, value: float, known: Sequence[Specification]) -> str:
+    of = specification_of(metric, known)
+    return f"{value:.4f}" if of is None else of.text(value)

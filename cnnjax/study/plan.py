@@ -80,16 +80,20 @@ class PlannedTrial:
 
 @dataclass(frozen=True)
 class PrunedArm:
-    """An arm that cannot be trained, and why: the values without which it would work, and the error."""
+    """An arm that cannot be trained, and why: the values without which it would work, and the error.
+
+    path: the field that the error says it is about; empty where it says none.
+    """
 
     arm: Named[Any]
     guilty: Named[Any]
     error: str
+    path: str = ""
 
     @property
     def reason(self) -> str:
-        """The error, led by the guilty values."""
-        if any(self.error.startswith(path) for path in self.guilty):
+        """The error, led by the guilty values where it is not about one of them."""
+        if any(_is_inside(self.path, path) for path in self.guilty):
             return self.error
         return f"{written(self.guilty)}: {self.error}"
 
@@ -149,7 +153,7 @@ def plan(study: Study | Experiment, *, hardware: Hardware | Devices = Hardware()
     trials, pruned = [], []
     for arm, outcome in checks.items():
         if isinstance(outcome, ConfigError):
-            pruned.append(PrunedArm(arm, _guilty(arm, checks), str(outcome)))
+            pruned.append(PrunedArm(arm, _guilty(arm, checks), str(outcome), outcome.path))
         else:
             trials += [_trial(study, arm, seed, outcome) for seed in study.seed_values]
     _refuse_twins(trials)

@@ -37,7 +37,8 @@ def check_batch_size(batch_size: int, *, devices: int, accumulate: int = 1) -> N
         nearest = max(1, round(batch_size / whole)) * whole
         use = f" or use {fitting[0]} device{'s' if fitting[0] > 1 else ''}" if fitting else ""
         raise ConfigError(
-            f"batch_size = {batch_size}: does not divide evenly over {devices} devices{parts}; take {nearest}{use}"
+            f"batch_size = {batch_size}: does not divide evenly over {devices} devices{parts}; take {nearest}{use}",
+            path="batch_size",
         )
 
 

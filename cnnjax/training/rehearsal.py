@@ -42,9 +42,7 @@ def rehearse(
         with use_abstract_mesh(AbstractMesh((devices,), (AXIS,), axis_types=(AxisType.Auto,))):
             after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch))
             _check_unchanged("a training step", state, after)
-            seen = {"image": batch["image"], "label": batch["label"]}
-            seen["valid"] = jax.ShapeDtypeStruct(batch["label"].shape[:1], jnp.bool_)
-            _traced("the evaluation step", partial(eval_step, functions), state, seen)
+            _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch))
         for name in _evaluating(functions):
             what = f"what the method {name!r} evaluates"
             _check_unchanged(what, state, _traced(what, partial(with_weights_of, functions, method=name), state))
@@ -70,8 +68,7 @@ def steps_alike(
     """
     start = partial(init_state, functions, image_shape=image_shape)
     state = jax.eval_shape(start, lane)
-    seen = {"image": batch["image"], "label": batch["label"]}
-    seen["valid"] = jax.ShapeDtypeStruct(batch["label"].shape[:1], jnp.bool_)
+    seen = _evaluated(batch)
     steps = (
         (start, (lane,)),
         (partial(train_step, functions), (state, dict(batch))),
@@ -90,6 +87,16 @@ def steps_alike(
         named = zip(paths, closed.jaxpr.invars, strict=True)
         read |= {name for path, x in named for name in lane if id(x) in used and path.endswith(f"[{name!r}]")}
     return content.hexdigest(), frozenset(read)
+
+
+def _evaluated(batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.ShapeDtypeStruct]:
+    """What an evaluation step is given, of what a training step is given."""
+    entries = {
+        name: shape
+        for name, shape in batch.items()
+        if name not in ("index", "position") and not name.startswith("partner_")
+    }
+    return entries | {"valid": jax.ShapeDtypeStruct(batch["image"].shape[:1], jnp.bool_)}
 
 
 def _traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
