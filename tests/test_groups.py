@@ -29,6 +29,7 @@ from cnnjax import (
     train,
 )
 from cnnjax import plan as make_plan
+from cnnjax.analysis.layer_table import document
 from cnnjax.config import replace, replace_texts
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import check
@@ -189,7 +190,7 @@ def test_a_description_says_how_many_parameters_each_group_has():
         {"pattern": f"{first}.*", "params": frozen, "frozen": True},
         {"pattern": "*.kernel", "params": kernels, "frozen": False},
     ]
-    assert f"optim.groups '{first}.*': {frozen:,} parameters, frozen" in str(grouped)
+    assert f"optim.groups '{first}.*': {frozen:,} parameters, frozen" in str(document(grouped))
     plain = describe(BASE)
     assert grouped.memory.optimizer == plain.memory.optimizer - 4 * frozen, "no momentum of float32 for these"
     assert "groups" not in plain.to_json()
