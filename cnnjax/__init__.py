@@ -100,12 +100,12 @@ if TYPE_CHECKING:
     from cnnjax.run.hardware import Hardware
     from cnnjax.run.loop import train
     from cnnjax.run.options import Options
-    from cnnjax.run.predictions import Predictions
     from cnnjax.run.trained import Trained
     from cnnjax.study.describe import describe
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
+    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Task
     from cnnjax.training.methods import EMA, SAM, Method
 
 _HOMES = {
@@ -207,7 +207,7 @@ _HOMES = {
     "run.trained": ["Trained"],
     "run.loop": ["train"],
     "run.options": ["Options"],
-    "run.predictions": ["Predictions"],
+    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Task"],
     "run.hardware": ["Hardware"],
     "study.describe": ["describe"],
     "launch.sweep": ["sweep"],
@@ -233,8 +233,10 @@ __all__ = [
     "Augmentation",
     "AutoAugment",
     "BatchNorm",
+    "Binary",
     "CentreFit",
     "CifarStem",
+    "Classification",
     "CnnjaxError",
     "ColorJitter",
     "Config",
@@ -244,6 +246,7 @@ __all__ = [
     "ConvNeXt",
     "ConvNet",
     "Cosine",
+    "Count",
     "CutMix",
     "Cutout",
     "Data",
@@ -285,6 +288,7 @@ __all__ = [
     "MobileNetV3",
     "Model",
     "MultiCrop",
+    "MultiLabel",
     "NoNorm",
     "Norm",
     "Normalize",
@@ -302,6 +306,7 @@ __all__ = [
     "RandomFit",
     "RandomResizedCrop",
     "RegNet",
+    "Regression",
     "ResNet",
     "RunError",
     "Scale",
@@ -320,6 +325,7 @@ __all__ = [
     "Study",
     "Switch",
     "Synthetic",
+    "Task",
     "TenCrop",
     "TestTime",
     "TorchFCN",

@@ -368,7 +368,7 @@ def test_images_of_fixed_size_and_of_another_brightness(tmp_path):
     Image.fromarray(np.full((5, 4), 255, np.uint8)).save(tmp_path / "tall.png")
     answers = predict_files(net, [tmp_path / "white.png", tmp_path / "tall.png"])
     white = net.predict(np.full((4, 4, 1), 127, np.uint8))
-    assert answers.answers[0].top[0][1] == pytest.approx(float(white.probabilities.max()), rel=1e-5)
+    assert answers.rows[0]["probability"] == pytest.approx(float(white.probabilities.max()), rel=1e-5)
     [reason] = answers.failed.values()
     assert "it is 4x5, and the run's images are 4x4" in reason
     Image.fromarray(np.full((4, 4), 100, np.uint8)).save(tmp_path / "dark.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +16,7 @@ from cnnjax.cli.options import AsJson, Checkpoint, Classes, Run, StaleCode, Weig
 from cnnjax.errors import CnnjaxError
 
 if TYPE_CHECKING:
-    from cnnjax.run.predict import Answer, Answers
+    from cnnjax.run.predict import Answers
 
 
 @app.command(
@@ -32,7 +33,11 @@ def predict(
             show_default=False,
         ),
     ],
-    top: Annotated[int, typer.Option(help="How many classes to tell, the likeliest first.")] = 1,
+    top: Annotated[int, typer.Option(help="How many answers to tell of each, the likeliest first.")] = 1,
+    pictures: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write what is said of each image, such as its mask, there as PNG."),
+    ] = None,
     step: Checkpoint = None,
     weights: Weights = None,
     file: Classes = None,
@@ -47,35 +52,26 @@ def predict(
     from cnnjax.study.load import load
 
     trained = load(run, step=step, file=file, stale=stale, weights=weights)
-    answers = predict_files(trained, images, top=top, batch_size=batch_size)
+    answers = predict_files(trained, images, top=top, batch_size=batch_size, out=pictures)
     if as_json:
         whose = {} if trained.weights is None else {"weights": trained.weights}
         typer.echo(json.dumps({"run": str(run), "step": trained.step, **whose, **answers.to_json()}))
-    elif answers.answers:
+    elif answers.files:
         WIDE.print(_table(answers))
+        if answers.pictures:
+            out.print(f"pictures in {pictures}", markup=False, highlight=False, soft_wrap=True)
         out.print(trained.described(), markup=False, highlight=False, soft_wrap=True)
     for reason in answers.failed.values():
         err.print(reason, style="red", markup=False, highlight=False, soft_wrap=True)
     if answers.failed:
         count = len(answers.failed)
-        raise CnnjaxError(f"{count} of {count + len(answers.answers)} images could not be used")
+        raise CnnjaxError(f"{count} of {count + len(answers.files)} images could not be used")
 
 
 def _table(answers: Answers) -> Table:
     drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    drawn.add_column("image")
-    several = max(len(answer.top) for answer in answers.answers) > 1
-    heads = ("class", answers.value, *(["then"] if several else [])) if answers.answers[0].top else ("outputs",)
-    for head in heads:
-        drawn.add_column(head, justify="right" if head == answers.value else "left")
-    for answer in answers.answers:
-        drawn.add_row(*map(Text, _cells(answer, answers.value)))
+    for head in ("image", *answers.heads):
+        drawn.add_column(head, justify="right" if head in ("probability", "output") else "left")
+    for file, cells in zip(answers.files, answers.cells, strict=True):
+        drawn.add_row(*map(Text, (file, *cells)))
     return drawn
-
-
-def _cells(answer: Answer, value: str) -> list[str]:
-    if not answer.top:
-        return [answer.file, ", ".join(f"{output:.4g}" for output in answer.outputs)]
-    told = [(name, f"{number:.1%}" if value == "probability" else f"{number:.4g}") for name, number in answer.top]
-    then = [", ".join(f"{name} {number}" for name, number in told[1:])] if len(told) > 1 else []
-    return [answer.file, *told[0], *then]

@@ -14,4 +14,4 @@ from cnnjax.experiment.functions import (
     state_shapes,
 )
 from cnnjax.experiment.length import Length, length_of, parts_of
-from cnnjax.experiment.network import network_of
+from cnnjax.experiment.network import input_shape_of, network_of, task_of

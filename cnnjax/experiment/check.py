@@ -17,12 +17,12 @@ from cnnjax.config import bind, lanes
 from cnnjax.data import Dataset
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
 from cnnjax.experiment.experiment import Experiment
-from cnnjax.experiment.functions import batch_shapes, entries_used, functions_of, lane_shapes
+from cnnjax.experiment.functions import batch_shapes, functions_of, lane_shapes
 from cnnjax.experiment.length import Length, length_of, parts_of
-from cnnjax.experiment.network import network_of
+from cnnjax.experiment.network import input_shape_of, network_of, task_of
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
-from cnnjax.losses import SoftmaxCrossEntropy
 from cnnjax.optim import check_groups
+from cnnjax.tasks import Task
 from cnnjax.training.rehearsal import rehearse
 from cnnjax.training.rehearsal import steps_alike as traced_alike
 from cnnjax.training.state import TrainState
@@ -63,7 +63,7 @@ def check(experiment: Experiment, *, devices: int = 1) -> Checked:
 def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
     """The part of `check` that looks at the network alone: its layers, what they cost, and what is odd about them."""
     dataset, parts = experiment.data.load(), parts_of(experiment)
-    _check_labels(experiment, dataset)
+    _check_task(experiment, task_of(experiment, dataset))
     lane_values(experiment)  # Raises ConfigError for those that have none.
     if parts.validation is not None and not len(parts.validation):
         raise DataError(f"validation = {experiment.validation}: no example of {len(dataset.train)} is left for it")
@@ -108,7 +108,7 @@ def _analysed(program: _ByProgram) -> Analysis:
     experiment, dataset = program.experiment, program.experiment.data.load()
     network = network_of(experiment, dataset)
     try:
-        analysis = analyse(network, dataset.image_shape)
+        analysis = analyse(network, input_shape_of(experiment, dataset))
     except CnnjaxError as error:
         message = f"{error}{users_line(error)}"
         kind = ShapeError if isinstance(error, ShapeError) else ConfigError
@@ -127,7 +127,7 @@ def _rehearsed(program: _ByProgram) -> TrainState:
             functions_of(experiment, length, form=dataset),
             lane_shapes(experiment),
             batch_shapes(experiment, dataset),
-            image_shape=dataset.image_shape,
+            image_shape=input_shape_of(experiment, dataset),
             devices=devices,
         )
     except ShapeError as error:
@@ -142,7 +142,7 @@ def _steps_alike(program: _ByProgram) -> tuple[str, frozenset[str]]:
     dataset = experiment.data.load()
     functions = functions_of(experiment, length, form=dataset)
     batch = batch_shapes(experiment, dataset)
-    return traced_alike(functions, lane_shapes(experiment), batch, image_shape=dataset.image_shape)
+    return traced_alike(functions, lane_shapes(experiment), batch, image_shape=input_shape_of(experiment, dataset))
 
 
 def _check_same(experiment: Experiment, analysis: Analysis, state: TrainState) -> None:
@@ -157,9 +157,10 @@ def _check_same(experiment: Experiment, analysis: Analysis, state: TrainState) -
 
 def _check_views(experiment: Experiment, analysis: Analysis, dataset: Dataset) -> None:
     """Raise ConfigError unless the network that is trained can look at the views of `test_time`."""
-    image = jax.ShapeDtypeStruct(dataset.image_shape, jnp.float32)
+    shape = input_shape_of(experiment, dataset)
+    image = jax.ShapeDtypeStruct(shape, jnp.float32)
     view: Any = jax.eval_shape(experiment.test_time.views, image).shape[1:]
-    if view != dataset.image_shape and analyse(network_of(experiment, dataset), view).params != analysis.params:
+    if view != shape and analyse(network_of(experiment, dataset), view).params != analysis.params:
         raise ConfigError(
             f"test_time = {experiment.test_time.tag!r}: its views are {'x'.join(map(str, view))}, for which this "
             "network has layers of other sizes than for the images it is trained on; pool globally, or take other views"
@@ -175,20 +176,20 @@ def _check_own_lanes(experiment: Experiment, length: Length) -> None:
 
     def steps(lane: Mapping[str, Any]) -> None:
         number = jnp.arange(size, dtype=jnp.int32)
-        entries = entries_used(experiment, dataset).items()
-        batch = {name: jnp.zeros((size, *entry.shape), entry.dtype) for name, entry in entries}
-        batch |= {"index": number, "position": number}
-        state = init_state(functions, lane, dataset.image_shape)
-        eval_step(functions, state, {**batch, "valid": number >= 0})
-        train_step(functions, state, batch | {f"partner_{name}": array for name, array in batch.items()})
+        batch = {name: jnp.zeros(held.shape, held.dtype) for name, held in batch_shapes(experiment, dataset).items()}
+        state = init_state(functions, lane, input_shape_of(experiment, dataset))
+        eval_step(functions, state, {**batch, "position": number, "valid": number >= 0})
+        train_step(functions, state, batch)
 
     check_traced(lanes(experiment), steps, traced=own)
 
 
-def _check_labels(experiment: Experiment, dataset: Dataset) -> None:
-    if not dataset.classes and isinstance(experiment.loss, SoftmaxCrossEntropy):
+def _check_task(experiment: Experiment, task: Task) -> None:
+    """Raise ConfigError where examples are mixed whose targets cannot be."""
+    if experiment.mixing is not None and task.makes_target:
         raise ConfigError(
-            f"loss = 'softmax': {dataset.name} has targets, not classes; use loss=squared, poisson or sigmoid"
+            f"mixing = {experiment.mixing.tag!r}: task {task.tag!r} makes its target of each image, so that there is "
+            "none of two images mixed; leave mixing out"
         )
 
 

@@ -12,6 +12,7 @@ from cnnjax.errors import ConfigError
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
 from cnnjax.optim import SGD, Optim
+from cnnjax.tasks import Task
 from cnnjax.training.methods import Method
 from cnnjax.training.methods.method import check_methods
 
@@ -22,7 +23,9 @@ Count = Annotated[int, Field(ge=0)]
 class Experiment(Config):
     """One training and its evaluation.
 
-    model, data, optim, loss: what is trained, on what, how. augment: random changes of training images, in order;
+    model, data, optim, loss: what is trained, on what, how. task: what for; None, the default, takes the task that data
+    and loss say: classification of data with classes, else regression, count or several yes-or-no questions by the
+    loss, segmentation of data with masks and no labels. augment: random changes of training images, in order;
     mixing: how each is then mixed with another of its batch, and their labels. test_time: the views of an image whose
     outputs are averaged in evaluation.
     epochs: passes over the training part; `steps`, where given, is the exact number of steps instead.
@@ -42,6 +45,7 @@ class Experiment(Config):
     data: Data = Digits()
     optim: Optim = SGD()
     loss: Loss = SoftmaxCrossEntropy()
+    task: Task | None = later(None)
     augment: tuple[Augmentation, ...] = ()
     mixing: Mixing | None = None
     test_time: TestTime = SingleView()

@@ -12,20 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cnnjax import metrics
 from cnnjax.analysis.memory import Around
 from cnnjax.config import bind
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
-from cnnjax.experiment.network import network_of, outputs_needed
+from cnnjax.experiment.network import network_of, task_of
 from cnnjax.lanes import lane_values
-from cnnjax.models.outputs import logits_of
+from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
 from cnnjax.training.methods import Method
 from cnnjax.training.methods.method import Gradient, begun, wrapped
-from cnnjax.training.state import TrainState, derive, example_keys
+from cnnjax.training.state import TrainState, derive, example_keys, root_key
 from cnnjax.training.step import StateFunctions, StepFunctions
 
 
@@ -38,24 +37,29 @@ def functions_of(
     """
     form = experiment.data.load() if form is None else form
     network = network_of(experiment, form) if network is None else network
+    task, loss = task_of(experiment, form), experiment.loss
 
     # Every part is of this experiment, so that those of a bound copy hold the values that are bound.
     def bound(lane: Mapping[str, jax.Array]) -> StepFunctions:
-        same = None if any(path.startswith("model.") for path in lane) else network
+        same = None if any(path.startswith(("model.", "task.")) for path in lane) else network
         return functions_of(bind(experiment, lane), length, form=form, network=same)
 
     return StepFunctions(
         bound=bound,
         network=network,
-        inputs=_inputs(experiment, form, length.examples),
-        views=_views(experiment, form),
-        loss=experiment.loss,
-        measure=_measure(experiment, form),
+        inputs=_inputs(experiment, task, form, length.examples),
+        views=_views(experiment, task, form),
+        target=_target(task, form),
+        loss=partial(task.losses, loss),
+        measure=partial(task.measure, loss=loss, form=form),
         optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
         methods=methods_of(experiment),
         without_frozen=experiment.optim.without_frozen,
         accumulate=experiment.accumulate,
-        logits=_logits(experiment, form),
+        outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=form),
+        merged=lambda outputs: task.merged(outputs, experiment.test_time, form),
+        answer=lambda outputs: task.answer(outputs, loss, form),
+        summarize=partial(task.summarize, form=form),
     )
 
 
@@ -82,8 +86,8 @@ def augmented(
     return x
 
 
-def _inputs(experiment: Experiment, form: ExampleForm, examples: int) -> Callable[..., Any]:
-    normalize = _normalize(experiment, form)
+def _inputs(experiment: Experiment, task: Task, form: ExampleForm, examples: int) -> Callable[..., Any]:
+    normalize = _normalize(experiment, task, form)
 
     def inputs(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Any:
         def seen(images: jax.Array, position: jax.Array, index: jax.Array) -> jax.Array:
@@ -91,57 +95,68 @@ def _inputs(experiment: Experiment, form: ExampleForm, examples: int) -> Callabl
             keys = example_keys(derive(key, "augment"), position)
             return augmented(experiment, images, keys, index=index, epoch=epoch, maximum=form.maximum)
 
-        x = seen(batch["image"], batch["position"], batch["index"])
+        x, own = seen(batch["image"], batch["position"], batch["index"]), _entries(batch, form)
         if experiment.mixing is None:
-            return normalize(x), ((batch["label"], 1.0),)
+            keys = example_keys(derive(key, "task"), batch["position"])
+            target = _made_targets(task, own | {"image": x}, keys)
+            return normalize(jax.vmap(task.image)(x, keys)), ((target, 1.0),)
         other = seen(batch["partner_image"], batch["partner_position"], batch["partner_index"])
         keys = example_keys(derive(key, "mixing"), batch["position"])
         mixed, share = jax.vmap(experiment.mixing.mix)(x, other, keys)
-        return normalize(mixed), ((batch["label"], share), (batch["partner_label"], 1 - share))
+        entry = task.entry
+        return normalize(mixed), ((batch[entry], share), (batch[f"partner_{entry}"], 1 - share))
 
     return inputs
 
 
-def _views(experiment: Experiment, form: ExampleForm) -> Callable[[jax.Array], jax.Array]:
-    normalize = _normalize(experiment, form)
+def _entries(batch: Mapping[str, jax.Array], form: ExampleForm) -> dict[str, jax.Array]:
+    """The entries of the batch's examples, without what else a batch has."""
+    return {name: batch[name] for name in form.entries if name in batch}
 
-    def views(images: jax.Array) -> jax.Array:
+
+def _made_targets(task: Task, entries: Mapping[str, jax.Array], keys: jax.Array) -> jax.Array:
+    """The targets [B, ...] of examples whose images are float [B, H, W, C] in 0..1."""
+    return jax.vmap(task.target)(entries, keys)
+
+
+def _views(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[..., jax.Array]:
+    normalize = _normalize(experiment, task, form)
+
+    def views(images: jax.Array, position: jax.Array | None = None) -> jax.Array:
         x = images.astype(jnp.float32) / form.maximum
+        if position is None:
+            x = jax.vmap(lambda image: task.image(image, None))(x)
+        else:
+            x = jax.vmap(task.image)(x, _evaluation_keys(position))
         return normalize(jax.vmap(experiment.test_time.views)(x))
 
     return views
 
 
-def _normalize(experiment: Experiment, form: ExampleForm) -> Callable[[jax.Array], jax.Array]:
+def _target(task: Task, form: ExampleForm) -> Callable[[Mapping[str, jax.Array]], jax.Array]:
+    def target(batch: Mapping[str, jax.Array]) -> jax.Array:
+        entries = _entries(batch, form)
+        if task.makes_target:
+            entries["image"] = entries["image"].astype(jnp.float32) / form.maximum
+        return _made_targets(task, entries, _evaluation_keys(batch["position"]))
+
+    return target
+
+
+def _evaluation_keys(position: jax.Array) -> jax.Array:
+    """A key for each example of a part by its place there: the same in every evaluation of every training."""
+    return example_keys(derive(root_key(0), "task"), position)
+
+
+def _normalize(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[[jax.Array], jax.Array]:
     dtype = jnp.dtype(experiment.precision)
-    mean, std = (np.asarray(channels, np.float32) for channels in form.scale)
+    mean, std = (np.asarray(channels, np.float32) for channels in task.scale(form))
 
     def normalize(x: jax.Array) -> jax.Array:
         channels = (1,) * (x.ndim - 1) + (-1,)
         return ((x - mean.reshape(channels)) / std.reshape(channels)).astype(dtype)
 
     return normalize
-
-
-def _measure(experiment: Experiment, form: ExampleForm) -> Callable[..., dict[str, jax.Array]]:
-    # What is measured is which of the data's classes the network prefers, if it has outputs for more.
-    classes = len(form.classes) or None
-
-    def measure(logits: jax.Array, *, valid: jax.Array, **arrays: Any) -> dict[str, jax.Array]:
-        predictions = experiment.loss.predictions(logits)[:, :classes]
-        return metrics.measure(logits[:, :classes], classes=classes, predictions=predictions, mask=valid, **arrays)
-
-    return measure
-
-
-def _logits(experiment: Experiment, form: ExampleForm) -> Callable[[Any, int], jax.Array]:
-    needed, spare = outputs_needed(experiment, form)
-    target_rank = max(1, len(form.target_shape))
-
-    def logits(outputs: Any, batch: int) -> jax.Array:
-        return logits_of(experiment.model, outputs, batch=batch, needed=needed, spare=spare, target_rank=target_rank)
-
-    return logits
 
 
 # --- shapes
@@ -154,7 +169,8 @@ def lane_shapes(experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
 
 def entries_used(experiment: Experiment, form: ExampleForm) -> Mapping[str, Entry]:
     """The entries that steps are given, of those that examples of that form have."""
-    return form.entries
+    used = task_of(experiment, form).uses(form)
+    return {name: entry for name, entry in form.entries.items() if name in used}
 
 
 def batch_shapes(experiment: Experiment, form: ExampleForm) -> dict[str, jax.ShapeDtypeStruct]:

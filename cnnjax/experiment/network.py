@@ -1,4 +1,4 @@
-"""The network of an experiment: the one its data and its loss ask for."""
+"""The task of an experiment, and the network that its data, its loss and its task ask for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import flax.linen as linen
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
-from cnnjax.losses import SoftmaxCrossEntropy
+from cnnjax.tasks import Task, task_for
+
+
+def task_of(experiment: Experiment, form: ExampleForm | None = None) -> Task:
+    """The experiment's task for examples of that form (None: of its data). Raises ConfigError where it cannot be."""
+    form = experiment.data.load() if form is None else form
+    return task_for(experiment.task, experiment.loss, form)
 
 
 def network_of(experiment: Experiment, form: ExampleForm | None = None) -> linen.Module:
@@ -16,15 +22,21 @@ def network_of(experiment: Experiment, form: ExampleForm | None = None) -> linen
     Raises ConfigError where they do not agree; the softmax loss takes more outputs than there are classes.
     """
     form = experiment.data.load() if form is None else form
+    task = task_of(experiment, form)
     try:
-        return experiment.model.model_copy(update={"num_classes": outputs_of(experiment, form)}).build()
+        return with_outputs(experiment, task, outputs_of(experiment, form))
     except ConfigError as error:
         raise ConfigError(f"model: {error}") from None
 
 
+def with_outputs(experiment: Experiment, task: Task, outputs: int) -> linen.Module:
+    """The experiment's network with so many outputs. Raises ConfigError."""
+    return task.network(experiment.model.model_copy(update={"num_classes": outputs}))
+
+
 def outputs_of(experiment: Experiment, form: ExampleForm) -> int:
-    """How many outputs an image the network has. Raises ConfigError where the loss cannot take them."""
-    needed, spare = outputs_needed(experiment, form)
+    """How many outputs the network has. Raises ConfigError where the task cannot take them."""
+    needed, spare = task_of(experiment, form).outputs(experiment.loss, form)
     chosen = experiment.model.num_classes
     outputs = needed if chosen is None else chosen
     if outputs < needed or (outputs > needed and not spare):
@@ -32,7 +44,7 @@ def outputs_of(experiment: Experiment, form: ExampleForm) -> int:
     return outputs
 
 
-def outputs_needed(experiment: Experiment, form: ExampleForm) -> tuple[int, bool]:
-    """How many outputs an image the loss needs, and whether it takes more."""
-    needed = experiment.loss.outputs(len(form.classes) or None, target_shape=form.target_shape)
-    return needed, bool(form.classes) and isinstance(experiment.loss, SoftmaxCrossEntropy)
+def input_shape_of(experiment: Experiment, form: ExampleForm | None = None) -> tuple[int, int, int]:
+    """(height, width, channels) of the images that the network sees, for examples of that form (None: of its data)."""
+    form = experiment.data.load() if form is None else form
+    return task_of(experiment, form).input_shape(form)

@@ -36,12 +36,13 @@ class Resolved(Record):
     each channel, by which pixels in 0..1 are normalized.
     fit: which region of an image file is resized to that size, as the JSON of a `Fit`; None where images must have the
     size. space: of three channels, "rgb", "hsv" or "lab". test_time: views of an image, as the JSON of a `TestTime`.
-    outputs: how many the network has, `kind` what they are, loss: the JSON of what they were trained with. metrics:
-    what is measured of them, the most important first; chosen_by: the name of that by which arms are compared. Files
-    from before these were recorded are read with what was so then (`BEFORE`). examples: in the training part; steps: of
-    the whole training. Both 0 for weights from elsewhere.
     entries: the form of each entry of an example, by name; empty where that was not recorded: then there are images
     with labels. ignored: the class id of masks' pixels that are of no class; None where all are of one.
+    outputs: how many the network has, `kind` what they are, loss: the JSON of what they were trained with, task: the
+    JSON of what for; None of earlier runs, where data and loss say it. metrics: what is measured of them, the most
+    important first; chosen_by: the name of that by which arms are compared. Files from before these were recorded are
+    read with what was so then (`BEFORE`). examples: in the training part; steps: of the whole training. Both 0 for
+    weights from elsewhere.
     """
 
     filename: ClassVar[str] = "resolved.json"
@@ -68,6 +69,7 @@ class Resolved(Record):
     steps: int
     entries: dict[str, EntryForm] = Field(default_factory=dict)
     ignored: int | None = None
+    task: dict[str, Any] | None = None
 
     @classmethod
     def completed(cls, content: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from cnnjax.documents.style import SOFT, text_width
 from cnnjax.reporting.drawing import MEAN, draw_interval, limits
 from cnnjax.reporting.labels import Axis, abbreviate
 from cnnjax.reporting.notes import survivors_note
-from cnnjax.reporting.statistics import effect_spreads, effects, matched, measure, others
+from cnnjax.reporting.statistics import effect_spreads, effects, matched, measure, others, quantity_of
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import Unit, unit
 
@@ -43,14 +43,15 @@ def by_axis(table: Table) -> tuple[Figure, str] | None:
     for ax in grid[:, 0]:
         ax.set_ylabel(here.axis)
     _legend(figure)
-    return figure, CAPTION + survivors_note(table)
+    common = "seeds and examples" if quantity_of(table, metric).examples else "seeds"
+    return figure, CAPTION.format(common=common) + survivors_note(table)
 
 
 CAPTION = (
     "Grey: the mean of each arm over its finished seeds, joined where only this axis changes, hollow where no other "
     "arm differs in this axis alone. Blue: the mean over the matched arms with its 95% interval; the number of matched "
     "arms and of seeds n stands above each panel; one or two seeds have no interval, a hollow diamond is one. Values "
-    "are spaced evenly, in the study's order. Intervals hold what the values have in common, seeds and examples; the "
+    "are spaced evenly, in the study's order. Intervals hold what the values have in common, {common}; the "
     "differences between values, paired by seed, are in the tables. The vertical axis does not start at zero."
 )
 

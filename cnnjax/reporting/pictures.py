@@ -23,7 +23,7 @@ SCREEN_DPI = 110
 def draw(table: Table) -> dict[str, Picture]:
     """Every picture that the table gives reason for, by name; none where arms are not compared.
 
-    Names are made of the metric's by which arms are compared: `accuracy_by_arm`, `mean_iou_vs_macs`.
+    Names are made of the metric's by which arms are compared: `loss_by_arm`, `mean_iou_vs_macs`.
     """
     drawn = {}
     with styled():
@@ -60,12 +60,12 @@ def title_of(metric: Specification | None) -> str:
 
 
 def by_arm_name(metric: Specification | None) -> str:
-    """The name of the picture of all arms, and of its file: `accuracy_by_arm`."""
+    """The name of the picture of all arms, and of its file: `loss_by_arm`."""
     return f"{'result' if metric is None else metric.name}_by_arm"
 
 
 def against_name(metric: Specification | None, cost: str) -> str:
-    """The name of the picture against a cost, and of its file: `accuracy_vs_params`."""
+    """The name of the picture against a cost, and of its file: `loss_vs_params`."""
     return f"{'result' if metric is None else metric.name}_vs_{cost}"
 
 

@@ -27,7 +27,7 @@ class Specified:
     expected: str = COMPARED_BEFORE[0]
 
     def of(self, metric: str) -> Specification | None:
-        """What a column of numbers is (`test_accuracy`); None where that is not known."""
+        """What a column of numbers is (`test_loss`); None where that is not known."""
         return specification_of(metric, self.known)
 
     def named(self, name: str) -> Specification:

@@ -25,12 +25,12 @@ class Unit:
 
     @property
     def label(self) -> str:
-        """As the heading of a column: `test accuracy, %`."""
+        """As the heading of a column: `test mean IoU, %`."""
         return f"{self.name}, {self.symbol}" if self.symbol else self.name
 
     @property
     def axis(self) -> str:
-        """As the title of an axis: `test accuracy (%)`."""
+        """As the title of an axis: `test mean IoU (%)`."""
         return f"{self.name} ({self.symbol})" if self.symbol else self.name
 
     @property
@@ -73,7 +73,7 @@ def unit(table: Table, metric: str) -> Unit:
 
 
 def unit_of(specification: Specification | None, metric: str, *, largest: float) -> Unit:
-    """How numbers named `metric` (`test_accuracy`) are printed, up to the `largest`; None: not known what they are."""
+    """How numbers named `metric` (`test_mean_iou`) are printed, up to the `largest`; None: not known what they are."""
     if specification is None:
         return Unit(metric.replace("_", " "), "", 1, _decimals(largest, 4))
     before = metric.removesuffix(specification.name).replace("_", " ")

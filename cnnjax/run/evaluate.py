@@ -15,7 +15,6 @@ from cnnjax.data.examples import Scale
 from cnnjax.errors import RunError
 from cnnjax.experiment import Experiment, parts_of
 from cnnjax.lanes import lane_values
-from cnnjax.metrics import summarize
 from cnnjax.run.classes import matched, trained_classes
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.hardware import Hardware
@@ -64,7 +63,7 @@ def evaluate(
     state = program.place([restored.replace(lane=lane_values(experiment))])
     splits = [split for split in ("validation", "test") if program.sizes[split]]
     return {
-        part: summarize(program.evaluate(program.with_weights_of(state, method), split))
+        part: program.functions.summarize(program.evaluate(program.with_weights_of(state, method), split))
         for split in splits
         for part, method in evaluated_parts(experiment, split).items()
     }

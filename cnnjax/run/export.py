@@ -127,8 +127,7 @@ def _stablehlo(trained: Trained, platforms: tuple[str, ...], batch_size: int | N
     """The serialized program, and what the record says of it."""
     from jax import export as jax_export
 
-    has_probabilities = trained.resolved.kind in ("softmax", "sigmoid")
-    output = "probabilities" if has_probabilities else "outputs"
+    output = "probabilities" if "probabilities" in trained.says else "outputs"
 
     def program(images: jax.Array) -> jax.Array:
         return trained.answer(trained.variables, images)[output]

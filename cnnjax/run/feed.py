@@ -128,13 +128,17 @@ class Resident:
         return {"index": self._put_index(indices), "position": self._positions}
 
     def evaluation(self, split: str) -> Iterator[Arrays]:
-        """The rows of a part's batches; "valid" says which of them count."""
+        """The rows of a part's batches: "position" is an example's place in the part, "valid" says which count."""
         size = _evaluation_size(self.experiment, self.sizes, self.mesh)
         first = sum(self.sizes[name] for name in SPLITS[: SPLITS.index(split)])
         batches = BatchesInOrder(self.sizes[split], size)
         for number in range(len(batches)):
-            index = first + batches(number)[0]
-            yield {"index": self._put_index([index] * self.packed), "valid": put_rows(batches.mask(number), self.mesh)}
+            position = batches(number)[0]
+            yield {
+                "index": self._put_index([first + position] * self.packed),
+                "position": put_rows(position, self.mesh),
+                "valid": put_rows(batches.mask(number), self.mesh),
+            }
 
     def _put_index(self, indices: Sequence[np.ndarray]) -> jax.Array:
         if self.packed == 1:
@@ -205,11 +209,11 @@ class Streamed:
         yield from ahead
 
     def evaluation(self, split: str) -> Iterator[Arrays]:
-        """A part's batches; "valid" says which examples count."""
+        """A part's batches: "position" is an example's place in the part, "valid" says which count."""
         part = getattr(self.parts, split)
         batches = BatchesInOrder(len(part), _evaluation_size(self.experiment, self.sizes, self.mesh), self._share)
         for number, entries in self._made(part, batches, 0, len(batches)):
-            rows = {**entries, "valid": batches.mask(number)}
+            rows = {**entries, "position": batches(number)[0], "valid": batches.mask(number)}
             yield {name: put_rows(array, self.mesh) for name, array in rows.items()}
 
     def _made(self, part: Part, batches: Batches, first: int, last: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:

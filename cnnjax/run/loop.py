@@ -21,7 +21,6 @@ from cnnjax.events import EpochEnded, Failed, Finished, Sink, StepTaken
 from cnnjax.experiment import Experiment
 from cnnjax.interrupts import stopping
 from cnnjax.machine import resident_memory
-from cnnjax.metrics import summarize
 from cnnjax.records.result_json import EvaluationRecord, ResultRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
@@ -236,7 +235,7 @@ def _end_epoch(pack: Pack, state: TrainState, epoch: _Epoch, step: int) -> None:
             "step": step,
             "epoch": epoch.number,
             "learning_rate": _learning_rate(pack.program, trial.experiment, step - 1),
-            **named("train", summarize(trial.epoch_sums)),
+            **named("train", pack.program.functions.summarize(trial.epoch_sums)),
             **_named(parts),
         }
         if not finite(row):

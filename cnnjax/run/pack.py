@@ -13,7 +13,6 @@ from cnnjax.errors import RunError
 from cnnjax.events import Saved
 from cnnjax.experiment import Experiment
 from cnnjax.lanes import lane_values
-from cnnjax.metrics import summarize
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.run.feed import Streamed
 from cnnjax.run.program import Program
@@ -82,13 +81,14 @@ class Pack:
                 yield trial, dict(numbers) if self.program.packed == 1 else {k: x[slot] for k, x in numbers.items()}
 
     def evaluate(self, state: TrainState, split: str) -> dict[str, dict[str, dict[str, Any]]]:
-        """What the split's metrics are (`metrics.summarize`), by trial id and part; empty where it holds no examples.
+        """What the split's metrics are (`Task.summarize`), by trial id and part; empty where it holds no examples.
 
         The part is the split; with what a method evaluates beside the trained weights it is followed by the method's
         name (`validation_ema`).
         """
         if not self.program.sizes[split]:
             return {}
+        summarize = self.program.functions.summarize
         measured: dict[str, dict[str, dict[str, Any]]] = {}
         for part, method in evaluated_parts(self.program.experiment, split).items():
             sums = self.program.evaluate(self.program.with_weights_of(state, method), split)

@@ -11,58 +11,80 @@ from typing import Any
 import numpy as np
 
 from cnnjax.errors import ConfigError, DataError
+from cnnjax.files import write_bytes
 from cnnjax.run.images import listed, read
 from cnnjax.run.trained import Trained
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Of one image. top: the likeliest classes, with probabilities or outputs. outputs: where labels are no classes."""
-
-    file: str
-    top: tuple[tuple[str, float], ...] = ()
-    outputs: tuple[float, ...] = ()
+from cnnjax.tasks import Answered
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Of files, in their order. failed: by file, why there is no answer. value: what the numbers of `top` are."""
+    """Of files, in their order.
 
-    answers: tuple[Answer, ...]
+    files: that there is an answer of. rows: what is said of each, as JSON; heads, cells: the same as a table. pictures:
+    files that were written, one for each, where there are any. failed: by file, why there is no answer.
+    """
+
+    files: tuple[str, ...] = ()
+    rows: tuple[dict[str, Any], ...] = ()
+    heads: tuple[str, ...] = ()
+    cells: tuple[list[str], ...] = ()
+    pictures: tuple[Path, ...] = ()
     failed: dict[str, str] = field(default_factory=dict)
-    value: str = "probability"
 
     def to_json(self) -> dict[str, Any]:
-        """`{"predictions": [{"file", "class", "probability", "top"} or {"file", "outputs"}], "failed": [...]}`."""
+        """`{"predictions": [{"file", ...}], "failed": [{"file", "error"}]}`; with "picture", where there are any."""
         failed = [{"file": file, "error": error} for file, error in self.failed.items()]
-        return {"predictions": [self._answer(answer) for answer in self.answers], "failed": failed}
-
-    def _answer(self, answer: Answer) -> dict[str, Any]:
-        if not answer.top:
-            return {"file": answer.file, "outputs": list(answer.outputs)}
-        top = [{"class": name, self.value: value} for name, value in answer.top]
-        return {"file": answer.file, **top[0], "top": top}
+        told = [{"file": file, **row} for file, row in zip(self.files, self.rows, strict=True)]
+        for row, picture in zip(told, self.pictures, strict=False):
+            row["picture"] = str(picture)
+        return {"predictions": told, "failed": failed}
 
 
 def predict_files(
-    trained: Trained, paths: Sequence[Path | str], *, top: int = 1, batch_size: int | None = None
+    trained: Trained,
+    paths: Sequence[Path | str],
+    *,
+    top: int = 1,
+    batch_size: int | None = None,
+    out: Path | str | None = None,
 ) -> Answers:
     """What the network says of image files, decoded and resized as the evaluation of its run would do (`images.read`).
 
-    paths: files, or folders of which all images are taken. top: how many classes are told, likeliest first. A file that
-    cannot be read, or whose image is of another form, is in `failed`. Raises DataError where there are no files, and
-    ConfigError where there are not so many classes.
+    paths: files, or folders of which all images are taken. top: how many answers are told, likeliest first. out: a
+    folder for a PNG of what is said of each, of a task that says pictures. A file that cannot be read, or whose image
+    is of another form, is in `failed`. Raises DataError where there are no files, and ConfigError where there are not
+    so many answers, or no pictures.
     """
-    most = len(trained.classes) or 1
-    if not 1 <= top <= most:
-        raise ConfigError(f"top = {top}: must be 1 to {most}, for the run has {len(trained.classes) or 'no'} classes")
-    answers: list[Answer] = []
-    failed: dict[str, str] = {}
+    trained.task.check_top(top, trained.classes)
+    files: list[str] = []
+    rows: list[dict[str, Any]] = []
+    cells: list[list[str]] = []
+    pictures: list[Path] = []
+    heads, failed = (), dict[str, str]()
     images = read(listed(paths), trained.resolved)
     for names, batch in _batches(images, batch_size or trained.most_together, failed):
-        answers += _answers(trained, names, batch, top, batch_size)
-    scored = trained.classes and trained.resolved.kind in ("continuous", "count")
-    return Answers(tuple(answers), failed, "output" if scored else "probability")
+        answered = trained.predict(batch, batch_size=batch_size)
+        heads, own = answered.cells(top)
+        if out is not None:
+            pictures += _written(answered, names, Path(out), len(files))
+        files += names
+        rows += answered.rows(top)
+        cells += own
+    return Answers(tuple(files), tuple(rows), heads, tuple(cells), tuple(pictures), failed)
+
+
+def _written(answered: Answered, names: Sequence[str], out: Path, first: int) -> list[Path]:
+    """Write the pictures of what is said of images into a folder, by number and name. Raises ConfigError, RunError."""
+    pictures = answered.pictures()
+    if pictures is None:
+        raise ConfigError("out: what is said of an image is no picture; leave --out away")
+    written = []
+    for number, (name, picture) in enumerate(zip(names, pictures, strict=True), first):
+        path = out / f"{number:04d}_{Path(name).stem}.png"
+        write_bytes(path, picture)
+        written.append(path)
+    return written
 
 
 def _batches(
@@ -79,12 +101,3 @@ def _batches(
 
 def _kind(image: np.ndarray | DataError) -> tuple[bool, str]:
     return (False, "") if isinstance(image, DataError) else (True, str(image.dtype))
-
-
-def _answers(trained: Trained, names: list[str], images: np.ndarray, top: int, batch_size: int | None) -> list[Answer]:
-    predictions = trained.predict(images, batch_size=batch_size)
-    if not trained.classes:
-        return [
-            Answer(name, outputs=tuple(map(float, row))) for name, row in zip(names, predictions.outputs, strict=True)
-        ]
-    return [Answer(name, top=tuple(best)) for name, best in zip(names, predictions.top(top), strict=True)]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.analysis import Analysis
-from cnnjax.experiment import Experiment, blank_state, check, functions_of
+from cnnjax.experiment import Experiment, blank_state, check, functions_of, input_shape_of
 from cnnjax.lanes import lane_values
 from cnnjax.run.compiling import compiled
 from cnnjax.run.feed import Streamed, make_feed, placed, put, with_partners
@@ -95,7 +95,7 @@ class Program:
 
     @property
     def _init_one(self) -> Callable:
-        return partial(init_state, self.functions, image_shape=self.experiment.data.load().image_shape)
+        return partial(init_state, self.functions, image_shape=input_shape_of(self.experiment))
 
     @cached_property
     def _init(self) -> Callable:
@@ -113,7 +113,7 @@ class Program:
     def fetch(self, data: dict[str, jax.Array], rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """The batch of the rows, inside the step; where examples are mixed, with their partners."""
         batch = self.feed.fetch(data, rows)
-        mixed = self.experiment.mixing is not None and "position" in batch
+        mixed = self.experiment.mixing is not None and "valid" not in batch
         return with_partners(batch) if mixed else batch
 
     def close(self) -> None:

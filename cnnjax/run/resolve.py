@@ -12,11 +12,11 @@ from cnnjax.data.encoded import Decoding, Encoded
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError, DataError, RunError
-from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of
-from cnnjax.experiment.network import outputs_of
-from cnnjax.metrics import specifications
+from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of, task_of
+from cnnjax.experiment.network import outputs_of, with_outputs
 from cnnjax.records.resolved import EntryForm, Resolved
 from cnnjax.run.directory import RunDirectory
+from cnnjax.tasks import Task
 from cnnjax.training.step import StepFunctions
 
 
@@ -28,7 +28,7 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
     dataset, test_part = experiment.data.load(), experiment.data.load().test
     form = test_part.form if isinstance(test_part, Encoded) else None
     mean, std = dataset.scale
-    metrics = specifications(len(dataset.classes) or None, loss_unit=experiment.loss.unit)
+    task = task_of(experiment, dataset)
     return Resolved(
         id=experiment.id,
         data=dataset.name,
@@ -51,8 +51,9 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         outputs=outputs_of(experiment, dataset),
         kind=experiment.loss.kind,
         loss=plain(experiment.loss),
-        metrics=metrics,
-        chosen_by=metrics[0].name,
+        task=plain(task),
+        metrics=task.specifications(experiment.loss, dataset),
+        chosen_by=task.chosen_by,
         examples=examples,
         steps=steps,
     )
@@ -71,16 +72,21 @@ def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple
     if not isinstance(data, Decoding) or data.mean is None or data.std is None:
         return None
     form = data.form(image_shape[-1])
-    metrics = specifications(classes, loss_unit=experiment.loss.unit)
+    shape = (*(form.size or image_shape[:2]), form.channels)
+    names = tuple(map(str, range(classes)))
+    examples = _RecordedForm(
+        getattr(data, "name", data.tag), shape, 255, (data.mean, data.std), names, _entries(shape, (), "int32"), None
+    )
+    task = task_of(experiment, examples)
     return Resolved(
         id=experiment.id,
-        data=getattr(data, "name", data.tag),
+        data=examples.name,
         fingerprint=None,
         classes=None,
         target_shape=(),
-        input_shape=(*(form.size or image_shape[:2]), form.channels),
+        input_shape=shape,
         dtype="uint8",
-        maximum=255,
+        maximum=examples.maximum,
         mean=data.mean,
         std=data.std,
         fit=None if form.size is None else plain(form.fit),
@@ -89,8 +95,9 @@ def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple
         outputs=classes,
         kind=experiment.loss.kind,
         loss=plain(experiment.loss),
-        metrics=metrics,
-        chosen_by=metrics[0].name,
+        task=plain(task),
+        metrics=task.specifications(experiment.loss, examples),
+        chosen_by=task.chosen_by,
         examples=0,
         steps=0,
     )
@@ -133,15 +140,26 @@ def record(directory: RunDirectory, resolved: Resolved) -> None:
         resolved.write(path)
 
 
+def recorded_task(experiment: Experiment, resolved: Resolved) -> Task:
+    """The task that was trained for. Raises ConfigError."""
+    return task_of(experiment, recorded_form(resolved))
+
+
+def recorded_input(experiment: Experiment, resolved: Resolved) -> tuple[int, int, int]:
+    """(height, width, channels) of what the network sees. Raises ConfigError."""
+    return recorded_task(experiment, resolved).input_shape(recorded_form(resolved))
+
+
 def recorded_network(experiment: Experiment, resolved: Resolved) -> linen.Module:
     """The network that was trained. Raises ConfigError."""
-    return experiment.model.model_copy(update={"num_classes": resolved.outputs}).build()
+    return with_outputs(experiment, recorded_task(experiment, resolved), resolved.outputs)
 
 
 def recorded_functions(experiment: Experiment, resolved: Resolved) -> StepFunctions:
     """The pure functions of its evaluation; no data are read."""
     length = Length(max(1, resolved.examples), experiment.batch_size, max(1, resolved.steps))
-    return functions_of(experiment, length, form=_form(resolved), network=recorded_network(experiment, resolved))
+    network = recorded_network(experiment, resolved)
+    return functions_of(experiment, length, form=recorded_form(resolved), network=network)
 
 
 @dataclass(frozen=True)
@@ -155,17 +173,23 @@ class _RecordedForm:
     classes: tuple[str, ...]
     entries: Mapping[str, Entry]
     ignored: int | None
-    target_shape: tuple[int, ...]
-    target_dtype: str
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        return self.entries["label"].shape if "label" in self.entries else ()
+
+    @property
+    def target_dtype(self) -> str:
+        return self.entries["label"].dtype if "label" in self.entries else "int32"
 
 
-def _form(resolved: Resolved) -> ExampleForm:
+def recorded_form(resolved: Resolved) -> ExampleForm:
+    """The form of the examples that the run was trained on."""
     dtype = "int32" if resolved.labelled else "float32"
     # Runs from before entries were recorded have images with labels.
-    entries = {name: Entry(entry.shape, entry.dtype, entry.kind) for name, entry in resolved.entries.items()} or {
-        "image": Entry(resolved.input_shape, resolved.dtype, "image"),
-        "label": Entry(resolved.target_shape, dtype, "value"),
-    }
+    entries = {name: Entry(held.shape, held.dtype, held.kind) for name, held in resolved.entries.items()} or _entries(
+        resolved.input_shape, resolved.target_shape, dtype
+    )
     return _RecordedForm(
         name=resolved.data,
         image_shape=resolved.input_shape,
@@ -174,6 +198,10 @@ def _form(resolved: Resolved) -> ExampleForm:
         classes=resolved.class_names,
         entries=entries,
         ignored=resolved.ignored,
-        target_shape=resolved.target_shape,
-        target_dtype=dtype,
     )
+
+
+def _entries(image_shape: tuple[int, ...], target_shape: tuple[int, ...], dtype: str) -> dict[str, Entry]:
+    """Those of examples with an image and a label."""
+    image = Entry(image_shape, "uint8", "image")
+    return {"image": image, "label": Entry(target_shape, dtype, "value")}

@@ -15,17 +15,16 @@ import numpy as np
 
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
-from cnnjax.metrics import by_class
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.compiling import compiled
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.images import checked
-from cnnjax.run.predictions import Predictions
-from cnnjax.run.resolve import recorded_functions, recorded_network, resolved_of
+from cnnjax.run.resolve import recorded_functions, recorded_network, recorded_task, resolved_of
 from cnnjax.run.stale import refuse_stale
 from cnnjax.run.weights import chosen_weights, restore, weights_of
+from cnnjax.tasks import Answered, Task
 from cnnjax.training.state import TrainState
-from cnnjax.training.step import StepFunctions, evaluation_logits
+from cnnjax.training.step import StepFunctions, evaluation_outputs
 
 MOST_TOGETHER = 256
 """Images of a batch, where the caller does not say."""
@@ -85,7 +84,7 @@ class Trained:
         shape = "x".join(map(str, self.resolved.input_shape))
         return f"<Trained {self.experiment.model.tag} on {self.resolved.data} ({shape}): {self.described()}>"
 
-    def predict(self, images: Any, *, batch_size: int | None = None) -> Predictions:
+    def predict(self, images: Any, *, batch_size: int | None = None) -> Answered:
         """What the network says of images, computed as in the evaluation of its training.
 
         images: one [H, W, C] or several [N, H, W, C] of the recorded shape (`resolved.input_shape`); uint8 in
@@ -107,13 +106,22 @@ class Trained:
                     f"{self.described()}: the outputs for image {int(np.flatnonzero(~finite)[0])} are not finite: the "
                     "training diverged; load an earlier step, or train it again"
                 )
-        return Predictions(
-            answers["logits"], answers["outputs"], answers.get("probabilities"), self.classes, self.resolved.kind
-        )
+        return self.task.answered(answers, self.experiment.loss, self.classes)
 
     def answer(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-        """The fields of `Predictions` that are arrays, of images [B, H, W, C] of 0..maximum; pure, to be traced."""
-        return answer(self._functions, self.resolved, variables, images)
+        """What the task says of images [B, H, W, C] of 0..maximum, as arrays by name; pure, to be traced."""
+        return self._functions.answer(evaluation_outputs(self._functions, variables, images))
+
+    @cached_property
+    def says(self) -> tuple[str, ...]:
+        """The names of the arrays of `answer`."""
+        image = jax.ShapeDtypeStruct((1, *self.resolved.input_shape), jnp.uint8)
+        return tuple(jax.eval_shape(self.answer, self.variables, image))
+
+    @cached_property
+    def task(self) -> Task:
+        """What it was trained for."""
+        return recorded_task(self.experiment, self.resolved)
 
     @cached_property
     def _functions(self) -> StepFunctions:
@@ -145,22 +153,6 @@ class Trained:
             self._compiled[key] = compiled(lowered)
         answers = jax.device_get(self._compiled[key](self._on_device, filled))
         return {name: array[: len(images)] for name, array in answers.items()}
-
-
-def answer(functions: StepFunctions, resolved: Resolved, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-    """ "logits" and "outputs", both [B, K], and "probabilities", [B, C], where outputs are some (`Predictions`)."""
-    loss: Any = functions.loss
-    logits = evaluation_logits(functions, variables, images).astype(jnp.float32)
-    outputs = loss.predictions(logits)
-    answers = {"logits": logits, "outputs": outputs}
-    if resolved.kind not in ("softmax", "sigmoid"):
-        return answers
-    if not resolved.labelled:
-        return answers | {"probabilities": outputs}
-    # What is measured is which of the data's classes the network prefers, if it has outputs for more.
-    classes = len(resolved.class_names)
-    _, probabilities = by_class(logits[:, :classes], predictions=outputs[:, :classes], classes=classes)
-    return answers | {"probabilities": probabilities}
 
 
 def load_run(run: Path | str, *, step: int | None = None, stale: str = "stop", weights: str | None = None) -> Trained:

@@ -18,7 +18,14 @@ from cnnjax.config import replace, replace_texts
 from cnnjax.convert import from_torch, read_file
 from cnnjax.data import TFDS, CentreFit
 from cnnjax.errors import ConfigError, RunError, WeightsError, unknown
-from cnnjax.experiment import Experiment, blank_state, network_of, state_functions, state_shapes
+from cnnjax.experiment import (
+    Experiment,
+    blank_state,
+    input_shape_of,
+    network_of,
+    state_functions,
+    state_shapes,
+)
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model, config
 from cnnjax.records.checkpoint_notes import CheckpointNotes
@@ -28,7 +35,7 @@ from cnnjax.records.source_json import SourceRecord
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
-from cnnjax.run.resolve import record, recorded_network, resolve_imported, resolved_of
+from cnnjax.run.resolve import record, recorded_input, recorded_network, resolve_imported, resolved_of
 from cnnjax.training.methods.method import evaluations
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import state_from, with_weights_of
@@ -250,7 +257,7 @@ def restore(
     source = _source(directory)
     if source is None:
         resolved = resolved_of(directory, experiment)
-        network, image_shape = recorded_network(experiment, resolved), resolved.input_shape
+        network, image_shape = recorded_network(experiment, resolved), recorded_input(experiment, resolved)
     else:
         network, image_shape = experiment.model.build(), source.image_shape
     with contextlib.closing(checkpoints):
@@ -277,5 +284,5 @@ def check_initial(experiment: Experiment) -> None:
     """Raise RunError unless the run that the experiment starts from has weights for its network."""
     if experiment.initial is not None:
         dataset = experiment.data.load()
-        blank = blank_state(state_shapes(experiment, network_of(experiment), dataset.image_shape))
+        blank = blank_state(state_shapes(experiment, network_of(experiment), input_shape_of(experiment)))
         initial_weights(experiment.initial).merged(blank.variables, dataset.classes)

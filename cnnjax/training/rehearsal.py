@@ -32,8 +32,8 @@ def rehearse(
 ) -> TrainState:
     """Trace the first state, one training step and one evaluation step: the functions that will be compiled.
 
-    lane, batch: shapes and types of what the step will be given, labels and partners included. Returns the shapes of
-    the state. Raises ConfigError that says what fails, and in which line of a user's code.
+    lane, batch: shapes and types of what the step will be given, all entries and partners included. Returns the
+    shapes of the state. Raises ConfigError that says what fails, and in which line of a user's code.
     """
     check_modes(functions.network)
     with without_collection():
@@ -90,13 +90,9 @@ def steps_alike(
 
 
 def _evaluated(batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.ShapeDtypeStruct]:
-    """What an evaluation step is given, of what a training step is given."""
-    entries = {
-        name: shape
-        for name, shape in batch.items()
-        if name not in ("index", "position") and not name.startswith("partner_")
-    }
-    return entries | {"valid": jax.ShapeDtypeStruct(batch["image"].shape[:1], jnp.bool_)}
+    """The shapes of a batch that is evaluated, from those of one that is trained on."""
+    own = {name: shape for name, shape in batch.items() if name != "index" and not name.startswith("partner_")}
+    return own | {"valid": jax.ShapeDtypeStruct(batch["position"].shape, jnp.bool_)}
 
 
 def _traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -47,21 +47,29 @@ class StateFunctions:
 class StepFunctions(StateFunctions):
     """What a step is made of, beside what its state is made of.
 
-    logits: (what the network returns, B) -> logits [B, K].
-    inputs: (batch, the step's key, the step's number) -> what the network sees, and labels with the weight of their
-        loss: ((labels [B, ...], weight [B] or a number), ...), which add up to 1.
-    views: images uint8 [B, H, W, C] -> what the network sees to evaluate them, [B, views, height, width, C].
-    loss: (logits, labels) -> per-example loss [B].
-    measure: (logits, labels=, valid=, losses=, detail=) -> sums that add up over batches.
+    outputs: (what the network returns, B) -> outputs [B, ...].
+    inputs: (batch, the step's key, the step's number) -> what the network sees, and targets with the weight of their
+        loss: ((target [B, ...], weight [B] or a number), ...), which add up to 1.
+    views: images uint8 [B, H, W, C] and, to evaluate them, their places in their part [B] -> what the network sees,
+        [B, views, height, width, C]. merged: outputs of all views [B, views, ...] -> those of the images, [B, ...].
+    target: batch -> target [B, ...], to evaluate.
+    loss: (outputs, target) -> per-example loss [B].
+    measure: (outputs, target, valid=, losses=, detail=) -> sums that add up over batches.
+    summarize: sums of a whole part, on the host -> what they mean, as numbers by name.
+    answer: outputs -> what is said of images, as arrays by name.
     accumulate: into how many parts a batch is cut, whose gradients are averaged.
     """
 
     inputs: Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, Sequence[tuple[jax.Array, Any]]]]
-    views: Callable[[jax.Array], jax.Array]
+    views: Callable[..., jax.Array]
+    target: Callable[[Batch], jax.Array]
     loss: Callable[[jax.Array, jax.Array], jax.Array]
     measure: Callable[..., Sums]
-    accumulate: int = 1
-    logits: Callable[[Any, int], jax.Array] = lambda outputs, batch: outputs
+    accumulate: int
+    outputs: Callable[[Any, int], jax.Array]
+    merged: Callable[[jax.Array], jax.Array]
+    answer: Callable[[jax.Array], dict[str, jax.Array]]
+    summarize: Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 def init_state(functions: StateFunctions, lane: Lane, image_shape: tuple[int, ...]) -> TrainState:
@@ -94,9 +102,10 @@ def _begun(functions: StateFunctions, lane: Lane, variables: Mapping[str, Any]) 
 def train_step(functions: StepFunctions, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
     """One optimizer step: (state, batch) -> (state, sums of the batch).
 
-    batch: "image" uint8 [B, H, W, C], "label" [B, ...], "position" int32 [B] in the global batch, "index" int32 [B]
-    in the training part; where examples are mixed, the same of each one's partner ("partner_image", ...). In shard_map
-    or pmap the batch is this device's part; gradients, sums and global batch statistics are taken over all devices.
+    batch: entries of examples by name, "image" uint8 [B, H, W, C] and others [B, ...]; "position" int32 [B] in the
+    global batch, "index" int32 [B] in the training part; where examples are mixed, the same of each one's partner
+    ("partner_image", ...). In shard_map or pmap the batch is this device's part; gradients, sums and global batch
+    statistics are taken over all devices.
 
     The gradient function of the batch goes through the methods, the first one innermost; then the optimizer updates the
     parameters, and the methods act on what came out, the first one first.
@@ -124,10 +133,10 @@ def _gradient(functions: StepFunctions, state: TrainState, batch: Batch, key: ja
     def objective(params: Any, statistics: Any, part: Batch, part_key: jax.Array):
         images, targets = functions.inputs(part, key, state.step)
 
-        def loss_of(logits: jax.Array) -> jax.Array:
-            return jnp.asarray(sum(weight * functions.loss(logits, labels) for labels, weight in targets))
+        def loss_of(outputs: jax.Array) -> jax.Array:
+            return jnp.asarray(sum(weight * functions.loss(outputs, target) for target, weight in targets))
 
-        outputs, left = calling.apply(
+        returned, left = calling.apply(
             functions.network,
             {"params": functions.without_frozen(params), **statistics},
             images,
@@ -135,12 +144,11 @@ def _gradient(functions: StepFunctions, state: TrainState, batch: Batch, key: ja
             streams=partial(_stream, part_key),
             left=[auxiliary.COLLECTION],
         )
-        logits = functions.logits(outputs, len(images))
-        losses = loss_of(logits)
+        outputs = functions.outputs(returned, len(images))
+        losses = loss_of(outputs)
         extra = sum(weight * loss_of(other) for other, weight in _auxiliary(left))
-        sums = functions.measure(
-            logits, labels=part["label"], valid=jnp.ones(len(losses), bool), losses=losses, detail=False
-        )
+        valid = jnp.ones(len(losses), bool)
+        sums = functions.measure(outputs, targets[0][0], valid=valid, losses=losses, detail=False)
         return (losses + extra).mean(), ({name: left[name] for name in statistics}, sums)
 
     def gradient(params: Any) -> tuple[Any, Any, Sums]:
@@ -181,7 +189,7 @@ def _averaged(variables: Any, axis: str) -> Any:
 
 
 def _auxiliary(updates: Mapping[str, Any]) -> list[tuple[jax.Array, float]]:
-    """Logits with the weight of their loss, as modules left them (nn.add_auxiliary_logits)."""
+    """Outputs with the weight of their loss, as modules left them (nn.add_auxiliary_logits)."""
     held: Any = traverse_util.flatten_dict(dict(updates.get(auxiliary.COLLECTION, {})))
     return list(held.values())
 
@@ -206,11 +214,15 @@ def _over_parts(one_part: Callable, statistics: Any, batch: Batch, key: jax.Arra
 
 
 def eval_step(functions: StepFunctions, state: TrainState, batch: Batch) -> Sums:
-    """Detailed sums over the examples of a batch whose "valid" bool [B] is set; running statistics, no randomness."""
+    """Detailed sums over the examples of a batch whose "valid" bool [B] is set; running statistics, no randomness.
+
+    batch: entries of examples by name [B, ...], and "position" int32 [B], their places in their part.
+    """
     functions = functions.bound(state.lane)
-    logits = evaluation_logits(functions, state.variables, batch["image"])
-    losses = functions.loss(logits, batch["label"])
-    sums = functions.measure(logits, labels=batch["label"], valid=batch["valid"], losses=losses, detail=True)
+    outputs = evaluation_outputs(functions, state.variables, batch["image"], batch["position"])
+    target = functions.target(batch)
+    losses = functions.loss(outputs, target)
+    sums = functions.measure(outputs, target, valid=batch["valid"], losses=losses, detail=True)
     for axis in manual_axes():
         sums = jax.lax.psum(sums, axis)
     return sums
@@ -225,13 +237,16 @@ def with_weights_of(functions: StateFunctions, state: TrainState, method: str) -
     return state.replace(**split_variables(variables))
 
 
-def evaluation_logits(functions: StepFunctions, variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
-    """The logits [B, K] of images [B, H, W, C]: the mean over their views; running statistics, no randomness.
+def evaluation_outputs(
+    functions: StepFunctions, variables: Mapping[str, Any], images: jax.Array, position: jax.Array | None = None
+) -> jax.Array:
+    """The outputs [B, ...] for images [B, H, W, C], merged over their views; running statistics, no randomness.
 
-    images: pixels from 0 to the maximum of the data set, uint8 or floating point. B may be symbolic (`jax.export`).
+    images: pixels from 0 to the maximum of the data set, uint8 or floating point. position: of examples in their part,
+    to evaluate them; None in use. B may be symbolic (`jax.export`).
     """
-    views = functions.views(images)
+    views = functions.views(images, position)
     batch, count = views.shape[:2]
     returned, _ = calling.apply(functions.network, variables, views.reshape(batch * count, *views.shape[2:]))
-    outputs = functions.logits(returned, batch * count)
-    return outputs.reshape(batch, count, *outputs.shape[1:]).mean(1)
+    outputs = functions.outputs(returned, batch * count)
+    return functions.merged(outputs.reshape(batch, count, *outputs.shape[1:]))

@@ -1,10 +1,11 @@
-"""What a trained network says of images."""
+"""What a trained network says of images: classes, numbers, or answers to questions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,8 @@ class Predictions:
         """
         scores = self._scores
         if not (isinstance(count, int) and 1 <= count <= scores.shape[1]):
-            raise ConfigError(f"top = {count!r}: there are {scores.shape[1]} classes, so it must be 1 to that")
+            most = scores.shape[1]
+            raise ConfigError(f"top = {count!r}: must be 1 to {most}, for the run has {most} classes")
         values = self.outputs if self.probabilities is None else self.probabilities
         order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
         return [
@@ -67,6 +69,37 @@ class Predictions:
             return self.logits[:, : len(self.classes)]
         assert self.probabilities is not None
         return self.probabilities
+
+    def rows(self, top: int = 1) -> list[dict[str, Any]]:
+        """`{"class", "probability", "top": [...]}` of each image, or `{"outputs": [...]}` without classes.
+
+        "probability" is "output" where outputs are none.
+        """
+        if not self.classes:
+            return [{"outputs": [float(value) for value in row]} for row in self.outputs]
+        told = [[{"class": name, self._told: value} for name, value in best] for best in self.top(top)]
+        return [{**best[0], "top": best} for best in told]
+
+    def cells(self, top: int = 1) -> tuple[tuple[str, ...], list[list[str]]]:
+        """A table of them: the heads of its columns, and the cells of each image."""
+        if not self.classes:
+            return ("outputs",), [[", ".join(f"{value:.4g}" for value in row)] for row in self.outputs]
+        heads = ("class", self._told, *(["then"] if top > 1 else []))
+        rows = []
+        for best in self.top(top):
+            told = [(name, f"{value:.1%}" if self._told == "probability" else f"{value:.4g}") for name, value in best]
+            then = [", ".join(f"{name} {value}" for name, value in told[1:])] if top > 1 else []
+            rows.append([*told[0], *then])
+        return heads, rows
+
+    def pictures(self) -> None:
+        """None: what is said is no picture."""
+        return None
+
+    @property
+    def _told(self) -> str:
+        """What the number beside a class is."""
+        return "output" if self.kind in ("continuous", "count") else "probability"
 
     def __repr__(self) -> str:
         more = ["..."] if len(self) > SHOWN else []

@@ -1,0 +1,20 @@
+"""What networks are trained for: each task says what the target is, what the outputs are, and what is measured."""
+
+from cnnjax.tasks.chosen import task_for
+from cnnjax.tasks.classification import Binary, Classification
+from cnnjax.tasks.predictions import Predictions
+from cnnjax.tasks.regression import Count, MultiLabel, Regression
+from cnnjax.tasks.task import Answered, Outputs, Task
+
+__all__ = [
+    "Answered",
+    "Binary",
+    "Classification",
+    "Count",
+    "MultiLabel",
+    "Outputs",
+    "Predictions",
+    "Regression",
+    "Task",
+    "task_for",
+]

@@ -1,0 +1,188 @@
+"""What a network is trained to say of an example: target, outputs, how wrong they are, and what is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import flax.linen as linen
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax.data import TestTime
+from cnnjax.data.example_form import ExampleForm
+from cnnjax.data.examples import Scale
+from cnnjax.errors import ConfigError
+from cnnjax.lanes import StepConfig
+from cnnjax.losses import Loss
+from cnnjax.models import Model
+from cnnjax.models.outputs import logits_of
+from cnnjax.records.resolved import Specification
+
+Sums = dict[str, jax.Array]
+
+
+class Outputs(NamedTuple):
+    """How many outputs are needed, and whether a network may have more, which are then not measured."""
+
+    needed: int
+    spare: bool = False
+
+
+class Answered(Protocol):
+    """What `Trained.predict` returns: what the network says of N images, in their order."""
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def rows(self, top: int) -> list[dict[str, Any]]:
+        """What is told of each image, as JSON. top: of how many answers, the likeliest first, where there are several.
+
+        Raises ConfigError where there are not so many.
+        """
+        ...
+
+    def cells(self, top: int) -> tuple[tuple[str, ...], list[list[str]]]:
+        """The same as a table: the heads of its columns, and the cells of each image."""
+        ...
+
+    def pictures(self) -> Iterator[bytes] | None:
+        """A PNG of what is said of each image; None where that is no picture."""
+        ...
+
+
+class Task(StepConfig, union="name"):
+    """What a network is trained for. A subclass is one file here, or stands in an experiment file.
+
+    Each function is pure, and those that a step calls may be given traced arrays. `form` is the form of the data's
+    examples, `loss` the experiment's. Their arrays: outputs [B, ...] float, targets [B, ...]; `losses` [B]. What is
+    here is for outputs [B, K] whose test-time views are averaged.
+
+    entry: the entry of an example that is the target. chosen_by: the metric by which arms are compared.
+    """
+
+    entry: ClassVar[str] = "label"
+    chosen_by: ClassVar[str] = "loss"
+
+    def as_in_a_step(self) -> None:
+        key = jax.random.key(0)
+        self.image(jnp.zeros((8, 8, 3)), key)
+
+    # --- whether it can be
+
+    @classmethod
+    def suits(cls, loss: Loss, form: ExampleForm) -> bool:
+        """Whether this is the task that such data and such a loss are for, where the experiment names none."""
+        return False
+
+    def check(self, loss: Loss, form: ExampleForm) -> None:
+        """Raise ConfigError where the data lack the target, or the loss has no meaning for it."""
+        if self.entry not in form.entries:
+            raise ConfigError(
+                f"task = {self.tag!r}: its target is {self.entry!r}, and the examples of {form.name} have "
+                f"{', '.join(form.entries)}; take other data, or another task"
+            )
+
+    # --- examples
+
+    def input_shape(self, form: ExampleForm) -> tuple[int, int, int]:
+        """(height, width, channels) of the images that the network sees: by default those of the data."""
+        return form.image_shape
+
+    def scale(self, form: ExampleForm) -> Scale:
+        """Mean and std of their channels in 0..1, by which they are normalized: by default those of the data."""
+        return form.scale
+
+    def image(self, image: jax.Array, key: jax.Array | None) -> jax.Array:
+        """What the network sees of one augmented image, [H, W, C] in 0..1, before it is normalized.
+
+        key: None where there is no target, in use.
+        """
+        return image
+
+    def target(self, entries: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
+        """The target of one augmented example; `key` is the one that `image` has. `entries["image"]` is in 0..1."""
+        return entries[self.entry]
+
+    @property
+    def makes_target(self) -> bool:
+        """Whether the target is made of the image, and not an entry: examples are not mixed then."""
+        return type(self).target is not Task.target
+
+    def uses(self, form: ExampleForm) -> Collection[str]:
+        """The names of the entries that `target` reads, beside the image: those alone are brought to the device."""
+        return form.entries if self.makes_target else ("image", self.entry)
+
+    # --- the network
+
+    def outputs(self, loss: Loss, form: ExampleForm) -> Outputs:
+        """How many outputs the network needs: an image, or each place of a map. Raises ConfigError."""
+        raise ConfigError(f"{type(self).__name__} does not define outputs(loss, form)")
+
+    def network(self, model: Model) -> linen.Module:
+        """The network of `model`, whose num_classes is set; under a head where there is one. Raises ConfigError."""
+        return model.build()
+
+    def read(self, model: Model, returned: Any, *, batch: int, loss: Loss, form: ExampleForm) -> jax.Array:
+        """The outputs in what the network returned for `batch` images. Raises ShapeError where they do not fit."""
+        needed, spare = self.outputs(loss, form)
+        return logits_of(model, returned, batch=batch, needed=needed, spare=spare)
+
+    def merged(self, outputs: jax.Array, views: TestTime, form: ExampleForm) -> jax.Array:
+        """One output for each image of those of its views: [B, V, ...] -> [B, ...]; by default their mean."""
+        return outputs.mean(1)
+
+    # --- numbers
+
+    def losses(self, loss: Loss, outputs: jax.Array, target: jax.Array) -> jax.Array:
+        """The loss of each example, float32 [B]."""
+        return loss(outputs, target)
+
+    def measure(
+        self,
+        outputs: jax.Array,
+        target: jax.Array,
+        *,
+        valid: jax.Array,
+        losses: jax.Array,
+        loss: Loss,
+        form: ExampleForm,
+        detail: bool,
+    ) -> Sums:
+        """Sums of the examples whose `valid` [B] is set, which add up over batches and devices.
+
+        Among them are always `count`, of examples, and `loss`. detail: False in training, where each is a number.
+        """
+        raise ConfigError(f"{type(self).__name__} does not define measure(outputs, target, ...)")
+
+    def summarize(self, sums: Mapping[str, Any], form: ExampleForm) -> dict[str, Any]:
+        """What the sums of a whole part mean, as plain numbers and lists, on the host: `count` and the metrics.
+
+        Raises DataError where no example was measured.
+        """
+        raise ConfigError(f"{type(self).__name__} does not define summarize(sums, form)")
+
+    def specifications(self, loss: Loss, form: ExampleForm) -> tuple[Specification, ...]:
+        """What `summarize` tells of an evaluation, the loss first."""
+        raise ConfigError(f"{type(self).__name__} does not define specifications(loss, form)")
+
+    # --- in use
+
+    def answer(self, outputs: jax.Array, loss: Loss, form: ExampleForm) -> dict[str, jax.Array]:
+        """What is said of images, as arrays [B, ...] by name: "logits", the outputs themselves, and "outputs", those in
+        the units of the target, or "probabilities".
+        """
+        logits = outputs.astype(jnp.float32)
+        return {"logits": logits, "outputs": loss.predictions(logits)}
+
+    def check_top(self, top: int, names: tuple[str, ...]) -> None:
+        """Raise ConfigError unless `top` answers can be told of an image: as many as there are classes, else one."""
+        most = len(names) or 1
+        if not (isinstance(top, int) and 1 <= top <= most):
+            raise ConfigError(f"top = {top!r}: must be 1 to {most}, for the run has {len(names) or 'no'} classes")
+
+    def answered(self, answers: Mapping[str, np.ndarray], loss: Loss, names: tuple[str, ...]) -> Answered:
+        """The arrays of `answer` (on the host) in words. names: of the classes; empty where there are none."""
+        raise ConfigError(f"{type(self).__name__} does not define answered(answers, loss, names)")
