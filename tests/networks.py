@@ -11,7 +11,8 @@ from cnnjax import models
 @dataclass(frozen=True)
 class Network:
     """A preset. params, gmacs: published for `classes` at the published input size (gmacs: torchvision's table, or
-    None where there is none). small, shape: overrides and input under which its family is quick to run.
+    None where there is none). small, shape: overrides and input under which its family is quick to run. maps: rows and
+    columns of its output at the published input size, where it has logits for every pixel.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Network:
     classes: int = 1000
     small: dict[str, Any] = field(default_factory=dict)
     shape: tuple[int, int, int] = (32, 32, 3)
+    maps: tuple[int, ...] = ()
 
     @property
     def config(self) -> models.Model:
@@ -83,6 +85,8 @@ CONVNEXT = {
     "strides": (2, 2, 2, 2),
     "stochastic_depth": 0.1,
 }
+
+UNET = {"depth": 2, "features": 4, "dropout": 0.1}
 
 TABLE = [
     # --- plain networks
@@ -164,6 +168,11 @@ TABLE = [
     Network("convnext_tiny", 28_589_128, 4.456, small=CONVNEXT),
     Network("convnext_small", 50_223_688, 8.684, small=CONVNEXT),
     Network("convnext_base", 88_591_464, 15.355, small=CONVNEXT),
+    # --- maps
+    # Down 37,568 + 221,440 + 885,248 + 3,539,968 + 14,157,824, up 9,176,576 + 2,294,528 + 573,824 + 143,552, and 130.
+    Network("unet_2015", 31_030_658, classes=2, small=UNET, shape=(44, 44, 1), maps=(388, 388)),
+    # Down 2,512 + 13,952 + 55,552 + 221,696, up 143,680 + 36,000 + 9,040, and 34.
+    Network("unet_small", 482_466, classes=2, small=UNET, maps=(512, 512)),
 ]
 NETWORKS = {network.name: network for network in TABLE}
 

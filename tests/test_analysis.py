@@ -701,6 +701,28 @@ def test_receptive_field_of_coarse_places(name):
             assert high <= first + size + step or high == SIDE
 
 
+@pytest.mark.parametrize(
+    ("fields", "side"), [({}, 240), ({"up": "nearest", "depth": 3}, 152), ({"padding": "valid"}, 284)]
+)
+def test_the_receptive_field_of_a_unet(fields, side):
+    """The largest of the fields of neighbouring units, some of which see a place of the bottom more than others."""
+    widths = (1,) * (fields.get("depth", 4) + 1)
+    config = models.UNet(features=widths, num_classes=1, down="average", **fields)
+    module, images = config.build(), jnp.ones((1, side, side, 1))
+    variables = jax.tree.map(jnp.ones_like, jax.eval_shape(module.init, jax.random.key(0), images))
+    middle = config.output_size(side, side)[0] // 2
+    step = 2**config.depth
+
+    @jax.jit
+    @jax.jacrev
+    def gradients(images):
+        return module.apply(variables, images)[0, middle - step : middle, middle, 0]
+
+    intervals = [bounds(rows) for rows in np.asarray(gradients(images))[:, 0, :, :, 0].any(2)]
+    assert all(low > 0 and high < side for low, high in intervals)
+    assert analyse(module, images.shape[1:]).receptive_field[0] == max(high - low for low, high in intervals)
+
+
 def test_each_window_of_attention_is_seen_apart():
     layers = analyse(Net(chain(windowed(attention), conv(1, 1))), (SIDE, SIDE, 1)).layers
     assert {layer.receptive_field for layer in layers if layer.path.startswith("MultiHead")} == {(4, 4)}
@@ -942,3 +964,18 @@ def test_an_argument_that_only_the_module_knows_is_named():
 
     with pytest.raises(CnnjaxError, match=r"Net.__call__ \(.* line \d+\) asks for temperature"):
         analyse(Net(), (8, 8, 3))
+
+
+def test_maps_without_places_are_followed():
+    """As JAX makes them where it repeats an edge by no rows or columns."""
+
+    class Padded(nn.Module):
+        @nn.compact
+        def __call__(self, images):
+            x = nn.Conv(3, (3, 3))(images)
+            x = jnp.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)), mode="edge")
+            return nn.Conv(3, (3, 3), padding="VALID")(x)
+
+    last = analyse(Padded(), (6, 7, 1)).layers[-1]
+    assert last.output_shape == (5, 5, 3)
+    assert last.receptive_field == (5, 5)

@@ -49,7 +49,8 @@ def test_endpoints_are_the_maps_that_the_network_makes(network):
         assert larger[name] == (2, h + step // rows, w + 2 * step // columns, features)
         assert h <= math.ceil(height / rows) + 1
     logits, whole = shapes(config, network.shape)
-    assert logits == (2, 81 if network.name == "alphago_policy" else 10)
+    size = config.output_size(height, width) if config.makes == "maps" else ()
+    assert logits == (2, *size, 81 if network.name == "alphago_policy" else 10)
     left_out = whole.keys() - params.keys()
     assert {path: whole[path] for path in params} == params
     assert any("logits" in path for path in left_out) or network.name == "alphago_policy"
@@ -69,6 +70,7 @@ PUBLISHED = {
     "resnet18": "64@4 128@8 256@16 512@32",
     "resnet50": "256@4 512@8 1024@16 2048@32",
     "resnet20": "16@1 32@2 64@4",
+    "unet_2015": "64@1 128@2 256@4 512@8 1024@16",
 }
 
 

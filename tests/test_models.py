@@ -92,7 +92,7 @@ for network in reversed(TABLE):
 QUICK = """small_cnn small_cnn_blur small_cnn_batch small_cnn_full convnet_grouped lenet5 alexnet vgg11_bn
     alphago_policy airbench94 resnet18 resnet20 resnet50_v2 resnext50_32x4d googlenet_auxiliary inception_v3_auxiliary
     densenet121 squeezenet1_0 mobilenet_v2 mobilenet_v3_small efficientnet_b0 shufflenet_v2_x0_5 regnet_y_400mf
-    convnext_tiny fcn8s_vgg16 fcn_resnet50"""
+    convnext_tiny fcn8s_vgg16 fcn_resnet50 unet_2015"""
 # Of these the quick tests only look at the layers, and run another network of the same blocks.
 TRACED = """lenet5 alexnet vgg11_bn airbench94 resnet20 resnext50_32x4d inception_v3_auxiliary mobilenet_v2
     efficientnet_b0 shufflenet_v2_x0_5 regnet_y_400mf convnext_tiny"""
@@ -142,7 +142,7 @@ def test_parameters_operations_and_logits_are_as_published(name):
     analysis = analyse(models.build(name), network.config.input_shape)
     assert network.config.published_classes == network.classes
     assert analysis.params == network.params
-    assert analysis.layers[-1].output_shape == (network.classes,)
+    assert analysis.layers[-1].output_shape == (*network.maps, network.classes)
     assert sum(layer.params for layer in analysis.layers) == analysis.params
     assert network.gmacs is None or analysis.macs / 1e9 == pytest.approx(network.gmacs, rel=0.005)
 
@@ -231,7 +231,8 @@ def test_parameters_are_as_counted(row, variables):
 def test_logits_have_a_row_for_each_image_which_does_not_depend_on_its_neighbours(row, variables):
     x = images(row)
     logits = compiled(row.module.apply, variables, x)(variables, x)
-    assert logits.shape == (4, row.classes)
+    size = row.config.output_size(*row.input_shape[:2]) if row.config.makes == "maps" else ()
+    assert logits.shape == (4, *size, row.classes)
     # One by one, as vmap does it.
     each = compiled(jax.vmap(lambda image: row.module.apply(variables, image[None])[0]), x)(x)
     np.testing.assert_allclose(each, logits, rtol=1e-4, atol=1e-5 * np.abs(logits).max())
@@ -284,6 +285,8 @@ def test_every_parameter_has_a_gradient_and_one_batch_is_learned(row, variables)
         logits, updates = module.apply(
             {"params": params, "batch_stats": rest}, x, train=True, mutable=mutable, rngs={"dropout": key}
         )
+        if row.config.makes == "maps":
+            logits = logits.mean((1, 2))
         others = [other for other in jax.tree.leaves(updates.get("auxiliary", {})) if jnp.ndim(other) == 2]
         losses = [
             optax.softmax_cross_entropy_with_integer_labels(values, labels).mean() for values in (logits, *others)
@@ -309,6 +312,14 @@ def test_every_parameter_has_a_gradient_and_one_batch_is_learned(row, variables)
     assert min(values[-10:]) < 0.5 * values[0]
 
 
+def assert_felt_from(layer, axis, felt_by):
+    """After upsampling neighbours see the same or what is some pixels on: the place is a lower bound."""
+    for unit in range(layer.output_shape[axis]):
+        first, pixels = layer.offset[axis] + unit * layer.jump[axis], np.flatnonzero(felt_by[:, unit])
+        assert first <= pixels.min() or pixels.min() == 0, (layer.path, axis, unit)
+        assert pixels.max() - pixels.min() < layer.receptive_field[axis], (layer.path, axis, unit)
+
+
 @pytest.mark.slow
 def test_receptive_fields_are_where_an_image_is_felt(row, variables):
     """A NaN reaches exactly what depends on it, whatever the weights."""
@@ -325,6 +336,9 @@ def test_receptive_fields_are_where_an_image_is_felt(row, variables):
         output = functools.reduce(dict.__getitem__, layer.path.split("."), felt)["__call__"][0]
         for axis, felt_by in enumerate((output[:height].any((2, 3)), output[height:].any((1, 3)))):
             reached = np.flatnonzero(felt_by.any(1))
+            if row.config.makes == "maps":
+                assert_felt_from(layer, axis, felt_by)
+                continue
             for unit in range(layer.output_shape[axis]):
                 first = layer.offset[axis] + unit * layer.jump[axis]
                 last = first + layer.receptive_field[axis] - 1

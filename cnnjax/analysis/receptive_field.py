@@ -107,7 +107,12 @@ def plain(span: Span, length: int) -> Span:
 
 
 def grained(span: Span, grain: Number) -> Span:
-    """`span` after an upsampling of units that are `grain` pixels apart."""
+    """`span` after an upsampling of units that are `grain` pixels apart.
+
+    Where coarser ones that these subdivide were upsampled before, whole ones of those are seen, as before.
+    """
+    if span.grain and exact(span.grain) % exact(grain) == 0:
+        return span
     size = seen(span)
     return span._replace(size=size, core=size, grain=max(grain, span.grain))
 
@@ -198,10 +203,19 @@ def _unite(left: Span, right: Span) -> Span:
         return (right if left.axis is None else left)._replace(fixed=fixed)
     if (left.axis, left.jump, left.units, left.repeats) != (right.axis, right.jump, right.units, right.repeats):
         return WHOLE
+    for outer, inner in ((left, right), (right, left)):
+        if outer.grain and _surrounds(outer, inner):
+            return outer._replace(fixed=fixed, least=min(left.least, right.least))
     start, end = min(left.offset, right.offset), max(left.offset + seen(left), right.offset + seen(right))
     united = left._replace(size=end - start, offset=start, fixed=fixed, least=min(left.least, right.least))
     grain = max(left.grain, right.grain)
     return united._replace(core=united.size if grain else 0, grain=grain)
+
+
+def _surrounds(outer: Span, inner: Span) -> bool:
+    """Whether each unit sees in `outer` all that it does in `inner`, places being known up to a grain."""
+    low, high = outer.offset + outer.grain, outer.offset + outer.size - outer.grain
+    return low <= inner.offset and inner.offset + seen(inner) + inner.grain <= high
 
 
 def widened(before: Field, after: Field) -> Field:

@@ -37,6 +37,7 @@ from cnnjax.models.resnet import CifarStem, DeepStem, ImageNetStem, ResNet
 from cnnjax.models.shufflenet_v2 import ShuffleNetV2
 from cnnjax.models.small_cnn import SmallCNN
 from cnnjax.models.squeezenet import SqueezeNet
+from cnnjax.models.unet import UNet
 
 __all__ = [
     "FCN",
@@ -78,6 +79,7 @@ __all__ = [
     "SmallCNN",
     "SqueezeNet",
     "TorchFCN",
+    "UNet",
     "WithHead",
     "build",
     "config",
