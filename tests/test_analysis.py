@@ -964,3 +964,18 @@ def test_an_argument_that_only_the_module_knows_is_named():
 
     with pytest.raises(CnnjaxError, match=r"Net.__call__ \(.* line \d+\) asks for temperature"):
         analyse(Net(), (8, 8, 3))
+
+
+def test_maps_without_places_are_followed():
+    """As JAX makes them where it repeats an edge by no rows or columns."""
+
+    class Padded(nn.Module):
+        @nn.compact
+        def __call__(self, images):
+            x = nn.Conv(3, (3, 3))(images)
+            x = jnp.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)), mode="edge")
+            return nn.Conv(3, (3, 3), padding="VALID")(x)
+
+    last = analyse(Padded(), (6, 7, 1)).layers[-1]
+    assert last.output_shape == (5, 5, 3)
+    assert last.receptive_field == (5, 5)

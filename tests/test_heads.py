@@ -25,9 +25,10 @@ from cnnjax import (
     models,
 )
 from cnnjax.config import replace
-from cnnjax.errors import ConfigError
+from cnnjax.errors import ConfigError, RunError
 from cnnjax.models import with_head
 from cnnjax.models.heads.fcn import fitted
+from cnnjax.run.weights import Initial
 from tests.marks import slow
 from tests.networks import MAPS
 
@@ -173,3 +174,50 @@ def test_every_part_is_an_axis():
     assert models.config("with_head", backbone="resnet18", head="torch_fcn") == WithHead(
         backbone=ResNet(), head=TorchFCN()
     )
+
+
+# --- from a classifier
+
+
+def drawn(module, shape, seed):
+    """Variables of random numbers, by collection."""
+    made = jax.eval_shape(lambda x: module.init(jax.random.key(0), x), jnp.zeros((1, *shape)))
+    generator = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: generator.normal(size=leaf.shape).astype(np.float32), dict(made))
+
+
+def test_a_classifier_of_the_size_it_was_trained_at_is_the_fcn_of_it():
+    """Its dense layers as convolutions say at the middle of the map what they said of the image."""
+    net: Any = MAPS["fcn32s_vgg16"].small_config
+    vgg = replace(net.backbone, {"num_classes": 6, "layers.dense6.features": 8, "layers.dense7.features": 8})
+    head = FCN(stride=32, features=8, kernel_size=3, dropout=0, zero_scores=False)
+    shape = (96, 96, 3)  # whose last maps are 3x3
+    theirs, module = drawn(vgg.build(), shape, 0), with_head(vgg, head, 6)
+    merged: Any = Initial("run", theirs, 0).merged(drawn(module, shape, 1))
+    assert merged["params"].keys() == {"backbone", "head"}
+    assert "dense6" not in merged["params"]["backbone"]
+    # The scores, too, which are of other classes and start afresh.
+    logits = theirs["params"]["logits"]
+    merged["params"]["head"]["logits"] = {"kernel": logits["kernel"][None, None], "bias": logits["bias"]}
+    x = np.random.default_rng(2).normal(size=(2, *shape)).astype(np.float32)
+    maps = vgg.build().apply({"params": merged["params"]["backbone"]}, x, endpoints=True)
+    expected = vgg.build().apply(theirs, x)
+    scores = FCN.network(head, vgg.endpoints(), 6).apply(
+        {"params": merged["params"]["head"]}, maps, size=(3, 3), train=False
+    )
+    np.testing.assert_allclose(np.asarray(scores)[:, 1, 1], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_backbone_of_a_classifier_begins_a_network_under_a_head():
+    net: Any = MAPS["fcn_resnet50"].small_config
+    shape = (32, 32, 3)
+    backbone = net.backbone.model_copy(update={"num_classes": 7})
+    theirs, own = drawn(backbone.build(), shape, 0), drawn(net.build(), shape, 1)
+    merged = Initial("run", theirs, 0).merged(own)
+    for collection in ("params", "batch_stats"):
+        taken = {name: leaves for name, leaves in theirs[collection].items() if name != "logits"}
+        jax.tree.map(np.testing.assert_array_equal, merged[collection]["backbone"], taken)
+        jax.tree.map(np.testing.assert_array_equal, merged[collection]["head"], own[collection]["head"])
+    other = drawn(replace(backbone, {"features": (4, 4, 8, 16)}).build(), shape, 0)
+    with pytest.raises(RunError, match=r"backbone.stage4_block1.conv1.conv.kernel: 1x1x\d+x16 there, 1x1x\d+x8 here"):
+        Initial("run", other, 0).merged(own)

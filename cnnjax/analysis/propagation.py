@@ -141,6 +141,8 @@ def _reshape(span: Span, equation: JaxprEqn, position: int, other: int | None) -
     """An axis stays, is merged with others, or is split: its outer part moves on, in larger jumps."""
     assert span.axis is not None
     old, new = input_shape(equation, position), equation.params["new_sizes"]
+    if 0 in old:
+        return collapsed(span, 0)
     units = span.units or old[span.axis]
     if units == 1:
         axis = _lone(new, math.prod(old[: span.axis]))

@@ -37,7 +37,8 @@ class Experiment(Config):
     repeats: how often in a row a batch holds each example, augmented each time anew (Hoffer et al. 2020); an epoch has
     as many examples as ever, so that it sees one in `repeats` of the training part.
     initial: folder of a run whose newest weights the training starts from; the logits of other classes, by
-    number, name or order, start afresh. seed: of the initial weights, the order of examples, augmentation and dropout.
+    number, name or order, start afresh, and so does a head on the backbone of a run without one. seed: of the initial
+    weights, the order of examples, augmentation and dropout.
     methods: training methods around every step, the first one innermost: `(SAM(), EMA())`.
     """
 

@@ -28,6 +28,7 @@ from cnnjax.experiment import (
 )
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model, config
+from cnnjax.models.heads.classifier import is_under_head, under_head
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.resolved import Resolved
 from cnnjax.records.result_json import ResultRecord
@@ -72,8 +73,13 @@ def import_torch(
         variables = from_torch(experiment.model, file.tensors, fresh_head=fresh_head)
     except WeightsError as error:
         raise WeightsError(f"{name}: {error}") from None
-    classes = variables["params"][_HEAD]["kernel"].shape[-1]
+    logits = ("params", *experiment.model.logits_path.split("."), "kernel")
+    classes = _flat(variables)[logits].shape[-1]
     if not any(path.split(".")[0] == "data" for path in overrides):
+        if experiment.model.makes == "maps":
+            raise ConfigError(
+                f"{name} makes maps of {classes} classes and ImageNet has no masks: say which data, data=NAME"
+            )
         if classes != IMAGENET_CLASSES:
             raise ConfigError(f"{weights} has {classes} classes, so it is not for ImageNet: say which data, data=NAME")
         experiment = replace(experiment, {"data": _imagenet(experiment.model)})
@@ -164,17 +170,18 @@ class Initial:
     def merged(self, own: Mapping[str, Any], classes: tuple[str, ...] = ()) -> dict[str, Any]:
         """These weights in the place of a network's `own` variables (host arrays), by collection.
 
-        Layers named logits keep their own where they mean something else: where the shape is another, or `classes`
+        A classifier's are those of its backbone alone where this network is one under a head (`under_head`). Layers
+        named logits keep their own where they mean something else: where the shape is another, or `classes`
         (those of the data) are of other names or in another order, for an output for cats is no beginning for one for
         ships. Raises RunError listing every other array that does not fit.
         """
         problems: list[str] = []
         others = bool(self.classes and classes) and self.classes != classes
-        names = {**own, **self.variables}
-        merged = {
-            name: _merged(self.variables.get(name, {}), own.get(name, {}), problems, fresh_head=others)
-            for name in names
-        }
+        theirs: Mapping[str, Any] = self.variables
+        if is_under_head(own) and not is_under_head(theirs):
+            theirs = under_head(theirs, own)
+        names = {**own, **theirs}
+        merged = {name: _merged(theirs.get(name, {}), own.get(name, {}), problems, fresh_head=others) for name in names}
         if problems:
             head = f"initial = {self.path!r}: its weights do not fit this network ({len(problems)} arrays)"
             raise RunError("\n".join([head, *problems]))
