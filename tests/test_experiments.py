@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as with_fields
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from cnnjax import Hardware, Options, plan, train
+from cnnjax import Hardware, MaskFolder, Options, plan, train
 from cnnjax.config import replace
 from cnnjax.study.file import load
 
@@ -15,8 +18,26 @@ FILES = sorted((ROOT / "experiments").rglob("*.py"))
 
 
 @pytest.fixture(params=FILES, ids=lambda path: str(path.relative_to(ROOT / "experiments")))
-def file(request):
-    return load(request.param)
+def file(request, tmp_path_factory):
+    loaded = load(request.param)
+    data = loaded.experiment.data
+    if not isinstance(data, MaskFolder):
+        return loaded
+    # Of data that are files, noise of that form stands for them.
+    made = {"data.root": str(noise(tmp_path_factory.mktemp("noise"), data.pixel_values))}
+    experiment = replace(loaded.experiment, made)
+    return with_fields(loaded, experiment=experiment, study=replace(loaded.study, {"experiment": experiment}))
+
+
+def noise(folder: Path, values: tuple[int, ...], count: int = 10, size: int = 32) -> Path:
+    """Grey images and masks of `values`, numbered."""
+    generator = np.random.default_rng(0)
+    for part, choices in (("image", range(256)), ("label", values)):
+        (folder / part).mkdir()
+        for number in range(count):
+            pixels = generator.choice(np.array(choices, np.uint8), (size, size))
+            Image.fromarray(pixels).save(folder / part / f"{number}.png")
+    return folder
 
 
 def test_it_asks_a_question_and_has_a_hypothesis(file):

@@ -1,0 +1,48 @@
+"""docs/tasks.md: its code runs, in order, and it names every task."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cnnjax
+from cnnjax import Hardware, Options, Task
+from cnnjax.config import replace
+
+PAGE = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+ONE = Options(Hardware(devices=1))
+
+
+def test_every_task_is_in_the_table():
+    members = [member for member in Task.members.values() if member.__module__.startswith("cnnjax.")]
+    assert members
+    for member in members:
+        assert f"| `{member.tag}` | `{member.entry}`" in PAGE
+
+
+def test_segmentation_as_documented(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(BLOCKS[0], names)
+    exec(BLOCKS[1], names)
+    assert names["said"].masks.shape == (3, 32, 32)
+    assert names["said"].probabilities.shape == (3, 32, 32, 4)
+    assert names["said"].shares.shape == (3, 4)
+    assert (tmp_path / "runs" / "shapes" / "result.json").is_file()
+
+
+def test_a_task_of_ones_own(tmp_path):
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(BLOCKS[2], names)
+    experiment = replace(names["experiment"], {"steps": 60, "batch_size": 64})
+    result = cnnjax.train(experiment, tmp_path / "run", options=ONE)
+    # By chance it would be 25%.
+    assert result["metrics"]["test_accuracy"] > 0.35
+    digits = experiment.data.load().test.images[:20]
+    said = cnnjax.load(tmp_path / "run").predict(digits)
+    assert said.classes == ("0", "90", "180", "270")
+    np.testing.assert_allclose(said.probabilities.sum(1), 1, rtol=1e-5)
