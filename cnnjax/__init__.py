@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         GaussianBlur,
         Greyscale,
         ImageFolder,
+        MaskFolder,
         Mixing,
         Mixup,
         MultiCrop,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         RandomErasing,
         RandomFit,
         RandomResizedCrop,
+        Shapes,
         SingleView,
         SquashFit,
         Switch,
@@ -106,7 +108,7 @@ if TYPE_CHECKING:
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
-    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Task
+    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
     from cnnjax.training.methods import EMA, SAM, Method
 
 _HOMES = {
@@ -134,6 +136,7 @@ _HOMES = {
         "GaussianBlur",
         "Greyscale",
         "ImageFolder",
+        "MaskFolder",
         "Mixing",
         "Mixup",
         "MultiCrop",
@@ -141,6 +144,7 @@ _HOMES = {
         "RandomCrop",
         "RandomErasing",
         "RandomResizedCrop",
+        "Shapes",
         "SingleView",
         "Switch",
         "Synthetic",
@@ -209,7 +213,7 @@ _HOMES = {
     "run.trained": ["Trained"],
     "run.loop": ["train"],
     "run.options": ["Options"],
-    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Task"],
+    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Segmentation", "Task"],
     "run.hardware": ["Hardware"],
     "study.describe": ["describe"],
     "launch.sweep": ["sweep"],
@@ -283,6 +287,7 @@ __all__ = [
     "Linear",
     "LocalResponseNorm",
     "Loss",
+    "MaskFolder",
     "Method",
     "Mixing",
     "Mixup",
@@ -313,7 +318,9 @@ __all__ = [
     "RunError",
     "Scale",
     "Schedule",
+    "Segmentation",
     "ShapeError",
+    "Shapes",
     "ShuffleNetV2",
     "SigmoidCrossEntropy",
     "SingleView",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,12 @@ from cnnjax.data import (
     TrivialAugment,
 )
 from cnnjax.data.augment import moves, spatial
+from cnnjax.data.entries import Entry, Kind
 from cnnjax.errors import ConfigError
 from tests.test_augment import AUGMENTATIONS, keys, name_of
 
 HEIGHT, WIDTH, OUTSIDE = 28, 36, 9
-KINDS = {
+KINDS: dict[str, Kind] = {
     "image": "image",
     "image2": "image",
     "mask": "mask",
@@ -254,14 +255,8 @@ def test_the_image_is_what_it_is_without_other_entries(augmentation, dtype):
 # --- what does not say
 
 
-class Of(NamedTuple):
-    shape: tuple[int, ...]
-    dtype: str
-    kind: str
-
-
 ENTRIES = {
-    name: Of(array.shape, "uint8" if KINDS[name] == "image" else str(array.dtype), KINDS[name])
+    name: Entry(array.shape, "uint8" if KINDS[name] == "image" else str(array.dtype), KINDS[name])
     for name, array in example().items()
 }
 ONLY_IMAGES = {name: ENTRIES[name] for name in ("image", "label")}
@@ -359,9 +354,9 @@ def test_moves_that_change_a_shape_are_refused():
 @pytest.mark.parametrize(
     ("changes", "outside", "words"),
     [
-        ({"mask": Of((14, 18), "uint8", "mask")}, 0, "mask is 14x18, but its image is 28x36"),
-        ({"image2": Of((28, 30, 3), "uint8", "image")}, 0, "image2 is 28x30x3, but its image is 28x36"),
-        ({"faces": Of((4, 4), "float32", "boxes")}, 0, "faces: boxes are augmented as the entry boxes"),
+        ({"mask": Entry((14, 18), "uint8", "mask")}, 0, "mask is 14x18, but its image is 28x36"),
+        ({"image2": Entry((28, 30, 3), "uint8", "image")}, 0, "image2 is 28x30x3, but its image is 28x36"),
+        ({"faces": Entry((4, 4), "float32", "boxes")}, 0, "faces: boxes are augmented as the entry boxes"),
         ({}, -1, "mask is uint8, which does not hold -1"),
     ],
 )

@@ -164,6 +164,14 @@ VARIANTS = {
         loss=c.SquaredError(),
         initial="runs/before",
     ),
+    "folder of masks": experiment(
+        data=c.MaskFolder(
+            root="cells", classes=("membrane", "cell"), values=(0, 255), ignored=7, mask_ending="_gt", folds=5, fold=2
+        )
+    ),
+    "shapes": experiment(
+        data=c.Shapes(size=32, objects=2, radius=(4, 6), contrast=0.25, noise=0.5, examples=8, test_examples=4, seed=1)
+    ),
     "folder in lab": experiment(data=replace(FOLDER, {"space": "lab", "test_split": "val"}), per_class=3),
     "tfds": experiment(data=c.TFDS(name="mnist", train_split="train[:80%]", test_split="test", size=28)),
     "softmax": experiment(loss=c.SoftmaxCrossEntropy(label_smoothing=0.1), validation=0),
@@ -174,6 +182,7 @@ VARIANTS = {
     "regression": experiment(loss=c.SquaredError(), task=c.Regression()),
     "count": experiment(loss=c.Poisson(), task=c.Count()),
     "several questions": experiment(loss=c.SigmoidCrossEntropy(), task=c.MultiLabel()),
+    "segmentation": experiment(task=c.Segmentation(head=c.FCN(), ignore=255, background=False)),
     "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
     "dice": experiment(loss=c.Dice(smoothing=0.5, squared=False, background=False)),
     "softmax and dice": experiment(loss=c.SoftmaxDice(dice_weight=0.5)),

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from cnnjax.data import CutMix, FlipViews, Mixing, Mixup, MultiCrop, SingleView, Switch, TenCrop, TestTime
+from cnnjax.data.entries import Kind
 from cnnjax.errors import ConfigError
 from tests.test_augment import MIXINGS, images, keys, name_of
 
 N, HEIGHT, WIDTH = 60, 12, 10
-KINDS = {"image": "image", "image2": "image", "mask": "mask", "label": "value"}
+KINDS: dict[str, Kind] = {"image": "image", "image2": "image", "mask": "mask", "label": "value"}
 
 
 def examples(number: int) -> dict[str, jax.Array]:

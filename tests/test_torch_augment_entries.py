@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cnnjax.data.augment import boxes, moves, operations, spaces, spatial
+from cnnjax.data.entries import Kind
 
 torch = pytest.importorskip("torch")
 from tests.test_torch_augment import GEOMETRY, transform  # noqa: E402
@@ -21,7 +22,13 @@ tensors = importlib.import_module(f"{torchvision.__name__}.tv_tensors")
 pytestmark = pytest.mark.torch
 
 HEIGHT, WIDTH = 22, 17
-KINDS = {"image": "image", "mask": "mask", "boxes": "boxes", "box_valid": "value", "keypoints": "keypoints"}
+KINDS: dict[str, Kind] = {
+    "image": "image",
+    "mask": "mask",
+    "boxes": "boxes",
+    "box_valid": "value",
+    "keypoints": "keypoints",
+}
 
 
 def example() -> dict[str, np.ndarray]:

@@ -32,9 +32,10 @@ def evaluate(
 ) -> None:
     """Evaluate a run's newest checkpoint on its validation and test parts."""
     from cnnjax.records.resolved import compared_first
-    from cnnjax.reporting.parts import parts_table
+    from cnnjax.reporting.parts import classes_tables, parts_table
     from cnnjax.run.directory import directory_in
     from cnnjax.run.evaluate import evaluate as run_evaluate
+    from cnnjax.run.resolve import recorded, recorded_task
 
     if file is not None:
         load_file(file)
@@ -43,4 +44,9 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(parts))
         return
-    WIDE.print(parts_table(parts, compared_first(directory_in(run).path)))
+    directory = directory_in(run)
+    WIDE.print(parts_table(parts, compared_first(directory.path)))
+    if (resolved := recorded(directory)) is not None:
+        task = recorded_task(directory.experiment(), resolved)
+        for table in classes_tables(parts, task.by_class, resolved.class_names):
+            WIDE.print(table)

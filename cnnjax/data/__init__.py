@@ -30,6 +30,8 @@ from cnnjax.data.digits import Digits
 from cnnjax.data.examples import Examples, Part
 from cnnjax.data.fit_to_size import CentreFit, Fit, RandomFit, SquashFit
 from cnnjax.data.folder import ImageFolder
+from cnnjax.data.mask_folder import MaskFolder
+from cnnjax.data.shapes import Shapes
 from cnnjax.data.source import Data
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
@@ -54,6 +56,7 @@ __all__ = [
     "GaussianBlur",
     "Greyscale",
     "ImageFolder",
+    "MaskFolder",
     "Mixing",
     "Mixup",
     "MultiCrop",
@@ -63,6 +66,7 @@ __all__ = [
     "RandomErasing",
     "RandomFit",
     "RandomResizedCrop",
+    "Shapes",
     "SingleView",
     "SquashFit",
     "Switch",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,8 @@ class Statistics:
 
     counts: by part, the examples of each class; without classes, of the part (one number). mean, std: of the training
     part, per channel, of pixels in 0..1. targets: by part, (least, mean, greatest) of each target, without classes.
-    files: of parts that are encoded, by part.
+    files: of parts that are encoded, by part. pixels: where masks' pixels have the classes, by part (with validation in
+    the training part), how many have each class, then how many are ignored, where some may be.
     """
 
     classes: tuple[str, ...]
@@ -45,6 +46,7 @@ class Statistics:
     std: tuple[float, ...]
     targets: Mapping[str, tuple[tuple[float, float, float], ...]]
     files: Mapping[str, Files]
+    pixels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def sizes(self) -> dict[str, int]:
         """Examples of each part."""
@@ -53,7 +55,7 @@ class Statistics:
     def to_json(self) -> dict[str, Any]:
         """Plain data; classes as a list, for two may have the same name."""
         per_class = [
-            {"name": name, **{part: counts[index] for part, counts in self.counts.items()}}
+            {"name": name, **{part: counts[index] for part, counts in (self.pixels or self.counts).items()}}
             for index, name in enumerate(self.classes)
         ]
         targets = {
@@ -64,6 +66,7 @@ class Statistics:
             "examples": self.sizes(),
             "image_shape": list(self.image_shape),
             "classes": per_class,
+            **({"classes_of": "pixels"} if self.pixels else {}),
             "targets": targets or None,
             "files": {part: asdict(files) for part, files in self.files.items()},
             "mean": list(self.mean),
@@ -86,10 +89,15 @@ def statistics(dataset: Dataset, splits: Splits) -> Statistics:
     return Statistics(
         classes=dataset.classes,
         counts={part: _counts(examples, len(dataset.classes)) for part, examples in present.items()},
+        pixels=_pixels(dataset),
         image_shape=dataset.image_shape,
         mean=mean,
         std=std,
-        targets={} if dataset.classes else {part: _ranges(examples.labels) for part, examples in present.items()},
+        targets={
+            part: _ranges(examples.labels)
+            for part, examples in present.items()
+            if examples.has_label and not dataset.classes
+        },
         files={part: _files(survey) for part, survey in surveys.items()},
     )
 
@@ -102,9 +110,23 @@ def _files(survey: Survey) -> Files:
 
 
 def _counts(examples: Part, classes: int) -> tuple[int, ...]:
-    if not classes:
+    if not classes or not examples.has_label:
         return (len(examples),)
     return tuple(np.bincount(examples.labels, minlength=classes).tolist())
+
+
+def _pixels(dataset: Dataset) -> dict[str, tuple[int, ...]]:
+    if "mask" not in dataset.entries or dataset.train.has_label or not dataset.classes:
+        return {}
+    ids = [*range(len(dataset.classes)), *([] if dataset.ignored is None else [dataset.ignored])]
+    found = {}
+    for part, examples in (("train", dataset.train), ("test", dataset.test)):
+        if isinstance(examples, Encoded):
+            counts = examples.survey().pixels
+        else:
+            counts = np.bincount(examples.values["mask"].reshape(-1), minlength=max(ids) + 1)
+        found[part] = tuple(int(counts[index]) for index in ids)
+    return found
 
 
 def _ranges(labels: np.ndarray) -> tuple[tuple[float, float, float], ...]:

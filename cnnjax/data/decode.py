@@ -50,7 +50,7 @@ def decode(data: bytes, *, channels: int = 3, space: Space = "rgb", max_pixels: 
     check(channels, space)
     _present(data)
     if not jpeg.is_jpeg(data):
-        image = _plain_png(data, channels, max_pixels)
+        image = plain_png(data, channels, max_pixels)
         return _convert(pillow.pixels(data, channels, max_pixels) if image is None else image, space)
     head = jpeg.header(data)
     within(head.shape, max_pixels)
@@ -169,7 +169,7 @@ def _inside(box: Box | Callable[[tuple[int, int]], Box], shape: tuple[int, int])
     return box
 
 
-def _plain_png(data: bytes, channels: int, max_pixels: int) -> np.ndarray | None:
+def plain_png(data: bytes, channels: int, max_pixels: int) -> np.ndarray | None:
     """Decode an 8-bit grey or RGB PNG by libpng (OpenCV): small ones in a quarter to a half of Pillow's time.
 
     None for any other, and for a damaged one.

@@ -155,7 +155,7 @@ class Encoded(Part):
                 f"{len(self)} images of {size}, as {self.shown(0)}, take {needed / 1e9:.1f} GB in memory, "
                 f"over half of this machine's {there / 1e9:.1f}; choose a smaller `size`"
             )
-        arrays = {
+        arrays: dict[str, Any] = {
             name: np.empty((len(self), *entry.shape), entry.dtype) for name, entry in self.decoded_entries.items()
         }
 
@@ -166,7 +166,8 @@ class Encoded(Part):
         for _, problem in self._each(hold, "decoding"):
             if problem:
                 raise DataError(f"{problem}; {BROKEN}")
-        return Examples(kinds=None, **arrays, **self.in_memory)
+        arrays |= self.in_memory
+        return Examples(**arrays)
 
     def measured(self) -> Scale:
         """Mean and standard deviation of all pixels as shares of 255. Raises DataError where one cannot be decoded."""

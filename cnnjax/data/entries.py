@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cnnjax.errors import DataError
 
@@ -50,20 +51,23 @@ def kind_of(name: str) -> Kind:
 
 
 def padded_boxes(
-    boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray] | None = None, *, most: int
-) -> dict[str, np.ndarray]:
+    boxes: Sequence[ArrayLike], labels: Sequence[Sequence[int] | np.ndarray] | None = None, *, most: int
+) -> dict[str, Any]:
     """The entries `boxes` [N, most, 4], `box_valid` [N, most] and, with labels, `box_label` [N, most] of N images.
 
     boxes: [n, 4] of each image, labels: [n] of each; n may be 0. Rows after the n-th are 0 and not valid. Raises
     DataError for an image with more than `most` boxes, and where shapes do not fit.
     """
-    made = {"boxes": np.zeros((len(boxes), most, 4), np.float32), "box_valid": np.zeros((len(boxes), most), bool)}
+    made: dict[str, Any] = {
+        "boxes": np.zeros((len(boxes), most, 4), np.float32),
+        "box_valid": np.zeros((len(boxes), most), bool),
+    }
     if labels is not None:
         made["box_label"] = np.zeros((len(boxes), most), np.int32)
         if len(labels) != len(boxes):
             raise DataError(f"boxes of {len(boxes)} images, but labels of {len(labels)}")
-    for image, rows in enumerate(boxes):
-        rows = np.asarray(rows, np.float32)
+    for image, given in enumerate(boxes):
+        rows = np.asarray(given, np.float32)
         if rows.size and (rows.ndim != 2 or rows.shape[1] != 4):
             raise DataError(f"boxes of image {image} must be [n, 4], got {list(rows.shape)}")
         count = len(rows)

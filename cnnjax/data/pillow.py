@@ -13,6 +13,7 @@ import numpy as np
 from cnnjax.errors import DataError
 
 FORMATS = ("PNG", "WEBP", "BMP", "JPEG", "GIF", "TIFF", "PPM")
+_LOSSLESS = ("PNG", "TIFF", "BMP")
 # What it raises of damaged bytes; a warning among them where warnings are errors.
 _ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, UserWarning)
 _TIFF_ERRORS = (ArithmeticError, LookupError, TypeError)
@@ -63,6 +64,32 @@ def pixels(data: bytes, channels: int, max_pixels: int) -> np.ndarray:
         picture = picture.convert("RGBA")
     image = np.array(picture.convert("RGB" if channels == 3 else "L"))
     return image.reshape(*image.shape[:2], channels)
+
+
+def values(data: bytes, max_pixels: int) -> np.ndarray:
+    """The numbers of an image's pixels as they are stored, uint8 [H, W]: grey levels, places in the palette, or bits.
+
+    Raises DataError for formats that lose some, for colours, and for more than 8 bits.
+    """
+    from PIL import ImageOps
+
+    picture = _open(data, max_pixels)
+    form = picture.format
+    lossy = form == "TIFF" and picture.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
+    if form not in _LOSSLESS or lossy:
+        raise DataError(
+            f"{form}{' compressed as JPEG or WebP' if lossy else ''}: its values are not kept exactly; a "
+            f"mask must be {', '.join(_LOSSLESS[:-1])} or {_LOSSLESS[-1]}"
+        )
+    with _damage(picture):
+        picture.load()
+        picture = ImageOps.exif_transpose(picture)
+    if picture.mode not in ("1", "L", "P"):
+        raise DataError(
+            f"{form} of mode {picture.mode}: a mask has one value of 8 bits for each pixel; "
+            "save it as grey, or with a palette"
+        )
+    return np.array(picture).astype(np.uint8)
 
 
 def _open(data: bytes, max_pixels: int) -> Any:

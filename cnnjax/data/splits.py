@@ -36,8 +36,11 @@ def fold_off(examples: P, fold: int, folds: int, *, seed: int = 0) -> tuple[P, P
         raise ConfigError(f"fold = {fold}: there are {folds} folds, numbered from 0 to {folds - 1}")
     if not 2 <= folds <= len(examples):
         raise ConfigError(f"folds = {folds}: must be from 2 to the number of examples, {len(examples)}")
+    strata = _strata(examples)
+    # Class after class, each in a random order: every `folds`-th is of all classes alike.
+    order = np.lexsort((_places(strata, seed), strata))
     chosen = np.zeros(len(examples), bool)
-    chosen[np.argsort(_places(_strata(examples), seed), kind="stable")[fold::folds]] = True
+    chosen[order[fold::folds]] = True
     return examples.take(np.flatnonzero(~chosen)), examples.take(np.flatnonzero(chosen))
 
 

@@ -3,7 +3,7 @@
 from cnnjax.experiment.check import Checked, analysis_of, check, steps_alike
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.functions import (
-    augmented,
+    around_of,
     blank_state,
     entries_used,
     functions_of,
@@ -14,3 +14,4 @@ from cnnjax.experiment.functions import (
 )
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
+from cnnjax.experiment.training_examples import augmented, augmented_entries

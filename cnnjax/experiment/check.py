@@ -17,9 +17,10 @@ from cnnjax.config import bind, lanes
 from cnnjax.data import Dataset
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
 from cnnjax.experiment.experiment import Experiment
-from cnnjax.experiment.functions import batch_shapes, functions_of, lane_shapes
+from cnnjax.experiment.functions import batch_shapes, entries_used, functions_of, lane_shapes
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
+from cnnjax.experiment.training_examples import check_training_examples
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
 from cnnjax.optim import check_groups
 from cnnjax.tasks import Task
@@ -64,6 +65,7 @@ def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
     """The part of `check` that looks at the network alone: its layers, what they cost, and what is odd about them."""
     dataset, parts = experiment.data.load(), parts_of(experiment)
     _check_task(experiment, task_of(experiment, dataset))
+    check_training_examples(experiment, dataset, entries_used(experiment, dataset))
     lane_values(experiment)  # Raises ConfigError for those that have none.
     if parts.validation is not None and not len(parts.validation):
         raise DataError(f"validation = {experiment.validation}: no example of {len(dataset.train)} is left for it")

@@ -12,16 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from cnnjax.analysis.memory import Around
 from cnnjax.config import bind
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
 from cnnjax.experiment.network import network_of, task_of
+from cnnjax.experiment.training_examples import training_examples
 from cnnjax.lanes import lane_values
 from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
 from cnnjax.training.methods import Method
+from cnnjax.training.methods.method import Gradient, begun, wrapped
 from cnnjax.training.state import TrainState, derive, example_keys, root_key
 from cnnjax.training.step import StateFunctions, StepFunctions
 
@@ -48,7 +51,7 @@ def functions_of(
         inputs=_inputs(experiment, task, form, length.examples),
         views=_views(experiment, task, form),
         target=_target(task, form),
-        loss=partial(task.losses, loss),
+        loss=partial(task.losses, loss=loss, form=form),
         measure=partial(task.measure, loss=loss, form=form),
         optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
         methods=methods_of(experiment),
@@ -61,48 +64,15 @@ def functions_of(
     )
 
 
-def augmented(
-    experiment: Experiment,
-    images: jax.Array,
-    keys: jax.Array,
-    *,
-    index: jax.Array,
-    epoch: jax.Array,
-    maximum: int = 255,
-) -> jax.Array:
-    """The images as training sees them before normalization: uint8 [B, H, W, C] -> float32 in 0..1.
-
-    keys [B]: each example's own. index, epoch [B]: of the examples in the training part, and of the pass over it.
-    maximum: the pixel value of full brightness.
-    """
-    x = images.astype(jnp.float32) / maximum
-    for position, augmentation in enumerate(experiment.augment):
-        own = jax.vmap(lambda key, purpose=f"{position}": derive(key, purpose))(keys)
-        x = jax.vmap(lambda image, key, i, e, a=augmentation: a.apply_in_epoch(image, key, index=i, epoch=e))(
-            x, own, index, epoch
-        )
-    return x
-
-
 def _inputs(experiment: Experiment, task: Task, form: ExampleForm, examples: int) -> Callable[..., Any]:
     normalize = _normalize(experiment, task, form)
+    seen = training_examples(experiment, form, entries_used(experiment, form), examples=examples)
 
     def inputs(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Any:
-        def seen(images: jax.Array, position: jax.Array, index: jax.Array) -> jax.Array:
-            epoch = (step * experiment.batch_size + position) // experiment.repeats // examples
-            keys = example_keys(derive(key, "augment"), position)
-            return augmented(experiment, images, keys, index=index, epoch=epoch, maximum=form.maximum)
-
-        x, own = seen(batch["image"], batch["position"], batch["index"]), _entries(batch, form)
-        if experiment.mixing is None:
-            keys = example_keys(derive(key, "task"), batch["position"])
-            target = _made_targets(task, own | {"image": x}, keys)
-            return normalize(jax.vmap(task.image)(x, keys)), ((target, 1.0),)
-        other = seen(batch["partner_image"], batch["partner_position"], batch["partner_index"])
-        keys = example_keys(derive(key, "mixing"), batch["position"])
-        mixed, share = jax.vmap(experiment.mixing.mix)(x, other, keys)
-        entry = task.entry
-        return normalize(mixed), ((batch[entry], share), (batch[f"partner_{entry}"], 1 - share))
+        weighed = seen(batch, key, step)
+        keys = example_keys(derive(key, "task"), batch["position"])
+        images = jax.vmap(task.image)(weighed[0][0]["image"], keys)
+        return normalize(images), tuple((_made_targets(task, entries, keys), weight) for entries, weight in weighed)
 
     return inputs
 
@@ -206,6 +176,16 @@ def state_shapes(experiment: Experiment, network: linen.Module, image_shape: tup
 def methods_of(experiment: Experiment) -> dict[str, Method]:
     """The experiment's methods by name, in their order."""
     return {method.tag: method for method in experiment.methods}
+
+
+def around_of(experiment: Experiment) -> Around:
+    """What the experiment puts around the gradient, for the memory of its training step."""
+    methods = methods_of(experiment)
+
+    def gradient(gradient: Gradient, kept: Any) -> Gradient:
+        return wrapped(methods, gradient, kept, key=lambda name: jax.random.key(0), step=jnp.int32(0))
+
+    return Around(kept=partial(begun, methods), gradient=gradient, trained=experiment.optim.without_frozen)
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:

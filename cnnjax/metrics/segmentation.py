@@ -21,12 +21,16 @@ WORD = 2**10
 
 
 def map_specifications(*, loss_unit: str = "") -> tuple[Specification, ...]:
-    """What is measured of masks; mean IoU is first. `loss_unit`: the loss's own (`Loss.unit`)."""
-    shares = (("mean_iou", "confusion"), ("dice", "confusion"), ("pixel_accuracy", "correct_pixels"))
+    """What is measured of masks, the most important first. loss_unit: the loss's own (`Loss.unit`)."""
+    shares = (
+        ("mean_iou", "mean IoU", "confusion"),
+        ("dice", "Dice", "confusion"),
+        ("pixel_accuracy", "pixel accuracy", "correct_pixels"),
+    )
     return (
         *(
-            Specification(name=name, total=total, unit="share", higher_is_better=True, printed=".2%")
-            for name, total in shares
+            Specification(name=name, label=label, total=total, unit="share", higher_is_better=True, printed=".2%")
+            for name, label, total in shares
         ),
         Specification(name="loss", total="loss", unit=loss_unit, higher_is_better=False, printed=".4f"),
     )

@@ -36,6 +36,34 @@ def parts_table(
     return drawn
 
 
+def classes_tables(parts: Mapping[str, Mapping[str, Any]], names: Sequence[str], classes: Sequence[str]) -> list[Table]:
+    """A table of each part that tells something of each class: a row for each, a column for each of `names`.
+
+    names: of lists in `parts`, in the order of `classes`. Shares are in percent; None, of a class that is neither there
+    nor predicted, is a dash.
+    """
+    drawn = []
+    for part, values in parts.items():
+        shown = {name: values[name] for name in names if name in values}
+        if not shown:
+            continue
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column(Text(f"{part}: class"))
+        for name, told in shown.items():
+            share = any(isinstance(value, float) for value in told)
+            table.add_column(Text(name.removeprefix("per_class_") + (", %" if share else "")), justify="right")
+        for place, name in enumerate(classes):
+            table.add_row(Text(name), *(_of_class(told[place]) for told in shown.values()))
+        drawn.append(table)
+    return drawn
+
+
+def _of_class(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{100 * value:.2f}"
+
+
 def result_table(result: ResultRecord, known: Sequence[Specification] = ()) -> Table:
     """The metrics of a `result.json` (of the last epoch, for the training part), and what they are of; see
     `parts_table`."""

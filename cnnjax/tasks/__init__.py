@@ -2,8 +2,10 @@
 
 from cnnjax.tasks.chosen import task_for
 from cnnjax.tasks.classification import Binary, Classification
+from cnnjax.tasks.masks import Masks
 from cnnjax.tasks.predictions import Predictions
 from cnnjax.tasks.regression import Count, MultiLabel, Regression
+from cnnjax.tasks.segmentation import Segmentation
 from cnnjax.tasks.task import Answered, Outputs, Task
 
 __all__ = [
@@ -11,10 +13,12 @@ __all__ = [
     "Binary",
     "Classification",
     "Count",
+    "Masks",
     "MultiLabel",
     "Outputs",
     "Predictions",
     "Regression",
+    "Segmentation",
     "Task",
     "task_for",
 ]

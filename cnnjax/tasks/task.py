@@ -60,11 +60,13 @@ class Task(StepConfig, union="name"):
     examples, `loss` the experiment's. Their arrays: outputs [B, ...] float, targets [B, ...]; `losses` [B]. What is
     here is for outputs [B, K] whose test-time views are averaged.
 
-    entry: the entry of an example that is the target. chosen_by: the metric by which arms are compared.
+    entry: the entry of an example that is the target. chosen_by: the metric by which arms are compared. by_class: the
+    names of what `summarize` tells of each class, a list in their order, that is worth a table.
     """
 
     entry: ClassVar[str] = "label"
     chosen_by: ClassVar[str] = "loss"
+    by_class: ClassVar[tuple[str, ...]] = ()
 
     def as_in_a_step(self) -> None:
         key = jax.random.key(0)
@@ -136,7 +138,7 @@ class Task(StepConfig, union="name"):
 
     # --- numbers
 
-    def losses(self, loss: Loss, outputs: jax.Array, target: jax.Array) -> jax.Array:
+    def losses(self, outputs: jax.Array, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
         """The loss of each example, float32 [B]."""
         return loss(outputs, target)
 
@@ -165,7 +167,7 @@ class Task(StepConfig, union="name"):
         raise ConfigError(f"{type(self).__name__} does not define summarize(sums, form)")
 
     def specifications(self, loss: Loss, form: ExampleForm) -> tuple[Specification, ...]:
-        """What `summarize` tells of an evaluation, the loss first."""
+        """What `summarize` tells of an evaluation, the most important first."""
         raise ConfigError(f"{type(self).__name__} does not define specifications(loss, form)")
 
     # --- in use

@@ -14,9 +14,10 @@ from cnnjax.lanes import StepConfig
 if TYPE_CHECKING:
     import jax
 
+    from cnnjax.data.entries import Kind
+
 Entries = Mapping[str, "jax.Array"]
-Kinds = Mapping[str, str]
-"""The kind of each entry: "image", "mask", "boxes", "keypoints" or "value"."""
+Kinds = Mapping[str, "Kind"]
 
 
 class Mixing(StepConfig, union="name"):

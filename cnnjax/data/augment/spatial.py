@@ -11,7 +11,6 @@ values, such as labels  kept
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +18,7 @@ import numpy as np
 
 from cnnjax.data.augment.augmentation import Augmentation
 from cnnjax.data.augment.moves import Move
+from cnnjax.data.entries import Entry, Kind
 from cnnjax.errors import ConfigError
 
 LEAST_SHARE = 0.1
@@ -26,8 +26,7 @@ LEAST_SHARE = 0.1
 the border can hardly be told from background. YOLOv5 drops boxes by this share, too."""
 
 Entries = Mapping[str, jax.Array]
-Kinds = Mapping[str, str]
-"""The kind of each entry: "image", "mask", "boxes", "keypoints" or "value"."""
+Kinds = Mapping[str, Kind]
 
 _SPATIAL = ("image", "mask", "boxes", "keypoints")
 
@@ -109,12 +108,12 @@ def moved_keypoints(keypoints: jax.Array, move: Move, height: int, width: int) -
 # --- whether they can
 
 
-def check_moves(augmentations: Iterable[Augmentation], entries: Mapping[str, Any], *, outside: int = 0) -> None:
+def check_moves(augmentations: Iterable[Augmentation], entries: Mapping[str, Entry], *, outside: int = 0) -> None:
     """Raise ConfigError where an augmentation does not say what becomes of an entry that moves with the pixels.
 
-    entries: each with `shape`, `dtype` and `kind`, of one example; only those that are used. outside: as of `change`.
+    entries: those of an example that are used. outside: as of `change`.
     """
-    kinds = {name: entry.kind for name, entry in entries.items()}
+    kinds: Kinds = {name: entry.kind for name, entry in entries.items()}
     augmentations = tuple(augmentations)
     if not _others(kinds) or not augmentations:
         return
@@ -144,7 +143,7 @@ def check_moves(augmentations: Iterable[Augmentation], entries: Mapping[str, Any
                 )
 
 
-def _check_entries(entries: Mapping[str, Any], outside: int) -> None:
+def _check_entries(entries: Mapping[str, Entry], outside: int) -> None:
     """Raise ConfigError unless the entries are of one size, and boxes are `boxes` beside `box_valid`."""
     size = tuple(entries["image"].shape[:2])
     for name, entry in entries.items():

@@ -1,0 +1,115 @@
+"""What training makes of the examples of a batch: every entry augmented, and one example mixed with another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax.data.augment import spatial
+from cnnjax.data.entries import Entry, Kind, kind_of
+from cnnjax.data.example_form import ExampleForm
+from cnnjax.experiment.experiment import Experiment
+from cnnjax.training.state import derive, example_keys
+
+Entries = dict[str, jax.Array]
+Weighed = tuple[tuple[Entries, jax.Array | float], ...]
+
+
+def augmented(
+    experiment: Experiment,
+    images: jax.Array,
+    keys: jax.Array,
+    *,
+    index: jax.Array,
+    epoch: jax.Array,
+    maximum: int = 255,
+) -> jax.Array:
+    """The images as training sees them before normalization: uint8 [B, H, W, C] -> float32 in 0..1.
+
+    keys [B]: each example's own. index, epoch [B]: of the examples in the training part, and of the pass over it.
+    maximum: the pixel value of full brightness.
+    """
+    return augmented_entries(experiment, {"image": images}, keys, index=index, epoch=epoch, maximum=maximum)["image"]
+
+
+def augmented_entries(
+    experiment: Experiment,
+    entries: Mapping[str, jax.Array],
+    keys: jax.Array,
+    *,
+    index: jax.Array,
+    epoch: jax.Array,
+    maximum: int = 255,
+    kinds: Mapping[str, Kind] | None = None,
+    outside: int = 0,
+) -> Entries:
+    """The same of examples that are more than an image: each entry [B, ...] by name, images as float32 in 0..1.
+
+    kinds: of the entries; by default what their names say (`data.entries.kind_of`). outside: the class id of a mask's
+    pixels that come from outside the image. What moves the image moves its masks, boxes and keypoints.
+    """
+    kinds = {name: kind_of(name) for name in entries} if kinds is None else kinds
+    x = {
+        name: array.astype(jnp.float32) / maximum if kinds[name] == "image" else array
+        for name, array in entries.items()
+    }
+    for position, augmentation in enumerate(experiment.augment):
+        own = jax.vmap(lambda key, purpose=f"{position}": derive(key, purpose))(keys)
+        x = jax.vmap(
+            lambda example, key, i, e, a=augmentation: spatial.change(
+                a, example, kinds, key, index=i, epoch=e, outside=outside
+            )
+        )(x, own, index, epoch)
+    return x
+
+
+def training_examples(
+    experiment: Experiment, form: ExampleForm, used: Mapping[str, Entry], *, examples: int
+) -> Callable[[Mapping[str, jax.Array], jax.Array, jax.Array], Weighed]:
+    """(batch, the step's key, the step's number) -> examples as training sees them, with the weights of their targets.
+
+    used: the entries that a batch has. examples: of the training part. One set of entries [B, ...] with weight 1, or
+    where examples are mixed two, of the same images, with weights [B] that add up to 1. Images are float32 in 0..1.
+    """
+    kinds: dict[str, Kind] = {name: entry.kind for name, entry in used.items()}
+    mixing = experiment.mixing
+
+    def seen(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Weighed:
+        def one_of_both(prefix: str) -> Entries:
+            position, index = batch[f"{prefix}position"], batch[f"{prefix}index"]
+            return augmented_entries(
+                experiment,
+                {name: batch[f"{prefix}{name}"] for name in kinds},
+                example_keys(derive(key, "augment"), position),
+                index=index,
+                epoch=(step * experiment.batch_size + position) // experiment.repeats // examples,
+                maximum=form.maximum,
+                kinds=kinds,
+                outside=outside_of(form),
+            )
+
+        own = one_of_both("")
+        if mixing is None:
+            return ((own, 1.0),)
+        keys = example_keys(derive(key, "mixing"), batch["position"])
+        first, second, share = jax.vmap(partial(mixing.mix_entries, kinds=kinds))(
+            own, one_of_both("partner_"), key=keys
+        )
+        return (first, share), (second, 1 - share)
+
+    return seen
+
+
+def outside_of(form: ExampleForm) -> int:
+    """The class id of what is outside an image: the one that is ignored, else 0."""
+    return 0 if form.ignored is None else form.ignored
+
+
+def check_training_examples(experiment: Experiment, form: ExampleForm, used: Mapping[str, Entry]) -> None:
+    """Raise ConfigError where an entry that is used cannot follow the image that is augmented or mixed."""
+    spatial.check_moves(experiment.augment, used, outside=outside_of(form))
+    if experiment.mixing is not None:
+        experiment.mixing.check_entries({name: entry.kind for name, entry in used.items()})
