@@ -26,6 +26,7 @@ from cnnjax import (
     SmallCNN,
     Study,
     Synthetic,
+    describe,
     lane,
     load,
     plan,
@@ -283,6 +284,17 @@ def test_a_state_without_methods_is_saved_as_ever(tmp_path):
     names = {path[0].name for path, _ in jax.tree_util.tree_leaves_with_path(load(tmp_path).state)}
     checkpoints.close()
     assert names == {"step", "params", "batch_stats", "opt_state", "lane"}
+
+
+def test_the_memory_of_methods_is_estimated():
+    plain, averaged, aware = (
+        describe(replace(BASE, {"methods": methods})).memory for methods in ((), (EMA(),), (SAM(),))
+    )
+    assert averaged.state == 2 * plain.state + plain.params
+    assert averaged.total - averaged.state == plain.total - plain.state
+    # The parameters that the first gradient leads to are there beside the trained ones.
+    assert aware.gradients > plain.gradients
+    assert aware.total > plain.total
 
 
 # --- how they are given
