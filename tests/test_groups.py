@@ -24,10 +24,12 @@ from cnnjax import (
     SmallCNN,
     Study,
     Synthetic,
+    describe,
     load,
     train,
 )
 from cnnjax import plan as make_plan
+from cnnjax.analysis.layer_table import document
 from cnnjax.config import replace, replace_texts
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import check
@@ -174,6 +176,26 @@ def test_groups_are_an_axis_and_are_given_on_the_command_line():
 def test_sizes_count_each_parameter_once():
     groups = {name: Group() for name in ("stem.*", "*.kernel")}
     assert group_sizes(groups, PARAMS) == {"stem.*": 3, "*.kernel": 4}
+
+
+def test_a_description_says_how_many_parameters_each_group_has():
+    paths = parameter_paths()
+    sizes = {path: leaf.size for path, leaf in zip(paths, jax.tree.leaves(check(BASE).state.params), strict=True)}
+    first = paths[0].partition(".")[0]
+    groups = {f"{first}.*": {"frozen": True}, "*.kernel": {"learning_rate": 0.5}}
+    grouped = describe(replace(BASE, {"optim.groups": groups}))
+    frozen = sum(size for path, size in sizes.items() if path.startswith(f"{first}."))
+    kernels = sum(size for path, size in sizes.items() if path.endswith("kernel") and not path.startswith(f"{first}."))
+    assert grouped.to_json()["groups"] == [
+        {"pattern": f"{first}.*", "params": frozen, "frozen": True},
+        {"pattern": "*.kernel", "params": kernels, "frozen": False},
+    ]
+    assert f"optim.groups '{first}.*': {frozen:,} parameters, frozen" in str(document(grouped))
+    plain = describe(BASE)
+    assert grouped.memory.optimizer == plain.memory.optimizer - 4 * frozen, "no momentum of float32 for these"
+    assert "groups" not in plain.to_json()
+    with pytest.raises(ConfigError, match="matches no parameter"):
+        describe(replace(BASE, {"optim.groups": {"nowhere": {}}}))
 
 
 # --- what is refused

@@ -113,6 +113,10 @@ def _remarks(analysis: Analysis) -> list[str]:
         said.append("+ depends on the rest of the image too, through a statistic over space")
     if analysis.state:
         said.append(f"besides the parameters {analysis.state:,} numbers of state (running statistics)")
+    said += [
+        f"optim.groups {group.pattern!r}: {group.params:,} parameters{', frozen' if group.frozen else ''}"
+        for group in analysis.groups
+    ]
     if analysis.memory is not None:
         said.append(memory_line(analysis))
     return said

@@ -65,7 +65,8 @@ class LayerRow:
 class Memory:
     """Bytes of one training step.
 
-    `params`, `optimizer` and `state` (batch statistics) are replaced in place; `batch` is the images and labels.
+    `params`, `optimizer` and `state` (batch statistics, and what training methods keep, such as an average of the
+    weights) are replaced in place; `batch` is the images and labels.
     `gradients` is what has the shape of a parameter (gradients, parameters copied or in another order) and is alive
     when most is, `activations` all else the step writes, gaps included. `total` is the sum.
     """
@@ -80,6 +81,15 @@ class Memory:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class GroupRow:
+    """How many parameters a group of an optimizer has, by its pattern, and whether they are frozen."""
+
+    pattern: str
+    params: int
+    frozen: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Analysis:
     """Totals and rows of a network for one image of `input_shape` (height, width, channels).
 
@@ -87,7 +97,7 @@ class Analysis:
     multiply-accumulates of a forward pass, `activations` and `activation_bytes` those of the image and every row, and
     so for training (None where that was not traced). What has no row counts nothing: elementwise operations and
     concatenations outside leaf modules. `memory` is that of a training step at `batch_size`, where that is known, which
-    `accumulate` cuts into parts that are computed one after the other.
+    `accumulate` cuts into parts that are computed one after the other. `groups` are those of its optimizer.
 
     `receptive_field` is what a unit of the last maps sees, of all branches that end there together: of the outputs that
     are maps, else of what the head reads; (1, 1) where there is no map.
@@ -107,6 +117,7 @@ class Analysis:
     accumulate: int = 1
     memory: Memory | None = None
     receptive_field: tuple[int, int] = (1, 1)
+    groups: tuple[GroupRow, ...] = ()
 
     @property
     def flops(self) -> int:
@@ -117,6 +128,7 @@ class Analysis:
         """Totals, `"layers": [{"path", "op", ...}]`, `"memory"` (bytes, None without a batch size) and `"warnings"`.
 
         A layer has all fields of `LayerRow`, its flops, and its shares of the network's parameters and MACs in percent.
+        `"groups"` is there where the optimizer has some.
         """
         return {
             "input_shape": list(self.input_shape),
@@ -131,6 +143,7 @@ class Analysis:
             "train_activation_bytes": self.train_activation_bytes,
             "batch_size": self.batch_size,
             "memory": None if self.memory is None else {**dataclasses.asdict(self.memory), "total": self.memory.total},
+            **({"groups": [dataclasses.asdict(group) for group in self.groups]} if self.groups else {}),
             "layers": [self._layer(layer) for layer in self.layers],
             "warnings": list(self.warnings),
         }

@@ -16,6 +16,7 @@ bfloat16 in float32. Other devices copy less and keep other things.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -34,6 +35,23 @@ from cnnjax.errors import ConfigError
 from cnnjax.lowering import lowering
 
 
+@dataclass(frozen=True)
+class Around:
+    """What stands around the gradient of a training step.
+
+    kept: (params, other variables) -> what is kept from step to step beside the optimizer's state. gradient: (gradient
+    function, what is kept) -> the one in its place; a gradient function gives (gradients, variables after, numbers) of
+    params. trained: params -> the same, without gradients to some.
+    """
+
+    kept: Callable[[Any, Any], Any] = lambda params, others: {}
+    gradient: Callable[[Callable[..., Any], Any], Callable[..., Any]] = lambda gradient, kept: gradient
+    trained: Callable[[Any], Any] = lambda params: params
+
+
+NOTHING = Around()
+
+
 def training_memory(
     module: nn.Module,
     input_shape: tuple[int, int, int],
@@ -42,6 +60,7 @@ def training_memory(
     tx: optax.GradientTransformation | None = None,
     dtype: Any = jnp.float32,
     logits: Callable[[Any], jax.Array] = lambda outputs: outputs,
+    around: Around = NOTHING,
 ) -> Memory:
     """The memory of one training step of `module`: an estimate of what XLA:CPU takes, from the shapes alone.
 
@@ -55,6 +74,7 @@ def training_memory(
         tx: the optimizer; None is stochastic gradient descent with momentum.
         dtype: of the images; in what the network computes is its own choice.
         logits: finds the logits in what the module returns.
+        around: the gradient; what is kept there counts as state.
 
     Raises:
         ConfigError: there is no image in the batch.
@@ -65,7 +85,7 @@ def training_memory(
     try:
         height, width, channels = input_shape
         images = jax.ShapeDtypeStruct((batch_size, height, width, channels), dtype)
-        given, step = _traced(module, images, tx or optax.sgd(0.1, momentum=0.9), logits)
+        given, step = _traced(module, images, tx or optax.sgd(0.1, momentum=0.9), logits, around)
     except Exception:
         analyse(module, input_shape)  # raises an error that names the layer
         raise
@@ -90,34 +110,39 @@ def _traced(
     images: jax.ShapeDtypeStruct,
     tx: optax.GradientTransformation,
     logits: Callable[[Any], jax.Array],
+    around: Around,
 ) -> tuple[tuple[Any, Any, Any], TracedProgram]:
-    """The shapes of parameters, optimizer state and other variables, and the step, whose first inputs they are."""
+    """The shapes of parameters, optimizer state and what else is kept, and the step, whose first inputs they are."""
     key = jax.random.key(0)
     state = jax.eval_shape(partial(calling.init, module), key, images)
     params = state.pop("params", {})
-    given = (params, jax.eval_shape(tx.init, params), state)
-    step = _step(module, tx, logits)
+    given = (params, jax.eval_shape(tx.init, params), (state, jax.eval_shape(around.kept, params, state)))
+    step = _step(module, tx, logits, around)
     with lowering("xla"):
         return given, program(jax.make_jaxpr(step)(given, images, key).jaxpr)
 
 
 def _step(
-    module: nn.Module, tx: optax.GradientTransformation, logits_in: Callable[[Any], jax.Array]
+    module: nn.Module, tx: optax.GradientTransformation, logits_in: Callable[[Any], jax.Array], around: Around
 ) -> Callable[..., Any]:
     """((params, optimizer, state), images, key) -> (the same after, loss). All labels are 0."""
 
     def step(given: Any, images: jax.Array, key: jax.Array) -> Any:
-        params, optimizer, state = given
+        params, optimizer, (state, kept) = given
 
         def objective(params: Any) -> Any:
-            variables = {"params": params, **state}
+            variables = {"params": around.trained(params), **state}
             outputs, after = calling.apply(module, variables, images, train=True, streams=lambda name: key)
             logits = logits_in(outputs)
             labels = jnp.zeros(logits.shape[:-1], jnp.int32)
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), after
 
-        (loss, state), gradients = jax.value_and_grad(objective, has_aux=True)(params)
+        def gradient(params: Any) -> Any:
+            (loss, after), gradients = jax.value_and_grad(objective, has_aux=True)(params)
+            return gradients, after, loss
+
+        gradients, state, loss = around.gradient(gradient, kept)(params)
         updates, optimizer = tx.update(gradients, optimizer, params)
-        return (optax.apply_updates(params, updates), optimizer, state), loss
+        return (optax.apply_updates(params, updates), optimizer, (state, kept)), loss
 
     return step

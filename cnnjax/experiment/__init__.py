@@ -3,6 +3,7 @@
 from cnnjax.experiment.check import Checked, analysis_of, check, steps_alike
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.functions import (
+    around_of,
     blank_state,
     entries_used,
     functions_of,

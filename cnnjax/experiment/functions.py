@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from cnnjax.analysis.memory import Around
 from cnnjax.config import bind
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
@@ -23,6 +24,7 @@ from cnnjax.lanes import lane_values
 from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
 from cnnjax.training.methods import Method
+from cnnjax.training.methods.method import Gradient, begun, wrapped
 from cnnjax.training.state import TrainState, derive, example_keys, root_key
 from cnnjax.training.step import StateFunctions, StepFunctions
 
@@ -174,6 +176,16 @@ def state_shapes(experiment: Experiment, network: linen.Module, image_shape: tup
 def methods_of(experiment: Experiment) -> dict[str, Method]:
     """The experiment's methods by name, in their order."""
     return {method.tag: method for method in experiment.methods}
+
+
+def around_of(experiment: Experiment) -> Around:
+    """What the experiment puts around the gradient, for the memory of its training step."""
+    methods = methods_of(experiment)
+
+    def gradient(gradient: Gradient, kept: Any) -> Gradient:
+        return wrapped(methods, gradient, kept, key=lambda name: jax.random.key(0), step=jnp.int32(0))
+
+    return Around(kept=partial(begun, methods), gradient=gradient, trained=experiment.optim.without_frozen)
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:

@@ -38,7 +38,7 @@ class Optim(StepConfig, union="name"):
     decay_skips: Literal["nothing", "norm_and_bias"] = "norm_and_bias"
     clip_norm: float | None = lane(None, gt=0)
     schedule: Schedule = Cosine()
-    groups: Annotated[Mapping[str, Group], AfterValidator(Named)] = later({})
+    groups: Annotated[Mapping[str, Group], AfterValidator(Named)] = later(Named())
 
     @model_validator(mode="after")
     def _groups_are_honoured(self) -> Self:

@@ -8,7 +8,7 @@ from cnnjax.analysis.layers import Memory
 from cnnjax.analysis.memory import training_memory
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import Experiment, network_of, optimizer_of
+from cnnjax.experiment import Experiment, around_of, network_of, optimizer_of
 from cnnjax.models.outputs import array_of
 from cnnjax.run.devices import Devices
 
@@ -28,7 +28,8 @@ def check_room(experiment: Experiment, devices: Devices) -> tuple[str, ...]:
     has = f"on each device, which has {short_bytes(devices.memory)}"
     if least > devices.memory:
         parts = {"the parameters": memory.params, "the optimizer's state": memory.optimizer}
-        parts |= {"statistics": memory.state, f"{size} images": memory.batch}
+        state = "statistics and what methods keep" if experiment.methods else "statistics"
+        parts |= {state: memory.state, f"{size} images": memory.batch}
         listed = ", ".join(f"{name} {short_bytes(taken)}" for name, taken in parts.items() if taken)
         raise ConfigError(f"there must be {short_bytes(least)} ({listed}) {has}")
     if memory.total > devices.memory:
@@ -45,6 +46,7 @@ def _memory(experiment: Experiment, size: int) -> Memory:
         experiment.data.load().image_shape,
         batch_size=size,
         tx=optimizer_of(experiment),
+        around=around_of(experiment),
         dtype=jnp.dtype(experiment.precision),
         logits=lambda outputs: array_of(experiment.model, outputs),
     )

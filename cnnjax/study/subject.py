@@ -10,13 +10,14 @@ import flax.linen as linen
 from jax import numpy as jnp
 
 from cnnjax.analysis import Analysis, analyse, with_training
-from cnnjax.analysis.layers import volume
+from cnnjax.analysis.layers import GroupRow, volume
 from cnnjax.analysis.lint import lint_training
-from cnnjax.analysis.memory import training_memory
+from cnnjax.analysis.memory import NOTHING, Around, training_memory
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
-from cnnjax.experiment import Experiment, analysis_of, network_of, optimizer_of
+from cnnjax.experiment import Experiment, analysis_of, around_of, network_of, optimizer_of, state_shapes
 from cnnjax.models import Model
 from cnnjax.models.outputs import array_of, is_array, shown
+from cnnjax.optim import check_groups, group_sizes
 
 InputShape = tuple[int, int, int]
 Note = Callable[[str], None]
@@ -46,7 +47,10 @@ def _logits_of(model: Model) -> Callable[[Any], Any]:
 
 @dataclass(frozen=True)
 class Subject:
-    """A module with all that its description depends on. check: its analysis as an experiment on its own data."""
+    """A module with all that its description depends on.
+
+    groups: of the optimizer, each with its number of parameters. check: its analysis as an experiment on its own data.
+    """
 
     module: linen.Module
     input_shape: InputShape
@@ -54,7 +58,9 @@ class Subject:
     dtype: Any = jnp.float32
     accumulate: int = 1
     optimizer: Any = None
+    around: Around = NOTHING
     logits: Callable[[Any], Any] = _only
+    groups: tuple[GroupRow, ...] = ()
     check: Analysis | None = None
 
 
@@ -83,12 +89,25 @@ def of_experiment(experiment: Experiment, input_shape: InputShape | None, note: 
         module,
         shape,
         experiment.batch_size,
+        groups=_groups(experiment, module, shape),
         dtype=jnp.dtype(experiment.precision),
         accumulate=experiment.accumulate,
         optimizer=optimizer_of(experiment),
+        around=around_of(experiment),
         logits=_logits_of(experiment.model),
         check=check,
     )
+
+
+def _groups(experiment: Experiment, module: linen.Module, shape: InputShape) -> tuple[GroupRow, ...]:
+    """The optimizer's groups. Raises ConfigError for a pattern without effect."""
+    groups = experiment.optim.groups
+    if not groups:
+        return ()
+    params = state_shapes(experiment, module, shape).params
+    check_groups(groups, params)
+    sizes = group_sizes(groups, params)
+    return tuple(GroupRow(pattern, sizes[pattern], group.frozen) for pattern, group in groups.items())
 
 
 def _data_shape(experiment: Experiment, input_shape: InputShape | None, note: Note, remedy: str) -> InputShape | None:
@@ -115,7 +134,7 @@ def analysed(subject: Subject) -> Analysis:
         # A check is made in float32.
         found = analyse(subject.module, subject.input_shape, dtype=subject.dtype)
         analysis = replace(found, warnings=(analysis or found).warnings)
-    analysis = with_training(analysis, subject.module, dtype=subject.dtype)
+    analysis = replace(with_training(analysis, subject.module, dtype=subject.dtype), groups=subject.groups)
     if subject.batch_size is None:
         return analysis
     batch = {"batch_size": subject.batch_size, "accumulate": subject.accumulate}
@@ -137,6 +156,7 @@ def _memory(subject: Subject, batch_size: int) -> Any:
             subject.input_shape,
             batch_size=batch_size,
             tx=subject.optimizer,
+            around=subject.around,
             dtype=subject.dtype,
             logits=subject.logits,
         )
