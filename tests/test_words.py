@@ -42,6 +42,7 @@ ALLOWED = {
     "cli/evaluate.py": BY_CLASS,
     "study/data_view.py": "what `cnnjax data show` counts and draws",
     "study/data_pictures.py": "what `cnnjax data show` counts and draws",
+    "study/overlays.py": "what `cnnjax data show` counts and draws",
 }
 
 
