@@ -7,6 +7,9 @@ over; a process compiles, warms up and times `--steps` steps, of which it gives 
 repetition. All sides start from the same weights, drawn by NumPy, and it is refused where parameters or the first loss
 differ. PyTorch is channels-last; `torch_compiled` is that under `torch.compile`, and the ratio is to the quicker.
 
+Beside the time stand the processor seconds of the process, which other work on the machine changes less. Threads of
+PyTorch that wait for each other count in them.
+
     python benchmarks/unet.py --small                                            # does it run?
     python benchmarks/unet.py --features 32,64 --repeats 5 --json /tmp/unet.json
 """
@@ -228,12 +231,13 @@ def child(side: str, size: tuple[int, int, int, int], steps: int) -> None:
     """In a process of its own: print the times as JSON."""
     params, run = MAKE[side](size)
     loss = run()
-    run()
-    times = []
+    times, cpu = [], []
     for _ in range(steps):
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         run()
         times.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - before)
+    NOTES["cpu_s"] = min(cpu)
     NOTES["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(json.dumps({"seconds": min(times), "all": times, "params": params, "first_loss": loss, **NOTES}))
 
@@ -267,12 +271,14 @@ def report(features: int, rounds: list[dict[str, dict[str, Any]]]) -> None:
     print(f"features {features}: {ours['params']:,} parameters, first loss {ours['first_loss']:.5f}, n={n}")
     for side, found in first.items():
         notes = {name: round(found[name], 1) for name in ("compile_s", "temporary_mb", "peak_mb") if name in found}
-        print(f"  {side}: {spread([each[side]['seconds'] for each in rounds])} s {notes}")
+        seconds, cpu = ([each[side][name] for each in rounds] for name in ("seconds", "cpu_s"))
+        print(f"  {side}: {spread(seconds)} s, of its processors {spread(cpu)} s, {notes}")
     peers = {"linen": ["linen"], "PyTorch, the quicker": [side for side in first if side.startswith("torch")]}
     for name, sides in peers.items():
         if sides and set(sides) <= first.keys():
-            ratios = [each["cnnjax"]["seconds"] / min(each[side]["seconds"] for side in sides) for each in rounds]
-            print(f"  cnnjax / {name}: {spread(ratios, 3)}", flush=True)
+            for what, unit in (("seconds", ""), ("cpu_s", ", of processor seconds")):
+                ratios = [each["cnnjax"][what] / min(each[side][what] for side in sides) for each in rounds]
+                print(f"  cnnjax / {name}{unit}: {spread(ratios, 3)}", flush=True)
 
 
 def main() -> None:

@@ -58,15 +58,24 @@ class Started(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StepTaken(Event):
-    """Step number `step`, counted from 1, was taken. sums: of its batch, as `metrics.measure` gives them."""
+    """Step number `step`, counted from 1, was taken.
+
+    sums: of its batch, as the task measures them in a step; summarize: what makes numbers of them.
+    """
 
     step: int
     sums: Mapping[str, Any]
+    summarize: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
     @property
     def loss(self) -> float:
         """Mean training loss over the batch."""
         return float(self.sums["loss"]) / float(self.sums["count"])
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The metrics of the batch by name, the loss among them; to be asked for only where they are needed."""
+        return {name: value for name, value in self.summarize(self.sums).items() if isinstance(value, float)}
 
 
 @dataclass(frozen=True, kw_only=True)

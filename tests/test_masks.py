@@ -10,7 +10,19 @@ import pytest
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
-from cnnjax import CentreFit, MaskFolder, RandomFit, Shapes, SquashFit
+from cnnjax import (
+    CentreFit,
+    Experiment,
+    Hardware,
+    MaskFolder,
+    Options,
+    RandomFit,
+    Shapes,
+    SquashFit,
+    UNet,
+    train,
+)
+from cnnjax.config import replace
 from cnnjax.data.dataset_statistics import statistics
 from cnnjax.data.image_form import ImageForm, Region
 from cnnjax.data.loader import Loader, TrainingBatches
@@ -19,6 +31,8 @@ from cnnjax.data.order import Order
 from cnnjax.data.shapes import draw_shape
 from cnnjax.data.splits import splits
 from cnnjax.errors import ConfigError, DataError
+from cnnjax.events import StepTaken
+from cnnjax.run import feed
 from tests.marks import slow
 
 HEIGHT, WIDTH = 12, 16
@@ -363,3 +377,54 @@ def test_the_numbers_of_shapes_are_of_all_parts():
 def test_shapes_that_cannot_be_are_refused(fields, words):
     with pytest.raises(ConfigError, match=words):
         Shapes(**fields)
+
+
+# --- training
+
+
+class Stop(Exception):
+    """Ends a training as if it were killed."""
+
+
+def stop(event) -> None:
+    if isinstance(event, StepTaken) and event.step >= 3:
+        raise Stop
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_masks_train_alike_from_the_device_and_streamed_and_continue_bitwise(tmp_path, workers, monkeypatch):
+    monkeypatch.setattr(feed, "MANY", 0)
+    fill(tmp_path / "set", lambda kind, number: f"{kind}s/{number}.png", 12)
+    experiment = Experiment(
+        model=UNet(depth=1, features=4, norm="batch"),
+        data=MaskFolder(root=str(tmp_path / "set"), size=8, **CELLS),
+        augment=("flip",),
+        mixing="cutmix",
+        batch_size=4,
+        steps=5,
+        validation=2,
+    )
+    streamed = Options(Hardware(devices=1, resident=0.0, workers=workers), checkpoint_steps=1)
+    results = [
+        train(experiment, tmp_path / name, options=options)
+        for name, options in (("resident", Options(Hardware(devices=1))), ("streamed", streamed))
+    ]
+    assert results[0]["metrics"] == pytest.approx(results[1]["metrics"], rel=1e-5)
+    assert 0 < results[1]["metrics"]["test_mean_iou"] < 1
+    drawn = replace(experiment, {"data.train_fit": RandomFit()})
+    train(drawn, tmp_path / "whole", options=streamed)
+    with pytest.raises(Stop):
+        train(drawn, tmp_path / "cut", options=streamed, sinks=[stop])
+    train(drawn, tmp_path / "cut", options=streamed)
+    whole, cut = ((tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "cut"))
+    assert whole == cut
+
+
+def test_a_mask_that_is_wrong_stops_a_training_before_it_begins(tmp_path):
+    fill(tmp_path / "set", lambda kind, number: f"{kind}s/{number}.png")
+    put(tmp_path / "set", "masks/5.png", encoded(np.full((HEIGHT, WIDTH), 3, np.uint8)))
+    data = MaskFolder(root=str(tmp_path / "set"), test=0.2, **CELLS)
+    experiment = Experiment(model=UNet(depth=1, features=2), data=data, batch_size=2, steps=1, validation=0)
+    with pytest.raises(DataError, match=r"masks/5.png: 192 of its pixels have the value 3, which is of no class"):
+        train(experiment, tmp_path / "run", options=Options(Hardware(devices=1)))

@@ -42,6 +42,7 @@ from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program
 from cnnjax.study.study import with_overrides
 from cnnjax.training.state import TrainState
+from tests.marks import slow
 from tests.test_run import Crash, crash_at
 from tests.test_transformations import METHODS
 
@@ -167,7 +168,7 @@ def test_a_sharpness_aware_step_is_two_plain_ones(accumulate):
 # --- however it is trained
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["ema", "sam", *slow("ema of every second step", "adaptive sam")])
 def test_steps_spread_over_devices_packed_and_accumulated(name):
     experiment = replace(BASE, {"methods": (METHODS[name],), "model.dropout": 0.0})
     seeds = [replace(experiment, {"seed": seed}) for seed in (0, 1)]
@@ -194,7 +195,7 @@ def test_steps_spread_over_devices_packed_and_accumulated(name):
     close(parts, whole)
 
 
-@pytest.mark.parametrize("name", [*METHODS, "both"])
+@pytest.mark.parametrize("name", ["both", *slow(*METHODS)])
 def test_a_training_that_crashed_continues_bitwise(name, tmp_path):
     experiment = BOTH if name == "both" else replace(BASE, {"methods": (METHODS[name],)})
     options = Options(ONE, checkpoint_steps=2)

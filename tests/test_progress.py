@@ -147,9 +147,9 @@ def test_training_shows_each_epochs_validation_beside_the_loss():
     row = {"train_loss": 0.5, "validation_loss": 0.75}
     epoch = {"trial": "a", "epoch": 1, "validation_count": 1440, "figures": {}}
     follow(Started(trial="a", step=7, steps=9, seed=0, config={}, folder=Path(), study="", out=Path()))
-    follow(StepTaken(trial="a", step=8, sums={"loss": 3.0, "count": 2}))
+    follow(StepTaken(trial="a", step=8, sums={"loss": 3.0, "count": 2}, summarize=dict))
     follow(EpochEnded(**epoch, step=8, row=row | {"validation_accuracy": 0.93125}))
-    follow(StepTaken(trial="a", step=9, sums={"loss": 1.0, "count": 2}))
+    follow(StepTaken(trial="a", step=9, sums={"loss": 1.0, "count": 2}, summarize=dict))
     follow(EpochEnded(**epoch, step=9, row=row))
     validation = "validation accuracy 93.12% (n=1,440, epoch 1)"
     assert seen == [
@@ -166,9 +166,9 @@ def test_a_study_tells_what_was_finished_before_from_what_it_does():
         follow(Planned(trial=trial, arm=arm, steps=60))
     follow(Skipped(trial="a", steps=60))
     follow(Started(trial="b", step=57, steps=60, seed=0, config={}, folder=Path(), study="", out=Path()))
-    follow(StepTaken(trial="b", step=58, sums={}))
+    follow(StepTaken(trial="b", step=58, sums={}, summarize=dict))
     follow(Started(trial="c", step=0, steps=60, seed=0, config={}, folder=Path(), study="", out=Path()))
-    follow(StepTaken(trial="c", step=1, sums={}))
+    follow(StepTaken(trial="c", step=1, sums={}, summarize=dict))
     follow(Failed(trial="c", step=2, cause="diverged", reason=""))
     assert seen == [
         (60, 180, "finished before", 60),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,8 @@ from cnnjax.data import AugMix, CutMix, Data, Dataset, Examples, Flip, RandomCro
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import check
 from cnnjax.experiment.training_examples import augmented, augmented_entries, training_examples
-from cnnjax.tasks import Classification
+from cnnjax.models.heads import FCN
+from cnnjax.tasks import Classification, Segmentation
 from tests.test_mixing_entries import Stacked
 
 SIZE, CLASSES, IGNORED, BATCH = 12, 4, 255, 8
@@ -47,8 +50,8 @@ def experiment(**changes) -> Experiment:
     return Experiment(model=SmallCNN(features=2), data=Painted(), batch_size=BATCH, steps=4, **changes)
 
 
-def seen(mixing=None):
-    trained = experiment(augment=FLIP_AND_CROP, mixing=mixing)
+def seen(mixing=None, **changes):
+    trained = experiment(augment=FLIP_AND_CROP, mixing=mixing, **changes)
     form = trained.data.load()
     rows = np.arange(BATCH)
     one = {name: jnp.asarray(array) for name, array in form.train.batch(rows).items()}
@@ -70,6 +73,15 @@ def test_masks_follow_their_images():
     np.testing.assert_array_equal(entries["label"], batch["label"])
     assert np.any(entries["mask"] == IGNORED)
     assert np.any(entries["mask"] != np.asarray(batch["mask"]))
+
+
+def test_what_comes_from_outside_is_what_the_task_ignores():
+    marked, unmarked = Painted().load(), replace(Painted().load(), ignored=None)
+    assert Segmentation(head=FCN()).outside(marked) == IGNORED
+    assert Segmentation(head=FCN()).outside(unmarked) == 0
+    assert Segmentation(head=FCN(), ignore=3).outside(unmarked) == 3
+    _, ((entries, _),) = seen(task=Segmentation(head=FCN()))
+    np.testing.assert_allclose(entries["image"], shown(entries["mask"]), atol=1e-6)
 
 
 def test_pasted_masks_are_the_target_of_both():

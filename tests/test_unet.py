@@ -46,7 +46,7 @@ def test_sizes(fields, sizes):
 @pytest.mark.parametrize(
     ("fields", "size", "message"),
     [
-        ({}, (100, 96), r"unet of depth 4: 100 rows .* 100, / 2 = 50, / 2 = 25, which is odd; 96 or 112 fit"),
+        ({}, (100, 96), r"depth = 4: 100 rows .* 100, / 2 = 50, / 2 = 25, which is odd; 96 or 112 fit"),
         ({}, (96, 8), r"8 columns .* 8, / 2 = 4, / 2 = 2, / 2 = 1, which is odd; 16 fit"),
         (
             {"padding": "valid"},
@@ -148,3 +148,33 @@ def test_rescaled_widths():
     config = next(models.UNet(features=8).rescaled(0.5))
     assert config.widths == (4, 8, 16, 32, 64)
     assert next(models.UNet(depth=1, features=(6, 6)).rescaled(1.5)).widths == (9, 9)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_logits_are_those_of_the_network_written_in_pytorch(padding):
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    _, variables, images, outputs = run(replace(SMALL, {"padding": padding}), (44, 48))
+
+    def conv(x, path, *, edge=0, call=functional.conv2d, axes=(3, 2, 0, 1), **fields):
+        leaf = variables["params"]
+        for name in path.split("."):
+            leaf = leaf[name]
+        weight, bias = (torch.tensor(np.asarray(leaf[name])) for name in ("kernel", "bias"))
+        return call(x, weight.permute(axes), bias, padding=edge, **fields)
+
+    def stage(x, name):
+        for number in (1, 2):
+            x = functional.relu(conv(x, f"{name}.conv{number}.conv", edge=int(padding == "same")))
+        return x
+
+    first = stage(torch.tensor(np.asarray(images)).permute(0, 3, 1, 2), "stage1")
+    second = stage(functional.max_pool2d(first, 2), "stage2")
+    x = stage(functional.max_pool2d(second, 2), "stage3")
+    for number, beside in ((2, second), (1, first)):
+        x = conv(x, f"up{number}.conv", call=functional.conv_transpose2d, axes=(2, 3, 0, 1), stride=2)
+        top, left = ((a - b) // 2 for a, b in zip(beside.shape[2:], x.shape[2:], strict=True))
+        cut = beside[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+        x = stage(torch.cat([cut, x], 1), f"merge{number}")
+    assert_allclose(outputs, conv(x, "logits").permute(0, 2, 3, 1), rtol=1e-4, atol=1e-5)

@@ -22,6 +22,7 @@ PYTHONS = ("class", "__class__", "logger_class", "logger_classes")
 
 OF_LABELS = "answers of classification"
 NAMED = "a data set's classes have names, which weights and other data are matched by"
+BY_CLASS = "an evaluation's numbers by class, of labels or of pixels"
 PUBLISHED = "published networks end in a layer named logits, of as many classes"
 ALLOWED = {
     "run/classes.py": NAMED,
@@ -31,15 +32,17 @@ ALLOWED = {
     "run/resolve.py": NAMED,
     "run/feed.py": "Experiment.per_class is a field",
     "run/predict.py": OF_LABELS,
-    "run/predictions.py": OF_LABELS,
     "run/trained.py": OF_LABELS,
     "run/weights.py": PUBLISHED,
     "cli/import_torch.py": PUBLISHED,
     "study/describe.py": PUBLISHED,
     "study/room.py": PUBLISHED,
     "study/subject.py": PUBLISHED,
+    "reporting/parts.py": BY_CLASS,
+    "cli/evaluate.py": BY_CLASS,
     "study/data_view.py": "what `cnnjax data show` counts and draws",
     "study/data_pictures.py": "what `cnnjax data show` counts and draws",
+    "study/overlays.py": "what `cnnjax data show` counts and draws",
 }
 
 
@@ -79,3 +82,8 @@ def test_nothing_above_tasks_says_what_is_predicted(path: Path) -> None:
     name = str(path.relative_to(PACKAGE))
     words = said(path.read_text(encoding="utf-8"))
     assert name in ALLOWED or not words, f"{name} knows what is predicted: {', '.join(words)}"
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_what_is_allowed_is_needed(name: str) -> None:
+    assert said((PACKAGE / name).read_text(encoding="utf-8")), f"{name} is clean now: take it off the list"

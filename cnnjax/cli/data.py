@@ -131,7 +131,7 @@ def data_benchmark(
     changes = pairs(overrides) | ({} if batch_size is None else {"batch_size": str(batch_size)})
     found = data_view.find(target, changes)
     hardware = hardware_of(devices, "jit", resident, workers)
-    speed = data_speed.benchmark(found.experiment, steps=steps, hardware=hardware)
+    speed = data_speed.benchmark(found.with_steps(), steps=steps, hardware=hardware)
     if as_json:
         typer.echo(json.dumps(speed.to_json(found.name)))
     else:

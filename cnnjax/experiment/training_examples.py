@@ -12,6 +12,7 @@ from cnnjax.data.augment import spatial
 from cnnjax.data.entries import Entry, Kind, kind_of
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.experiment.experiment import Experiment
+from cnnjax.experiment.network import task_of
 from cnnjax.training.state import derive, example_keys
 
 Entries = dict[str, jax.Array]
@@ -75,7 +76,7 @@ def training_examples(
     where examples are mixed two, of the same images, with weights [B] that add up to 1. Images are float32 in 0..1.
     """
     kinds: dict[str, Kind] = {name: entry.kind for name, entry in used.items()}
-    mixing = experiment.mixing
+    mixing, outside = experiment.mixing, task_of(experiment, form).outside(form)
 
     def seen(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Weighed:
         def one_of_both(prefix: str) -> Entries:
@@ -88,7 +89,7 @@ def training_examples(
                 epoch=(step * experiment.batch_size + position) // experiment.repeats // examples,
                 maximum=form.maximum,
                 kinds=kinds,
-                outside=outside_of(form),
+                outside=outside,
             )
 
         own = one_of_both("")
@@ -103,13 +104,8 @@ def training_examples(
     return seen
 
 
-def outside_of(form: ExampleForm) -> int:
-    """The class id of what is outside an image: the one that is ignored, else 0."""
-    return 0 if form.ignored is None else form.ignored
-
-
 def check_training_examples(experiment: Experiment, form: ExampleForm, used: Mapping[str, Entry]) -> None:
     """Raise ConfigError where an entry that is used cannot follow the image that is augmented or mixed."""
-    spatial.check_moves(experiment.augment, used, outside=outside_of(form))
+    spatial.check_moves(experiment.augment, used, outside=task_of(experiment, form).outside(form))
     if experiment.mixing is not None:
         experiment.mixing.check_entries({name: entry.kind for name, entry in used.items()})

@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.events import EpochEnded, Event, Failed, Finished, Saved, Started, StepTaken
-from cnnjax.metrics import summarize
 
 Outcome = Literal["done", "failed", "stopped"]
 
@@ -72,8 +71,7 @@ class Logger:
                 self.open(event)
                 self._is_open = True
             case StepTaken() if event.step % self.every == 0:
-                summary = summarize(event.sums)
-                self.write(event.step, {f"step/{name}": summary[name] for name in summary if name != "count"})
+                self.write(event.step, {f"step/{name}": value for name, value in event.numbers.items()})
             case EpochEnded():
                 self._row = {name: value for name, value in event.row.items() if name != "step"}
                 figures = {f"machine/{name}": value for name, value in event.figures.items()}

@@ -115,7 +115,7 @@ class UNet(Model, tag="unet"):
         near = [self._first_that_fits(tried, lost) for tried in (range(size - 1, 0, -1), higher)]
         fit = " or ".join(str(n) for n in near if n is not None)
         steps = _written(sizes, lost, self.depth)
-        raise ShapeError(f"{self.tag} of depth {self.depth}: {size} {name} of an image do not fit: {steps}; {fit} fit")
+        raise ShapeError(f"depth = {self.depth}: {size} {name} of an image do not fit: {steps}; {fit} fit")
 
     def _first_that_fits(self, tried: range, lost: int) -> int | None:
         return next((n for n in tried if _fits(_sizes(n, lost, self.depth), self.depth)), None)

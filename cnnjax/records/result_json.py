@@ -57,6 +57,7 @@ class ResultRecord(Record):
 class EvaluationRecord(Record):
     """evaluation.json: the metrics of a finished training at its end, by part ("validation", "test"), whole.
 
+    What a training method evaluates beside the trained weights stands under the part and its name (`test_ema`).
     Each part has `count`, how many examples it has, and what `metrics.summarize` gives of them, matrices too.
     """
 

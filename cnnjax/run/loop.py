@@ -217,10 +217,11 @@ def _is_due(options: Options, step: int, *, since: float) -> bool:
 
 def _look_at(pack: Pack, sums: Any, step: int) -> None:
     """Count the sums of step number `step`, counted from 1, once the devices have them."""
+    summarize = pack.program.functions.summarize
     for trial, own in pack.own(jax.device_get(sums)):
         if math.isfinite(own["loss"]):
             trial.add(own)
-            trial.emit(StepTaken(trial=trial.id, step=step, sums=own))
+            trial.emit(StepTaken(trial=trial.id, step=step, sums=own, summarize=summarize))
         else:
             _fail(pack, trial, f"the training loss is {own['loss']} at step {step}", step)
 

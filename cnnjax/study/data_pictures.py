@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cnnjax.config import replace
+from cnnjax.data.entries import Entry
 from cnnjax.errors import ConfigError, RunError
-from cnnjax.experiment import functions_of, length_of
+from cnnjax.experiment.training_examples import check_training_examples, training_examples
 from cnnjax.files import write_bytes
 from cnnjax.study.data_view import View, changes
-from cnnjax.study.montage import Panel, Strip, Tile, drawn
+from cnnjax.study.montage import Panel, Strip, Swatch, Tile, drawn
+from cnnjax.study.overlays import colours_of, legend, overlaid
 from cnnjax.study.study import text
 
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -32,32 +36,69 @@ def _captions(view: View) -> list[str]:
     height, width, channels = view.dataset.image_shape
     sizes = ", ".join(f"{count:,} {part}" for part, count in view.numbers.sizes().items())
     classes = f"{len(view.dataset.classes):,} classes" if view.dataset.classes else f"{view.dataset.outputs} targets"
+    if not view.dataset.classes and not view.train.has_label:
+        classes = f"{listed_names(name for name in view.dataset.entries if name != 'image') or 'images alone'}"
     title = f"{view.found.name}: {sizes}; {classes}; {height}x{width}x{channels}"
     return [title, f"{text(view.found.experiment.data)}, fingerprint {view.dataset.fingerprint}"]
 
 
 def _examples(view: View) -> Panel:
     groups = [group for group in view.chosen if len(group)]
-    strips = [Strip(_label(view, group), [Tile(image) for image in _originals(view, group)]) for group in groups]
+    shown = sum(map(len, groups))
+    if view.drawn_over and not view.labelled:
+        indices = _indices(view)
+        plain = [Tile(image) for image in _originals(view, indices)]
+        pairs = zip(indices, plain, _tiles(view, _batch(view, indices)), strict=True)
+        strips = [Strip(f"{index}", pair) for index, *pair in pairs]
+        title = f"{shown} training examples, and the same with {listed_names(view.drawn_over)}"
+        return Panel(title, strips, legend=_legend(view))
+    strips = [Strip(_label(view, group), _tiles(view, _batch(view, group))) for group in groups]
     classes = len(view.dataset.classes)
     some = f", of {len(strips)} of {classes:,} classes" if len(strips) < classes else ""
-    return Panel(f"{sum(map(len, groups))} training examples{some}", strips)
+    with_them = f", with {listed_names(view.drawn_over)}" if view.drawn_over else ""
+    return Panel(f"{shown} training examples{some}{with_them}", strips, legend=_legend(view))
 
 
 def _augmented(view: View) -> Panel:
     indices = _indices(view)
-    before = _originals(view, indices)
-    after = _views(view, indices)
+    before = _tiles(view, _batch(view, indices))
+    after = [_tiles(view, batch) for batch in _augmented_batches(view, indices)]
     strips = [
-        Strip(_label(view, indices[k : k + 1]), [Tile(before[k]), *(Tile(images[k]) for images in after)])
+        Strip(_label(view, indices[k : k + 1]), [before[k], *(tiles[k] for tiles in after)])
         for k in range(len(indices))
     ]
     title = f"before and after {', '.join(map(text, changes(view.found.experiment)))}"
-    return Panel(title, strips, headings=("before", "after"), apart=1)
+    lost = [name for name in view.drawn_over if name not in _following(view)]
+    title += f"; {listed_names(lost)} cannot follow, and are not drawn after" if lost else ""
+    return Panel(title, strips, headings=("before", "after"), apart=1, legend=_legend(view))
+
+
+def _batch(view: View, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """The entries of examples, images in 0..1."""
+    batch = view.train.batch(indices)
+    return {**batch, "image": batch["image"] / view.dataset.maximum}
+
+
+def _tiles(view: View, batch: Mapping[str, np.ndarray]) -> list[Tile]:
+    images = _visible(view, batch["image"])
+    return overlaid(images, batch, view.dataset, _colours(view)) if view.drawn_over else [Tile(i) for i in images]
+
+
+def _colours(view: View) -> tuple[str, ...]:
+    """Of the classes of masks and boxes; where those have none, of every number that they hold."""
+    if not view.labelled and view.dataset.classes:
+        return colours_of(len(view.dataset.classes))
+    return colours_of(256)
+
+
+def _legend(view: View) -> tuple[Swatch, ...]:
+    if not view.drawn_over or view.labelled or not view.dataset.classes:
+        return ()
+    return legend(view.dataset, view.numbers, _colours(view))
 
 
 def _planes(view: View) -> Panel:
-    firsts = [group[0] for group in view.chosen if len(group)] if view.dataset.classes else _indices(view)
+    firsts = [group[0] for group in view.chosen if len(group)] if view.labelled else _indices(view)
     few = np.array([firsts[k] for k in np.linspace(0, len(firsts) - 1, min(PLANES, len(firsts))).astype(int)])
     strips = [
         Strip(_label(view, index[None]), _planes_of(image))
@@ -87,7 +128,9 @@ def _indices(view: View) -> np.ndarray:
 
 
 def _label(view: View, group: np.ndarray) -> str:
-    """The class of a group of examples, or the targets of the first."""
+    """The class of a group of examples, or the targets of the first; its number, where it has no label."""
+    if not view.train.has_label:
+        return str(group[0]) if len(group) == 1 else ""
     label = view.train.labels[group[0]]
     if view.dataset.classes:
         return view.dataset.classes[int(label)]
@@ -100,7 +143,16 @@ def _originals(view: View, indices: np.ndarray) -> np.ndarray:
 
 
 def _views(view: View, indices: np.ndarray) -> list[np.ndarray]:
-    """What a network in training would see of examples in each of its first epochs, before they are normalized."""
+    """Examples' images as training would make of them in each of its first epochs, as they can be drawn."""
+    return [_visible(view, batch["image"]) for batch in _augmented_batches(view, indices)]
+
+
+def _augmented_batches(view: View, indices: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """The entries of examples as training would make of them in each of its first epochs, images in 0..1.
+
+    Where examples are mixed, the others are those of the example that has the larger share. Those that cannot follow
+    their images are left out.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -110,23 +162,45 @@ def _views(view: View, indices: np.ndarray) -> list[np.ndarray]:
 
     # A batch of the chosen, of which the last is the first one's partner, as in training.
     experiment = replace(view.found.experiment, {"precision": "float32", "batch_size": len(indices), "accumulate": 1})
-    examples = len(view.train)
+    examples, used = len(view.train), _following(view)
     order = Order(experiment.seed, len(indices), examples)
-    inputs = jax.jit(functions_of(experiment, length_of(experiment, examples)).inputs)
-    mean, std = map(np.asarray, view.dataset.scale)
-    views = []
+    seen = jax.jit(training_examples(experiment, view.dataset, used, examples=examples))
+    batches = []
     for epoch in range(VIEWS):
         step = steps_until(epoch, batch_size=len(indices), examples=examples)
         batch = {
             "position": np.arange(len(indices), dtype=np.int32),
             "index": indices.astype(np.int32),
-            "image": view.train.stacked(indices, partial(order.generator, step)),
-            "label": view.train.labels[indices],
+            **view.train.batch(indices, partial(order.generator, step), names=used),
         }
         key = step_key(experiment.seed, step)
-        seen, _ = inputs(with_partners(jax.tree.map(jnp.asarray, batch)), key, jnp.int32(step))
-        views.append(_visible(view, np.asarray(seen) * std + mean))
-    return views
+        weighed = jax.device_get(seen(with_partners(jax.tree.map(jnp.asarray, batch)), key, jnp.int32(step)))
+        batches.append(_of_larger_share(weighed))
+    return batches
+
+
+def _following(view: View) -> dict[str, Entry]:
+    """The entries that can be augmented and mixed as their images are."""
+    entries = view.dataset.entries
+    others = {name: entry for name, entry in entries.items() if name not in view.drawn_over}
+
+    def follows(name: str) -> bool:
+        try:
+            check_training_examples(view.found.experiment, view.dataset, {**others, name: entries[name]})
+        except ConfigError:
+            return False
+        return True
+
+    return {name: entry for name, entry in entries.items() if name in others or follows(name)}
+
+
+def _of_larger_share(weighed: Sequence[tuple[Mapping[str, np.ndarray], Any]]) -> dict[str, np.ndarray]:
+    (first, share), *others = weighed
+    if not others:
+        return dict(first)
+    second = others[0][0]
+    chosen = np.asarray(share) >= 0.5
+    return {name: np.stack([(first if chosen[k] else second)[name][k] for k in range(len(chosen))]) for name in first}
 
 
 def _visible(view: View, images: np.ndarray) -> np.ndarray:
@@ -143,6 +217,12 @@ def _to_rgb(image: np.ndarray, space: str) -> np.ndarray:
     cv2 = opencv()
     code = cv2.COLOR_HSV2RGB_FULL if space == "hsv" else cv2.COLOR_LAB2RGB
     return cv2.cvtColor((image * 255).round().astype(np.uint8), code) / 255
+
+
+def listed_names(names: Iterable[str]) -> str:
+    """Names in a sentence: "mask, boxes and keypoints"."""
+    *most, last = [*names] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def check_output(path: Path) -> None:

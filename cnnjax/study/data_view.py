@@ -21,9 +21,11 @@ from cnnjax.data.tfds import known_names
 from cnnjax.documents.document import Column, Document, Grid, Remarks
 from cnnjax.errors import ConfigError, did_you_mean
 from cnnjax.experiment import Experiment, parts_of
+from cnnjax.models import SmallCNN
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
+from cnnjax.study.overlays import drawn_over
 
 BROKEN = 10  # images that cannot be decoded and are named
 LISTED = 100  # classes that a terminal lists
@@ -31,10 +33,22 @@ LISTED = 100  # classes that a terminal lists
 
 @dataclass(frozen=True)
 class Found:
-    """An experiment, and the name that its data goes by on the command line."""
+    """An experiment, and the name that its data goes by on the command line. named: whether that is all there is."""
 
     name: str
     experiment: Experiment
+    named: bool = False
+
+    def with_steps(self) -> Experiment:
+        """The experiment; of a set that was named, with a network for its examples, of maps where masks are learned.
+
+        Reads the data.
+        """
+        if not self.named:
+            return self.experiment
+        entries = self.experiment.data.load().entries
+        maps = "mask" in entries and "label" not in entries and self.experiment.model == SmallCNN()
+        return replace_texts(self.experiment, {"model": "unet"}) if maps else self.experiment
 
 
 def find(target: str, overrides: Mapping[str, str]) -> Found:
@@ -48,7 +62,7 @@ def find(target: str, overrides: Mapping[str, str]) -> Found:
     if path.suffix == ".py" or path.is_file():
         loaded = load(path)
         return Found(loaded.name, replace_texts(loaded.experiment, overrides))
-    return Found(target, _on_named(target, overrides))
+    return Found(target, _on_named(target, overrides), named=True)
 
 
 def _on_named(name: str, overrides: Mapping[str, str]) -> Experiment:
@@ -83,6 +97,16 @@ class View:
     chosen: Sequence[np.ndarray]
     augmented: bool
 
+    @property
+    def labelled(self) -> bool:
+        """Whether classes are those of labels, and not of masks or boxes."""
+        return bool(self.dataset.classes) and self.train.has_label
+
+    @property
+    def drawn_over(self) -> tuple[str, ...]:
+        """The entries that are drawn over images: masks, boxes and keypoints, by name."""
+        return drawn_over(self.dataset.entries)
+
     def document(self, picture: Path | None = None) -> Document:
         """The numbers as a table, and as plain data. picture: the file that examples were drawn into."""
         drawn_into = f"picture: {picture}" if picture else "examples are drawn with --plot FILE (.png, .pdf or .svg)"
@@ -100,8 +124,10 @@ def look(found: Found, *, augmented: bool = False, examples: int | None = None) 
     began = time.perf_counter()
     dataset = experiment.data.load()
     seconds = time.perf_counter() - began
-    classes = len(dataset.classes)
+    classes = len(dataset.classes) if dataset.train.has_label else 0
     count = examples or _enough(classes, augmented=augmented)
+    if not examples and not augmented and not classes and drawn_over(dataset.entries):
+        count //= 2
     numbers = statistics(dataset, parts_of(experiment))
     if any(files.broken for files in numbers.files.values()):
         # They are named; the others can be looked at.
@@ -109,12 +135,11 @@ def look(found: Found, *, augmented: bool = False, examples: int | None = None) 
         with warnings.catch_warnings(action="ignore"):
             dataset = experiment.data.load()
     train = parts_of(experiment).train
-    chosen = choose(train.labels, count, classes=classes)
+    chosen = choose(train.labels if classes else np.zeros(len(train), int), count, classes=classes)
     return View(Found(found.name, experiment), dataset, train, numbers, seconds, chosen, augmented)
 
 
 def changes(experiment: Experiment) -> list[Config]:
-    """What changes images in training: augmentation and mixing."""
     """What changes training images, in order."""
     own = [getattr(experiment.data, "train_fit", None), *experiment.augment, experiment.mixing]
     return [config for config in own if config is not None]
@@ -132,7 +157,9 @@ def _tables(view: View) -> list[Grid]:
     numbers, counts = view.numbers, view.numbers.counts
     parts = tuple(Column(part, "count") for part in counts)
     total = tuple(numbers.sizes().values())
-    if not numbers.classes:
+    if numbers.pixels:
+        return [_pixels(view), Grid("examples", (Column(""), *parts), [("all", *total)])]
+    if not view.labelled:
         return [Grid(view.dataset.name, (Column("examples"), *parts), [("all", *total)])]
     if len(numbers.classes) > LISTED:
         names = f"each of {len(numbers.classes):,} classes"
@@ -140,6 +167,15 @@ def _tables(view: View) -> list[Grid]:
     else:
         rows = [(name, *(counts[part][k] for part in counts)) for k, name in enumerate(numbers.classes)]
     return [Grid(view.dataset.name, (Column("class"), *parts), rows, ("all", *total))]
+
+
+def _pixels(view: View) -> Grid:
+    """How many of a part's pixels are of each class, in percent."""
+    pixels = view.numbers.pixels
+    names = [*view.dataset.classes, *([] if view.dataset.ignored is None else ["ignored"])]
+    shares = [[100 * count / sum(counts) for count in counts] for counts in pixels.values()]
+    columns = (Column("class"), *(Column(f"{part}, % of pixels", "percent") for part in pixels))
+    return Grid(view.dataset.name, columns, [(name, *row) for name, *row in zip(names, *shares, strict=True)])
 
 
 _SPREAD = {"fewest": min, "median": lambda counts: round(float(np.median(counts))), "most": max}
@@ -158,12 +194,31 @@ def _facts(view: View) -> list[str]:
         f"images: {height}x{width}, {channels} channel{'s' * (channels > 1)}, pixels 0 to {view.dataset.maximum}",
         f"mean {means}, std {stds} of the training part (n={len(view.dataset.train):,}, pixels in 0..1)",
         *ranges,
+        *_entries(view),
         *(line for part, files in numbers.files.items() for line in _found_in_files(part, files)),
         *(f"{part}: {count} images cannot be decoded, left out" for part, count in _skipped(view).items()),
         *view.dataset.remarks,
         *view.dataset.repeated,
         f"fingerprint: {view.dataset.fingerprint}, loaded in {view.load_seconds:.2f} s",
     ]
+
+
+def _entries(view: View) -> list[str]:
+    """A line for each entry beside image and label."""
+    return [
+        f"{name}: {entry.dtype} {'x'.join(map(str, entry.shape)) or 'number'}, {_ROLES[entry.kind]}"
+        for name, entry in view.dataset.entries.items()
+        if name not in ("image", "label")
+    ]
+
+
+_ROLES = {
+    "image": "an image of each example too",
+    "mask": "a class id for each pixel",
+    "boxes": "boxes of each image",
+    "keypoints": "points of each image",
+    "value": "of each example",
+}
 
 
 def _skipped(view: View) -> dict[str, int]:
@@ -190,6 +245,10 @@ def _data(view: View, picture: Path | None) -> dict[str, Any]:
         "mixing": plain(view.found.experiment.mixing),
         **view.numbers.to_json(),
         "maximum": view.dataset.maximum,
+        "entries": {
+            name: {"shape": list(entry.shape), "dtype": entry.dtype, "kind": entry.kind}
+            for name, entry in view.dataset.entries.items()
+        },
         "fingerprint": view.dataset.fingerprint,
         "remarks": [*view.dataset.remarks, *view.dataset.repeated],
         "load_seconds": view.load_seconds,

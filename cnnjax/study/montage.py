@@ -32,11 +32,29 @@ NO_HUE = "#c8c8c8"
 
 
 @dataclass(frozen=True)
+class Mark:
+    """Something over an image, in pixels from its upper left corner: a dot at (x, y), or a rectangle from (x, y) to
+    (x, y)."""
+
+    points: tuple[tuple[float, float], ...]
+    colour: str
+
+
+@dataclass(frozen=True)
+class Swatch:
+    """A colour and what it stands for."""
+
+    colour: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Tile:
     """pixels: [H, W] or [H, W, 3] in 0..1. colours: of [H, W], how they are read: "grey", "values" or "hue"."""
 
     pixels: np.ndarray
     colours: str = "grey"
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,12 +67,14 @@ class Strip:
 
 @dataclass(frozen=True)
 class Panel:
-    """Strips under a title. headings: of the first tiles of a row. apart: after so many tiles a row has a gap."""
+    """Strips under a title. headings: of the first tiles of a row. apart: after so many tiles a row has a gap. legend:
+    of colours, beneath the title."""
 
     title: str
     strips: Sequence[Strip]
     headings: tuple[str, ...] = ()
     apart: int = 0
+    legend: tuple[Swatch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +102,7 @@ class _Grid:
     @property
     def head(self) -> float:
         """Inches from the panel's top to its first strip."""
-        return 1.5 * LINE + (LINE if self.panel.headings else 0)
+        return 1.5 * LINE + len(_lines(self.panel.legend)) * LINE + (LINE if self.panel.headings else 0)
 
     @property
     def size(self) -> tuple[float, float]:
@@ -144,6 +164,28 @@ def _fitted(text: str) -> str:
     return f"{text[: kept - end]}…{text[len(text) - end :]}"
 
 
+def _lines(legend: tuple[Swatch, ...]) -> list[list[tuple[float, Swatch]]]:
+    """The swatches in lines that are no wider than the narrowest picture, each with its inches from the left."""
+    lines, right = [], PAGE
+    for swatch in legend:
+        width = LINE + _inches(_fitted(swatch.text)) + 0.12
+        if right + width > NARROWEST:
+            lines.append([])
+            right = 0.0
+        lines[-1].append((right, swatch))
+        right += width
+    return lines
+
+
+def _draw_legend(ax: Axes, legend: tuple[Swatch, ...], top: float) -> None:
+    for number, line in enumerate(_lines(legend)):
+        for left, swatch in line:
+            corner = (MARGIN + left, top + number * LINE + 0.02)
+            ax.add_patch(Rectangle(corner, LINE - 0.06, LINE - 0.06, facecolor=swatch.colour, edgecolor="none"))
+            place = (MARGIN + left + LINE, top + (number + 0.5) * LINE - 0.01)
+            ax.text(*place, _fitted(swatch.text), fontsize=FONT, color=INK, va="center")
+
+
 def _figure(title: str, notes: Sequence[str], grids: Sequence[_Grid]) -> Figure:
     width = max(NARROWEST, *(grid.size[0] for grid in grids), 0) + 2 * MARGIN
     # A character of the font is about 0.55 of its size wide.
@@ -167,6 +209,7 @@ def _figure(title: str, notes: Sequence[str], grids: Sequence[_Grid]) -> Figure:
 def _draw(ax: Axes, grid: _Grid, top: float) -> None:
     panel = grid.panel
     ax.text(MARGIN, top, panel.title, fontsize=FONT + 0.5, color=INK, va="top")
+    _draw_legend(ax, panel.legend, top + 1.2 * LINE)
     for column in range(grid.columns):
         left = MARGIN + column * (grid.strip[0] + SPACE)
         for position, heading in enumerate(panel.headings):
@@ -193,4 +236,12 @@ def _show(ax: Axes, tile: Tile, corner: tuple[float, float]) -> Rectangle:
     colours = matplotlib.colormaps[MAPS[tile.colours]].with_extremes(bad=NO_HUE)
     box = (left, left + width, top + height, top)
     ax.imshow(tile.pixels, extent=box, cmap=colours, vmin=0, vmax=1, aspect="auto")
+    scale = width / tile.pixels.shape[1]
+    for mark in tile.marks:
+        (x, y), *other = [(left + scale * x, top + scale * y) for x, y in mark.points]
+        if other:
+            (right, bottom) = other[0]
+            ax.add_patch(Rectangle((x, y), right - x, bottom - y, facecolor="none", edgecolor=mark.colour, linewidth=1))
+        else:
+            ax.plot([x], [y], marker="o", markersize=3, color=mark.colour, markeredgecolor="white", markeredgewidth=0.4)
     return Rectangle(corner, width, height)

@@ -72,6 +72,9 @@ class Segmentation(Task):
     def _ignored(self, form: ExampleForm) -> int | None:
         return form.ignored if self.ignore is None else self.ignore
 
+    def outside(self, form: ExampleForm) -> int:
+        return super().outside(form) if self.ignore is None else self.ignore
+
     def outputs(self, loss: Loss, form: ExampleForm) -> Outputs:
         return Outputs(loss.outputs(len(form.classes)))
 

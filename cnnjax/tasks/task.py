@@ -108,6 +108,10 @@ class Task(StepConfig, union="name"):
         """The target of one augmented example; `key` is the one that `image` has. `entries["image"]` is in 0..1."""
         return entries[self.entry]
 
+    def outside(self, form: ExampleForm) -> int:
+        """The class id of what augmentation brings in from outside an image: the ignored one, or 0 where none is."""
+        return 0 if form.ignored is None else form.ignored
+
     @property
     def makes_target(self) -> bool:
         """Whether the target is made of the image, and not an entry: examples are not mixed then."""
