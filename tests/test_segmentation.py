@@ -16,6 +16,7 @@ from sklearn.metrics import f1_score, jaccard_score
 
 import cnnjax
 from cnnjax import (
+    FCN,
     Data,
     Dataset,
     Dice,
@@ -192,6 +193,18 @@ def test_pixels_of_no_class_are_left_out(tmp_path):
     cnnjax.train(ground, tmp_path / "ground", options=ONE)
     found = evaluate(tmp_path / "ground", hardware=ONE.hardware)["test"]
     assert found["per_class_pixels"] == [0, 160]
+
+
+@pytest.mark.slow
+def test_a_backbone_is_trained_under_a_head(tmp_path):
+    backbone = SmallCNN(features=4, blocks=2)
+    experiment = replace(BASE, {"model": backbone, "task": Segmentation(head=FCN(stride=2)), "steps": 2})
+    cnnjax.train(experiment, tmp_path / "run", options=ONE)
+    trained = cnnjax.load(tmp_path / "run")
+    assert set(trained.params) == {"backbone", "head"}
+    assert trained.predict(BASE.data.load().test.images).logits.shape == (10, SIDE, SIDE, 2)
+    with pytest.raises(ConfigError, match="makes maps of the image's size itself: give it no head"):
+        check(replace(BASE, {"task": Segmentation(head=FCN())}))
 
 
 def test_one_output_tells_two_classes_apart(tmp_path):
