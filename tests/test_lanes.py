@@ -19,6 +19,8 @@ import pytest
 from pydantic import Field, PrivateAttr, field_validator
 
 from cnnjax import (
+    EMA,
+    SAM,
     SGD,
     AdamW,
     Augmentation,
@@ -31,6 +33,7 @@ from cnnjax import (
     Cosine,
     Data,
     Dense,
+    Dice,
     Experiment,
     Fit,
     Flatten,
@@ -43,15 +46,18 @@ from cnnjax import (
     OneCycle,
     Optim,
     Schedule,
+    Shapes,
     SigmoidCrossEntropy,
     SmallCNN,
     SoftmaxCrossEntropy,
+    SoftmaxDice,
     Step,
     Study,
     Switch,
     Synthetic,
     TenCrop,
     TestTime,
+    UNet,
     lane,
     plan,
     sweep,
@@ -112,6 +118,10 @@ def registry():
 
 # --- the package's own
 
+MASKS = {
+    "data": Shapes(size=16, radius=(3.0, 6.0), examples=24, test_examples=8),
+    "model": UNet(depth=1, features=2),
+}
 PROGRAMS = {
     "sgd": (
         {"optim": SGD(learning_rate=0.1, clip_norm=1.0, schedule=Step(at=(0.4,)))},
@@ -140,6 +150,13 @@ PROGRAMS = {
     ),
     "cosine": ({"optim": SGD(schedule=Cosine())}, {"optim.schedule.final": 0.9}),
     "linear": ({"optim": SGD(schedule=Linear())}, {"optim.schedule.final": 0.9}),
+    "ema": ({"methods": (EMA(decay=0.9, warmup=False),)}, {"methods.0.decay": 0.5}),
+    "sam": ({"methods": (SAM(rho=0.05),)}, {"methods.0.rho": 0.5}),
+    "dice": ({**MASKS, "loss": Dice()}, {"loss.smoothing": 9.0}),
+    "softmax and dice": (
+        {**MASKS, "loss": SoftmaxDice()},
+        {"loss.smoothing": 9.0, "loss.dice_weight": 5.0, "loss.cross_entropy.label_smoothing": 0.5},
+    ),
 }
 
 
@@ -167,8 +184,9 @@ def test_a_shared_program_trains_each_arm_as_alone_and_not_as_its_neighbour(name
     for path, value in values.items():
         arm = replace(base, {path: value})
         assert (arm.program, arm.id) != (base.program, base.id) == (arm.program, base.id)
+        state, _ = trained(shared, [arm])
         with pytest.raises(AssertionError):
-            chex.assert_trees_all_equal(trained(shared, [arm])[0].params, first.params)
+            chex.assert_trees_all_equal((state.params, state.methods), (first.params, first.methods))
 
 
 # --- a user's own

@@ -295,6 +295,26 @@ def test_a_target_that_the_data_lack(tmp_path):
         del Task.members["depth_of_a_test"]
 
 
+def test_a_users_task_is_meant_where_it_says_so():
+    class Finer(Classification, tag="finer_of_a_test"):
+        pass
+
+    class Coarser(Classification, tag="coarser_of_a_test"):
+        @classmethod
+        def suits(cls, loss, form):
+            return True
+
+    try:
+        with pytest.raises(ConfigError, match="classification and coarser_of_a_test could be meant"):
+            task_of(experiment())
+        del Task.members["coarser_of_a_test"]
+        assert task_of(experiment()) == Classification()
+        assert task_of(experiment(task=Finer())) == Finer()
+    finally:
+        Task.members.pop("coarser_of_a_test", None)
+        del Task.members["finer_of_a_test"]
+
+
 def test_a_target_made_of_the_image_is_the_same_in_every_evaluation(tmp_path):
     """Its key is of the example's place in its part, on any number of devices and whatever the batch."""
     one, _ = TASKS["quarter_turn"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
+from cnnjax.config import Config
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError
+from cnnjax.lanes import is_built_in
 from cnnjax.losses import Loss
 from cnnjax.tasks.task import Task
 
@@ -18,8 +22,13 @@ def task_for(task: Task | None, loss: Loss, form: ExampleForm) -> Task:
     return chosen
 
 
+def _competes(member: type[Config]) -> TypeGuard[type[Task]]:
+    """Whether a task may be meant where none is named: a user's own only where it says itself what it suits."""
+    return issubclass(member, Task) and (is_built_in(member) or "suits" in vars(member))
+
+
 def _suited(loss: Loss, form: ExampleForm) -> Task:
-    suited = [member for member in Task.members.values() if issubclass(member, Task) and member.suits(loss, form)]
+    suited = [member for member in Task.members.values() if _competes(member) and member.suits(loss, form)]
     if len(suited) == 1:
         return suited[0]()
     if suited:
