@@ -137,7 +137,7 @@ def test_without_a_gradient_there_is_no_way_up():
     assert gradient({"w": jnp.zeros(2)})[0]["w"].tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [1, *slow(2)])
 def test_a_sharpness_aware_step_is_two_plain_ones(accumulate):
     """The second from where the first gradient leads up: of the same batch, with the same flips and dropout."""
     rate, rho = BASE.optim.learning_rate, 0.3
@@ -168,31 +168,43 @@ def test_a_sharpness_aware_step_is_two_plain_ones(accumulate):
 # --- however it is trained
 
 
-@pytest.mark.parametrize("name", ["ema", "sam", *slow("ema of every second step", "adaptive sam")])
-def test_steps_spread_over_devices_packed_and_accumulated(name):
-    experiment = replace(BASE, {"methods": (METHODS[name],), "model.dropout": 0.0})
-    seeds = [replace(experiment, {"seed": seed}) for seed in (0, 1)]
+WHOLE = replace(BASE, {"model.dropout": 0.0})
+# As in test_training: sums over devices and packs are taken in another order.
+close = partial(jax.tree.map, partial(assert_allclose, rtol=2e-4, atol=2e-6))
 
-    def after(steps=2, experiments=seeds[:1], **hardware):
-        program = Program(experiments[0], packed=len(experiments), hardware=Hardware(**hardware))
-        state = program.init(experiments)
-        for step in range(steps):
-            state, _ = program.train(state, program.rows(experiments, step))
-        evaluated = program.with_weights_of(state, "ema") if name.startswith("ema") else state
-        return jax.device_get((state, evaluated.variables))
 
-    alone = after(devices=1)
-    # As in test_training: sums over devices and packs are taken in another order.
-    close = partial(jax.tree.map, partial(assert_allclose, rtol=2e-4, atol=2e-6))
-    for parallel in ("jit", "shard_map", "pmap"):
-        close(after(devices=2, parallel=parallel), alone)
-    packed = after(experiments=seeds, devices=1)
-    for slot, one in enumerate(seeds):
-        single = after(experiments=[one], devices=1)
-        close(jax.tree.map(lambda leaf, slot=slot: leaf[slot], packed), single)
-    plain = replace(experiment, {"model.norm": "none"})
-    whole, parts = (after(experiments=[replace(plain, {"accumulate": parts})], devices=1) for parts in (1, 2))
-    close(parts, whole)
+def after_two_steps(experiment, *, seeds=(0,), **hardware):
+    """The state and the average's variables, on the host."""
+    program = Program(experiment, packed=len(seeds), hardware=Hardware(**hardware))
+    experiments = [replace(experiment, {"seed": seed}) for seed in seeds]
+    state = program.init(experiments)
+    for step in range(2):
+        state, _ = program.train(state, program.rows(experiments, step))
+    has_average = any(isinstance(method, EMA) for method in experiment.methods)
+    return jax.device_get((state, program.with_weights_of(state, "ema" if has_average else None).variables))
+
+
+@pytest.mark.parametrize("parallel", ["shard_map", *slow("jit", "pmap")])
+@pytest.mark.parametrize("name", ["both", *slow(*METHODS)])
+def test_devices_that_share_a_step_agree(name, parallel):
+    experiment = replace(WHOLE, {"methods": BOTH.methods if name == "both" else (METHODS[name],)})
+    alone = after_two_steps(experiment, devices=1)
+    close(after_two_steps(experiment, devices=2, parallel=parallel), alone)
+
+
+@pytest.mark.parametrize("name", ["both", *slow(*METHODS)])
+def test_a_packed_trial_is_the_trial_alone(name):
+    experiment = replace(WHOLE, {"methods": BOTH.methods if name == "both" else (METHODS[name],)})
+    packed = after_two_steps(experiment, seeds=(0, 1), devices=1)
+    close(jax.tree.map(lambda leaf: leaf[1], packed), after_two_steps(experiment, seeds=(1,), devices=1))
+
+
+@pytest.mark.parametrize("name", slow(*METHODS))
+def test_accumulated_parts_are_the_whole_batch(name):
+    # Without the statistics of a batch, which are those of its parts.
+    experiment = replace(WHOLE, {"methods": (METHODS[name],), "model.norm": "none"})
+    parts = after_two_steps(replace(experiment, {"accumulate": 2}), devices=1)
+    close(parts, after_two_steps(experiment, devices=1))
 
 
 @pytest.mark.parametrize("name", ["both", *slow(*METHODS)])
