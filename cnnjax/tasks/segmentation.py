@@ -49,8 +49,8 @@ class Segmentation(Task):
         super().check(loss, form)
         if "label" in form.entries:
             raise ConfigError(
-                f"task = {self.tag!r}: the examples of {form.name} have labels and masks, and its classes are those of the "
-                "labels; take data without the labels"
+                f"task = {self.tag!r}: the examples of {form.name} have labels and masks, and its classes are those of "
+                "the labels; take data without labels"
             )
         mask = form.entries["mask"]
         if mask.shape != form.image_shape[:2]:
