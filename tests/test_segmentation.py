@@ -265,6 +265,10 @@ class Form:
             Form({"mask": Entry((8, 8), "uint8", "mask")}, ("a",)),
             "cells names 1 classes of pixels; it takes two or more",
         ),
+        (
+            Form({"label": Entry((), "int32", "value"), "mask": Entry((8, 8), "uint8", "mask")}, ("a", "b")),
+            "have labels and masks, and its classes are those of the labels",
+        ),
         (Form({"label": Entry((), "int32", "value")}, ("a", "b")), "its target is 'mask', and the examples of cells"),
     ],
 )

@@ -47,6 +47,11 @@ class Segmentation(Task):
 
     def check(self, loss: Loss, form: ExampleForm) -> None:
         super().check(loss, form)
+        if "label" in form.entries:
+            raise ConfigError(
+                f"task = {self.tag!r}: the examples of {form.name} have labels and masks, and its classes are those of "
+                "the labels; take data without labels"
+            )
         mask = form.entries["mask"]
         if mask.shape != form.image_shape[:2]:
             raise ConfigError(
@@ -62,7 +67,6 @@ class Segmentation(Task):
                 f"task = {self.tag!r}: loss = {loss.tag!r} is not of classes; take softmax, sigmoid, dice or "
                 "softmax_dice"
             )
-
         if None not in (self.ignore, form.ignored) and self.ignore != form.ignored:
             raise ConfigError(
                 f"task.ignore = {self.ignore}: pixels of no class are {form.ignored} in the masks of {form.name}; "
