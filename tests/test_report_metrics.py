@@ -54,6 +54,7 @@ class Arm:
     test: Mapping[str, Sequence[float]]
     chosen_by: str = ""
     params: int = 1000
+    task: str = ""
 
 
 def resolved(arm: Arm, trial: str) -> Resolved:
@@ -76,6 +77,7 @@ def resolved(arm: Arm, trial: str) -> Resolved:
         loss={"name": "softmax"},
         metrics=tuple(arm.metrics),
         chosen_by=arm.chosen_by or arm.metrics[0].name,
+        task={"name": arm.task} if arm.task else None,
         examples=80,
         steps=4,
     )
@@ -307,6 +309,16 @@ def test_other_digits_of_the_same_metric_do_not_part_arms(tmp_path: Path) -> Non
     few = [Arm(8, (ACCURACY, LOSS), values, values), Arm(16, (fewer, LOSS), values, values)]
     write_study(tmp_path, few, axis="model.features")
     assert measure(collect(tmp_path)).choose == "validation_accuracy"
+
+
+@pytest.mark.parametrize("second", ["binary", "classification", ""])
+def test_a_report_says_that_its_arms_have_different_tasks(tmp_path: Path, second: str) -> None:
+    values = {"accuracy": [0.95, 0.9, 0.95], "loss": [0.1, 0.2, 0.1]}
+    few = [Arm(name, (ACCURACY, LOSS), values, values, task=name) for name in ("classification", second)]
+    write_study(tmp_path, few, axis="task")
+    said = [sentence for sentence in headline(collect(tmp_path)) if "different tasks" in sentence]
+    assert bool(said) == (second == "binary")
+    assert not said or "(binary, classification)" in said[0]
 
 
 def test_runs_that_recorded_it_and_runs_of_before_are_one_study(tmp_path: Path) -> None:

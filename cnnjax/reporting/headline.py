@@ -85,9 +85,15 @@ def _compared_by(specified: Specified, by: Measure) -> list[str]:
     better = "where more is better" if by.compared.higher_is_better else "where less is better"
     said = f"arms are compared by {by.compared.words}, {better}."
     expected = specified.named(specified.expected)
+    notes = []
+    if len(specified.tasks) > 1:
+        notes.append(
+            f"Arms were trained for different tasks ({', '.join(specified.tasks)}), and are compared as if the "
+            f"{by.compared.words} of each were of the same thing: see that it is."
+        )
     if by.compared.name != expected.name:
-        return [f"{_not_compared(specified, expected)}: {said}"]
-    return [] if by.compared.higher_is_better else [f"A{said[1:]}"]
+        return [*notes, f"{_not_compared(specified, expected)}: {said}"]
+    return notes if by.compared.higher_is_better else [*notes, f"A{said[1:]}"]
 
 
 def _not_compared(specified: Specified, expected: Specification) -> str:

@@ -17,7 +17,7 @@ class Specified:
     metrics, by the first of which that was measured the arms are compared; empty where they cannot be. said: for each
     metric that trials say they are to be compared by, its name in words and the numbers of the arms that say so.
     losses_differ: whether arms were trained with different losses, so that none are compared by its value. expected:
-    the metric that arms are compared by where nothing is amiss.
+    the metric that arms are compared by where nothing is amiss. tasks: names of those that trials recorded, in order.
     """
 
     known: tuple[Specification, ...] = ()
@@ -25,6 +25,7 @@ class Specified:
     said: tuple[tuple[str, tuple[int, ...]], ...] = ()
     losses_differ: bool = False
     expected: str = COMPARED_BEFORE[0]
+    tasks: tuple[str, ...] = ()
 
     def of(self, metric: str) -> Specification | None:
         """What a column of numbers is (`test_loss`); None where that is not known."""
@@ -46,9 +47,10 @@ def specified(trials: Sequence[tuple[int, Resolved]], *, losses_differ: bool) ->
         for each in held.metrics:
             forms.setdefault(each.name, []).append(each)
     known = tuple(_merged(found) for found in forms.values())
+    tasks = tuple(sorted({held.task["name"] for _, held in trials if held.task}))
     said = _said(trials)
     if len({held.chosen_by for _, held in trials}) > 1:
-        return Specified(known, (), said, losses_differ)
+        return Specified(known, (), said, losses_differ, tasks=tasks)
     wanted = [trials[0][1].chosen_by, *(each.name for each in known)] if trials else COMPARED_BEFORE
     order = [
         name
@@ -57,7 +59,7 @@ def specified(trials: Sequence[tuple[int, Resolved]], *, losses_differ: bool) ->
         and len({(each.unit, each.higher_is_better) for each in forms[name]}) == 1
         and not (losses_differ and forms[name][0].is_loss)
     ]
-    return Specified(known if trials else (), tuple(order), said, losses_differ, next(iter(wanted)))
+    return Specified(known if trials else (), tuple(order), said, losses_differ, next(iter(wanted)), tasks)
 
 
 def _merged(forms: Sequence[Specification]) -> Specification:
