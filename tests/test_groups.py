@@ -208,6 +208,7 @@ def test_a_description_says_how_many_parameters_each_group_has():
         ({"xyz": {}}, "matches no parameter. Paths begin with: body, logits, stem"),
         ({"*": {}, "stem.*": {}}, "optim.groups: 'stem.*' has no effect: '*' before it match all"),
         ({"stem.*": {}, "*.bias": {}, "*": {}, "*.kernel": {}}, "'*.kernel' has no effect: 'stem.*' and '*' before"),
+        ({"*.bias": {"frozen": True}, "*": {"frozen": True}}, "all parameters are frozen, so that nothing would be"),
     ],
 )
 def test_patterns_without_effect_are_refused(groups, words):

@@ -313,6 +313,13 @@ def test_configs_that_cannot_be_are_refused(fields, words):
         small("cells", **fields)
 
 
+def test_a_rule_between_fields_is_told_without_all_the_others():
+    experiment = Experiment(model=UNet(), data=small("cells"))
+    with pytest.raises(ConfigError) as caught:
+        replace(experiment, {"data.values": [0]})
+    assert str(caught.value) == "data: values = (0,): give another pixel value for each of 2 classes"
+
+
 def test_folds_of_a_set_with_a_test_part_are_refused(tmp_path):
     divided(tmp_path, "{part}/{kind}s/{number}.png")
     with pytest.raises(DataError, match="has a test part: folds = 3 is for sets without one"):

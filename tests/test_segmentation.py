@@ -195,6 +195,22 @@ def test_pixels_of_no_class_are_left_out(tmp_path):
     assert found["per_class_pixels"] == [0, 160]
 
 
+class Void(Data):
+    """Masks that have no pixel of a class."""
+
+    def read(self) -> Dataset:
+        empty = Examples(np.zeros((10, SIDE, SIDE, 1), np.uint8), mask=np.full((10, SIDE, SIDE), VOID, np.uint8))
+        return Dataset("void", empty, empty, classes=("ground", "square"), ignored=VOID)
+
+
+def test_a_part_of_which_nothing_counts_is_not_said_to_have_diverged(tmp_path):
+    result = cnnjax.train(replace(BASE, {"data": Void(), "steps": 1, "validation": 0.2}), tmp_path / "run", options=ONE)
+    assert result["status"] == "failed"
+    assert "validation_mean_iou, validation_dice" in result["error"]
+    assert "are all of its pixels of the class that is ignored?" in result["error"]
+    assert "diverged" not in result["error"]
+
+
 @pytest.mark.slow
 def test_a_backbone_is_trained_under_a_head(tmp_path):
     backbone = SmallCNN(features=4, blocks=2)
@@ -238,6 +254,8 @@ def test_one_output_tells_two_classes_apart(tmp_path):
         ({"test_time": TenCrop(size=4, shorter=None)}, "their maps have no mean over the whole image"),
         ({"loss": SoftmaxCrossEntropy(class_weights=(1.0, 1.0, 1.0))}, "3 class_weights; there are 2 classes"),
         ({"data": Squares(void=True), "task": Segmentation(ignore=3)}, "task.ignore = 3: pixels of no class are 9"),
+        ({"task": Segmentation(ignore=300)}, "task.ignore = 300: no pixel can be of it; .* uint8, 0 to 255"),
+        ({"task": Segmentation(ignore=-1)}, "task.ignore = -1: no pixel can be of it"),
         ({"data": Digits(), "model": SmallCNN(), "loss": Dice()}, "dice loss: it is of masks"),
     ],
 )

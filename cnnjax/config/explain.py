@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from cnnjax.errors import ConfigError
+
+LONG = 100
+"""Characters of a value above which a rule between the fields of a config is told without it."""
 
 
 def explain(error: ValidationError, prefix: str = "") -> str:
@@ -23,8 +27,11 @@ def explain(error: ValidationError, prefix: str = "") -> str:
             message, path = explain(cause, prefix=path), ""
         else:
             message = _rule(entry, cause)
-        shown = not (entry["type"] == "missing" or isinstance(cause, ConfigError))
-        value = f" = {entry['input']!r}" if shown else ""
+        value = f" = {entry['input']!r}"
+        # A rule between the fields of a config names those that it is about; all of them would hide it.
+        whole = cause is not None and isinstance(entry["input"], Mapping) and len(value) > LONG
+        if entry["type"] == "missing" or isinstance(cause, ConfigError) or whole:
+            value = ""
         lines.setdefault(f"{path}{value}: " if path else "", []).append(message)
     return "\n".join(head + " or ".join(dict.fromkeys(messages)) for head, messages in lines.items())
 

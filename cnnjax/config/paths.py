@@ -31,7 +31,8 @@ def _step(node: Any, head: str, path: str) -> Any:
     if head not in inside:
         place = path.removesuffix(head).rstrip(".") or type(node).__name__
         if not inside:
-            raise ConfigError(f"{path}: {place} is {node!r} and has no fields", path=path)
+            held = "empty" if isinstance(node, Named) else repr(node)
+            raise ConfigError(f"{path}: {place} is {held} and has no fields", path=path)
         what = f"{place} ({type(node).__name__})" if isinstance(node, Node) else place
         raise ConfigError(f"{path}: " + unknown(f"field of {what}", head, inside), path=path)
     return inside[head]

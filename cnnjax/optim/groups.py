@@ -50,7 +50,7 @@ def group_at(groups: Groups, path: str) -> Group:
 
 
 def check_groups(groups: Groups, params: Any) -> None:
-    """Raise ConfigError for a pattern that matches no parameter, and where earlier ones take all that it matches."""
+    """Raise ConfigError for a pattern that matches no parameter that earlier ones leave, and where all are frozen."""
     paths = [path for path, _ in _leaves(params)]
     for position, pattern in enumerate(groups):
         matched = [path for path in paths if fnmatchcase(path, pattern)]
@@ -63,6 +63,8 @@ def check_groups(groups: Groups, params: Any) -> None:
                 f"optim.groups: {pattern!r} has no effect: {' and '.join(map(repr, takers))} before it match all that "
                 "it does, and the first match counts; put it first"
             )
+    if paths and all(group_at(groups, path).frozen for path in paths):
+        raise ConfigError("optim.groups: all parameters are frozen, so that nothing would be trained")
 
 
 def group_sizes(groups: Groups, params: Any) -> dict[str, int]:

@@ -36,6 +36,8 @@ from cnnjax.run.trial import StudyOfTrials, Trial, opened
 from cnnjax.run.weights import check_same_initial
 from cnnjax.training.state import TrainState
 
+DIVERGED = ": the training diverged (try a lower optim.learning_rate, warm-up or clip_norm)"
+
 
 def train(
     experiment: Experiment, out: Path | str, *, options: Options = Options(), sinks: Sequence[Sink] = ()
@@ -223,7 +225,7 @@ def _look_at(pack: Pack, sums: Any, step: int) -> None:
             trial.add(own)
             trial.emit(StepTaken(trial=trial.id, step=step, sums=own, summarize=summarize))
         else:
-            _fail(pack, trial, f"the training loss is {own['loss']} at step {step}", step)
+            _fail(pack, trial, f"the training loss is {own['loss']} at step {step}{DIVERGED}", step)
 
 
 def _end_epoch(pack: Pack, state: TrainState, epoch: _Epoch, step: int) -> None:
@@ -240,7 +242,7 @@ def _end_epoch(pack: Pack, state: TrainState, epoch: _Epoch, step: int) -> None:
             **_named(parts),
         }
         if not finite(row):
-            _fail(pack, trial, f"the validation loss is not finite after step {step}", step)
+            _fail(pack, trial, _not_finite(row, "validation", f"after step {step}"), step)
             continue
         trial.last_row, trial.epoch_sums = row, {}
         trial.emit(
@@ -288,16 +290,26 @@ def _finish(pack: Pack, state: TrainState) -> None:
         parts = validations.get(trial.id, {}) | tests[trial.id]
         metrics = {name: value for name, value in trial.last_row.items() if name.startswith("train_")} | _named(parts)
         if not finite(metrics):
-            _fail(pack, trial, "the loss on the test part is not finite", steps)
+            _fail(pack, trial, _not_finite(metrics, "test", f"after step {steps}"), steps)
             continue
         EvaluationRecord.of(parts).write(trial.directory.evaluation)
         pack.write_result(trial, steps, {"status": "done", "metrics": metrics})
         trial.emit(Finished(trial=trial.id, step=steps, metrics=metrics))
 
 
-def _fail(pack: Pack, trial: Trial, what: str, step: int) -> None:
-    """Give a trial that diverged its result."""
-    reason = f"{what}: the training diverged (try a lower optim.learning_rate, warm-up or clip_norm)"
+def _not_finite(numbers: Mapping[str, Any], part: str, when: str) -> str:
+    """What is wrong with `numbers` by their names in rows and results, of which one is infinite or NaN."""
+    names = [name for name, value in numbers.items() if not finite({name: value})]
+    if any(name.endswith("loss") for name in names):
+        return f"the {part} loss is not finite {when}{DIVERGED}"
+    return (
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not finite {when}, though the losses are: of a part "
+        "of the data nothing was counted (where they have masks: are all of its pixels of the class that is ignored?)"
+    )
+
+
+def _fail(pack: Pack, trial: Trial, reason: str, step: int) -> None:
+    """Give a trial whose numbers are not finite its result."""
     trial.failure = reason
     pack.write_result(trial, step, {"status": "failed", "metrics": {}, "error": reason, "cause": "diverged"})
     trial.emit(Failed(trial=trial.id, step=step, cause="diverged", reason=reason))

@@ -67,6 +67,12 @@ class Segmentation(Task):
                 f"task = {self.tag!r}: loss = {loss.tag!r} is not of classes; take softmax, sigmoid, dice or "
                 "softmax_dice"
             )
+        possible = np.iinfo(mask.dtype)
+        if self.ignore is not None and not possible.min <= self.ignore <= possible.max:
+            raise ConfigError(
+                f"task.ignore = {self.ignore}: no pixel can be of it; the masks of {form.name} are {mask.dtype}, "
+                f"{possible.min} to {possible.max}"
+            )
         if None not in (self.ignore, form.ignored) and self.ignore != form.ignored:
             raise ConfigError(
                 f"task.ignore = {self.ignore}: pixels of no class are {form.ignored} in the masks of {form.name}; "
