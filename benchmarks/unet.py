@@ -2,16 +2,17 @@
 
 A step is forward, backward and an SGD update with momentum 0.9 of the mean cross-entropy over all pixels, float32, on
 one batch (8 grey images of 128x128, 2 classes) that is already on the device. Depth 4, "same" padding, 2x2 transposed
-convolutions, skip connections, no normalization. Each side runs in a process of its own, in turn, `--repeats` times
-over; a process compiles, warms up and times `--steps` steps, of which it gives the smallest. Ratios are taken within a
-repetition. All sides start from the same weights, drawn by NumPy, and it is refused where parameters or the first loss
-differ. PyTorch is channels-last; `torch_compiled` is that under `torch.compile`, and the ratio is to the quicker.
+convolutions, skip connections, no normalization. Each side is a process of its own that compiles and takes two steps;
+then, `--repeats` times over, each in turn is asked for two steps, of which the second is timed while the others wait.
+Ratios are taken within a turn. All sides start from the same weights, drawn by NumPy, and it is refused where their
+parameters or first losses differ. PyTorch is channels-last; `torch_compiled` is that under `torch.compile`, and the
+ratio is to the quicker of both in that turn.
 
-Beside the time stand the processor seconds of the process, which other work on the machine changes less. Threads of
-PyTorch that wait for each other count in them.
+    python benchmarks/unet.py --small                                             # does it run?
+    python benchmarks/unet.py --features 32 --repeats 9 --json /tmp/unet.json     # idle machine
+    sudo python benchmarks/unet.py --features 32 --repeats 9 --first              # a machine with other work
 
-    python benchmarks/unet.py --small                                            # does it run?
-    python benchmarks/unet.py --features 32,64 --repeats 5 --json /tmp/unet.json
+With `--first` (Linux, root) the side that is timed goes before all other processes of the machine.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import argparse
 import importlib.util
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -227,29 +227,76 @@ NOTES: dict[str, float] = {}
 # --- timing
 
 
-def child(side: str, size: tuple[int, int, int, int], steps: int) -> None:
-    """In a process of its own: print the times as JSON."""
+def child(side: str, size: tuple[int, int, int, int]) -> None:
+    """In a process of its own: take two steps for every line that comes in; print the time of the second as JSON."""
     params, run = MAKE[side](size)
     loss = run()
-    times, cpu = [], []
-    for _ in range(steps):
+    run()
+    print(json.dumps({"params": params, "first_loss": loss, **NOTES}), flush=True)
+    for _ in sys.stdin:
+        run()
         start, before = time.perf_counter(), time.process_time()
         run()
-        times.append(time.perf_counter() - start)
-        cpu.append(time.process_time() - before)
-    NOTES["cpu_s"] = min(cpu)
-    NOTES["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(json.dumps({"seconds": min(times), "all": times, "params": params, "first_loss": loss, **NOTES}))
+        found = {"seconds": time.perf_counter() - start, "cpu_s": time.process_time() - before}
+        print(json.dumps(found), flush=True)
 
 
-def timed(side: str, size: tuple[int, int, int, int], steps: int) -> dict[str, Any]:
-    # `cnnjax train` asks for memory in huge pages itself.
-    environ = os.environ | ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if side == "cnnjax" else {})
-    command = [sys.executable, __file__, "--child", side, "--steps", str(steps), "--size", json.dumps(size)]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
-    if found.returncode:
-        raise SystemExit(f"{side} failed:\n{found.stderr[-2000:]}")
-    return json.loads(found.stdout.splitlines()[-1])
+class Side:
+    """One side's process. notes: its parameters, first loss, and what compiling said."""
+
+    def __init__(self, name: str, size: tuple[int, int, int, int], *, first: bool) -> None:
+        # `cnnjax train` asks for memory in huge pages itself.
+        environ = os.environ | ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if name == "cnnjax" else {})
+        command = [sys.executable, __file__, "--child", name, "--size", json.dumps(size)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environ)
+        self.first = first
+        self.notes = self._read()
+
+    def step(self) -> dict[str, float]:
+        time.sleep(0.5)  # Threads of PyTorch go on for a while, waiting for more.
+        self._go_first(self.first)
+        assert self.process.stdin is not None
+        print(file=self.process.stdin, flush=True)
+        found = self._read()
+        self._go_first(False)
+        return found
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.process.args} ended early, status {self.process.wait()}")
+        return json.loads(line)
+
+    def _go_first(self, first: bool) -> None:
+        if not self.first:
+            return
+        policy = (os.SCHED_RR, os.sched_param(1)) if first else (os.SCHED_OTHER, os.sched_param(0))
+        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
+            os.sched_setscheduler(int(thread.name), *policy)
+
+
+def measured(size: tuple[int, int, int, int], sides: list[str], repeats: int, *, first: bool) -> dict[str, Any]:
+    """Notes of each side, and for each turn the times of each."""
+    started: dict[str, Side] = {}
+    try:
+        for name in sides:
+            started[name] = Side(name, size, first=first)
+        check({name: side.notes for name, side in started.items()})
+        turns = []
+        for number in range(repeats):
+            found = {name: started[name].step() for name in (sides if number % 2 == 0 else sides[::-1])}
+            turns.append({name: found[name] for name in sides})
+    finally:
+        for side in started.values():
+            side.end()
+    return {"notes": {name: side.notes for name, side in started.items()}, "turns": turns}
 
 
 def check(found: dict[str, dict[str, Any]]) -> None:
@@ -265,28 +312,27 @@ def spread(values: list[float], digits: int = 2) -> str:
     return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
 
 
-def report(features: int, rounds: list[dict[str, dict[str, Any]]]) -> None:
-    first, n = rounds[0], len(rounds)
-    ours = first["cnnjax"]
-    print(f"features {features}: {ours['params']:,} parameters, first loss {ours['first_loss']:.5f}, n={n}")
-    for side, found in first.items():
-        notes = {name: round(found[name], 1) for name in ("compile_s", "temporary_mb", "peak_mb") if name in found}
-        seconds, cpu = ([each[side][name] for each in rounds] for name in ("seconds", "cpu_s"))
-        print(f"  {side}: {spread(seconds)} s, of its processors {spread(cpu)} s, {notes}")
-    peers = {"linen": ["linen"], "PyTorch, the quicker": [side for side in first if side.startswith("torch")]}
+def report(features: int, found: dict[str, Any]) -> None:
+    notes, turns = found["notes"], found["turns"]
+    ours = notes["cnnjax"]
+    print(f"features {features}: {ours['params']:,} parameters, first loss {ours['first_loss']:.5f}, n={len(turns)}")
+    for side, said in notes.items():
+        seconds, cpu = (spread([turn[side][name] for turn in turns]) for name in ("seconds", "cpu_s"))
+        more = {name: round(said[name], 1) for name in ("compile_s", "temporary_mb") if name in said}
+        print(f"  {side}: {seconds} s, processor seconds {cpu} {more or ''}")
+    peers = {"linen": ["linen"], "PyTorch, the quicker": [side for side in notes if side.startswith("torch")]}
     for name, sides in peers.items():
-        if sides and set(sides) <= first.keys():
-            for what, unit in (("seconds", ""), ("cpu_s", ", of processor seconds")):
-                ratios = [each["cnnjax"][what] / min(each[side][what] for side in sides) for each in rounds]
-                print(f"  cnnjax / {name}{unit}: {spread(ratios, 3)}", flush=True)
+        if sides and set(sides) <= notes.keys():
+            ratios = [turn["cnnjax"]["seconds"] / min(turn[side]["seconds"] for side in sides) for turn in turns]
+            print(f"  cnnjax / {name}: {spread(ratios, 3)}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--features", default="32,64", help="filters of the first stage, separated by commas")
     parser.add_argument("--sides", default=",".join(SIDES), help="of " + ", ".join(SIDES))
-    parser.add_argument("--repeats", type=int, default=5, help="processes a side")
-    parser.add_argument("--steps", type=int, default=3, help="timed steps a process")
+    parser.add_argument("--repeats", type=int, default=5, help="timed steps a side")
+    parser.add_argument("--first", action="store_true", help="time each side before all other processes (root)")
     parser.add_argument("--batch", type=int, default=8, help="images")
     parser.add_argument("--pixels", type=int, default=128, help="rows and columns of an image")
     parser.add_argument("--small", action="store_true", help="a small network on small images, once: a smoke run")
@@ -295,7 +341,7 @@ def main() -> None:
     parser.add_argument("--size", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        child(args.child, args.size, args.steps)
+        child(args.child, args.size)
         return
     sides = args.sides.split(",")
     if importlib.util.find_spec("torch") is None:
@@ -306,13 +352,8 @@ def main() -> None:
     results = {}
     for features in [4] if args.small else map(int, args.features.split(",")):
         size = (features, 2, 2, 16) if args.small else (features, 4, args.batch, args.pixels)
-        rounds = []
-        for number in range(1 if args.small else args.repeats):
-            found = {side: timed(side, size, args.steps) for side in (sides if number % 2 == 0 else sides[::-1])}
-            check(found)
-            rounds.append({side: found[side] for side in sides})
-        report(features, rounds)
-        results[features] = rounds
+        results[features] = measured(size, sides, 1 if args.small else args.repeats, first=args.first)
+        report(features, results[features])
     if args.json:
         args.json.write_text(json.dumps({"results": results, "environment": environment().to_json()}, indent=1) + "\n")
 
