@@ -23,7 +23,9 @@ FLIP_AND_CROP = (Flip(), RandomCrop(padding=3))
 
 
 class Painted(Data):
-    """Images that are their masks: a pixel of class c is 40 c + 40."""
+    """Images that are their masks: a pixel of class c is 40 c + 40; where they are labelled, with a class each too."""
+
+    labelled: bool = True
 
     def read(self):
         rng = np.random.default_rng(0)
@@ -31,7 +33,8 @@ class Painted(Data):
         for _ in range(2):
             mask = rng.integers(0, CLASSES, (40, SIZE, SIZE)).astype(np.uint8)
             image = (40 * mask + 40)[..., None]
-            parts.append(Examples(image, rng.integers(0, CLASSES, 40).astype(np.int32), mask=mask))
+            labels = rng.integers(0, CLASSES, 40).astype(np.int32)
+            parts.append(Examples(image, labels if self.labelled else None, mask=mask))
         return Dataset("painted", *parts, classes=tuple("abcd"), ignored=IGNORED)
 
 
@@ -47,7 +50,8 @@ class Everything(Classification, tag="classification_with_everything"):
 
 
 def experiment(**changes) -> Experiment:
-    return Experiment(model=SmallCNN(features=2), data=Painted(), batch_size=BATCH, steps=4, **changes)
+    fields = {"model": SmallCNN(features=2), "data": Painted(), "batch_size": BATCH, "steps": 4}
+    return Experiment(**fields | changes)
 
 
 def seen(mixing=None, **changes):
@@ -80,7 +84,7 @@ def test_what_comes_from_outside_is_what_the_task_ignores():
     assert Segmentation(head=FCN()).outside(marked) == IGNORED
     assert Segmentation(head=FCN()).outside(unmarked) == 0
     assert Segmentation(head=FCN(), ignore=3).outside(unmarked) == 3
-    _, ((entries, _),) = seen(task=Segmentation(head=FCN()))
+    _, ((entries, _),) = seen(task=Segmentation(head=FCN()), data=Painted(labelled=False))
     np.testing.assert_allclose(entries["image"], shown(entries["mask"]), atol=1e-6)
 
 
