@@ -7,8 +7,8 @@
     strides        1   2   2   2    1    2    1
     kernel_size    3   3   5   3    5    5    3
 
-As in torchvision, batch normalization has PyTorch's momentum and epsilon in B0 to B4, and the paper's, 0.99 and 1e-3, in
-B5 to B7.
+As in torchvision, batch normalization has PyTorch's momentum and epsilon in B0 to B4, and the paper's, 0.99 and 1e-3,
+in B5 to B7.
 """
 
 from __future__ import annotations
