@@ -109,7 +109,7 @@ if TYPE_CHECKING:
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
     from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
-    from cnnjax.training.methods import EMA, SAM, Method
+    from cnnjax.training.methods import EMA, SAM, Distillation, Method
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -220,7 +220,7 @@ _HOMES = {
     "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],
-    "training.methods": ["EMA", "SAM", "Method"],
+    "training.methods": ["EMA", "SAM", "Distillation", "Method"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -263,6 +263,7 @@ __all__ = [
     "DenseNet",
     "Dice",
     "Digits",
+    "Distillation",
     "Dropout",
     "EfficientNet",
     "Endpoint",

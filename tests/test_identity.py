@@ -240,6 +240,10 @@ VARIANTS = {
     "multi crops": experiment(test_time=c.MultiCrop(size=6, shorter=(8, 10))),
     "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
+    "distillation": experiment(
+        methods=(c.Distillation(teacher="runs/teacher", weights="ema", temperature=2.0, alpha=0.5),)
+    ),
+    "hard distillation": experiment(methods=(c.Distillation(teacher="runs/teacher", labels="hard"),)),
     "groups": experiment(
         optim=c.SGD(groups={"stem.*": {"learning_rate": 0.1, "weight_decay": 0.0}, "*.bias": {"frozen": True}})
     ),
