@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
     from cnnjax.experiment import Experiment
+    from cnnjax.initialization import LSUV, DeltaOrthogonal, FixedStd, Initialization, Orthogonal, VarianceScaling
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (

@@ -56,6 +56,7 @@ def functions_of(
         optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
         methods=methods_of(experiment),
         without_frozen=experiment.optim.without_frozen,
+        initialization=experiment.initialization,
         accumulate=experiment.accumulate,
         outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=form),
         merged=lambda outputs: task.merged(outputs, experiment.test_time, form),
