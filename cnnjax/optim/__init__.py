@@ -1,8 +1,11 @@
 """Optimizers, their learning-rate schedules, and groups of parameters, as configs that build optax transformations."""
 
+from cnnjax.optim.adam import AdamW
+from cnnjax.optim.decay_mask import is_decayed
 from cnnjax.optim.groups import Group, check_groups, group_sizes
-from cnnjax.optim.optimizer import SGD, AdamW, Optim, is_decayed
+from cnnjax.optim.optim import Optim
 from cnnjax.optim.schedule import Constant, Cosine, Linear, OneCycle, Schedule, Step
+from cnnjax.optim.sgd import SGD
 
 __all__ = [
     "SGD",
