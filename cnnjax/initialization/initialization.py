@@ -49,7 +49,10 @@ class Initialization(StepConfig, union="name"):
         chosen = {path: kernel for path, kernel in kernels.items() if kernel.window or self.kernels == "all"}
         if not chosen:
             what = "convolution with a kernel" if self.kernels == "convolution" else "parameter named kernel"
-            raise ConfigError(f"initialization = {self.tag!r}: the network has no {what} that is drawn at random", path="initialization")
+            raise ConfigError(
+                f"initialization = {self.tag!r}: the network has no {what} that is drawn at random",
+                path="initialization",
+            )
         return chosen
 
     def drawn(self, params: Any, kernels: Mapping[str, Kernel], key_of: Callable[[str], jax.Array]) -> dict[str, Any]:

@@ -112,12 +112,14 @@ def _of(module: nn.Module, path: Path, shape: tuple[int, ...], given: tuple[int,
         axes = len(module.axis) if isinstance(module.axis, tuple | list) else 1
         return Kernel(name, shape, (), prod(shape[:axes]), prod(shape[axes:]))
     if isinstance(module, nn.ConvLocal):  # A dense layer of its own at every place.
-        return Kernel(name, shape, (), shape[-2], shape[-1], stacked=shape[:-2])
+        *places, inputs, features = list(shape)
+        return Kernel(name, shape, (), inputs, features, stacked=tuple(places))
     if len(shape) < 3:
         return _dense(name, shape)
     transposed = isinstance(module, nn.ConvTranspose) or getattr(module, "transposed", False)
     first = isinstance(module, nn.ConvTranspose) and module.transpose_kernel
-    *window, channels, features = (*shape[:-2], shape[-1], shape[-2]) if first else shape
+    *window, channels, features = shape
+    channels, features = (features, channels) if first else (channels, features)
     if given is not None and given[-1] % channels:
         raise ConfigError(
             f"initialization: {name} has {channels} channels and its layer an input of {given[-1]}, which is no "
@@ -132,7 +134,10 @@ def _of(module: nn.Module, path: Path, shape: tuple[int, ...], given: tuple[int,
 
 def _dense(name: str, shape: tuple[int, ...]) -> Kernel:
     if len(shape) != 2:
-        raise ConfigError(f"initialization: {name} of shape {shape} has no inputs and outputs; name it otherwise", path="initialization")
+        raise ConfigError(
+            f"initialization: {name} of shape {shape} has no inputs and outputs; name it otherwise",
+            path="initialization",
+        )
     return Kernel(name, shape, (), *shape)
 
 

@@ -17,7 +17,7 @@ from cnnjax.initialization.orthogonal import orthogonal_kernel
 
 
 class LSUV(Initialization, tag="lsuv"):
-    """Orthogonal kernels, then each divided, from the first layer to the last, by the standard deviation of its outputs.
+    """Orthogonal kernels, each then divided, from the first layer to the last, by the deviation of its outputs.
 
     Outputs are those of a convolution or dense layer, before what follows it, on the first training batch: the images,
     augmented, mixed and normalized, and the masks of dropout, that the first step sees, in training mode. A layer whose
@@ -43,4 +43,4 @@ class LSUV(Initialization, tag="lsuv"):
         shares = jnp.where(first, jax.lax.rsqrt(jnp.where(first, variance, 1)), 1)
         flat: Any = traverse_util.flatten_dict(dict(params), sep=".")
         scaled = {path: flat[path] * share for path, share in zip(kernels, shares, strict=True)}
-        return replaced(params, scaled), tries + first, off.any()
+        return replaced(params, scaled), tries + first.astype(jnp.int32), off.any()

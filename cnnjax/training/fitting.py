@@ -22,7 +22,7 @@ def fits(functions: StateFunctions) -> bool:
 
 def first_tries(functions: StateFunctions, image_shape: tuple[int, ...]) -> jax.Array:
     """What the first `fit_step` is given as tries."""
-    return jnp.zeros(len(_kernels(functions, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))), jnp.int32)
+    return jnp.zeros(len(_kernels(functions, jnp.zeros((1, *image_shape), jnp.float32))), jnp.int32)
 
 
 def fit_step(
