@@ -1,4 +1,4 @@
-"""Learning-rate schedules as configs that build optax schedules.
+"""What all learning-rate schedules have: the warm-up, and whether the rate changes by step or by epoch.
 
 A schedule is a curve in multiples of the peak learning rate; steps count from 0, the first update is step 0. Lane
 fields may hold traced scalars (`config.bind`).
@@ -10,43 +10,81 @@ from typing import Any, Literal, Self
 
 import jax.numpy as jnp
 import optax
-from jax import lax
 from pydantic import Field, model_validator
 
-from cnnjax.config import lane
+from cnnjax.config import later
 from cnnjax.errors import ConfigError
 from cnnjax.lanes import StepConfig
 
 
 class Schedule(StepConfig, union="name"):
-    """The learning rate over a training. A schedule of your own defines `curve`.
+    """The learning rate over a training. A schedule of your own defines `curve`, or `curve_in_epochs`.
 
     `warmup`, in epochs (fractions allowed, at least 0, shorter than the training), rises linearly: with w = the rounded
     number of warm-up steps, step t < w runs at (t + 1) / (w + 1) of the peak, and step w is the first of the curve
     (Goyal et al. 2017, arXiv:1706.02677, section 2.2). Warm-up is part of the training, not added to it.
+
+    `warmup_start`: the fraction of the peak, in [0, 1], at step 0; step t < w then runs at s + (1 - s) t / w of the
+    peak (torchvision's `lr_warmup_decay`, timm's `warmup_lr` divided by the rate). None is Goyal's start.
+    `warmup_shape`: "linear", or "constant" at `warmup_start` until step w. `curve_from`: the curve's first step is the
+    one after warm-up ("warmup_end"), or the training's first, so that warm-up stands in the place of the curve's
+    beginning ("start", as timm without `warmup_prefix`). `by_epoch`: the rate of a step is that of the first step of
+    its epoch, as where a scheduler is called once an epoch (torchvision, timm).
     """
 
     warmup: float = Field(default=0.0, ge=0)
+    warmup_start: float | None = later(None, ge=0, le=1)
+    warmup_shape: Literal["linear", "constant"] = later("linear")
+    curve_from: Literal["warmup_end", "start"] = later("warmup_end")
+    by_epoch: bool = later(False)
+
+    @model_validator(mode="after")
+    def _constant_has_a_start(self) -> Self:
+        if self.warmup_shape == "constant" and self.warmup_start is None:
+            raise ValueError("warmup_shape = 'constant': set warmup_start, the fraction of the peak that it runs at")
+        return self
 
     def as_in_a_step(self) -> None:
-        self.build(0.1, steps=8, steps_per_epoch=4)(jnp.int32(0))
+        self.build(0.1, steps=4000, steps_per_epoch=4)(jnp.int32(0))
 
     def build(self, peak: Any, *, steps: int, steps_per_epoch: int) -> optax.Schedule:
         """The learning rate as a function of the step (a number or an array of them), float32.
 
         `peak`: learning rate at the top, a number or a traced scalar. `steps`: length of the whole training, warm-up
-        included. Raises ConfigError where training has no step or is not longer than the warm-up.
+        included. Raises ConfigError where training has no step or is not longer than the warm-up, and where the
+        schedule does not fit its length.
         """
         warmup = self.warmup_steps(steps=steps, steps_per_epoch=steps_per_epoch)
-        curve = self.curve(steps=steps, warmup=warmup)
-        if warmup:
-            rise = optax.linear_schedule(1 / (warmup + 1), 1.0, warmup)
-            curve = optax.join_schedules([rise, curve], [warmup])
-        return lambda step: jnp.asarray(peak * curve(step), jnp.float32)
+        before = warmup if self.curve_from == "warmup_end" else 0
+        curve = self.curve_in_epochs(steps=steps, warmup=before, steps_per_epoch=steps_per_epoch)
+        multiple = self._warmed_up(curve, warmup, already=warmup - before)
+
+        def rate(step: Any) -> Any:
+            step = jnp.asarray(step) // steps_per_epoch * steps_per_epoch if self.by_epoch else step
+            return jnp.asarray(peak * multiple(step), jnp.float32)
+
+        return rate
+
+    def _warmed_up(self, curve: optax.Schedule, warmup: int, *, already: int) -> optax.Schedule:
+        """`curve` behind `warmup` steps of rise; `already`: how many of its own steps have passed by then."""
+        if not warmup:
+            return curve
+        after = (lambda step: curve(step + already)) if already else curve
+        return optax.join_schedules([self._rise(warmup), after], [warmup])
 
     def curve(self, *, steps: int, warmup: int) -> optax.Schedule:
         """Multiples of the peak as a function of the steps since warm-up ended; `steps` includes the `warmup` steps."""
         raise ConfigError(f"{type(self).__name__} defines no curve(steps=, warmup=)")
+
+    def curve_in_epochs(self, *, steps: int, warmup: int, steps_per_epoch: int) -> optax.Schedule:
+        """`curve`, for a schedule whose fields are in epochs: it defines this one in the place of the other."""
+        return self.curve(steps=steps, warmup=warmup)
+
+    def _rise(self, warmup: int) -> optax.Schedule:
+        start = 1 / (warmup + 1) if self.warmup_start is None else self.warmup_start
+        if self.warmup_shape == "constant":
+            return lambda step: jnp.full_like(step, start, jnp.float32)
+        return optax.linear_schedule(start, 1.0, warmup)
 
     def warmup_steps(self, *, steps: int, steps_per_epoch: int) -> int:
         """How many steps warm-up takes. Raises ConfigError unless fewer than `steps`."""
@@ -61,97 +99,11 @@ class Schedule(StepConfig, union="name"):
         return warmup
 
 
-class Constant(Schedule):
-    """The peak throughout."""
-
-    def curve(self, *, steps: int, warmup: int) -> optax.Schedule:
-        return lambda step: jnp.ones_like(step, jnp.float32)
-
-
-class Step(Schedule):
-    """The peak times `factor` (in (0, 1]) once for each of `at` that has passed.
-
-    `at`: ascending fractions of the training in (0, 1), warm-up included, so (1/3, 2/3, 8/9) is 30, 60, 80 of 90
-    epochs. A drop takes effect from the rounded step on; one that falls into the warm-up waits for its end.
-    """
-
-    at: tuple[float, ...] = Field(default=(0.5, 0.75), min_length=1)
-    factor: float = lane(0.1, gt=0, le=1)
-
-    @model_validator(mode="after")
-    def _ascending(self) -> Self:
-        if any(low >= high for low, high in zip((0.0, *self.at), (*self.at, 1.0), strict=True)):
-            raise ValueError(f"at = {self.at}: must be ascending fractions of the training between 0 and 1")
-        return self
-
-    def curve(self, *, steps: int, warmup: int) -> optax.Schedule:
-        drops = [round(at * steps) - warmup for at in self.at]
-        # Not optax.piecewise_constant_schedule: it needs the factor's value, and merges drops that round to one step.
-        # lax.pow, for jnp.power refuses a whole exponent where dtype promotion is strict.
-        return lambda step: lax.pow(
-            jnp.asarray(self.factor, jnp.float32), sum((jnp.asarray(step) >= drop).astype(jnp.int32) for drop in drops)
-        )
-
-
-class Cosine(Schedule):
-    """Half a cosine from the peak to `final` (a fraction of the peak, in [0, 1]; Loshchilov and Hutter 2017,
-    arXiv:1608.03983, without restarts). `final` would be the rate of the step after the last.
-    """
-
-    final: float = lane(0.0, ge=0, le=1)
-
-    def curve(self, *, steps: int, warmup: int) -> optax.Schedule:
-        return _cosine(steps - warmup, final=self.final)
-
-
-def _cosine(steps: int, *, final: Any = 0.0) -> optax.Schedule:
-    """From 1 to `final` in `steps`, computed in float32."""
-    curve = optax.cosine_decay_schedule(1.0, steps, alpha=final)
-    return lambda step: curve(jnp.asarray(step, jnp.float32))
-
-
-class Linear(Schedule):
-    """A straight line from the peak to `final` (a fraction of the peak, in [0, 1]) at the step after the last."""
-
-    final: float = lane(0.0, ge=0, le=1)
-
-    def curve(self, *, steps: int, warmup: int) -> optax.Schedule:
-        return optax.linear_schedule(1.0, self.final, steps - warmup)
-
-
-class OneCycle(Schedule):
-    """Up from `start` to the peak at `peak_at`, then down to `final` (Smith and Topin 2017, arXiv:1708.07120).
-
-    `peak_at`: fraction of the training in (0, 1). `start`, `final`: fractions of the peak in [0, 1]. `shape`: half
-    cosines or straight lines. The rise is the warm-up, so `warmup` must stay 0.
-    """
-
-    peak_at: float = Field(default=0.3, gt=0, lt=1)
-    start: float = lane(0.04, ge=0, le=1)
-    final: float = lane(0.0, ge=0, le=1)
-    shape: Literal["cosine", "linear"] = "cosine"
-
-    @model_validator(mode="after")
-    def _one_rise(self) -> Self:
-        if self.warmup:
-            raise ValueError(f"warmup = {self.warmup}: one_cycle has its own rise (see peak_at); leave warmup at 0")
-        return self
-
-    def curve(self, *, steps: int, warmup: int) -> optax.Schedule:
-        top = min(max(round(self.peak_at * steps), 1), steps)
-        up, down = self._fade(top), self._fade(max(steps - top, 1))
-
-        def rise(step: Any) -> Any:
-            return 1 + (self.start - 1) * up(step)
-
-        def fall(step: Any) -> Any:
-            return self.final + (1 - self.final) * down(step)
-
-        # Not optax.cosine_onecycle_schedule: it multiplies its values up from the first, which then cannot be 0.
-        return optax.join_schedules([rise, fall], [top])
-
-    def _fade(self, steps: int) -> optax.Schedule:
-        """From 1 to 0 in `steps`."""
-        if self.shape == "linear":
-            return optax.linear_schedule(1.0, 0.0, steps)
-        return _cosine(steps)
+def refuse_warmup(schedule: Schedule, see: str) -> None:
+    """Raise ValueError where a schedule that has its own rise (`see` names its field) is given a warm-up too."""
+    for name in ("warmup", "warmup_start", "warmup_shape", "curve_from"):
+        value, neutral = getattr(schedule, name), Schedule.model_fields[name].default
+        if value != neutral:
+            raise ValueError(
+                f"{name} = {value}: {schedule.tag} has its own rise (see {see}); leave {name} at {neutral}"
+            )
