@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
     from cnnjax.experiment import Experiment
+    from cnnjax.initialization import LSUV, DeltaOrthogonal, FixedStd, Initialization, Orthogonal, VarianceScaling
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
@@ -97,7 +98,23 @@ if TYPE_CHECKING:
         UNet,
         WithHead,
     )
-    from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step
+    from cnnjax.optim import (
+        SGD,
+        AdamW,
+        Constant,
+        Cosine,
+        CosineRestarts,
+        Exponential,
+        Group,
+        Linear,
+        MultiStep,
+        OneCycle,
+        Optim,
+        PiecewiseLinear,
+        Polynomial,
+        Schedule,
+        Step,
+    )
     from cnnjax.reporting import report
     from cnnjax.run.export import export
     from cnnjax.run.hardware import Hardware
@@ -155,6 +172,14 @@ _HOMES = {
     ],
     "errors": ["CnnjaxError", "ConfigError", "DataError", "RunError", "ShapeError"],
     "experiment": ["Experiment"],
+    "initialization": [
+        "LSUV",
+        "DeltaOrthogonal",
+        "FixedStd",
+        "Initialization",
+        "Orthogonal",
+        "VarianceScaling",
+    ],
     "losses": [
         "Dice",
         "Loss",
@@ -207,7 +232,23 @@ _HOMES = {
         "UNet",
         "WithHead",
     ],
-    "optim": ["SGD", "AdamW", "Constant", "Cosine", "Linear", "OneCycle", "Optim", "Schedule", "Step"],
+    "optim": [
+        "SGD",
+        "AdamW",
+        "Constant",
+        "Cosine",
+        "CosineRestarts",
+        "Exponential",
+        "Group",
+        "Linear",
+        "MultiStep",
+        "OneCycle",
+        "Optim",
+        "PiecewiseLinear",
+        "Polynomial",
+        "Schedule",
+        "Step",
+    ],
     "reporting": ["report"],
     "run.export": ["export"],
     "run.trained": ["Trained"],
@@ -228,6 +269,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "EMA",
     "FCN",
+    "LSUV",
     "SAM",
     "SGD",
     "TFDS",
@@ -252,6 +294,7 @@ __all__ = [
     "ConvNeXt",
     "ConvNet",
     "Cosine",
+    "CosineRestarts",
     "Count",
     "CutMix",
     "Cutout",
@@ -259,6 +302,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "DeepStem",
+    "DeltaOrthogonal",
     "Dense",
     "DenseNet",
     "Dice",
@@ -269,7 +313,9 @@ __all__ = [
     "Endpoint",
     "Examples",
     "Experiment",
+    "Exponential",
     "Fit",
+    "FixedStd",
     "Flatten",
     "Flip",
     "FlipViews",
@@ -277,12 +323,14 @@ __all__ = [
     "GlobalPool",
     "GoogLeNet",
     "Greyscale",
+    "Group",
     "GroupNorm",
     "Hardware",
     "Head",
     "ImageFolder",
     "ImageNetStem",
     "InceptionV3",
+    "Initialization",
     "Layer",
     "LayerNorm",
     "Linear",
@@ -297,14 +345,18 @@ __all__ = [
     "Model",
     "MultiCrop",
     "MultiLabel",
+    "MultiStep",
     "NoNorm",
     "Norm",
     "Normalize",
     "OneCycle",
     "Optim",
     "Options",
+    "Orthogonal",
     "Part",
+    "PiecewiseLinear",
     "Poisson",
+    "Polynomial",
     "Pool",
     "PositionBias",
     "Predictions",
@@ -342,6 +394,7 @@ __all__ = [
     "Trained",
     "TrivialAugment",
     "UNet",
+    "VarianceScaling",
     "WithHead",
     "analyse",
     "describe",

@@ -23,6 +23,7 @@ from cnnjax.experiment.scale import normalize_of
 from cnnjax.experiment.teacher import Teachers
 from cnnjax.experiment.training_examples import training_examples
 from cnnjax.lanes import lane_values
+from cnnjax.optim import Constant
 from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
 from cnnjax.training.methods import Method
@@ -63,6 +64,7 @@ def functions_of(
         optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
         methods=methods_of(experiment),
         without_frozen=experiment.optim.without_frozen,
+        initialization=experiment.initialization,
         accumulate=experiment.accumulate,
         outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=form),
         merged=lambda outputs: task.merged(outputs, experiment.test_time, form),
@@ -187,8 +189,8 @@ def around_of(experiment: Experiment) -> Around:
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
-    """The optimizer, of an arbitrary length of training: for the shapes of its state, which do not depend on that."""
-    return experiment.optim.build(steps=10**9, steps_per_epoch=1)
+    """The optimizer at a constant rate: for the shapes of its state, which depend on no schedule and no length."""
+    return experiment.optim.model_copy(update={"schedule": Constant()}).build(steps=1, steps_per_epoch=1)
 
 
 def blank_state(shapes: TrainState) -> TrainState:
