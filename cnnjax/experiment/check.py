@@ -50,6 +50,11 @@ def check(experiment: Experiment, *, devices: int = 1) -> Checked:
     one program are traced once. Raises ConfigError, ShapeError (with the layer and the arithmetic) or DataError.
     """
     analysis, length = analysis_of(experiment, devices=devices), length_of(experiment)
+    for number, method in enumerate(experiment.methods):
+        try:
+            method.check(steps=length.steps, steps_per_epoch=length.steps_per_epoch)
+        except ConfigError as error:
+            raise ConfigError(f"methods.{number}: {error}", path=error.path or f"methods.{number}") from None
     try:
         state = _rehearsed(_ByProgram(experiment, length, devices))
     except ConfigError:
