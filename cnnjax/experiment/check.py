@@ -22,7 +22,6 @@ from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
 from cnnjax.experiment.training_examples import check_training_examples
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
-from cnnjax.optim import check_groups
 from cnnjax.tasks import Task
 from cnnjax.training.rehearsal import rehearse
 from cnnjax.training.rehearsal import steps_alike as traced_alike
@@ -57,7 +56,7 @@ def check(experiment: Experiment, *, devices: int = 1) -> Checked:
         _check_own_lanes(experiment, length)
         raise
     _check_same(experiment, analysis, state)
-    check_groups(experiment.optim.groups, state.params)
+    experiment.optim.check_params(state.params)
     return Checked(analysis, length, state)
 
 

@@ -1,21 +1,33 @@
 """Optimizers, their learning-rate schedules, and groups of parameters, as configs that build optax transformations."""
 
-from cnnjax.optim.adam import AdamW
+from cnnjax.optim.adafactor import Adafactor
+from cnnjax.optim.adam import Adam, AdamW
 from cnnjax.optim.decay_mask import is_decayed
 from cnnjax.optim.groups import Group, check_groups, group_sizes
+from cnnjax.optim.layerwise import LAMB, LARS
+from cnnjax.optim.lion import Lion
+from cnnjax.optim.muon import Muon
 from cnnjax.optim.optim import Optim
+from cnnjax.optim.rmsprop import RMSProp
 from cnnjax.optim.schedule import Constant, Cosine, Linear, OneCycle, Schedule, Step
 from cnnjax.optim.sgd import SGD
 
 __all__ = [
+    "LAMB",
+    "LARS",
     "SGD",
+    "Adafactor",
+    "Adam",
     "AdamW",
     "Constant",
     "Cosine",
     "Group",
     "Linear",
+    "Lion",
+    "Muon",
     "OneCycle",
     "Optim",
+    "RMSProp",
     "Schedule",
     "Step",
     "check_groups",
