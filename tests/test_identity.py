@@ -23,6 +23,7 @@ from cnnjax.config import (
     later,
     plain,
     program_digest,
+    renamed,
     replace,
 )
 from cnnjax.config.identity import neutral_values
@@ -118,7 +119,7 @@ VARIANTS = {
         model=c.SmallCNN(padding=2, head="max", activation="elu", pool="blur", pool_window=(3, 3), pool_strides=2)
     ),
     "batch norm": experiment(
-        model=c.SmallCNN(norm=c.BatchNorm(group=16, momentum=0.5, scale=False, running_var="unbiased"))
+        model=c.SmallCNN(norm=c.BatchNorm(group=16, momentum=0.5, scale=False, running_variance="unbiased"))
     ),
     "resnet deep stem": experiment(
         model=c.ResNet(stem=c.DeepStem(features=8, pool="blur"), shortcut="D", squeeze_excite=0.25, zero_init=True)
@@ -472,3 +473,45 @@ def test_neutral_values_stay():
         known = json.loads(file.read_text()) if file.exists() else {}
         file.write_text(json.dumps({**values, **known}, indent=1) + "\n")
     assert values == json.loads(file.read_text())
+
+
+# --- fields that had another name
+
+
+class Width(Config):
+    rate: float = 0.1
+    size: int = 3
+    zeal: int = 1
+
+
+class Renamed(Config):
+    rate: float = 0.1
+    area: int = renamed(3, formerly="size", ge=1)
+    zeal: int = 1
+
+
+def test_a_renamed_field_keeps_the_names_of_trials():
+    assert digest(Renamed(area=4)) == digest(Width(size=4)) != digest(Renamed())
+    assert json.loads(Renamed().to_json()).keys() == {"rate", "area", "zeal"}, "written under its name of now"
+    assert replace(Renamed(), {"area": 4}) == Renamed(area=4)
+
+
+def test_what_was_written_under_the_earlier_name_is_read():
+    assert Renamed.from_json(Width(size=4).to_json()) == Renamed(area=4) == Renamed(size=4)  # pyright: ignore[reportCallIssue]
+    with pytest.raises(ConfigError, match=r"Renamed.size is called area now: give it once, as area"):
+        Renamed.from_json('{"area": 4, "size": 4}')
+    with pytest.raises(ConfigError, match=r"area = 0: "):
+        Renamed.from_json('{"size": 0}')
+    with pytest.raises(ConfigError, match="'size' is no field of Renamed"):
+        replace(Renamed(), {"size": 4})
+
+
+def test_a_run_of_before_a_field_was_renamed_is_the_same_experiment(tmp_path):
+    now = experiment(model=c.SmallCNN(norm=c.BatchNorm(running_variance="unbiased")))
+    written = json.loads(now.to_json())
+    written["model"]["norm"]["running_var"] = written["model"]["norm"].pop("running_variance")
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    directory = RunDirectory(tmp_path)
+    assert directory.experiment() == now
+    with directory.claimed(now):
+        pass

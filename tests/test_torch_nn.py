@@ -164,11 +164,11 @@ def test_batch_norm():
     assert_same(lambda value: ours.apply(variables, value, train=False), theirs.eval(), x)
 
 
-def test_the_unbiased_running_variance_over_two_steps():
+def test_the_unbiased_running_variance_over_three_steps():
     x, theirs = maps(2, 3, 3, 4) * 2 + 1, torch.nn.BatchNorm2d(4, momentum=0.1)
-    ours = BatchNormalization(momentum=0.9, running_var="unbiased")
+    ours = BatchNormalization(momentum=0.9, running_variance="unbiased")
     variables = ours.init(jax.random.key(0), jnp.asarray(x), train=False)
-    for batch in (x, x[:1] * 3):
+    for batch in (x, x[:1] * 3, x + 1):
         theirs.train()(nchw(batch))
         variables |= ours.apply(variables, jnp.asarray(batch), train=True, mutable=["batch_stats"])[1]
     assert_allclose(variables["batch_stats"]["mean"], theirs.running_mean.numpy(), rtol=1e-5)

@@ -197,6 +197,11 @@ class ResNet(Model, tag="resnet"):
     def network(self) -> linen.Module:
         return ResNetwork(self)
 
+    @property
+    def torch_resized(self) -> int | None:
+        # Of the published ones only ResNeXt-101 64x4d.
+        return 232 if self.groups == 64 else None
+
     def torch_name(self, path: str) -> str:
         """As in torchvision; pre-activation and the stem and shortcuts of ResNet-D, which it has not, as in timm."""
         if self.version == "v2":
@@ -314,6 +319,24 @@ def wide_resnet50_2() -> ResNet:
 def resnext50_32x4d() -> ResNet:
     """32 groups of 4 channels in the first stage. 25,028,904 parameters."""
     return _bottleneck((3, 4, 6, 3), inner=2.0, groups=32)
+
+
+@preset
+def wide_resnet101_2() -> ResNet:
+    """Likewise. 126,886,696 parameters."""
+    return _bottleneck((3, 4, 23, 3), inner=2.0)
+
+
+@preset
+def resnext101_32x8d() -> ResNet:
+    """32 groups of 8 channels in the first stage. 88,791,336 parameters."""
+    return _bottleneck((3, 4, 23, 3), inner=4.0, groups=32)
+
+
+@preset
+def resnext101_64x4d() -> ResNet:
+    """64 groups of 4 channels in the first stage. 83,455,272 parameters."""
+    return _bottleneck((3, 4, 23, 3), inner=4.0, groups=64)
 
 
 @preset
