@@ -44,9 +44,9 @@ class LARS(Optim, tag="lars"):
             defined = (length > 0) & (slope > 0)
             return step * jnp.where(defined, self.trust * length / jnp.where(defined, below, 1), 1)
 
-        def update(gradients: Any, state: Any, params: Any = None) -> Any:
-            shrinkage, state = decay.update(jax.tree.map(jnp.zeros_like, gradients), state, params)
-            return jax.tree.map(scaled, gradients, shrinkage, params, self.decays(params)), state
+        def update(updates: Any, state: Any, params: Any = None) -> Any:
+            shrinkage, state = decay.update(jax.tree.map(jnp.zeros_like, updates), state, params)
+            return jax.tree.map(scaled, updates, shrinkage, params, self.decays(params)), state
 
         return optax.GradientTransformation(decay.init, update)
 
