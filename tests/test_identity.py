@@ -221,6 +221,23 @@ VARIANTS = {
         optim=c.Adafactor(decay_rate=0.7, clipping_threshold=None, momentum=0.9, min_dim_size_to_factor=32)
     ),
     "adaptive clipping": experiment(optim=c.SGD(adaptive_clip=0.01, adaptive_clip_skips=("logits.*", "stem.*"))),
+    "one cycle as pytorch's": experiment(
+        optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, three_phase=True, final_at="last"))
+    ),
+    "multi step": experiment(
+        optim=c.SGD(
+            schedule=c.MultiStep(
+                milestones=(4.0, 8.5), warmup=2.0, warmup_start=0.01, warmup_shape="constant", by_epoch=True
+            )
+        )
+    ),
+    "exponential": experiment(
+        optim=c.SGD(schedule=c.Exponential(factor=0.9, epochs=2.0, staircase=True, warmup=1.0, curve_from="start"))
+    ),
+    "step every": experiment(optim=c.SGD(schedule="step_every")),
+    "restarts": experiment(optim=c.SGD(schedule=c.CosineRestarts(first=2.5, multiplier=2.0, decay=0.5, final=0.01))),
+    "polynomial": experiment(optim=c.SGD(schedule=c.Polynomial(power=0.9, final=0.1))),
+    "piecewise linear": experiment(optim=c.SGD(schedule=c.PiecewiseLinear(knots=((0.0, 0.2), (2.0, 1.0), (5.0, 0.0))))),
     "crop and flip": experiment(
         augment=(
             c.RandomCrop(padding=2, fill="reflect"),

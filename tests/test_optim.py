@@ -25,11 +25,15 @@ from cnnjax.optim import (
     AdamW,
     Constant,
     Cosine,
+    CosineRestarts,
+    Exponential,
     Linear,
     Lion,
+    MultiStep,
     Muon,
     OneCycle,
     Optim,
+    Polynomial,
     RMSProp,
     Schedule,
     Step,
@@ -294,6 +298,10 @@ LANES = {
     ),
     "one cycle": (SGD(schedule=OneCycle()), {"schedule.start": 0.5, "schedule.final": 0.2}),
     "linear": (SGD(schedule=Linear()), {"schedule.final": 0.2}),
+    "polynomial": (SGD(schedule=Polynomial()), {"schedule.final": 0.2, "schedule.power": 0.5}),
+    "multi step": (SGD(schedule=MultiStep(milestones=(0.1,))), {"schedule.factor": 0.5}),
+    "exponential": (SGD(schedule=Exponential()), {"schedule.factor": 0.5}),
+    "restarts": (SGD(schedule=CosineRestarts(first=0.2)), {"schedule.final": 0.2, "schedule.decay": 0.5}),
 }
 
 

@@ -21,6 +21,7 @@ from cnnjax.experiment.length import Length
 from cnnjax.experiment.network import network_of, task_of
 from cnnjax.experiment.training_examples import training_examples
 from cnnjax.lanes import lane_values
+from cnnjax.optim import Constant
 from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
 from cnnjax.training.methods import Method
@@ -189,8 +190,8 @@ def around_of(experiment: Experiment) -> Around:
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
-    """The optimizer, of an arbitrary length of training: for the shapes of its state, which do not depend on that."""
-    return experiment.optim.build(steps=10**9, steps_per_epoch=1)
+    """The optimizer at a constant rate: for the shapes of its state, which depend on no schedule and no length."""
+    return experiment.optim.model_copy(update={"schedule": Constant()}).build(steps=1, steps_per_epoch=1)
 
 
 def blank_state(shapes: TrainState) -> TrainState:

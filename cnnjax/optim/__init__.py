@@ -9,7 +9,20 @@ from cnnjax.optim.lion import Lion
 from cnnjax.optim.muon import Muon
 from cnnjax.optim.optim import Optim
 from cnnjax.optim.rmsprop import RMSProp
-from cnnjax.optim.schedule import Constant, Cosine, Linear, OneCycle, Schedule, Step
+from cnnjax.optim.schedules import (
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Exponential,
+    Linear,
+    MultiStep,
+    OneCycle,
+    PiecewiseLinear,
+    Polynomial,
+    Schedule,
+    Step,
+    step_every,
+)
 from cnnjax.optim.sgd import SGD
 
 __all__ = [
@@ -21,16 +34,22 @@ __all__ = [
     "AdamW",
     "Constant",
     "Cosine",
+    "CosineRestarts",
+    "Exponential",
     "Group",
     "Linear",
     "Lion",
+    "MultiStep",
     "Muon",
     "OneCycle",
     "Optim",
+    "PiecewiseLinear",
+    "Polynomial",
     "RMSProp",
     "Schedule",
     "Step",
     "check_groups",
     "group_sizes",
     "is_decayed",
+    "step_every",
 ]
