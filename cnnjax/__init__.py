@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
     from cnnjax.experiment import Experiment
+    from cnnjax.initialization import LSUV, DeltaOrthogonal, FixedStd, Initialization, Orthogonal, VarianceScaling
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
@@ -132,7 +133,7 @@ if TYPE_CHECKING:
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
     from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
-    from cnnjax.training.methods import EMA, SAM, Method
+    from cnnjax.training.methods import EMA, SAM, Distillation, Method
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -178,6 +179,14 @@ _HOMES = {
     ],
     "errors": ["CnnjaxError", "ConfigError", "DataError", "RunError", "ShapeError"],
     "experiment": ["Experiment"],
+    "initialization": [
+        "LSUV",
+        "DeltaOrthogonal",
+        "FixedStd",
+        "Initialization",
+        "Orthogonal",
+        "VarianceScaling",
+    ],
     "losses": [
         "Dice",
         "Loss",
@@ -266,7 +275,7 @@ _HOMES = {
     "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],
-    "training.methods": ["EMA", "SAM", "Method"],
+    "training.methods": ["EMA", "SAM", "Distillation", "Method"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -276,6 +285,7 @@ __all__ = [
     "FCN",
     "LAMB",
     "LARS",
+    "LSUV",
     "SAM",
     "SGD",
     "TFDS",
@@ -310,10 +320,12 @@ __all__ = [
     "DataError",
     "Dataset",
     "DeepStem",
+    "DeltaOrthogonal",
     "Dense",
     "DenseNet",
     "Dice",
     "Digits",
+    "Distillation",
     "Dropout",
     "EfficientNet",
     "Endpoint",
@@ -321,6 +333,7 @@ __all__ = [
     "Experiment",
     "Exponential",
     "Fit",
+    "FixedStd",
     "Flatten",
     "Flip",
     "FlipViews",
@@ -335,6 +348,7 @@ __all__ = [
     "ImageFolder",
     "ImageNetStem",
     "InceptionV3",
+    "Initialization",
     "Layer",
     "LayerNorm",
     "Linear",
@@ -358,6 +372,7 @@ __all__ = [
     "OneCycle",
     "Optim",
     "Options",
+    "Orthogonal",
     "Part",
     "PiecewiseLinear",
     "Poisson",
@@ -400,6 +415,7 @@ __all__ = [
     "Trained",
     "TrivialAugment",
     "UNet",
+    "VarianceScaling",
     "WithHead",
     "analyse",
     "describe",

@@ -269,8 +269,19 @@ VARIANTS = {
     "flip views": experiment(test_time=c.FlipViews()),
     "ten crops": experiment(test_time=c.TenCrop(size=6, shorter=None, method="bicubic")),
     "multi crops": experiment(test_time=c.MultiCrop(size=6, shorter=(8, 10))),
+    "distillation": experiment(
+        methods=(c.Distillation(teacher="runs/teacher", weights="ema", temperature=2.0, alpha=0.5),)
+    ),
+    "hard distillation": experiment(methods=(c.Distillation(teacher="runs/teacher", labels="hard"),)),
     "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
+    "initialization": experiment(initialization=c.VarianceScaling(fan="average", gain=2.0, distribution="uniform")),
+    "initialization of convolutions": experiment(
+        initialization=c.FixedStd(std=0.02, distribution="truncated_normal", kernels="convolution")
+    ),
+    "orthogonal": experiment(initialization=c.Orthogonal(gain=1.5)),
+    "delta orthogonal": experiment(initialization=c.DeltaOrthogonal(gain=0.5)),
+    "unit variances": experiment(initialization=c.LSUV(tolerance=0.01, iterations=3)),
     "groups": experiment(
         optim=c.SGD(groups={"stem.*": {"learning_rate": 0.1, "weight_decay": 0.0}, "*.bias": {"frozen": True}})
     ),

@@ -15,12 +15,13 @@ import pytest
 from jax.test_util import check_grads
 from numpy.testing import assert_allclose
 
-from cnnjax import EMA, FCN, SAM, BatchNorm, Head, Method, SmallCNN, TorchFCN, nn
+from cnnjax import EMA, FCN, SAM, BatchNorm, Distillation, Head, Method, SmallCNN, TorchFCN, nn
 from cnnjax.losses import Loss
 from cnnjax.models import with_head
 from cnnjax.optim import LAMB, LARS, SGD, Adafactor, Adam, AdamW, Lion, Muon, Optim, RMSProp
 from cnnjax.training.methods.method import acted, begun, wrapped
 from cnnjax.training.state import TrainState
+from tests.teachers import TEACHER
 from tests.test_losses import CASES
 from tests.test_map_losses import MAPS as CASES_OF_MAPS
 
@@ -100,6 +101,7 @@ METHODS = {
     "ema of every second step": EMA(decay=0.6, every=2),
     "sam": SAM(rho=0.1),
     "adaptive sam": SAM(rho=0.5, adaptive=True),
+    "distillation": Distillation(teacher=str(TEACHER), temperature=2.0, alpha=0.5),
 }
 # name: (loss, what is computed of it, logits, labels)
 LOSSES = {name: (loss, loss, logits, labels) for name, (loss, logits, labels, _) in CASES.items()} | {
