@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
     from cnnjax.experiment import Experiment
+    from cnnjax.initialization import LSUV, DeltaOrthogonal, FixedStd, Initialization, Orthogonal, VarianceScaling
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
@@ -98,7 +99,11 @@ if TYPE_CHECKING:
         WithHead,
     )
     from cnnjax.optim import (
+        LAMB,
+        LARS,
         SGD,
+        Adafactor,
+        Adam,
         AdamW,
         Constant,
         Cosine,
@@ -106,11 +111,14 @@ if TYPE_CHECKING:
         Exponential,
         Group,
         Linear,
+        Lion,
         MultiStep,
+        Muon,
         OneCycle,
         Optim,
         PiecewiseLinear,
         Polynomial,
+        RMSProp,
         Schedule,
         Step,
     )
@@ -125,7 +133,7 @@ if TYPE_CHECKING:
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
     from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
-    from cnnjax.training.methods import EMA, SAM, Method
+    from cnnjax.training.methods import EMA, SAM, Distillation, Method
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -171,6 +179,14 @@ _HOMES = {
     ],
     "errors": ["CnnjaxError", "ConfigError", "DataError", "RunError", "ShapeError"],
     "experiment": ["Experiment"],
+    "initialization": [
+        "LSUV",
+        "DeltaOrthogonal",
+        "FixedStd",
+        "Initialization",
+        "Orthogonal",
+        "VarianceScaling",
+    ],
     "losses": [
         "Dice",
         "Loss",
@@ -224,7 +240,11 @@ _HOMES = {
         "WithHead",
     ],
     "optim": [
+        "LAMB",
+        "LARS",
         "SGD",
+        "Adafactor",
+        "Adam",
         "AdamW",
         "Constant",
         "Cosine",
@@ -232,11 +252,14 @@ _HOMES = {
         "Exponential",
         "Group",
         "Linear",
+        "Lion",
         "MultiStep",
+        "Muon",
         "OneCycle",
         "Optim",
         "PiecewiseLinear",
         "Polynomial",
+        "RMSProp",
         "Schedule",
         "Step",
     ],
@@ -252,7 +275,7 @@ _HOMES = {
     "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],
-    "training.methods": ["EMA", "SAM", "Method"],
+    "training.methods": ["EMA", "SAM", "Distillation", "Method"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -260,10 +283,15 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "EMA",
     "FCN",
+    "LAMB",
+    "LARS",
+    "LSUV",
     "SAM",
     "SGD",
     "TFDS",
     "Activation",
+    "Adafactor",
+    "Adam",
     "AdamW",
     "AlphaGoPolicy",
     "AlternatingFlip",
@@ -292,10 +320,12 @@ __all__ = [
     "DataError",
     "Dataset",
     "DeepStem",
+    "DeltaOrthogonal",
     "Dense",
     "DenseNet",
     "Dice",
     "Digits",
+    "Distillation",
     "Dropout",
     "EfficientNet",
     "Endpoint",
@@ -303,6 +333,7 @@ __all__ = [
     "Experiment",
     "Exponential",
     "Fit",
+    "FixedStd",
     "Flatten",
     "Flip",
     "FlipViews",
@@ -317,9 +348,11 @@ __all__ = [
     "ImageFolder",
     "ImageNetStem",
     "InceptionV3",
+    "Initialization",
     "Layer",
     "LayerNorm",
     "Linear",
+    "Lion",
     "LocalResponseNorm",
     "Loss",
     "MaskFolder",
@@ -332,12 +365,14 @@ __all__ = [
     "MultiCrop",
     "MultiLabel",
     "MultiStep",
+    "Muon",
     "NoNorm",
     "Norm",
     "Normalize",
     "OneCycle",
     "Optim",
     "Options",
+    "Orthogonal",
     "Part",
     "PiecewiseLinear",
     "Poisson",
@@ -345,6 +380,7 @@ __all__ = [
     "Pool",
     "PositionBias",
     "Predictions",
+    "RMSProp",
     "RandAugment",
     "RandomCrop",
     "RandomErasing",
@@ -379,6 +415,7 @@ __all__ = [
     "Trained",
     "TrivialAugment",
     "UNet",
+    "VarianceScaling",
     "WithHead",
     "analyse",
     "describe",

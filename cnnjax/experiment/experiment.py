@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from cnnjax.config import Config, digest, lane, lane_fields, later, program_digest, refused
 from cnnjax.data import Augmentation, Data, Digits, Mixing, SingleView, TestTime
 from cnnjax.errors import ConfigError
+from cnnjax.initialization import Initialization
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
 from cnnjax.optim import SGD, Optim
@@ -41,6 +42,8 @@ class Experiment(Config):
     weights, the order of examples, augmentation and dropout.
     methods: training methods around every step, the first one innermost: `(SAM(), EMA())`. statistics_batches: from how
     many training batches batch statistics are estimated anew, for weights that need it (SWA's); None: from all.
+    initialization: what the network's kernels start as; None leaves each layer its own. With `initial` it is that of
+    what starts afresh.
     """
 
     model: Model
@@ -64,6 +67,7 @@ class Experiment(Config):
     seed: int = lane(0, ge=0, lt=2**32)
     methods: tuple[Method, ...] = later(())
     statistics_batches: int | None = later(None, ge=1)
+    initialization: Initialization | None = later(None)
 
     @field_validator("methods")
     @classmethod

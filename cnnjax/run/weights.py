@@ -31,7 +31,6 @@ from cnnjax.models import Model, config
 from cnnjax.models.heads.classifier import is_under_head, under_head
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.resolved import Resolved
-from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.source_json import SourceRecord
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
@@ -68,6 +67,8 @@ def import_torch(
     """
     overrides, weights = dict(overrides or {}), Path(weights)
     experiment = replace_texts(Experiment(model=config(name)), overrides)
+    if experiment.initialization is not None:
+        raise ConfigError("initialization: an import has weights already; leave it out", path="initialization")
     try:
         file = read_file(weights, key=key)
         variables = from_torch(experiment.model, file.tensors, fresh_head=fresh_head)
@@ -282,24 +283,27 @@ def restore(
         return checkpoints.restore(blank, step=step)
 
 
-def check_same_initial(experiment: Experiment, result: ResultRecord | None, path: Path) -> None:
-    """Raise RunError where the run that the experiment starts from has other weights now than when it was trained."""
-    then = None if result is None else result.initial
-    if experiment.initial is None or then is None or not Path(experiment.initial).is_dir():
-        return
-    checkpoints = Checkpoints(RunDirectory(Path(experiment.initial)).checkpoints, read_only=True)
-    notes = checkpoints.notes()
-    checkpoints.close()
-    if notes is not None and notes.checksum != then.checksum:
-        raise RunError(
-            f"{path} started from other weights than {experiment.initial} holds now; delete it to train it again, or "
-            "give the run another folder"
-        )
-
-
 def check_initial(experiment: Experiment) -> None:
     """Raise RunError unless the run that the experiment starts from has weights for its network."""
     if experiment.initial is not None:
         dataset = experiment.data.load()
         blank = blank_state(state_shapes(experiment, network_of(experiment), input_shape_of(experiment)))
-        initial_weights(experiment.initial).merged(blank.variables, dataset.classes)
+        merged = initial_weights(experiment.initial).merged(blank.variables, dataset.classes)
+        _check_initialization(experiment, _flat(blank.params), _flat(merged["params"]))
+
+
+def _check_initialization(experiment: Experiment, own: Arrays, merged: Arrays) -> None:
+    """Raise RunError where an initialization would change weights of `initial`, or no kernel is left to it."""
+    initialization = experiment.initialization
+    if initialization is None:
+        return
+    if initialization.fits:
+        raise RunError(
+            f"initialization = {initialization.tag!r} fits every layer to a batch, and initial = "
+            f"{experiment.initial!r} gives them weights: leave one of both out"
+        )
+    if not any(path[-1] == "kernel" and merged[path] is own[path] for path in own):
+        raise RunError(
+            f"initialization = {initialization.tag!r} has no effect: initial = {experiment.initial!r} gives every "
+            "kernel its weights; leave it out"
+        )
