@@ -120,6 +120,8 @@ if TYPE_CHECKING:
         Polynomial,
         RMSProp,
         Schedule,
+        ScheduleFreeAdamW,
+        ScheduleFreeSGD,
         Step,
     )
     from cnnjax.reporting import report
@@ -261,6 +263,8 @@ _HOMES = {
         "Polynomial",
         "RMSProp",
         "Schedule",
+        "ScheduleFreeAdamW",
+        "ScheduleFreeSGD",
         "Step",
     ],
     "reporting": ["report"],
@@ -392,6 +396,8 @@ __all__ = [
     "RunError",
     "Scale",
     "Schedule",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Segmentation",
     "ShapeError",
     "Shapes",
