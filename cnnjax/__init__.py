@@ -135,7 +135,7 @@ if TYPE_CHECKING:
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
     from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
-    from cnnjax.training.methods import EMA, SAM, Distillation, Method
+    from cnnjax.training.methods import EMA, SAM, SWA, Distillation, Lookahead, Method
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -191,6 +191,7 @@ _HOMES = {
     ],
     "losses": [
         "Dice",
+        "Lookahead",
         "Loss",
         "Poisson",
         "SigmoidCrossEntropy",
@@ -245,6 +246,7 @@ _HOMES = {
         "LAMB",
         "LARS",
         "SGD",
+        "SWA",
         "Adafactor",
         "Adam",
         "AdamW",
@@ -279,7 +281,7 @@ _HOMES = {
     "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],
-    "training.methods": ["EMA", "SAM", "Distillation", "Method"],
+    "training.methods": ["EMA", "SAM", "SWA", "Distillation", "Lookahead", "Method"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
