@@ -99,7 +99,11 @@ if TYPE_CHECKING:
         WithHead,
     )
     from cnnjax.optim import (
+        LAMB,
+        LARS,
         SGD,
+        Adafactor,
+        Adam,
         AdamW,
         Constant,
         Cosine,
@@ -107,11 +111,14 @@ if TYPE_CHECKING:
         Exponential,
         Group,
         Linear,
+        Lion,
         MultiStep,
+        Muon,
         OneCycle,
         Optim,
         PiecewiseLinear,
         Polynomial,
+        RMSProp,
         Schedule,
         Step,
     )
@@ -126,7 +133,7 @@ if TYPE_CHECKING:
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
     from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
-    from cnnjax.training.methods import EMA, SAM, Method
+    from cnnjax.training.methods import EMA, SAM, Distillation, Method
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -233,7 +240,11 @@ _HOMES = {
         "WithHead",
     ],
     "optim": [
+        "LAMB",
+        "LARS",
         "SGD",
+        "Adafactor",
+        "Adam",
         "AdamW",
         "Constant",
         "Cosine",
@@ -241,11 +252,14 @@ _HOMES = {
         "Exponential",
         "Group",
         "Linear",
+        "Lion",
         "MultiStep",
+        "Muon",
         "OneCycle",
         "Optim",
         "PiecewiseLinear",
         "Polynomial",
+        "RMSProp",
         "Schedule",
         "Step",
     ],
@@ -261,7 +275,7 @@ _HOMES = {
     "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],
-    "training.methods": ["EMA", "SAM", "Method"],
+    "training.methods": ["EMA", "SAM", "Distillation", "Method"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -269,11 +283,15 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "EMA",
     "FCN",
+    "LAMB",
+    "LARS",
     "LSUV",
     "SAM",
     "SGD",
     "TFDS",
     "Activation",
+    "Adafactor",
+    "Adam",
     "AdamW",
     "AlphaGoPolicy",
     "AlternatingFlip",
@@ -307,6 +325,7 @@ __all__ = [
     "DenseNet",
     "Dice",
     "Digits",
+    "Distillation",
     "Dropout",
     "EfficientNet",
     "Endpoint",
@@ -333,6 +352,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "Lion",
     "LocalResponseNorm",
     "Loss",
     "MaskFolder",
@@ -345,6 +365,7 @@ __all__ = [
     "MultiCrop",
     "MultiLabel",
     "MultiStep",
+    "Muon",
     "NoNorm",
     "Norm",
     "Normalize",
@@ -359,6 +380,7 @@ __all__ = [
     "Pool",
     "PositionBias",
     "Predictions",
+    "RMSProp",
     "RandAugment",
     "RandomCrop",
     "RandomErasing",

@@ -43,6 +43,7 @@ from cnnjax.run.program import Program
 from cnnjax.study.study import with_overrides
 from cnnjax.training.state import TrainState
 from tests.marks import slow
+from tests.teachers import taught
 from tests.test_run import Crash, crash_at
 from tests.test_transformations import METHODS
 
@@ -175,7 +176,7 @@ close = partial(jax.tree.map, partial(assert_allclose, rtol=2e-4, atol=2e-6))
 
 def after_two_steps(experiment, *, seeds=(0,), **hardware):
     """The state and the average's variables, on the host."""
-    program = Program(experiment, packed=len(seeds), hardware=Hardware(**hardware))
+    program = Program(taught(experiment), packed=len(seeds), hardware=Hardware(**hardware))
     experiments = [replace(experiment, {"seed": seed}) for seed in seeds]
     state = program.init(experiments)
     for step in range(2):
@@ -211,7 +212,7 @@ def test_accumulated_parts_are_the_whole_batch(name):
 def test_a_training_that_crashed_continues_bitwise(name, tmp_path):
     experiment = BOTH if name == "both" else replace(BASE, {"methods": (METHODS[name],)})
     options = Options(ONE, checkpoint_steps=2)
-    train(experiment, tmp_path / "whole", options=options)
+    train(taught(experiment), tmp_path / "whole", options=options)
     with pytest.raises(Crash):
         train(experiment, tmp_path / "crashed", options=options, sinks=[crash_at(3)])
     train(experiment, tmp_path / "crashed", options=options)

@@ -51,9 +51,9 @@ def evaluate(
     held = recorded(directory)
     scale = notes.scale if held is None else (held.mean, held.std)
     experiment = _scaled_as(experiment, scale, is_own=experiment.data == trained.data)
-    if data is not None:
-        # The run that `initial` names is not needed to evaluate, and may be gone.
-        experiment = replace(experiment, {"initial": None})
+    # What only a training needs of other runs is not read, and may be gone.
+    measured = tuple(method for method in experiment.methods if method.evaluates())
+    experiment = replace(experiment, {"initial": None, "methods": measured})
     known = None if held is None else held.classes
     classes = trained_classes(trained, notes) if known is None else known
     experiment = matched(experiment, classes, str(directory.path))

@@ -14,9 +14,11 @@ import numpy as np
 from cnnjax.analysis import Analysis
 from cnnjax.experiment import Experiment, blank_state, check, functions_of, input_shape_of
 from cnnjax.lanes import lane_values
+from cnnjax.records.used_run import UsedRun
 from cnnjax.run.compiling import compiled
 from cnnjax.run.feed import Streamed, first_batch, make_feed, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
+from cnnjax.run.teachers import loaded_teachers, on_devices
 from cnnjax.run.weights import check_initial, initial_weights
 from cnnjax.training.fitting import first_tries, fit_step, fits
 from cnnjax.training.parallel import bound, check_batch_size, distribute
@@ -52,7 +54,9 @@ class Program:
         self.experiment, self.packed, self.hardware = experiment, packed, hardware
         self.mesh = hardware.mesh()
         check_batch_size(experiment.batch_size, devices=self.mesh.size, accumulate=experiment.accumulate)
-        self.checked = check(experiment, devices=self.mesh.size)
+        self.teachers = loaded_teachers(experiment)
+        teachers = {name: loaded.teacher for name, loaded in self.teachers.items()}
+        self.checked = check(experiment, devices=self.mesh.size, teachers=teachers)
         self.analysis: Analysis = self.checked.analysis
         check_initial(experiment)
         self.initial = None if experiment.initial is None else initial_weights(experiment.initial)
@@ -60,9 +64,19 @@ class Program:
         self.sizes = self.feed.sizes
         self.length = self.checked.length
         self.steps = self.length.steps
-        self.functions: StepFunctions = functions_of(experiment, self.length)
+        self.functions: StepFunctions = functions_of(experiment, self.length, teachers=teachers)
+        self.fixed = on_devices(self.teachers, self.mesh)
         self.compile_seconds = 0.0
         self.compile_told = 0.0  # of these, what some result has
+
+    @property
+    def used_runs(self) -> dict[str, UsedRun]:
+        """The runs whose weights are used, by what they are to the training: "initial", or the method's name."""
+        teachers = {name: loaded.teacher for name, loaded in self.teachers.items()}
+        used = {name: UsedRun(path=teacher.folder, checksum=teacher.checksum) for name, teacher in teachers.items()}
+        if self.initial is not None:
+            used["initial"] = UsedRun(path=self.initial.path, checksum=self.initial.checksum)
+        return used
 
     def init(self, experiments: Sequence[Experiment]) -> TrainState:
         """The state before the first step, one lane per experiment: each lane bitwise as if it were alone."""
@@ -170,7 +184,11 @@ class Program:
     def _call(self, name: str, step: Callable, state: TrainState, rows: dict[str, jax.Array]) -> Any:
         if name not in self._compiled:
             self._compiled[name] = self._compile(step, state, rows, donate=name == "train")
-        return self._compiled[name](state, self.feed.data, rows)
+        return self._compiled[name](state, self.feed.data, rows, self._fixed_of(step))
+
+    def _fixed_of(self, step: Callable) -> dict[str, Any]:
+        """What the step reads and never changes: of a training step, the teachers' variables."""
+        return self.fixed if step is train_step else {}
 
     @property
     def _is_brief(self) -> bool:
@@ -196,7 +214,7 @@ class Program:
         start = time.perf_counter()
         # The mesh in context tells batch normalization by device how many devices there are.
         with jax.set_mesh(self.mesh):
-            made = compiled(mapped.lower(state, self.feed.data, rows), options)
+            made = compiled(mapped.lower(state, self.feed.data, rows, self._fixed_of(step)), options)
         self.compile_seconds += time.perf_counter() - start
         return made
 

@@ -9,7 +9,8 @@ from typing import Any
 from cnnjax.config import plain
 from cnnjax.data import Dataset
 from cnnjax.experiment import Experiment
-from cnnjax.records.result_json import InitialEntry, ResultRecord
+from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.used_run import fields_of
 from cnnjax.run.program import Program
 from cnnjax.run.trial import Trial
 from cnnjax.training.methods.method import evaluations
@@ -41,7 +42,7 @@ def write_result(
     outcome: Mapping[str, Any],
 ) -> None:
     """Write result.json. outcome: status and metrics; where it failed, error and cause."""
-    initial, skipped = program.initial, dataset.skipped
+    skipped = dataset.skipped
     ResultRecord(
         id=trial.id,
         codes=trial.codes,
@@ -53,7 +54,7 @@ def write_result(
         train_seconds=train_seconds,
         compile_seconds=compile_seconds,
         packed=program.packed,
-        **({} if initial is None else {"initial": InitialEntry(path=initial.path, checksum=initial.checksum)}),
+        **fields_of(program.used_runs),
         data_fingerprint=dataset.fingerprint,
         # Images that could not be decoded, by part, where there were some.
         **({"skipped": dict(skipped)} if skipped else {}),

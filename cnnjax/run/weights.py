@@ -31,7 +31,6 @@ from cnnjax.models import Model, config
 from cnnjax.models.heads.classifier import is_under_head, under_head
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.resolved import Resolved
-from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.source_json import SourceRecord
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
@@ -272,21 +271,6 @@ def restore(
     with contextlib.closing(checkpoints):
         blank = blank_state(state_shapes(experiment, network, image_shape)).replace(lane=lane_values(experiment))
         return checkpoints.restore(blank, step=step)
-
-
-def check_same_initial(experiment: Experiment, result: ResultRecord | None, path: Path) -> None:
-    """Raise RunError where the run that the experiment starts from has other weights now than when it was trained."""
-    then = None if result is None else result.initial
-    if experiment.initial is None or then is None or not Path(experiment.initial).is_dir():
-        return
-    checkpoints = Checkpoints(RunDirectory(Path(experiment.initial)).checkpoints, read_only=True)
-    notes = checkpoints.notes()
-    checkpoints.close()
-    if notes is not None and notes.checksum != then.checksum:
-        raise RunError(
-            f"{path} started from other weights than {experiment.initial} holds now; delete it to train it again, or "
-            "give the run another folder"
-        )
 
 
 def check_initial(experiment: Experiment) -> None:

@@ -20,7 +20,7 @@ from cnnjax.machine import without_collection
 from cnnjax.training.fitting import first_tries, fit_step, fits
 from cnnjax.training.methods.method import evaluations
 from cnnjax.training.state import TrainState
-from cnnjax.training.step import StepFunctions, eval_step, init_state, train_step, with_weights_of
+from cnnjax.training.step import EMPTY, StepFunctions, eval_step, init_state, train_step, with_weights_of
 
 
 def rehearse(
@@ -30,10 +30,11 @@ def rehearse(
     *,
     image_shape: tuple[int, int, int],
     devices: int = 1,
+    fixed: Mapping[str, Any] = EMPTY,
 ) -> TrainState:
     """Trace the first state, one training step and one evaluation step: the functions that will be compiled.
 
-    lane, batch: shapes and types of what the step will be given, all entries and partners included. Returns the
+    lane, batch, fixed: shapes and types of what the step will be given, all entries and partners included. Returns the
     shapes of the state. Raises ConfigError that says what fails, and in which line of a user's code.
     """
     check_modes(functions.network)
@@ -43,7 +44,7 @@ def rehearse(
         for fitting, arguments in _fitting(functions, state, batch, image_shape):
             _traced("the initialization on the first batch", fitting, *arguments)
         with use_abstract_mesh(AbstractMesh((devices,), (AXIS,), axis_types=(AxisType.Auto,))):
-            after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch))
+            after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch), dict(fixed))
             _check_unchanged("a training step", state, after)
             _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch))
         for name in _evaluating(functions):
@@ -63,18 +64,19 @@ def steps_alike(
     batch: Mapping[str, jax.ShapeDtypeStruct],
     *,
     image_shape: tuple[int, int, int],
+    fixed: Mapping[str, Any] = EMPTY,
 ) -> tuple[str, frozenset[str]]:
     """A digest of the first state, the training step and the evaluation step, and the lanes that these read.
 
-    Experiments with equal digests compute the same of the same batches and the same values of those lanes. What cannot
-    be compared (functions in the parameters of an operation) is left out of the digest.
+    Experiments with equal digests compute the same of the same batches, the same `fixed` arrays and the same values of
+    those lanes. What cannot be compared (functions in the parameters of an operation) is left out of the digest.
     """
     start = partial(init_state, functions, image_shape=image_shape)
     state = jax.eval_shape(start, lane)
     seen = _evaluated(batch)
     steps = (
         (start, (lane,)),
-        (partial(train_step, functions), (state, dict(batch))),
+        (partial(train_step, functions), (state, dict(batch), dict(fixed))),
         (partial(eval_step, functions), (state, seen)),
         *_fitting(functions, state, batch, image_shape),
         *((partial(with_weights_of, functions, method=name), (state,)) for name in _evaluating(functions)),

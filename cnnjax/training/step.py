@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Self
 
 import jax
@@ -23,6 +24,7 @@ from cnnjax.training.state import TrainState, derive, root_key, split_variables,
 Lane = Mapping[str, jax.Array]
 Batch = dict[str, jax.Array]
 Sums = dict[str, jax.Array]
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,11 @@ class StepFunctions(StateFunctions):
     """What a step is made of, beside what its state is made of.
 
     outputs: (what the network returns, B) -> outputs [B, ...].
-    inputs: (batch, the step's key, the step's number) -> what the network sees, and targets with the weight of their
-        loss: ((target [B, ...], weight [B] or a number), ...), which add up to 1.
+    inputs: (batch, the step's key, the step's number) -> what the network sees; targets with the weight of their loss:
+        ((target [B, ...], weight [B] or a number), ...), which add up to 1; the images [B, H, W, C] in 0..1 that what
+        it sees was made of, augmented and mixed.
+    teachers: by the name of the method that asks for one (`Method.teacher_run`): (its variables, those images) ->
+        the outputs [B, K] of a trained network.
     views: images uint8 [B, H, W, C] and, to evaluate them, their places in their part [B] -> what the network sees,
         [B, views, height, width, C]. merged: outputs of all views [B, views, ...] -> those of the images, [B, ...].
     target: batch -> target [B, ...], to evaluate.
@@ -63,7 +68,7 @@ class StepFunctions(StateFunctions):
     accumulate: into how many parts a batch is cut, whose gradients are averaged.
     """
 
-    inputs: Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, Sequence[tuple[jax.Array, Any]]]]
+    inputs: Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, Sequence[tuple[jax.Array, Any]], jax.Array]]
     views: Callable[..., jax.Array]
     target: Callable[[Batch], jax.Array]
     loss: Callable[[jax.Array, jax.Array], jax.Array]
@@ -73,6 +78,7 @@ class StepFunctions(StateFunctions):
     merged: Callable[[jax.Array], jax.Array]
     answer: Callable[[jax.Array], dict[str, jax.Array]]
     summarize: Callable[[Mapping[str, Any]], dict[str, Any]]
+    teachers: Mapping[str, Callable[[Any, jax.Array], jax.Array]] = field(default_factory=dict)
 
 
 def init_state(functions: StateFunctions, lane: Lane, image_shape: tuple[int, ...]) -> TrainState:
@@ -106,13 +112,15 @@ def _begun(functions: StateFunctions, lane: Lane, variables: Mapping[str, Any]) 
     return state.replace(methods=begun(functions.methods, state.params, state.statistics))
 
 
-def train_step(functions: StepFunctions, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
+def train_step(
+    functions: StepFunctions, state: TrainState, batch: Batch, fixed: Mapping[str, Any] = EMPTY
+) -> tuple[TrainState, Sums]:
     """One optimizer step: (state, batch) -> (state, sums of the batch).
 
     batch: entries of examples by name, "image" uint8 [B, H, W, C] and others [B, ...]; "position" int32 [B] in the
     global batch, "index" int32 [B] in the training part; where examples are mixed, the same of each one's partner
     ("partner_image", ...). In shard_map or pmap the batch is this device's part; gradients, sums and global batch
-    statistics are taken over all devices.
+    statistics are taken over all devices. fixed: the variables of the methods' teachers, by the method's name.
 
     The gradient function of the batch goes through the methods, the first one innermost; then the optimizer updates the
     parameters, and the methods act on what came out, the first one first.
@@ -121,7 +129,7 @@ def train_step(functions: StepFunctions, state: TrainState, batch: Batch) -> tup
     optimizer = functions.optimizer()
     gradient = wrapped(
         functions.methods,
-        _gradient(functions, state, batch, key),
+        _gradient(functions, state, batch, key, fixed),
         state.methods,
         key=lambda name: derive(key, f"method {name}"),
         step=state.step,
@@ -134,11 +142,17 @@ def train_step(functions: StepFunctions, state: TrainState, batch: Batch) -> tup
     return acted(functions.methods, state, after), sums
 
 
-def _gradient(functions: StepFunctions, state: TrainState, batch: Batch, key: jax.Array) -> Gradient:
-    """The gradient function of a step's batch: over its accumulated parts, and over all devices."""
+def _gradient(
+    functions: StepFunctions, state: TrainState, batch: Batch, key: jax.Array, fixed: Mapping[str, Any]
+) -> Gradient:
+    """The gradient function of a step's batch: over its accumulated parts, and over all devices.
+
+    The objective is the mean over the batch of the losses that the methods make of those of the targets, the first
+    method first, and of those of auxiliary outputs. The sums are of the targets' losses alone.
+    """
 
     def objective(params: Any, statistics: Any, part: Batch, part_key: jax.Array):
-        images, targets = functions.inputs(part, key, state.step)
+        images, targets, unscaled = functions.inputs(part, key, state.step)
 
         def loss_of(outputs: jax.Array) -> jax.Array:
             return jnp.asarray(sum(weight * functions.loss(outputs, target) for target, weight in targets))
@@ -156,6 +170,9 @@ def _gradient(functions: StepFunctions, state: TrainState, batch: Batch, key: ja
         extra = sum(weight * loss_of(other) for other, weight in _auxiliary(left))
         valid = jnp.ones(len(losses), bool)
         sums = functions.measure(outputs, targets[0][0], valid=valid, losses=losses, detail=False)
+        for name, method in functions.methods.items():
+            taught = functions.teachers[name](fixed[name], unscaled) if name in functions.teachers else None
+            losses = method.losses(losses, outputs, teacher=taught)
         return (losses + extra).mean(), ({name: left[name] for name in statistics}, sums)
 
     def gradient(params: Any) -> tuple[Any, Any, Sums]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,14 @@ Gradient = Callable[[Any], tuple[Any, Any, dict[str, jax.Array]]]
 like params. statistics: the network's other variables after the pass, by collection. sums: what is reported."""
 
 Measured = Literal["beside", "instead"]
+
+
+class TeacherRun(NamedTuple):
+    """The folder of the run whose network teaches, and the name of its weights: a method's, "raw", or None for those
+    that the run's results are of."""
+
+    folder: str
+    weights: str | None = None
 
 
 class Method(StepConfig, union="name"):
@@ -44,6 +52,18 @@ class Method(StepConfig, union="name"):
         """
         return gradient
 
+    def teacher_run(self) -> TeacherRun | None:
+        """The run whose trained network `losses` is to have the outputs of; None where it needs none."""
+        return None
+
+    def losses(self, losses: jax.Array, outputs: jax.Array, *, teacher: jax.Array | None) -> jax.Array:
+        """The loss of each example in the place of `losses` [B], of which the gradient is that of the mean.
+
+        outputs: [B, ...], of the network in training. teacher: [B, K], the outputs for the same images of the network
+        that `teacher_run` names, in inference; no gradient goes through them.
+        """
+        return losses
+
     def after(self, own: Any, before: TrainState, after: TrainState) -> tuple[Any, TrainState]:
         """The method's own state and the whole state once the optimizer has updated the parameters.
 
@@ -66,6 +86,8 @@ class Method(StepConfig, union="name"):
         own = self.init(params, state.statistics)
         gradient = self.around(lambda params: (params, {}, {}), own, key=jax.random.key(0), step=state.step)
         gradient(params)
+        logits = jnp.zeros((2, 3))
+        self.losses(jnp.zeros(2), logits, teacher=None if self.teacher_run() is None else logits)
         own, state = self.after(own, state, state.replace(step=jnp.int32(1)))
         self.evaluated(own, state.variables)
 
