@@ -61,6 +61,8 @@ BLOCKS = {
     "dropout": (nn.InvertedDropout(0.4), MAPS, {"train": True}),
     "spatial dropout": (nn.InvertedDropout(0.4, spatial=True), MAPS, {"train": True}),
     "stochastic depth": (nn.StochasticDepth(0.4), MAPS, {"train": True}),
+    "drop block": (nn.DropBlock(0.4, 2), MAPS, {"train": True}),
+    "shared drop block": (nn.DropBlock(0.4, (3, 2), shared=True), MAPS, {"train": True}),
     "squeeze excite": (nn.SqueezeExcite(2), MAPS, {}),
     "untied bias": (nn.UntiedBias(flax.linen.initializers.normal()), MAPS, {}),
 }

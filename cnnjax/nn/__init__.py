@@ -3,6 +3,7 @@
 from cnnjax.nn.activation import ACTIVATIONS, activation
 from cnnjax.nn.auxiliary import add_auxiliary_logits
 from cnnjax.nn.convolution import Convolution, convolve
+from cnnjax.nn.drop_block import DropBlock
 from cnnjax.nn.dropout import InvertedDropout, StochasticDepth
 from cnnjax.nn.fully_connected import FullyConnected
 from cnnjax.nn.mesh import manual_axes, shards
@@ -26,6 +27,7 @@ __all__ = [
     "NORMALIZATIONS",
     "BatchNormalization",
     "Convolution",
+    "DropBlock",
     "FullyConnected",
     "GlobalPooling",
     "GroupNormalization",
