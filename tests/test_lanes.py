@@ -152,7 +152,7 @@ PROGRAMS = {
     ),
     "cosine": ({"optim": SGD(schedule=Cosine())}, {"optim.schedule.final": 0.9}),
     "linear": ({"optim": SGD(schedule=Linear())}, {"optim.schedule.final": 0.9}),
-    "ema": ({"methods": (EMA(decay=0.9, warmup=False),)}, {"methods.0.decay": 0.5}),
+    "ema": ({"methods": (EMA(decay=0.6, warmup=False),)}, {"methods.0.decay": 0.3}),
     "sam": ({"methods": (SAM(rho=0.05),)}, {"methods.0.rho": 0.5}),
     "initialization": ({"initialization": "he_fan_in"}, {"initialization.gain": 3.0}),
     "dice": ({**MASKS, "loss": Dice()}, {"loss.smoothing": 9.0}),
