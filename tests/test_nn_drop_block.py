@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 from numpy.testing import assert_allclose, assert_array_equal
 
+from cnnjax import ConvNet, ResNet, describe
+from cnnjax import DropBlock as DropBlockLayer
+from cnnjax.config import replace
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.nn import DropBlock
 from cnnjax.nn.drop_block import _outside_of_blocks
@@ -125,3 +129,43 @@ def test_masks_do_not_depend_on_the_devices(devices):
 def test_what_cannot_be_is_refused(module, shape, error, words):
     with pytest.raises(error, match=words):
         drop(module, jnp.ones(shape))
+
+
+# --- as fields
+
+
+@pytest.mark.parametrize("version", ["v1.5", "v2"])
+def test_a_residual_network_drops_in_its_last_two_stages(version):
+    config = ResNet(
+        stage_sizes=(1, 1, 1),
+        features=2,
+        version=version,
+        stem="cifar",
+        num_classes=2,
+        drop_block=0.2,
+        drop_block_size=3,
+    )
+    assert [config.drop_block_of(stage) for stage in range(3)] == [0, 0.05, 0.2]
+    rows = [row for row in describe(config, (8, 8, 3)).layers if row.op == "drop_block"]
+    sites = [f"stage{stage}_block1.drop_block_{after}" for stage in (2, 3) for after in ("1", "2", "shortcut")]
+    assert sorted(row.path for row in rows) == sites
+    plain = replace(config, {"drop_block": 0.0})
+    assert not [row for row in describe(plain, (8, 8, 3)).layers if row.op == "drop_block"]
+    x = jax.random.normal(KEY, (4, 8, 8, 3))
+    variables = config.build().init(KEY, x)
+    chex.assert_trees_all_equal(variables, plain.build().init(KEY, x))
+    assert_array_equal(config.build().apply(variables, x), plain.build().apply(variables, x))
+    one, other = (
+        network.build().apply(variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": KEY})[0]
+        for network in (config, plain)
+    )
+    assert not np.allclose(one, other)
+
+
+def test_a_layer_of_a_plain_network_drops_as_the_block_does():
+    config = ConvNet(layers={"drop": DropBlockLayer(rate=0.3, block_size=2), "pool": "global_pool"}, num_classes=2)
+    x = jax.random.normal(KEY, (4, 6, 6, 2))
+    y = config.build().apply({}, x, train=True, rngs={"dropout": KEY})
+    assert y.shape == (4, 2)
+    assert not np.allclose(y, x.mean((1, 2)))
+    assert_array_equal(config.build().apply({}, x), x.mean((1, 2)))

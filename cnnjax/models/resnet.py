@@ -89,6 +89,10 @@ class ResNet(Model, tag="resnet"):
         blur: convolutions and pooling step by blur pooling (Zhang 2019).
         stochastic_depth: probability to drop the last block's branch; it rises linearly from 0 (Huang et al. 2016).
         block_dropout: dropout rate before a block's last main convolution (Wide ResNet).
+        drop_block: share of the last stage's maps that DropBlock zeroes in training, after each unit of convolution,
+            normalization and activation and on the shortcut; a fourth of it in the stage before (Ghiasi et al. 2018,
+            section 4.1, whose keep_prob 0.9 is 0.1 here).
+        drop_block_size: rows and columns of its blocks.
         head: pooling over the map, "average" or "max".
         dropout: rate before the logits.
         output_stride: of the last stage's maps in the image, for heads that want larger ones. Stages that would stride
@@ -118,6 +122,8 @@ class ResNet(Model, tag="resnet"):
     head: Literal["average", "max"] = "average"
     dropout: Rate = 0.0
     output_stride: Count | None = later(None)
+    drop_block: Rate = later(0.0)
+    drop_block_size: Count = later(7)
 
     @model_validator(mode="after")
     def _one_entry_a_stage(self) -> ResNet:
@@ -170,6 +176,11 @@ class ResNet(Model, tag="resnet"):
                 found.append((1, dilation, dilation * step))
                 dilation *= step
         return tuple(found)
+
+    def drop_block_of(self, stage: int) -> float:
+        """The rate of DropBlock in a stage, counted from 0: of the last two alone."""
+        later_stages = len(self.stage_sizes) - 1 - stage
+        return self.drop_block / 4**later_stages if later_stages < 2 else 0.0
 
     @property
     def _stem_strides(self) -> tuple[int, int]:
