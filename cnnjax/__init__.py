@@ -121,6 +121,8 @@ if TYPE_CHECKING:
         Polynomial,
         RMSProp,
         Schedule,
+        ScheduleFreeAdamW,
+        ScheduleFreeSGD,
         Step,
     )
     from cnnjax.reporting import report
@@ -263,6 +265,8 @@ _HOMES = {
         "Polynomial",
         "RMSProp",
         "Schedule",
+        "ScheduleFreeAdamW",
+        "ScheduleFreeSGD",
         "Step",
     ],
     "reporting": ["report"],
@@ -395,6 +399,8 @@ __all__ = [
     "RunError",
     "Scale",
     "Schedule",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Segmentation",
     "ShapeError",
     "Shapes",

@@ -230,6 +230,8 @@ VARIANTS = {
     "adafactor": experiment(
         optim=c.Adafactor(decay_rate=0.7, clipping_threshold=None, momentum=0.9, min_dim_size_to_factor=32)
     ),
+    "schedule-free sgd": experiment(optim=c.ScheduleFreeSGD(b1=0.95, schedule=c.Constant(warmup=2.0))),
+    "schedule-free adamw": experiment(optim=c.ScheduleFreeAdamW(b1=0.95, b2=0.99, eps=1e-6, weight_decay=0.05)),
     "adaptive clipping": experiment(optim=c.SGD(adaptive_clip=0.01, adaptive_clip_skips=("logits.*", "stem.*"))),
     "one cycle as pytorch's": experiment(
         optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, three_phase=True, final_at="last"))

@@ -18,7 +18,20 @@ from numpy.testing import assert_allclose
 from cnnjax import EMA, FCN, SAM, BatchNorm, Distillation, Head, Method, SmallCNN, TorchFCN, nn
 from cnnjax.losses import Loss
 from cnnjax.models import with_head
-from cnnjax.optim import LAMB, LARS, SGD, Adafactor, Adam, AdamW, Lion, Muon, Optim, RMSProp
+from cnnjax.optim import (
+    LAMB,
+    LARS,
+    SGD,
+    Adafactor,
+    Adam,
+    AdamW,
+    Lion,
+    Muon,
+    Optim,
+    RMSProp,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+)
 from cnnjax.training.methods.method import acted, begun, wrapped
 from cnnjax.training.state import TrainState
 from tests.teachers import TEACHER
@@ -96,6 +109,8 @@ OPTIMIZERS = {
     "muon of adamw's size, partly frozen": Muon(
         shape_scale="match_rms_adamw", nesterov=False, rest=(), groups={"bias": {"frozen": True}}
     ),
+    "schedule-free sgd": ScheduleFreeSGD(weight_decay=0.1, learning_rate=0.1),
+    "schedule-free adamw": ScheduleFreeAdamW(weight_decay=0.1, eps=1e-3, groups={"bias": {"frozen": True}}),
     "adafactor": Adafactor(weight_decay=0.1, momentum=0.5, min_dim_size_to_factor=2),
 }
 METHODS = {

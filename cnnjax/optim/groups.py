@@ -106,10 +106,18 @@ def without_frozen(groups: Groups, params: Any) -> Any:
     return jax.tree.map(lambda leaf, stays: jax.lax.stop_gradient(leaf) if stays else leaf, params, frozen)
 
 
-def grouped(every: optax.GradientTransformation, groups: Groups) -> optax.GradientTransformation:
-    """What an optimizer does for all parameters, with the learning rates of groups, and without what is frozen."""
+def grouped(
+    every: optax.GradientTransformation,
+    groups: Groups,
+    around: Callable[[optax.GradientTransformation], optax.GradientTransformation],
+) -> optax.GradientTransformation:
+    """What an optimizer does for all parameters, with the learning rates of groups, and without what is frozen.
+
+    around: what is made of the former, for the parameters that are not frozen.
+    """
     if any(group.learning_rate != 1 for group in groups.values()):
         every = optax.chain(every, optax.stateless(lambda updates, params: _times_rate(groups, updates)))
+    every = around(every)
     if not any(group.frozen for group in groups.values()):
         return every
 
