@@ -55,9 +55,12 @@ if TYPE_CHECKING:
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
+        CBAM,
+        ECA,
         FCN,
         Activation,
         AlphaGoPolicy,
+        Attention,
         BatchNorm,
         CifarStem,
         Conv,
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
         MobileNetV2,
         MobileNetV3,
         Model,
+        NoAttention,
         NoNorm,
         Norm,
         Normalize,
@@ -167,7 +171,9 @@ _HOMES = {
     "models": [
         "Activation",
         "AlphaGoPolicy",
+        "Attention",
         "BatchNorm",
+        "CBAM",
         "CifarStem",
         "Conv",
         "ConvNeXt",
@@ -176,6 +182,7 @@ _HOMES = {
         "Dense",
         "DenseNet",
         "Dropout",
+        "ECA",
         "EfficientNet",
         "Endpoint",
         "FCN",
@@ -192,6 +199,7 @@ _HOMES = {
         "MobileNetV2",
         "MobileNetV3",
         "Model",
+        "NoAttention",
         "NoNorm",
         "Norm",
         "Normalize",
@@ -226,6 +234,8 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 # Written out, for type checkers.
 __all__ = [
+    "CBAM",
+    "ECA",
     "EMA",
     "FCN",
     "SAM",
@@ -235,6 +245,7 @@ __all__ = [
     "AdamW",
     "AlphaGoPolicy",
     "AlternatingFlip",
+    "Attention",
     "AugMix",
     "Augmentation",
     "AutoAugment",
@@ -296,6 +307,7 @@ __all__ = [
     "Model",
     "MultiCrop",
     "MultiLabel",
+    "NoAttention",
     "NoNorm",
     "Norm",
     "Normalize",
