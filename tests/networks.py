@@ -76,7 +76,8 @@ SQUEEZENET = {"stage_sizes": (1, 2), "features": 16, "squeeze": 0.5, "stem_featu
 
 MOBILENET_V2 = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "head_features": 32}
 MOBILENET_V3 = {"width": 0.25, "head_features": 64, "dense": 64}
-EFFICIENTNET = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "depth": 1.0, "head_features": 128, "dropout": 0.2}
+EFFICIENTNET = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "depth": 1.0, "head_features": 128}
+EFFICIENTNET |= {"dropout": 0.2, "norm": models.BatchNorm()}
 SHUFFLENET = {"stage_sizes": (1, 2, 1), "features": (8, 16, 16), "stem_features": 8, "head_features": 32}
 # Stages of 1, 3 and 2 blocks with 8, 16 and 32 features.
 REGNET = {"depth": 6, "w_0": 8.0, "w_a": 4.0, "w_m": 2.0, "group_width": 4}
@@ -134,6 +135,9 @@ TABLE = [
     Network("bit_r101x3", 387_934_888, small=BIT),
     Network("bit_r152x2", 236_335_208, small=BIT),
     Network("bit_r152x4", 936_533_224, small=BIT),
+    Network("wide_resnet101_2", 126_886_696, 22.753, small=RESNET),
+    Network("resnext101_32x8d", 88_791_336, 16.414, small={**RESNET, "groups": 4}),
+    Network("resnext101_64x4d", 83_455_272, 15.46, small={**RESNET, "groups": 4}),
     Network("resnet20", 269_722, classes=10, small=CIFAR),
     Network("resnet32", 464_154, classes=10, small=CIFAR),
     Network("resnet44", 658_586, classes=10, small=CIFAR),
@@ -167,17 +171,34 @@ TABLE = [
     # torchvision's table has it with 288x288 pixels.
     Network("efficientnet_b2", 9_109_994, small=EFFICIENTNET),
     Network("efficientnet_b3", 12_233_232, 1.827, small=EFFICIENTNET),
+    Network("efficientnet_b4", 19_341_616, 4.394, small=EFFICIENTNET),
+    Network("efficientnet_b5", 30_389_784, 10.266, small=EFFICIENTNET),
+    Network("efficientnet_b6", 43_040_704, 19.068, small=EFFICIENTNET),
+    Network("efficientnet_b7", 66_347_960, 37.746, small=EFFICIENTNET),
     # Likewise: 0.04, and 40,476,448.
     Network("shufflenet_v2_x0_5", 1_366_792, 0.0405, small=SHUFFLENET),
     Network("shufflenet_v2_x1_0", 2_278_604, 0.145, small=SHUFFLENET),
     Network("shufflenet_v2_x1_5", 3_503_624, 0.296, small=SHUFFLENET),
     Network("shufflenet_v2_x2_0", 7_393_996, 0.583, small=SHUFFLENET),
     Network("regnet_x_400mf", 5_495_976, 0.414, small=REGNET),
+    Network("regnet_x_800mf", 7_259_656, 0.8, small=REGNET),
+    Network("regnet_x_1_6gf", 9_190_136, 1.603, small=REGNET),
+    Network("regnet_x_3_2gf", 15_296_552, 3.177, small=REGNET),
+    Network("regnet_x_8gf", 39_572_648, 7.995, small=REGNET),
+    Network("regnet_x_16gf", 54_278_536, 15.941, small=REGNET),
+    Network("regnet_x_32gf", 107_811_560, 31.736, small=REGNET),
     Network("regnet_y_400mf", 4_344_144, 0.402, small=REGNET),
     Network("regnet_y_800mf", 6_432_512, 0.834, small=REGNET),
+    Network("regnet_y_1_6gf", 11_202_430, 1.612, small=REGNET),
+    Network("regnet_y_3_2gf", 19_436_338, 3.176, small=REGNET),
+    Network("regnet_y_8gf", 39_381_472, 8.473, small=REGNET),
+    Network("regnet_y_16gf", 83_590_140, 15.912, small=REGNET),
+    Network("regnet_y_32gf", 145_046_770, 32.28, small=REGNET),
+    Network("regnet_y_128gf", 644_812_894, 127.518, small=REGNET),
     Network("convnext_tiny", 28_589_128, 4.456, small=CONVNEXT),
     Network("convnext_small", 50_223_688, 8.684, small=CONVNEXT),
     Network("convnext_base", 88_591_464, 15.355, small=CONVNEXT),
+    Network("convnext_large", 197_767_336, 34.361, small=CONVNEXT),
     # --- maps
     # Down 37,568 + 221,440 + 885,248 + 3,539,968 + 14,157,824, up 9,176,576 + 2,294,528 + 573,824 + 143,552, and 130.
     Network("unet_2015", 31_030_658, classes=2, small=UNET, shape=(44, 44, 1), maps=(388, 388)),

@@ -23,6 +23,7 @@ from cnnjax.config import (
     later,
     plain,
     program_digest,
+    renamed,
     replace,
 )
 from cnnjax.config.identity import neutral_values
@@ -118,7 +119,7 @@ VARIANTS = {
         model=c.SmallCNN(padding=2, head="max", activation="elu", pool="blur", pool_window=(3, 3), pool_strides=2)
     ),
     "batch norm": experiment(
-        model=c.SmallCNN(norm=c.BatchNorm(group=16, momentum=0.5, scale=False, running_var="unbiased"))
+        model=c.SmallCNN(norm=c.BatchNorm(group=16, momentum=0.5, scale=False, running_variance="unbiased"))
     ),
     "resnet deep stem": experiment(
         model=c.ResNet(stem=c.DeepStem(features=8, pool="blur"), shortcut="D", squeeze_excite=0.25, zero_init=True)
@@ -134,6 +135,16 @@ VARIANTS = {
         model=c.ResNet(attention=c.CBAM(reduction=0.125, kernel_size=5))
     ),
     "resnet without attention": experiment(model=c.ResNet(attention=c.NoAttention())),
+    "resnet drop block": experiment(model=c.ResNet(drop_block=0.1, drop_block_size=5)),
+    "drop block layer": experiment(
+        model=c.ConvNet(
+            layers={
+                "drop": c.DropBlock(rate=0.2, block_size=(3, 2), shared=True),
+                "pool": "global_pool",
+                "logits": "dense",
+            }
+        )
+    ),
     "fcn head": experiment(
         model=c.WithHead(
             backbone=c.ResNet(block="bottleneck", output_stride=16),
@@ -213,6 +224,39 @@ VARIANTS = {
     "one cycle": experiment(
         optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, start=0.1, final=0.01, shape="linear")), epochs=1
     ),
+    "adam": experiment(optim=c.Adam(b1=0.8, b2=0.99, eps=1e-6, weight_decay=1e-4)),
+    "rmsprop of tensorflow": experiment(
+        optim=c.RMSProp(alpha=0.9, momentum=0.9, eps=1e-3, centered=True, form="tensorflow")
+    ),
+    "lars": experiment(optim=c.LARS(momentum=0.8, trust=0.01, eps=0.0, nesterov=True, weight_decay=5e-5)),
+    "lamb": experiment(optim=c.LAMB(b1=0.8, b2=0.99, eps=1e-7, clip_norm=1.0)),
+    "lion": experiment(optim=c.Lion(b1=0.95, b2=0.98, weight_decay=1.0)),
+    "muon": experiment(
+        optim=c.Muon(momentum=0.6, nesterov=False, iterations=3, shape_scale="match_rms_adamw", rest=("stem.*",))
+    ),
+    "adafactor": experiment(
+        optim=c.Adafactor(decay_rate=0.7, clipping_threshold=None, momentum=0.9, min_dim_size_to_factor=32)
+    ),
+    "schedule-free sgd": experiment(optim=c.ScheduleFreeSGD(b1=0.95, schedule=c.Constant(warmup=2.0))),
+    "schedule-free adamw": experiment(optim=c.ScheduleFreeAdamW(b1=0.95, b2=0.99, eps=1e-6, weight_decay=0.05)),
+    "adaptive clipping": experiment(optim=c.SGD(adaptive_clip=0.01, adaptive_clip_skips=("logits.*", "stem.*"))),
+    "one cycle as pytorch's": experiment(
+        optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, three_phase=True, final_at="last"))
+    ),
+    "multi step": experiment(
+        optim=c.SGD(
+            schedule=c.MultiStep(
+                milestones=(4.0, 8.5), warmup=2.0, warmup_start=0.01, warmup_shape="constant", by_epoch=True
+            )
+        )
+    ),
+    "exponential": experiment(
+        optim=c.SGD(schedule=c.Exponential(factor=0.9, epochs=2.0, staircase=True, warmup=1.0, curve_from="start"))
+    ),
+    "step every": experiment(optim=c.SGD(schedule="step_every")),
+    "restarts": experiment(optim=c.SGD(schedule=c.CosineRestarts(first=2.5, multiplier=2.0, decay=0.5, final=0.01))),
+    "polynomial": experiment(optim=c.SGD(schedule=c.Polynomial(power=0.9, final=0.1))),
+    "piecewise linear": experiment(optim=c.SGD(schedule=c.PiecewiseLinear(knots=((0.0, 0.2), (2.0, 1.0), (5.0, 0.0))))),
     "crop and flip": experiment(
         augment=(
             c.RandomCrop(padding=2, fill="reflect"),
@@ -244,8 +288,19 @@ VARIANTS = {
     "flip views": experiment(test_time=c.FlipViews()),
     "ten crops": experiment(test_time=c.TenCrop(size=6, shorter=None, method="bicubic")),
     "multi crops": experiment(test_time=c.MultiCrop(size=6, shorter=(8, 10))),
+    "distillation": experiment(
+        methods=(c.Distillation(teacher="runs/teacher", weights="ema", temperature=2.0, alpha=0.5),)
+    ),
+    "hard distillation": experiment(methods=(c.Distillation(teacher="runs/teacher", labels="hard"),)),
     "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
+    "initialization": experiment(initialization=c.VarianceScaling(fan="average", gain=2.0, distribution="uniform")),
+    "initialization of convolutions": experiment(
+        initialization=c.FixedStd(std=0.02, distribution="truncated_normal", kernels="convolution")
+    ),
+    "orthogonal": experiment(initialization=c.Orthogonal(gain=1.5)),
+    "delta orthogonal": experiment(initialization=c.DeltaOrthogonal(gain=0.5)),
+    "unit variances": experiment(initialization=c.LSUV(tolerance=0.01, iterations=3)),
     "groups": experiment(
         optim=c.SGD(groups={"stem.*": {"learning_rate": 0.1, "weight_decay": 0.0}, "*.bias": {"frozen": True}})
     ),
@@ -479,3 +534,45 @@ def test_neutral_values_stay():
         known = json.loads(file.read_text()) if file.exists() else {}
         file.write_text(json.dumps({**values, **known}, indent=1) + "\n")
     assert values == json.loads(file.read_text())
+
+
+# --- fields that had another name
+
+
+class Width(Config):
+    rate: float = 0.1
+    size: int = 3
+    zeal: int = 1
+
+
+class Renamed(Config):
+    rate: float = 0.1
+    area: int = renamed(3, formerly="size", ge=1)
+    zeal: int = 1
+
+
+def test_a_renamed_field_keeps_the_names_of_trials():
+    assert digest(Renamed(area=4)) == digest(Width(size=4)) != digest(Renamed())
+    assert json.loads(Renamed().to_json()).keys() == {"rate", "area", "zeal"}, "written under its name of now"
+    assert replace(Renamed(), {"area": 4}) == Renamed(area=4)
+
+
+def test_what_was_written_under_the_earlier_name_is_read():
+    assert Renamed.from_json(Width(size=4).to_json()) == Renamed(area=4) == Renamed(size=4)  # pyright: ignore[reportCallIssue]
+    with pytest.raises(ConfigError, match=r"Renamed.size is called area now: give it once, as area"):
+        Renamed.from_json('{"area": 4, "size": 4}')
+    with pytest.raises(ConfigError, match=r"area = 0: "):
+        Renamed.from_json('{"size": 0}')
+    with pytest.raises(ConfigError, match="'size' is no field of Renamed"):
+        replace(Renamed(), {"size": 4})
+
+
+def test_a_run_of_before_a_field_was_renamed_is_the_same_experiment(tmp_path):
+    now = experiment(model=c.SmallCNN(norm=c.BatchNorm(running_variance="unbiased")))
+    written = json.loads(now.to_json())
+    written["model"]["norm"]["running_var"] = written["model"]["norm"].pop("running_variance")
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    directory = RunDirectory(tmp_path)
+    assert directory.experiment() == now
+    with directory.claimed(now):
+        pass

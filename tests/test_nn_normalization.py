@@ -152,25 +152,44 @@ def test_ghost_batches():
     assert BatchNormalization(group=2).apply(variables, x[:3], train=False, mutable=False).shape == (3, 3, 3, 2)
 
 
-def test_the_unbiased_running_variance_is_that_of_each_group():
+def test_the_unbiased_running_varianceiance_is_that_of_each_group():
     x = maps(8, 3, 3, 2)
     for group, axes in (("global", (0, 1, 2)), ("device", (0, 1, 2)), (2, (1, 2, 3))):
         parts = np.asarray(x).reshape(4, 2, 3, 3, 2) if group == 2 else np.asarray(x)
-        y, variables = learn(BatchNormalization(momentum=0.0, group=group, running_var="unbiased"), x)
+        y, variables = learn(BatchNormalization(momentum=0.0, group=group, running_variance="unbiased"), x)
         expected = parts.var(axes, ddof=1).reshape(-1, 2).mean(0)
         assert_allclose(variables["batch_stats"]["var"], expected, rtol=1e-4)
         # What is remembered is all that differs.
         assert_array_equal(y, learn(BatchNormalization(momentum=0.0, group=group), x)[0])
 
 
+@pytest.mark.parametrize("variance", ["biased", "unbiased"])
+def test_running_statistics_over_three_steps(variance):
+    """The biased one as Flax's own layer keeps it, the unbiased as NumPy counts it (and PyTorch: test_torch_nn)."""
+    batches = [maps(2, 3, 2, 2), maps(3, 3, 2, 2) + 1, maps(2, 2, 2, 2) * 3]
+    ours, theirs = BatchNormalization(running_variance=variance), nn.BatchNorm(momentum=0.9)
+    held, flax = (
+        module.init(jax.random.key(0), batches[0], **mode)
+        for module, mode in ((ours, {"train": False}), (theirs, {"use_running_average": False}))
+    )
+    by_hand = np.ones(2)
+    for x in batches:
+        held |= ours.apply(held, x, train=True, mutable=["batch_stats"])[1]
+        flax |= theirs.apply(flax, x, use_running_average=False, mutable=["batch_stats"])[1]
+        by_hand = 0.9 * by_hand + 0.1 * np.asarray(x).var((0, 1, 2), ddof=1)
+    expected = flax["batch_stats"]["var"] if variance == "biased" else by_hand
+    assert_allclose(held["batch_stats"]["var"], expected, rtol=1e-5)
+    assert_allclose(held["batch_stats"]["mean"], flax["batch_stats"]["mean"], rtol=1e-5, atol=1e-6)
+
+
 def test_one_value_has_no_unbiased_variance():
-    module, x = BatchNormalization(running_var="unbiased"), jnp.ones((1, 1, 1, 2))
+    module, x = BatchNormalization(running_variance="unbiased"), jnp.ones((1, 1, 1, 2))
     variables = module.init(jax.random.key(0), x, train=True)
     assert module.apply(variables, x, train=False).shape == x.shape
     with pytest.raises(ShapeError, match="one value a channel has no unbiased variance"):
         module.apply(variables, x, train=True, mutable=["batch_stats"])
     with pytest.raises(ConfigError, match="'unbiassed' is no running variance. Did you mean 'unbiased'"):
-        BatchNormalization(running_var="unbiassed").apply(variables, x, train=True, mutable=["batch_stats"])
+        BatchNormalization(running_variance="unbiassed").apply(variables, x, train=True, mutable=["batch_stats"])
 
 
 class Block(nn.Module):
@@ -204,12 +223,12 @@ class Net(nn.Module):
     """Convolution, batch normalization, and outputs on which every example of a group has an influence."""
 
     group: str | int
-    running_var: str = "biased"
+    running_variance: str = "biased"
 
     @nn.compact
     def __call__(self, x):
         # A bias before a normalization has no gradient, only rounding errors.
-        norm = BatchNormalization(group=self.group, momentum=0.5, running_var=self.running_var)
+        norm = BatchNormalization(group=self.group, momentum=0.5, running_variance=self.running_variance)
         x = norm(Convolution(4, 1, bias=False)(x), train=True)
         return jnp.tanh(x).sum((1, 2, 3))
 

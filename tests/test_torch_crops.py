@@ -66,7 +66,10 @@ def test_large_photographs_are_decoded_smaller_without_being_seen():
 # Presets of which torchvision has weights; EfficientNet-B2 it evaluates at 288, not at the published 260.
 NAMES = "alexnet vgg16 resnet50 googlenet inception_v3 densenet121 squeezenet1_0 mobilenet_v2 mobilenet_v3_large "
 NAMES += "shufflenet_v2_x1_0 regnet_y_400mf convnext_tiny convnext_small convnext_base "
-NAMES += "efficientnet_b0 efficientnet_b1 efficientnet_b3"
+NAMES += (
+    "efficientnet_b0 efficientnet_b1 efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7 "
+)
+NAMES += "resnext101_32x8d resnext101_64x4d wide_resnet101_2 convnext_large regnet_y_32gf"
 
 
 @pytest.mark.parametrize("name", NAMES.split())

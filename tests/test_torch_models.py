@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from cnnjax import analyse, convert, models
+from cnnjax.convert.state_dict import _slot
 from cnnjax.errors import WeightsError
+from tests.test_models import GOLDEN
 
 torch = pytest.importorskip("torch")
-from tests.torch_peers import randomized, timm, torchvision  # noqa: E402
+from tests.torch_peers import meta, randomized, timm, torchvision  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -80,6 +82,33 @@ def test_logits_equal_torchvision_and_weights_go_back(name):
     returned = convert.to_torch(name, variables)
     assert all(np.array_equal(value, state[key].numpy()) for key, value in returned.items())
     assert all(models.config(name).torch_ignores(key) for key in state.keys() - returned.keys())
+
+
+# Larger ones of the families above, without their numbers: ours by the golden trees, theirs on the "meta" device.
+LARGER = """efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7 wide_resnet101_2 resnext101_32x8d
+    resnext101_64x4d convnext_large regnet_x_800mf regnet_x_1_6gf regnet_x_3_2gf regnet_x_8gf regnet_x_16gf
+    regnet_x_32gf regnet_y_800mf regnet_y_1_6gf regnet_y_3_2gf regnet_y_8gf regnet_y_16gf regnet_y_32gf
+    regnet_y_128gf"""
+
+
+@pytest.mark.parametrize("name", LARGER.split())
+def test_state_dicts_of_large_networks_have_torchvisions_names_and_shapes(name):
+    theirs = meta(getattr(torchvision.models, name))
+    assert names_and_shapes(name) == {
+        key: tuple(tensor.shape) for key, tensor in theirs.state_dict().items() if tensor.ndim
+    }
+    ours = models.config(name).norm
+    for norm in theirs.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            assert (norm.eps, norm.momentum) == (ours.epsilon, pytest.approx(1 - ours.momentum, rel=1e-9))
+
+
+def names_and_shapes(name):
+    """PyTorch's, of the arrays in the golden tree of parameters."""
+    leaves = [line.split() for line in (GOLDEN / f"{name}.txt").read_text().splitlines()]
+    shapes = {tuple(path.split(".")): tuple(map(int, shape.split("x"))) for path, shape in leaves}
+    slots = [_slot(models.config(name), path, shape, {}) for path, shape in shapes.items()]
+    return {slot.name: slot.torch_shape for slot in slots}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -36,3 +38,26 @@ def randomized(model, seed=0):
                 fan_in = tensor[0].numel()
                 tensor.copy_(normal(tensor, 0.0, (2 / fan_in) ** 0.5))
     return model.eval()
+
+
+def meta(constructor, **arguments):
+    """The model without numbers, on the "meta" device."""
+    with torch.device("meta"), _block_sizes_in_numbers():
+        return constructor(**arguments)
+
+
+@contextmanager
+def _block_sizes_in_numbers():
+    """torchvision's RegNet finds the sizes of its blocks by tensors, and has to read them."""
+    params = torchvision.models.regnet.BlockParams
+    original = params.__dict__["from_init_params"]
+
+    def counted(*arguments, **fields):
+        with torch.device("cpu"):
+            return original.__func__(params, *arguments, **fields)
+
+    params.from_init_params = counted
+    try:
+        yield
+    finally:
+        params.from_init_params = original

@@ -16,7 +16,7 @@ from cnnjax.config.binding import bind, lanes, program_digest
 from cnnjax.config.explain import explain
 from cnnjax.config.identity import canonical, digest, plain
 from cnnjax.config.leaves import configs, diff, leaves
-from cnnjax.config.marked_fields import is_lane, is_later, lane, lane_fields, later, refused
+from cnnjax.config.marked_fields import is_lane, is_later, lane, lane_fields, later, refused, renamed
 from cnnjax.config.named import Named, NamedOf
 from cnnjax.config.paths import outermost_first, read, replace, required_paths
 from cnnjax.config.text import parse, replace_text, replace_texts, split_values
@@ -45,6 +45,7 @@ __all__ = [
     "program_digest",
     "read",
     "refused",
+    "renamed",
     "replace",
     "replace_text",
     "replace_texts",

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, mode
 
 from cnnjax.config.explain import explain, explained
 from cnnjax.config.identity import plain
-from cnnjax.config.marked_fields import check_fields
+from cnnjax.config.marked_fields import check_fields, under_new_names
 from cnnjax.config.named import tuples
 from cnnjax.config.node import Node
 from cnnjax.config.paths import replace
@@ -110,6 +110,7 @@ class Config(Node, metaclass=_Constructor):
             tag = value.pop(cls.tag_key, cls.tag)
             if tag != cls.tag:
                 return cls._expect_member(cls.from_tag(tag, **value))
+        value = under_new_names(cls, value)
         strangers = [name for name in value if name not in cls.model_fields]
         if strangers:
             raise ConfigError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import create_model
 
-from cnnjax.config.marked_fields import is_later
+from cnnjax.config.marked_fields import former_names, is_later
 from cnnjax.config.named import Named
 from cnnjax.config.node import Node
 
@@ -27,18 +27,19 @@ def plain(value: Any) -> Any:
 def canonical(value: Any) -> Any:
     """`value` as JSON-ready lists and scalars that depend on what it is alone: what `digest` hashes.
 
-    Fields are sorted by name, and a later field (`later`) at its neutral value is left out. Named entries are a list of
-    pairs in their order: the order of layers is part of what they are.
+    Fields are sorted by name, the earlier one of a `renamed` field, and a later field (`later`) at its neutral value is
+    left out. Named entries are a list of pairs in their order: the order of layers is part of what they are.
     """
     if isinstance(value, Node):
         neutral = neutral_values(type(value))
-        entries = {name: canonical(getattr(value, name)) for name in sorted(type(value).model_fields)}
+        entries = {name: canonical(getattr(value, name)) for name in type(value).model_fields}
         kept = {
             name: entry
             for name, entry in entries.items()
             if name not in neutral or _text(entry) != _text(canonical(neutral[name]))
         }
-        return _tagged(value, kept)
+        former = former_names(type(value))
+        return _tagged(value, dict(sorted((former.get(name, name), entry) for name, entry in kept.items())))
     if isinstance(value, Named):
         return [(name, canonical(entry)) for name, entry in value.items()]
     return [canonical(entry) for entry in value] if isinstance(value, tuple) else value

@@ -1,7 +1,9 @@
-"""How fields are declared: lanes, which may change without compiling anew, and those that a class gets later."""
+"""How fields are declared: lanes, which may change without compiling anew, those that a class gets later, and those
+that had another name."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -37,6 +39,40 @@ def later(neutral: Any, **constraints: Any) -> Any:
     either. A better setting for new experiments is a preset, or a new class.
     """
     return Field(neutral, json_schema_extra={"later": True}, **constraints)
+
+
+def renamed(default: Any = PydanticUndefined, *, formerly: str, **constraints: Any) -> Any:
+    """A field that has another name than in earlier versions: `size: int = renamed(3, formerly="width")`.
+
+    formerly: its earlier name. By that it stays in what names a trial (`digest`), so that the trials of before keep
+    their names, and it is read where a file or a call still has it. constraints: as of pydantic's Field.
+    """
+    return Field(default, json_schema_extra={"formerly": formerly}, **constraints)
+
+
+def former_names(model: type[BaseModel]) -> dict[str, str]:
+    """The earlier name of each of a class's fields that was `renamed`, by its name."""
+    extras = {name: field.json_schema_extra for name, field in model.model_fields.items()}
+    return {
+        name: f"{extra['formerly']}"
+        for name, extra in extras.items()
+        if isinstance(extra, dict) and "formerly" in extra
+    }
+
+
+def under_new_names(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a class's fields, those that stand under an earlier name under that of now.
+
+    Raises ConfigError for a field that stands under both.
+    """
+    found = dict(values)
+    for name, former in former_names(model).items():
+        if former not in found:
+            continue
+        if name in found:
+            raise ConfigError(f"{model.__name__}.{former} is called {name} now: give it once, as {name}")
+        found[name] = found.pop(former)
+    return found
 
 
 def is_lane(field: FieldInfo | None) -> bool:

@@ -70,6 +70,11 @@ def stochastic_depth(x: jax.Array, rate: float, *, train: bool) -> jax.Array:
     return nn.StochasticDepth(rate, name="stochastic_depth")(x, train=train) if rate else x
 
 
+def drop_block(x: jax.Array, rate: float, block_size: int, *, name: str, train: bool) -> jax.Array:
+    """DropBlock inside the calling compact module, under that name; at a rate of 0 there is no layer."""
+    return nn.DropBlock(rate, block_size, name=name)(x, train=train) if rate else x
+
+
 def centred(kernel_size: Pair, dilation: int = 1) -> tuple[int, int]:
     """Padding by half of what the kernel spans, at any stride: PyTorch's (kernel - 1) // 2."""
     rows, columns = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size

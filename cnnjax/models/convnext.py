@@ -4,6 +4,7 @@
     Tiny     3, 3, 9, 3     96, 192, 384, 768                  0.1    28,589,128
     Small    3, 3, 27, 3    96, 192, 384, 768                  0.4    50,223,688
     Base     3, 3, 27, 3    128, 256, 512, 1024                0.5    88,591,464
+    Large    3, 3, 27, 3    192, 384, 768, 1536                0.5    197,767,336
 
 A block filters channel by channel over 7x7, normalizes once, widens, activates once and narrows. Between stages stand
 a normalization and a 2x2 convolution in steps of 2.
@@ -117,6 +118,7 @@ _TORCH_RESIZED: dict[tuple[tuple[int, ...], int], int] = {
     ((3, 3, 9, 3), 96): 236,
     ((3, 3, 27, 3), 96): 230,
     ((3, 3, 27, 3), 128): 232,
+    ((3, 3, 27, 3), 192): 232,
 }
 _TIMM_UNITS = {"depthwise": "conv_dw", "norm": "norm", "expand": "mlp.fc1", "project": "mlp.fc2"}
 _TIMM_NAMES = {"stem.conv": "stem.0", "stem.norm": "stem.1", "norm": "head.norm", "logits": "head.fc"}
@@ -249,3 +251,9 @@ def convnext_small() -> ConvNeXt:
 def convnext_base() -> ConvNeXt:
     """88,591,464 parameters."""
     return ConvNeXt(stage_sizes=(3, 3, 27, 3), features=(128, 256, 512, 1024), stochastic_depth=0.5)
+
+
+@preset
+def convnext_large() -> ConvNeXt:
+    """197,767,336 parameters."""
+    return ConvNeXt(stage_sizes=(3, 3, 27, 3), features=(192, 384, 768, 1536), stochastic_depth=0.5)

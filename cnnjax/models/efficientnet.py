@@ -1,4 +1,4 @@
-"""EfficientNet: Tan & Le 2019 (arXiv:1905.11946, table 1), with the settings of B0 to B3 in the authors' code.
+"""EfficientNet: Tan & Le 2019 (arXiv:1905.11946, table 1), with the settings of B0 to B7 in the authors' code.
 
     stage          1   2   3   4    5    6    7
     expansion      1   6   6   6    6    6    6
@@ -7,7 +7,8 @@
     strides        1   2   2   2    1    2    1
     kernel_size    3   3   5   3    5    5    3
 
-Batch normalization has PyTorch's momentum and epsilon here; the paper's are 0.99 and 1e-3.
+As in torchvision, batch normalization has PyTorch's momentum and epsilon in B0 to B4, and the paper's, 0.99 and 1e-3,
+in B5 to B7.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from cnnjax.models.blocks import divisible
 from cnnjax.models.fields import ActivationName, Count, Rate
 from cnnjax.models.inverted_residual import Block, Factor, InvertedResiduals, Share, Size
 from cnnjax.models.model import Model, preset
+from cnnjax.models.norm import BatchNorm
 
 # Image size by depth: width, depth and resolution grow together (section 3.3).
-RESOLUTIONS = {1.0: 224, 1.1: 240, 1.2: 260, 1.4: 300}
+RESOLUTIONS = {1.0: 224, 1.1: 240, 1.2: 260, 1.4: 300, 1.8: 380, 2.2: 456, 2.6: 528, 3.1: 600}
 # B2's is evaluated at 288 of 288 there, which is not what it was published for.
-_TORCH_RESIZED = {1.1: 256, 1.4: 320}
+_TORCH_RESIZED = {1.1: 256, 1.4: 320, 1.8: 384, 2.2: 456, 2.6: 528, 3.1: 600}
+_PAPERS_NORM = BatchNorm(momentum=0.99, epsilon=1e-3)
 
 
 class EfficientNet(InvertedResiduals, Model, tag="efficientnet"):
@@ -95,3 +98,27 @@ def efficientnet_b2() -> EfficientNet:
 def efficientnet_b3() -> EfficientNet:
     """12,233,232 parameters, 300x300 images."""
     return EfficientNet(width=1.2, depth=1.4, dropout=0.3)
+
+
+@preset
+def efficientnet_b4() -> EfficientNet:
+    """19,341,616 parameters, 380x380 images."""
+    return EfficientNet(width=1.4, depth=1.8, dropout=0.4)
+
+
+@preset
+def efficientnet_b5() -> EfficientNet:
+    """30,389,784 parameters, 456x456 images."""
+    return EfficientNet(width=1.6, depth=2.2, dropout=0.4, norm=_PAPERS_NORM)
+
+
+@preset
+def efficientnet_b6() -> EfficientNet:
+    """43,040,704 parameters, 528x528 images."""
+    return EfficientNet(width=1.8, depth=2.6, dropout=0.5, norm=_PAPERS_NORM)
+
+
+@preset
+def efficientnet_b7() -> EfficientNet:
+    """66,347,960 parameters, 600x600 images."""
+    return EfficientNet(width=2.0, depth=3.1, dropout=0.5, norm=_PAPERS_NORM)

@@ -9,7 +9,7 @@ import jax
 from pydantic import Field
 
 from cnnjax import nn
-from cnnjax.config import Config
+from cnnjax.config import Config, renamed
 from cnnjax.models.fields import BatchGroup
 
 
@@ -43,15 +43,15 @@ class BatchNorm(Norm, tag="batch"):
 
     group: whose statistics are shared: the "global" batch, each "device"'s part, or ghost batches of that many
     consecutive examples (Hoffer et al. 2017). momentum: of the running statistics (0..1; 0.9 keeps 90%).
-    scale: whether there is a learned scale. running_var: the running variance is the "biased" one (Flax's, the
-    default) or the "unbiased" (PyTorch's: for going on with a training of PyTorch's as it would).
+    scale: whether there is a learned scale. running_variance: the one that is kept for evaluation is "biased" (Flax's,
+    the default) or "unbiased" (PyTorch's: for going on with a training of PyTorch's as it would).
     """
 
     group: BatchGroup = "global"
     momentum: float = Field(default=0.9, ge=0, lt=1)
     epsilon: float = Field(default=1e-5, gt=0)
     scale: bool = True
-    running_var: Literal["biased", "unbiased"] = "biased"
+    running_variance: Literal["biased", "unbiased"] = renamed("biased", formerly="running_var")
 
 
 class GroupNorm(Norm, tag="group"):

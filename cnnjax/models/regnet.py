@@ -6,8 +6,20 @@ w_0, and that to a multiple of 8. Blocks of equal width are a stage. A stage's w
 
                 depth  w_0    w_a   w_m  group   parameters    stages' blocks and widths
     X 400MF        22   24  24.48  2.54     16    5,495,976    1, 2, 7, 12 of 32, 64, 160, 400
+    X 800MF        16   56  35.73  2.28     16    7,259,656    1, 3, 7, 5 of 64, 128, 288, 672
+    X 1.6GF        18   80  34.01  2.25     24    9,190,136    2, 4, 10, 2 of 72, 168, 408, 912
+    X 3.2GF        25   88  26.31  2.25     48   15,296,552    2, 6, 15, 2 of 96, 192, 432, 1008
+    X 8GF          23   80  49.56  2.88    120   39,572,648    2, 5, 15, 1 of 80, 240, 720, 1920
+    X 16GF         22  216  55.59  2.10    128   54,278,536    2, 6, 13, 1 of 256, 512, 896, 2048
+    X 32GF         23  320  69.86  2.00    168  107,811,560    2, 7, 13, 1 of 336, 672, 1344, 2520
     Y 400MF        16   48  27.89  2.09      8    4,344,144    1, 3, 6, 6 of 48, 104, 208, 440
     Y 800MF        14   56  38.84  2.40     16    6,432,512    1, 3, 8, 2 of 64, 144, 320, 784
+    Y 1.6GF        27   48  20.71  2.65     24   11,202,430    2, 6, 17, 2 of 48, 120, 336, 888
+    Y 3.2GF        21   80  42.63  2.66     24   19,436,338    2, 5, 13, 1 of 72, 216, 576, 1512
+    Y 8GF          17  192  76.82  2.19     56   39,381,472    2, 4, 10, 1 of 224, 448, 896, 2016
+    Y 16GF         18  200 106.23  2.48    112   83,590,140    2, 4, 11, 1 of 224, 448, 1232, 3024
+    Y 32GF         20  232 115.89  2.53    232  145,046,770    2, 5, 12, 1 of 232, 696, 1392, 3712
+    Y 128GF        27  456 160.83  2.52    264  644,812,894    2, 7, 17, 1 of 528, 1056, 2904, 7392
 """
 
 from __future__ import annotations
@@ -120,6 +132,11 @@ class RegNet(Model, tag="regnet"):
 
     def network(self) -> linen.Module:
         return RegNetwork(self)
+
+    @property
+    def torch_resized(self) -> int | None:
+        # Of Y-128GF torchvision has weights for 224 of 224 pixels (SWAG, linear), and others for 384.
+        return 224 if (self.depth, self.w_0) == (27, 456) else None
 
     def torch_name(self, path: str) -> str:
         if found := re.fullmatch(r"stage(\d+)_block(\d+)\.(.+)", path):
@@ -252,6 +269,42 @@ def regnet_x_400mf() -> RegNet:
 
 
 @preset
+def regnet_x_800mf() -> RegNet:
+    """7,259,656 parameters."""
+    return RegNet(depth=16, w_0=56, w_a=35.73, w_m=2.28, group_width=16, squeeze_excite=0.0)
+
+
+@preset
+def regnet_x_1_6gf() -> RegNet:
+    """9,190,136 parameters."""
+    return RegNet(depth=18, w_0=80, w_a=34.01, w_m=2.25, group_width=24, squeeze_excite=0.0)
+
+
+@preset
+def regnet_x_3_2gf() -> RegNet:
+    """15,296,552 parameters."""
+    return RegNet(depth=25, w_0=88, w_a=26.31, w_m=2.25, group_width=48, squeeze_excite=0.0)
+
+
+@preset
+def regnet_x_8gf() -> RegNet:
+    """39,572,648 parameters."""
+    return RegNet(depth=23, w_0=80, w_a=49.56, w_m=2.88, group_width=120, squeeze_excite=0.0)
+
+
+@preset
+def regnet_x_16gf() -> RegNet:
+    """54,278,536 parameters."""
+    return RegNet(depth=22, w_0=216, w_a=55.59, w_m=2.1, group_width=128, squeeze_excite=0.0)
+
+
+@preset
+def regnet_x_32gf() -> RegNet:
+    """107,811,560 parameters."""
+    return RegNet(depth=23, w_0=320, w_a=69.86, w_m=2.0, group_width=168, squeeze_excite=0.0)
+
+
+@preset
 def regnet_y_400mf() -> RegNet:
     """4,344,144 parameters."""
     return RegNet()
@@ -261,3 +314,39 @@ def regnet_y_400mf() -> RegNet:
 def regnet_y_800mf() -> RegNet:
     """6,432,512 parameters."""
     return RegNet(depth=14, w_0=56, w_a=38.84, w_m=2.4, group_width=16)
+
+
+@preset
+def regnet_y_1_6gf() -> RegNet:
+    """11,202,430 parameters."""
+    return RegNet(depth=27, w_0=48, w_a=20.71, w_m=2.65, group_width=24)
+
+
+@preset
+def regnet_y_3_2gf() -> RegNet:
+    """19,436,338 parameters."""
+    return RegNet(depth=21, w_0=80, w_a=42.63, w_m=2.66, group_width=24)
+
+
+@preset
+def regnet_y_8gf() -> RegNet:
+    """39,381,472 parameters."""
+    return RegNet(depth=17, w_0=192, w_a=76.82, w_m=2.19, group_width=56)
+
+
+@preset
+def regnet_y_16gf() -> RegNet:
+    """83,590,140 parameters."""
+    return RegNet(depth=18, w_0=200, w_a=106.23, w_m=2.48, group_width=112)
+
+
+@preset
+def regnet_y_32gf() -> RegNet:
+    """145,046,770 parameters."""
+    return RegNet(depth=20, w_0=232, w_a=115.89, w_m=2.53, group_width=232)
+
+
+@preset
+def regnet_y_128gf() -> RegNet:
+    """644,812,894 parameters."""
+    return RegNet(depth=27, w_0=456, w_a=160.83, w_m=2.52, group_width=264)

@@ -57,6 +57,10 @@ class ResNet(Model, tag="resnet"):
         blur: convolutions and pooling step by blur pooling (Zhang 2019).
         stochastic_depth: probability to drop the last block's branch; it rises linearly from 0 (Huang et al. 2016).
         block_dropout: dropout rate before a block's last main convolution (Wide ResNet).
+        drop_block: share of the last stage's maps that DropBlock zeroes in training, after each unit of convolution,
+            normalization and activation and on the shortcut; a fourth of it in the stage before (Ghiasi et al. 2018,
+            section 4.1, whose keep_prob 0.9 is 0.1 here).
+        drop_block_size: rows and columns of its blocks.
         head: pooling over the map, "average" or "max".
         dropout: rate before the logits.
         output_stride: of the last stage's maps in the image, for heads that want larger ones. Stages that would stride
@@ -92,6 +96,8 @@ class ResNet(Model, tag="resnet"):
     output_stride: Count | None = later(None)
     attention: Attention = later(NoAttention())
     standardize: bool = later(False)
+    drop_block: Rate = later(0.0)
+    drop_block_size: Count = later(7)
 
     @model_validator(mode="after")
     def _one_entry_a_stage(self) -> ResNet:
@@ -147,6 +153,11 @@ class ResNet(Model, tag="resnet"):
                 dilation *= step
         return tuple(found)
 
+    def drop_block_of(self, stage: int) -> float:
+        """The rate of DropBlock in a stage, counted from 0: of the last two alone."""
+        later_stages = len(self.stage_sizes) - 1 - stage
+        return self.drop_block / 4**later_stages if later_stages < 2 else 0.0
+
     @property
     def _stem_strides(self) -> tuple[int, int]:
         return times((1, 1), self.stem.strides, 1 if self.stem.pool == "none" else self.stem.pool_strides)
@@ -173,6 +184,11 @@ class ResNet(Model, tag="resnet"):
 
     def network(self) -> linen.Module:
         return ResNetwork(self)
+
+    @property
+    def torch_resized(self) -> int | None:
+        # Of the published ones only ResNeXt-101 64x4d.
+        return 232 if self.groups == 64 else None
 
     def torch_name(self, path: str) -> str:
         """As in torchvision; pre-activation and the stem and shortcuts of ResNet-D, which it has not, as in timm."""
@@ -291,6 +307,24 @@ def wide_resnet50_2() -> ResNet:
 def resnext50_32x4d() -> ResNet:
     """32 groups of 4 channels in the first stage. 25,028,904 parameters."""
     return _bottleneck((3, 4, 6, 3), inner=2.0, groups=32)
+
+
+@preset
+def wide_resnet101_2() -> ResNet:
+    """Likewise. 126,886,696 parameters."""
+    return _bottleneck((3, 4, 23, 3), inner=2.0)
+
+
+@preset
+def resnext101_32x8d() -> ResNet:
+    """32 groups of 8 channels in the first stage. 88,791,336 parameters."""
+    return _bottleneck((3, 4, 23, 3), inner=4.0, groups=32)
+
+
+@preset
+def resnext101_64x4d() -> ResNet:
+    """64 groups of 4 channels in the first stage. 83,455,272 parameters."""
+    return _bottleneck((3, 4, 23, 3), inner=4.0, groups=64)
 
 
 @preset

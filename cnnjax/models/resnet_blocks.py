@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from cnnjax import nn
 from cnnjax.errors import ShapeError
 from cnnjax.models.attention import Attention
-from cnnjax.models.blocks import ConvNorm, centred, dropout, rising, stochastic_depth
+from cnnjax.models.blocks import ConvNorm, centred, drop_block, dropout, rising, stochastic_depth
 from cnnjax.models.fields import Pair
 from cnnjax.models.norm import NoNorm, Norm
 
@@ -48,6 +48,8 @@ class Block(linen.Module):
     blur: bool
     stochastic_depth: float
     dropout: float
+    drop_block: float = 0.0
+    drop_block_size: int = 7
 
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -61,7 +63,7 @@ class Block(linen.Module):
             x = nn.SqueezeExcite(units, activation=self.activation, name="squeeze_excite")(x)
         x = self.attention(x, norm=self.norm, activation=self.activation, train=train)
         x = stochastic_depth(x, self.stochastic_depth, train=train)
-        x = x if shortcut is None else x + shortcut
+        x = x if shortcut is None else x + self._drop("shortcut", shortcut, train)
         return x if self.version == "v2" else nn.activation(self.activation)(x)
 
     def _branch(self, x: jax.Array, train: bool) -> jax.Array:
@@ -70,7 +72,11 @@ class Block(linen.Module):
             if self.dropout and number == (2 if self.bottleneck else len(units)):
                 x = dropout(x, self.dropout, train=train)
             x = self._unit(number, x, train, last=number == len(units), **fields)
+            x = self._drop(f"{number}", x, train)
         return x
+
+    def _drop(self, after: str, x: jax.Array, train: bool) -> jax.Array:
+        return drop_block(x, self.drop_block, self.drop_block_size, name=f"drop_block_{after}", train=train)
 
     def _units(self) -> list[dict[str, Any]]:
         spread = {"kernel_size": self.kernel_size, "groups": self.groups}
@@ -230,5 +236,7 @@ class ResNetwork(linen.Module):
             blur=config.blur,
             stochastic_depth=rate,
             dropout=config.block_dropout,
+            drop_block=config.drop_block_of(stage),
+            drop_block_size=config.drop_block_size,
             name=f"stage{stage + 1}_block{block + 1}",
         )

@@ -4,6 +4,7 @@ from cnnjax.nn.activation import ACTIVATIONS, activation
 from cnnjax.nn.auxiliary import add_auxiliary_logits
 from cnnjax.nn.cbam import ChannelAttention, ConvolutionalBlockAttention, SpatialAttention
 from cnnjax.nn.convolution import Convolution, convolve
+from cnnjax.nn.drop_block import DropBlock
 from cnnjax.nn.dropout import InvertedDropout, StochasticDepth
 from cnnjax.nn.efficient_channel_attention import EfficientChannelAttention
 from cnnjax.nn.fully_connected import FullyConnected
@@ -31,6 +32,7 @@ __all__ = [
     "ChannelAttention",
     "Convolution",
     "ConvolutionalBlockAttention",
+    "DropBlock",
     "EfficientChannelAttention",
     "FullyConnected",
     "GlobalPooling",

@@ -27,8 +27,8 @@ class BatchNormalization(nn.Module):
     In training it uses the batch's mean and biased variance, and moves the running ones towards them:
     running = momentum * running + (1 - momentum) * batch. Both conventions are Flax's: PyTorch's momentum is
     1 - momentum here, and its running variance is the unbiased one, n / (n - 1) times larger, which
-    running_var="unbiased" keeps. At inference it uses the running statistics. Parameters `scale`, `bias` (channels);
-    `batch_stats` `mean`, `var` (channels).
+    running_variance="unbiased" keeps. At inference it uses the running statistics. Parameters `scale`, `bias`
+    (channels); `batch_stats` `mean`, `var` (channels).
 
     No axis name is needed. Inside `shard_map` or `pmap` the batch is split over all their axes, in order; under `jit`
     over the mesh that `jax.set_mesh` set. The running statistics are averages over groups and devices, so every
@@ -43,9 +43,9 @@ class BatchNormalization(nn.Module):
         scale: whether there is a learned scale.
         bias: whether there is a learned bias.
         scale_init: initializer of the scale; zeros makes a residual branch start as nothing (Goyal et al. 2017).
-        running_var: the variance that is remembered, "biased" (the mean square) or "unbiased" (n / (n - 1) times that,
-            for the n values a channel has in a group, over all devices in the global batch). Training normalizes by
-            the biased one either way.
+        running_variance: the variance that is remembered, "biased" (the mean square) or "unbiased" (n / (n - 1) times
+            that, for the n values a channel has in a group, over all devices in the global batch). Training normalizes
+            by the biased one either way.
     """
 
     layer_op: ClassVar[str] = "batch_norm"
@@ -55,7 +55,7 @@ class BatchNormalization(nn.Module):
     scale: bool = True
     bias: bool = True
     scale_init: Initializer = nn.initializers.ones
-    running_var: Literal["biased", "unbiased"] = "biased"
+    running_variance: Literal["biased", "unbiased"] = "biased"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -99,14 +99,16 @@ class BatchNormalization(nn.Module):
 
     def _correction(self, values: int) -> float:
         """What makes a group's variance the one that is remembered; a channel has so many `values` in it, here."""
-        if self.running_var not in ("biased", "unbiased"):
-            raise ConfigError(unknown("running variance", self.running_var, ("biased", "unbiased")))
-        if self.running_var == "biased":
+        if self.running_variance not in ("biased", "unbiased"):
+            raise ConfigError(unknown("running variance", self.running_variance, ("biased", "unbiased")))
+        if self.running_variance == "biased":
             return 1.0
         axes = manual_axes()
         n = values * lax.axis_size(axes) if self.group == "global" and axes else values
         if n < 2:
-            raise ShapeError("one value a channel has no unbiased variance; give more examples or running_var='biased'")
+            raise ShapeError(
+                "one value a channel has no unbiased variance; give more examples, or running_variance='biased'"
+            )
         return n / (n - 1)
 
     def _average(self, x: jax.Array, *, over: tuple[int, ...]) -> jax.Array:
