@@ -56,9 +56,12 @@ if TYPE_CHECKING:
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
+        CBAM,
+        ECA,
         FCN,
         Activation,
         AlphaGoPolicy,
+        Attention,
         BatchNorm,
         CifarStem,
         Conv,
@@ -84,6 +87,7 @@ if TYPE_CHECKING:
         MobileNetV2,
         MobileNetV3,
         Model,
+        NoAttention,
         NoNorm,
         Norm,
         Normalize,
@@ -202,7 +206,9 @@ _HOMES = {
     "models": [
         "Activation",
         "AlphaGoPolicy",
+        "Attention",
         "BatchNorm",
+        "CBAM",
         "CifarStem",
         "Conv",
         "ConvNeXt",
@@ -212,6 +218,7 @@ _HOMES = {
         "DenseNet",
         "DropBlock",
         "Dropout",
+        "ECA",
         "EfficientNet",
         "Endpoint",
         "FCN",
@@ -228,6 +235,7 @@ _HOMES = {
         "MobileNetV2",
         "MobileNetV3",
         "Model",
+        "NoAttention",
         "NoNorm",
         "Norm",
         "Normalize",
@@ -287,6 +295,8 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 # Written out, for type checkers.
 __all__ = [
+    "CBAM",
+    "ECA",
     "EMA",
     "FCN",
     "LAMB",
@@ -301,6 +311,7 @@ __all__ = [
     "AdamW",
     "AlphaGoPolicy",
     "AlternatingFlip",
+    "Attention",
     "AugMix",
     "Augmentation",
     "AutoAugment",
@@ -373,6 +384,7 @@ __all__ = [
     "MultiLabel",
     "MultiStep",
     "Muon",
+    "NoAttention",
     "NoNorm",
     "Norm",
     "Normalize",

@@ -25,6 +25,7 @@ class ConvNorm(linen.Module):
         bias: whether the convolution has one; None where the normalization has none.
         zero: whether the normalization's scale starts at 0.
         blur: where strides exceed 1, convolve at every place and then step by a blur pooling of 3 (Zhang 2019).
+        standardize: of the convolution.
     """
 
     features: int
@@ -38,6 +39,7 @@ class ConvNorm(linen.Module):
     bias: bool | None = None
     zero: bool = False
     blur: bool = False
+    standardize: float | None = None
 
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -50,6 +52,7 @@ class ConvNorm(linen.Module):
             dilation=self.dilation,
             groups=self.groups,
             bias=not self.norm.shifts if self.bias is None else self.bias,
+            standardize=self.standardize,
             name="conv",
         )(x)
         x = self.norm(x, name="norm", train=train, zero=self.zero)
