@@ -128,6 +128,23 @@ VARIANTS = {
         model=c.ResNet(stem=c.CifarStem(), stage_sizes=(1, 1, 1), features=4, norm=c.NoNorm(), stochastic_depth=0.2)
     ),
     "resnet imagenet stem": experiment(model=c.ResNet(stem=c.ImageNetStem(kernel_size=3, strides=1), blur=True)),
+    "resnet with attention to channels": experiment(
+        model=c.ResNet(stem=c.ImageNetStem(pool_zeros=True), attention=c.ECA(kernel_size=3), standardize=True)
+    ),
+    "resnet with attention to channels and places": experiment(
+        model=c.ResNet(attention=c.CBAM(reduction=0.125, kernel_size=5))
+    ),
+    "resnet without attention": experiment(model=c.ResNet(attention=c.NoAttention())),
+    "resnet drop block": experiment(model=c.ResNet(drop_block=0.1, drop_block_size=5)),
+    "drop block layer": experiment(
+        model=c.ConvNet(
+            layers={
+                "drop": c.DropBlock(rate=0.2, block_size=(3, 2), shared=True),
+                "pool": "global_pool",
+                "logits": "dense",
+            }
+        )
+    ),
     "fcn head": experiment(
         model=c.WithHead(
             backbone=c.ResNet(block="bottleneck", output_stride=16),

@@ -46,6 +46,8 @@ BLOCKS = {
     "strided convolution": (nn.Convolution(4, (3, 2), strides=2, groups=2, padding="valid"), MAPS, {}),
     "dilated convolution": (nn.Convolution(2, 3, dilation=2, bias=False), MAPS, {}),
     "depthwise convolution": (nn.Convolution(4, 3, groups=4), MAPS, {}),
+    "standardized convolution": (nn.Convolution(3, 3, standardize=1e-8), MAPS, {}),
+    "standardized convolution with gains": (nn.Convolution(4, 3, groups=2, standardize=1e-5, gain=True), MAPS, {}),
     "transposed convolution": (nn.TransposedConvolution(3, 3, strides=2), MAPS, {}),
     "transposed convolution, as many as the stride": (nn.TransposedConvolution(3, 2, strides=2, bias=False), MAPS, {}),
     "dilated transposed convolution": (
@@ -74,7 +76,17 @@ BLOCKS = {
     "dropout": (nn.InvertedDropout(0.4), MAPS, {"train": True}),
     "spatial dropout": (nn.InvertedDropout(0.4, spatial=True), MAPS, {"train": True}),
     "stochastic depth": (nn.StochasticDepth(0.4), MAPS, {"train": True}),
+    "drop block": (nn.DropBlock(0.4, 2), MAPS, {"train": True}),
+    "shared drop block": (nn.DropBlock(0.4, (3, 2), shared=True), MAPS, {"train": True}),
     "squeeze excite": (nn.SqueezeExcite(2), MAPS, {}),
+    "efficient channel attention": (nn.EfficientChannelAttention(), MAPS, {}),
+    "channel attention": (nn.ChannelAttention(2, activation="gelu"), MAPS, {}),
+    "spatial attention": (nn.SpatialAttention(3), MAPS, {"train": True}),
+    "convolutional block attention": (
+        nn.ConvolutionalBlockAttention(2, kernel_size=3, activation="gelu", norm=None),
+        MAPS,
+        {"train": False},
+    ),
     "untied bias": (nn.UntiedBias(flax.linen.initializers.normal()), MAPS, {}),
 }
 BLOCKS |= {name: (flax.linen.Sequential([function]), ROWS, {}) for name, function in nn.ACTIVATIONS.items()}
