@@ -33,6 +33,7 @@ class Network:
 
 
 RESNET = {"stage_sizes": (1, 2, 1, 1), "features": (4, 4, 8, 8)}
+BIT = {**RESNET, "norm.groups": 4}
 CIFAR = {"stage_sizes": (1, 1, 1), "features": (4, 8, 8)}
 
 # Narrow layers hardly learn with half of their units dropped.
@@ -132,6 +133,15 @@ TABLE = [
     Network("resnet50_d", 25_576_264, small=RESNET),
     Network("wide_resnet50_2", 68_883_240, 11.398, small=RESNET),
     Network("resnext50_32x4d", 25_028_904, 4.23, small={**RESNET, "groups": 4}),
+    Network("se_resnet50", 28_088_024, small=RESNET),
+    Network("eca_resnet50_d", 25_576_350, small=RESNET),
+    Network("cbam_resnet50", 28_073_576, small={**RESNET, "attention.kernel_size": 3}),
+    Network("bit_r50x1", 25_549_352, small=BIT),
+    Network("bit_r50x3", 217_319_080, small=BIT),
+    Network("bit_r101x1", 44_541_480, small=BIT),
+    Network("bit_r101x3", 387_934_888, small=BIT),
+    Network("bit_r152x2", 236_335_208, small=BIT),
+    Network("bit_r152x4", 936_533_224, small=BIT),
     Network("wide_resnet101_2", 126_886_696, 22.753, small=RESNET),
     Network("resnext101_32x8d", 88_791_336, 16.414, small={**RESNET, "groups": 4}),
     Network("resnext101_64x4d", 83_455_272, 15.46, small={**RESNET, "groups": 4}),

@@ -138,6 +138,23 @@ VARIANTS = {
         model=c.ResNet(stem=c.CifarStem(), stage_sizes=(1, 1, 1), features=4, norm=c.NoNorm(), stochastic_depth=0.2)
     ),
     "resnet imagenet stem": experiment(model=c.ResNet(stem=c.ImageNetStem(kernel_size=3, strides=1), blur=True)),
+    "resnet with attention to channels": experiment(
+        model=c.ResNet(stem=c.ImageNetStem(pool_zeros=True), attention=c.ECA(kernel_size=3), standardize=True)
+    ),
+    "resnet with attention to channels and places": experiment(
+        model=c.ResNet(attention=c.CBAM(reduction=0.125, kernel_size=5))
+    ),
+    "resnet without attention": experiment(model=c.ResNet(attention=c.NoAttention())),
+    "resnet drop block": experiment(model=c.ResNet(drop_block=0.1, drop_block_size=5)),
+    "drop block layer": experiment(
+        model=c.ConvNet(
+            layers={
+                "drop": c.DropBlock(rate=0.2, block_size=(3, 2), shared=True),
+                "pool": "global_pool",
+                "logits": "dense",
+            }
+        )
+    ),
     "fcn head": experiment(
         model=c.WithHead(
             backbone=c.ResNet(block="bottleneck", output_stride=16),
@@ -217,6 +234,22 @@ VARIANTS = {
     "one cycle": experiment(
         optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, start=0.1, final=0.01, shape="linear")), epochs=1
     ),
+    "adam": experiment(optim=c.Adam(b1=0.8, b2=0.99, eps=1e-6, weight_decay=1e-4)),
+    "rmsprop of tensorflow": experiment(
+        optim=c.RMSProp(alpha=0.9, momentum=0.9, eps=1e-3, centered=True, form="tensorflow")
+    ),
+    "lars": experiment(optim=c.LARS(momentum=0.8, trust=0.01, eps=0.0, nesterov=True, weight_decay=5e-5)),
+    "lamb": experiment(optim=c.LAMB(b1=0.8, b2=0.99, eps=1e-7, clip_norm=1.0)),
+    "lion": experiment(optim=c.Lion(b1=0.95, b2=0.98, weight_decay=1.0)),
+    "muon": experiment(
+        optim=c.Muon(momentum=0.6, nesterov=False, iterations=3, shape_scale="match_rms_adamw", rest=("stem.*",))
+    ),
+    "adafactor": experiment(
+        optim=c.Adafactor(decay_rate=0.7, clipping_threshold=None, momentum=0.9, min_dim_size_to_factor=32)
+    ),
+    "schedule-free sgd": experiment(optim=c.ScheduleFreeSGD(b1=0.95, schedule=c.Constant(warmup=2.0))),
+    "schedule-free adamw": experiment(optim=c.ScheduleFreeAdamW(b1=0.95, b2=0.99, eps=1e-6, weight_decay=0.05)),
+    "adaptive clipping": experiment(optim=c.SGD(adaptive_clip=0.01, adaptive_clip_skips=("logits.*", "stem.*"))),
     "one cycle as pytorch's": experiment(
         optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, three_phase=True, final_at="last"))
     ),

@@ -23,7 +23,6 @@ from cnnjax.experiment.network import input_shape_of, network_of, task_of
 from cnnjax.experiment.teacher import Teachers, check_teachers, shapes_of, teachers_warnings
 from cnnjax.experiment.training_examples import check_training_examples
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
-from cnnjax.optim import check_groups
 from cnnjax.tasks import Task
 from cnnjax.training.rehearsal import rehearse
 from cnnjax.training.rehearsal import steps_alike as traced_alike
@@ -52,6 +51,11 @@ def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPT
     (with the layer and the arithmetic) or DataError.
     """
     analysis, length, dataset = analysis_of(experiment, devices=devices), length_of(experiment), experiment.data.load()
+    for number, method in enumerate(experiment.methods):
+        try:
+            method.check(steps=length.steps, steps_per_epoch=length.steps_per_epoch)
+        except ConfigError as error:
+            raise ConfigError(f"methods.{number}: {error}", path=error.path or f"methods.{number}") from None
     check_teachers(experiment, dataset, teachers)
     try:
         state = _rehearsed(_ByProgram(experiment, length, devices, *teachers.items()))
@@ -60,7 +64,7 @@ def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPT
         _check_own_lanes(experiment, length, teachers)
         raise
     _check_same(experiment, analysis, state)
-    check_groups(experiment.optim.groups, state.params)
+    experiment.optim.check_params(state.params)
     analysis = replace(analysis, warnings=analysis.warnings + teachers_warnings(dataset, teachers))
     return Checked(analysis, length, state)
 

@@ -146,6 +146,18 @@ class Dropout(Layer):
         return nn.InvertedDropout(rate=self.rate, spatial=self.spatial, name=name)(x, train=train)
 
 
+class DropBlock(Layer):
+    """Zeroes blocks of maps at `rate` in training (Ghiasi et al. 2018); `shared` has one mask for all channels."""
+
+    pointwise: ClassVar[bool] = True
+    rate: float = Field(default=0.1, ge=0, lt=1)
+    block_size: Pair = 7
+    shared: bool = False
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
+        return nn.DropBlock(self.rate, self.block_size, self.shared, name=name)(x, train=train)
+
+
 class PositionBias(Layer):
     """A bias of its own for every place and channel: [B, H, W, C] -> same (AlphaGo's last, Silver et al. 2016)."""
 
