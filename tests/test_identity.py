@@ -112,6 +112,16 @@ def experiment(**fields):
 VARIANTS = {
     "plain layers": experiment(model=c.ConvNet(layers=plain_layers(), num_classes=7)),
     "plain layers, other order": experiment(model=c.ConvNet(layers=dict(reversed(plain_layers().items())))),
+    "plain layers with a shortcut": experiment(
+        model=c.ConvNet(
+            layers={
+                "conv": c.Conv(features=4),
+                "residual": c.Residual(layers={"conv": c.Conv(features=4), "act": c.Activation()}),
+                "flat": c.Flatten(),
+                "logits": c.Dense(),
+            }
+        )
+    ),
     "small_cnn knobs": experiment(
         model=c.SmallCNN(features=(4, 6, 8), blocks=3, pool="stride", norm=c.GroupNorm(groups=2), dropout=0.1)
     ),
