@@ -42,7 +42,7 @@ from cnnjax import (
     plan,
     train,
 )
-from cnnjax.config import replace, replace_texts
+from cnnjax.config import bind, replace, replace_texts
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import check, functions_of, network_of
 from cnnjax.initialization.distribution import TRUNCATED_STD
@@ -467,6 +467,33 @@ def test_on_the_command_line():
         replace_texts(BASE, {"initialization": "he_fan"})
     with pytest.raises(ConfigError, match="std = 0.0: must be greater than 0"):
         FixedStd(std=0.0)
+
+
+# (initialization, a lane of it, another value)
+LANES = [
+    (VarianceScaling(), "gain", 3.0),
+    (FixedStd(), "std", 0.5),
+    (Orthogonal(), "gain", 3.0),
+    (DeltaOrthogonal(), "gain", 3.0),
+    (LSUV(), "tolerance", 2.0),
+]
+
+
+def used(initialization):
+    """What it makes of a kernel, and of one whose layer has outputs of variance 2."""
+    kernel = Kernel("kernel", (3, 3, 2, 4), (3, 3), 2, 4)
+    drawn = initialization.draw(kernel, KEY)
+    if not initialization.fits:
+        return drawn
+    given: Any = {"variances": {"kernel": jnp.float32(2)}, "tries": jnp.zeros(1, jnp.int32)}
+    return initialization.fitted({"kernel": drawn}, {"kernel": kernel}, **given)[0]["kernel"]
+
+
+@pytest.mark.parametrize(("initialization", "name", "value"), LANES, ids=[row[0].tag for row in LANES])
+def test_a_bound_lane_is_used(initialization, name, value):
+    bound = jax.jit(lambda value: used(bind(initialization, {name: value})))
+    assert_allclose(bound(value), used(replace(initialization, {name: value})), rtol=1e-6)
+    assert not np.allclose(bound(value), used(initialization))
 
 
 class Identity(Initialization, tag="own_identity"):
