@@ -68,7 +68,8 @@ class Memory:
     `params`, `optimizer` and `state` (batch statistics, and what training methods keep, such as an average of the
     weights) are replaced in place; `batch` is the images and labels.
     `gradients` is what has the shape of a parameter (gradients, parameters copied or in another order) and is alive
-    when most is, `activations` all else the step writes, gaps included. `total` is the sum.
+    when most is, `activations` all else the step writes, gaps included. `teachers` are the variables of networks that
+    this one learns from, 0 where there are none. `total` is the sum.
     """
 
     params: int
@@ -78,6 +79,11 @@ class Memory:
     batch: int
     activations: int
     total: int
+    teachers: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        """By name; `teachers` where there are some."""
+        return {name: size for name, size in dataclasses.asdict(self).items() if size or name != "teachers"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -142,7 +148,7 @@ class Analysis:
             "train_activations": self.train_activations,
             "train_activation_bytes": self.train_activation_bytes,
             "batch_size": self.batch_size,
-            "memory": None if self.memory is None else {**dataclasses.asdict(self.memory), "total": self.memory.total},
+            "memory": None if self.memory is None else self.memory.to_json(),
             **({"groups": [dataclasses.asdict(group) for group in self.groups]} if self.groups else {}),
             "layers": [self._layer(layer) for layer in self.layers],
             "warnings": list(self.warnings),

@@ -38,6 +38,12 @@ def meant(field: FieldInfo | None, value: Any) -> Any:
     return () if any(get_origin(kind) is tuple and get_args(kind)[1:] == (...,) for kind in kinds) else str(value)
 
 
+def entries_of(field: FieldInfo | None) -> type[Node] | None:
+    """The class of a field's entries, where it holds any number of members of a union."""
+    kinds = [] if field is None else list(_kinds(field.annotation))
+    return next((get_args(kind)[0] for kind in kinds if _holds_many(kind)), None)
+
+
 def _kinds(annotation: Any) -> Iterator[Any]:
     """The members of a union, without what is annotated to them."""
     if get_origin(annotation) is Annotated:

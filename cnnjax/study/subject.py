@@ -18,6 +18,7 @@ from cnnjax.experiment import Experiment, analysis_of, around_of, network_of, op
 from cnnjax.models import Model
 from cnnjax.models.outputs import array_of, is_array, shown
 from cnnjax.optim import check_groups, group_sizes
+from cnnjax.run.teachers import teachers_of
 
 InputShape = tuple[int, int, int]
 Note = Callable[[str], None]
@@ -77,7 +78,10 @@ def of_network(
 
 
 def of_experiment(experiment: Experiment, input_shape: InputShape | None, note: Note, remedy: str) -> Subject:
-    """An experiment, on its own data where they can be read; `note` is called with what is assumed where not."""
+    """An experiment, on its own data where they can be read; `note` is called with what is assumed where not.
+
+    Raises RunError where a run is missing that its methods learn from.
+    """
     data_shape = _data_shape(experiment, input_shape, note, remedy)
     if data_shape is None:
         module, check = with_classes(experiment.model).build(), None
@@ -93,7 +97,7 @@ def of_experiment(experiment: Experiment, input_shape: InputShape | None, note: 
         dtype=jnp.dtype(experiment.precision),
         accumulate=experiment.accumulate,
         optimizer=optimizer_of(experiment),
-        around=around_of(experiment),
+        around=around_of(experiment, teachers_of(experiment)),
         logits=_logits_of(experiment.model),
         check=check,
     )
