@@ -121,6 +121,7 @@ if TYPE_CHECKING:
         RMSProp,
         Schedule,
         Step,
+        linear_probe,
     )
     from cnnjax.reporting import report
     from cnnjax.run.export import export
@@ -262,6 +263,7 @@ _HOMES = {
         "RMSProp",
         "Schedule",
         "Step",
+        "linear_probe",
     ],
     "reporting": ["report"],
     "run.export": ["export"],
@@ -422,6 +424,7 @@ __all__ = [
     "export",
     "lane",
     "later",
+    "linear_probe",
     "load",
     "plan",
     "report",

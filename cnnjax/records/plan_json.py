@@ -14,7 +14,8 @@ class TrialEntry(Entry):
 
     arm: values by path. params, macs: of the network (MACs of one image forward). steps: of the training. program:
     trials of one program share what is compiled. matched: the fields that were changed to make costs equal, by path,
-    and widths the same in words.
+    and widths the same in words. learning_rate: the peak, and learning_rate_rule how it follows from the batch size;
+    both where the optimizer's is stated per another one (`optim.per`).
     """
 
     id: TrialId
@@ -27,6 +28,8 @@ class TrialEntry(Entry):
     data_fingerprint: str | None = None
     matched: dict[str, Any] = Field(default_factory=dict)
     widths: str = "as given"
+    learning_rate: float | None = None
+    learning_rate_rule: str | None = None
 
 
 class PrunedEntry(Entry):

@@ -37,6 +37,7 @@ class StateFunctions:
     optimizer: () -> gradient transformation, of one structure for every lane.
     methods: around the step, by name, in their order.
     without_frozen: params -> the same, with no gradient to those that do not move.
+    inference: whether the module at a dotted path is trained as at inference; None where none is.
     initialization: what kernels start as; None leaves each layer its own.
     """
 
@@ -45,6 +46,7 @@ class StateFunctions:
     optimizer: Callable[[], optax.GradientTransformation]
     methods: Mapping[str, Method] = field(default_factory=dict)
     without_frozen: Callable[[Any], Any] = lambda params: params
+    inference: Callable[[str], bool] | None = None
     initialization: Initialization | None = None
 
 
@@ -164,6 +166,7 @@ def _gradient(
             train=True,
             streams=partial(training_stream, part_key),
             left=[auxiliary.COLLECTION],
+            inference=functions.inference,
         )
         outputs = functions.outputs(returned, len(images))
         losses = loss_of(outputs)
