@@ -98,7 +98,7 @@ OPTIMIZERS = {
 }
 METHODS = {
     "ema": EMA(decay=0.6, warmup=True),
-    "ema of every second step": EMA(decay=0.6, every=2),
+    "ema of every second step": EMA(decay=0.5, every=2),
     "sam": SAM(rho=0.1),
     "adaptive sam": SAM(rho=0.5, adaptive=True),
     "distillation": Distillation(teacher=str(TEACHER), temperature=2.0, alpha=0.5),

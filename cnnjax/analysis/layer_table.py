@@ -117,6 +117,8 @@ def _remarks(analysis: Analysis) -> list[str]:
         f"optim.groups {group.pattern!r}: {group.params:,} parameters{', frozen' if group.frozen else ''}"
         for group in analysis.groups
     ]
+    if analysis.learning_rate is not None:
+        said.append(f"learning rate: {analysis.learning_rate}")
     if analysis.memory is not None:
         said.append(memory_line(analysis))
     return said

@@ -51,6 +51,11 @@ def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPT
     (with the layer and the arithmetic) or DataError.
     """
     analysis, length, dataset = analysis_of(experiment, devices=devices), length_of(experiment), experiment.data.load()
+    for number, method in enumerate(experiment.methods):
+        try:
+            method.check(steps=length.steps, steps_per_epoch=length.steps_per_epoch)
+        except ConfigError as error:
+            raise ConfigError(f"methods.{number}: {error}", path=error.path or f"methods.{number}") from None
     check_teachers(experiment, dataset, teachers)
     try:
         state = _rehearsed(_ByProgram(experiment, length, devices, *teachers.items()))

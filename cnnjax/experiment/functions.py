@@ -28,6 +28,7 @@ from cnnjax.models.depth import depths
 from cnnjax.optim import Constant
 from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
+from cnnjax.training.evaluated import estimated, unestimated
 from cnnjax.training.methods import Method
 from cnnjax.training.methods.method import Gradient, begun, wrapped
 from cnnjax.training.state import TrainState, derive, example_keys, root_key
@@ -64,9 +65,10 @@ def functions_of(
         loss=partial(task.losses, loss=loss, form=form),
         measure=partial(task.measure, loss=loss, form=form),
         optimizer=partial(_optimizer, experiment, length, network, form),
-        methods=methods_of(experiment),
+        methods=methods_of(experiment, length),
         without_frozen=experiment.optim.without_frozen,
         inference=experiment.optim.in_inference(),
+        optim=experiment.optim,
         initialization=experiment.initialization,
         accumulate=experiment.accumulate,
         outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=form),
@@ -168,6 +170,7 @@ def state_functions(experiment: Experiment, network: linen.Module) -> StateFunct
         network=network,
         optimizer=partial(optimizer_of, experiment),
         methods=methods_of(experiment),
+        optim=experiment.optim,
     )
 
 
@@ -176,24 +179,28 @@ def state_shapes(experiment: Experiment, network: linen.Module, image_shape: tup
     return training_step.state_shapes(state_functions(experiment, network), lane_shapes(experiment), image_shape)
 
 
-def methods_of(experiment: Experiment) -> dict[str, Method]:
-    """The experiment's methods by name, in their order."""
-    return {method.tag: method for method in experiment.methods}
+def methods_of(experiment: Experiment, length: Length | None = None) -> dict[str, Method]:
+    """The experiment's methods by name, in their order; with a length, as they are in a training that long."""
+    if length is None:
+        return {method.tag: method for method in experiment.methods}
+    lasts = {"steps": length.steps, "steps_per_epoch": length.steps_per_epoch}
+    return {method.tag: method.lasting(**lasts) for method in experiment.methods}
 
 
 def around_of(experiment: Experiment) -> Around:
     """What the experiment puts around the gradient, for the memory of its training step."""
     methods = methods_of(experiment)
 
-    def gradient(gradient: Gradient, kept: Any) -> Gradient:
-        return wrapped(methods, gradient, kept, key=lambda name: jax.random.key(0), step=jnp.int32(0))
+    anew = estimated(experiment.methods, experiment.optim)
 
-    return Around(
-        kept=partial(begun, methods),
-        gradient=gradient,
-        trained=experiment.optim.without_frozen,
-        inference=experiment.optim.in_inference(),
-    )
+    def kept(params: Any, others: Mapping[str, Any]) -> tuple[Any, Any]:
+        return begun(methods, params, others), unestimated(anew, others.get("batch_stats", {}))
+
+    def gradient(gradient: Gradient, kept: Any) -> Gradient:
+        return wrapped(methods, gradient, kept[0], key=lambda name: jax.random.key(0), step=jnp.int32(0))
+
+    optim = experiment.optim
+    return Around(kept=kept, gradient=gradient, trained=optim.without_frozen, inference=optim.in_inference())
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
@@ -207,14 +214,14 @@ def _optimizer(
 ) -> optax.GradientTransformation:
     """The optimizer at the experiment's batch size; with `layer_decay` it knows how deep the parameters are."""
     optim = experiment.optim.for_batch(experiment.batch_size)
-    steps = {"steps": length.steps, "steps_per_epoch": length.steps_per_epoch}
+    build = partial(optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch)
     if optim.layer_decay is None:
-        return optim.build(**steps)
-    return optim.build(**steps, depths=depths_of(experiment, network, input_shape_of(experiment, form)))
+        return build()
+    return build(depths=depths_of(experiment, network, input_shape_of(experiment, form)))
 
 
 def stated_rate(experiment: Experiment) -> dict[str, Any]:
-    """The peak of the learning rate, and how it follows from the batch size, by key of records; {} where it is plain."""
+    """The peak of the learning rate, and how it follows from the batch size, by keys of records; {} where it is plain."""
     optim, size = experiment.optim, experiment.batch_size
     if optim.per is None:
         return {}

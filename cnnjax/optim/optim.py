@@ -182,6 +182,19 @@ class Optim(StepConfig, union="name"):
             return optax.add_decayed_weights(self.weight_decay, chosen)
         return by_path.decayed(self.weight_decay, self.groups, chosen)
 
+    def evaluated(self, opt_state: Any, params: Any) -> Any | None:
+        """The weights to evaluate, shaped as `params`; None of an optimizer that has none but those it trains.
+
+        They are evaluated instead of `params`, with batch statistics estimated anew, for those of the training are of
+        other weights. opt_state: that of `build`'s transformation.
+        """
+        return None
+
+    @classmethod
+    def evaluates(cls) -> bool:
+        """Whether there are weights to evaluate instead of those that are trained."""
+        return cls.evaluated is not Optim.evaluated
+
     def learning_rate_at(self, step: Any, *, steps: int, steps_per_epoch: int) -> jax.Array:
         """The learning rate of `step` (from 0; a number or an array), float32, for logs and pictures."""
         return jnp.asarray(self.schedule.build(self.learning_rate, steps=steps, steps_per_epoch=steps_per_epoch)(step))

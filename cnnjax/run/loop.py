@@ -182,6 +182,8 @@ def _take_steps(
             pending = None
         if not pack.alive:
             break
+        if step == program.steps or (ends_epoch and program.sizes["validation"]):
+            state = program.estimated(state, experiments)
         if ends_epoch:
             _end_epoch(pack, state, epoch, step)
             epoch = _Epoch(pack, epoch.number + 1, step)

@@ -20,6 +20,7 @@ from cnnjax.run.feed import Streamed, first_batch, make_feed, placed, put, with_
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.teachers import loaded_teachers, on_devices
 from cnnjax.run.weights import check_initial, initial_weights
+from cnnjax.training.estimate import begun_anew, ended, estimate_step
 from cnnjax.training.fitting import first_tries, fit_step, fits
 from cnnjax.training.parallel import bound, check_batch_size, distribute
 from cnnjax.training.state import TrainState
@@ -164,15 +165,33 @@ class Program:
             total = sums if total is None else _added(total, sums)
         return jax.device_get(total)
 
+    def estimated(self, state: TrainState, experiments: Sequence[Experiment]) -> TrainState:
+        """The state with batch statistics estimated anew for the weights that need it; as it is where none do."""
+        for name in state.estimated:
+            state = begun_anew(state, name)
+            for rows in self.feed.first_batches(experiments, self._statistics_batches):
+                made = self._call(f"estimate {name}", partial(estimate_step, name=name), state, rows)
+                state = state.replace(estimated={**state.estimated, name: jax.block_until_ready(made)})
+            state = ended(state, name)
+        return state
+
+    @property
+    def _statistics_batches(self) -> int:
+        every = max(1, self.sizes["train"] // self.experiment.batch_size)
+        return min(self.experiment.statistics_batches or every, every)
+
     def with_weights_of(self, state: TrainState, method: str | None) -> TrainState:
-        """The state with what that method evaluates in the place of the trained weights; None: as it is."""
+        """The state with what that method, or the optimizer, evaluates in the place of the trained weights.
+
+        None: as it is.
+        """
         return state if method is None else self._weights_of(method)(state)
 
     @cached_property
     def _weights_of(self) -> Callable[[str], Callable[[TrainState], TrainState]]:
         @lru_cache
         def compiled_for(method: str) -> Callable[[TrainState], TrainState]:
-            one = partial(with_weights_of, self.functions, method=method)
+            one = partial(with_weights_of, self.functions, name=method)
             return jax.jit(jax.vmap(one) if self.packed > 1 else one)
 
         return compiled_for

@@ -13,12 +13,13 @@ from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.used_run import fields_of
 from cnnjax.run.program import Program
 from cnnjax.run.trial import Trial
-from cnnjax.training.methods.method import evaluations
+from cnnjax.training.evaluated import evaluations
 
 
 def evaluated_parts(experiment: Experiment, split: str) -> dict[str, str | None]:
     """The parts of results that a split gives, with the method whose weights each is of; None: the trained ones."""
-    return {f"{split}_{name}" if name else split: method for name, method in evaluations(experiment.methods).items()}
+    measured = evaluations(experiment.methods, experiment.optim)
+    return {f"{split}_{name}" if name else split: method for name, method in measured.items()}
 
 
 def named(part: str, summary: Mapping[str, Any]) -> dict[str, float]:

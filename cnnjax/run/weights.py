@@ -36,7 +36,7 @@ from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
 from cnnjax.run.resolve import record, recorded_input, recorded_network, resolve_imported, resolved_of
-from cnnjax.training.methods.method import evaluations
+from cnnjax.training.evaluated import evaluations, of_others
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import state_from, with_weights_of
 
@@ -235,13 +235,13 @@ def _initial_weights(absolute: str, path: str, saved: int) -> Initial:
 
 
 def chosen_weights(experiment: Experiment, weights: str | None) -> str | None:
-    """The method whose weights are meant, None for those that the optimizer trained.
+    """The method, or optimizer, whose weights are meant; None for those that were trained.
 
-    weights: a method's name, or "raw"; None is what the results without a method's name are of. Raises ConfigError.
+    weights: its name, or "raw"; None is what the results without a method's name are of. Raises ConfigError.
     """
     if weights in (None, "raw"):
-        return None if weights else evaluations(experiment.methods)[""]
-    known = [method.tag for method in experiment.methods if method.evaluates()]
+        return None if weights else evaluations(experiment.methods, experiment.optim)[""]
+    known = of_others(experiment.methods, experiment.optim)
     if weights not in known:
         raise ConfigError(unknown("weights of this run", weights, ["raw", *known]))
     return weights
@@ -251,7 +251,17 @@ def weights_of(experiment: Experiment, network: Any, state: TrainState, method: 
     """The variables (host arrays) that the method evaluates, by collection; of None those that were trained."""
     if method is None:
         return state.variables
+    check_estimated(state, method)
     return jax.device_get(with_weights_of(state_functions(experiment, network), state, method)).variables
+
+
+def check_estimated(state: TrainState, method: str) -> None:
+    """Raise RunError where the state has no batch statistics of the weights that the method evaluates."""
+    if method in state.estimated and int(state.estimated[method]["step"]) != int(state.step):
+        raise RunError(
+            f"the weights {method!r} of step {int(state.step)} have no batch statistics: they are estimated at the end "
+            "of an epoch with a validation part, and of the training; train on, take such a step, or the weights 'raw'"
+        )
 
 
 def restore(

@@ -10,7 +10,7 @@ from typing import Any
 from cnnjax.code import Code, code_of
 from cnnjax.config import Named, diff, digest, read, replace
 from cnnjax.errors import ConfigError, RunError, expect
-from cnnjax.experiment import Experiment, Teachers, analysis_of, check
+from cnnjax.experiment import Experiment, Teachers, analysis_of, check, stated_rate
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model
 from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
@@ -76,6 +76,7 @@ class PlannedTrial:
             program=self.program,
             data_fingerprint=self.data,
             **matched,
+            **stated_rate(self.experiment),
         )
 
 

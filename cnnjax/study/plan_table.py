@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cnnjax.config import Named
+from cnnjax.experiment import Experiment
 from cnnjax.study.plan import Plan, PlannedTrial, written
 from cnnjax.study.study import text
 
@@ -21,6 +22,9 @@ def plan_table(plan: Plan) -> Group:
         table.add_column(path.removeprefix("model."))
     if plan.study.match:
         table.add_column(f"widths (equal {plan.study.measure})")
+    stated = any(trial.experiment.optim.per is not None for trial in plan.trials)
+    if stated:
+        table.add_column("learning rate")
     for heading in ("trials", "steps each", "parameters", "MACs an image", "program"):
         table.add_column(heading, justify="right")
     arms: dict[Named[Any], list[PlannedTrial]] = {}
@@ -30,7 +34,8 @@ def plan_table(plan: Plan) -> Group:
         first = trials[0]
         numbers = (len(trials), first.steps, first.params, first.macs)
         widths = [first.widths] if plan.study.match else []
-        table.add_row(*map(Text, map(text, arm.values())), *widths, *(f"{n:,}" for n in numbers), first.program)
+        rates = [_rate(first.experiment)] if stated else []
+        table.add_row(*map(Text, map(text, arm.values())), *widths, *rates, *(f"{n:,}" for n in numbers), first.program)
     pruned = [Text(f"pruned: {written(arm.arm)}: {arm.error}", "yellow") for arm in plan.pruned]
     warned = _warnings(plan)
     seeds = plan.study.seed_values
@@ -40,6 +45,12 @@ def plan_table(plan: Plan) -> Group:
         f"{plan.devices}"
     )
     return Group(table, *pruned, *warned, total)
+
+
+def _rate(experiment: Experiment) -> str:
+    """The peak of the learning rate, with the rule it comes from where it is stated per a number of examples."""
+    optim = experiment.optim
+    return optim.rule(experiment.batch_size) or f"{optim.learning_rate:g}"
 
 
 def _warnings(plan: Plan) -> list[Text]:

@@ -49,7 +49,8 @@ def _logits_of(model: Model) -> Callable[[Any], Any]:
 class Subject:
     """A module with all that its description depends on.
 
-    groups: of the optimizer, each with its number of parameters. check: its analysis as an experiment on its own data.
+    groups: of the optimizer, each with its number of parameters. learning_rate: how its peak follows from the batch
+    size, None where it does not. check: its analysis as an experiment on its own data.
     """
 
     module: linen.Module
@@ -61,6 +62,7 @@ class Subject:
     around: Around = NOTHING
     logits: Callable[[Any], Any] = _only
     groups: tuple[GroupRow, ...] = ()
+    learning_rate: str | None = None
     check: Analysis | None = None
 
 
@@ -90,6 +92,7 @@ def of_experiment(experiment: Experiment, input_shape: InputShape | None, note: 
         shape,
         experiment.batch_size,
         groups=_groups(experiment, module, shape),
+        learning_rate=experiment.optim.rule(experiment.batch_size),
         dtype=jnp.dtype(experiment.precision),
         accumulate=experiment.accumulate,
         optimizer=optimizer_of(experiment),
@@ -135,6 +138,7 @@ def analysed(subject: Subject) -> Analysis:
         found = analyse(subject.module, subject.input_shape, dtype=subject.dtype)
         analysis = replace(found, warnings=(analysis or found).warnings)
     analysis = replace(with_training(analysis, subject.module, dtype=subject.dtype), groups=subject.groups)
+    analysis = replace(analysis, learning_rate=subject.learning_rate)
     if subject.batch_size is None:
         return analysis
     batch = {"batch_size": subject.batch_size, "accumulate": subject.accumulate}

@@ -17,8 +17,9 @@ from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 from cnnjax.calling import AXIS, check_modes
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError, users_line
 from cnnjax.machine import without_collection
+from cnnjax.training.estimate import estimate_step
+from cnnjax.training.evaluated import evaluations, of_others
 from cnnjax.training.fitting import first_tries, fit_step, fits
-from cnnjax.training.methods.method import evaluations
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import EMPTY, StepFunctions, eval_step, init_state, train_step, with_weights_of
 
@@ -47,15 +48,18 @@ def rehearse(
             after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch), dict(fixed))
             _check_unchanged("a training step", state, after)
             _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch))
+            for name in state.estimated:
+                what = f"the estimate of batch statistics for the weights {name!r}"
+                _traced(what, partial(estimate_step, functions, name=name), state, dict(batch))
         for name in _evaluating(functions):
             what = f"what the method {name!r} evaluates"
-            _check_unchanged(what, state, _traced(what, partial(with_weights_of, functions, method=name), state))
+            _check_unchanged(what, state, _traced(what, partial(with_weights_of, functions, name=name), state))
     return state
 
 
 def _evaluating(functions: StepFunctions) -> list[str]:
-    """The names of the methods that have weights of their own to evaluate."""
-    return [name for name, method in functions.methods.items() if method.evaluates()]
+    """The names of the methods, or of the optimizer, that have weights of their own to evaluate."""
+    return list(of_others(tuple(functions.methods.values()), functions.optim))
 
 
 def steps_alike(
@@ -78,11 +82,13 @@ def steps_alike(
         (start, (lane,)),
         (partial(train_step, functions), (state, dict(batch), dict(fixed))),
         (partial(eval_step, functions), (state, seen)),
+        *((partial(with_weights_of, functions, name=name), (state,)) for name in _evaluating(functions)),
+        *((partial(estimate_step, functions, name=name), (state, dict(batch))) for name in state.estimated),
         *_fitting(functions, state, batch, image_shape),
-        *((partial(with_weights_of, functions, method=name), (state,)) for name in _evaluating(functions)),
     )
     # Equal weights may be measured under other names.
-    content, read = hashlib.sha256(repr(evaluations(tuple(functions.methods.values()))).encode()), set()
+    names = evaluations(tuple(functions.methods.values()), functions.optim)
+    content, read = hashlib.sha256(repr(names).encode()), set()
     for function, arguments in steps:
         closed = jax.make_jaxpr(function)(*arguments)
         content.update(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())

@@ -18,6 +18,8 @@ from cnnjax.errors import ConfigError
 from cnnjax.initialization import Initialization, kernels_of
 from cnnjax.nn import auxiliary
 from cnnjax.nn.mesh import manual_axes
+from cnnjax.optim import Optim
+from cnnjax.training.evaluated import estimated, unestimated
 from cnnjax.training.methods.method import Gradient, Method, acted, begun, wrapped
 from cnnjax.training.state import TrainState, derive, root_key, split_variables, step_key
 
@@ -38,6 +40,7 @@ class StateFunctions:
     methods: around the step, by name, in their order.
     without_frozen: params -> the same, with no gradient to those that do not move.
     inference: whether the module at a dotted path is trained as at inference; None where none is.
+    optim: the optimizer's config, asked for the weights to evaluate; None of one that has but those it trains.
     initialization: what kernels start as; None leaves each layer its own.
     """
 
@@ -47,6 +50,13 @@ class StateFunctions:
     methods: Mapping[str, Method] = field(default_factory=dict)
     without_frozen: Callable[[Any], Any] = lambda params: params
     inference: Callable[[str], bool] | None = None
+    optim: Optim | None = None
+
+    @property
+    def estimated(self) -> tuple[str, ...]:
+        """The names of the weights whose batch statistics are estimated anew, where the network has any."""
+        return estimated(tuple(self.methods.values()), self.optim)
+
     initialization: Initialization | None = None
 
 
@@ -111,7 +121,8 @@ def _begun(functions: StateFunctions, lane: Lane, variables: Mapping[str, Any]) 
     state = TrainState(
         step=jnp.int32(0), opt_state=functions.optimizer().init(fields["params"]), lane=dict(lane), **fields
     )
-    return state.replace(methods=begun(functions.methods, state.params, state.statistics))
+    state = state.replace(methods=begun(functions.methods, state.params, state.statistics))
+    return state.replace(estimated=unestimated(functions.estimated, state.batch_stats))
 
 
 def train_step(
@@ -255,12 +266,22 @@ def eval_step(functions: StepFunctions, state: TrainState, batch: Batch) -> Sums
     return sums
 
 
-def with_weights_of(functions: StateFunctions, state: TrainState, method: str) -> TrainState:
-    """The state with what that method evaluates in the place of the trained variables."""
-    held = functions.bound(state.lane).methods[method]
-    variables = held.evaluated(state.methods.get(method, {}), state.variables)
+def with_weights_of(functions: StateFunctions, state: TrainState, name: str) -> TrainState:
+    """The state with what that method, or the optimizer, evaluates in the place of the trained variables.
+
+    Batch statistics that are estimated anew are those that the state has of them (`training.estimate`).
+    """
+    functions = functions.bound(state.lane)
+    if name in functions.methods:
+        variables = functions.methods[name].evaluated(state.methods.get(name, {}), state.variables)
+    else:
+        assert functions.optim is not None
+        params = functions.optim.evaluated(state.opt_state, state.params)
+        variables = None if params is None else {**state.variables, "params": params}
     if variables is None:
-        raise ConfigError(f"methods: {method!r} evaluates nothing, so it has no weights of its own")
+        raise ConfigError(f"{name!r} evaluates nothing, so it has no weights of its own")
+    if name in state.estimated:
+        variables = {**variables, "batch_stats": state.estimated[name]["batch_stats"]}
     return state.replace(**split_variables(variables))
 
 
