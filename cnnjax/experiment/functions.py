@@ -16,6 +16,7 @@ from cnnjax.analysis.memory import Around
 from cnnjax.config import bind
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
+from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
@@ -23,7 +24,6 @@ from cnnjax.experiment.scale import normalize_of
 from cnnjax.experiment.teacher import Teachers
 from cnnjax.experiment.training_examples import training_examples
 from cnnjax.lanes import lane_values
-from cnnjax.models import Model
 from cnnjax.models.depth import depths
 from cnnjax.optim import Constant
 from cnnjax.tasks import Task
@@ -221,7 +221,7 @@ def _optimizer(
 
 
 def stated_rate(experiment: Experiment) -> dict[str, Any]:
-    """The peak of the learning rate, and how it follows from the batch size, by keys of records; {} where it is plain."""
+    """The peak of the rate and how it follows from the batch size, by keys of records; {} where it does not."""
     optim, size = experiment.optim, experiment.batch_size
     if optim.per is None:
         return {}
@@ -230,8 +230,10 @@ def stated_rate(experiment: Experiment) -> dict[str, Any]:
 
 def depths_of(experiment: Experiment, network: linen.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
     """How many layers each parameter is from the logits, as `optim.layer_decay_by` counts them. Raises ConfigError."""
-    model = experiment.model
-    endpoints = () if type(model).endpoints is Model.endpoints else model.endpoints()
+    try:
+        endpoints = experiment.model.endpoints()
+    except ConfigError:
+        endpoints = ()
     return depths(network, image_shape, endpoints, experiment.optim.layer_decay_by)
 
 

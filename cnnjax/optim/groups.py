@@ -55,7 +55,7 @@ def linear_probe() -> Named[Group]:
     return Named({"*logits.*": Group(), "*": Group(frozen=True, inference=True)})
 
 
-NAMED_GROUPS: Mapping[str, Callable[[], Named[Group]]] = {"linear_probe": linear_probe}
+NAMED_GROUPS: Mapping[str, Callable[[], Named[Group]]] = {"none": Named, "linear_probe": linear_probe}
 """Groups that are given by name."""
 
 
