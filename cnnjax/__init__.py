@@ -94,6 +94,7 @@ if TYPE_CHECKING:
         Pool,
         PositionBias,
         RegNet,
+        Residual,
         ResNet,
         Scale,
         ShuffleNetV2,
@@ -140,7 +141,7 @@ if TYPE_CHECKING:
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
     from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
-    from cnnjax.training.methods import EMA, SAM, Distillation, Method
+    from cnnjax.training.methods import EMA, SAM, SWA, Distillation, Lookahead, Method
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -196,6 +197,7 @@ _HOMES = {
     ],
     "losses": [
         "Dice",
+        "Lookahead",
         "Loss",
         "Poisson",
         "SigmoidCrossEntropy",
@@ -243,6 +245,7 @@ _HOMES = {
         "PositionBias",
         "RegNet",
         "ResNet",
+        "Residual",
         "Scale",
         "ShuffleNetV2",
         "SmallCNN",
@@ -255,6 +258,7 @@ _HOMES = {
         "LAMB",
         "LARS",
         "SGD",
+        "SWA",
         "Adafactor",
         "Adam",
         "AdamW",
@@ -289,7 +293,7 @@ _HOMES = {
     "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],
-    "training.methods": ["EMA", "SAM", "Distillation", "Method"],
+    "training.methods": ["EMA", "SAM", "SWA", "Distillation", "Lookahead", "Method"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -408,6 +412,7 @@ __all__ = [
     "RegNet",
     "Regression",
     "ResNet",
+    "Residual",
     "RunError",
     "Scale",
     "Schedule",

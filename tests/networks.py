@@ -49,6 +49,9 @@ def vgg_small(stages: str) -> dict[str, Any]:
 
 
 AIRBENCH = {f"layers.conv{group}_{i}.features": 8 for group in (1, 2, 3) for i in (1, 2)}
+AIRBENCH_96 = {f"layers.conv{group}_1.features": 8 for group in (1, 2, 3)} | {
+    f"layers.residual{group}.layers.conv{i}.features": 8 for group in (1, 2, 3) for i in (2, 3)
+}
 
 INCEPTION = {"features": (4, 4, 4, 4, 4, 4)}
 GOOGLENET = {
@@ -109,6 +112,10 @@ TABLE = [
     Network("alphago_policy", 3_882_793, classes=361, small={"features": 4, "num_classes": 81}, shape=(9, 9, 6)),
     # 312 + 50,688 + 737,280 + 1,179,648 + 2,560 + 1,152
     Network("airbench94", 1_971_640, classes=10, small=AIRBENCH),
+    # 312 + 175,104 + 1,769,472 + 2,654,208 + 1,792 + 3,840
+    Network("airbench95", 4_604_728, classes=10, small=AIRBENCH),
+    # 312 + 322,560 + 3,096,576 + 6,488,064 + 3,072 + 5,120
+    Network("airbench96", 9_915_704, classes=10, small=AIRBENCH_96),
     # --- resnet
     Network("resnet18", 11_689_512, 1.814, small=RESNET),
     Network("resnet34", 21_797_672, 3.664, small=RESNET),

@@ -54,6 +54,7 @@ from cnnjax.models import with_head
 from cnnjax.run.feed import first_batch
 from cnnjax.run.program import Program
 from cnnjax.training.state import derive, step_key
+from cnnjax.training.step import init_state
 from tests.marks import slow
 from tests.test_run import Crash, crash_at
 
@@ -443,6 +444,7 @@ def test_a_training_that_crashed_continues_bitwise(name, tmp_path):
     equal(load(tmp_path / "whole").state, load(tmp_path / "crashed").state)
 
 
+@pytest.mark.slow
 def test_half_precision_has_float32_weights():
     params = started(with_initialization("lsuv", replace(BASE, {"precision": "bfloat16"}))).params
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}

@@ -23,6 +23,7 @@ from cnnjax import (
     LARS,
     SAM,
     SGD,
+    SWA,
     Adafactor,
     Adam,
     AdamW,
@@ -32,6 +33,7 @@ from cnnjax import (
     Experiment,
     Hardware,
     Lion,
+    Lookahead,
     Method,
     Muon,
     Options,
@@ -98,6 +100,8 @@ ROWS = {
     "schedule-free adamw": optimizer(ScheduleFreeAdamW(eps=1e-3)),
     "ema": method(EMA(decay=0.5)),
     "ema, statistics anew, with sam": method(SAM(rho=0.1), EMA(decay=0.5, batch_statistics="anew")),
+    "swa": method(SWA(start=0.25, every=0.5)),
+    "lookahead": method(Lookahead(every=2)),
     "distillation": Row({}, taught),
 }
 NAMES = list(ROWS)

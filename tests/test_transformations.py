@@ -15,7 +15,7 @@ import pytest
 from jax.test_util import check_grads
 from numpy.testing import assert_allclose
 
-from cnnjax import EMA, FCN, SAM, BatchNorm, Distillation, Head, Method, SmallCNN, TorchFCN, nn
+from cnnjax import EMA, FCN, SAM, SWA, BatchNorm, Distillation, Head, Lookahead, Method, SmallCNN, TorchFCN, nn
 from cnnjax.losses import Loss
 from cnnjax.models import with_head
 from cnnjax.optim import (
@@ -126,6 +126,10 @@ OPTIMIZERS = {
 METHODS = {
     "ema": EMA(decay=0.6, warmup=True),
     "ema of every second step": EMA(decay=0.5, every=2),
+    "swa": SWA(start=0.0, every=1.0).lasting(steps=2, steps_per_epoch=1),
+    "swa of the last step": SWA(start=0.5, every=1.0).lasting(steps=2, steps_per_epoch=2),
+    "lookahead": Lookahead(share=0.25, every=1),
+    "lookahead of every second step": Lookahead(every=2),
     "sam": SAM(rho=0.1),
     "adaptive sam": SAM(rho=0.5, adaptive=True),
     "distillation": Distillation(teacher=str(TEACHER), temperature=2.0, alpha=0.5),

@@ -37,6 +37,7 @@ from cnnjax.models.mobilenet_v3 import MobileNetV3
 from cnnjax.models.model import Model, build, config, names, preset
 from cnnjax.models.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, NoNorm, Norm
 from cnnjax.models.regnet import RegNet
+from cnnjax.models.residual_layer import Residual
 from cnnjax.models.resnet import ResNet
 from cnnjax.models.resnet_stem import CifarStem, DeepStem, ImageNetStem
 from cnnjax.models.shufflenet_v2 import ShuffleNetV2
@@ -84,6 +85,7 @@ __all__ = [
     "PositionBias",
     "RegNet",
     "ResNet",
+    "Residual",
     "Scale",
     "ShuffleNetV2",
     "SmallCNN",
