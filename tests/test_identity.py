@@ -203,6 +203,10 @@ VARIANTS = {
     "folder in lab": experiment(data=replace(FOLDER, {"space": "lab", "test_split": "val"}), per_class=3),
     "tfds": experiment(data=c.TFDS(name="mnist", train_split="train[:80%]", test_split="test", size=28)),
     "softmax": experiment(loss=c.SoftmaxCrossEntropy(label_smoothing=0.1), validation=0),
+    "sigmoid threshold": experiment(
+        loss=c.SigmoidCrossEntropy(target_threshold=0.2, over_outputs="sum", positive_weights=(1.0, 2.0)),
+        mixing=c.Mixup(),
+    ),
     "sigmoid": experiment(loss=c.SigmoidCrossEntropy(label_smoothing=0.05), validation=0.25),
     "poisson": experiment(loss=c.Poisson()),
     "classification": experiment(task=c.Classification()),

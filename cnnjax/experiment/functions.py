@@ -61,6 +61,7 @@ def functions_of(
         views=_views(experiment, task, form),
         target=_target(task, form),
         loss=partial(task.losses, loss=loss, form=form),
+        mixed_loss=partial(task.mixed_losses, loss=loss, form=form),
         measure=partial(task.measure, loss=loss, form=form),
         optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
         methods=methods_of(experiment, length),
