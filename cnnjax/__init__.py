@@ -56,9 +56,12 @@ if TYPE_CHECKING:
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
+        CBAM,
+        ECA,
         FCN,
         Activation,
         AlphaGoPolicy,
+        Attention,
         BatchNorm,
         CifarStem,
         Conv,
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
         DeepStem,
         Dense,
         DenseNet,
+        DropBlock,
         Dropout,
         EfficientNet,
         Endpoint,
@@ -83,12 +87,14 @@ if TYPE_CHECKING:
         MobileNetV2,
         MobileNetV3,
         Model,
+        NoAttention,
         NoNorm,
         Norm,
         Normalize,
         Pool,
         PositionBias,
         RegNet,
+        Residual,
         ResNet,
         Scale,
         ShuffleNetV2,
@@ -120,6 +126,8 @@ if TYPE_CHECKING:
         Polynomial,
         RMSProp,
         Schedule,
+        ScheduleFreeAdamW,
+        ScheduleFreeSGD,
         Step,
         linear_probe,
     )
@@ -134,7 +142,7 @@ if TYPE_CHECKING:
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
     from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
-    from cnnjax.training.methods import EMA, SAM, Distillation, Method
+    from cnnjax.training.methods import EMA, SAM, SWA, Distillation, Lookahead, Method
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -200,7 +208,9 @@ _HOMES = {
     "models": [
         "Activation",
         "AlphaGoPolicy",
+        "Attention",
         "BatchNorm",
+        "CBAM",
         "CifarStem",
         "Conv",
         "ConvNeXt",
@@ -208,7 +218,9 @@ _HOMES = {
         "DeepStem",
         "Dense",
         "DenseNet",
+        "DropBlock",
         "Dropout",
+        "ECA",
         "EfficientNet",
         "Endpoint",
         "FCN",
@@ -225,6 +237,7 @@ _HOMES = {
         "MobileNetV2",
         "MobileNetV3",
         "Model",
+        "NoAttention",
         "NoNorm",
         "Norm",
         "Normalize",
@@ -232,6 +245,7 @@ _HOMES = {
         "PositionBias",
         "RegNet",
         "ResNet",
+        "Residual",
         "Scale",
         "ShuffleNetV2",
         "SmallCNN",
@@ -262,6 +276,8 @@ _HOMES = {
         "Polynomial",
         "RMSProp",
         "Schedule",
+        "ScheduleFreeAdamW",
+        "ScheduleFreeSGD",
         "Step",
         "linear_probe",
     ],
@@ -277,12 +293,14 @@ _HOMES = {
     "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],
-    "training.methods": ["EMA", "SAM", "Distillation", "Method"],
+    "training.methods": ["EMA", "SAM", "SWA", "Distillation", "Lookahead", "Method"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 # Written out, for type checkers.
 __all__ = [
+    "CBAM",
+    "ECA",
     "EMA",
     "FCN",
     "LAMB",
@@ -290,6 +308,7 @@ __all__ = [
     "LSUV",
     "SAM",
     "SGD",
+    "SWA",
     "TFDS",
     "Activation",
     "Adafactor",
@@ -297,6 +316,7 @@ __all__ = [
     "AdamW",
     "AlphaGoPolicy",
     "AlternatingFlip",
+    "Attention",
     "AugMix",
     "Augmentation",
     "AutoAugment",
@@ -328,6 +348,7 @@ __all__ = [
     "Dice",
     "Digits",
     "Distillation",
+    "DropBlock",
     "Dropout",
     "EfficientNet",
     "Endpoint",
@@ -356,6 +377,7 @@ __all__ = [
     "Linear",
     "Lion",
     "LocalResponseNorm",
+    "Lookahead",
     "Loss",
     "MaskFolder",
     "Method",
@@ -368,6 +390,7 @@ __all__ = [
     "MultiLabel",
     "MultiStep",
     "Muon",
+    "NoAttention",
     "NoNorm",
     "Norm",
     "Normalize",
@@ -391,9 +414,12 @@ __all__ = [
     "RegNet",
     "Regression",
     "ResNet",
+    "Residual",
     "RunError",
     "Scale",
     "Schedule",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Segmentation",
     "ShapeError",
     "Shapes",

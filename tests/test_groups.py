@@ -28,6 +28,8 @@ from cnnjax import (
     Muon,
     Options,
     RMSProp,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
     SmallCNN,
     Study,
     Synthetic,
@@ -122,6 +124,8 @@ FREEZABLE = [
     Lion(),
     Muon(weight_decay=0.1),
     Adafactor(min_dim_size_to_factor=2),
+    ScheduleFreeSGD(weight_decay=0.1, clip_norm=1.0),
+    ScheduleFreeAdamW(),
 ]
 
 

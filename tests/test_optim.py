@@ -36,6 +36,8 @@ from cnnjax.optim import (
     Polynomial,
     RMSProp,
     Schedule,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
     Step,
     is_decayed,
 )
@@ -295,6 +297,11 @@ LANES = {
         Adafactor(momentum=0.9, min_dim_size_to_factor=2),
         {"learning_rate": 0.03, "decay_rate": 0.5, "clipping_threshold": 1.5, "momentum": 0.5, "eps": 1e-3}
         | {"weight_decay": 0.2},
+    ),
+    "schedule-free sgd": (ScheduleFreeSGD(), {"learning_rate": 0.1, "b1": 0.5, "weight_decay": 0.2}),
+    "schedule-free adamw": (
+        ScheduleFreeAdamW(),
+        {"learning_rate": 0.1, "b1": 0.5, "b2": 0.9, "eps": 1e-4, "weight_decay": 0.2},
     ),
     "one cycle": (SGD(schedule=OneCycle()), {"schedule.start": 0.5, "schedule.final": 0.2}),
     "linear": (SGD(schedule=Linear()), {"schedule.final": 0.2}),

@@ -15,7 +15,20 @@ from cnnjax.config import bind, lanes, replace
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment, check
 from cnnjax.lanes import lane_values
-from cnnjax.optim import LAMB, LARS, SGD, Adafactor, Adam, Constant, Linear, Lion, Muon, RMSProp
+from cnnjax.optim import (
+    LAMB,
+    LARS,
+    SGD,
+    Adafactor,
+    Adam,
+    Constant,
+    Linear,
+    Lion,
+    Muon,
+    RMSProp,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+)
 from cnnjax.optim.muon import orthogonalized
 
 SHAPES = {"conv.kernel": (3, 2, 2, 5), "conv.bias": (5,), "norm.scale": (5,), "logits.kernel": (5, 3)}
@@ -107,7 +120,9 @@ def muon(o, path, p, g, kept, t, rate):
     features, others = 5, 12
     matrix = newton_schulz(np.transpose(moving, (3, 0, 1, 2)).reshape(features, others), o.iterations)
     scale = 1.0 if o.shape_scale == "original" else 0.2 * np.sqrt(others)
-    return -rate * (scale * matrix.reshape(features, 3, 2, 2).transpose(1, 2, 3, 0) + decay)
+    normalized = p * np.sqrt(features) / np.linalg.norm(p) if o.normalize_kernels else p
+    step = scale * matrix.reshape(features, 3, 2, 2).transpose(1, 2, 3, 0) + decay
+    return normalized - p - rate * step
 
 
 def adafactor(o, path, p, g, kept, t, rate):
@@ -132,6 +147,27 @@ def adafactor(o, path, p, g, kept, t, rate):
     return -rate * (step + o.weight_decay * decays(path) * p)
 
 
+def schedule_free_step(o, y, step, kept, rate):
+    """z and x from a step at y, of which the new y is made."""
+    z, x = kept.get("z", y), kept.get("x", y)
+    kept["largest"] = max(kept.get("largest", 0), rate)
+    kept["sum"] = kept.get("sum", 0) + kept["largest"] ** 2
+    kept["z"] = z - rate * step
+    share = kept["largest"] ** 2 / kept["sum"]
+    kept["x"] = (1 - share) * x + share * kept["z"]
+    return (1 - o.b1) * kept["z"] + o.b1 * kept["x"] - y
+
+
+def schedule_free_sgd(o, path, p, g, kept, t, rate):
+    return schedule_free_step(o, p, g + o.weight_decay * decays(path) * p, kept, rate)
+
+
+def schedule_free_adamw(o, path, p, g, kept, t, rate):
+    kept["v"] = o.b2 * kept.get("v", 0) + (1 - o.b2) * g**2
+    step = g / (np.sqrt(kept["v"] / (1 - o.b2**t)) + o.eps) + o.weight_decay * decays(path) * p
+    return schedule_free_step(o, p, step, kept, rate)
+
+
 # Of 1 - b2^t with b2 near 1 float32 keeps fewer digits, so that 1e-6 is asked of a smaller b2 (see the last rows).
 ROWS = {
     "adam": (Adam(weight_decay=0.1, b2=0.9), adam, 1e-6),
@@ -154,12 +190,16 @@ ROWS = {
     # The iteration multiplies errors of small singular values by up to 3.4445^5 = 485.
     "muon": (Muon(weight_decay=0.1, b2=0.9), muon, 5e-5),
     "muon of adamw's size": (Muon(shape_scale="match_rms_adamw", nesterov=False, iterations=3), muon, 5e-5),
+    "muon as airbench's": (Muon(learning_rate=0.24, momentum=0.6, normalize_kernels=True), muon, 5e-5),
     "adafactor": (Adafactor(weight_decay=0.1, min_dim_size_to_factor=3), adafactor, 1e-6),
     "adafactor with momentum": (
         Adafactor(momentum=0.9, clipping_threshold=None, multiply_by_parameter_scale=False, min_dim_size_to_factor=3),
         adafactor,
         1e-6,
     ),
+    # x is worked out from y and z at every step, and an update is a difference of parameters, of size 1.
+    "schedule-free sgd": (ScheduleFreeSGD(weight_decay=0.1), schedule_free_sgd, 2e-6),
+    "schedule-free adamw": (ScheduleFreeAdamW(weight_decay=0.1, b2=0.9, learning_rate=0.5), schedule_free_adamw, 2e-6),
     # 1 - 0.999 has a relative error of 6e-8 / 1e-3 in float32, and its root half of that.
     "adam of the paper": (Adam(), adam, 1e-4),
     "lamb of the paper": (LAMB(), lamb, 1e-4),
@@ -176,7 +216,7 @@ def as_in_a_step(optim):
 def test_five_steps(name):
     """From the same parameters at every step, so that their rounding is none of the update's."""
     optim, update_of, tolerance = ROWS[name]
-    optim = replace(optim, {"schedule": Linear(final=0.1)})
+    optim = replace(optim, {"schedule": Linear(final=0.1, warmup=0.4)})
     bound, exact = as_in_a_step(optim)
     optimizer = bound.build(steps=STEPS, steps_per_epoch=STEPS)
     update = jax.jit(optimizer.update)
@@ -203,7 +243,8 @@ def updates_of(optim, params, gradients):
     return made
 
 
-OPTIMIZERS = {name: optim for name, (optim, _, _) in ROWS.items() if " " not in name} | {
+PLAIN = {"adam", "rmsprop", "lars", "lamb", "lion", "muon", "adafactor"}
+OPTIMIZERS = {name: optim for name, (optim, _, _) in ROWS.items() if name in PLAIN} | {
     "rmsprop of tensorflow": ROWS["rmsprop of tensorflow"][0]
 }
 
@@ -224,6 +265,34 @@ def test_groups_multiply_rates_and_decay(name):
         assert_array_equal(made["norm.scale"], one["norm.scale"])
         assert_allclose(made["logits.kernel"], three["logits.kernel"], rtol=1e-5, atol=1e-8)
         assert np.abs(made["logits.kernel"] - one["logits.kernel"]).max() > 1e-8
+
+
+@pytest.mark.parametrize(
+    ("optim", "update_of"),
+    [
+        (ScheduleFreeSGD(weight_decay=0.1), schedule_free_sgd),
+        (ScheduleFreeAdamW(b2=0.9, learning_rate=0.1), schedule_free_adamw),
+    ],
+    ids=["sgd", "adamw"],
+)
+def test_schedule_free_averages(optim, update_of):
+    """With a group that moves at half the rate, whose z and x do too, and with one that is frozen."""
+    optim = replace(optim, {"groups": {"conv.*": {"frozen": True}, "logits.*": {"learning_rate": 0.5}}})
+    optimizer, params = optim.build(steps=STEPS, steps_per_epoch=STEPS), nested(PARAMS)
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
+    for gradients in GRADIENTS:
+        updates, state = update(nested(gradients), state, params)
+        params = optax.apply_updates(params, updates)
+    evaluated = flat(optim.evaluated(state, params))
+    for path, of_group in {"norm.scale": 1.0, "logits.kernel": 0.5}.items():
+        y, kept = PARAMS[path], {}
+        for step, gradients in enumerate(GRADIENTS):
+            y = y + update_of(optim, path, y, gradients[path], kept, step + 1, of_group * optim.learning_rate)
+        assert_allclose(flat(params)[path], y, rtol=0, atol=1e-5, err_msg=path)
+        assert_allclose(evaluated[path], kept["x"], rtol=0, atol=1e-5, err_msg=path)
+        assert np.abs(kept["x"] - y).max() > 1e-3
+    for path in ("conv.kernel", "conv.bias"):
+        assert_array_equal(evaluated[path], np.float32(PARAMS[path]))
 
 
 @pytest.mark.parametrize("optim", [LARS(weight_decay=0.1), LAMB()], ids=["lars", "lamb"])

@@ -63,6 +63,7 @@ def functions_of(
         views=_views(experiment, task, form),
         target=_target(task, form),
         loss=partial(task.losses, loss=loss, form=form),
+        mixed_loss=partial(task.mixed_losses, loss=loss, form=form),
         measure=partial(task.measure, loss=loss, form=form),
         optimizer=partial(_optimizer, experiment, length, network, form),
         methods=methods_of(experiment, length),

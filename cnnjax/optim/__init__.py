@@ -9,6 +9,7 @@ from cnnjax.optim.lion import Lion
 from cnnjax.optim.muon import Muon
 from cnnjax.optim.optim import Optim
 from cnnjax.optim.rmsprop import RMSProp
+from cnnjax.optim.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from cnnjax.optim.schedules import (
     Constant,
     Cosine,
@@ -47,6 +48,8 @@ __all__ = [
     "Polynomial",
     "RMSProp",
     "Schedule",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Step",
     "check_groups",
     "group_sizes",

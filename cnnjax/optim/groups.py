@@ -144,14 +144,19 @@ def in_inference(groups: Groups) -> Callable[[str], bool] | None:
 
 
 def grouped(
-    every: optax.GradientTransformation, groups: Groups, shares: Mapping[str, float] | None = None
+    every: optax.GradientTransformation,
+    groups: Groups,
+    around: Callable[[optax.GradientTransformation], optax.GradientTransformation],
+    shares: Mapping[str, float] | None = None,
 ) -> optax.GradientTransformation:
     """What an optimizer does for all parameters, with the learning rates of groups, and without what is frozen.
 
-    shares: a further multiplier of the learning rate of each parameter, by its path; {} where all are 1.
+    around: what is made of the former, for the parameters that are not frozen. shares: a further multiplier of the
+    learning rate of each parameter, by its path; {} where all are 1.
     """
     if shares is not None or any(group.learning_rate != 1 for group in groups.values()):
         every = optax.chain(every, optax.stateless(lambda updates, params: _times_rate(groups, shares or {}, updates)))
+    every = around(every)
     if not any(group.frozen for group in groups.values()):
         return every
 

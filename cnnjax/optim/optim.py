@@ -131,7 +131,8 @@ class Optim(StepConfig, union="name"):
         parts = [self._clip(), self.direction(), optax.scale_by_learning_rate(rate)]
         if type(self).accumulated is not Optim.accumulated:
             parts.append(self.accumulated())
-        return by_path.grouped(optax.chain(*parts), self.groups, self._shares(depths))
+        shares = self._shares(depths)
+        return by_path.grouped(optax.chain(*parts), self.groups, lambda every: self.around(every, rate), shares)
 
     def _shares(self, depths: Mapping[str, int] | None) -> dict[str, float] | None:
         """The share of the learning rate that each parameter has by its depth, by its path."""
@@ -170,6 +171,13 @@ class Optim(StepConfig, union="name"):
         An optimizer whose momentum holds the learning rates of earlier steps has it here.
         """
         return optax.identity()
+
+    def around(self, every: optax.GradientTransformation, rate: optax.Schedule) -> optax.GradientTransformation:
+        """What is made of the whole update, the learning rates of groups included: nothing else.
+
+        every: updates that are added to parameters. rate: the learning rate by the step, from 0.
+        """
+        return every
 
     def decays(self, params: Any) -> Any:
         """The tree of `params` with whether `decay_skips` leaves each one in."""
