@@ -119,6 +119,9 @@ def _remarks(analysis: Analysis) -> list[str]:
     ]
     if analysis.memory is not None:
         said.append(memory_line(analysis))
+    if analysis.kept:
+        sizes = ", ".join(f"{name} {short_bytes(size)}" for name, size in analysis.kept)
+        said.append(f"kept from step to step, beside the parameters: {sizes}")
     return said
 
 

@@ -12,9 +12,9 @@ from cnnjax.records.record import Entry, Record, TrialId
 class TrialEntry(Entry):
     """One arm with one seed, by the id that names its folder.
 
-    arm: values by path. params, macs: of the network (MACs of one image forward). steps: of the training. program:
-    trials of one program share what is compiled. matched: the fields that were changed to make costs equal, by path,
-    and widths the same in words.
+    arm: values by path. params, macs: of the network (MACs of one image forward). steps: of the training. kept: bytes
+    that the optimizer and each method keep in memory from step to step, by name. program: trials of one program share
+    what is compiled. matched: the fields that were changed to make costs equal, by path, and widths the same in words.
     """
 
     id: TrialId
@@ -23,6 +23,7 @@ class TrialEntry(Entry):
     params: int | None = None
     macs: int | None = None
     steps: int | None = None
+    kept: dict[str, int] = Field(default_factory=dict)
     program: str | None = None
     data_fingerprint: str | None = None
     matched: dict[str, Any] = Field(default_factory=dict)

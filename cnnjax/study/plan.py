@@ -27,7 +27,8 @@ from cnnjax.training.parallel import check_batch_size
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One arm with one seed. params, macs: of the network (MACs of one image forward). steps: of the training.
+    """One arm with one seed. params, macs: of the network (MACs of one image forward). steps: of the training. kept:
+    bytes that the optimizer and each method keep from step to step, by name.
 
     code: the user's own that it runs. data: fingerprint of its data. matched: the fields that `Study.match` changed,
     with their values. warnings: what the network's lint says.
@@ -42,6 +43,7 @@ class PlannedTrial:
     data: str | None = None
     matched: Named[Any] = field(default_factory=Named)
     warnings: tuple[str, ...] = ()
+    kept: Named[int] = field(default_factory=Named)
 
     @property
     def id(self) -> str:
@@ -73,6 +75,7 @@ class PlannedTrial:
             params=self.params,
             macs=self.macs,
             steps=self.steps,
+            kept=dict(self.kept),
             program=self.program,
             data_fingerprint=self.data,
             **matched,
@@ -177,6 +180,7 @@ class _Checked:
     layers: str
     warnings: tuple[str, ...]
     teachers: Teachers
+    kept: Named[int]
 
 
 def _experiment(study: Study, arm: Named[Any]) -> Experiment | ConfigError:
@@ -224,7 +228,9 @@ def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked |
         return error
     analysis, steps, data = checked.analysis, checked.length.steps, experiment.data.load().fingerprint
     warnings, layers = analysis.warnings + room, repr(analysis.layers)
-    return _Checked(experiment, analysis.params, analysis.macs, steps, code, data, layers, warnings, teachers)
+    return _Checked(
+        experiment, analysis.params, analysis.macs, steps, code, data, layers, warnings, teachers, Named(checked.kept)
+    )
 
 
 def _from_runs(experiment: Experiment) -> Teachers:
@@ -240,7 +246,7 @@ def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> Plann
     experiment = replace(outcome.experiment, {"seed": seed})
     matched = diff(study.varied(arm), outcome.experiment) if study.match else {}
     changed = Named({path: new for path, (_, new) in matched.items() if path != "seed"})
-    checked = {name: getattr(outcome, name) for name in ("params", "macs", "steps", "code", "data", "warnings")}
+    checked = {name: getattr(outcome, name) for name in ("params", "macs", "steps", "code", "data", "warnings", "kept")}
     return PlannedTrial(experiment, arm, matched=changed, **checked)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from cnnjax.analysis.layers import GroupRow, volume
 from cnnjax.analysis.lint import lint_training
 from cnnjax.analysis.memory import NOTHING, Around, training_memory
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
-from cnnjax.experiment import Experiment, analysis_of, around_of, network_of, optimizer_of, state_shapes
+from cnnjax.experiment import Experiment, analysis_of, around_of, kept_bytes, network_of, optimizer_of, state_shapes
 from cnnjax.models import Model
 from cnnjax.models.outputs import array_of, is_array, shown
 from cnnjax.optim import check_groups, group_sizes
@@ -50,6 +50,7 @@ class Subject:
     """A module with all that its description depends on.
 
     groups: of the optimizer, each with its number of parameters. check: its analysis as an experiment on its own data.
+    kept: () -> bytes that the optimizer and each method keep from step to step, by name.
     """
 
     module: linen.Module
@@ -62,6 +63,7 @@ class Subject:
     logits: Callable[[Any], Any] = _only
     groups: tuple[GroupRow, ...] = ()
     check: Analysis | None = None
+    kept: Callable[[], Mapping[str, int]] = dict
 
 
 def of_network(
@@ -96,6 +98,7 @@ def of_experiment(experiment: Experiment, input_shape: InputShape | None, note: 
         around=around_of(experiment),
         logits=_logits_of(experiment.model),
         check=check,
+        kept=lambda: kept_bytes(experiment, state_shapes(experiment, module, shape)),
     )
 
 
@@ -145,6 +148,7 @@ def analysed(subject: Subject) -> Analysis:
         batch_size=subject.batch_size,
         accumulate=subject.accumulate,
         memory=_memory(subject, subject.batch_size // subject.accumulate),
+        kept=tuple(subject.kept().items()),
     )
 
 
