@@ -112,6 +112,16 @@ def experiment(**fields):
 VARIANTS = {
     "plain layers": experiment(model=c.ConvNet(layers=plain_layers(), num_classes=7)),
     "plain layers, other order": experiment(model=c.ConvNet(layers=dict(reversed(plain_layers().items())))),
+    "plain layers with a shortcut": experiment(
+        model=c.ConvNet(
+            layers={
+                "conv": c.Conv(features=4),
+                "residual": c.Residual(layers={"conv": c.Conv(features=4), "act": c.Activation()}),
+                "flat": c.Flatten(),
+                "logits": c.Dense(),
+            }
+        )
+    ),
     "small_cnn knobs": experiment(
         model=c.SmallCNN(features=(4, 6, 8), blocks=3, pool="stride", norm=c.GroupNorm(groups=2), dropout=0.1)
     ),
@@ -131,6 +141,23 @@ VARIANTS = {
         model=c.ResNet(stem=c.CifarStem(), stage_sizes=(1, 1, 1), features=4, norm=c.NoNorm(), stochastic_depth=0.2)
     ),
     "resnet imagenet stem": experiment(model=c.ResNet(stem=c.ImageNetStem(kernel_size=3, strides=1), blur=True)),
+    "resnet with attention to channels": experiment(
+        model=c.ResNet(stem=c.ImageNetStem(pool_zeros=True), attention=c.ECA(kernel_size=3), standardize=True)
+    ),
+    "resnet with attention to channels and places": experiment(
+        model=c.ResNet(attention=c.CBAM(reduction=0.125, kernel_size=5))
+    ),
+    "resnet without attention": experiment(model=c.ResNet(attention=c.NoAttention())),
+    "resnet drop block": experiment(model=c.ResNet(drop_block=0.1, drop_block_size=5)),
+    "drop block layer": experiment(
+        model=c.ConvNet(
+            layers={
+                "drop": c.DropBlock(rate=0.2, block_size=(3, 2), shared=True),
+                "pool": "global_pool",
+                "logits": "dense",
+            }
+        )
+    ),
     "fcn head": experiment(
         model=c.WithHead(
             backbone=c.ResNet(block="bottleneck", output_stride=16),
@@ -179,6 +206,10 @@ VARIANTS = {
     "folder in lab": experiment(data=replace(FOLDER, {"space": "lab", "test_split": "val"}), per_class=3),
     "tfds": experiment(data=c.TFDS(name="mnist", train_split="train[:80%]", test_split="test", size=28)),
     "softmax": experiment(loss=c.SoftmaxCrossEntropy(label_smoothing=0.1), validation=0),
+    "sigmoid threshold": experiment(
+        loss=c.SigmoidCrossEntropy(target_threshold=0.2, over_outputs="sum", positive_weights=(1.0, 2.0)),
+        mixing=c.Mixup(),
+    ),
     "sigmoid": experiment(loss=c.SigmoidCrossEntropy(label_smoothing=0.05), validation=0.25),
     "poisson": experiment(loss=c.Poisson()),
     "classification": experiment(task=c.Classification()),
@@ -210,6 +241,39 @@ VARIANTS = {
     "one cycle": experiment(
         optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, start=0.1, final=0.01, shape="linear")), epochs=1
     ),
+    "adam": experiment(optim=c.Adam(b1=0.8, b2=0.99, eps=1e-6, weight_decay=1e-4)),
+    "rmsprop of tensorflow": experiment(
+        optim=c.RMSProp(alpha=0.9, momentum=0.9, eps=1e-3, centered=True, form="tensorflow")
+    ),
+    "lars": experiment(optim=c.LARS(momentum=0.8, trust=0.01, eps=0.0, nesterov=True, weight_decay=5e-5)),
+    "lamb": experiment(optim=c.LAMB(b1=0.8, b2=0.99, eps=1e-7, clip_norm=1.0)),
+    "lion": experiment(optim=c.Lion(b1=0.95, b2=0.98, weight_decay=1.0)),
+    "muon": experiment(
+        optim=c.Muon(momentum=0.6, nesterov=False, iterations=3, shape_scale="match_rms_adamw", rest=("stem.*",))
+    ),
+    "adafactor": experiment(
+        optim=c.Adafactor(decay_rate=0.7, clipping_threshold=None, momentum=0.9, min_dim_size_to_factor=32)
+    ),
+    "schedule-free sgd": experiment(optim=c.ScheduleFreeSGD(b1=0.95, schedule=c.Constant(warmup=2.0))),
+    "schedule-free adamw": experiment(optim=c.ScheduleFreeAdamW(b1=0.95, b2=0.99, eps=1e-6, weight_decay=0.05)),
+    "adaptive clipping": experiment(optim=c.SGD(adaptive_clip=0.01, adaptive_clip_skips=("logits.*", "stem.*"))),
+    "one cycle as pytorch's": experiment(
+        optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, three_phase=True, final_at="last"))
+    ),
+    "multi step": experiment(
+        optim=c.SGD(
+            schedule=c.MultiStep(
+                milestones=(4.0, 8.5), warmup=2.0, warmup_start=0.01, warmup_shape="constant", by_epoch=True
+            )
+        )
+    ),
+    "exponential": experiment(
+        optim=c.SGD(schedule=c.Exponential(factor=0.9, epochs=2.0, staircase=True, warmup=1.0, curve_from="start"))
+    ),
+    "step every": experiment(optim=c.SGD(schedule="step_every")),
+    "restarts": experiment(optim=c.SGD(schedule=c.CosineRestarts(first=2.5, multiplier=2.0, decay=0.5, final=0.01))),
+    "polynomial": experiment(optim=c.SGD(schedule=c.Polynomial(power=0.9, final=0.1))),
+    "piecewise linear": experiment(optim=c.SGD(schedule=c.PiecewiseLinear(knots=((0.0, 0.2), (2.0, 1.0), (5.0, 0.0))))),
     "crop and flip": experiment(
         augment=(
             c.RandomCrop(padding=2, fill="reflect"),
@@ -241,8 +305,22 @@ VARIANTS = {
     "flip views": experiment(test_time=c.FlipViews()),
     "ten crops": experiment(test_time=c.TenCrop(size=6, shorter=None, method="bicubic")),
     "multi crops": experiment(test_time=c.MultiCrop(size=6, shorter=(8, 10))),
+    "distillation": experiment(
+        methods=(c.Distillation(teacher="runs/teacher", weights="ema", temperature=2.0, alpha=0.5),)
+    ),
+    "hard distillation": experiment(methods=(c.Distillation(teacher="runs/teacher", labels="hard"),)),
     "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
+    "weight averaging": experiment(methods=(c.SWA(start=3, every=0.5, evaluate="instead"),), statistics_batches=4),
+    "anew": experiment(methods=(c.EMA(decay=0.9, batch_statistics="anew"), c.SWA(start=0.5))),
+    "lookahead": experiment(methods=(c.Lookahead(share=0.8, every=6),)),
+    "initialization": experiment(initialization=c.VarianceScaling(fan="average", gain=2.0, distribution="uniform")),
+    "initialization of convolutions": experiment(
+        initialization=c.FixedStd(std=0.02, distribution="truncated_normal", kernels="convolution")
+    ),
+    "orthogonal": experiment(initialization=c.Orthogonal(gain=1.5)),
+    "delta orthogonal": experiment(initialization=c.DeltaOrthogonal(gain=0.5)),
+    "unit variances": experiment(initialization=c.LSUV(tolerance=0.01, iterations=3)),
     "groups": experiment(
         optim=c.SGD(groups={"stem.*": {"learning_rate": 0.1, "weight_decay": 0.0}, "*.bias": {"frozen": True}})
     ),

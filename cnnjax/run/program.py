@@ -14,10 +14,14 @@ import numpy as np
 from cnnjax.analysis import Analysis
 from cnnjax.experiment import Experiment, blank_state, check, functions_of, input_shape_of
 from cnnjax.lanes import lane_values
+from cnnjax.records.used_run import UsedRun
 from cnnjax.run.compiling import compiled
-from cnnjax.run.feed import Streamed, make_feed, placed, put, with_partners
+from cnnjax.run.feed import Streamed, first_batch, make_feed, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
+from cnnjax.run.teachers import loaded_teachers, on_devices
 from cnnjax.run.weights import check_initial, initial_weights
+from cnnjax.training.estimate import begun_anew, ended, estimate_step
+from cnnjax.training.fitting import first_tries, fit_step, fits
 from cnnjax.training.parallel import bound, check_batch_size, distribute
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import (
@@ -51,7 +55,9 @@ class Program:
         self.experiment, self.packed, self.hardware = experiment, packed, hardware
         self.mesh = hardware.mesh()
         check_batch_size(experiment.batch_size, devices=self.mesh.size, accumulate=experiment.accumulate)
-        self.checked = check(experiment, devices=self.mesh.size)
+        self.teachers = loaded_teachers(experiment)
+        teachers = {name: loaded.teacher for name, loaded in self.teachers.items()}
+        self.checked = check(experiment, devices=self.mesh.size, teachers=teachers)
         self.analysis: Analysis = self.checked.analysis
         check_initial(experiment)
         self.initial = None if experiment.initial is None else initial_weights(experiment.initial)
@@ -59,9 +65,19 @@ class Program:
         self.sizes = self.feed.sizes
         self.length = self.checked.length
         self.steps = self.length.steps
-        self.functions: StepFunctions = functions_of(experiment, self.length)
+        self.functions: StepFunctions = functions_of(experiment, self.length, teachers=teachers)
+        self.fixed = on_devices(self.teachers, self.mesh)
         self.compile_seconds = 0.0
         self.compile_told = 0.0  # of these, what some result has
+
+    @property
+    def used_runs(self) -> dict[str, UsedRun]:
+        """The runs whose weights are used, by what they are to the training: "initial", or the method's name."""
+        teachers = {name: loaded.teacher for name, loaded in self.teachers.items()}
+        used = {name: UsedRun(path=teacher.folder, checksum=teacher.checksum) for name, teacher in teachers.items()}
+        if self.initial is not None:
+            used["initial"] = UsedRun(path=self.initial.path, checksum=self.initial.checksum)
+        return used
 
     def init(self, experiments: Sequence[Experiment]) -> TrainState:
         """The state before the first step, one lane per experiment: each lane bitwise as if it were alone."""
@@ -71,6 +87,8 @@ class Program:
             # Once for each trial, so it is not compiled.
             merged = [(state.lane, self.initial.merged(state.variables, classes)) for state in states]
             states = [jax.device_get(state_from(self.functions, lane, variables)) for lane, variables in merged]
+        if fits(self.functions):
+            states = [self._fitted(*each) for each in zip(states, experiments, strict=True)]
         return self.place(states)
 
     def blank(self) -> TrainState:
@@ -106,6 +124,19 @@ class Program:
         self.compile_seconds += time.perf_counter() - start
         return made
 
+    def _fitted(self, state: TrainState, experiment: Experiment) -> TrainState:
+        """The first state (host arrays) with weights fitted to the first batch, on one device whatever the mesh."""
+        tries, more = first_tries(self.functions, input_shape_of(experiment)), True
+        batch = jax.device_get(first_batch(experiment))
+        if "fit" not in self._compiled:
+            start = time.perf_counter()
+            lowered = jax.jit(partial(fit_step, self.functions)).lower(state, tries, batch)
+            self._compiled["fit"] = compiled(lowered, UNOPTIMIZED if self._is_brief else {})
+            self.compile_seconds += time.perf_counter() - start
+        while more:
+            state, tries, more = self._compiled["fit"](state, tries, batch)
+        return jax.device_get(state_from(self.functions, state.lane, state.variables))
+
     def rows(self, experiments: Sequence[Experiment], step: int) -> dict[str, jax.Array]:
         """What the feed gives the step number `step`, counted from 0."""
         return self.feed.rows(experiments, step)
@@ -134,15 +165,33 @@ class Program:
             total = sums if total is None else _added(total, sums)
         return jax.device_get(total)
 
+    def estimated(self, state: TrainState, experiments: Sequence[Experiment]) -> TrainState:
+        """The state with batch statistics estimated anew for the weights that need it; as it is where none do."""
+        for name in state.estimated:
+            state = begun_anew(state, name)
+            for rows in self.feed.first_batches(experiments, self._statistics_batches):
+                made = self._call(f"estimate {name}", partial(estimate_step, name=name), state, rows)
+                state = state.replace(estimated={**state.estimated, name: jax.block_until_ready(made)})
+            state = ended(state, name)
+        return state
+
+    @property
+    def _statistics_batches(self) -> int:
+        every = max(1, self.sizes["train"] // self.experiment.batch_size)
+        return min(self.experiment.statistics_batches or every, every)
+
     def with_weights_of(self, state: TrainState, method: str | None) -> TrainState:
-        """The state with what that method evaluates in the place of the trained weights; None: as it is."""
+        """The state with what that method, or the optimizer, evaluates in the place of the trained weights.
+
+        None: as it is.
+        """
         return state if method is None else self._weights_of(method)(state)
 
     @cached_property
     def _weights_of(self) -> Callable[[str], Callable[[TrainState], TrainState]]:
         @lru_cache
         def compiled_for(method: str) -> Callable[[TrainState], TrainState]:
-            one = partial(with_weights_of, self.functions, method=method)
+            one = partial(with_weights_of, self.functions, name=method)
             return jax.jit(jax.vmap(one) if self.packed > 1 else one)
 
         return compiled_for
@@ -154,7 +203,11 @@ class Program:
     def _call(self, name: str, step: Callable, state: TrainState, rows: dict[str, jax.Array]) -> Any:
         if name not in self._compiled:
             self._compiled[name] = self._compile(step, state, rows, donate=name == "train")
-        return self._compiled[name](state, self.feed.data, rows)
+        return self._compiled[name](state, self.feed.data, rows, self._fixed_of(step))
+
+    def _fixed_of(self, step: Callable) -> dict[str, Any]:
+        """What the step reads and never changes: of a training step, the teachers' variables."""
+        return self.fixed if step is train_step else {}
 
     @property
     def _is_brief(self) -> bool:
@@ -180,7 +233,7 @@ class Program:
         start = time.perf_counter()
         # The mesh in context tells batch normalization by device how many devices there are.
         with jax.set_mesh(self.mesh):
-            made = compiled(mapped.lower(state, self.feed.data, rows), options)
+            made = compiled(mapped.lower(state, self.feed.data, rows, self._fixed_of(step)), options)
         self.compile_seconds += time.perf_counter() - start
         return made
 

@@ -10,12 +10,13 @@ from typing import Any
 from cnnjax.code import Code, code_of
 from cnnjax.config import Named, diff, digest, read, replace
 from cnnjax.errors import ConfigError, RunError, expect
-from cnnjax.experiment import Experiment, analysis_of, check
+from cnnjax.experiment import Experiment, Teachers, analysis_of, check
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model
 from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
 from cnnjax.run.devices import Devices, here
 from cnnjax.run.hardware import Hardware
+from cnnjax.run.teachers import teachers_of
 from cnnjax.run.weights import check_initial
 from cnnjax.study.alike import without_effect
 from cnnjax.study.match import rescaled_to
@@ -147,7 +148,9 @@ def plan(study: Study | Experiment, *, hardware: Hardware | Devices = Hardware()
     checks = {arm: _check(_even(study, arm, experiment, costs), devices) for arm, experiment in experiments.items()}
     good = {arm: found for arm, found in checks.items() if not isinstance(found, ConfigError)}
     # Only the user's own classes are looked at, for every field of cnnjax's is used. A look costs a trace of each arm.
-    own = {arm: (found.experiment, found.layers) for arm, found in good.items() if found.code.definitions}
+    own = {
+        arm: (found.experiment, found.layers, found.teachers) for arm, found in good.items() if found.code.definitions
+    }
     for arm, warning in without_effect(own).items():
         checks[arm] = dataclasses.replace(good[arm], warnings=(*good[arm].warnings, warning))
     trials, pruned = [], []
@@ -173,6 +176,7 @@ class _Checked:
     data: str
     layers: str
     warnings: tuple[str, ...]
+    teachers: Teachers
 
 
 def _experiment(study: Study, arm: Named[Any]) -> Experiment | ConfigError:
@@ -213,20 +217,21 @@ def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked |
     code = code_of(experiment)
     try:
         check_batch_size(experiment.batch_size, devices=devices.count, accumulate=experiment.accumulate)
-        checked = check(experiment, devices=devices.count)
-        _check_initial(experiment)
+        teachers = _from_runs(experiment)
+        checked = check(experiment, devices=devices.count, teachers=teachers)
         room = check_room(experiment, devices)
     except ConfigError as error:
         return error
     analysis, steps, data = checked.analysis, checked.length.steps, experiment.data.load().fingerprint
-    return _Checked(
-        experiment, analysis.params, analysis.macs, steps, code, data, repr(analysis.layers), analysis.warnings + room
-    )
+    warnings, layers = analysis.warnings + room, repr(analysis.layers)
+    return _Checked(experiment, analysis.params, analysis.macs, steps, code, data, layers, warnings, teachers)
 
 
-def _check_initial(experiment: Experiment) -> None:
+def _from_runs(experiment: Experiment) -> Teachers:
+    """The teachers of its methods; and the run that it starts from is looked at. Raises ConfigError."""
     try:
         check_initial(experiment)
+        return teachers_of(experiment)
     except RunError as error:
         raise ConfigError(str(error)) from None
 
