@@ -8,7 +8,7 @@ arXiv:2104.00298, section 3.2), one full convolution expands and filters.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as linen
 import jax
@@ -16,9 +16,6 @@ import jax
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, dropout, rising, stochastic_depth
 from cnnjax.models.norm import Norm
-
-if TYPE_CHECKING:
-    from cnnjax.models.inverted_residual import InvertedResiduals
 
 
 class Block(NamedTuple):
@@ -113,6 +110,9 @@ class InvertedResidualNetwork(linen.Module):
     """Stem, blocks, head, pooling, logits: images (batch, height, width, channels) -> (batch, num_classes).
 
     With `endpoints` the maps of the config's endpoints, by name.
+
+    Attributes:
+        config: the InvertedResiduals that it is made of.
     """
 
     config: Any
@@ -121,8 +121,7 @@ class InvertedResidualNetwork(linen.Module):
     def __call__(
         self, images: jax.Array, *, train: bool = False, endpoints: bool = False
     ) -> jax.Array | dict[str, jax.Array]:
-        config: InvertedResiduals = self.config
-        maps = {}
+        config, maps = self.config, {}
         first, *_, last = config.activations
         x = ConvNorm(
             config.scaled(config.stem_features),
