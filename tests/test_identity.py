@@ -240,6 +240,12 @@ VARIANTS = {
     "multi crops": experiment(test_time=c.MultiCrop(size=6, shorter=(8, 10))),
     "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
+    "one size": experiment(resolution=c.FixedSize(train=6, evaluation=10)),
+    "progressive resizing": experiment(
+        resolution=c.ProgressiveResizing(start=4, final=8, start_ramp=1, end_ramp=5, multiple=2, evaluation=10)
+    ),
+    "staged resizing": experiment(resolution=c.StagedResizing(start=4, final=8, stages=3, multiple=2)),
+    "size schedule": experiment(resolution=c.SizeSchedule(sizes=((0, 4), (3, 8)), evaluation=10)),
     "groups": experiment(
         optim=c.SGD(groups={"stem.*": {"learning_rate": 0.1, "weight_decay": 0.0}, "*.bias": {"frozen": True}})
     ),

@@ -13,5 +13,5 @@ from cnnjax.experiment.functions import (
     state_shapes,
 )
 from cnnjax.experiment.length import Length, length_of, parts_of
-from cnnjax.experiment.network import input_shape_of, network_of, task_of
+from cnnjax.experiment.network import input_shape_of, largest_input_of, network_of, task_of
 from cnnjax.experiment.training_examples import augmented, augmented_entries

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cnnjax.config import Config, digest, lane, lane_fields, later, program_digest, refused
-from cnnjax.data import Augmentation, Data, Digits, Mixing, SingleView, TestTime
+from cnnjax.data import Augmentation, Data, Digits, Mixing, Resolution, SingleView, TestTime
 from cnnjax.errors import ConfigError
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
@@ -40,6 +40,7 @@ class Experiment(Config):
     number, name or order, start afresh, and so does a head on the backbone of a run without one. seed: of the initial
     weights, the order of examples, augmentation and dropout.
     methods: training methods around every step, the first one innermost: `(SAM(), EMA())`.
+    resolution: the sizes of images in training, step by step, and in evaluation; None for those of the data.
     """
 
     model: Model
@@ -62,6 +63,7 @@ class Experiment(Config):
     initial: str | None = None
     seed: int = lane(0, ge=0, lt=2**32)
     methods: tuple[Method, ...] = later(())
+    resolution: Resolution | None = later(None)
 
     @field_validator("methods")
     @classmethod

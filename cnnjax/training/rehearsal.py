@@ -39,14 +39,27 @@ def rehearse(
     with without_collection():
         state = _traced("initialization", partial(init_state, functions, image_shape=image_shape), lane)
         _check_parameters(state.params)
-        with use_abstract_mesh(AbstractMesh((devices,), (AXIS,), axis_types=(AxisType.Auto,))):
-            after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch))
-            _check_unchanged("a training step", state, after)
+        rehearse_step(functions, state, batch, devices=devices)
+        with _on(devices):
             _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch))
         for name in _evaluating(functions):
             what = f"what the method {name!r} evaluates"
             _check_unchanged(what, state, _traced(what, partial(with_weights_of, functions, method=name), state))
     return state
+
+
+def rehearse_step(
+    functions: StepFunctions, state: TrainState, batch: Mapping[str, jax.ShapeDtypeStruct], *, devices: int = 1
+) -> None:
+    """Trace one training step from a state of these shapes. Raises as `rehearse` does."""
+    with without_collection(), _on(devices):
+        after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch))
+        _check_unchanged("a training step", state, after)
+
+
+def _on(devices: int) -> Any:
+    """A context in which steps are traced as they are on so many devices."""
+    return use_abstract_mesh(AbstractMesh((devices,), (AXIS,), axis_types=(AxisType.Auto,)))
 
 
 def _evaluating(functions: StepFunctions) -> list[str]:
