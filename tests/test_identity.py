@@ -207,6 +207,23 @@ VARIANTS = {
     "one cycle": experiment(
         optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, start=0.1, final=0.01, shape="linear")), epochs=1
     ),
+    "one cycle as pytorch's": experiment(
+        optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, three_phase=True, final_at="last"))
+    ),
+    "multi step": experiment(
+        optim=c.SGD(
+            schedule=c.MultiStep(
+                milestones=(4.0, 8.5), warmup=2.0, warmup_start=0.01, warmup_shape="constant", by_epoch=True
+            )
+        )
+    ),
+    "exponential": experiment(
+        optim=c.SGD(schedule=c.Exponential(factor=0.9, epochs=2.0, staircase=True, warmup=1.0, curve_from="start"))
+    ),
+    "step every": experiment(optim=c.SGD(schedule="step_every")),
+    "restarts": experiment(optim=c.SGD(schedule=c.CosineRestarts(first=2.5, multiplier=2.0, decay=0.5, final=0.01))),
+    "polynomial": experiment(optim=c.SGD(schedule=c.Polynomial(power=0.9, final=0.1))),
+    "piecewise linear": experiment(optim=c.SGD(schedule=c.PiecewiseLinear(knots=((0.0, 0.2), (2.0, 1.0), (5.0, 0.0))))),
     "crop and flip": experiment(
         augment=(
             c.RandomCrop(padding=2, fill="reflect"),
@@ -246,6 +263,13 @@ VARIANTS = {
     ),
     "staged resizing": experiment(resolution=c.StagedResizing(start=4, final=8, stages=3, multiple=2)),
     "size schedule": experiment(resolution=c.SizeSchedule(sizes=((0, 4), (3, 8)), evaluation=10)),
+    "initialization": experiment(initialization=c.VarianceScaling(fan="average", gain=2.0, distribution="uniform")),
+    "initialization of convolutions": experiment(
+        initialization=c.FixedStd(std=0.02, distribution="truncated_normal", kernels="convolution")
+    ),
+    "orthogonal": experiment(initialization=c.Orthogonal(gain=1.5)),
+    "delta orthogonal": experiment(initialization=c.DeltaOrthogonal(gain=0.5)),
+    "unit variances": experiment(initialization=c.LSUV(tolerance=0.01, iterations=3)),
     "groups": experiment(
         optim=c.SGD(groups={"stem.*": {"learning_rate": 0.1, "weight_decay": 0.0}, "*.bias": {"frozen": True}})
     ),

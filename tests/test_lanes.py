@@ -72,6 +72,7 @@ from cnnjax.run.hardware import Hardware
 from cnnjax.run.loop import train
 from cnnjax.run.program import Program
 from cnnjax.study.plan_table import plan_table
+from tests.test_optim import LANES as OPTIMIZERS_ALONE
 
 ONE = Hardware(devices=1)
 # As in test_training: sums over a pack are taken in another order.
@@ -168,6 +169,9 @@ def test_every_lane_of_the_package_is_tried():
             (type(read(experiment, parent) if parent else experiment), name)
             for parent, _, name in (path.rpartition(".") for path in values)
         }
+    # Schedules that a step uses no other way than those above are tried by themselves.
+    for optim, values in OPTIMIZERS_ALONE.values():
+        tried |= {(type(optim.schedule), path[9:]) for path in values if path.startswith("schedule.")}
     there = {(member, name) for member in members_of_the_package() for name in lane_fields(member)}
     # The base of all optimizers only has fields that every one inherits, which clip_norm is tried for once.
     inherited = {(member, name) for member, name in there if member is Optim} | {(AdamW, "clip_norm")}

@@ -16,7 +16,22 @@ from flax import traverse_util
 from cnnjax import config
 from cnnjax import nn as layers
 from cnnjax.errors import ConfigError
-from cnnjax.optim import SGD, AdamW, Constant, Cosine, Linear, OneCycle, Optim, Schedule, Step, is_decayed
+from cnnjax.optim import (
+    SGD,
+    AdamW,
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Exponential,
+    Linear,
+    MultiStep,
+    OneCycle,
+    Optim,
+    Polynomial,
+    Schedule,
+    Step,
+    is_decayed,
+)
 
 RNG = np.random.default_rng(0)
 PARAMS = {"kernel": RNG.normal(size=(3, 4)), "bias": RNG.normal(size=4)}
@@ -257,6 +272,10 @@ LANES = {
     ),
     "one cycle": (SGD(schedule=OneCycle()), {"schedule.start": 0.5, "schedule.final": 0.2}),
     "linear": (SGD(schedule=Linear()), {"schedule.final": 0.2}),
+    "polynomial": (SGD(schedule=Polynomial()), {"schedule.final": 0.2, "schedule.power": 0.5}),
+    "multi step": (SGD(schedule=MultiStep(milestones=(0.1,))), {"schedule.factor": 0.5}),
+    "exponential": (SGD(schedule=Exponential()), {"schedule.factor": 0.5}),
+    "restarts": (SGD(schedule=CosineRestarts(first=0.2)), {"schedule.final": 0.2, "schedule.decay": 0.5}),
 }
 
 

@@ -171,7 +171,8 @@ def _rehearsed(program: _ByProgram) -> TrainState:
     except ShapeError as error:
         raise ShapeError(f"model: {error}") from error.__cause__
     except ConfigError as error:
-        raise ConfigError(f"model: {error}") from error.__cause__
+        where = "" if error.path else "model: "
+        raise ConfigError(f"{where}{error}", path=error.path) from error.__cause__
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from cnnjax.config import Config, digest, lane, lane_fields, later, program_digest, refused
 from cnnjax.data import Augmentation, Data, Digits, Mixing, Resolution, SingleView, TestTime
 from cnnjax.errors import ConfigError
+from cnnjax.initialization import Initialization
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
 from cnnjax.optim import SGD, Optim
@@ -39,6 +40,8 @@ class Experiment(Config):
     initial: folder of a run whose newest weights the training starts from; the logits of other classes, by
     number, name or order, start afresh, and so does a head on the backbone of a run without one. seed: of the initial
     weights, the order of examples, augmentation and dropout.
+    initialization: what the network's kernels start as; None leaves each layer its own. With `initial` it is that of
+    what starts afresh.
     methods: training methods around every step, the first one innermost: `(SAM(), EMA())`.
     resolution: the sizes of images in training, step by step, and in evaluation; None for those of the data.
     """
@@ -64,6 +67,7 @@ class Experiment(Config):
     seed: int = lane(0, ge=0, lt=2**32)
     methods: tuple[Method, ...] = later(())
     resolution: Resolution | None = later(None)
+    initialization: Initialization | None = later(None)
 
     @field_validator("methods")
     @classmethod

@@ -22,6 +22,7 @@ from cnnjax.experiment.network import network_of, task_of
 from cnnjax.experiment.sizes import Size, evaluation_size, resized_form, training_spans
 from cnnjax.experiment.training_examples import resized_entries, training_examples
 from cnnjax.lanes import lane_values
+from cnnjax.optim import Constant
 from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
 from cnnjax.training.methods import Method
@@ -64,6 +65,7 @@ def functions_of(
         optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
         methods=methods_of(experiment),
         without_frozen=experiment.optim.without_frozen,
+        initialization=experiment.initialization,
         accumulate=experiment.accumulate,
         outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=evaluated),
         merged=lambda outputs: task.merged(outputs, experiment.test_time, evaluated),
@@ -207,8 +209,8 @@ def around_of(experiment: Experiment) -> Around:
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
-    """The optimizer, of an arbitrary length of training: for the shapes of its state, which do not depend on that."""
-    return experiment.optim.build(steps=10**9, steps_per_epoch=1)
+    """The optimizer at a constant rate: for the shapes of its state, which depend on no schedule and no length."""
+    return experiment.optim.model_copy(update={"schedule": Constant()}).build(steps=1, steps_per_epoch=1)
 
 
 def blank_state(shapes: TrainState) -> TrainState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -83,6 +83,7 @@ class TransposedConvolution(nn.Module):
         bias_init: initializer of the bias.
     """
 
+    transposed: ClassVar[bool] = True
     features: int
     kernel_size: Extent
     strides: Extent = 1

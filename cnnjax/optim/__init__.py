@@ -4,7 +4,20 @@ from cnnjax.optim.adam import AdamW
 from cnnjax.optim.decay_mask import is_decayed
 from cnnjax.optim.groups import Group, check_groups, group_sizes
 from cnnjax.optim.optim import Optim
-from cnnjax.optim.schedule import Constant, Cosine, Linear, OneCycle, Schedule, Step
+from cnnjax.optim.schedules import (
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Exponential,
+    Linear,
+    MultiStep,
+    OneCycle,
+    PiecewiseLinear,
+    Polynomial,
+    Schedule,
+    Step,
+    step_every,
+)
 from cnnjax.optim.sgd import SGD
 
 __all__ = [
@@ -12,13 +25,19 @@ __all__ = [
     "AdamW",
     "Constant",
     "Cosine",
+    "CosineRestarts",
+    "Exponential",
     "Group",
     "Linear",
+    "MultiStep",
     "OneCycle",
     "Optim",
+    "PiecewiseLinear",
+    "Polynomial",
     "Schedule",
     "Step",
     "check_groups",
     "group_sizes",
     "is_decayed",
+    "step_every",
 ]

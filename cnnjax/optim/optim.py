@@ -20,7 +20,7 @@ from cnnjax.lanes import StepConfig
 from cnnjax.optim import groups as by_path
 from cnnjax.optim.decay_mask import is_decayed
 from cnnjax.optim.groups import Group
-from cnnjax.optim.schedule import Cosine, Schedule
+from cnnjax.optim.schedules import Cosine, Schedule
 
 
 class Optim(StepConfig, union="name"):

@@ -64,6 +64,16 @@ def placed(mesh: Mesh) -> Sharding:
     return replicated(mesh) if mesh.size > 1 else SingleDeviceSharding(mesh.devices.flat[0])
 
 
+def first_batch(experiment: Experiment) -> Arrays:
+    """The whole batch of the first step, on the host, with the entries of partners where examples are mixed."""
+    part = parts_of(experiment).train
+    indices, generator = TrainingBatches(order_of(experiment, len(part)))(0)
+    names = tuple(entries_used(experiment, experiment.data.load()))
+    rows = {"index": indices, "position": np.arange(experiment.batch_size, dtype=np.int32)}
+    batch: Any = part.batch(indices, generator, names=names) | rows
+    return with_partners(batch) if experiment.mixing is not None else batch
+
+
 def put(tree: Any, mesh: Mesh) -> Any:
     """The arrays on every device of the mesh."""
     return jax.device_put(tree, placed(mesh))

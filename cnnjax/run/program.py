@@ -17,9 +17,10 @@ from cnnjax.experiment import Experiment, blank_state, check, functions_of, inpu
 from cnnjax.experiment.sizes import Size, Span, sizes_of, training_spans
 from cnnjax.lanes import lane_values
 from cnnjax.run.compiling import compiled
-from cnnjax.run.feed import Streamed, make_feed, placed, put, with_partners
+from cnnjax.run.feed import Streamed, first_batch, make_feed, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.weights import check_initial, initial_weights
+from cnnjax.training.fitting import first_tries, fit_step, fits
 from cnnjax.training.parallel import bound, check_batch_size, distribute
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import (
@@ -75,6 +76,8 @@ class Program:
             # Once for each trial, so it is not compiled.
             merged = [(state.lane, self.initial.merged(state.variables, classes)) for state in states]
             states = [jax.device_get(state_from(self.functions, lane, variables)) for lane, variables in merged]
+        if fits(self.functions):
+            states = [self._fitted(*each) for each in zip(states, experiments, strict=True)]
         return self.place(states)
 
     def blank(self) -> TrainState:
@@ -110,6 +113,19 @@ class Program:
         made = compiled(jax.jit(self._init_one).lower(lane_values(self.experiment)), options)
         self.compile_seconds += time.perf_counter() - start
         return made
+
+    def _fitted(self, state: TrainState, experiment: Experiment) -> TrainState:
+        """The first state (host arrays) with weights fitted to the first batch, on one device whatever the mesh."""
+        tries, more = first_tries(self.functions, input_shape_of(experiment)), True
+        batch = jax.device_get(first_batch(experiment))
+        if "fit" not in self._compiled:
+            start = time.perf_counter()
+            lowered = jax.jit(partial(fit_step, self.functions)).lower(state, tries, batch)
+            self._compiled["fit"] = compiled(lowered, UNOPTIMIZED if self._is_brief else {})
+            self.compile_seconds += time.perf_counter() - start
+        while more:
+            state, tries, more = self._compiled["fit"](state, tries, batch)
+        return jax.device_get(state_from(self.functions, state.lane, state.variables))
 
     def rows(self, experiments: Sequence[Experiment], step: int) -> dict[str, jax.Array]:
         """What the feed gives the step number `step`, counted from 0."""

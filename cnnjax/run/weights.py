@@ -68,6 +68,8 @@ def import_torch(
     """
     overrides, weights = dict(overrides or {}), Path(weights)
     experiment = replace_texts(Experiment(model=config(name)), overrides)
+    if experiment.initialization is not None:
+        raise ConfigError("initialization: an import has weights already; leave it out", path="initialization")
     try:
         file = read_file(weights, key=key)
         variables = from_torch(experiment.model, file.tensors, fresh_head=fresh_head)
@@ -292,4 +294,22 @@ def check_initial(experiment: Experiment) -> None:
     if experiment.initial is not None:
         dataset = experiment.data.load()
         blank = blank_state(state_shapes(experiment, network_of(experiment), input_shape_of(experiment)))
-        initial_weights(experiment.initial).merged(blank.variables, dataset.classes)
+        merged = initial_weights(experiment.initial).merged(blank.variables, dataset.classes)
+        _check_initialization(experiment, _flat(blank.params), _flat(merged["params"]))
+
+
+def _check_initialization(experiment: Experiment, own: Arrays, merged: Arrays) -> None:
+    """Raise RunError where an initialization would change weights of `initial`, or no kernel is left to it."""
+    initialization = experiment.initialization
+    if initialization is None:
+        return
+    if initialization.fits:
+        raise RunError(
+            f"initialization = {initialization.tag!r} fits every layer to a batch, and initial = "
+            f"{experiment.initial!r} gives them weights: leave one of both out"
+        )
+    if not any(path[-1] == "kernel" and merged[path] is own[path] for path in own):
+        raise RunError(
+            f"initialization = {initialization.tag!r} has no effect: initial = {experiment.initial!r} gives every "
+            "kernel its weights; leave it out"
+        )

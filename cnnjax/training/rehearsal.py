@@ -17,6 +17,7 @@ from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 from cnnjax.calling import AXIS, check_modes
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError, users_line
 from cnnjax.machine import without_collection
+from cnnjax.training.fitting import first_tries, fit_step, fits
 from cnnjax.training.methods.method import evaluations
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import StepFunctions, eval_step, init_state, train_step, with_weights_of
@@ -39,6 +40,8 @@ def rehearse(
     with without_collection():
         state = _traced("initialization", partial(init_state, functions, image_shape=image_shape), lane)
         _check_parameters(state.params)
+        for fitting, arguments in _fitting(functions, state, batch, image_shape):
+            _traced("the initialization on the first batch", fitting, *arguments)
         rehearse_step(functions, state, batch, devices=devices)
         with _on(devices):
             _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch))
@@ -86,6 +89,7 @@ def steps_alike(
         (start, (lane,)),
         (partial(train_step, functions), (state, dict(batch))),
         (partial(eval_step, functions), (state, seen)),
+        *_fitting(functions, state, batch, image_shape),
         *((partial(with_weights_of, functions, method=name), (state,)) for name in _evaluating(functions)),
     )
     # Equal weights may be measured under other names.
@@ -102,6 +106,13 @@ def steps_alike(
     return content.hexdigest(), frozenset(read)
 
 
+def _fitting(functions: StepFunctions, state: TrainState, batch: Mapping[str, Any], image_shape: tuple[int, ...]):
+    """The fitting of the first weights with the arguments it is traced with, where there is one."""
+    if fits(functions):
+        tries = jax.eval_shape(partial(first_tries, functions, image_shape))
+        yield partial(fit_step, functions), (state, tries, dict(batch))
+
+
 def _evaluated(batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes of a batch that is evaluated, from those of one that is trained on."""
     own = {name: shape for name, shape in batch.items() if name != "index" and not name.startswith("partner_")}
@@ -116,7 +127,7 @@ def _traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     except ShapeError as error:
         raise ShapeError(f"{error}{users_line(error)}") from error
     except CnnjaxError as error:
-        raise ConfigError(f"{error}{users_line(error)}") from error
+        raise ConfigError(f"{error}{users_line(error)}", path=getattr(error, "path", "")) from error
     except Exception as error:
         cause = " ".join(str(error).split("\n")[0].split())
         # A name that Python does not know is in `name`; else it is an axis.

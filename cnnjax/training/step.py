@@ -14,6 +14,7 @@ from flax import traverse_util
 
 from cnnjax import calling
 from cnnjax.errors import ConfigError
+from cnnjax.initialization import Initialization, kernels_of
 from cnnjax.nn import auxiliary
 from cnnjax.nn.mesh import manual_axes
 from cnnjax.training.methods.method import Gradient, Method, acted, begun, wrapped
@@ -34,6 +35,7 @@ class StateFunctions:
     optimizer: () -> gradient transformation, of one structure for every lane.
     methods: around the step, by name, in their order.
     without_frozen: params -> the same, with no gradient to those that do not move.
+    initialization: what kernels start as; None leaves each layer its own.
     """
 
     bound: Callable[[Lane], Self]
@@ -41,6 +43,7 @@ class StateFunctions:
     optimizer: Callable[[], optax.GradientTransformation]
     methods: Mapping[str, Method] = field(default_factory=dict)
     without_frozen: Callable[[Any], Any] = lambda params: params
+    initialization: Initialization | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,10 @@ def init_state(functions: StateFunctions, lane: Lane, image_shape: tuple[int, ..
     images = jnp.zeros((1, *image_shape), jnp.float32)
     key = derive(root_key(lane["seed"]), "init")
     variables = calling.init(functions.network, key, images, streams=partial(derive, key))
+    chosen = functions.initialization
+    if chosen is not None:
+        kernels = chosen.chosen(kernels_of(functions.network, images, partial(derive, key)))
+        variables["params"] = chosen.drawn(variables["params"], kernels, partial(derive, derive(key, "initialization")))
     return _begun(functions, lane, variables)
 
 
@@ -141,7 +148,7 @@ def _gradient(functions: StepFunctions, state: TrainState, batch: Batch, key: ja
             {"params": functions.without_frozen(params), **statistics},
             images,
             train=True,
-            streams=partial(_stream, part_key),
+            streams=partial(training_stream, part_key),
             left=[auxiliary.COLLECTION],
         )
         outputs = functions.outputs(returned, len(images))
@@ -169,7 +176,7 @@ def _gradient(functions: StepFunctions, state: TrainState, batch: Batch, key: ja
     return gradient
 
 
-def _stream(key: jax.Array, name: str) -> jax.Array:
+def training_stream(key: jax.Array, name: str) -> jax.Array:
     """The key of a random stream in training. cnnjax's own dropout cuts each device's part from one mask."""
     if name == "dropout":
         return key
