@@ -104,7 +104,11 @@ if TYPE_CHECKING:
         WithHead,
     )
     from cnnjax.optim import (
+        LAMB,
+        LARS,
         SGD,
+        Adafactor,
+        Adam,
         AdamW,
         Constant,
         Cosine,
@@ -112,12 +116,17 @@ if TYPE_CHECKING:
         Exponential,
         Group,
         Linear,
+        Lion,
         MultiStep,
+        Muon,
         OneCycle,
         Optim,
         PiecewiseLinear,
         Polynomial,
+        RMSProp,
         Schedule,
+        ScheduleFreeAdamW,
+        ScheduleFreeSGD,
         Step,
     )
     from cnnjax.reporting import report
@@ -131,7 +140,7 @@ if TYPE_CHECKING:
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
     from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
-    from cnnjax.training.methods import EMA, SAM, Method
+    from cnnjax.training.methods import EMA, SAM, Distillation, Method
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -243,7 +252,11 @@ _HOMES = {
         "WithHead",
     ],
     "optim": [
+        "LAMB",
+        "LARS",
         "SGD",
+        "Adafactor",
+        "Adam",
         "AdamW",
         "Constant",
         "Cosine",
@@ -251,12 +264,17 @@ _HOMES = {
         "Exponential",
         "Group",
         "Linear",
+        "Lion",
         "MultiStep",
+        "Muon",
         "OneCycle",
         "Optim",
         "PiecewiseLinear",
         "Polynomial",
+        "RMSProp",
         "Schedule",
+        "ScheduleFreeAdamW",
+        "ScheduleFreeSGD",
         "Step",
     ],
     "reporting": ["report"],
@@ -271,7 +289,7 @@ _HOMES = {
     "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],
-    "training.methods": ["EMA", "SAM", "Method"],
+    "training.methods": ["EMA", "SAM", "Distillation", "Method"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -279,11 +297,15 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "EMA",
     "FCN",
+    "LAMB",
+    "LARS",
     "LSUV",
     "SAM",
     "SGD",
     "TFDS",
     "Activation",
+    "Adafactor",
+    "Adam",
     "AdamW",
     "AlphaGoPolicy",
     "AlternatingFlip",
@@ -317,6 +339,7 @@ __all__ = [
     "DenseNet",
     "Dice",
     "Digits",
+    "Distillation",
     "Dropout",
     "EfficientNet",
     "Endpoint",
@@ -344,6 +367,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "Lion",
     "LocalResponseNorm",
     "Loss",
     "MaskFolder",
@@ -356,6 +380,7 @@ __all__ = [
     "MultiCrop",
     "MultiLabel",
     "MultiStep",
+    "Muon",
     "NoNorm",
     "Norm",
     "Normalize",
@@ -371,6 +396,7 @@ __all__ = [
     "PositionBias",
     "Predictions",
     "ProgressiveResizing",
+    "RMSProp",
     "RandAugment",
     "RandomCrop",
     "RandomErasing",
@@ -383,6 +409,8 @@ __all__ = [
     "RunError",
     "Scale",
     "Schedule",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Segmentation",
     "ShapeError",
     "Shapes",

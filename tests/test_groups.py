@@ -13,14 +13,23 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cnnjax import (
+    LAMB,
+    LARS,
     SAM,
     SGD,
+    Adafactor,
+    Adam,
     AdamW,
     BatchNorm,
     Constant,
     Experiment,
     Hardware,
+    Lion,
+    Muon,
     Options,
+    RMSProp,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
     SmallCNN,
     Study,
     Synthetic,
@@ -105,7 +114,22 @@ def test_groups_are_those_of_pytorch(name):
         assert_allclose(at(params, path), theirs[path].detach().numpy(), rtol=1e-5, atol=4e-6, err_msg=path)
 
 
-@pytest.mark.parametrize("optim", [SGD(clip_norm=1.0, weight_decay=0.1), AdamW(clip_norm=1.0)], ids=["sgd", "adamw"])
+FREEZABLE = [
+    SGD(clip_norm=1.0, weight_decay=0.1),
+    AdamW(clip_norm=1.0),
+    Adam(weight_decay=0.1),
+    RMSProp(adaptive_clip=0.1, form="tensorflow", momentum=0.9),
+    LARS(weight_decay=0.1),
+    LAMB(clip_norm=1.0),
+    Lion(),
+    Muon(weight_decay=0.1),
+    Adafactor(min_dim_size_to_factor=2),
+    ScheduleFreeSGD(weight_decay=0.1, clip_norm=1.0),
+    ScheduleFreeAdamW(),
+]
+
+
+@pytest.mark.parametrize("optim", FREEZABLE, ids=[optim.tag for optim in FREEZABLE])
 def test_frozen_parameters_are_as_if_they_were_not_there(optim):
     frozen = replace(optim, {"groups": {"stem.*": {"frozen": True}}})
     params, state = trained(frozen)

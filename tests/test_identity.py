@@ -207,6 +207,22 @@ VARIANTS = {
     "one cycle": experiment(
         optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, start=0.1, final=0.01, shape="linear")), epochs=1
     ),
+    "adam": experiment(optim=c.Adam(b1=0.8, b2=0.99, eps=1e-6, weight_decay=1e-4)),
+    "rmsprop of tensorflow": experiment(
+        optim=c.RMSProp(alpha=0.9, momentum=0.9, eps=1e-3, centered=True, form="tensorflow")
+    ),
+    "lars": experiment(optim=c.LARS(momentum=0.8, trust=0.01, eps=0.0, nesterov=True, weight_decay=5e-5)),
+    "lamb": experiment(optim=c.LAMB(b1=0.8, b2=0.99, eps=1e-7, clip_norm=1.0)),
+    "lion": experiment(optim=c.Lion(b1=0.95, b2=0.98, weight_decay=1.0)),
+    "muon": experiment(
+        optim=c.Muon(momentum=0.6, nesterov=False, iterations=3, shape_scale="match_rms_adamw", rest=("stem.*",))
+    ),
+    "adafactor": experiment(
+        optim=c.Adafactor(decay_rate=0.7, clipping_threshold=None, momentum=0.9, min_dim_size_to_factor=32)
+    ),
+    "schedule-free sgd": experiment(optim=c.ScheduleFreeSGD(b1=0.95, schedule=c.Constant(warmup=2.0))),
+    "schedule-free adamw": experiment(optim=c.ScheduleFreeAdamW(b1=0.95, b2=0.99, eps=1e-6, weight_decay=0.05)),
+    "adaptive clipping": experiment(optim=c.SGD(adaptive_clip=0.01, adaptive_clip_skips=("logits.*", "stem.*"))),
     "one cycle as pytorch's": experiment(
         optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, three_phase=True, final_at="last"))
     ),
@@ -255,6 +271,10 @@ VARIANTS = {
     "flip views": experiment(test_time=c.FlipViews()),
     "ten crops": experiment(test_time=c.TenCrop(size=6, shorter=None, method="bicubic")),
     "multi crops": experiment(test_time=c.MultiCrop(size=6, shorter=(8, 10))),
+    "distillation": experiment(
+        methods=(c.Distillation(teacher="runs/teacher", weights="ema", temperature=2.0, alpha=0.5),)
+    ),
+    "hard distillation": experiment(methods=(c.Distillation(teacher="runs/teacher", labels="hard"),)),
     "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
     "one size": experiment(resolution=c.FixedSize(train=6, evaluation=10)),

@@ -151,7 +151,7 @@ PROGRAMS = {
     ),
     "cosine": ({"optim": SGD(schedule=Cosine())}, {"optim.schedule.final": 0.9}),
     "linear": ({"optim": SGD(schedule=Linear())}, {"optim.schedule.final": 0.9}),
-    "ema": ({"methods": (EMA(decay=0.9, warmup=False),)}, {"methods.0.decay": 0.5}),
+    "ema": ({"methods": (EMA(decay=0.6, warmup=False),)}, {"methods.0.decay": 0.3}),
     "sam": ({"methods": (SAM(rho=0.05),)}, {"methods.0.rho": 0.5}),
     "dice": ({**MASKS, "loss": Dice()}, {"loss.smoothing": 9.0}),
     "softmax and dice": (

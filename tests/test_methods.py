@@ -43,6 +43,7 @@ from cnnjax.run.program import Program
 from cnnjax.study.study import with_overrides
 from cnnjax.training.state import TrainState
 from tests.marks import slow
+from tests.teachers import taught
 from tests.test_run import Crash, crash_at
 from tests.test_transformations import METHODS
 
@@ -55,7 +56,7 @@ BASE = Experiment(
     batch_size=16,
     steps=4,
 )
-BOTH = replace(BASE, {"methods": (SAM(), EMA(decay=0.8, every=2)), "optim": SGD(learning_rate=0.05)})
+BOTH = replace(BASE, {"methods": (SAM(), EMA(decay=0.5, every=2)), "optim": SGD(learning_rate=0.05)})
 
 
 def states(experiment, steps=4):
@@ -81,7 +82,7 @@ def equal(a, b):
 @pytest.mark.parametrize(
     ("method", "decays"),
     [
-        (EMA(decay=0.9), [0.9, 0.9, 0.9, 0.9]),
+        (EMA(decay=0.7), [0.7, 0.7, 0.7, 0.7]),
         (EMA(decay=0.25, warmup=True), [1 / 10, 2 / 11, 3 / 12, 0.25]),
         (EMA(decay=0.8, warmup=True, every=2), [1, 1 / 10, 1, 2 / 11]),
     ],
@@ -98,7 +99,7 @@ def test_the_average_is_that_of_its_formula(method, decays):
 
 
 def test_the_average_leaves_the_training_as_it_is():
-    plain, averaged = states(BASE), states(replace(BASE, {"methods": (EMA(),)}))
+    plain, averaged = states(BASE), states(replace(BASE, {"methods": (EMA(decay=0.5),)}))
     # Another program, whose last bits may be rounded otherwise.
     jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-5, atol=1e-7), plain[-1].variables, averaged[-1].variables)
 
@@ -175,7 +176,7 @@ close = partial(jax.tree.map, partial(assert_allclose, rtol=2e-4, atol=2e-6))
 
 def after_two_steps(experiment, *, seeds=(0,), **hardware):
     """The state and the average's variables, on the host."""
-    program = Program(experiment, packed=len(seeds), hardware=Hardware(**hardware))
+    program = Program(taught(experiment), packed=len(seeds), hardware=Hardware(**hardware))
     experiments = [replace(experiment, {"seed": seed}) for seed in seeds]
     state = program.init(experiments)
     for step in range(2):
@@ -211,7 +212,7 @@ def test_accumulated_parts_are_the_whole_batch(name):
 def test_a_training_that_crashed_continues_bitwise(name, tmp_path):
     experiment = BOTH if name == "both" else replace(BASE, {"methods": (METHODS[name],)})
     options = Options(ONE, checkpoint_steps=2)
-    train(experiment, tmp_path / "whole", options=options)
+    train(taught(experiment), tmp_path / "whole", options=options)
     with pytest.raises(Crash):
         train(experiment, tmp_path / "crashed", options=options, sinks=[crash_at(3)])
     train(experiment, tmp_path / "crashed", options=options)
@@ -276,7 +277,7 @@ def test_a_network_is_loaded_with_the_weights_that_count(beside, instead):
 
 
 def test_another_training_starts_from_the_weights_that_count(instead):
-    experiment = replace(BASE, {"initial": str(instead["folder"]), "methods": (EMA(),)})
+    experiment = replace(BASE, {"initial": str(instead["folder"]), "methods": (EMA(decay=0.5),)})
     state = jax.device_get(Program(experiment, hardware=ONE).init([experiment]))
     equal(state.params, load(instead["folder"]).params)
     equal(state.methods["ema"]["params"], state.params)
@@ -285,7 +286,7 @@ def test_another_training_starts_from_the_weights_that_count(instead):
 def test_a_run_without_an_average_has_none_to_evaluate(tmp_path):
     train(BASE, tmp_path, options=Options(ONE))
     with pytest.raises(RunError, match="was trained without ema"):
-        evaluate(tmp_path, overrides={"methods": "ema"}, hardware=ONE)
+        evaluate(tmp_path, overrides={"methods": "ema", "methods.0.decay": "0.5"}, hardware=ONE)
     with pytest.raises(ConfigError, match=re.escape("'ema' is no weights of this run")):
         load(tmp_path, weights="ema")
 
@@ -316,7 +317,7 @@ def test_the_memory_of_methods_is_estimated():
 def test_methods_are_axes_and_lanes():
     study = Study(BASE, axes={"methods": [(), "ema", ("sam", "ema"), {"name": "sam", "rho": 0.2}]}, seeds=1)
     assert [study.varied(arm).methods for arm in study.arms] == [(), (EMA(),), (SAM(), EMA()), (SAM(rho=0.2),)]
-    lanes = Study(replace(BASE, {"methods": (EMA(),)}), axes={"methods.0.decay": [0.9, 0.99]}, seeds=1)
+    lanes = Study(replace(BASE, {"methods": (EMA(),)}), axes={"methods.0.decay": [0.5, 0.75]}, seeds=1)
     assert len({trial.program for trial in plan(lanes, hardware=ONE).trials}) == 1
 
 

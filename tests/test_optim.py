@@ -17,18 +17,27 @@ from cnnjax import config
 from cnnjax import nn as layers
 from cnnjax.errors import ConfigError
 from cnnjax.optim import (
+    LAMB,
+    LARS,
     SGD,
+    Adafactor,
+    Adam,
     AdamW,
     Constant,
     Cosine,
     CosineRestarts,
     Exponential,
     Linear,
+    Lion,
     MultiStep,
+    Muon,
     OneCycle,
     Optim,
     Polynomial,
+    RMSProp,
     Schedule,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
     Step,
     is_decayed,
 )
@@ -269,6 +278,30 @@ LANES = {
     "adamw": (
         AdamW(weight_decay=0.0, schedule=Cosine(warmup=0.1)),
         {"learning_rate": 0.03, "b1": 0.5, "b2": 0.9, "eps": 1e-4, "weight_decay": 0.2, "schedule.final": 0.3},
+    ),
+    "adam": (Adam(), {"learning_rate": 0.03, "b1": 0.5, "b2": 0.9, "eps": 1e-4, "weight_decay": 0.2}),
+    "rmsprop": (RMSProp(), {"learning_rate": 0.03, "alpha": 0.5, "momentum": 0.9, "eps": 1e-4, "weight_decay": 0.2}),
+    "rmsprop of tensorflow": (
+        RMSProp(form="tensorflow", centered=True, adaptive_clip=0.1),
+        {"learning_rate": 0.03, "alpha": 0.5, "momentum": 0.9, "eps": 1e-2, "adaptive_clip": 0.5},
+    ),
+    "lars": (LARS(), {"learning_rate": 0.3, "momentum": 0.5, "trust": 0.01, "eps": 0.0, "weight_decay": 0.2}),
+    "lamb": (LAMB(), {"learning_rate": 0.03, "b1": 0.5, "b2": 0.9, "eps": 1e-4, "weight_decay": 0.2}),
+    "lion": (Lion(), {"learning_rate": 0.03, "b1": 0.5, "b2": 0.9, "weight_decay": 0.2}),
+    "muon": (
+        Muon(rest=()),
+        {"learning_rate": 0.03, "momentum": 0.5, "rest_rate": 0.1, "b1": 0.5, "b2": 0.9, "eps": 1e-4}
+        | {"weight_decay": 0.2},
+    ),
+    "adafactor": (
+        Adafactor(momentum=0.9, min_dim_size_to_factor=2),
+        {"learning_rate": 0.03, "decay_rate": 0.5, "clipping_threshold": 1.5, "momentum": 0.5, "eps": 1e-3}
+        | {"weight_decay": 0.2},
+    ),
+    "schedule-free sgd": (ScheduleFreeSGD(), {"learning_rate": 0.1, "b1": 0.5, "weight_decay": 0.2}),
+    "schedule-free adamw": (
+        ScheduleFreeAdamW(),
+        {"learning_rate": 0.1, "b1": 0.5, "b2": 0.9, "eps": 1e-4, "weight_decay": 0.2},
     ),
     "one cycle": (SGD(schedule=OneCycle()), {"schedule.start": 0.5, "schedule.final": 0.2}),
     "linear": (SGD(schedule=Linear()), {"schedule.final": 0.2}),

@@ -25,10 +25,11 @@ from cnnjax.records.metrics_jsonl import EpochRow, append_row, keep_rows, read_r
 from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
 from cnnjax.records.record import Record
 from cnnjax.records.resolved import Resolved
-from cnnjax.records.result_json import EvaluationRecord, InitialEntry, ResultRecord
+from cnnjax.records.result_json import EvaluationRecord, ResultRecord
 from cnnjax.records.source_json import SourceRecord
 from cnnjax.records.specification import BEFORE, Specification, specification_of
 from cnnjax.records.study_json import StudyRecord
+from cnnjax.records.used_run import UsedRun
 
 
 class Weather(Record):
@@ -158,7 +159,8 @@ RECORDS: list[tuple[Record, str, Any, str]] = [
             seed=1,
             params=10,
             macs=20,
-            initial=InitialEntry(path="runs/first", checksum=7),
+            teachers={"distillation": UsedRun(path="runs/teacher", checksum=9)},
+            initial=UsedRun(path="runs/first", checksum=7),
             metrics={"test_loss": 0.5},
         ),
         "status",

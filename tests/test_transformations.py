@@ -15,12 +15,26 @@ import pytest
 from jax.test_util import check_grads
 from numpy.testing import assert_allclose
 
-from cnnjax import EMA, FCN, SAM, BatchNorm, Head, Method, SmallCNN, TorchFCN, nn
+from cnnjax import EMA, FCN, SAM, BatchNorm, Distillation, Head, Method, SmallCNN, TorchFCN, nn
 from cnnjax.losses import Loss
 from cnnjax.models import with_head
-from cnnjax.optim import SGD, AdamW, Optim
+from cnnjax.optim import (
+    LAMB,
+    LARS,
+    SGD,
+    Adafactor,
+    Adam,
+    AdamW,
+    Lion,
+    Muon,
+    Optim,
+    RMSProp,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+)
 from cnnjax.training.methods.method import acted, begun, wrapped
 from cnnjax.training.state import TrainState
+from tests.teachers import TEACHER
 from tests.test_losses import CASES
 from tests.test_map_losses import MAPS as CASES_OF_MAPS
 
@@ -83,12 +97,26 @@ OPTIMIZERS = {
     "adamw": AdamW(weight_decay=0.1, eps=1e-3),
     "sgd in groups": SGD(groups={"kernel": {"learning_rate": 0.5, "weight_decay": 2.0}}, weight_decay=0.1),
     "adamw, partly frozen": AdamW(groups={"bias": {"frozen": True}}, eps=1e-3),
+    "adam": Adam(weight_decay=0.1, eps=1e-3),
+    "rmsprop": RMSProp(weight_decay=0.1, momentum=0.9, eps=1e-3),
+    "centered rmsprop of tensorflow": RMSProp(form="tensorflow", centered=True, alpha=0.9, momentum=0.5, eps=1e-2),
+    "lars": LARS(weight_decay=0.1, nesterov=True),
+    "lamb": LAMB(weight_decay=0.1, eps=1e-3),
+    "lion": Lion(adaptive_clip=0.1, adaptive_clip_skips=("bias",)),
+    "muon": Muon(weight_decay=0.1, rest=(), eps=1e-3),
+    "muon of adamw's size, partly frozen": Muon(
+        shape_scale="match_rms_adamw", nesterov=False, rest=(), groups={"bias": {"frozen": True}}
+    ),
+    "schedule-free sgd": ScheduleFreeSGD(weight_decay=0.1, learning_rate=0.1),
+    "schedule-free adamw": ScheduleFreeAdamW(weight_decay=0.1, eps=1e-3, groups={"bias": {"frozen": True}}),
+    "adafactor": Adafactor(weight_decay=0.1, momentum=0.5, min_dim_size_to_factor=2),
 }
 METHODS = {
     "ema": EMA(decay=0.6, warmup=True),
-    "ema of every second step": EMA(decay=0.6, every=2),
+    "ema of every second step": EMA(decay=0.5, every=2),
     "sam": SAM(rho=0.1),
     "adaptive sam": SAM(rho=0.5, adaptive=True),
+    "distillation": Distillation(teacher=str(TEACHER), temperature=2.0, alpha=0.5),
 }
 # name: (loss, what is computed of it, logits, labels)
 LOSSES = {name: (loss, loss, logits, labels) for name, (loss, logits, labels, _) in CASES.items()} | {

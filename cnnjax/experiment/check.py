@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from cnnjax.analysis import Analysis, analyse
 from cnnjax.analysis.layers import volume
 from cnnjax.analysis.lint import lint_training
 from cnnjax.code import code_of
-from cnnjax.config import bind, lanes
+from cnnjax.config import bind, digest, lanes
 from cnnjax.data import Dataset
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
 from cnnjax.experiment.experiment import Experiment
@@ -23,14 +23,14 @@ from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
 from cnnjax.experiment.size_checks import check_same_parameters, size_rows, smallest_warnings
 from cnnjax.experiment.sizes import Size, evaluation_size, sizes_of, training_spans
+from cnnjax.experiment.teacher import Teachers, check_teachers, shapes_of, teachers_warnings
 from cnnjax.experiment.training_examples import check_training_examples
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
-from cnnjax.optim import check_groups
 from cnnjax.tasks import Task
 from cnnjax.training.rehearsal import rehearse, rehearse_step
 from cnnjax.training.rehearsal import steps_alike as traced_alike
 from cnnjax.training.state import TrainState
-from cnnjax.training.step import eval_step, init_state, train_step
+from cnnjax.training.step import EMPTY, eval_step, init_state, train_step
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,29 @@ class Checked:
     state: TrainState
 
 
-def check(experiment: Experiment, *, devices: int = 1) -> Checked:
+def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPTY) -> Checked:
     """Trace the network, one training step and one evaluation step as they will be compiled, training nothing.
 
-    Warnings are of the network and of its training with this batch size, on `devices`, for this data. Experiments of
-    one program are traced once. Raises ConfigError, ShapeError (with the layer and the arithmetic) or DataError.
+    teachers: of the experiment's methods, by their names. Warnings are of the network and of its training with this
+    batch size, on `devices`, for this data. Experiments of one program are traced once. Raises ConfigError, ShapeError
+    (with the layer and the arithmetic) or DataError.
     """
-    analysis, length = analysis_of(experiment, devices=devices), length_of(experiment)
+    analysis, length, dataset = analysis_of(experiment, devices=devices), length_of(experiment), experiment.data.load()
+    for number, method in enumerate(experiment.methods):
+        try:
+            method.check(steps=length.steps, steps_per_epoch=length.steps_per_epoch)
+        except ConfigError as error:
+            raise ConfigError(f"methods.{number}: {error}", path=error.path or f"methods.{number}") from None
+    check_teachers(experiment, dataset, teachers)
     try:
-        state = _rehearsed(_ByProgram(experiment, length, devices))
+        state = _rehearsed(_ByProgram(experiment, length, devices, *teachers.items()))
     except ConfigError:
         # Where a lane is at fault, that is the better message.
-        _check_own_lanes(experiment, length)
+        _check_own_lanes(experiment, length, teachers)
         raise
     _check_same(experiment, analysis, state)
-    check_groups(experiment.optim.groups, state.params)
+    experiment.optim.check_params(state.params)
+    analysis = replace(analysis, warnings=analysis.warnings + teachers_warnings(dataset, teachers))
     return Checked(analysis, length, state)
 
 
@@ -108,12 +116,13 @@ def _at_size(experiment: Experiment, size: Size | None, dataset: Dataset) -> Ana
         raise type(error)(f"resolution: {what}: {error}") from error.__cause__
 
 
-def steps_alike(experiment: Experiment) -> tuple[str, dict[str, Any]]:
+def steps_alike(experiment: Experiment, teachers: Teachers = EMPTY) -> tuple[str, dict[str, Any]]:
     """A digest of what its steps compute, and the values of the lanes that they read, the seed left out.
 
     Experiments on the same data for which both are equal are the same training: what else they say has no effect.
     """
-    content, read = _steps_alike(_ByProgram(experiment, length_of(experiment)))
+    content, read = _steps_alike(_ByProgram(experiment, length_of(experiment), *teachers.items()))
+    content = digest([content, [teacher.checksum for teacher in teachers.values()]])
     values = lane_values(experiment)
     return content, {path: float(values[path]) for path in sorted(read) if path != "seed"}
 
@@ -154,19 +163,22 @@ def _analysed(program: _ByProgram) -> Analysis:
 @lru_cache(maxsize=64)
 def _rehearsed(program: _ByProgram) -> TrainState:
     """The shapes of the state, once the steps are traced."""
-    experiment, (length, devices) = program.experiment, program.others
+    experiment, (length, devices, *teachers) = program.experiment, program.others
     dataset = experiment.data.load()
     try:
         batch = batch_shapes(experiment, dataset)
+        functions = partial(functions_of, experiment, length, form=dataset, teachers=dict(teachers))
+        fixed = shapes_of(dict(teachers))
         state = rehearse(
-            functions_of(experiment, length, form=dataset),
+            functions(),
             lane_shapes(experiment),
             batch,
             image_shape=input_shape_of(experiment, dataset),
             devices=devices,
+            fixed=fixed,
         )
         for size in sizes_of(training_spans(experiment, dataset, length))[1:]:
-            rehearse_step(functions_of(experiment, length, form=dataset, size=size), state, batch, devices=devices)
+            rehearse_step(functions(size=size), state, batch, devices=devices, fixed=fixed)
         return state
     except ShapeError as error:
         raise ShapeError(f"model: {error}") from error.__cause__
@@ -177,11 +189,15 @@ def _rehearsed(program: _ByProgram) -> TrainState:
 
 @lru_cache(maxsize=256)
 def _steps_alike(program: _ByProgram) -> tuple[str, frozenset[str]]:
-    experiment, (length,) = program.experiment, program.others
+    experiment, (length, *teachers) = program.experiment, program.others
     dataset = experiment.data.load()
-    functions = functions_of(experiment, length, form=dataset)
-    batch = batch_shapes(experiment, dataset)
-    return traced_alike(functions, lane_shapes(experiment), batch, image_shape=input_shape_of(experiment, dataset))
+    return traced_alike(
+        functions_of(experiment, length, form=dataset, teachers=dict(teachers)),
+        lane_shapes(experiment),
+        batch_shapes(experiment, dataset),
+        image_shape=input_shape_of(experiment, dataset),
+        fixed=shapes_of(dict(teachers)),
+    )
 
 
 def _check_same(experiment: Experiment, analysis: Analysis, state: TrainState) -> None:
@@ -206,19 +222,20 @@ def _check_views(experiment: Experiment, analysis: Analysis, dataset: Dataset) -
         )
 
 
-def _check_own_lanes(experiment: Experiment, length: Length) -> None:
+def _check_own_lanes(experiment: Experiment, length: Length, teachers: Teachers) -> None:
     """Raise ConfigError where a step needs the value of a lane in a class of a user's own."""
     own, dataset, size = own_lanes(experiment), experiment.data.load(), experiment.batch_size
     if not own:
         return
-    functions = functions_of(experiment, length, form=dataset)
+    functions = functions_of(experiment, length, form=dataset, teachers=teachers)
+    fixed = jax.tree.map(lambda held: jnp.zeros(held.shape, held.dtype), shapes_of(teachers))
 
     def steps(lane: Mapping[str, Any]) -> None:
         number = jnp.arange(size, dtype=jnp.int32)
         batch = {name: jnp.zeros(held.shape, held.dtype) for name, held in batch_shapes(experiment, dataset).items()}
         state = init_state(functions, lane, input_shape_of(experiment, dataset))
         eval_step(functions, state, {**batch, "position": number, "valid": number >= 0})
-        train_step(functions, state, batch)
+        train_step(functions, state, batch, fixed)
 
     check_traced(lanes(experiment), steps, traced=own)
 

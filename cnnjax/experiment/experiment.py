@@ -14,8 +14,8 @@ from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models import Model
 from cnnjax.optim import SGD, Optim
 from cnnjax.tasks import Task
+from cnnjax.training.evaluated import check_methods
 from cnnjax.training.methods import Method
-from cnnjax.training.methods.method import check_methods
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -40,9 +40,10 @@ class Experiment(Config):
     initial: folder of a run whose newest weights the training starts from; the logits of other classes, by
     number, name or order, start afresh, and so does a head on the backbone of a run without one. seed: of the initial
     weights, the order of examples, augmentation and dropout.
+    methods: training methods around every step, the first one innermost: `(SAM(), EMA())`. statistics_batches: from how
+    many training batches batch statistics are estimated anew, for weights that need it (SWA's); None: from all.
     initialization: what the network's kernels start as; None leaves each layer its own. With `initial` it is that of
     what starts afresh.
-    methods: training methods around every step, the first one innermost: `(SAM(), EMA())`.
     resolution: the sizes of images in training, step by step, and in evaluation; None for those of the data.
     """
 
@@ -67,13 +68,19 @@ class Experiment(Config):
     seed: int = lane(0, ge=0, lt=2**32)
     methods: tuple[Method, ...] = later(())
     resolution: Resolution | None = later(None)
+    statistics_batches: int | None = later(None, ge=1)
     initialization: Initialization | None = later(None)
 
     @field_validator("methods")
     @classmethod
     def _can_be_together(cls, methods: tuple[Method, ...]) -> tuple[Method, ...]:
-        check_methods(methods)
+        check_methods(methods, None)
         return methods
+
+    @model_validator(mode="after")
+    def _one_result(self) -> Experiment:
+        check_methods(self.methods, self.optim)
+        return self
 
     @model_validator(mode="after")
     def _parts_divide_batch(self) -> Experiment:

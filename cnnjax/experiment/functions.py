@@ -19,16 +19,19 @@ from cnnjax.data.example_form import ExampleForm
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
 from cnnjax.experiment.network import network_of, task_of
+from cnnjax.experiment.scale import normalize_of
 from cnnjax.experiment.sizes import Size, evaluation_size, resized_form, training_spans
+from cnnjax.experiment.teacher import Teachers
 from cnnjax.experiment.training_examples import resized_entries, training_examples
 from cnnjax.lanes import lane_values
 from cnnjax.optim import Constant
 from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
+from cnnjax.training.evaluated import estimated, unestimated
 from cnnjax.training.methods import Method
 from cnnjax.training.methods.method import Gradient, begun, wrapped
 from cnnjax.training.state import TrainState, derive, example_keys, root_key
-from cnnjax.training.step import StateFunctions, StepFunctions
+from cnnjax.training.step import EMPTY, StateFunctions, StepFunctions
 
 
 def functions_of(
@@ -38,11 +41,12 @@ def functions_of(
     form: ExampleForm | None = None,
     network: linen.Module | None = None,
     size: Size | None = None,
+    teachers: Teachers = EMPTY,
 ) -> StepFunctions:
     """The pure functions a training step is made of, for examples of that form (None: of the experiment's data).
 
     network: the experiment's, where it is there already. size: of the images that the step trains on; None: that of
-    the first step.
+    the first step. teachers: of its methods, which only a training step asks.
     """
     form = experiment.data.load() if form is None else form
     network = network_of(experiment, form) if network is None else network
@@ -52,7 +56,8 @@ def functions_of(
     # Every part is of this experiment, so that those of a bound copy hold the values that are bound.
     def bound(lane: Mapping[str, jax.Array]) -> StepFunctions:
         same = None if any(path.startswith(("model.", "task.")) for path in lane) else network
-        return functions_of(bind(experiment, lane), length, form=form, network=same, size=size)
+        bound_one = bind(experiment, lane)
+        return functions_of(bound_one, length, form=form, network=same, size=size, teachers=teachers)
 
     return StepFunctions(
         bound=bound,
@@ -63,21 +68,23 @@ def functions_of(
         loss=partial(task.losses, loss=loss, form=evaluated),
         measure=partial(task.measure, loss=loss, form=evaluated),
         optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
-        methods=methods_of(experiment),
+        methods=methods_of(experiment, length),
         without_frozen=experiment.optim.without_frozen,
+        optim=experiment.optim,
         initialization=experiment.initialization,
         accumulate=experiment.accumulate,
         outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=evaluated),
         merged=lambda outputs: task.merged(outputs, experiment.test_time, evaluated),
         answer=lambda outputs: task.answer(outputs, loss, evaluated),
         summarize=partial(task.summarize, form=evaluated),
+        teachers={name: teacher.outputs for name, teacher in teachers.items()},
     )
 
 
 def _inputs(
     experiment: Experiment, task: Task, form: ExampleForm, length: Length, size: Size | None
 ) -> Callable[..., Any]:
-    normalize, used = _normalize(experiment, task, form), entries_used(experiment, form)
+    normalize, used = normalize_of(experiment, task, form), entries_used(experiment, form)
 
     def inputs(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Any:
         # Here, for where nothing is trained, the length may be one that the sizes do not fit.
@@ -85,8 +92,9 @@ def _inputs(
         seen = training_examples(experiment, form, used, examples=length.examples, size=trained)
         weighed = seen(batch, key, step)
         keys = example_keys(derive(key, "task"), batch["position"])
-        images = jax.vmap(task.image)(weighed[0][0]["image"], keys)
-        return normalize(images), tuple((_made_targets(task, entries, keys), weight) for entries, weight in weighed)
+        unscaled = weighed[0][0]["image"]
+        images = normalize(jax.vmap(task.image)(unscaled, keys))
+        return images, tuple((_made_targets(task, entries, keys), weight) for entries, weight in weighed), unscaled
 
     return inputs
 
@@ -102,7 +110,7 @@ def _made_targets(task: Task, entries: Mapping[str, jax.Array], keys: jax.Array)
 
 
 def _views(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[..., jax.Array]:
-    normalize, size = _normalize(experiment, task, form), evaluation_size(experiment, form)
+    normalize, size = normalize_of(experiment, task, form), evaluation_size(experiment, form)
 
     def views(images: jax.Array, position: jax.Array | None = None) -> jax.Array:
         x = images.astype(jnp.float32) / form.maximum
@@ -134,17 +142,6 @@ def _target(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[[
 def _evaluation_keys(position: jax.Array) -> jax.Array:
     """A key for each example of a part by its place there: the same in every evaluation of every training."""
     return example_keys(derive(root_key(0), "task"), position)
-
-
-def _normalize(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[[jax.Array], jax.Array]:
-    dtype = jnp.dtype(experiment.precision)
-    mean, std = (np.asarray(channels, np.float32) for channels in task.scale(form))
-
-    def normalize(x: jax.Array) -> jax.Array:
-        channels = (1,) * (x.ndim - 1) + (-1,)
-        return ((x - mean.reshape(channels)) / std.reshape(channels)).astype(dtype)
-
-    return normalize
 
 
 # --- shapes
@@ -185,6 +182,7 @@ def state_functions(experiment: Experiment, network: linen.Module) -> StateFunct
         network=network,
         optimizer=partial(optimizer_of, experiment),
         methods=methods_of(experiment),
+        optim=experiment.optim,
     )
 
 
@@ -193,19 +191,27 @@ def state_shapes(experiment: Experiment, network: linen.Module, image_shape: tup
     return training_step.state_shapes(state_functions(experiment, network), lane_shapes(experiment), image_shape)
 
 
-def methods_of(experiment: Experiment) -> dict[str, Method]:
-    """The experiment's methods by name, in their order."""
-    return {method.tag: method for method in experiment.methods}
+def methods_of(experiment: Experiment, length: Length | None = None) -> dict[str, Method]:
+    """The experiment's methods by name, in their order; with a length, as they are in a training that long."""
+    if length is None:
+        return {method.tag: method for method in experiment.methods}
+    lasts = {"steps": length.steps, "steps_per_epoch": length.steps_per_epoch}
+    return {method.tag: method.lasting(**lasts) for method in experiment.methods}
 
 
 def around_of(experiment: Experiment) -> Around:
     """What the experiment puts around the gradient, for the memory of its training step."""
     methods = methods_of(experiment)
 
-    def gradient(gradient: Gradient, kept: Any) -> Gradient:
-        return wrapped(methods, gradient, kept, key=lambda name: jax.random.key(0), step=jnp.int32(0))
+    anew = estimated(experiment.methods, experiment.optim)
 
-    return Around(kept=partial(begun, methods), gradient=gradient, trained=experiment.optim.without_frozen)
+    def kept(params: Any, others: Mapping[str, Any]) -> tuple[Any, Any]:
+        return begun(methods, params, others), unestimated(anew, others.get("batch_stats", {}))
+
+    def gradient(gradient: Gradient, kept: Any) -> Gradient:
+        return wrapped(methods, gradient, kept[0], key=lambda name: jax.random.key(0), step=jnp.int32(0))
+
+    return Around(kept=kept, gradient=gradient, trained=experiment.optim.without_frozen)
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:

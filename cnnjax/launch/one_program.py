@@ -26,7 +26,7 @@ from cnnjax.run.options import Options
 from cnnjax.run.program import Program
 from cnnjax.run.stale import origin
 from cnnjax.run.trial import StudyOfTrials
-from cnnjax.run.weights import check_same_initial
+from cnnjax.run.used_runs import check_same_runs, refuse_own_folder
 from cnnjax.study.earlier import directory_of
 from cnnjax.study.plan import PlannedTrial
 
@@ -120,7 +120,8 @@ def _held(slot: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
 def _is_missing(trial: PlannedTrial, out: Path, outcomes: Outcomes, sinks: Sequence[Sink]) -> bool:
     try:
         result = directory_of(trial, out).finished()
-        check_same_initial(trial.experiment, result, directory_of(trial, out).path)
+        refuse_own_folder(trial.experiment, directory_of(trial, out).path)
+        check_same_runs(trial.experiment, {} if result is None else result.used_runs, directory_of(trial, out).path)
     except RunError as error:
         outcomes.errors[trial.id] = str(error)
         return False

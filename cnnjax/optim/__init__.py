@@ -1,9 +1,15 @@
 """Optimizers, their learning-rate schedules, and groups of parameters, as configs that build optax transformations."""
 
-from cnnjax.optim.adam import AdamW
+from cnnjax.optim.adafactor import Adafactor
+from cnnjax.optim.adam import Adam, AdamW
 from cnnjax.optim.decay_mask import is_decayed
 from cnnjax.optim.groups import Group, check_groups, group_sizes
+from cnnjax.optim.layerwise import LAMB, LARS
+from cnnjax.optim.lion import Lion
+from cnnjax.optim.muon import Muon
 from cnnjax.optim.optim import Optim
+from cnnjax.optim.rmsprop import RMSProp
+from cnnjax.optim.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from cnnjax.optim.schedules import (
     Constant,
     Cosine,
@@ -21,7 +27,11 @@ from cnnjax.optim.schedules import (
 from cnnjax.optim.sgd import SGD
 
 __all__ = [
+    "LAMB",
+    "LARS",
     "SGD",
+    "Adafactor",
+    "Adam",
     "AdamW",
     "Constant",
     "Cosine",
@@ -29,12 +39,17 @@ __all__ = [
     "Exponential",
     "Group",
     "Linear",
+    "Lion",
     "MultiStep",
+    "Muon",
     "OneCycle",
     "Optim",
     "PiecewiseLinear",
     "Polynomial",
+    "RMSProp",
     "Schedule",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Step",
     "check_groups",
     "group_sizes",

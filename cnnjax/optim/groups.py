@@ -6,7 +6,7 @@ stands for anything, dots too, `?` for one character, `[12]` for one of some. Th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Self
 
@@ -106,10 +106,18 @@ def without_frozen(groups: Groups, params: Any) -> Any:
     return jax.tree.map(lambda leaf, stays: jax.lax.stop_gradient(leaf) if stays else leaf, params, frozen)
 
 
-def grouped(every: optax.GradientTransformation, groups: Groups) -> optax.GradientTransformation:
-    """What an optimizer does for all parameters, with the learning rates of groups, and without what is frozen."""
+def grouped(
+    every: optax.GradientTransformation,
+    groups: Groups,
+    around: Callable[[optax.GradientTransformation], optax.GradientTransformation],
+) -> optax.GradientTransformation:
+    """What an optimizer does for all parameters, with the learning rates of groups, and without what is frozen.
+
+    around: what is made of the former, for the parameters that are not frozen.
+    """
     if any(group.learning_rate != 1 for group in groups.values()):
         every = optax.chain(every, optax.stateless(lambda updates, params: _times_rate(groups, updates)))
+    every = around(every)
     if not any(group.frozen for group in groups.values()):
         return every
 
@@ -143,3 +151,19 @@ def decayed(weight_decay: Any, groups: Groups, chosen: Callable[[Any], Any] | No
         return jax.tree.map(added, updates, shares, params)
 
     return optax.stateless(update)
+
+
+def matching(patterns: Iterable[str], params: Any) -> Any:
+    """The tree of `params` with whether a pattern matches each one's path."""
+    patterns = tuple(patterns)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: any(fnmatchcase(_dotted(path), pattern) for pattern in patterns), params
+    )
+
+
+def check_patterns(field: str, patterns: Iterable[str], params: Any) -> None:
+    """Raise ConfigError for a pattern that matches no parameter; `field` is where the patterns stand."""
+    paths = [path for path, _ in _leaves(params)]
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in paths):
+            raise ConfigError(f"{field}: {pattern!r} matches no parameter.{_near(pattern, paths)}")

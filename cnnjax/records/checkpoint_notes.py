@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from cnnjax.records.record import Record
+from cnnjax.records.used_run import UsedRun, used_runs
 
 
 class CheckpointNotes(Record):
@@ -16,7 +17,8 @@ class CheckpointNotes(Record):
     alone, and empty where it was not recorded. packed: how many trials were trained together. epoch_sums: what the
     current epoch has added up so far, last_row the last row of metrics.jsonl, seconds those trained so far, without
     compiling. scale: (mean, std) by channel of the data. classes: their names, in the order of the outputs; empty for
-    none, None where they were not recorded. checksum: of the arrays; it is put in where they are saved.
+    none, None where they were not recorded. initial, teachers: the run that it started from, and those that its methods
+    learn from, by the method. checksum: of the arrays; it is put in where they are saved.
     """
 
     filename: ClassVar[str] = "notes"
@@ -30,4 +32,11 @@ class CheckpointNotes(Record):
     data_fingerprint: str | None = None
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     classes: tuple[str, ...] | None = None
+    initial: UsedRun | None = None
+    teachers: dict[str, UsedRun] = Field(default_factory=dict)
     checksum: int = 0
+
+    @property
+    def used_runs(self) -> dict[str, UsedRun]:
+        """The runs whose weights it uses, by what they are to it: "initial", or the method."""
+        return used_runs(self.initial, self.teachers)

@@ -7,14 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from cnnjax.records.record import Entry, Record, TrialId
-
-
-class InitialEntry(Entry):
-    """The run that a training started from, and the checksum of its checkpoint."""
-
-    path: str
-    checksum: int
+from cnnjax.records.record import Record, TrialId
+from cnnjax.records.used_run import UsedRun, used_runs
 
 
 class ResultRecord(Record):
@@ -22,7 +16,8 @@ class ResultRecord(Record):
 
     codes: digests of the user's own code that made it, the newest last; None is code of cnnjax alone, and empty where
     it was not recorded. steps: that were taken. examples: by part. train_seconds, compile_seconds: of each trial, where
-    `packed` of them were trained together. skipped: images that could not be decoded, by part. metrics: by part and
+    `packed` of them were trained together. initial: the run that it started from. teachers: those that its methods
+    learned from, by the method. skipped: images that could not be decoded, by part. metrics: by part and
     name (`test_accuracy`, a fraction). error: why a failed one failed. cause: "diverged", or "crashed", which is tried
     again. config: the experiment.
     """
@@ -41,12 +36,18 @@ class ResultRecord(Record):
     train_seconds: float | None = None
     compile_seconds: float | None = None
     packed: int = 1
-    initial: InitialEntry | None = None
+    initial: UsedRun | None = None
+    teachers: dict[str, UsedRun] = Field(default_factory=dict)
     data_fingerprint: str | None = None
     skipped: dict[str, int] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
     error: str | None = None
     config: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def used_runs(self) -> dict[str, UsedRun]:
+        """The runs whose weights it used, by what they are to it: "initial", or the method."""
+        return used_runs(self.initial, self.teachers)
 
     @property
     def crashed(self) -> bool:

@@ -22,7 +22,8 @@ from cnnjax.run.program import Program
 from cnnjax.run.resolve import recorded
 from cnnjax.run.result import evaluated_parts
 from cnnjax.run.stale import refuse_stale
-from cnnjax.run.weights import restore
+from cnnjax.run.weights import check_estimated, restore
+from cnnjax.training.evaluated import evaluations
 from cnnjax.training.state import TrainState
 
 
@@ -51,9 +52,9 @@ def evaluate(
     held = recorded(directory)
     scale = notes.scale if held is None else (held.mean, held.std)
     experiment = _scaled_as(experiment, scale, is_own=experiment.data == trained.data)
-    if data is not None:
-        # The run that `initial` names is not needed to evaluate, and may be gone.
-        experiment = replace(experiment, {"initial": None})
+    # What only a training needs of other runs is not read, and may be gone.
+    measured = tuple(method for method in experiment.methods if method.evaluates())
+    experiment = replace(experiment, {"initial": None, "methods": measured})
     known = None if held is None else held.classes
     classes = trained_classes(trained, notes) if known is None else known
     experiment = matched(experiment, classes, str(directory.path))
@@ -61,6 +62,9 @@ def evaluate(
     _check_fit(directory, restored, program.blank())
     # Not with the values it was trained with: `overrides` may set others.
     state = program.place([restored.replace(lane=lane_values(experiment))])
+    for method in evaluations(experiment.methods, experiment.optim).values():
+        if method is not None:
+            check_estimated(restored, method)
     splits = [split for split in ("validation", "test") if program.sizes[split]]
     return {
         part: program.functions.summarize(program.evaluate(program.with_weights_of(state, method), split))
@@ -97,7 +101,8 @@ def _small_enough(experiment: Experiment) -> Experiment:
 
 
 def _check_fit(directory: RunDirectory, restored: TrainState, wanted: TrainState) -> None:
-    if without := ", ".join(wanted.methods.keys() - restored.methods.keys()):
+    missing = (wanted.methods.keys() | wanted.estimated.keys()) - (restored.methods.keys() | restored.estimated.keys())
+    if without := ", ".join(sorted(missing)):
         raise RunError(f"{directory.path} was trained without {without}, so it has nothing of it to evaluate")
     held, needed = (dict(_shapes(state)) for state in (restored, wanted))
     other = {name: shape for name, shape in needed.items() if held.get(name) != shape}

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
+from cnnjax.config import replace
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.examples import Part
 from cnnjax.data.loader import Batches, BatchesInOrder, Loader, Share, TrainingBatches
@@ -137,6 +138,12 @@ class Resident:
         indices = [order_of(experiment, self.sizes["train"]).indices(step) for experiment in experiments]
         return {"index": self._put_index(indices), "position": self._positions}
 
+    def first_batches(self, experiments: Sequence[Experiment], count: int) -> Iterator[Arrays]:
+        """The rows of the first `count` batches of a training that repeats no example."""
+        once = [replace(experiment, {"repeats": 1}) for experiment in experiments]
+        for step in range(count):
+            yield self.rows(once, step)
+
     def evaluation(self, split: str) -> Iterator[Arrays]:
         """The rows of a part's batches: "position" is an example's place in the part, "valid" says which count."""
         size = _evaluation_size(self.experiment, self.sizes, self.mesh)
@@ -202,13 +209,18 @@ class Streamed:
         (experiment,) = experiments
         if self._next != (experiment.seed, step):
             self.close()
-            self._stream = self._training(experiment, step)
+            last = max(step + 1, length_of(experiment, self.sizes["train"]).steps)
+            self._stream = self._training(experiment, step, last)
         self._next = (experiment.seed, step + 1)
         return next(self._stream)
 
-    def _training(self, experiment: Experiment, step: int) -> Iterator[Arrays]:
+    def first_batches(self, experiments: Sequence[Experiment], count: int) -> Iterator[Arrays]:
+        """The first `count` batches of a training that repeats no example."""
+        (experiment,) = experiments
+        return self._training(replace(experiment, {"repeats": 1}), 0, count)
+
+    def _training(self, experiment: Experiment, step: int, last: int) -> Iterator[Arrays]:
         batches = TrainingBatches(order_of(experiment, self.sizes["train"]), self._share)
-        last = max(step + 1, length_of(experiment, self.sizes["train"]).steps)
         position = self._share.of(np.arange(experiment.batch_size, dtype=np.int32))
         ahead: deque[Arrays] = deque()
         for number, entries in self._made(self.parts.train, batches, step, last):

@@ -33,7 +33,7 @@ from cnnjax.run.result import finite, named
 from cnnjax.run.stale import keep as keep_code
 from cnnjax.run.stale import reasons, refuse_another, refuse_in_any_case, saved, settle
 from cnnjax.run.trial import StudyOfTrials, Trial, opened
-from cnnjax.run.weights import check_same_initial
+from cnnjax.run.used_runs import check_same_runs, refuse_others, refuse_own_folder
 from cnnjax.training.state import TrainState
 
 DIVERGED = ": the training diverged (try a lower optim.learning_rate, warm-up or clip_norm)"
@@ -57,13 +57,14 @@ def trained(
     """`train`, with its result as a record."""
     expect(experiment, (Experiment,), call="train", takes="an Experiment (sweep takes a Study, `cnnjax train` a file)")
     directory = RunDirectory(Path(out))
+    refuse_own_folder(experiment, directory.path)
     with directory.claimed(experiment):
         elsewhere = settle(directory, experiment, options.stale)
         if elsewhere is not None:
             return trained(experiment, elsewhere, options=replace(options, stale="stop"), sinks=sinks)
         finished = directory.finished()
         if finished is not None:
-            check_same_initial(experiment, finished, directory.path)
+            check_same_runs(experiment, finished.used_runs, directory.path)
             # Where it was lost.
             directory.begin(experiment)
         else:
@@ -137,6 +138,7 @@ def _claim(trial: Trial, pack: Pack, options: Options) -> None:
             if why and options.stale != "keep":
                 raise RunError(f"{where.path} was begun by other code or data: {'; '.join(why)}")
             refuse_in_any_case(made, where.path, data=pack.fingerprint, analysis=lambda: pack.program.analysis)
+            refuse_others(made.used_runs, pack.program.used_runs, where.path)
     except RunError as error:
         trial.damage = error
         return
@@ -180,6 +182,8 @@ def _take_steps(
             pending = None
         if not pack.alive:
             break
+        if step == program.steps or (ends_epoch and program.sizes["validation"]):
+            state = program.estimated(state, experiments)
         if ends_epoch:
             _end_epoch(pack, state, epoch, step)
             epoch = _Epoch(pack, epoch.number + 1, step)

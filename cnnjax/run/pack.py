@@ -14,6 +14,7 @@ from cnnjax.events import Saved
 from cnnjax.experiment import Experiment
 from cnnjax.lanes import lane_values
 from cnnjax.records.checkpoint_notes import CheckpointNotes
+from cnnjax.records.used_run import fields_of
 from cnnjax.run.feed import Streamed
 from cnnjax.run.program import Program
 from cnnjax.run.result import evaluated_parts, write_result
@@ -113,6 +114,7 @@ class Pack:
                 data_fingerprint=self.fingerprint,
                 scale=self.dataset.scale,
                 classes=self.dataset.classes,
+                **fields_of(self.program.used_runs),
             )
             own = host if self.program.packed == 1 else jax.tree.map(lambda x, slot=slot: x[slot], host)
             trial.checkpoints.save(step, own, notes)

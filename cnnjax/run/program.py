@@ -16,10 +16,13 @@ from cnnjax.analysis.layers import volume
 from cnnjax.experiment import Experiment, blank_state, check, functions_of, input_shape_of
 from cnnjax.experiment.sizes import Size, Span, sizes_of, training_spans
 from cnnjax.lanes import lane_values
+from cnnjax.records.used_run import UsedRun
 from cnnjax.run.compiling import compiled
 from cnnjax.run.feed import Streamed, first_batch, make_feed, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
+from cnnjax.run.teachers import loaded_teachers, on_devices
 from cnnjax.run.weights import check_initial, initial_weights
+from cnnjax.training.estimate import begun_anew, ended, estimate_step
 from cnnjax.training.fitting import first_tries, fit_step, fits
 from cnnjax.training.parallel import bound, check_batch_size, distribute
 from cnnjax.training.state import TrainState
@@ -55,7 +58,9 @@ class Program:
         self.experiment, self.packed, self.hardware = experiment, packed, hardware
         self.mesh = hardware.mesh()
         check_batch_size(experiment.batch_size, devices=self.mesh.size, accumulate=experiment.accumulate)
-        self.checked = check(experiment, devices=self.mesh.size)
+        self.teachers = loaded_teachers(experiment)
+        teachers = {name: loaded.teacher for name, loaded in self.teachers.items()}
+        self.checked = check(experiment, devices=self.mesh.size, teachers=teachers)
         self.analysis: Analysis = self.checked.analysis
         check_initial(experiment)
         self.initial = None if experiment.initial is None else initial_weights(experiment.initial)
@@ -63,10 +68,20 @@ class Program:
         self.sizes = self.feed.sizes
         self.length = self.checked.length
         self.steps = self.length.steps
-        self.functions: StepFunctions = functions_of(experiment, self.length)
+        self.functions: StepFunctions = functions_of(experiment, self.length, teachers=teachers)
         self.spans: tuple[Span, ...] = training_spans(experiment, experiment.data.load(), self.length)
+        self.fixed = on_devices(self.teachers, self.mesh)
         self.compile_seconds = 0.0
         self.compile_told = 0.0  # of these, what some result has
+
+    @property
+    def used_runs(self) -> dict[str, UsedRun]:
+        """The runs whose weights are used, by what they are to the training: "initial", or the method's name."""
+        teachers = {name: loaded.teacher for name, loaded in self.teachers.items()}
+        used = {name: UsedRun(path=teacher.folder, checksum=teacher.checksum) for name, teacher in teachers.items()}
+        if self.initial is not None:
+            used["initial"] = UsedRun(path=self.initial.path, checksum=self.initial.checksum)
+        return used
 
     def init(self, experiments: Sequence[Experiment]) -> TrainState:
         """The state before the first step, one lane per experiment: each lane bitwise as if it were alone."""
@@ -148,16 +163,19 @@ class Program:
     def train(self, state: TrainState, rows: dict[str, jax.Array], size: Size | None = None) -> tuple[TrainState, Sums]:
         """One step of every lane, on images of that size (None: the only one); the given state is used up."""
         (size,) = sizes_of(self.spans) if size is None else (size,)
-        return self._training_step(size, state, rows)(state, self.feed.data, rows)
+        return self._training_step(size, state, rows)(state, self.feed.data, rows, self.fixed)
 
     def _training_step(self, size: Size, state: TrainState, rows: dict[str, jax.Array]) -> Callable:
         """The compiled step for images of that size; state and rows may be shapes."""
-        is_first = size == self.spans[0].size
-        name = "train" if is_first else f"train {volume(size)}"
-        if name not in self._compiled:
-            functions = self.functions if is_first else functions_of(self.experiment, self.length, size=size)
-            self._compiled[name] = self._compile(train_step, functions, state, rows, donate=True)
-        return self._compiled[name]
+        name = "train" if size == self.spans[0].size else f"train {volume(size)}"
+        return self._step(name, train_step, self._functions_at(size), state, rows)
+
+    def _functions_at(self, size: Size) -> StepFunctions:
+        """Those whose training step sees images of that size."""
+        if size == self.spans[0].size:
+            return self.functions
+        teachers = {name: loaded.teacher for name, loaded in self.teachers.items()}
+        return functions_of(self.experiment, self.length, size=size, teachers=teachers)
 
     def evaluate(self, state: TrainState, split: str) -> Sums:
         """Detailed sums (host arrays) over one of "train", "validation", "test"; see `with_weights_of`."""
@@ -165,27 +183,54 @@ class Program:
         for rows in self.feed.evaluation(split):
             # Sums stay on the device; only so many batches are begun that the one before last is done.
             jax.block_until_ready(total)
-            if "eval" not in self._compiled:
-                self._compiled["eval"] = self._compile(eval_step, self.functions, state, rows, donate=False)
-            sums = self._compiled["eval"](state, self.feed.data, rows)
+            sums = self._step("eval", eval_step, self.functions, state, rows)(state, self.feed.data, rows, {})
             total = sums if total is None else _added(total, sums)
         return jax.device_get(total)
 
+    def estimated(self, state: TrainState, experiments: Sequence[Experiment]) -> TrainState:
+        """The state with batch statistics estimated anew for the weights that need it; as it is where none do."""
+        # Of the images that the training ends with.
+        functions = self._functions_at(self.spans[-1].size)
+        for name in state.estimated:
+            state, step = begun_anew(state, name), partial(estimate_step, name=name)
+            for rows in self.feed.first_batches(experiments, self._statistics_batches):
+                estimate = self._step(f"estimate {name}", step, functions, state, rows)
+                made = estimate(state, self.feed.data, rows, {})
+                state = state.replace(estimated={**state.estimated, name: jax.block_until_ready(made)})
+            state = ended(state, name)
+        return state
+
+    @property
+    def _statistics_batches(self) -> int:
+        every = max(1, self.sizes["train"] // self.experiment.batch_size)
+        return min(self.experiment.statistics_batches or every, every)
+
     def with_weights_of(self, state: TrainState, method: str | None) -> TrainState:
-        """The state with what that method evaluates in the place of the trained weights; None: as it is."""
+        """The state with what that method, or the optimizer, evaluates in the place of the trained weights.
+
+        None: as it is.
+        """
         return state if method is None else self._weights_of(method)(state)
 
     @cached_property
     def _weights_of(self) -> Callable[[str], Callable[[TrainState], TrainState]]:
         @lru_cache
         def compiled_for(method: str) -> Callable[[TrainState], TrainState]:
-            one = partial(with_weights_of, self.functions, method=method)
+            one = partial(with_weights_of, self.functions, name=method)
             return jax.jit(jax.vmap(one) if self.packed > 1 else one)
 
         return compiled_for
 
     def compiled(self, name: str) -> Any:
         """The compiled "train" (for images of the first size; `train 28x28` for others) or "eval" step, once called."""
+        return self._compiled[name]
+
+    def _step(
+        self, name: str, step: Callable, functions: StepFunctions, state: TrainState, rows: dict[str, jax.Array]
+    ) -> Callable:
+        """`step` of these functions, compiled once under that name."""
+        if name not in self._compiled:
+            self._compiled[name] = self._compile(step, functions, state, rows)
         return self._compiled[name]
 
     @property
@@ -199,28 +244,25 @@ class Program:
         return {}
 
     def _compile(
-        self,
-        step: Callable,
-        functions: StepFunctions,
-        state: TrainState,
-        rows: dict[str, jax.Array],
-        *,
-        donate: bool,
+        self, step: Callable, functions: StepFunctions, state: TrainState, rows: dict[str, jax.Array]
     ) -> Callable:
+        """(state, data, rows, fixed) -> what the step returns; a training step uses the state up, and reads what is
+        fixed: the teachers' variables."""
+        trains = step is train_step
         mapped = distribute(
             bound(step, functions, self.fetch),
             self.mesh,
             kind=self.hardware.parallel,
             packed=self.packed > 1,
-            donate=donate,
+            donate=trains,
         )
         if self.hardware.parallel == "pmap":
             return mapped
-        options = UNOPTIMIZED if self._is_brief and not donate else {}
+        options = UNOPTIMIZED if self._is_brief and not trains else {}
         start = time.perf_counter()
         # The mesh in context tells batch normalization by device how many devices there are.
         with jax.set_mesh(self.mesh):
-            made = compiled(mapped.lower(state, self.feed.data, rows), options)
+            made = compiled(mapped.lower(state, self.feed.data, rows, self.fixed if trains else {}), options)
         self.compile_seconds += time.perf_counter() - start
         return made
 

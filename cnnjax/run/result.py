@@ -9,15 +9,17 @@ from typing import Any
 from cnnjax.config import plain
 from cnnjax.data import Dataset
 from cnnjax.experiment import Experiment
-from cnnjax.records.result_json import InitialEntry, ResultRecord
+from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.used_run import fields_of
 from cnnjax.run.program import Program
 from cnnjax.run.trial import Trial
-from cnnjax.training.methods.method import evaluations
+from cnnjax.training.evaluated import evaluations
 
 
 def evaluated_parts(experiment: Experiment, split: str) -> dict[str, str | None]:
     """The parts of results that a split gives, with the method whose weights each is of; None: the trained ones."""
-    return {f"{split}_{name}" if name else split: method for name, method in evaluations(experiment.methods).items()}
+    measured = evaluations(experiment.methods, experiment.optim)
+    return {f"{split}_{name}" if name else split: method for name, method in measured.items()}
 
 
 def named(part: str, summary: Mapping[str, Any]) -> dict[str, float]:
@@ -41,7 +43,7 @@ def write_result(
     outcome: Mapping[str, Any],
 ) -> None:
     """Write result.json. outcome: status and metrics; where it failed, error and cause."""
-    initial, skipped = program.initial, dataset.skipped
+    skipped = dataset.skipped
     ResultRecord(
         id=trial.id,
         codes=trial.codes,
@@ -53,7 +55,7 @@ def write_result(
         train_seconds=train_seconds,
         compile_seconds=compile_seconds,
         packed=program.packed,
-        **({} if initial is None else {"initial": InitialEntry(path=initial.path, checksum=initial.checksum)}),
+        **fields_of(program.used_runs),
         data_fingerprint=dataset.fingerprint,
         # Images that could not be decoded, by part, where there were some.
         **({"skipped": dict(skipped)} if skipped else {}),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,6 +15,7 @@ from cnnjax.experiment import Experiment, analysis_of
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.code_json import REMEDY, CodeRecord
 from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.used_run import UsedRun
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 
@@ -34,7 +35,8 @@ class Origin:
 
     codes: digests of the code, the newest last; None in it is code of cnnjax alone. known: whether they were recorded.
     data: fingerprint of the data. step: of the checkpoint; None for a finished training. packed: trials that were
-    trained together. params, macs: of the network; None of a checkpoint.
+    trained together. params, macs: of the network; None of a checkpoint. used_runs: whose weights it uses, by what they
+    are to it.
     """
 
     id: str | None
@@ -45,6 +47,7 @@ class Origin:
     packed: int = 1
     params: int | None = None
     macs: int | None = None
+    used_runs: Mapping[str, UsedRun] = field(default_factory=dict)
 
 
 def check_policy(stale: str) -> None:
@@ -77,7 +80,14 @@ def saved(checkpoints: Checkpoints) -> Origin | None:
 
 
 def _made_by(held: ResultRecord | CheckpointNotes) -> Origin:
-    return Origin(held.id, held.codes, known=bool(held.codes), data=held.data_fingerprint, packed=held.packed)
+    return Origin(
+        held.id,
+        held.codes,
+        known=bool(held.codes),
+        data=held.data_fingerprint,
+        packed=held.packed,
+        used_runs=held.used_runs,
+    )
 
 
 def refuse_another(made: Origin, id: str, path: Path) -> None:

@@ -39,7 +39,7 @@ class Trained:
 
     step: of the checkpoint, as steps of training taken. state: host arrays. resolved: what the run recorded of its
     images, classes and outputs. weights: the name of the training method whose weights these are ("ema" for the moving
-    average); None are those that the optimizer trained.
+    average); None are those that the optimizer trained. checksum: of the checkpoint.
     """
 
     path: Path
@@ -49,6 +49,7 @@ class Trained:
     network: linen.Module
     state: TrainState
     weights: str | None = None
+    checksum: int = 0
 
     @property
     def params(self) -> Any:
@@ -171,9 +172,9 @@ def load_run(run: Path | str, *, step: int | None = None, stale: str = "stop", w
     if step is None:
         _refuse_diverged(directory)
     resolved = resolved_of(directory, experiment)
-    state, _ = restore(directory, experiment, step=step)
+    state, notes = restore(directory, experiment, step=step)
     network = recorded_network(experiment, resolved)
-    return Trained(directory.path, int(state.step), experiment, resolved, network, state, method)
+    return Trained(directory.path, int(state.step), experiment, resolved, network, state, method, notes.checksum)
 
 
 def _refuse_diverged(directory: RunDirectory) -> None:

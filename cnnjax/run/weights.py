@@ -31,13 +31,12 @@ from cnnjax.models import Model, config
 from cnnjax.models.heads.classifier import is_under_head, under_head
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.resolved import Resolved
-from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.source_json import SourceRecord
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
 from cnnjax.run.resolve import record, recorded_input, recorded_network, resolve_imported, resolved_of
-from cnnjax.training.methods.method import evaluations
+from cnnjax.training.evaluated import evaluations, of_others
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import state_from, with_weights_of
 
@@ -236,13 +235,13 @@ def _initial_weights(absolute: str, path: str, saved: int) -> Initial:
 
 
 def chosen_weights(experiment: Experiment, weights: str | None) -> str | None:
-    """The method whose weights are meant, None for those that the optimizer trained.
+    """The method, or optimizer, whose weights are meant; None for those that were trained.
 
-    weights: a method's name, or "raw"; None is what the results without a method's name are of. Raises ConfigError.
+    weights: its name, or "raw"; None is what the results without a method's name are of. Raises ConfigError.
     """
     if weights in (None, "raw"):
-        return None if weights else evaluations(experiment.methods)[""]
-    known = [method.tag for method in experiment.methods if method.evaluates()]
+        return None if weights else evaluations(experiment.methods, experiment.optim)[""]
+    known = of_others(experiment.methods, experiment.optim)
     if weights not in known:
         raise ConfigError(unknown("weights of this run", weights, ["raw", *known]))
     return weights
@@ -252,7 +251,17 @@ def weights_of(experiment: Experiment, network: Any, state: TrainState, method: 
     """The variables (host arrays) that the method evaluates, by collection; of None those that were trained."""
     if method is None:
         return state.variables
+    check_estimated(state, method)
     return jax.device_get(with_weights_of(state_functions(experiment, network), state, method)).variables
+
+
+def check_estimated(state: TrainState, method: str) -> None:
+    """Raise RunError where the state has no batch statistics of the weights that the method evaluates."""
+    if method in state.estimated and int(state.estimated[method]["step"]) != int(state.step):
+        raise RunError(
+            f"the weights {method!r} of step {int(state.step)} have no batch statistics: they are estimated at the end "
+            "of an epoch with a validation part, and of the training; train on, take such a step, or the weights 'raw'"
+        )
 
 
 def restore(
@@ -272,21 +281,6 @@ def restore(
     with contextlib.closing(checkpoints):
         blank = blank_state(state_shapes(experiment, network, image_shape)).replace(lane=lane_values(experiment))
         return checkpoints.restore(blank, step=step)
-
-
-def check_same_initial(experiment: Experiment, result: ResultRecord | None, path: Path) -> None:
-    """Raise RunError where the run that the experiment starts from has other weights now than when it was trained."""
-    then = None if result is None else result.initial
-    if experiment.initial is None or then is None or not Path(experiment.initial).is_dir():
-        return
-    checkpoints = Checkpoints(RunDirectory(Path(experiment.initial)).checkpoints, read_only=True)
-    notes = checkpoints.notes()
-    checkpoints.close()
-    if notes is not None and notes.checksum != then.checksum:
-        raise RunError(
-            f"{path} started from other weights than {experiment.initial} holds now; delete it to train it again, or "
-            "give the run another folder"
-        )
 
 
 def check_initial(experiment: Experiment) -> None:

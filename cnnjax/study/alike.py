@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnnjax.config import Named, digest, plain
-from cnnjax.experiment import Experiment, steps_alike
+from cnnjax.experiment import Experiment, Teachers, steps_alike
 from cnnjax.lanes import own_lanes
 from cnnjax.study.study import text
 
@@ -14,14 +14,14 @@ IN_THE_STEP = ("model", "optim", "loss", "augment", "mixing", "test_time", "meth
 """Fields of an experiment that act in its steps alone; the others decide which examples these see, and how many."""
 
 
-def without_effect(arms: Mapping[Named[Any], tuple[Experiment, Any]]) -> dict[Named[Any], str]:
+def without_effect(arms: Mapping[Named[Any], tuple[Experiment, Any, Teachers]]) -> dict[Named[Any], str]:
     """By arm, that it trains just as an earlier one does: the values in which they differ have no effect.
 
-    arms: the experiment of each, and its layers. Only arms with equal layers are looked at closer, by tracing their
-    steps once more.
+    arms: the experiment of each, its layers, and its methods' teachers. Only arms with equal layers are looked at
+    closer, by tracing their steps once more.
     """
     groups: dict[Any, list[Named[Any]]] = {}
-    for arm, (experiment, layers) in arms.items():
+    for arm, (experiment, layers, _) in arms.items():
         rest = {name: plain(value) for name, value in dict(experiment).items() if name not in IN_THE_STEP}
         groups.setdefault((layers, digest(rest)), []).append(arm)
     found: dict[Named[Any], str] = {}
@@ -30,7 +30,8 @@ def without_effect(arms: Mapping[Named[Any], tuple[Experiment, Any]]) -> dict[Na
         # Of one program there is only what differs in lanes, and cnnjax's own are all used.
         programs = {arms[arm][0].program for arm in group}
         for arm in group if len(programs) > 1 or own_lanes(arms[group[0]][0]) else ():
-            twin = first.setdefault(digest(list(steps_alike(arms[arm][0]))), arm)
+            experiment, _, teachers = arms[arm]
+            twin = first.setdefault(digest(list(steps_alike(experiment, teachers))), arm)
             if twin is not arm:
                 found[arm] = _warning(arm, twin)
     return found

@@ -11,12 +11,13 @@ from cnnjax.analysis.layers import SizeRow
 from cnnjax.code import Code, code_of
 from cnnjax.config import Named, diff, digest, read, replace
 from cnnjax.errors import ConfigError, RunError, expect
-from cnnjax.experiment import Experiment, analysis_of, check
+from cnnjax.experiment import Experiment, Teachers, analysis_of, check
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model
 from cnnjax.records.plan_json import PlanRecord, PrunedEntry, SizeEntry, TrialEntry
 from cnnjax.run.devices import Devices, here
 from cnnjax.run.hardware import Hardware
+from cnnjax.run.teachers import teachers_of
 from cnnjax.run.weights import check_initial
 from cnnjax.study.alike import without_effect
 from cnnjax.study.match import rescaled_to
@@ -164,7 +165,9 @@ def plan(study: Study | Experiment, *, hardware: Hardware | Devices = Hardware()
     checks = {arm: _check(_even(study, arm, experiment, costs), devices) for arm, experiment in experiments.items()}
     good = {arm: found for arm, found in checks.items() if not isinstance(found, ConfigError)}
     # Only the user's own classes are looked at, for every field of cnnjax's is used. A look costs a trace of each arm.
-    own = {arm: (found.experiment, found.layers) for arm, found in good.items() if found.code.definitions}
+    own = {
+        arm: (found.experiment, found.layers, found.teachers) for arm, found in good.items() if found.code.definitions
+    }
     for arm, warning in without_effect(own).items():
         checks[arm] = dataclasses.replace(good[arm], warnings=(*good[arm].warnings, warning))
     trials, pruned = [], []
@@ -192,6 +195,7 @@ class _Checked:
     warnings: tuple[str, ...]
     sizes: tuple[SizeRow, ...]
     training_macs: int
+    teachers: Teachers
 
 
 def _experiment(study: Study, arm: Named[Any]) -> Experiment | ConfigError:
@@ -238,8 +242,8 @@ def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked |
     code = code_of(experiment)
     try:
         check_batch_size(experiment.batch_size, devices=devices.count, accumulate=experiment.accumulate)
-        checked = check(experiment, devices=devices.count)
-        _check_initial(experiment)
+        teachers = _from_runs(experiment)
+        checked = check(experiment, devices=devices.count, teachers=teachers)
         room = check_room(experiment, devices)
     except ConfigError as error:
         return error
@@ -255,12 +259,15 @@ def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked |
         analysis.warnings + room,
         analysis.sizes,
         analysis.training_macs,
+        teachers,
     )
 
 
-def _check_initial(experiment: Experiment) -> None:
+def _from_runs(experiment: Experiment) -> Teachers:
+    """The teachers of its methods; and the run that it starts from is looked at. Raises ConfigError."""
     try:
         check_initial(experiment)
+        return teachers_of(experiment)
     except RunError as error:
         raise ConfigError(str(error)) from None
 

@@ -1,7 +1,8 @@
 """The same step on one device or many: jit over a mesh, shard_map, or pmap. All agree to float tolerance.
 
-A mapped step takes (state, data, rows): `state` and `data` are on every device, `rows` is a dict of arrays whose
-examples are split over the devices. Packed states have a leading axis of trials; then rows["index"] has one too.
+A mapped step takes (state, data, rows, fixed): `rows` is a dict of arrays whose examples are split over the devices,
+the others are on every device. `data` is what rows are taken from; `fixed` is what a step reads and never changes, a
+teacher's weights. Packed states have a leading axis of trials; then rows["index"] has one too.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def rows_sharding(mesh: Mesh, *, packed: bool = False) -> NamedSharding:
 
 
 def distribute(step: Callable, mesh: Mesh, *, kind: Parallel = "jit", packed: bool = False, donate: bool = True) -> Any:
-    """`step(state, data, rows)` as one compiled call over the mesh; it returns values that are on every device.
+    """`step(state, data, rows, fixed)` as one compiled call over the mesh; it returns values that are on every device.
 
     kind: "jit" lets the compiler place the collectives; "shard_map" and "pmap" run the step on each device's part,
     which then takes its own collectives. The state is donated where `donate`.
@@ -67,41 +68,46 @@ def distribute(step: Callable, mesh: Mesh, *, kind: Parallel = "jit", packed: bo
 
 
 def _over_lanes(step: Callable) -> Callable:
-    def over_lanes(state: Any, data: Any, rows: dict[str, jax.Array]):
+    def over_lanes(state: Any, data: Any, rows: dict[str, jax.Array], fixed: Any):
         row_axes = {name: 0 if name in PER_LANE else None for name in rows}
-        return jax.vmap(step, in_axes=(0, None, row_axes))(state, data, rows)
+        return jax.vmap(step, in_axes=(0, None, row_axes, None))(state, data, rows, fixed)
 
     return over_lanes
 
 
 def _sharded(step: Callable, mesh: Mesh, *, packed: bool) -> Callable:
-    def sharded(state: Any, data: Any, rows: dict[str, jax.Array]):
+    def sharded(state: Any, data: Any, rows: dict[str, jax.Array], fixed: Any):
         row_specs = {name: P(None, AXIS) if packed and name in PER_LANE else P(AXIS) for name in rows}
-        mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(), row_specs), out_specs=P(), check_vma=False)
-        return mapped(state, data, rows)
+        mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(), row_specs, P()), out_specs=P(), check_vma=False)
+        return mapped(state, data, rows, fixed)
 
     return sharded
 
 
 def _pmapped(step: Callable, mesh: Mesh, *, packed: bool) -> Callable:
     devices = list(mesh.devices.flat)
-    mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, None, 0), out_axes=None, devices=devices)
+    mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, None, 0, None), out_axes=None, devices=devices)
 
     def split(name: str, x: jax.Array) -> jax.Array:
         if packed and name in PER_LANE:
             return x.reshape(len(x), len(devices), -1).swapaxes(0, 1)
         return x.reshape(len(devices), -1, *x.shape[1:])
 
-    def call(state: Any, data: Any, rows: dict[str, jax.Array]):
-        return mapped(state, data, {name: split(name, x) for name, x in rows.items()})
+    def call(state: Any, data: Any, rows: dict[str, jax.Array], fixed: Any):
+        return mapped(state, data, {name: split(name, x) for name, x in rows.items()}, fixed)
 
     return call
 
 
 def bound(step: Callable, functions: Any, fetch: Callable) -> Callable:
-    """`step(functions, state, batch)` as a mapped step (state, data, rows); `fetch(data, rows)` makes the batch."""
+    """`step(functions, state, batch)` as a mapped step (state, data, rows, fixed); with `fixed` where there is any.
+
+    fetch: (data, rows) -> the batch.
+    """
     return partial(_fetched, step, functions, fetch)
 
 
-def _fetched(step: Callable, functions: Any, fetch: Callable, state: Any, data: Any, rows: dict[str, jax.Array]):
-    return step(functions, state, fetch(data, rows))
+def _fetched(
+    step: Callable, functions: Any, fetch: Callable, state: Any, data: Any, rows: dict[str, jax.Array], fixed: Any
+):
+    return step(functions, state, fetch(data, rows), *([fixed] if fixed else []))

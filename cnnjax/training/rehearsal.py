@@ -17,10 +17,11 @@ from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 from cnnjax.calling import AXIS, check_modes
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError, users_line
 from cnnjax.machine import without_collection
+from cnnjax.training.estimate import estimate_step
+from cnnjax.training.evaluated import evaluations, of_others
 from cnnjax.training.fitting import first_tries, fit_step, fits
-from cnnjax.training.methods.method import evaluations
 from cnnjax.training.state import TrainState
-from cnnjax.training.step import StepFunctions, eval_step, init_state, train_step, with_weights_of
+from cnnjax.training.step import EMPTY, StepFunctions, eval_step, init_state, train_step, with_weights_of
 
 
 def rehearse(
@@ -30,10 +31,11 @@ def rehearse(
     *,
     image_shape: tuple[int, int, int],
     devices: int = 1,
+    fixed: Mapping[str, Any] = EMPTY,
 ) -> TrainState:
     """Trace the first state, one training step and one evaluation step: the functions that will be compiled.
 
-    lane, batch: shapes and types of what the step will be given, all entries and partners included. Returns the
+    lane, batch, fixed: shapes and types of what the step will be given, all entries and partners included. Returns the
     shapes of the state. Raises ConfigError that says what fails, and in which line of a user's code.
     """
     check_modes(functions.network)
@@ -42,21 +44,29 @@ def rehearse(
         _check_parameters(state.params)
         for fitting, arguments in _fitting(functions, state, batch, image_shape):
             _traced("the initialization on the first batch", fitting, *arguments)
-        rehearse_step(functions, state, batch, devices=devices)
+        rehearse_step(functions, state, batch, devices=devices, fixed=fixed)
         with _on(devices):
             _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch))
+            for name in state.estimated:
+                what = f"the estimate of batch statistics for the weights {name!r}"
+                _traced(what, partial(estimate_step, functions, name=name), state, dict(batch))
         for name in _evaluating(functions):
             what = f"what the method {name!r} evaluates"
-            _check_unchanged(what, state, _traced(what, partial(with_weights_of, functions, method=name), state))
+            _check_unchanged(what, state, _traced(what, partial(with_weights_of, functions, name=name), state))
     return state
 
 
 def rehearse_step(
-    functions: StepFunctions, state: TrainState, batch: Mapping[str, jax.ShapeDtypeStruct], *, devices: int = 1
+    functions: StepFunctions,
+    state: TrainState,
+    batch: Mapping[str, jax.ShapeDtypeStruct],
+    *,
+    devices: int = 1,
+    fixed: Mapping[str, Any] = EMPTY,
 ) -> None:
     """Trace one training step from a state of these shapes. Raises as `rehearse` does."""
     with without_collection(), _on(devices):
-        after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch))
+        after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch), dict(fixed))
         _check_unchanged("a training step", state, after)
 
 
@@ -66,8 +76,8 @@ def _on(devices: int) -> Any:
 
 
 def _evaluating(functions: StepFunctions) -> list[str]:
-    """The names of the methods that have weights of their own to evaluate."""
-    return [name for name, method in functions.methods.items() if method.evaluates()]
+    """The names of the methods, or of the optimizer, that have weights of their own to evaluate."""
+    return list(of_others(tuple(functions.methods.values()), functions.optim))
 
 
 def steps_alike(
@@ -76,24 +86,27 @@ def steps_alike(
     batch: Mapping[str, jax.ShapeDtypeStruct],
     *,
     image_shape: tuple[int, int, int],
+    fixed: Mapping[str, Any] = EMPTY,
 ) -> tuple[str, frozenset[str]]:
     """A digest of the first state, the training step and the evaluation step, and the lanes that these read.
 
-    Experiments with equal digests compute the same of the same batches and the same values of those lanes. What cannot
-    be compared (functions in the parameters of an operation) is left out of the digest.
+    Experiments with equal digests compute the same of the same batches, the same `fixed` arrays and the same values of
+    those lanes. What cannot be compared (functions in the parameters of an operation) is left out of the digest.
     """
     start = partial(init_state, functions, image_shape=image_shape)
     state = jax.eval_shape(start, lane)
     seen = _evaluated(batch)
     steps = (
         (start, (lane,)),
-        (partial(train_step, functions), (state, dict(batch))),
+        (partial(train_step, functions), (state, dict(batch), dict(fixed))),
         (partial(eval_step, functions), (state, seen)),
+        *((partial(with_weights_of, functions, name=name), (state,)) for name in _evaluating(functions)),
+        *((partial(estimate_step, functions, name=name), (state, dict(batch))) for name in state.estimated),
         *_fitting(functions, state, batch, image_shape),
-        *((partial(with_weights_of, functions, method=name), (state,)) for name in _evaluating(functions)),
     )
     # Equal weights may be measured under other names.
-    content, read = hashlib.sha256(repr(evaluations(tuple(functions.methods.values()))).encode()), set()
+    names = evaluations(tuple(functions.methods.values()), functions.optim)
+    content, read = hashlib.sha256(repr(names).encode()), set()
     for function, arguments in steps:
         closed = jax.make_jaxpr(function)(*arguments)
         content.update(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())

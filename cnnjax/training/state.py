@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import jax
 
-_RARE = ("collections", "methods")
+_RARE = ("collections", "methods", "estimated")
 """The fields that are left out of the tree where they are empty."""
 
 
@@ -22,7 +22,9 @@ class TrainState:
     between trials of one program (`seed`, `optim.learning_rate`, ...); a step reads them and never changes them.
     collections: the other variables of the network by collection. Few networks have any; where there are none, the
     state is saved without this field. methods: what each training method keeps, by its name, where one keeps anything;
-    left out as `collections` are. A packed state has a leading axis of trials on every leaf.
+    left out as `collections` are. estimated: by name of the weights whose batch statistics are estimated anew, these
+    ("batch_stats") and the step after which they were ("step", -1 for never); left out likewise. A packed state has a
+    leading axis of trials on every leaf.
     """
 
     step: jax.Array
@@ -32,6 +34,7 @@ class TrainState:
     lane: dict[str, jax.Array]
     collections: dict[str, Any] = dataclasses.field(default_factory=dict)
     methods: dict[str, Any] = dataclasses.field(default_factory=dict)
+    estimated: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def variables(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Self
 
 import jax
@@ -17,12 +18,15 @@ from cnnjax.errors import ConfigError
 from cnnjax.initialization import Initialization, kernels_of
 from cnnjax.nn import auxiliary
 from cnnjax.nn.mesh import manual_axes
+from cnnjax.optim import Optim
+from cnnjax.training.evaluated import estimated, unestimated
 from cnnjax.training.methods.method import Gradient, Method, acted, begun, wrapped
 from cnnjax.training.state import TrainState, derive, root_key, split_variables, step_key
 
 Lane = Mapping[str, jax.Array]
 Batch = dict[str, jax.Array]
 Sums = dict[str, jax.Array]
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,7 @@ class StateFunctions:
     optimizer: () -> gradient transformation, of one structure for every lane.
     methods: around the step, by name, in their order.
     without_frozen: params -> the same, with no gradient to those that do not move.
+    optim: the optimizer's config, asked for the weights to evaluate; None of one that has but those it trains.
     initialization: what kernels start as; None leaves each layer its own.
     """
 
@@ -43,6 +48,13 @@ class StateFunctions:
     optimizer: Callable[[], optax.GradientTransformation]
     methods: Mapping[str, Method] = field(default_factory=dict)
     without_frozen: Callable[[Any], Any] = lambda params: params
+    optim: Optim | None = None
+
+    @property
+    def estimated(self) -> tuple[str, ...]:
+        """The names of the weights whose batch statistics are estimated anew, where the network has any."""
+        return estimated(tuple(self.methods.values()), self.optim)
+
     initialization: Initialization | None = None
 
 
@@ -51,8 +63,11 @@ class StepFunctions(StateFunctions):
     """What a step is made of, beside what its state is made of.
 
     outputs: (what the network returns, B) -> outputs [B, ...].
-    inputs: (batch, the step's key, the step's number) -> what the network sees, and targets with the weight of their
-        loss: ((target [B, ...], weight [B] or a number), ...), which add up to 1.
+    inputs: (batch, the step's key, the step's number) -> what the network sees; targets with the weight of their loss:
+        ((target [B, ...], weight [B] or a number), ...), which add up to 1; the images [B, H, W, C] in 0..1 that what
+        it sees was made of, augmented and mixed.
+    teachers: by the name of the method that asks for one (`Method.teacher_run`): (its variables, those images) ->
+        the outputs [B, K] of a trained network.
     views: images uint8 [B, H, W, C] and, to evaluate them, their places in their part [B] -> what the network sees,
         [B, views, height, width, C]. merged: outputs of all views [B, views, ...] -> those of the images, [B, ...].
     target: batch -> target [B, ...], to evaluate.
@@ -63,7 +78,7 @@ class StepFunctions(StateFunctions):
     accumulate: into how many parts a batch is cut, whose gradients are averaged.
     """
 
-    inputs: Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, Sequence[tuple[jax.Array, Any]]]]
+    inputs: Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, Sequence[tuple[jax.Array, Any]], jax.Array]]
     views: Callable[..., jax.Array]
     target: Callable[[Batch], jax.Array]
     loss: Callable[[jax.Array, jax.Array], jax.Array]
@@ -73,6 +88,7 @@ class StepFunctions(StateFunctions):
     merged: Callable[[jax.Array], jax.Array]
     answer: Callable[[jax.Array], dict[str, jax.Array]]
     summarize: Callable[[Mapping[str, Any]], dict[str, Any]]
+    teachers: Mapping[str, Callable[[Any, jax.Array], jax.Array]] = field(default_factory=dict)
 
 
 def init_state(functions: StateFunctions, lane: Lane, image_shape: tuple[int, ...]) -> TrainState:
@@ -103,16 +119,19 @@ def _begun(functions: StateFunctions, lane: Lane, variables: Mapping[str, Any]) 
     state = TrainState(
         step=jnp.int32(0), opt_state=functions.optimizer().init(fields["params"]), lane=dict(lane), **fields
     )
-    return state.replace(methods=begun(functions.methods, state.params, state.statistics))
+    state = state.replace(methods=begun(functions.methods, state.params, state.statistics))
+    return state.replace(estimated=unestimated(functions.estimated, state.batch_stats))
 
 
-def train_step(functions: StepFunctions, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
+def train_step(
+    functions: StepFunctions, state: TrainState, batch: Batch, fixed: Mapping[str, Any] = EMPTY
+) -> tuple[TrainState, Sums]:
     """One optimizer step: (state, batch) -> (state, sums of the batch).
 
     batch: entries of examples by name, "image" uint8 [B, H, W, C] and others [B, ...]; "position" int32 [B] in the
     global batch, "index" int32 [B] in the training part; where examples are mixed, the same of each one's partner
     ("partner_image", ...). In shard_map or pmap the batch is this device's part; gradients, sums and global batch
-    statistics are taken over all devices.
+    statistics are taken over all devices. fixed: the variables of the methods' teachers, by the method's name.
 
     The gradient function of the batch goes through the methods, the first one innermost; then the optimizer updates the
     parameters, and the methods act on what came out, the first one first.
@@ -121,7 +140,7 @@ def train_step(functions: StepFunctions, state: TrainState, batch: Batch) -> tup
     optimizer = functions.optimizer()
     gradient = wrapped(
         functions.methods,
-        _gradient(functions, state, batch, key),
+        _gradient(functions, state, batch, key, fixed),
         state.methods,
         key=lambda name: derive(key, f"method {name}"),
         step=state.step,
@@ -134,11 +153,17 @@ def train_step(functions: StepFunctions, state: TrainState, batch: Batch) -> tup
     return acted(functions.methods, state, after), sums
 
 
-def _gradient(functions: StepFunctions, state: TrainState, batch: Batch, key: jax.Array) -> Gradient:
-    """The gradient function of a step's batch: over its accumulated parts, and over all devices."""
+def _gradient(
+    functions: StepFunctions, state: TrainState, batch: Batch, key: jax.Array, fixed: Mapping[str, Any]
+) -> Gradient:
+    """The gradient function of a step's batch: over its accumulated parts, and over all devices.
+
+    The objective is the mean over the batch of the losses that the methods make of those of the targets, the first
+    method first, and of those of auxiliary outputs. The sums are of the targets' losses alone.
+    """
 
     def objective(params: Any, statistics: Any, part: Batch, part_key: jax.Array):
-        images, targets = functions.inputs(part, key, state.step)
+        images, targets, unscaled = functions.inputs(part, key, state.step)
 
         def loss_of(outputs: jax.Array) -> jax.Array:
             return jnp.asarray(sum(weight * functions.loss(outputs, target) for target, weight in targets))
@@ -156,6 +181,9 @@ def _gradient(functions: StepFunctions, state: TrainState, batch: Batch, key: ja
         extra = sum(weight * loss_of(other) for other, weight in _auxiliary(left))
         valid = jnp.ones(len(losses), bool)
         sums = functions.measure(outputs, targets[0][0], valid=valid, losses=losses, detail=False)
+        for name, method in functions.methods.items():
+            taught = functions.teachers[name](fixed[name], unscaled) if name in functions.teachers else None
+            losses = method.losses(losses, outputs, teacher=taught)
         return (losses + extra).mean(), ({name: left[name] for name in statistics}, sums)
 
     def gradient(params: Any) -> tuple[Any, Any, Sums]:
@@ -235,12 +263,22 @@ def eval_step(functions: StepFunctions, state: TrainState, batch: Batch) -> Sums
     return sums
 
 
-def with_weights_of(functions: StateFunctions, state: TrainState, method: str) -> TrainState:
-    """The state with what that method evaluates in the place of the trained variables."""
-    held = functions.bound(state.lane).methods[method]
-    variables = held.evaluated(state.methods.get(method, {}), state.variables)
+def with_weights_of(functions: StateFunctions, state: TrainState, name: str) -> TrainState:
+    """The state with what that method, or the optimizer, evaluates in the place of the trained variables.
+
+    Batch statistics that are estimated anew are those that the state has of them (`training.estimate`).
+    """
+    functions = functions.bound(state.lane)
+    if name in functions.methods:
+        variables = functions.methods[name].evaluated(state.methods.get(name, {}), state.variables)
+    else:
+        assert functions.optim is not None
+        params = functions.optim.evaluated(state.opt_state, state.params)
+        variables = None if params is None else {**state.variables, "params": params}
     if variables is None:
-        raise ConfigError(f"methods: {method!r} evaluates nothing, so it has no weights of its own")
+        raise ConfigError(f"{name!r} evaluates nothing, so it has no weights of its own")
+    if name in state.estimated:
+        variables = {**variables, "batch_stats": state.estimated[name]["batch_stats"]}
     return state.replace(**split_variables(variables))
 
 

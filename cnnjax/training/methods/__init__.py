@@ -1,7 +1,8 @@
 """Training methods: what may be put around every step, one file a method."""
 
+from cnnjax.training.methods.distillation import Distillation
 from cnnjax.training.methods.ema import EMA
 from cnnjax.training.methods.method import Method
 from cnnjax.training.methods.sam import SAM
 
-__all__ = ["EMA", "SAM", "Method"]
+__all__ = ["EMA", "SAM", "Distillation", "Method"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 
-from cnnjax.errors import ConfigError
 from cnnjax.lanes import StepConfig
 from cnnjax.training.state import TrainState
 
@@ -17,6 +16,15 @@ Gradient = Callable[[Any], tuple[Any, Any, dict[str, jax.Array]]]
 like params. statistics: the network's other variables after the pass, by collection. sums: what is reported."""
 
 Measured = Literal["beside", "instead"]
+Statistics = Literal["own", "anew"]
+
+
+class TeacherRun(NamedTuple):
+    """The folder of the run whose network teaches, and the name of its weights: a method's, "raw", or None for those
+    that the run's results are of."""
+
+    folder: str
+    weights: str | None = None
 
 
 class Method(StepConfig, union="name"):
@@ -32,6 +40,24 @@ class Method(StepConfig, union="name"):
         """Whether what `evaluated` returns is measured beside the weights that are trained, or instead of them."""
         return "beside"
 
+    @property
+    def statistics(self) -> Statistics:
+        """The batch statistics of what is evaluated: as `evaluated` returns them, or estimated anew.
+
+        "anew": by passing over training batches with the evaluated weights (`training.estimate`).
+        """
+        return "own"
+
+    def check(self, *, steps: int, steps_per_epoch: int) -> None:
+        """Raise ConfigError where the method does not suit a training of that length."""
+
+    def lasting(self, *, steps: int, steps_per_epoch: int) -> Self:
+        """The method as it is in a training of that length, if that changes what it does: a copy that knows it.
+
+        What `init` and `evaluated` return may not depend on the length: a run is read without it.
+        """
+        return self
+
     def init(self, params: Any, statistics: Mapping[str, Any]) -> Any:
         """The method's own state before the first step. statistics: the network's other variables, by collection."""
         return {}
@@ -43,6 +69,18 @@ class Method(StepConfig, union="name"):
         step. own: the method's state. key: of this method in this step. step: its number, counted from 0.
         """
         return gradient
+
+    def teacher_run(self) -> TeacherRun | None:
+        """The run whose trained network `losses` is to have the outputs of; None where it needs none."""
+        return None
+
+    def losses(self, losses: jax.Array, outputs: jax.Array, *, teacher: jax.Array | None) -> jax.Array:
+        """The loss of each example in the place of `losses` [B], of which the gradient is that of the mean.
+
+        outputs: [B, ...], of the network in training. teacher: [B, K], the outputs for the same images of the network
+        that `teacher_run` names, in inference; no gradient goes through them.
+        """
+        return losses
 
     def after(self, own: Any, before: TrainState, after: TrainState) -> tuple[Any, TrainState]:
         """The method's own state and the whole state once the optimizer has updated the parameters.
@@ -66,30 +104,10 @@ class Method(StepConfig, union="name"):
         own = self.init(params, state.statistics)
         gradient = self.around(lambda params: (params, {}, {}), own, key=jax.random.key(0), step=state.step)
         gradient(params)
+        logits = jnp.zeros((2, 3))
+        self.losses(jnp.zeros(2), logits, teacher=None if self.teacher_run() is None else logits)
         own, state = self.after(own, state, state.replace(step=jnp.int32(1)))
         self.evaluated(own, state.variables)
-
-
-def check_methods(methods: Sequence[Method]) -> None:
-    """Raise ConfigError for two of a kind, and for two that are evaluated instead of the trained weights."""
-    tags = [method.tag for method in methods]
-    for tag in tags:
-        if tags.count(tag) > 1:
-            raise ConfigError(f"{tag!r} stands there twice; a method can be there once")
-    instead = [method.tag for method in methods if method.evaluates() and method.measured == "instead"]
-    if len(instead) > 1:
-        raise ConfigError(f"{' and '.join(instead)} are both evaluated instead of the trained weights; only one can be")
-
-
-def evaluations(methods: Sequence[Method]) -> dict[str, str | None]:
-    """Whose weights are measured, by what is put into the names of the metrics: {"": None, "ema": "ema"}.
-
-    None are the trained weights. Under "" is what counts as the result: these, or those of the method that is measured
-    instead.
-    """
-    measured = [method for method in methods if method.evaluates()]
-    main = next((method.tag for method in measured if method.measured == "instead"), None)
-    return {"": main} | {method.tag: method.tag for method in measured if method.measured == "beside"}
 
 
 # --- all methods of a step, by tag, in their order
