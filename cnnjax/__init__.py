@@ -61,9 +61,12 @@ if TYPE_CHECKING:
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
+        CBAM,
+        ECA,
         FCN,
         Activation,
         AlphaGoPolicy,
+        Attention,
         BatchNorm,
         CifarStem,
         Conv,
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
         DeepStem,
         Dense,
         DenseNet,
+        DropBlock,
         Dropout,
         EfficientNet,
         Endpoint,
@@ -88,12 +92,14 @@ if TYPE_CHECKING:
         MobileNetV2,
         MobileNetV3,
         Model,
+        NoAttention,
         NoNorm,
         Norm,
         Normalize,
         Pool,
         PositionBias,
         RegNet,
+        Residual,
         ResNet,
         Scale,
         ShuffleNetV2,
@@ -140,7 +146,7 @@ if TYPE_CHECKING:
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
     from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
-    from cnnjax.training.methods import EMA, SAM, Distillation, Method
+    from cnnjax.training.methods import EMA, SAM, SWA, Distillation, Lookahead, Method
 
 _HOMES = {
     "analysis": ["analyse"],
@@ -211,7 +217,9 @@ _HOMES = {
     "models": [
         "Activation",
         "AlphaGoPolicy",
+        "Attention",
         "BatchNorm",
+        "CBAM",
         "CifarStem",
         "Conv",
         "ConvNeXt",
@@ -219,7 +227,9 @@ _HOMES = {
         "DeepStem",
         "Dense",
         "DenseNet",
+        "DropBlock",
         "Dropout",
+        "ECA",
         "EfficientNet",
         "Endpoint",
         "FCN",
@@ -236,6 +246,7 @@ _HOMES = {
         "MobileNetV2",
         "MobileNetV3",
         "Model",
+        "NoAttention",
         "NoNorm",
         "Norm",
         "Normalize",
@@ -243,6 +254,7 @@ _HOMES = {
         "PositionBias",
         "RegNet",
         "ResNet",
+        "Residual",
         "Scale",
         "ShuffleNetV2",
         "SmallCNN",
@@ -289,12 +301,14 @@ _HOMES = {
     "study.load": ["load"],
     "study.plan": ["plan"],
     "study.study": ["Study"],
-    "training.methods": ["EMA", "SAM", "Distillation", "Method"],
+    "training.methods": ["EMA", "SAM", "SWA", "Distillation", "Lookahead", "Method"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 # Written out, for type checkers.
 __all__ = [
+    "CBAM",
+    "ECA",
     "EMA",
     "FCN",
     "LAMB",
@@ -302,6 +316,7 @@ __all__ = [
     "LSUV",
     "SAM",
     "SGD",
+    "SWA",
     "TFDS",
     "Activation",
     "Adafactor",
@@ -309,6 +324,7 @@ __all__ = [
     "AdamW",
     "AlphaGoPolicy",
     "AlternatingFlip",
+    "Attention",
     "AugMix",
     "Augmentation",
     "AutoAugment",
@@ -340,6 +356,7 @@ __all__ = [
     "Dice",
     "Digits",
     "Distillation",
+    "DropBlock",
     "Dropout",
     "EfficientNet",
     "Endpoint",
@@ -369,6 +386,7 @@ __all__ = [
     "Linear",
     "Lion",
     "LocalResponseNorm",
+    "Lookahead",
     "Loss",
     "MaskFolder",
     "Method",
@@ -381,6 +399,7 @@ __all__ = [
     "MultiLabel",
     "MultiStep",
     "Muon",
+    "NoAttention",
     "NoNorm",
     "Norm",
     "Normalize",
@@ -405,6 +424,7 @@ __all__ = [
     "RegNet",
     "Regression",
     "ResNet",
+    "Residual",
     "Resolution",
     "RunError",
     "Scale",

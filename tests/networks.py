@@ -33,6 +33,7 @@ class Network:
 
 
 RESNET = {"stage_sizes": (1, 2, 1, 1), "features": (4, 4, 8, 8)}
+BIT = {**RESNET, "norm.groups": 4}
 CIFAR = {"stage_sizes": (1, 1, 1), "features": (4, 8, 8)}
 
 # Narrow layers hardly learn with half of their units dropped.
@@ -48,6 +49,9 @@ def vgg_small(stages: str) -> dict[str, Any]:
 
 
 AIRBENCH = {f"layers.conv{group}_{i}.features": 8 for group in (1, 2, 3) for i in (1, 2)}
+AIRBENCH_96 = {f"layers.conv{group}_1.features": 8 for group in (1, 2, 3)} | {
+    f"layers.residual{group}.layers.conv{i}.features": 8 for group in (1, 2, 3) for i in (2, 3)
+}
 
 INCEPTION = {"features": (4, 4, 4, 4, 4, 4)}
 GOOGLENET = {
@@ -108,6 +112,10 @@ TABLE = [
     Network("alphago_policy", 3_882_793, classes=361, small={"features": 4, "num_classes": 81}, shape=(9, 9, 6)),
     # 312 + 50,688 + 737,280 + 1,179,648 + 2,560 + 1,152
     Network("airbench94", 1_971_640, classes=10, small=AIRBENCH),
+    # 312 + 175,104 + 1,769,472 + 2,654,208 + 1,792 + 3,840
+    Network("airbench95", 4_604_728, classes=10, small=AIRBENCH),
+    # 312 + 322,560 + 3,096,576 + 6,488,064 + 3,072 + 5,120
+    Network("airbench96", 9_915_704, classes=10, small=AIRBENCH_96),
     # --- resnet
     Network("resnet18", 11_689_512, 1.814, small=RESNET),
     Network("resnet34", 21_797_672, 3.664, small=RESNET),
@@ -125,6 +133,15 @@ TABLE = [
     Network("resnet50_d", 25_576_264, small=RESNET),
     Network("wide_resnet50_2", 68_883_240, 11.398, small=RESNET),
     Network("resnext50_32x4d", 25_028_904, 4.23, small={**RESNET, "groups": 4}),
+    Network("se_resnet50", 28_088_024, small=RESNET),
+    Network("eca_resnet50_d", 25_576_350, small=RESNET),
+    Network("cbam_resnet50", 28_073_576, small={**RESNET, "attention.kernel_size": 3}),
+    Network("bit_r50x1", 25_549_352, small=BIT),
+    Network("bit_r50x3", 217_319_080, small=BIT),
+    Network("bit_r101x1", 44_541_480, small=BIT),
+    Network("bit_r101x3", 387_934_888, small=BIT),
+    Network("bit_r152x2", 236_335_208, small=BIT),
+    Network("bit_r152x4", 936_533_224, small=BIT),
     Network("wide_resnet101_2", 126_886_696, 22.753, small=RESNET),
     Network("resnext101_32x8d", 88_791_336, 16.414, small={**RESNET, "groups": 4}),
     Network("resnext101_64x4d", 83_455_272, 15.46, small={**RESNET, "groups": 4}),

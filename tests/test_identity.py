@@ -112,6 +112,16 @@ def experiment(**fields):
 VARIANTS = {
     "plain layers": experiment(model=c.ConvNet(layers=plain_layers(), num_classes=7)),
     "plain layers, other order": experiment(model=c.ConvNet(layers=dict(reversed(plain_layers().items())))),
+    "plain layers with a shortcut": experiment(
+        model=c.ConvNet(
+            layers={
+                "conv": c.Conv(features=4),
+                "residual": c.Residual(layers={"conv": c.Conv(features=4), "act": c.Activation()}),
+                "flat": c.Flatten(),
+                "logits": c.Dense(),
+            }
+        )
+    ),
     "small_cnn knobs": experiment(
         model=c.SmallCNN(features=(4, 6, 8), blocks=3, pool="stride", norm=c.GroupNorm(groups=2), dropout=0.1)
     ),
@@ -128,6 +138,23 @@ VARIANTS = {
         model=c.ResNet(stem=c.CifarStem(), stage_sizes=(1, 1, 1), features=4, norm=c.NoNorm(), stochastic_depth=0.2)
     ),
     "resnet imagenet stem": experiment(model=c.ResNet(stem=c.ImageNetStem(kernel_size=3, strides=1), blur=True)),
+    "resnet with attention to channels": experiment(
+        model=c.ResNet(stem=c.ImageNetStem(pool_zeros=True), attention=c.ECA(kernel_size=3), standardize=True)
+    ),
+    "resnet with attention to channels and places": experiment(
+        model=c.ResNet(attention=c.CBAM(reduction=0.125, kernel_size=5))
+    ),
+    "resnet without attention": experiment(model=c.ResNet(attention=c.NoAttention())),
+    "resnet drop block": experiment(model=c.ResNet(drop_block=0.1, drop_block_size=5)),
+    "drop block layer": experiment(
+        model=c.ConvNet(
+            layers={
+                "drop": c.DropBlock(rate=0.2, block_size=(3, 2), shared=True),
+                "pool": "global_pool",
+                "logits": "dense",
+            }
+        )
+    ),
     "fcn head": experiment(
         model=c.WithHead(
             backbone=c.ResNet(block="bottleneck", output_stride=16),
@@ -176,6 +203,10 @@ VARIANTS = {
     "folder in lab": experiment(data=replace(FOLDER, {"space": "lab", "test_split": "val"}), per_class=3),
     "tfds": experiment(data=c.TFDS(name="mnist", train_split="train[:80%]", test_split="test", size=28)),
     "softmax": experiment(loss=c.SoftmaxCrossEntropy(label_smoothing=0.1), validation=0),
+    "sigmoid threshold": experiment(
+        loss=c.SigmoidCrossEntropy(target_threshold=0.2, over_outputs="sum", positive_weights=(1.0, 2.0)),
+        mixing=c.Mixup(),
+    ),
     "sigmoid": experiment(loss=c.SigmoidCrossEntropy(label_smoothing=0.05), validation=0.25),
     "poisson": experiment(loss=c.Poisson()),
     "classification": experiment(task=c.Classification()),
@@ -283,6 +314,9 @@ VARIANTS = {
     ),
     "staged resizing": experiment(resolution=c.StagedResizing(start=4, final=8, stages=3, multiple=2)),
     "size schedule": experiment(resolution=c.SizeSchedule(sizes=((0, 4), (3, 8)), evaluation=10)),
+    "weight averaging": experiment(methods=(c.SWA(start=3, every=0.5, evaluate="instead"),), statistics_batches=4),
+    "anew": experiment(methods=(c.EMA(decay=0.9, batch_statistics="anew"), c.SWA(start=0.5))),
+    "lookahead": experiment(methods=(c.Lookahead(share=0.8, every=6),)),
     "initialization": experiment(initialization=c.VarianceScaling(fan="average", gain=2.0, distribution="uniform")),
     "initialization of convolutions": experiment(
         initialization=c.FixedStd(std=0.02, distribution="truncated_normal", kernels="convolution")

@@ -72,6 +72,7 @@ from cnnjax.run.hardware import Hardware
 from cnnjax.run.loop import train
 from cnnjax.run.program import Program
 from cnnjax.study.plan_table import plan_table
+from tests.test_initialization import LANES as INITIALIZATIONS_ALONE
 from tests.test_optim import LANES as OPTIMIZERS_ALONE
 
 ONE = Hardware(devices=1)
@@ -153,6 +154,7 @@ PROGRAMS = {
     "linear": ({"optim": SGD(schedule=Linear())}, {"optim.schedule.final": 0.9}),
     "ema": ({"methods": (EMA(decay=0.6, warmup=False),)}, {"methods.0.decay": 0.3}),
     "sam": ({"methods": (SAM(rho=0.05),)}, {"methods.0.rho": 0.5}),
+    "initialization": ({"initialization": "he_fan_in"}, {"initialization.gain": 3.0}),
     "dice": ({**MASKS, "loss": Dice()}, {"loss.smoothing": 9.0}),
     "softmax and dice": (
         {**MASKS, "loss": SoftmaxDice()},
@@ -172,6 +174,8 @@ def test_every_lane_of_the_package_is_tried():
     # Schedules that a step uses no other way than those above are tried by themselves.
     for optim, values in OPTIMIZERS_ALONE.values():
         tried |= {(type(optim.schedule), path[9:]) for path in values if path.startswith("schedule.")}
+    # So are initializations, which no step uses.
+    tried |= {(type(initialization), name) for initialization, name, _ in INITIALIZATIONS_ALONE}
     there = {(member, name) for member in members_of_the_package() for name in lane_fields(member)}
     # The base of all optimizers only has fields that every one inherits, which clip_norm is tried for once.
     inherited = {(member, name) for member, name in there if member is Optim} | {(AdamW, "clip_norm")}

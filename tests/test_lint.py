@@ -533,6 +533,7 @@ def test_outputs_that_cannot_be_trained_are_refused(changes):
 OPS = {
     "batch_norm": blocks.BatchNormalization(),
     "dense": blocks.FullyConnected(3),
+    "drop_block": blocks.DropBlock(0.5),
     "dropout": blocks.InvertedDropout(0.5),
     "global_pool": blocks.GlobalPooling("max"),
     "group_norm": blocks.GroupNormalization(),

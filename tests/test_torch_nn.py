@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from cnnjax.initialization import Initialization, Kernel
 from cnnjax.nn import (
     BatchNormalization,
     Convolution,
+    DropBlock,
     GlobalPooling,
     GroupNormalization,
     LayerNormalization,
@@ -215,3 +217,30 @@ def test_local_response_norm_with_alpha_times_size(size):
 )
 def test_activation(name, theirs):
     assert_same(activation(name), theirs, maps(2, 5, 5, 3) * 4)
+
+
+@pytest.mark.parametrize("block", [3, 4])
+def test_drop_block_keeps_as_much_as_timms(block):
+    """In the middle of a map: timm lets blocks hang over its edge, and so drops less there."""
+    drop_block_2d = pytest.importorskip("tests.torch_peers").timm.layers.drop_block_2d
+    torch.manual_seed(0)
+    ours = DropBlock(0.3, block).apply({}, jnp.ones((64, 11, 11, 64)), train=True, rngs={"dropout": jax.random.key(0)})
+    theirs = drop_block_2d(torch.ones(64, 64, 11, 11), 0.3, block, couple_channels=False)
+    middle = slice(4, 7)
+    shares = [np.mean(np.asarray(y) != 0) for y in (ours[:, middle, middle], theirs[:, :, middle, middle])]
+    gamma = 0.3 / block**2 * (11 / (11 - block + 1)) ** 2
+    # 4,096 maps, whose middles deviate by at most 1/2.
+    assert_allclose(shares, (1 - gamma) ** (block**2), atol=4 * 0.5 / 64)
+
+
+# as PyTorch lays a weight out: (outputs, inputs of a group, rows, columns)
+@pytest.mark.parametrize("shape", [(6, 4, 3, 5), (3, 7), (8, 8, 1, 1)])
+def test_fans_and_deviations_of_initializations(shape):
+    features, channels, *window = shape
+    kernel = Kernel("kernel", shape, tuple(window), channels, features)
+    assert (kernel.fan_in, kernel.fan_out) == torch.nn.init._calculate_fan_in_and_fan_out(torch.empty(shape))
+    # Thousands of uniform numbers come within 1% of their bound.
+    many = Kernel("kernel", (), tuple(window), channels, 2000)
+    drawn = Initialization.from_tag("he_uniform").draw(many, jax.random.key(0))
+    weight = torch.nn.init.kaiming_uniform_(torch.empty(2000, *shape[1:]), nonlinearity="relu")
+    assert_allclose(jnp.abs(drawn).max(), weight.abs().max(), rtol=0.01)

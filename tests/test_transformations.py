@@ -15,7 +15,7 @@ import pytest
 from jax.test_util import check_grads
 from numpy.testing import assert_allclose
 
-from cnnjax import EMA, FCN, SAM, BatchNorm, Distillation, Head, Method, SmallCNN, TorchFCN, nn
+from cnnjax import EMA, FCN, SAM, SWA, BatchNorm, Distillation, Head, Lookahead, Method, SmallCNN, TorchFCN, nn
 from cnnjax.losses import Loss
 from cnnjax.models import with_head
 from cnnjax.optim import (
@@ -46,6 +46,8 @@ BLOCKS = {
     "strided convolution": (nn.Convolution(4, (3, 2), strides=2, groups=2, padding="valid"), MAPS, {}),
     "dilated convolution": (nn.Convolution(2, 3, dilation=2, bias=False), MAPS, {}),
     "depthwise convolution": (nn.Convolution(4, 3, groups=4), MAPS, {}),
+    "standardized convolution": (nn.Convolution(3, 3, standardize=1e-8), MAPS, {}),
+    "standardized convolution with gains": (nn.Convolution(4, 3, groups=2, standardize=1e-5, gain=True), MAPS, {}),
     "transposed convolution": (nn.TransposedConvolution(3, 3, strides=2), MAPS, {}),
     "transposed convolution, as many as the stride": (nn.TransposedConvolution(3, 2, strides=2, bias=False), MAPS, {}),
     "dilated transposed convolution": (
@@ -74,7 +76,17 @@ BLOCKS = {
     "dropout": (nn.InvertedDropout(0.4), MAPS, {"train": True}),
     "spatial dropout": (nn.InvertedDropout(0.4, spatial=True), MAPS, {"train": True}),
     "stochastic depth": (nn.StochasticDepth(0.4), MAPS, {"train": True}),
+    "drop block": (nn.DropBlock(0.4, 2), MAPS, {"train": True}),
+    "shared drop block": (nn.DropBlock(0.4, (3, 2), shared=True), MAPS, {"train": True}),
     "squeeze excite": (nn.SqueezeExcite(2), MAPS, {}),
+    "efficient channel attention": (nn.EfficientChannelAttention(), MAPS, {}),
+    "channel attention": (nn.ChannelAttention(2, activation="gelu"), MAPS, {}),
+    "spatial attention": (nn.SpatialAttention(3), MAPS, {"train": True}),
+    "convolutional block attention": (
+        nn.ConvolutionalBlockAttention(2, kernel_size=3, activation="gelu", norm=None),
+        MAPS,
+        {"train": False},
+    ),
     "untied bias": (nn.UntiedBias(flax.linen.initializers.normal()), MAPS, {}),
 }
 BLOCKS |= {name: (flax.linen.Sequential([function]), ROWS, {}) for name, function in nn.ACTIVATIONS.items()}
@@ -114,6 +126,10 @@ OPTIMIZERS = {
 METHODS = {
     "ema": EMA(decay=0.6, warmup=True),
     "ema of every second step": EMA(decay=0.5, every=2),
+    "swa": SWA(start=0.0, every=1.0).lasting(steps=2, steps_per_epoch=1),
+    "swa of the last step": SWA(start=0.5, every=1.0).lasting(steps=2, steps_per_epoch=2),
+    "lookahead": Lookahead(share=0.25, every=1),
+    "lookahead of every second step": Lookahead(every=2),
     "sam": SAM(rho=0.1),
     "adaptive sam": SAM(rho=0.5, adaptive=True),
     "distillation": Distillation(teacher=str(TEACHER), temperature=2.0, alpha=0.5),
@@ -247,7 +263,7 @@ def test_gradients_through_optimizers(name):
 
 
 def methodical(method, params, slopes):
-    """What a method makes of two steps down the loss (p + slope)^4 / 4: parameters, own state, what it evaluates."""
+    """What a method makes of two steps down the loss (p + slope)^4 / 4: parameters, own numbers, what it evaluates."""
     methods = {method.tag: method}
     state = TrainState(jnp.int32(0), params, {}, (), {})
     state = state.replace(methods=begun(methods, params, {}))
@@ -260,7 +276,8 @@ def methodical(method, params, slopes):
         moved = jax.tree.map(lambda p, g: p - 0.01 * g.astype(p.dtype), state.params, around(state.params)[0])
         state = acted(methods, state, state.replace(step=state.step + 1, params=moved))
     own = state.methods.get(method.tag, {})
-    return state.params, own, method.evaluated(own, state.variables) if method.evaluates() else None
+    kept = [leaf for leaf in jax.tree.leaves(own) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return state.params, kept, method.evaluated(own, state.variables) if method.evaluates() else None
 
 
 @pytest.mark.parametrize("name", METHODS)

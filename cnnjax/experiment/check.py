@@ -75,7 +75,7 @@ def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPT
 def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
     """The part of `check` that looks at the network alone: its layers, what they cost, and what is odd about them."""
     dataset, parts = experiment.data.load(), parts_of(experiment)
-    _check_task(experiment, task_of(experiment, dataset))
+    _check_task(experiment, task_of(experiment, dataset), dataset)
     check_training_examples(experiment, dataset, entries_used(experiment, dataset))
     lane_values(experiment)  # Raises ConfigError for those that have none.
     if parts.validation is not None and not len(parts.validation):
@@ -240,13 +240,12 @@ def _check_own_lanes(experiment: Experiment, length: Length, teachers: Teachers)
     check_traced(lanes(experiment), steps, traced=own)
 
 
-def _check_task(experiment: Experiment, task: Task) -> None:
-    """Raise ConfigError where examples are mixed whose targets cannot be."""
-    if experiment.mixing is not None and task.makes_target:
-        raise ConfigError(
-            f"mixing = {experiment.mixing.tag!r}: task {task.tag!r} makes its target of each image, so that there is "
-            "none of two images mixed; leave mixing out"
-        )
+def _check_task(experiment: Experiment, task: Task, dataset: Dataset) -> None:
+    """Raise ConfigError where examples are mixed whose targets cannot be, or the loss has a value without effect."""
+    if experiment.mixing is not None:
+        task.check_mixing(experiment.mixing)
+    outputs = task.outputs(experiment.loss, dataset).needed
+    experiment.loss.check_training(mixed=experiment.mixing is not None, outputs=outputs)
 
 
 def _warnings(experiment: Experiment, analysis: Analysis, dataset: Dataset, devices: int) -> tuple[str, ...]:

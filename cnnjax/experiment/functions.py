@@ -66,6 +66,7 @@ def functions_of(
         views=_views(experiment, task, form),
         target=_target(experiment, task, form),
         loss=partial(task.losses, loss=loss, form=evaluated),
+        mixed_loss=partial(task.mixed_losses, loss=loss, form=evaluated),
         measure=partial(task.measure, loss=loss, form=evaluated),
         optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
         methods=methods_of(experiment, length),

@@ -3,14 +3,18 @@
 # These register their presets.
 from cnnjax.models import airbench as _airbench
 from cnnjax.models import alexnet as _alexnet
+from cnnjax.models import bit as _bit
 from cnnjax.models import lenet as _lenet
+from cnnjax.models import resnet_attention as _resnet_attention
 from cnnjax.models import vgg as _vgg
 from cnnjax.models.alphago import AlphaGoPolicy
+from cnnjax.models.attention import CBAM, ECA, Attention, NoAttention
 from cnnjax.models.convnet import (
     Activation,
     Conv,
     ConvNet,
     Dense,
+    DropBlock,
     Dropout,
     Flatten,
     GlobalPool,
@@ -33,16 +37,21 @@ from cnnjax.models.mobilenet_v3 import MobileNetV3
 from cnnjax.models.model import Model, build, config, names, preset
 from cnnjax.models.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, NoNorm, Norm
 from cnnjax.models.regnet import RegNet
-from cnnjax.models.resnet import CifarStem, DeepStem, ImageNetStem, ResNet
+from cnnjax.models.residual_layer import Residual
+from cnnjax.models.resnet import ResNet
+from cnnjax.models.resnet_stem import CifarStem, DeepStem, ImageNetStem
 from cnnjax.models.shufflenet_v2 import ShuffleNetV2
 from cnnjax.models.small_cnn import SmallCNN
 from cnnjax.models.squeezenet import SqueezeNet
 from cnnjax.models.unet import UNet
 
 __all__ = [
+    "CBAM",
+    "ECA",
     "FCN",
     "Activation",
     "AlphaGoPolicy",
+    "Attention",
     "BatchNorm",
     "CifarStem",
     "Conv",
@@ -51,6 +60,7 @@ __all__ = [
     "DeepStem",
     "Dense",
     "DenseNet",
+    "DropBlock",
     "Dropout",
     "EfficientNet",
     "Endpoint",
@@ -67,6 +77,7 @@ __all__ = [
     "MobileNetV2",
     "MobileNetV3",
     "Model",
+    "NoAttention",
     "NoNorm",
     "Norm",
     "Normalize",
@@ -74,6 +85,7 @@ __all__ = [
     "PositionBias",
     "RegNet",
     "ResNet",
+    "Residual",
     "Scale",
     "ShuffleNetV2",
     "SmallCNN",

@@ -25,6 +25,7 @@ class ConvNorm(linen.Module):
         bias: whether the convolution has one; None where the normalization has none.
         zero: whether the normalization's scale starts at 0.
         blur: where strides exceed 1, convolve at every place and then step by a blur pooling of 3 (Zhang 2019).
+        standardize: of the convolution.
     """
 
     features: int
@@ -38,6 +39,7 @@ class ConvNorm(linen.Module):
     bias: bool | None = None
     zero: bool = False
     blur: bool = False
+    standardize: float | None = None
 
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -50,6 +52,7 @@ class ConvNorm(linen.Module):
             dilation=self.dilation,
             groups=self.groups,
             bias=not self.norm.shifts if self.bias is None else self.bias,
+            standardize=self.standardize,
             name="conv",
         )(x)
         x = self.norm(x, name="norm", train=train, zero=self.zero)
@@ -65,6 +68,11 @@ def dropout(x: jax.Array, rate: float, *, train: bool) -> jax.Array:
 def stochastic_depth(x: jax.Array, rate: float, *, train: bool) -> jax.Array:
     """Stochastic depth inside the calling compact module, named so; at a rate of 0 there is no layer."""
     return nn.StochasticDepth(rate, name="stochastic_depth")(x, train=train) if rate else x
+
+
+def drop_block(x: jax.Array, rate: float, block_size: int, *, name: str, train: bool) -> jax.Array:
+    """DropBlock inside the calling compact module, under that name; at a rate of 0 there is no layer."""
+    return nn.DropBlock(rate, block_size, name=name)(x, train=train) if rate else x
 
 
 def centred(kernel_size: Pair, dilation: int = 1) -> tuple[int, int]:

@@ -12,54 +12,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import flax.linen as linen
 from pydantic import Field, model_validator
 
-from cnnjax.config import Config, later
+from cnnjax.config import later
+from cnnjax.models.attention import Attention, NoAttention
 from cnnjax.models.endpoint import Endpoint, stages, times
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
 from cnnjax.models.model import Model, Shape, preset, roundings
-from cnnjax.models.norm import BatchNorm, Norm
+from cnnjax.models.norm import BatchNorm, GroupNorm, Norm
 from cnnjax.models.resnet_blocks import ResNetwork, Shortcut, Version
 from cnnjax.models.resnet_names import timm_v2_name, torchvision_name
-
-
-class Stem(Config, union="kind"):
-    """What stands before the first stage: `stem="cifar"`, or a config with its fields set.
-
-    features: filters; None takes the first stage's. depth: convolutions, the first strided; all but the last have half
-    of the filters. pool: after them, over `pool_window` in steps of `pool_strides`.
-    """
-
-    features: Count | None = None
-    kernel_size: Pair = 7
-    strides: Pair = 2
-    depth: int = Field(default=1, ge=1)
-    pool: Literal["max", "average", "blur", "none"] = "max"
-    pool_window: Pair = 3
-    pool_strides: Pair = 2
-
-
-class ImageNetStem(Stem, tag="imagenet"):
-    """7x7 in steps of 2, then max pooling in steps of 2: a fourth of the size."""
-
-
-class DeepStem(Stem, tag="deep"):
-    """Three 3x3 instead of the 7x7 (He, T. et al. 2019, ResNet-C and D)."""
-
-    kernel_size: Pair = 3
-    depth: int = Field(default=3, ge=1)
-
-
-class CifarStem(Stem, tag="cifar"):
-    """3x3 at full size, no pooling."""
-
-    kernel_size: Pair = 3
-    strides: Pair = 1
-    pool: Literal["max", "average", "blur", "none"] = "none"
+from cnnjax.models.resnet_stem import CifarStem, DeepStem, ImageNetStem, Stem
 
 
 class ResNet(Model, tag="resnet"):
@@ -89,11 +57,19 @@ class ResNet(Model, tag="resnet"):
         blur: convolutions and pooling step by blur pooling (Zhang 2019).
         stochastic_depth: probability to drop the last block's branch; it rises linearly from 0 (Huang et al. 2016).
         block_dropout: dropout rate before a block's last main convolution (Wide ResNet).
+        drop_block: share of the last stage's maps that DropBlock zeroes in training, after each unit of convolution,
+            normalization and activation and on the shortcut; a fourth of it in the stage before (Ghiasi et al. 2018,
+            section 4.1, whose keep_prob 0.9 is 0.1 here).
+        drop_block_size: rows and columns of its blocks.
         head: pooling over the map, "average" or "max".
         dropout: rate before the logits.
         output_stride: of the last stage's maps in the image, for heads that want larger ones. Stages that would stride
             beyond it dilate what follows instead, so that every place of the map is computed (torchvision's
             replace_stride_with_dilation); None leaves the strides as they are.
+        attention: what else scales a block's outputs before the shortcut is added, "none", "eca" or "cbam", or a config
+            of one; not beside `squeeze_excite`.
+        standardize: whether each feature's weights in a convolution are brought to mean 0 and variance 1 before they
+            are used (Qiao et al. 2019, arXiv:1903.10520; BiT).
     """
 
     stage_sizes: tuple[Count, ...] = Field(default=(2, 2, 2, 2), min_length=1)
@@ -118,6 +94,10 @@ class ResNet(Model, tag="resnet"):
     head: Literal["average", "max"] = "average"
     dropout: Rate = 0.0
     output_stride: Count | None = later(None)
+    attention: Attention = later(NoAttention())
+    standardize: bool = later(False)
+    drop_block: Rate = later(0.0)
+    drop_block_size: Count = later(7)
 
     @model_validator(mode="after")
     def _one_entry_a_stage(self) -> ResNet:
@@ -130,6 +110,8 @@ class ResNet(Model, tag="resnet"):
                 raise ValueError(f"{name}: basic blocks have none; it belongs to block='bottleneck'")
         if self.zero_init and (self.version == "v2" or not self.norm.shifts):
             raise ValueError("zero_init: there is no scale at the end of a block to start at zero")
+        if self.squeeze_excite and self.attention.tag != "none":
+            raise ValueError(f"attention: {self.attention.tag} stands in the place of squeeze_excite: set that to 0")
         if self.output_stride is not None and self.endpoints()[-1].strides != (self.output_stride,) * 2:
             reached = [times(self._stem_strides, *self.steps[:stage]) for stage in range(len(self.steps) + 1)]
             shown = {str(rows) if rows == columns else f"{rows}x{columns}": None for rows, columns in reached}
@@ -171,6 +153,11 @@ class ResNet(Model, tag="resnet"):
                 dilation *= step
         return tuple(found)
 
+    def drop_block_of(self, stage: int) -> float:
+        """The rate of DropBlock in a stage, counted from 0: of the last two alone."""
+        later_stages = len(self.stage_sizes) - 1 - stage
+        return self.drop_block / 4**later_stages if later_stages < 2 else 0.0
+
     @property
     def _stem_strides(self) -> tuple[int, int]:
         return times((1, 1), self.stem.strides, 1 if self.stem.pool == "none" else self.stem.pool_strides)
@@ -190,7 +177,8 @@ class ResNet(Model, tag="resnet"):
         return 10 if self.stem.tag == "cifar" else 1000
 
     def rescaled(self, factor: float) -> Iterator[ResNet]:
-        multiple = next(n for n in range(1, self.groups + 1) if round(n * self.inner) % self.groups == 0)
+        groups = math.lcm(self.groups, self.norm.groups if isinstance(self.norm, GroupNorm) else 1)
+        multiple = next(n for n in range(1, groups + 1) if round(n * self.inner) % groups == 0)
         for rounded in roundings(sorted(set(self.widths)), factor, multiple=multiple):
             yield self.model_copy(update={"features": tuple(rounded[width] for width in self.widths)})
 

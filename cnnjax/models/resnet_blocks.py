@@ -10,9 +10,13 @@ import jax.numpy as jnp
 
 from cnnjax import nn
 from cnnjax.errors import ShapeError
-from cnnjax.models.blocks import ConvNorm, centred, dropout, rising, stochastic_depth
+from cnnjax.models.attention import Attention
+from cnnjax.models.blocks import ConvNorm, centred, drop_block, dropout, rising, stochastic_depth
 from cnnjax.models.fields import Pair
 from cnnjax.models.norm import NoNorm, Norm
+
+WEIGHT_EPSILON = 1e-8
+"""Added to the variance of standardized weights, as in timm's BiT."""
 
 Version = Literal["v1", "v1.5", "v2"]
 Shortcut = Literal["A", "B", "C", "D", "none"]
@@ -39,9 +43,13 @@ class Block(linen.Module):
     activation: str
     zero_init: bool
     squeeze_excite: float
+    attention: Attention
+    standardize: float | None
     blur: bool
     stochastic_depth: float
     dropout: float
+    drop_block: float = 0.0
+    drop_block_size: int = 7
 
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -53,8 +61,9 @@ class Block(linen.Module):
         if self.squeeze_excite:
             units = max(1, round(self.squeeze_excite * self.outputs))
             x = nn.SqueezeExcite(units, activation=self.activation, name="squeeze_excite")(x)
+        x = self.attention(x, norm=self.norm, activation=self.activation, train=train)
         x = stochastic_depth(x, self.stochastic_depth, train=train)
-        x = x if shortcut is None else x + shortcut
+        x = x if shortcut is None else x + self._drop("shortcut", shortcut, train)
         return x if self.version == "v2" else nn.activation(self.activation)(x)
 
     def _branch(self, x: jax.Array, train: bool) -> jax.Array:
@@ -63,7 +72,11 @@ class Block(linen.Module):
             if self.dropout and number == (2 if self.bottleneck else len(units)):
                 x = dropout(x, self.dropout, train=train)
             x = self._unit(number, x, train, last=number == len(units), **fields)
+            x = self._drop(f"{number}", x, train)
         return x
+
+    def _drop(self, after: str, x: jax.Array, train: bool) -> jax.Array:
+        return drop_block(x, self.drop_block, self.drop_block_size, name=f"drop_block_{after}", train=train)
 
     def _units(self) -> list[dict[str, Any]]:
         spread = {"kernel_size": self.kernel_size, "groups": self.groups}
@@ -84,15 +97,24 @@ class Block(linen.Module):
         """Convolution, normalization, activation; in v2 the next unit's normalization and activation follow."""
         if self.version != "v2":
             act, zero = "identity" if last else self.activation, last and self.zero_init
-            unit = ConvNorm(**fields, norm=self.norm, activation=act, zero=zero, blur=self.blur, name=f"conv{number}")
-            return unit(x, train=train)
+            return self._normalized(f"conv{number}", **fields, activation=act, zero=zero)(x, train=train)
         x = self._bare(f"conv{number}", **fields)(x, train=train)
         return x if last else nn.activation(self.activation)(self.norm(x, name=f"norm{number + 1}", train=train))
 
     def _bare(self, name: str, **fields: Any) -> ConvNorm:
         """A convolution alone; where the next normalization has a bias it has none."""
-        bias = not self.norm.shifts
-        return ConvNorm(**fields, norm=NoNorm(), activation="identity", bias=bias, blur=self.blur, name=name)
+        return ConvNorm(
+            **fields,
+            norm=NoNorm(),
+            activation="identity",
+            bias=not self.norm.shifts,
+            blur=self.blur,
+            standardize=self.standardize,
+            name=name,
+        )
+
+    def _normalized(self, name: str, **fields: Any) -> ConvNorm:
+        return ConvNorm(**fields, norm=self.norm, blur=self.blur, standardize=self.standardize, name=name)
 
     def _shortcut(self, x: jax.Array, train: bool) -> jax.Array | None:
         if self.shortcut == "none":
@@ -106,8 +128,12 @@ class Block(linen.Module):
         fields: dict[str, Any] = {"features": self.outputs, "kernel_size": 1, "strides": strides}
         if self.version == "v2":
             return self._bare("shortcut", **fields)(x, train=train)
-        unit = ConvNorm(**fields, norm=self.norm, activation="identity", blur=self.blur, name="shortcut")
-        return unit(x, train=train)
+        return self._normalized("shortcut", **fields, activation="identity")(x, train=train)
+
+
+def standardization(config: Any) -> float | None:
+    """What is added to the variance of weights that are standardized; None where they are not."""
+    return WEIGHT_EPSILON if config.standardize else None
 
 
 def _padded(x: jax.Array, channels: int) -> jax.Array:
@@ -137,11 +163,16 @@ class StemNetwork(linen.Module):
                 activation="identity" if bare else activation,
                 bias=not norm.shifts,
                 blur=self.config.blur,
+                standardize=standardization(self.config),
                 name=f"conv{number}",
             )(x, train=train)
         if stem.pool == "none":
             return x
-        pool: dict[str, Any] = {"window": stem.pool_window, "padding": centred(stem.pool_window)}
+        padding = centred(stem.pool_window)
+        if stem.pool_zeros:
+            rows, columns = padding
+            x, padding = jnp.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0))), (0, 0)
+        pool: dict[str, Any] = {"window": stem.pool_window, "padding": padding}
         if self.config.blur and stem.pool == "max":
             x = nn.Pooling("max", **pool, strides=1, name="pool")(x)
             return nn.Pooling("blur", window=3, strides=stem.pool_strides, padding=1, name="blur")(x)
@@ -200,8 +231,12 @@ class ResNetwork(linen.Module):
             activation=config.activation,
             zero_init=config.zero_init,
             squeeze_excite=config.squeeze_excite,
+            attention=config.attention,
+            standardize=standardization(config),
             blur=config.blur,
             stochastic_depth=rate,
             dropout=config.block_dropout,
+            drop_block=config.drop_block_of(stage),
+            drop_block_size=config.drop_block_size,
             name=f"stage{stage + 1}_block{block + 1}",
         )

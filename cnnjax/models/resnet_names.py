@@ -9,6 +9,14 @@ _UNITS = {
     "shortcut.norm": "downsample.1",
     **{f"conv{i}.conv": f"conv{i}" for i in (1, 2, 3)},
     **{f"conv{i}.norm": f"bn{i}" for i in (1, 2, 3)},
+    # timm's: torchvision has no residual networks with attention.
+    "squeeze_excite.reduce": "se.fc1",
+    "squeeze_excite.expand": "se.fc2",
+    "eca": "se.conv",
+    "cbam.channel.reduce": "se.channel.fc1",
+    "cbam.channel.expand": "se.channel.fc2",
+    "cbam.spatial.conv": "se.spatial.conv.conv",
+    "cbam.spatial.norm": "se.spatial.conv.bn",
 }
 # Behind the pooling, which is there in every one.
 _TIMM_SHORTCUT_D = {"shortcut.conv": "downsample.1", "shortcut.norm": "downsample.2"}

@@ -2,8 +2,11 @@
 
 from cnnjax.nn.activation import ACTIVATIONS, activation
 from cnnjax.nn.auxiliary import add_auxiliary_logits
+from cnnjax.nn.cbam import ChannelAttention, ConvolutionalBlockAttention, SpatialAttention
 from cnnjax.nn.convolution import Convolution, convolve
+from cnnjax.nn.drop_block import DropBlock
 from cnnjax.nn.dropout import InvertedDropout, StochasticDepth
+from cnnjax.nn.efficient_channel_attention import EfficientChannelAttention
 from cnnjax.nn.fully_connected import FullyConnected
 from cnnjax.nn.mesh import manual_axes, shards
 from cnnjax.nn.normalization import (
@@ -20,12 +23,17 @@ from cnnjax.nn.resize import Resize
 from cnnjax.nn.squeeze_excite import SqueezeExcite
 from cnnjax.nn.transposed_convolution import TransposedConvolution, bilinear_kernel, convolve_transposed
 from cnnjax.nn.untied_bias import UntiedBias
+from cnnjax.nn.weight_standardization import standardized
 
 __all__ = [
     "ACTIVATIONS",
     "NORMALIZATIONS",
     "BatchNormalization",
+    "ChannelAttention",
     "Convolution",
+    "ConvolutionalBlockAttention",
+    "DropBlock",
+    "EfficientChannelAttention",
     "FullyConnected",
     "GlobalPooling",
     "GroupNormalization",
@@ -35,6 +43,7 @@ __all__ = [
     "NoNormalization",
     "Pooling",
     "Resize",
+    "SpatialAttention",
     "SqueezeExcite",
     "StochasticDepth",
     "TransposedConvolution",
@@ -47,4 +56,5 @@ __all__ = [
     "manual_axes",
     "normalization",
     "shards",
+    "standardized",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from cnnjax.lowering import lowering
 from cnnjax.nn.geometry import Geometry
 from cnnjax.nn.input_checks import check_images, located
 from cnnjax.nn.trilinear import bind, by_xla
+from cnnjax.nn.weight_standardization import standardized
 
 
 def convolve(
@@ -56,6 +58,11 @@ class Convolution(nn.Module):
         kernel_init: initializer of the kernel; the default is He et al. 2015, for rectifiers (standard deviation
             sqrt(2 / fan-in), truncated at two).
         bias_init: initializer of the bias.
+        standardize: what is added to the variance where each feature's weights are standardized before they are used
+            (nn.standardized), above 0; None uses them as they are.
+        gain: whether the standardized weights are divided by sqrt(fan-in) and multiplied by a learned parameter `gain`
+            (features), so that outputs have the variance of the inputs (Brock et al. 2021, arXiv:2101.08692).
+        gain_init: initializer of the gain.
     """
 
     features: int
@@ -67,6 +74,9 @@ class Convolution(nn.Module):
     bias: bool = True
     kernel_init: Initializer = nn.initializers.he_normal()
     bias_init: Initializer = nn.initializers.zeros
+    standardize: float | None = None
+    gain: bool = False
+    gain_init: Initializer = nn.initializers.ones
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -80,8 +90,24 @@ class Convolution(nn.Module):
             output_shape(x.shape[1:3], kernel=size, strides=strides, padding=self.padding, dilation=dilation)
             padding = resolve_padding(self.padding, x.shape[1:3], kernel=size, strides=strides, dilation=dilation)
         shape = (*size, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", self.kernel_init, shape).astype(x.dtype)
+        kernel = self._weights(self.param("kernel", self.kernel_init, shape)).astype(x.dtype)
         y = convolve(x, kernel, strides=strides, padding=padding, dilation=dilation, groups=self.groups)
         if not self.bias:
             return y
         return y + self.param("bias", self.bias_init, (self.features,)).astype(y.dtype).reshape(1, 1, 1, -1)
+
+    def _weights(self, kernel: jax.Array) -> jax.Array:
+        """The weights that are used, standardized if they shall be."""
+        with located(self):
+            if self.standardize is None and self.gain:
+                raise ConfigError("gain = True: it is of standardized weights; set standardize, such as 1e-5")
+            if self.standardize is not None and self.standardize <= 0:
+                raise ConfigError(f"standardize = {self.standardize!r}: what is added to a variance is above 0")
+        if self.standardize is None:
+            return kernel
+        kernel = standardized(kernel, epsilon=self.standardize)
+        if not self.gain:
+            return kernel
+        fan_in = math.prod(kernel.shape[:-1])
+        gain = self.param("gain", self.gain_init, (self.features,)) * fan_in**-0.5
+        return kernel * gain.reshape(1, 1, 1, -1)

@@ -43,7 +43,7 @@ class InvertedDropout(nn.Module):
             return x
         shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if self.spatial else x.shape
         keep = 1 - jnp.asarray(self.rate, jnp.float32)
-        kept = _local_mask(self.make_rng("dropout"), keep, shape)
+        kept = local_mask(self.make_rng("dropout"), keep, shape)
         return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros((), x.dtype))
 
 
@@ -68,11 +68,11 @@ class StochasticDepth(nn.Module):
         if not train or self.rate == 0:
             return x
         keep = jnp.float32(1 - self.rate)
-        kept = _local_mask(self.make_rng("dropout"), keep, (x.shape[0], *(1,) * (x.ndim - 1)))
+        kept = local_mask(self.make_rng("dropout"), keep, (x.shape[0], *(1,) * (x.ndim - 1)))
         return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros((), x.dtype))
 
 
-def _local_mask(key: jax.Array, keep: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def local_mask(key: jax.Array, keep: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """This device's examples of a boolean mask drawn for the batch of all devices."""
     axes = manual_axes()
     if not axes:

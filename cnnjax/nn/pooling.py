@@ -95,10 +95,18 @@ class GlobalPooling(nn.Module):
                 raise ConfigError(unknown("kind of global pooling", self.kind, ("average", "max")))
         if self.kind == "average":
             return x.mean((1, 2), dtype=accumulation_dtype(x)).astype(x.dtype)
-        positions = x.reshape(x.shape[0], -1, x.shape[-1])
-        first = jnp.argmax(positions, axis=1, keepdims=True)
-        chosen = lax.broadcasted_iota(first.dtype, positions.shape, 1) == first
-        return jnp.where(chosen, positions, jnp.zeros((), x.dtype)).sum(1)
+        return largest(x.reshape(x.shape[0], -1, x.shape[-1]), axis=1)
+
+
+def largest(x: jax.Array, *, axis: int) -> jax.Array:
+    """The maximum along an axis (0 or more), which it takes away; the first maximum gets the whole gradient.
+
+    JAX's own gradient asks which numbers equal the maximum; where XLA computes x twice, rounded differently, none does,
+    and the gradient is 0 / 0.
+    """
+    first = jnp.argmax(x, axis=axis, keepdims=True)
+    chosen = lax.broadcasted_iota(first.dtype, x.shape, axis) == first
+    return jnp.where(chosen, x, jnp.zeros((), x.dtype)).sum(axis)
 
 
 # --- folds over windows

@@ -1,0 +1,81 @@
+"""Networks that only timm has: parameters, operations, names and shapes, and logits for the same weights."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from cnnjax import analyse, convert, models
+from cnnjax.convert.state_dict import _slots
+from tests.test_torch_models import QUICK, images, nchw
+
+torch = pytest.importorskip("torch")
+from tests.torch_peers import randomized, timm  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+# Our name -> timm's constructor, with its arguments.
+PEERS = {
+    "se_resnet50": ("seresnet50", {}),
+    "eca_resnet50_d": ("ecaresnet50d", {}),
+    "cbam_resnet50": ("resnet50", {"block_args": {"attn_layer": "cbam"}}),
+    "bit_r50x1": ("resnetv2_50x1_bit", {}),
+    "bit_r152x4": ("resnetv2_152x4_bit", {}),
+}
+# One of each kind, on images as small as it takes: the side, and what makes ours and theirs quick.
+SHORT = {"stage_sizes": (1, 2, 1, 1)}, {"layers": (1, 2, 1, 1)}
+COMPUTED = {
+    "se_resnet50": (32, *SHORT),
+    "eca_resnet50_d": (32, *SHORT),
+    "cbam_resnet50": (32, *SHORT),
+    "bit_r50x1": (32, {}, {}),
+}
+
+
+def multiplied(model, size):
+    """Multiply-accumulates of its convolutions and dense layers for one image of `size` pixels a side."""
+    total = 0
+
+    def count(module, _, output):
+        nonlocal total
+        total += output.numel() * module.weight[0].numel()
+
+    kinds = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Linear)
+    for module in model.modules():
+        if isinstance(module, kinds):
+            module.register_forward_hook(count)
+    model(torch.zeros(1, 3, size, size, device="meta"))
+    return total
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_parameters_operations_names_and_shapes_are_timms(name):
+    """Without a number in memory, so that the largest are no burden."""
+    constructor, arguments = PEERS[name]
+    with torch.device("meta"):
+        theirs = timm.create_model(constructor, **arguments).eval()
+    config = models.config(name, num_classes=1000)
+    analysis = analyse(config.build(), config.input_shape)
+    assert analysis.params == sum(parameter.numel() for parameter in theirs.parameters())
+    assert analysis.macs == multiplied(theirs, config.input_shape[0])
+    held = {key: tuple(tensor.shape) for key, tensor in theirs.state_dict().items() if "num_batches" not in key}
+    assert {slot.name: slot.torch_shape for slot in _slots(config, None)} == held
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMPUTED)
+def test_logits_equal_timm_and_weights_go_back(name):
+    (constructor, arguments), (side, ours_short, theirs_short) = PEERS[name], COMPUTED[name]
+    theirs = randomized(timm.create_model(constructor, **arguments, **theirs_short))
+    config = models.config(name, num_classes=1000, **ours_short)
+    x = images((side, side, 3), batch=1)
+    with torch.no_grad():
+        expected = theirs(nchw(x)).numpy()
+    state = theirs.state_dict()
+    variables = convert.from_torch(config, state)
+    ours = jax.jit(config.build().apply).lower(variables, x).compile(compiler_options=QUICK)(variables, x)
+    assert np.abs(ours - expected).max() < 1e-4 * np.abs(expected).max()
+    returned = convert.to_torch(config, variables)
+    assert returned.keys() == state.keys()
+    assert all(np.array_equal(value, state[key].numpy()) for key, value in returned.items())
