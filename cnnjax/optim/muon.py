@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from operator import and_
 from typing import Any, Literal
 
 import jax
@@ -13,7 +14,7 @@ from pydantic import Field
 from cnnjax.config import lane, later
 from cnnjax.errors import ConfigError
 from cnnjax.optim.decay_mask import is_decayed
-from cnnjax.optim.groups import check_patterns, matching
+from cnnjax.optim.groups import check_patterns, group_at, matching, paths_of
 from cnnjax.optim.optim import Optim
 from cnnjax.optim.promotion import promoting
 
@@ -55,10 +56,12 @@ class Muon(Optim, tag="muon"):
     def check_params(self, params: Any) -> None:
         super().check_params(params)
         check_patterns("optim.rest", self.rest, params)
-        if not any(jax.tree.leaves(self.orthogonalizes(params))):
+        orthogonalized = jax.tree.leaves(self.orthogonalizes(params))
+        moves = [not group_at(self.groups, path).frozen for path in paths_of(params)]
+        if not any(map(and_, orthogonalized, moves)):
             raise ConfigError(
-                "optim: muon orthogonalizes kernels, and here optim.rest leaves none, so that its AdamW would train "
-                "all; use adamw, or change optim.rest"
+                "optim: muon orthogonalizes kernels, and here optim.rest and frozen groups leave none, so that its "
+                "AdamW would train all; use adamw, or change them"
             )
 
     def orthogonalizes(self, params: Any) -> Any:
