@@ -49,13 +49,12 @@ class StateFunctions:
     methods: Mapping[str, Method] = field(default_factory=dict)
     without_frozen: Callable[[Any], Any] = lambda params: params
     optim: Optim | None = None
+    initialization: Initialization | None = None
 
     @property
     def estimated(self) -> tuple[str, ...]:
         """The names of the weights whose batch statistics are estimated anew, where the network has any."""
         return estimated(tuple(self.methods.values()), self.optim)
-
-    initialization: Initialization | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
