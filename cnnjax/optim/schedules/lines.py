@@ -59,10 +59,10 @@ class PiecewiseLinear(Schedule):
     """Straight lines between `knots`: (epoch, multiple of the peak), from epoch 0 in ascending order of epochs.
 
     Multiples lie in [0, 1] and one of them is 1, so that `learning_rate` is the peak. After the last knot the rate
-    stays. The last knot may lie less than an epoch behind the end of the training, and where its multiple is 0 less than
-    one before: an epoch is as many whole batches as there are in a pass, so that a training of 20 passes may have 20.9.
-    Warm-up is a matter of knots, so `warmup` must stay 0. The default is the triangle of DAWNBench's CIFAR-10 entries (24 epochs,
-    peak at 5), which FFCV and airbench take with other knots.
+    stays. The last knot may lie less than an epoch behind the end of the training, and where its multiple is 0 less
+    than one before: an epoch is as many whole batches as there are in a pass, so that a training of 20 passes may have
+    20.9. Warm-up is a matter of knots, so `warmup` must stay 0. The default is the triangle of DAWNBench's CIFAR-10
+    entries (24 epochs, peak at 5), which FFCV and airbench take with other knots.
     """
 
     knots: tuple[tuple[float, float], ...] = Field(default=((0.0, 0.0), (5.0, 1.0), (24.0, 0.0)), min_length=2)
