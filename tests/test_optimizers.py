@@ -373,7 +373,8 @@ BASE = Experiment(
     [
         (SGD(adaptive_clip=0.1, adaptive_clip_skips=("head.*",)), r"optim\.adaptive_clip_skips: 'head\.\*' matches no"),
         (Muon(rest=("*logits.*", "stemm.*")), r"optim\.rest: 'stemm\.\*' matches no parameter\."),
-        (Muon(rest=("*",)), "muon orthogonalizes kernels, and here optim.rest leaves none"),
+        (Muon(rest=("*",)), "muon orthogonalizes kernels, and here optim.rest and frozen groups leave none"),
+        (Muon(groups={"conv*": {"frozen": True}}), "optim.rest and frozen groups leave none"),
     ],
 )
 def test_patterns_that_match_nothing_are_refused(optim, message):

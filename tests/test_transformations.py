@@ -116,9 +116,6 @@ OPTIMIZERS = {
     "lamb": LAMB(weight_decay=0.1, eps=1e-3),
     "lion": Lion(adaptive_clip=0.1, adaptive_clip_skips=("bias",)),
     "muon": Muon(weight_decay=0.1, rest=(), eps=1e-3),
-    "muon of adamw's size, partly frozen": Muon(
-        shape_scale="match_rms_adamw", nesterov=False, rest=(), groups={"bias": {"frozen": True}}
-    ),
     "schedule-free sgd": ScheduleFreeSGD(weight_decay=0.1, learning_rate=0.1),
     "schedule-free adamw": ScheduleFreeAdamW(weight_decay=0.1, eps=1e-3, groups={"bias": {"frozen": True}}),
     "adafactor": Adafactor(weight_decay=0.1, momentum=0.5, min_dim_size_to_factor=2),

@@ -153,6 +153,11 @@ def decayed(weight_decay: Any, groups: Groups, chosen: Callable[[Any], Any] | No
     return optax.stateless(update)
 
 
+def paths_of(params: Any) -> list[str]:
+    """The dotted paths of the parameters, in the order of the tree's leaves."""
+    return [path for path, _ in _leaves(params)]
+
+
 def matching(patterns: Iterable[str], params: Any) -> Any:
     """The tree of `params` with whether a pattern matches each one's path."""
     patterns = tuple(patterns)
@@ -163,7 +168,7 @@ def matching(patterns: Iterable[str], params: Any) -> Any:
 
 def check_patterns(field: str, patterns: Iterable[str], params: Any) -> None:
     """Raise ConfigError for a pattern that matches no parameter; `field` is where the patterns stand."""
-    paths = [path for path, _ in _leaves(params)]
+    paths = paths_of(params)
     for pattern in patterns:
         if not any(fnmatchcase(path, pattern) for path in paths):
             raise ConfigError(f"{field}: {pattern!r} matches no parameter.{_near(pattern, paths)}")

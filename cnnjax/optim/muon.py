@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from operator import and_
 from typing import Any, Literal
 
 import jax
@@ -13,7 +14,7 @@ from pydantic import Field
 from cnnjax.config import lane, later
 from cnnjax.errors import ConfigError
 from cnnjax.optim.decay_mask import is_decayed
-from cnnjax.optim.groups import check_patterns, matching
+from cnnjax.optim.groups import check_patterns, group_at, matching, paths_of
 from cnnjax.optim.optim import Optim
 from cnnjax.optim.promotion import promoting
 
@@ -27,7 +28,8 @@ class Muon(Optim, tag="muon"):
     becomes the nearest matrix whose singular values are about 1 (`orthogonalized`, in float32), multiplied by a factor
     of its shape. shape_scale: "original" is the root of features / others where that is above 1; "match_rms_adamw" is
     0.2 times the root of the larger one, so that AdamW's learning rates fit (Liu et al. 2025, arXiv:2502.16982, section
-    2.2). Convolutions with groups are one matrix over all groups.
+    2.2). Convolutions with groups are one matrix over all groups. The author's code takes the factor of a convolution
+    from its height and width, so that it is 1 there.
 
     For the rest: AdamW with `b1`, `b2`, `eps`, whose learning rate is `rest_rate` times that of the kernels. The rest
     is biases and scales, what has fewer than two dimensions or one input (depthwise kernels, a first layer of grey
@@ -55,10 +57,12 @@ class Muon(Optim, tag="muon"):
     def check_params(self, params: Any) -> None:
         super().check_params(params)
         check_patterns("optim.rest", self.rest, params)
-        if not any(jax.tree.leaves(self.orthogonalizes(params))):
+        orthogonalized = jax.tree.leaves(self.orthogonalizes(params))
+        moves = [not group_at(self.groups, path).frozen for path in paths_of(params)]
+        if not any(map(and_, orthogonalized, moves)):
             raise ConfigError(
-                "optim: muon orthogonalizes kernels, and here optim.rest leaves none, so that its AdamW would train "
-                "all; use adamw, or change optim.rest"
+                "optim: muon orthogonalizes kernels, and here optim.rest and frozen groups leave none, so that its "
+                "AdamW would train all; use adamw, or change them"
             )
 
     def orthogonalizes(self, params: Any) -> Any:

@@ -33,7 +33,8 @@ class Resolved(Record):
     classes: names in the order of the outputs; empty where labels are no classes, None where the names are not known
     (weights from elsewhere). target_shape: of one example's label, () for a class or a number, (K,) for a vector.
     input_shape: (height, width, channels) of images, of type `dtype`, where `maximum` is full brightness. mean, std: of
-    each channel, by which pixels in 0..1 are normalized.
+    each channel, by which pixels in 0..1 are normalized. evaluated_shape: of the images that the network is evaluated
+    at, to which those are resized on the device; None of experiments that do not say it (`Experiment.resolution`).
     fit: which region of an image file is resized to that size, as the JSON of a `Fit`; None where images must have the
     size. space: of three channels, "rgb", "hsv" or "lab". test_time: views of an image, as the JSON of a `TestTime`.
     entries: the form of each entry of an example, by name; empty where that was not recorded: then there are images
@@ -69,6 +70,7 @@ class Resolved(Record):
     steps: int
     entries: dict[str, EntryForm] = Field(default_factory=dict)
     ignored: int | None = None
+    evaluated_shape: tuple[int, int, int] | None = None
     task: dict[str, Any] | None = None
 
     @classmethod

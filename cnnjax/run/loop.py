@@ -170,7 +170,7 @@ def _take_steps(
     pack.clock.start()
     epoch, saved = _epoch_of(pack, step), time.perf_counter()
     while step < program.steps and not stop.is_set():
-        state, sums = program.train(state, program.rows(experiments, step))
+        state, sums = program.train(state, program.rows(experiments, step), program.size_at(step))
         # Step n runs while the numbers of step n - 1 are looked at.
         if pending is not None:
             _look_at(pack, pending, step)
