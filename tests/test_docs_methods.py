@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cnnjax import SGD, Constant, Experiment, Hardware, Method, SmallCNN, Study, Synthetic
+from cnnjax import SGD, Constant, Experiment, Hardware, SmallCNN, Study, Synthetic
 from cnnjax.config import replace
 from cnnjax.optim import Optim
 from cnnjax.run.program import Program
@@ -31,7 +31,7 @@ BASE = Experiment(
 )
 
 
-@pytest.mark.parametrize("union", [Method, Optim])
+@pytest.mark.parametrize("union", [Optim])
 def test_every_member_has_a_row_and_a_card(union):
     rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
     for member in union.members.values():
