@@ -131,6 +131,9 @@ VARIANTS = {
     "batch norm": experiment(
         model=c.SmallCNN(norm=c.BatchNorm(group=16, momentum=0.5, scale=False, running_variance="unbiased"))
     ),
+    "fused inverted residuals": experiment(
+        model=c.MobileNetV2(fused=(True, True, False, False, False, False, False), width=0.5)
+    ),
     "resnet deep stem": experiment(
         model=c.ResNet(stem=c.DeepStem(features=8, pool="blur"), shortcut="D", squeeze_excite=0.25, zero_init=True)
     ),
@@ -257,6 +260,10 @@ VARIANTS = {
     "one cycle as pytorch's": experiment(
         optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, three_phase=True, final_at="last"))
     ),
+    "rates by batch and depth": experiment(
+        optim=c.SGD(per=256, scaling="square_root", layer_decay=0.75, layer_decay_by="stage")
+    ),
+    "linear probe": experiment(optim=c.SGD(groups=c.linear_probe())),
     "multi step": experiment(
         optim=c.SGD(
             schedule=c.MultiStep(
@@ -308,6 +315,12 @@ VARIANTS = {
     "hard distillation": experiment(methods=(c.Distillation(teacher="runs/teacher", labels="hard"),)),
     "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
+    "one size": experiment(resolution=c.FixedSize(train=6, evaluation=10)),
+    "progressive resizing": experiment(
+        resolution=c.ProgressiveResizing(start=4, final=8, start_ramp=1, end_ramp=5, multiple=2, evaluation=10)
+    ),
+    "staged resizing": experiment(resolution=c.StagedResizing(start=4, final=8, stages=3, multiple=2)),
+    "size schedule": experiment(resolution=c.SizeSchedule(sizes=((0, 4), (3, 8)), evaluation=10)),
     "weight averaging": experiment(methods=(c.SWA(start=3, every=0.5, evaluate="instead"),), statistics_batches=4),
     "anew": experiment(methods=(c.EMA(decay=0.9, batch_statistics="anew"), c.SWA(start=0.5))),
     "lookahead": experiment(methods=(c.Lookahead(share=0.8, every=6),)),

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from cnnjax.config.explain import explained
 from cnnjax.config.named import Named, tuples
 from cnnjax.config.node import Node, children
-from cnnjax.config.none import WrittenNone, entries_of, meant
+from cnnjax.config.none import WrittenNone, entries_of, meant, union_of
 from cnnjax.config.unions import union_keys
 from cnnjax.errors import ConfigError, unknown
 
@@ -171,14 +171,20 @@ def named_with(value: Any, given: Iterable[tuple[RequiredField, Any]]) -> Any:
 
 
 def _union_at(config: Any, path: str) -> tuple[type[Node] | None, bool]:
-    """The class whose members stand at the path, None where none do, and whether it holds any number of them."""
+    """The union whose members stand at the path, or may stand where None does, and whether any number of them may.
+
+    None where there is no such union.
+    """
     node = read(config, path)
     if isinstance(node, Node):
-        return type(node), False
-    parent, _, head = path.rpartition(".")
-    holder = read(config, parent)
-    field = type(holder).model_fields.get(head) if isinstance(holder, Node) else None
-    return entries_of(field), True
+        return (type(node) if node.tag_key else None), False
+    above, _, head = path.rpartition(".")
+    parent = read(config, above)
+    field = type(parent).model_fields.get(head) if isinstance(parent, Node) else None
+    union = entries_of(field)
+    if union is not None:
+        return union, True
+    return (union_of(field) if node is None else None), False
 
 
 def outermost_first(paths: Iterable[str]) -> list[str]:

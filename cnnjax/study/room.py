@@ -8,7 +8,7 @@ from cnnjax.analysis.layers import Memory
 from cnnjax.analysis.memory import training_memory
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import Experiment, Teachers, around_of, network_of, optimizer_of
+from cnnjax.experiment import Experiment, Teachers, around_of, largest_input_of, network_of, optimizer_of
 from cnnjax.models.outputs import array_of
 from cnnjax.run.devices import Devices
 
@@ -45,7 +45,7 @@ def check_room(experiment: Experiment, devices: Devices, teachers: Teachers) -> 
 def _memory(experiment: Experiment, size: int, teachers: Teachers) -> Memory:
     return training_memory(
         network_of(experiment),
-        experiment.data.load().image_shape,
+        largest_input_of(experiment),
         batch_size=size,
         tx=optimizer_of(experiment),
         around=around_of(experiment, teachers),
