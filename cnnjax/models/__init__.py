@@ -9,6 +9,7 @@ from cnnjax.models import resnet_attention as _resnet_attention
 from cnnjax.models import vgg as _vgg
 from cnnjax.models.alphago import AlphaGoPolicy
 from cnnjax.models.attention import CBAM, ECA, Attention, NoAttention
+from cnnjax.models.convmixer import ConvMixer
 from cnnjax.models.convnet import (
     Activation,
     Conv,
@@ -35,8 +36,10 @@ from cnnjax.models.inception_v3 import InceptionV3
 from cnnjax.models.mobilenet_v2 import MobileNetV2
 from cnnjax.models.mobilenet_v3 import MobileNetV3
 from cnnjax.models.model import Model, build, config, names, preset
+from cnnjax.models.nfnet import NFNet
 from cnnjax.models.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, NoNorm, Norm
 from cnnjax.models.regnet import RegNet
+from cnnjax.models.repvgg import RepVGG
 from cnnjax.models.resnet import ResNet
 from cnnjax.models.resnet_stem import CifarStem, DeepStem, ImageNetStem
 from cnnjax.models.shufflenet_v2 import ShuffleNetV2
@@ -54,6 +57,7 @@ __all__ = [
     "BatchNorm",
     "CifarStem",
     "Conv",
+    "ConvMixer",
     "ConvNeXt",
     "ConvNet",
     "DeepStem",
@@ -76,6 +80,7 @@ __all__ = [
     "MobileNetV2",
     "MobileNetV3",
     "Model",
+    "NFNet",
     "NoAttention",
     "NoNorm",
     "Norm",
@@ -83,6 +88,7 @@ __all__ = [
     "Pool",
     "PositionBias",
     "RegNet",
+    "RepVGG",
     "ResNet",
     "Scale",
     "ShuffleNetV2",
