@@ -49,6 +49,9 @@ def vgg_small(stages: str) -> dict[str, Any]:
 
 
 AIRBENCH = {f"layers.conv{group}_{i}.features": 8 for group in (1, 2, 3) for i in (1, 2)}
+AIRBENCH_96 = {f"layers.conv{group}_1.features": 8 for group in (1, 2, 3)} | {
+    f"layers.residual{group}.layers.conv{i}.features": 8 for group in (1, 2, 3) for i in (2, 3)
+}
 
 INCEPTION = {"features": (4, 4, 4, 4, 4, 4)}
 GOOGLENET = {
@@ -74,10 +77,16 @@ HEAD_V3 = {**INCEPTION_V3, "blocks": {name: INCEPTION_V3["blocks"][name] for nam
 DENSENET = {"stage_sizes": (2, 2), "growth": 4, "features": 8}
 SQUEEZENET = {"stage_sizes": (1, 2), "features": 16, "squeeze": 0.5, "stem_features": 8, "dropout": 0.1}
 
+MOBILENET_V1 = {"stage_sizes": (1, 2, 0, 0, 0), "width": 0.25}
 MOBILENET_V2 = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "head_features": 32}
+MNASNET = {"stage_sizes": (0, 2, 1, 0, 0, 0, 0), "width": 0.25, "head_features": 32}
 MOBILENET_V3 = {"width": 0.25, "head_features": 64, "dense": 64}
 EFFICIENTNET = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "depth": 1.0, "head_features": 128}
 EFFICIENTNET |= {"dropout": 0.2, "norm": models.BatchNorm()}
+# All sizes as the smallest.
+SIZED = ("features", "strides", "expansion", "fused", "squeeze_excite", "stem_features", "dropout")
+EFFICIENTNET_V2 = {field: getattr(models.EfficientNetV2(), field) for field in SIZED}
+EFFICIENTNET_V2 |= {"stage_sizes": (1, 2, 0, 1, 0, 0), "width": 0.25, "head_features": 64}
 SHUFFLENET = {"stage_sizes": (1, 2, 1), "features": (8, 16, 16), "stem_features": 8, "head_features": 32}
 # Stages of 1, 3 and 2 blocks with 8, 16 and 32 features.
 REGNET = {"depth": 6, "w_0": 8.0, "w_a": 4.0, "w_m": 2.0, "group_width": 4}
@@ -120,6 +129,10 @@ TABLE = [
     Network("alphago_policy", 3_882_793, classes=361, small={"features": 4, "num_classes": 81}, shape=(9, 9, 6)),
     # 312 + 50,688 + 737,280 + 1,179,648 + 2,560 + 1,152
     Network("airbench94", 1_971_640, classes=10, small=AIRBENCH),
+    # 312 + 175,104 + 1,769,472 + 2,654,208 + 1,792 + 3,840
+    Network("airbench95", 4_604_728, classes=10, small=AIRBENCH),
+    # 312 + 322,560 + 3,096,576 + 6,488,064 + 3,072 + 5,120
+    Network("airbench96", 9_915_704, classes=10, small=AIRBENCH_96),
     # --- resnet
     Network("resnet18", 11_689_512, 1.814, small=RESNET),
     Network("resnet34", 21_797_672, 3.664, small=RESNET),
@@ -147,8 +160,8 @@ TABLE = [
     Network("bit_r152x2", 236_335_208, small=BIT),
     Network("bit_r152x4", 936_533_224, small=BIT),
     Network("wide_resnet101_2", 126_886_696, 22.753, small=RESNET),
-    Network("resnext101_32x8d", 88_791_336, 16.414, small={**RESNET, "groups": 4}),
-    Network("resnext101_64x4d", 83_455_272, 15.46, small={**RESNET, "groups": 4}),
+    Network("resnext101_32x8d", 88_791_336, 16.414, small={**RESNET, "groups": 4, "inner": 2.0}),
+    Network("resnext101_64x4d", 83_455_272, 15.46, small={**RESNET, "groups": 4, "inner": 2.0}),
     Network("resnet20", 269_722, classes=10, small=CIFAR),
     Network("resnet32", 464_154, classes=10, small=CIFAR),
     Network("resnet44", 658_586, classes=10, small=CIFAR),
@@ -173,7 +186,13 @@ TABLE = [
     Network("squeezenet1_0", 1_248_424, 0.819, small=SQUEEZENET),
     Network("squeezenet1_1", 1_235_496, 0.349, small=SQUEEZENET),
     # --- mobile networks and their descendants
+    # 569 in the paper, and 568,740,352 of its layers. 864 + 64, blocks of (9 + k) c + 2 c + 2 k, and 1,025,000.
+    Network("mobilenet_v1", 4_231_976, 0.569, small=MOBILENET_V1),
     Network("mobilenet_v2", 3_504_872, 0.301, small=MOBILENET_V2),
+    Network("mnasnet0_5", 2_218_512, 0.104, small=MNASNET),
+    Network("mnasnet0_75", 3_170_208, 0.215, small=MNASNET),
+    Network("mnasnet1_0", 4_383_312, 0.314, small=MNASNET),
+    Network("mnasnet1_3", 6_282_256, 0.526, small=MNASNET),
     Network("mobilenet_v3_large", 5_483_032, 0.217, small={"stage_sizes": (1, 2, 1, 1, 0, 0), **MOBILENET_V3}),
     # 0.057 in torchvision's table, which has three decimals; of its layers 56,510,400.
     Network("mobilenet_v3_small", 2_542_856, 0.0565, small={"stage_sizes": (1, 2, 1, 1, 0), **MOBILENET_V3}),
@@ -186,6 +205,9 @@ TABLE = [
     Network("efficientnet_b5", 30_389_784, 10.266, small=EFFICIENTNET),
     Network("efficientnet_b6", 43_040_704, 19.068, small=EFFICIENTNET),
     Network("efficientnet_b7", 66_347_960, 37.746, small=EFFICIENTNET),
+    Network("efficientnet_v2_s", 21_458_488, 8.366, small=EFFICIENTNET_V2),
+    Network("efficientnet_v2_m", 54_139_356, 24.582, small=EFFICIENTNET_V2),
+    Network("efficientnet_v2_l", 118_515_272, 56.08, small=EFFICIENTNET_V2),
     # Likewise: 0.04, and 40,476,448.
     Network("shufflenet_v2_x0_5", 1_366_792, 0.0405, small=SHUFFLENET),
     Network("shufflenet_v2_x1_0", 2_278_604, 0.145, small=SHUFFLENET),

@@ -345,9 +345,12 @@ def test_a_member_is_made_with_the_fields_it_must_have():
 
     class Trip(Config):
         place: Place = Home()
+        then: Place | None = None
 
+    later = replace_texts(Trip(), {"then": "abroad", "then.country": "Peru", "then.days": "3"})
+    assert later == Trip(then=Abroad(country="Peru", days=3)), "where there is none yet, too"
     made = replace_texts(Trip(), {"place": "abroad", "place.country": "Peru", "place.days": "3"})
-    assert plain(made) == {"place": {"name": "abroad", "country": "Peru", "days": 3}}
+    assert plain(made) == {"place": {"name": "abroad", "country": "Peru", "days": 3}, "then": None}
     with pytest.raises(ConfigError, match="place.country: is required"):
         replace_texts(Trip(), {"place": "abroad", "place.days": "3"})
     with pytest.raises(ConfigError, match="contry"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import flax.linen as linen
@@ -65,6 +66,7 @@ PUBLISHED = {
     # C5 is a convolution.
     "lenet5": "6@2 16@4 120@4",
     "airbench94": "64@2 256@4 256@8 256@24",
+    "airbench96": "128@2 384@4 512@8 512@24",
     "alphago_policy": "192@1",
     "small_cnn": "16@2 32@4",
     "resnet18": "64@4 128@8 256@16 512@32",
@@ -156,11 +158,11 @@ def test_an_output_stride_computes_the_same_maps_at_every_place(case):
     fields = {"stage_sizes": (1, 2, 2), "features": (3, 4, 4), "stem": "cifar", "num_classes": 2, **DILATED[case]}
     strided = models.config("resnet", **fields)
     x = np.random.default_rng(0).normal(size=(1, 16, 16, 2)).astype(np.float32)
-    variables = strided.build().init(jax.random.key(1), x)
-    coarse: Any = strided.build().apply(variables, x, endpoints=True)
+    variables = jax.jit(strided.build().init)(jax.random.key(1), x)
+    coarse: Any = jax.jit(partial(strided.build().apply, endpoints=True))(variables, x)
     for stride in (1, 2):
         dense = replace(strided, {"output_stride": stride})
-        maps: Any = dense.build().apply(variables, x, endpoints=True)
+        maps: Any = jax.jit(partial(dense.build().apply, endpoints=True))(variables, x)
         for end, other in zip(dense.endpoints(), strided.endpoints(), strict=True):
             assert end.strides[0] == min(stride, other.strides[0])
             every = other.strides[0] // end.strides[0]

@@ -112,6 +112,16 @@ def experiment(**fields):
 VARIANTS = {
     "plain layers": experiment(model=c.ConvNet(layers=plain_layers(), num_classes=7)),
     "plain layers, other order": experiment(model=c.ConvNet(layers=dict(reversed(plain_layers().items())))),
+    "plain layers with a shortcut": experiment(
+        model=c.ConvNet(
+            layers={
+                "conv": c.Conv(features=4),
+                "residual": c.Residual(layers={"conv": c.Conv(features=4), "act": c.Activation()}),
+                "flat": c.Flatten(),
+                "logits": c.Dense(),
+            }
+        )
+    ),
     "small_cnn knobs": experiment(
         model=c.SmallCNN(features=(4, 6, 8), blocks=3, pool="stride", norm=c.GroupNorm(groups=2), dropout=0.1)
     ),
@@ -120,6 +130,9 @@ VARIANTS = {
     ),
     "batch norm": experiment(
         model=c.SmallCNN(norm=c.BatchNorm(group=16, momentum=0.5, scale=False, running_variance="unbiased"))
+    ),
+    "fused inverted residuals": experiment(
+        model=c.MobileNetV2(fused=(True, True, False, False, False, False, False), width=0.5)
     ),
     "resnet deep stem": experiment(
         model=c.ResNet(stem=c.DeepStem(features=8, pool="blur"), shortcut="D", squeeze_excite=0.25, zero_init=True)
@@ -134,6 +147,7 @@ VARIANTS = {
     "resnet with attention to channels and places": experiment(
         model=c.ResNet(attention=c.CBAM(reduction=0.125, kernel_size=5))
     ),
+    "resnet with a gate as attention": experiment(model=c.ResNet(attention=c.SqueezeExcitation(reduction=0.25))),
     "resnet without attention": experiment(model=c.ResNet(attention=c.NoAttention())),
     "resnet drop block": experiment(model=c.ResNet(drop_block=0.1, drop_block_size=5)),
     "drop block layer": experiment(
@@ -196,6 +210,10 @@ VARIANTS = {
     "folder in lab": experiment(data=replace(FOLDER, {"space": "lab", "test_split": "val"}), per_class=3),
     "tfds": experiment(data=c.TFDS(name="mnist", train_split="train[:80%]", test_split="test", size=28)),
     "softmax": experiment(loss=c.SoftmaxCrossEntropy(label_smoothing=0.1), validation=0),
+    "sigmoid threshold": experiment(
+        loss=c.SigmoidCrossEntropy(target_threshold=0.2, over_outputs="sum", positive_weights=(1.0, 2.0)),
+        mixing=c.Mixup(),
+    ),
     "sigmoid": experiment(loss=c.SigmoidCrossEntropy(label_smoothing=0.05), validation=0.25),
     "poisson": experiment(loss=c.Poisson()),
     "classification": experiment(task=c.Classification()),
@@ -246,6 +264,10 @@ VARIANTS = {
     "one cycle as pytorch's": experiment(
         optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, three_phase=True, final_at="last"))
     ),
+    "rates by batch and depth": experiment(
+        optim=c.SGD(per=256, scaling="square_root", layer_decay=0.75, layer_decay_by="stage")
+    ),
+    "linear probe": experiment(optim=c.SGD(groups=c.linear_probe())),
     "multi step": experiment(
         optim=c.SGD(
             schedule=c.MultiStep(
@@ -297,6 +319,15 @@ VARIANTS = {
     "hard distillation": experiment(methods=(c.Distillation(teacher="runs/teacher", labels="hard"),)),
     "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
+    "one size": experiment(resolution=c.FixedSize(train=6, evaluation=10)),
+    "progressive resizing": experiment(
+        resolution=c.ProgressiveResizing(start=4, final=8, start_ramp=1, end_ramp=5, multiple=2, evaluation=10)
+    ),
+    "staged resizing": experiment(resolution=c.StagedResizing(start=4, final=8, stages=3, multiple=2)),
+    "size schedule": experiment(resolution=c.SizeSchedule(sizes=((0, 4), (3, 8)), evaluation=10)),
+    "weight averaging": experiment(methods=(c.SWA(start=3, every=0.5, evaluate="instead"),), statistics_batches=4),
+    "anew": experiment(methods=(c.EMA(decay=0.9, batch_statistics="anew"), c.SWA(start=0.5))),
+    "lookahead": experiment(methods=(c.Lookahead(share=0.8, every=6),)),
     "initialization": experiment(initialization=c.VarianceScaling(fan="average", gain=2.0, distribution="uniform")),
     "initialization of convolutions": experiment(
         initialization=c.FixedStd(std=0.02, distribution="truncated_normal", kernels="convolution")

@@ -44,15 +44,17 @@ from cnnjax import (
 )
 from cnnjax.config import bind, replace, replace_texts
 from cnnjax.errors import ConfigError, RunError
-from cnnjax.experiment import check, functions_of, network_of
+from cnnjax.experiment import check, functions_of, input_shape_of, length_of, network_of
 from cnnjax.initialization.distribution import TRUNCATED_STD
 from cnnjax.initialization.initialization import Initialization as Base
 from cnnjax.initialization.kernel import Kernel, kernels_of
 from cnnjax.initialization.outputs import output_variances
+from cnnjax.lanes import lane_values
 from cnnjax.models import with_head
 from cnnjax.run.feed import first_batch
 from cnnjax.run.program import Program
 from cnnjax.training.state import derive, step_key
+from cnnjax.training.step import init_state
 from tests.marks import slow
 from tests.test_run import Crash, crash_at
 
@@ -119,6 +121,12 @@ def started(experiment, *, seeds=(0,), **hardware):
     """The first state, on the host."""
     program = Program(experiment, packed=len(seeds), hardware=Hardware(**(hardware or {"devices": 1})))
     return jax.device_get(program.init([replace(experiment, {"seed": seed}) for seed in seeds]))
+
+
+def drawn(experiment):
+    """The parameters before anything is fitted."""
+    functions, shape = functions_of(experiment, length_of(experiment)), input_shape_of(experiment)
+    return jax.jit(partial(init_state, functions, image_shape=shape))(lane_values(experiment)).params
 
 
 def with_initialization(initialization, experiment=BASE):
@@ -303,8 +311,8 @@ def test_a_window_without_a_centre_is_refused():
 @pytest.mark.parametrize("kernels", ["all", "convolution"])
 def test_kernels_alone_are_drawn(kernels):
     own, new = (
-        flat(started(BASE).params),
-        flat(started(with_initialization({"name": "he_fan_out", "kernels": kernels})).params),
+        flat(drawn(BASE)),
+        flat(drawn(with_initialization({"name": "he_fan_out", "kernels": kernels}))),
     )
     changed = {path for path in own if not np.array_equal(own[path], new[path])}
     dense = {"dense.kernel", "logits.kernel"} if kernels == "all" else set()
@@ -316,18 +324,17 @@ def test_kernels_alone_are_drawn(kernels):
 
 def test_zero_scales_stay():
     model = ResNet(stage_sizes=(1,), features=2, stem="cifar", zero_init=True)
-    params = flat(started(with_initialization("orthogonal", replace(BASE, {"model": model}))).params)
+    params = flat(drawn(with_initialization("orthogonal", replace(BASE, {"model": model}))))
     assert not params["stage1_block1.conv2.norm.scale"].any()
     assert params["stage1_block1.conv2.conv.kernel"].any()
 
 
 def test_a_kernel_does_not_depend_on_other_layers():
     deeper = replace(BASE, {"model.blocks": 1})
-    one, other = (flat(started(with_initialization("orthogonal", e)).params) for e in (BASE, deeper))
+    one, other = (flat(drawn(with_initialization("orthogonal", e))) for e in (BASE, deeper))
     assert_array_equal(one["conv1.kernel"], other["conv1.kernel"])
-    assert not np.array_equal(
-        one["conv1.kernel"], flat(started(with_initialization("orthogonal"), seeds=(1,)).params)["conv1.kernel"]
-    )
+    another = drawn(with_initialization("orthogonal", replace(BASE, {"seed": 1})))
+    assert not np.array_equal(one["conv1.kernel"], another["conv1"]["kernel"])
 
 
 def test_a_network_without_kernels_is_refused():
@@ -360,7 +367,7 @@ def test_the_first_batch_is_that_of_the_first_step():
 def test_unit_variances_against_numpy():
     """Algorithm 1 of the paper, on dense layers of an experiment's first batch."""
     experiment = replace(BASE, {"model": Own(module="plain")})
-    orthogonal = started(with_initialization("orthogonal", experiment)).params
+    orthogonal = drawn(with_initialization("orthogonal", experiment))
     hidden, logits = (np.asarray(orthogonal[name]["kernel"], np.float64) for name in ("hidden", "logits"))
     x = np.asarray(first_inputs(experiment), np.float64).reshape(16, -1)
     while abs((x @ hidden).var() - 1) >= 0.001:
@@ -427,7 +434,7 @@ def test_first_weights_are_the_same_on_any_devices_and_packed(name):
     equal(jax.tree.map(lambda leaf: leaf[1], packed), alone)
 
 
-@pytest.mark.parametrize("name", ["lsuv"])
+@pytest.mark.parametrize("name", slow("lsuv"))
 def test_a_training_that_crashed_continues_bitwise(name, tmp_path):
     experiment, options = with_initialization(name), Options(ONE, checkpoint_steps=2)
     train(experiment, tmp_path / "whole", options=options)
@@ -437,6 +444,7 @@ def test_a_training_that_crashed_continues_bitwise(name, tmp_path):
     equal(load(tmp_path / "whole").state, load(tmp_path / "crashed").state)
 
 
+@pytest.mark.slow
 def test_half_precision_has_float32_weights():
     params = started(with_initialization("lsuv", replace(BASE, {"precision": "bfloat16"}))).params
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
@@ -511,7 +519,7 @@ class Narrow(Initialization, tag="own_narrow"):
 
 
 def test_an_initialization_of_ones_own():
-    params = started(with_initialization({"name": "own_identity", "size": 3.0})).params
+    params = drawn(with_initialization({"name": "own_identity", "size": 3.0}))
     assert_array_equal(params["logits"]["kernel"], 3 * np.eye(8, 4))
     with pytest.raises(ConfigError, match=re.escape("Narrow.draw gives (3,) for conv1.kernel, which is (3, 3, 2, 4)")):
         check(with_initialization("own_narrow"))
@@ -531,7 +539,10 @@ def test_beside_the_weights_of_a_run(tmp_path):
     params, before = started(wider).params, load(tmp_path / "first").params
     assert_array_equal(params["conv1"]["kernel"], before["conv1"]["kernel"])
     assert_allclose(params["logits"]["kernel"].std(), 0.01, rtol=4 / np.sqrt(2 * 40))
-    with pytest.raises(RunError, match="'fixed_std' has no effect: initial = .* gives every kernel its weights"):
+    with pytest.raises(RunError, match="'fixed_std' has no effect: initial = .* gives all kernels that it would draw"):
         Program(replace(wider, {"data.classes": 4}), hardware=ONE)
+    dense_alone = replace(wider, {"initialization": {"name": "fixed_std", "kernels": "convolution"}})
+    with pytest.raises(RunError, match="'fixed_std' has no effect"):
+        Program(dense_alone, hardware=ONE)
     with pytest.raises(RunError, match="'lsuv' fits every layer to a batch, and initial"):
         Program(replace(wider, {"initialization": "lsuv"}), hardware=ONE)

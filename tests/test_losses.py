@@ -45,7 +45,13 @@ def poisson_reference(logits, targets):
     return -poisson.logpmf(targets, np.exp(logits.astype(np.float64))).mean(axis=1)
 
 
+def weighted_reference(logits, targets, weights):
+    p = expit(logits.astype(np.float64))
+    return -(xlogy(np.asarray(weights) * targets, p) + xlogy(1 - targets, 1 - p)).mean(axis=1)
+
+
 ONE = LOGITS[:, :1]
+WEIGHTS = (0.5, 1.0, 2.0, 3.0, 0.25)
 CASES = {
     "softmax ids": (SoftmaxCrossEntropy(), LOGITS, IDS, softmax_reference(LOGITS, ONE_HOT, 0)),
     "softmax mixed": (SoftmaxCrossEntropy(), LOGITS, MIXED, softmax_reference(LOGITS, MIXED, 0)),
@@ -53,6 +59,26 @@ CASES = {
     "sigmoid ids": (SigmoidCrossEntropy(), LOGITS, IDS, sigmoid_reference(LOGITS, ONE_HOT, 0)),
     "sigmoid answers": (SigmoidCrossEntropy(), LOGITS, ANSWERS, sigmoid_reference(LOGITS, ANSWERS, 0)),
     "sigmoid smooth": (SigmoidCrossEntropy(label_smoothing=0.2), LOGITS, IDS, sigmoid_reference(LOGITS, ONE_HOT, 0.2)),
+    "sigmoid sum": (SigmoidCrossEntropy(over_outputs="sum"), LOGITS, MIXED, 5 * sigmoid_reference(LOGITS, MIXED, 0)),
+    "sigmoid threshold": (
+        SigmoidCrossEntropy(target_threshold=0.2),
+        LOGITS,
+        MIXED,
+        sigmoid_reference(LOGITS, (MIXED > 0.2).astype(float), 0),
+    ),
+    # The label is smoothed first: (1 - 0.4) y + 0.4 / 5 > 0.2 is y > 0.2.
+    "sigmoid smooth threshold": (
+        SigmoidCrossEntropy(label_smoothing=0.4, target_threshold=0.2),
+        LOGITS,
+        MIXED,
+        sigmoid_reference(LOGITS, (MIXED > 0.2).astype(float), 0),
+    ),
+    "sigmoid positive weights": (
+        SigmoidCrossEntropy(positive_weights=WEIGHTS),
+        LOGITS,
+        MIXED,
+        weighted_reference(LOGITS, MIXED, WEIGHTS),
+    ),
     "binary": (SigmoidCrossEntropy(), ONE, ANSWERS[:, 0], sigmoid_reference(ONE, ANSWERS[:, :1], 0)),
     "binary smooth": (
         SigmoidCrossEntropy(label_smoothing=0.2),

@@ -120,7 +120,9 @@ def muon(o, path, p, g, kept, t, rate):
     features, others = 5, 12
     matrix = newton_schulz(np.transpose(moving, (3, 0, 1, 2)).reshape(features, others), o.iterations)
     scale = 1.0 if o.shape_scale == "original" else 0.2 * np.sqrt(others)
-    return -rate * (scale * matrix.reshape(features, 3, 2, 2).transpose(1, 2, 3, 0) + decay)
+    normalized = p * np.sqrt(features) / np.linalg.norm(p) if o.normalize_kernels else p
+    step = scale * matrix.reshape(features, 3, 2, 2).transpose(1, 2, 3, 0) + decay
+    return normalized - p - rate * step
 
 
 def adafactor(o, path, p, g, kept, t, rate):
@@ -188,6 +190,7 @@ ROWS = {
     # The iteration multiplies errors of small singular values by up to 3.4445^5 = 485.
     "muon": (Muon(weight_decay=0.1, b2=0.9), muon, 5e-5),
     "muon of adamw's size": (Muon(shape_scale="match_rms_adamw", nesterov=False, iterations=3), muon, 5e-5),
+    "muon as airbench's": (Muon(learning_rate=0.24, momentum=0.6, normalize_kernels=True), muon, 5e-5),
     "adafactor": (Adafactor(weight_decay=0.1, min_dim_size_to_factor=3), adafactor, 1e-6),
     "adafactor with momentum": (
         Adafactor(momentum=0.9, clipping_threshold=None, multiply_by_parameter_scale=False, min_dim_size_to_factor=3),
@@ -370,7 +373,8 @@ BASE = Experiment(
     [
         (SGD(adaptive_clip=0.1, adaptive_clip_skips=("head.*",)), r"optim\.adaptive_clip_skips: 'head\.\*' matches no"),
         (Muon(rest=("*logits.*", "stemm.*")), r"optim\.rest: 'stemm\.\*' matches no parameter\."),
-        (Muon(rest=("*",)), "muon orthogonalizes kernels, and here optim.rest leaves none"),
+        (Muon(rest=("*",)), "muon orthogonalizes kernels, and here optim.rest and frozen groups leave none"),
+        (Muon(groups={"conv*": {"frozen": True}}), "optim.rest and frozen groups leave none"),
     ],
 )
 def test_patterns_that_match_nothing_are_refused(optim, message):

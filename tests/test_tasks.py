@@ -19,6 +19,7 @@ from cnnjax import (
     Binary,
     Classification,
     Count,
+    CutMix,
     Data,
     Digits,
     Experiment,
@@ -34,6 +35,7 @@ from cnnjax import (
     SigmoidCrossEntropy,
     SmallCNN,
     SquaredError,
+    Switch,
     Synthetic,
     Task,
     UNet,
@@ -41,10 +43,11 @@ from cnnjax import (
     nn,
     train,
 )
+from cnnjax.config import replace
 from cnnjax.data import Dataset, Examples
 from cnnjax.errors import ConfigError, Interrupted
 from cnnjax.events import StepTaken
-from cnnjax.experiment import functions_of, length_of, task_of
+from cnnjax.experiment import check, functions_of, length_of, task_of
 from cnnjax.lanes import lane_values
 from cnnjax.run.program import Program
 from cnnjax.tasks.task import Outputs
@@ -191,7 +194,32 @@ TASKS = {
 }
 
 
+# By task, why two of its examples cannot be mixed; None where they can.
+MIXED = {
+    "classification": None,
+    "binary": None,
+    "regression": None,
+    "multi_label": None,
+    "segmentation": None,
+    "count": "counts things, and of two images mixed all are there",
+    "quarter_turn": "makes its target of each image",
+    "colours": "makes its target of each image",
+}
+
+
+@pytest.mark.parametrize("mixing", [Mixup(), CutMix(), Switch()], ids=lambda mixing: mixing.tag)
+@pytest.mark.parametrize("name", MIXED)
+def test_examples_are_mixed_or_that_is_refused(name, mixing):
+    one, why = replace(TASKS[name][0], {"mixing": mixing}), MIXED[name]
+    if why is None:
+        check(one)
+    else:
+        with pytest.raises(ConfigError, match=f"mixing = '{mixing.tag}': task '{name}' {why}"):
+            check(one)
+
+
 def test_every_task_has_a_row():
+    assert set(MIXED) == set(TASKS)
     own = {__name__, *(member.__module__ for member in (Classification, Binary, Regression, Segmentation))}
     assert set(TASKS) == {name for name, member in Task.members.items() if member.__module__ in own}
 

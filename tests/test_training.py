@@ -255,7 +255,7 @@ def test_mixed_examples_share_their_labels_losses():
     batch = program.fetch(program.feed.data, rows)
     for name in ("image", "label", "index", "position"):
         np.testing.assert_array_equal(batch[f"partner_{name}"], batch[name][::-1])
-    images, targets = program.functions.inputs(batch, step_key(state.lane["seed"], state.step), state.step)
+    images, targets, _ = program.functions.inputs(batch, step_key(state.lane["seed"], state.step), state.step)
     (labels, share), (others, rest) = targets
     np.testing.assert_allclose(share + rest, 1, rtol=1e-6)
     assert 0 <= share.min() < 0.5 < share.max() <= 1

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from cnnjax.analysis import matrix_forms
-from cnnjax.analysis.layers import Analysis, LayerRow, share
+from cnnjax.analysis.layers import Analysis, LayerRow, share, volume
 from cnnjax.documents.document import Column, Document, Grid, Remarks
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.documents.terminal_text import terminal
@@ -117,8 +117,17 @@ def _remarks(analysis: Analysis) -> list[str]:
         f"optim.groups {group.pattern!r}: {group.params:,} parameters{', frozen' if group.frozen else ''}"
         for group in analysis.groups
     ]
+    if analysis.learning_rate is not None:
+        said.append(f"learning rate: {analysis.learning_rate}")
+    if analysis.sizes:
+        trained = ", ".join(row.text for row in analysis.sizes)
+        said.append(f"evaluated at {volume(analysis.input_shape[:2])}, of which the table is; trained at {trained}")
+        said.append(f"an image in training takes {analysis.training_macs:,} MACs forward, the mean over its steps")
     if analysis.memory is not None:
         said.append(memory_line(analysis))
+    if analysis.kept:
+        sizes = ", ".join(f"{name} {short_bytes(size)}" for name, size in analysis.kept)
+        said.append(f"kept from step to step, beside the parameters: {sizes}")
     return said
 
 

@@ -90,6 +90,26 @@ class GroupRow:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class SizeRow:
+    """Images of `size` (height, width) in a training: for how many steps, in which epochs, and what each image costs.
+
+    `epochs` are the first and the last, counted from 1. `macs` are the multiply-accumulates of a forward pass.
+    """
+
+    size: tuple[int, int]
+    epochs: tuple[int, int]
+    steps: int
+    macs: int
+
+    @property
+    def text(self) -> str:
+        """`20x20 in epochs 1 to 3 (45 steps)`."""
+        first, last = self.epochs
+        epochs = f"epoch {first}" if first == last else f"epochs {first} to {last}"
+        return f"{volume(self.size)} in {epochs} ({self.steps:,} steps)"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Analysis:
     """Totals and rows of a network for one image of `input_shape` (height, width, channels).
 
@@ -97,7 +117,10 @@ class Analysis:
     multiply-accumulates of a forward pass, `activations` and `activation_bytes` those of the image and every row, and
     so for training (None where that was not traced). What has no row counts nothing: elementwise operations and
     concatenations outside leaf modules. `memory` is that of a training step at `batch_size`, where that is known, which
-    `accumulate` cuts into parts that are computed one after the other. `groups` are those of its optimizer.
+    `accumulate` cuts into parts that are computed one after the other. `groups` are those of its optimizer,
+    `learning_rate` says how the peak of its rate follows from the batch size, where it does, `kept` the bytes that the
+    optimizer and each training method keep from step to step, by name, where an experiment says. `sizes` are those of
+    images in training, in order, of an experiment that says them; it evaluates them at `input_shape`.
 
     `receptive_field` is what a unit of the last maps sees, of all branches that end there together: of the outputs that
     are maps, else of what the head reads; (1, 1) where there is no map.
@@ -118,6 +141,16 @@ class Analysis:
     memory: Memory | None = None
     receptive_field: tuple[int, int] = (1, 1)
     groups: tuple[GroupRow, ...] = ()
+    learning_rate: str | None = None
+    kept: tuple[tuple[str, int], ...] = ()
+    sizes: tuple[SizeRow, ...] = ()
+
+    @property
+    def training_macs(self) -> int:
+        """Multiply-accumulates of the forward pass of an image in training: the mean over its steps."""
+        if not self.sizes:
+            return self.macs
+        return round(sum(row.macs * row.steps for row in self.sizes) / sum(row.steps for row in self.sizes))
 
     @property
     def flops(self) -> int:
@@ -128,7 +161,8 @@ class Analysis:
         """Totals, `"layers": [{"path", "op", ...}]`, `"memory"` (bytes, None without a batch size) and `"warnings"`.
 
         A layer has all fields of `LayerRow`, its flops, and its shares of the network's parameters and MACs in percent.
-        `"groups"` is there where the optimizer has some.
+        `"groups"` is there where the optimizer has some, `"learning_rate"` where it follows from the batch size,
+        `"kept"` (bytes by name) of an experiment; `"sizes"` and `"training_macs"` where training has others.
         """
         return {
             "input_shape": list(self.input_shape),
@@ -144,9 +178,17 @@ class Analysis:
             "batch_size": self.batch_size,
             "memory": None if self.memory is None else {**dataclasses.asdict(self.memory), "total": self.memory.total},
             **({"groups": [dataclasses.asdict(group) for group in self.groups]} if self.groups else {}),
+            **({"learning_rate": self.learning_rate} if self.learning_rate else {}),
+            **({"kept": dict(self.kept)} if self.kept else {}),
+            **self._sizes(),
             "layers": [self._layer(layer) for layer in self.layers],
             "warnings": list(self.warnings),
         }
+
+    def _sizes(self) -> dict[str, Any]:
+        if not self.sizes:
+            return {}
+        return {"sizes": [dataclasses.asdict(row) for row in self.sizes], "training_macs": self.training_macs}
 
     def _layer(self, layer: LayerRow) -> dict[str, Any]:
         entries = {field.name: _lists(getattr(layer, field.name)) for field in dataclasses.fields(layer)}

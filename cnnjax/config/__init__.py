@@ -18,7 +18,7 @@ from cnnjax.config.identity import canonical, digest, plain
 from cnnjax.config.leaves import configs, diff, leaves
 from cnnjax.config.marked_fields import is_lane, is_later, lane, lane_fields, later, refused, renamed
 from cnnjax.config.named import Named, NamedOf
-from cnnjax.config.paths import outermost_first, read, replace, required_paths
+from cnnjax.config.paths import outermost_first, read, replace, required_paths, union_at
 from cnnjax.config.text import parse, replace_text, replace_texts, split_values
 from cnnjax.config.unions import tag_key_of, union_keys
 
@@ -53,5 +53,6 @@ __all__ = [
     "snake_case",
     "split_values",
     "tag_key_of",
+    "union_at",
     "union_keys",
 ]

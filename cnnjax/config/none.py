@@ -38,6 +38,12 @@ def meant(field: FieldInfo | None, value: Any) -> Any:
     return () if any(get_origin(kind) is tuple and get_args(kind)[1:] == (...,) for kind in kinds) else str(value)
 
 
+def union_of(field: FieldInfo | None) -> type[Node] | None:
+    """The union of configs of which a field holds a member, or None."""
+    kinds = [] if field is None else _kinds(field.annotation)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Node) and kind.tag_key), None)
+
+
 def _kinds(annotation: Any) -> Iterator[Any]:
     """The members of a union, without what is annotated to them."""
     if get_origin(annotation) is Annotated:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from cnnjax.config.explain import explained
 from cnnjax.config.named import Named, tuples
 from cnnjax.config.node import Node, children
-from cnnjax.config.none import WrittenNone, meant
+from cnnjax.config.none import WrittenNone, meant, union_of
 from cnnjax.config.unions import union_keys
 from cnnjax.errors import ConfigError, unknown
 
@@ -125,9 +125,10 @@ def with_required(config: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
         needed = required_paths(config, path, value) if has_fields and isinstance(value, str) else {}
         given = {name: changes.pop(field) for name, field in needed.items() if field in changes}
         if given:
-            node = read(config, path)
-            fields = node.members[value].model_fields
-            changes[path] = {node.tag_key: value} | {name: meant(fields[name], v) for name, v in given.items()}
+            union = union_at(config, path)
+            assert union is not None
+            fields = union.members[value].model_fields
+            changes[path] = {union.tag_key: value} | {name: meant(fields[name], v) for name, v in given.items()}
     return changes
 
 
@@ -136,10 +137,20 @@ def required_paths(config: Any, path: str, tag: str) -> dict[str, str]:
 
     Empty where nothing must be given, or `path` holds no union with that member.
     """
-    node = read(config, path)
-    member = node.members.get(tag) if isinstance(node, Node) else None
+    union = union_at(config, path)
+    member = None if union is None else union.members.get(tag)
     fields = {} if member is None else member.model_fields
     return {name: f"{path}.{name}" for name, field in fields.items() if field.is_required()}
+
+
+def union_at(config: Any, path: str) -> type[Node] | None:
+    """The union whose members may stand at `path`, where there is one: of what is there, or may be where None is."""
+    node = read(config, path)
+    if node is not None or not path:
+        return type(node) if isinstance(node, Node) and node.tag_key else None
+    above, _, head = path.rpartition(".")
+    parent = read(config, above)
+    return union_of(type(parent).model_fields.get(head)) if isinstance(parent, Node) else None
 
 
 def outermost_first(paths: Iterable[str]) -> list[str]:

@@ -31,6 +31,7 @@ from cnnjax.data.examples import Examples, Part
 from cnnjax.data.fit_to_size import CentreFit, Fit, RandomFit, SquashFit
 from cnnjax.data.folder import ImageFolder
 from cnnjax.data.mask_folder import MaskFolder
+from cnnjax.data.resolution import FixedSize, ProgressiveResizing, Resolution, SizeSchedule, StagedResizing
 from cnnjax.data.shapes import Shapes
 from cnnjax.data.source import Data
 from cnnjax.data.synthetic import Synthetic
@@ -51,6 +52,7 @@ __all__ = [
     "Digits",
     "Examples",
     "Fit",
+    "FixedSize",
     "Flip",
     "FlipViews",
     "GaussianBlur",
@@ -61,14 +63,18 @@ __all__ = [
     "Mixup",
     "MultiCrop",
     "Part",
+    "ProgressiveResizing",
     "RandAugment",
     "RandomCrop",
     "RandomErasing",
     "RandomFit",
     "RandomResizedCrop",
+    "Resolution",
     "Shapes",
     "SingleView",
+    "SizeSchedule",
     "SquashFit",
+    "StagedResizing",
     "Switch",
     "Synthetic",
     "TenCrop",

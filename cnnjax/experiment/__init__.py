@@ -11,8 +11,10 @@ from cnnjax.experiment.functions import (
     optimizer_of,
     state_functions,
     state_shapes,
+    stated_rate,
 )
+from cnnjax.experiment.kept import kept_bytes
 from cnnjax.experiment.length import Length, length_of, parts_of
-from cnnjax.experiment.network import input_shape_of, network_of, task_of
+from cnnjax.experiment.network import input_shape_of, largest_input_of, network_of, task_of
 from cnnjax.experiment.teacher import Teacher, Teachers
 from cnnjax.experiment.training_examples import augmented, augmented_entries

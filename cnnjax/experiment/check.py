@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from cnnjax.analysis import Analysis, analyse
+from cnnjax.analysis.layers import volume
 from cnnjax.analysis.lint import lint_training
 from cnnjax.code import code_of
 from cnnjax.config import bind, digest, lanes
@@ -18,13 +19,16 @@ from cnnjax.data import Dataset
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.functions import batch_shapes, entries_used, functions_of, lane_shapes
+from cnnjax.experiment.kept import kept_bytes
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
+from cnnjax.experiment.size_checks import check_same_parameters, size_rows, smallest_warnings
+from cnnjax.experiment.sizes import Size, evaluation_size, sizes_of, training_spans
 from cnnjax.experiment.teacher import Teachers, check_teachers, shapes_of, teachers_warnings
 from cnnjax.experiment.training_examples import check_training_examples
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
 from cnnjax.tasks import Task
-from cnnjax.training.rehearsal import rehearse
+from cnnjax.training.rehearsal import rehearse, rehearse_step
 from cnnjax.training.rehearsal import steps_alike as traced_alike
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import EMPTY, eval_step, init_state, train_step
@@ -35,12 +39,13 @@ class Checked:
     """What a check finds.
 
     analysis: of the network's layers, with the warnings of its training. length: of the training. state: shapes and
-    types of the state of one trial.
+    types of the state of one trial. kept: bytes that are kept from step to step (`kept_bytes`).
     """
 
     analysis: Analysis
     length: Length
     state: TrainState
+    kept: dict[str, int]
 
 
 def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPTY) -> Checked:
@@ -66,13 +71,13 @@ def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPT
     _check_same(experiment, analysis, state)
     experiment.optim.check_params(state.params)
     analysis = replace(analysis, warnings=analysis.warnings + teachers_warnings(dataset, teachers))
-    return Checked(analysis, length, state)
+    return Checked(analysis, length, state, kept_bytes(experiment, state, teachers))
 
 
 def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
     """The part of `check` that looks at the network alone: its layers, what they cost, and what is odd about them."""
     dataset, parts = experiment.data.load(), parts_of(experiment)
-    _check_task(experiment, task_of(experiment, dataset))
+    _check_task(experiment, task_of(experiment, dataset), dataset)
     check_training_examples(experiment, dataset, entries_used(experiment, dataset))
     lane_values(experiment)  # Raises ConfigError for those that have none.
     if parts.validation is not None and not len(parts.validation):
@@ -82,8 +87,35 @@ def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
             f"batch_size = {experiment.batch_size}: there are only {len(parts.train)} training examples",
             path="batch_size",
         )
-    analysis = _analysed(_ByProgram(experiment))
-    return replace(analysis, warnings=analysis.warnings + _warnings(experiment, analysis, dataset, devices))
+    analysis = _at_size(experiment, None, dataset)
+    analysis = replace(analysis, warnings=analysis.warnings + _warnings(experiment, analysis, dataset, devices))
+    return analysis if experiment.resolution is None else _with_sizes(experiment, analysis, dataset)
+
+
+def _with_sizes(experiment: Experiment, analysis: Analysis, dataset: Dataset) -> Analysis:
+    """The analysis with what the training's sizes of images cost, and what is odd about the smallest."""
+    length = length_of(experiment)
+    spans = training_spans(experiment, dataset, length)
+    analyses = {size: _at_size(experiment, size, dataset) for size in sizes_of(spans)}
+    for trained in analyses.values():
+        check_same_parameters(analysis, trained)
+    warnings = analysis.warnings + smallest_warnings(analysis, analyses)
+    return replace(analysis, warnings=warnings, sizes=size_rows(spans, analyses, length))
+
+
+def _at_size(experiment: Experiment, size: Size | None, dataset: Dataset) -> Analysis:
+    """The analysis of the network at a size of training or, of None, of evaluation; errors say which it is."""
+    try:
+        return _analysed(_ByProgram(experiment, size))
+    except (ShapeError, ConfigError) as error:
+        if experiment.resolution is None:
+            raise
+        what = (
+            f"evaluated at {volume(evaluation_size(experiment, dataset))}"
+            if size is None
+            else f"trained at {volume(size)}"
+        )
+        raise type(error)(f"resolution: {what}: {error}") from error.__cause__
 
 
 def steps_alike(experiment: Experiment, teachers: Teachers = EMPTY) -> tuple[str, dict[str, Any]]:
@@ -115,16 +147,18 @@ class _ByProgram:
 
 @lru_cache(maxsize=256)
 def _analysed(program: _ByProgram) -> Analysis:
-    """What `analyse` says of the network; what a user's module raises, with its line."""
-    experiment, dataset = program.experiment, program.experiment.data.load()
+    """What `analyse` says of the network at a size of training or, of None, of evaluation; what a user's module raises,
+    with its line."""
+    experiment, dataset, (size,) = program.experiment, program.experiment.data.load(), program.others
     network = network_of(experiment, dataset)
     try:
-        analysis = analyse(network, input_shape_of(experiment, dataset))
+        analysis = analyse(network, input_shape_of(experiment, dataset, size))
     except CnnjaxError as error:
         message = f"{error}{users_line(error)}"
         kind = ShapeError if isinstance(error, ShapeError) else ConfigError
         raise kind(message if message.startswith("model") else f"model.{message}") from error.__cause__
-    _check_views(experiment, analysis, dataset)
+    if size is None:
+        _check_views(experiment, analysis, dataset)
     return analysis
 
 
@@ -134,14 +168,20 @@ def _rehearsed(program: _ByProgram) -> TrainState:
     experiment, (length, devices, *teachers) = program.experiment, program.others
     dataset = experiment.data.load()
     try:
-        return rehearse(
-            functions_of(experiment, length, form=dataset, teachers=dict(teachers)),
+        batch = batch_shapes(experiment, dataset)
+        functions = partial(functions_of, experiment, length, form=dataset, teachers=dict(teachers))
+        fixed = shapes_of(dict(teachers))
+        state = rehearse(
+            functions(),
             lane_shapes(experiment),
-            batch_shapes(experiment, dataset),
+            batch,
             image_shape=input_shape_of(experiment, dataset),
             devices=devices,
-            fixed=shapes_of(dict(teachers)),
+            fixed=fixed,
         )
+        for size in sizes_of(training_spans(experiment, dataset, length))[1:]:
+            rehearse_step(functions(size=size), state, batch, devices=devices, fixed=fixed)
+        return state
     except ShapeError as error:
         raise ShapeError(f"model: {error}") from error.__cause__
     except ConfigError as error:
@@ -202,13 +242,12 @@ def _check_own_lanes(experiment: Experiment, length: Length, teachers: Teachers)
     check_traced(lanes(experiment), steps, traced=own)
 
 
-def _check_task(experiment: Experiment, task: Task) -> None:
-    """Raise ConfigError where examples are mixed whose targets cannot be."""
-    if experiment.mixing is not None and task.makes_target:
-        raise ConfigError(
-            f"mixing = {experiment.mixing.tag!r}: task {task.tag!r} makes its target of each image, so that there is "
-            "none of two images mixed; leave mixing out"
-        )
+def _check_task(experiment: Experiment, task: Task, dataset: Dataset) -> None:
+    """Raise ConfigError where examples are mixed whose targets cannot be, or the loss has a value without effect."""
+    if experiment.mixing is not None:
+        task.check_mixing(experiment.mixing)
+    outputs = task.outputs(experiment.loss, dataset).needed
+    experiment.loss.check_training(mixed=experiment.mixing is not None, outputs=outputs)
 
 
 def _warnings(experiment: Experiment, analysis: Analysis, dataset: Dataset, devices: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cnnjax.config import Config, digest, lane, lane_fields, later, program_digest, refused
-from cnnjax.data import Augmentation, Data, Digits, Mixing, SingleView, TestTime
+from cnnjax.data import Augmentation, Data, Digits, Mixing, Resolution, SingleView, TestTime
 from cnnjax.errors import ConfigError
 from cnnjax.initialization import Initialization
 from cnnjax.losses import Loss, SoftmaxCrossEntropy
@@ -44,6 +44,7 @@ class Experiment(Config):
     many training batches batch statistics are estimated anew, for weights that need it (SWA's); None: from all.
     initialization: what the network's kernels start as; None leaves each layer its own. With `initial` it is that of
     what starts afresh.
+    resolution: the sizes of images in training, step by step, and in evaluation; None for those of the data.
     """
 
     model: Model
@@ -66,6 +67,7 @@ class Experiment(Config):
     initial: str | None = None
     seed: int = lane(0, ge=0, lt=2**32)
     methods: tuple[Method, ...] = later(())
+    resolution: Resolution | None = later(None)
     statistics_batches: int | None = later(None, ge=1)
     initialization: Initialization | None = later(None)
 

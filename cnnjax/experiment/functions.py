@@ -16,13 +16,16 @@ from cnnjax.analysis.memory import Around
 from cnnjax.config import bind
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
+from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
-from cnnjax.experiment.network import network_of, task_of
+from cnnjax.experiment.network import input_shape_of, network_of, task_of
 from cnnjax.experiment.scale import normalize_of
+from cnnjax.experiment.sizes import Size, evaluation_size, resized_form, training_spans
 from cnnjax.experiment.teacher import Teachers
-from cnnjax.experiment.training_examples import training_examples
+from cnnjax.experiment.training_examples import resized_entries, training_examples
 from cnnjax.lanes import lane_values
+from cnnjax.models.depth import depths
 from cnnjax.optim import Constant
 from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
@@ -39,48 +42,58 @@ def functions_of(
     *,
     form: ExampleForm | None = None,
     network: linen.Module | None = None,
+    size: Size | None = None,
     teachers: Teachers = EMPTY,
 ) -> StepFunctions:
     """The pure functions a training step is made of, for examples of that form (None: of the experiment's data).
 
-    network: the experiment's, where it is there already. teachers: of its methods, which only a training step asks.
+    network: the experiment's, where it is there already. size: of the images that the step trains on; None: that of
+    the first step. teachers: of its methods, which only a training step asks.
     """
     form = experiment.data.load() if form is None else form
     network = network_of(experiment, form) if network is None else network
     task, loss = task_of(experiment, form), experiment.loss
+    evaluated = resized_form(form, evaluation_size(experiment, form))
 
     # Every part is of this experiment, so that those of a bound copy hold the values that are bound.
     def bound(lane: Mapping[str, jax.Array]) -> StepFunctions:
         same = None if any(path.startswith(("model.", "task.")) for path in lane) else network
-        return functions_of(bind(experiment, lane), length, form=form, network=same, teachers=teachers)
+        bound_one = bind(experiment, lane)
+        return functions_of(bound_one, length, form=form, network=same, size=size, teachers=teachers)
 
     return StepFunctions(
         bound=bound,
         network=network,
-        inputs=_inputs(experiment, task, form, length.examples),
+        inputs=_inputs(experiment, task, form, length, size),
         views=_views(experiment, task, form),
-        target=_target(task, form),
-        loss=partial(task.losses, loss=loss, form=form),
-        measure=partial(task.measure, loss=loss, form=form),
-        optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
+        target=_target(experiment, task, form),
+        loss=partial(task.losses, loss=loss, form=evaluated),
+        mixed_loss=partial(task.mixed_losses, loss=loss, form=evaluated),
+        measure=partial(task.measure, loss=loss, form=evaluated),
+        optimizer=partial(_optimizer, experiment, length, network, form),
         methods=methods_of(experiment, length),
         without_frozen=experiment.optim.without_frozen,
+        inference=experiment.optim.in_inference(),
         optim=experiment.optim,
         initialization=experiment.initialization,
         accumulate=experiment.accumulate,
-        outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=form),
-        merged=lambda outputs: task.merged(outputs, experiment.test_time, form),
-        answer=lambda outputs: task.answer(outputs, loss, form),
-        summarize=partial(task.summarize, form=form),
+        outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=evaluated),
+        merged=lambda outputs: task.merged(outputs, experiment.test_time, evaluated),
+        answer=lambda outputs: task.answer(outputs, loss, evaluated),
+        summarize=partial(task.summarize, form=evaluated),
         teachers={name: teacher.outputs for name, teacher in teachers.items()},
     )
 
 
-def _inputs(experiment: Experiment, task: Task, form: ExampleForm, examples: int) -> Callable[..., Any]:
-    normalize = normalize_of(experiment, task, form)
-    seen = training_examples(experiment, form, entries_used(experiment, form), examples=examples)
+def _inputs(
+    experiment: Experiment, task: Task, form: ExampleForm, length: Length, size: Size | None
+) -> Callable[..., Any]:
+    normalize, used = normalize_of(experiment, task, form), entries_used(experiment, form)
 
     def inputs(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Any:
+        # Here, for where nothing is trained, the length may be one that the sizes do not fit.
+        trained = training_spans(experiment, form, length)[0].size if size is None else size
+        seen = training_examples(experiment, form, used, examples=length.examples, size=trained)
         weighed = seen(batch, key, step)
         keys = example_keys(derive(key, "task"), batch["position"])
         unscaled = weighed[0][0]["image"]
@@ -101,10 +114,11 @@ def _made_targets(task: Task, entries: Mapping[str, jax.Array], keys: jax.Array)
 
 
 def _views(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[..., jax.Array]:
-    normalize = normalize_of(experiment, task, form)
+    normalize, size = normalize_of(experiment, task, form), evaluation_size(experiment, form)
 
     def views(images: jax.Array, position: jax.Array | None = None) -> jax.Array:
         x = images.astype(jnp.float32) / form.maximum
+        x = resized_entries({"image": x}, {"image": "image"}, size)["image"]
         if position is None:
             x = jax.vmap(lambda image: task.image(image, None))(x)
         else:
@@ -114,11 +128,16 @@ def _views(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[..
     return views
 
 
-def _target(task: Task, form: ExampleForm) -> Callable[[Mapping[str, jax.Array]], jax.Array]:
+def _target(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[[Mapping[str, jax.Array]], jax.Array]:
+    size, kinds = evaluation_size(experiment, form), {name: entry.kind for name, entry in form.entries.items()}
+    resizes = size != form.image_shape[:2]
+
     def target(batch: Mapping[str, jax.Array]) -> jax.Array:
         entries = _entries(batch, form)
-        if task.makes_target:
+        if task.makes_target or resizes:
             entries["image"] = entries["image"].astype(jnp.float32) / form.maximum
+        if resizes:
+            entries = resized_entries(entries, {name: kinds[name] for name in entries}, size)
         return _made_targets(task, entries, _evaluation_keys(batch["position"]))
 
     return target
@@ -196,12 +215,42 @@ def around_of(experiment: Experiment) -> Around:
     def gradient(gradient: Gradient, kept: Any) -> Gradient:
         return wrapped(methods, gradient, kept[0], key=lambda name: jax.random.key(0), step=jnp.int32(0))
 
-    return Around(kept=kept, gradient=gradient, trained=experiment.optim.without_frozen)
+    optim = experiment.optim
+    return Around(kept=kept, gradient=gradient, trained=optim.without_frozen, inference=optim.in_inference())
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
-    """The optimizer at a constant rate: for the shapes of its state, which depend on no schedule and no length."""
-    return experiment.optim.model_copy(update={"schedule": Constant()}).build(steps=1, steps_per_epoch=1)
+    """The optimizer at a constant rate: for the shapes of its state, which depend on no schedule, length or depth."""
+    optim = experiment.optim.model_copy(update={"schedule": Constant()})
+    return optim.build(steps=1, steps_per_epoch=1, **({} if optim.layer_decay is None else {"depths": {}}))
+
+
+def _optimizer(
+    experiment: Experiment, length: Length, network: linen.Module, form: ExampleForm
+) -> optax.GradientTransformation:
+    """The optimizer at the experiment's batch size; with `layer_decay` it knows how deep the parameters are."""
+    optim = experiment.optim.for_batch(experiment.batch_size)
+    build = partial(optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch)
+    if optim.layer_decay is None:
+        return build()
+    return build(depths=depths_of(experiment, network, input_shape_of(experiment, form)))
+
+
+def stated_rate(experiment: Experiment) -> dict[str, Any]:
+    """The peak of the rate and how it follows from the batch size, by keys of records; {} where it does not."""
+    optim, size = experiment.optim, experiment.batch_size
+    if optim.per is None:
+        return {}
+    return {"learning_rate": optim.for_batch(size).learning_rate, "learning_rate_rule": optim.rule(size)}
+
+
+def depths_of(experiment: Experiment, network: linen.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
+    """How many layers each parameter is from the logits, as `optim.layer_decay_by` counts them. Raises ConfigError."""
+    try:
+        endpoints = experiment.model.endpoints()
+    except ConfigError:
+        endpoints = ()
+    return depths(network, image_shape, endpoints, experiment.optim.layer_decay_by)
 
 
 def blank_state(shapes: TrainState) -> TrainState:

@@ -27,6 +27,14 @@ class Length:
         """Whole batches in one pass over the training part, at least 1: the unit of a schedule's epochs."""
         return max(1, self.examples // self.batch_size)
 
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The first step of each epoch, counted from 0; the last epoch may be cut short."""
+        firsts = [0]
+        while (end := self.end_of_epoch(len(firsts))) < self.steps:
+            firsts.append(end)
+        return tuple(firsts)
+
     def end_of_epoch(self, epoch: int) -> int:
         """Steps after which epoch `epoch`, counted from 1, has been seen; at most those of the training."""
         return min(steps_until(epoch, batch_size=self.batch_size, examples=self.examples), self.steps)

@@ -7,6 +7,8 @@ import flax.linen as linen
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
+from cnnjax.experiment.length import length_of
+from cnnjax.experiment.sizes import Size, evaluation_size, resized_form, sizes_of, training_spans
 from cnnjax.tasks import Task, task_for
 
 
@@ -44,7 +46,22 @@ def outputs_of(experiment: Experiment, form: ExampleForm) -> int:
     return outputs
 
 
-def input_shape_of(experiment: Experiment, form: ExampleForm | None = None) -> tuple[int, int, int]:
-    """(height, width, channels) of the images that the network sees, for examples of that form (None: of its data)."""
+def input_shape_of(
+    experiment: Experiment, form: ExampleForm | None = None, size: Size | None = None
+) -> tuple[int, int, int]:
+    """(height, width, channels) of the images that the network sees, for examples of that form (None: of its data).
+
+    size: that these are resized to in training; None: in evaluation.
+    """
     form = experiment.data.load() if form is None else form
-    return task_of(experiment, form).input_shape(form)
+    size = evaluation_size(experiment, form) if size is None else size
+    return task_of(experiment, form).input_shape(resized_form(form, size))
+
+
+def largest_input_of(experiment: Experiment) -> tuple[int, int, int]:
+    """(height, width, channels) of the largest images that the network is trained on. Reads the data."""
+    form = experiment.data.load()
+    if experiment.resolution is None:
+        return input_shape_of(experiment, form)
+    sizes = sizes_of(training_spans(experiment, form, length_of(experiment)))
+    return input_shape_of(experiment, form, max(sizes, key=lambda size: size[0] * size[1]))

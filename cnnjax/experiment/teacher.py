@@ -16,6 +16,7 @@ from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.network import task_of
 from cnnjax.experiment.scale import normalize_of
+from cnnjax.experiment.sizes import evaluation_size
 from cnnjax.tasks import Classification
 
 
@@ -42,10 +43,10 @@ class Teacher:
         """The outputs [B, K] for its K classes, float32, in inference; no gradient goes through them.
 
         images: [B, H, W, C] in 0..1. They are normalized as those it was trained on; those of another size are resized
-        to its own, bilinearly, smoothed where they get smaller.
+        to that at which it was evaluated, bilinearly, smoothed where they get smaller.
         """
-        task = task_of(self.experiment, self.form)
-        x, size = images, self.form.image_shape[:2]
+        task, x = task_of(self.experiment, self.form), images
+        size = evaluation_size(self.experiment, self.form)
         if x.shape[1:3] != size:
             x = jax.image.resize(x, (x.shape[0], *size, x.shape[3]), "bilinear")
         x = jax.vmap(lambda image: task.image(image, None))(x)

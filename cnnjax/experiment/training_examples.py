@@ -13,6 +13,7 @@ from cnnjax.data.entries import Entry, Kind, kind_of
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.network import task_of
+from cnnjax.experiment.sizes import Size
 from cnnjax.training.state import derive, example_keys
 
 Entries = dict[str, jax.Array]
@@ -67,12 +68,20 @@ def augmented_entries(
     return x
 
 
+def resized_entries(entries: Entries, kinds: Mapping[str, Kind], size: Size) -> Entries:
+    """The entries [B, ...] of examples whose images, float32 in 0..1, get that size, unless they have it."""
+    if entries["image"].shape[1:3] == size:
+        return entries
+    return jax.vmap(lambda example: spatial.resized(example, kinds, size))(entries)
+
+
 def training_examples(
-    experiment: Experiment, form: ExampleForm, used: Mapping[str, Entry], *, examples: int
+    experiment: Experiment, form: ExampleForm, used: Mapping[str, Entry], *, examples: int, size: Size | None = None
 ) -> Callable[[Mapping[str, jax.Array], jax.Array, jax.Array], Weighed]:
     """(batch, the step's key, the step's number) -> examples as training sees them, with the weights of their targets.
 
-    used: the entries that a batch has. examples: of the training part. One set of entries [B, ...] with weight 1, or
+    used: the entries that a batch has. examples: of the training part. size: that augmented examples are resized to,
+    before they are mixed; None for the data's own. One set of entries [B, ...] with weight 1, or
     where examples are mixed two, of the same images, with weights [B] that add up to 1. Images are float32 in 0..1.
     """
     kinds: dict[str, Kind] = {name: entry.kind for name, entry in used.items()}
@@ -81,7 +90,7 @@ def training_examples(
     def seen(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Weighed:
         def one_of_both(prefix: str) -> Entries:
             position, index = batch[f"{prefix}position"], batch[f"{prefix}index"]
-            return augmented_entries(
+            entries = augmented_entries(
                 experiment,
                 {name: batch[f"{prefix}{name}"] for name in kinds},
                 example_keys(derive(key, "augment"), position),
@@ -91,6 +100,7 @@ def training_examples(
                 kinds=kinds,
                 outside=outside,
             )
+            return entries if size is None else resized_entries(entries, kinds, size)
 
         own = one_of_both("")
         if mixing is None:
@@ -105,7 +115,9 @@ def training_examples(
 
 
 def check_training_examples(experiment: Experiment, form: ExampleForm, used: Mapping[str, Entry]) -> None:
-    """Raise ConfigError where an entry that is used cannot follow the image that is augmented or mixed."""
+    """Raise ConfigError where an entry that is used cannot follow the image that is augmented, resized or mixed."""
+    if experiment.resolution is not None:
+        spatial.check_entries(used)
     spatial.check_moves(experiment.augment, used, outside=task_of(experiment, form).outside(form))
     if experiment.mixing is not None:
         experiment.mixing.check_entries({name: entry.kind for name, entry in used.items()})

@@ -60,7 +60,7 @@ class Outcomes:
 def small(trial: PlannedTrial) -> bool:
     """Whether the images are so small that a step is mostly overhead."""
     height, width, _ = trial.experiment.data.load().image_shape
-    return height * width <= SMALL_IMAGE
+    return max([height * width, *(h * w for h, w in (row.size for row in trial.sizes))]) <= SMALL_IMAGE
 
 
 def run_group(

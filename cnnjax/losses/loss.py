@@ -10,7 +10,7 @@ a zero gradient: a padding row may hold anything, and a wrong label in a real ro
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +66,20 @@ class Loss(StepConfig, union="name"):
         ids, counted = counted_pixels(logits, mask, ignore=ignore, loss=self.tag)
         losses = self(logits.reshape(-1, logits.shape[-1]), ids.reshape(-1)).reshape(ids.shape)
         return mean_over_pixels(losses, counted=counted, weights=self.pixel_weights(ids))
+
+    @property
+    def takes_mixed_targets(self) -> bool:
+        """Whether of two examples mixed there is one target, the mean of both by their shares, and one loss.
+
+        By default there are two losses, whose mean it is: the same for all that are linear in the target.
+        """
+        return False
+
+    def check_training(self, *, mixed: bool, outputs: int) -> None:
+        """Raise ConfigError where a value has no effect, or leaves nothing to learn, in a training with plain values.
+
+        mixed: whether examples are mixed. outputs: K.
+        """
 
     def pixel_weights(self, ids: jax.Array) -> jax.Array:
         """What pixels of class `ids` [B, N] add to the number that their summed losses are divided by: [B, N]."""
@@ -170,23 +184,70 @@ class SoftmaxCrossEntropy(Loss, tag="softmax"):
 
 
 class SigmoidCrossEntropy(Loss, tag="sigmoid"):
-    """Cross-entropy of K independent yes-or-no questions, in nats, averaged over the K outputs.
+    """Cross-entropy of K independent yes-or-no questions, in nats.
 
     Labels: 0..1 for each output, [B, K], or [B] with one output; with several outputs integer ids [B], each class
     against the rest (Wightman et al. 2021, arXiv:2110.00476). Two classes need one output, the log-odds of class 1;
     distributions [B, 2] then count by their second column. `label_smoothing` s in [0, 1) makes a label y into
-    (1 - s) y + s / K, and (1 - s) y + s / 2 with one output.
+    (1 - s) y + s / K, and (1 - s) y + s / 2 with one output. (timm's BinaryCrossEntropy does so with class ids; labels
+    [B, K] it leaves as they are, or draws towards 1/2.)
+    target_threshold: in [0, 1); the smoothed label of mixed examples is 1 where it is above, else 0, as with timm's
+    target_threshold; None takes it as it is. over_outputs: "mean" or "sum" of the K cross-entropies (timm's
+    sum_classes), whose gradient is K times as large. positive_weights: a factor above 0 of each output's yes, empty for
+    none: -(w y log p + (1 - y) log(1 - p)), as PyTorch's pos_weight.
     """
 
     kind: ClassVar[OutputKind] = "sigmoid"
     unit: ClassVar[str] = "nats"
 
     label_smoothing: float = lane(0.0, ge=0, lt=1)
+    target_threshold: float | None = lane(None, later=True, ge=0, lt=1)
+    over_outputs: Literal["mean", "sum"] = later("mean")
+    positive_weights: tuple[Annotated[float, Field(gt=0)], ...] = later(())
 
     def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
         uniform = 1 / max(logits.shape[1], 2)
         smooth = (1 - self.label_smoothing) * targets + self.label_smoothing * uniform
-        return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, smooth), axis=1)
+        if self.target_threshold is not None:
+            smooth = (smooth > self.target_threshold).astype(smooth.dtype)
+        losses = self._of_outputs(logits, smooth)
+        return jnp.sum(losses, axis=1) if self.over_outputs == "sum" else jnp.mean(losses, axis=1)
+
+    def _of_outputs(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        """The cross-entropy of each output, [B, K]."""
+        if not self.positive_weights:
+            return optax.sigmoid_binary_cross_entropy(logits, targets)
+        if len(self.positive_weights) != logits.shape[1]:
+            raise ShapeError(f"{self.tag} loss: {self._weights_shown()} for {logits.shape[1]} outputs")
+        weighted = jnp.asarray(self.positive_weights)[None, :] * targets * jax.nn.log_sigmoid(logits)
+        return -(weighted + (1 - targets) * jax.nn.log_sigmoid(-logits))
+
+    def _weights_shown(self) -> str:
+        return f"{len(self.positive_weights)} positive_weights"
+
+    @property
+    def takes_mixed_targets(self) -> bool:
+        return self.target_threshold is not None
+
+    def check_training(self, *, mixed: bool, outputs: int) -> None:
+        threshold = self.target_threshold
+        if threshold is None:
+            return
+        if not mixed:
+            raise ConfigError(
+                f"loss.target_threshold = {threshold:g}: without mixing every label is 0 or 1 already, so it would "
+                "only undo label_smoothing; leave it out, or mix examples (mixing=cutmix)",
+                path="loss.target_threshold",
+            )
+        no = self.label_smoothing / max(outputs, 2)
+        yes = 1 - self.label_smoothing + no
+        if not no <= threshold < yes:
+            answer = "1, also of classes that are not there" if no > threshold else "0, also of the one that is there"
+            raise ConfigError(
+                f"loss.target_threshold = {threshold:g}: label_smoothing = {self.label_smoothing:g} of {outputs} "
+                f"outputs makes labels {no:g} and {yes:g}, so every one would be {answer}",
+                path="loss.target_threshold",
+            )
 
     def targets(self, labels: jax.Array, *, outputs: int) -> jax.Array:
         two_classes = outputs == 1 and labels.ndim == 2 and labels.shape[1] == 2
@@ -201,7 +262,10 @@ class SigmoidCrossEntropy(Loss, tag="sigmoid"):
 
     def outputs(self, classes: int | None, *, target_shape: tuple[int, ...] = ()) -> int:
         needed = super().outputs(classes, target_shape=target_shape)
-        return 1 if needed == 2 and not target_shape else needed
+        needed = 1 if needed == 2 and not target_shape else needed
+        if self.positive_weights and len(self.positive_weights) != needed:
+            raise ConfigError(f"{self.tag} loss: {self._weights_shown()}; there are {needed} outputs")
+        return needed
 
 
 class SquaredError(Loss, tag="squared"):

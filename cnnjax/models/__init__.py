@@ -8,7 +8,7 @@ from cnnjax.models import lenet as _lenet
 from cnnjax.models import resnet_attention as _resnet_attention
 from cnnjax.models import vgg as _vgg
 from cnnjax.models.alphago import AlphaGoPolicy
-from cnnjax.models.attention import CBAM, ECA, Attention, NoAttention
+from cnnjax.models.attention import CBAM, ECA, Attention, NoAttention, SqueezeExcitation
 from cnnjax.models.convmixer import ConvMixer
 from cnnjax.models.convnet import (
     Activation,
@@ -28,11 +28,14 @@ from cnnjax.models.convnet import (
 from cnnjax.models.convnext import ConvNeXt
 from cnnjax.models.densenet import DenseNet
 from cnnjax.models.efficientnet import EfficientNet
+from cnnjax.models.efficientnet_v2 import EfficientNetV2
 from cnnjax.models.endpoint import Endpoint
 from cnnjax.models.googlenet import GoogLeNet
 from cnnjax.models.headed import WithHead
 from cnnjax.models.heads import FCN, Head, TorchFCN, with_head
 from cnnjax.models.inception_v3 import InceptionV3
+from cnnjax.models.mnasnet import MNASNet
+from cnnjax.models.mobilenet_v1 import MobileNetV1
 from cnnjax.models.mobilenet_v2 import MobileNetV2
 from cnnjax.models.mobilenet_v3 import MobileNetV3
 from cnnjax.models.model import Model, build, config, names, preset
@@ -40,6 +43,7 @@ from cnnjax.models.nfnet import NFNet
 from cnnjax.models.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, NoNorm, Norm
 from cnnjax.models.regnet import RegNet
 from cnnjax.models.repvgg import RepVGG
+from cnnjax.models.residual_layer import Residual
 from cnnjax.models.resnet import ResNet
 from cnnjax.models.resnet_stem import CifarStem, DeepStem, ImageNetStem
 from cnnjax.models.shufflenet_v2 import ShuffleNetV2
@@ -66,6 +70,7 @@ __all__ = [
     "DropBlock",
     "Dropout",
     "EfficientNet",
+    "EfficientNetV2",
     "Endpoint",
     "Flatten",
     "GlobalPool",
@@ -77,6 +82,8 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LocalResponseNorm",
+    "MNASNet",
+    "MobileNetV1",
     "MobileNetV2",
     "MobileNetV3",
     "Model",
@@ -90,9 +97,11 @@ __all__ = [
     "RegNet",
     "RepVGG",
     "ResNet",
+    "Residual",
     "Scale",
     "ShuffleNetV2",
     "SmallCNN",
+    "SqueezeExcitation",
     "SqueezeNet",
     "TorchFCN",
     "UNet",

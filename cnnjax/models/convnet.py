@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import flax.linen as linen
 import jax
@@ -52,6 +52,19 @@ class Layer(Config, union="op"):
             f"{type(self).__name__} does not say what it makes of maps, which endpoints are counted by: define "
             "maps(self, before) -> Maps | None (strides and features), or set pointwise = True"
         )
+
+    def widened(self, widths: Mapping[int, int]) -> Self:
+        """The layer with its features replaced by what `widths` has for them; a depthwise convolution stays one."""
+        features = getattr(self, "features", None)
+        if features is None:
+            return self
+        groups = {"groups": widths[features]} if getattr(self, "groups", 1) == features > 1 else {}
+        return self.model_copy(update={"features": widths[features], **groups})
+
+    def widths(self) -> set[int]:
+        """The numbers of features that it has."""
+        features = getattr(self, "features", None)
+        return {features} if features else set()
 
 
 class Conv(Layer):
@@ -267,10 +280,10 @@ class ConvNet(Model, tag="convnet"):
         return _published().get(tuple(self.layers), (None, super().published_classes))[1]
 
     def rescaled(self, factor: float) -> Iterator[ConvNet]:
-        widths = {width for layer in self.layers.values() if (width := getattr(layer, "features", None))}
+        widths = set[int]().union(*(layer.widths() for layer in self.layers.values()))
         for rounded in roundings(sorted(widths), factor):
             yield self.model_copy(
-                update={"layers": Named((name, _widened(layer, rounded)) for name, layer in self.layers.items())}
+                update={"layers": Named((name, layer.widened(rounded)) for name, layer in self.layers.items())}
             )
 
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -284,6 +297,8 @@ class ConvNet(Model, tag="convnet"):
     def torch_name(self, path: str) -> str:
         """As in torchvision's AlexNet and VGG: `features.0` and so on up to the flattening, then `classifier.0`."""
         names = list(self.layers)
+        if path not in names:
+            return super().torch_name(path)
         ends = [position for position, layer in enumerate(self.layers.values()) if isinstance(layer, Flatten)]
         position, end = names.index(path), ends[0] if ends else len(names)
         return f"features.{position}" if position < end else f"classifier.{position - end - 1}"
@@ -296,15 +311,6 @@ class ConvNet(Model, tag="convnet"):
         if path not in dense:
             return self.torch_name(path)
         return "head.fc" if path == dense[-1] else f"pre_logits.fc{dense.index(path) + 1}"
-
-
-def _widened(layer: Layer, widths: Mapping[int, int]) -> Layer:
-    """The layer with its features replaced; a depthwise convolution stays one."""
-    features = getattr(layer, "features", None)
-    if features is None:
-        return layer
-    groups = {"groups": widths[features]} if getattr(layer, "groups", 1) == features > 1 else {}
-    return layer.model_copy(update={"features": widths[features], **groups})
 
 
 _PRESETS: list[tuple[Callable[[], ConvNet], tuple[int, int, int], int]] = []

@@ -11,7 +11,7 @@ import optax
 from cnnjax.optim.decay_mask import is_decayed
 from cnnjax.optim.groups import matching
 
-# Brock et al. 2021, section 4.1: so that a unit of zeros can move.
+# Brock et al. 2021, section 4: so that a unit of zeros can move.
 _SMALLEST_NORM = 1e-3
 
 
@@ -20,7 +20,7 @@ def adaptive_grad_clip(ratio: Any, skips: tuple[str, ...]) -> optax.GradientTran
 
     Parameters with a norm below 0.001 count as having that. A unit is what makes one output: a kernel's axes but the
     last, which are height, width and inputs. Biases, scales and other vectors are one unit each. skips: patterns of
-    paths that are left as they are. Brock et al. 2021, arXiv:2102.06171, section 4.1.
+    paths that are left as they are. Brock et al. 2021, arXiv:2102.06171, section 4.
     """
 
     def update(updates: Any, params: Any) -> Any:

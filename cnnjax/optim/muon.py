@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from operator import and_
 from typing import Any, Literal
 
 import jax
@@ -10,10 +11,10 @@ import jax.numpy as jnp
 import optax
 from pydantic import Field
 
-from cnnjax.config import lane
+from cnnjax.config import lane, later
 from cnnjax.errors import ConfigError
 from cnnjax.optim.decay_mask import is_decayed
-from cnnjax.optim.groups import check_patterns, matching
+from cnnjax.optim.groups import check_patterns, group_at, matching, paths_of
 from cnnjax.optim.optim import Optim
 from cnnjax.optim.promotion import promoting
 
@@ -27,12 +28,16 @@ class Muon(Optim, tag="muon"):
     becomes the nearest matrix whose singular values are about 1 (`orthogonalized`, in float32), multiplied by a factor
     of its shape. shape_scale: "original" is the root of features / others where that is above 1; "match_rms_adamw" is
     0.2 times the root of the larger one, so that AdamW's learning rates fit (Liu et al. 2025, arXiv:2502.16982, section
-    2.2). Convolutions with groups are one matrix over all groups.
+    2.2). Convolutions with groups are one matrix over all groups. The author's code takes the factor of a convolution
+    from its height and width, so that it is 1 there.
 
     For the rest: AdamW with `b1`, `b2`, `eps`, whose learning rate is `rest_rate` times that of the kernels. The rest
     is biases and scales, what has fewer than two dimensions or one input (depthwise kernels, a first layer of grey
     images), embeddings, and what a pattern of `rest` matches, which by default is the output layer, `logits`. A pattern
     that matches no parameter is refused when an experiment is checked. Weight decay is decoupled, everywhere.
+
+    normalize_kernels: at every step, kernels are brought to a Frobenius norm of the root of their features before they
+    are moved, as in airbench94_muon, so that all layers turn at the pace of the learning rate. A kernel of zeros stays.
 
     `momentum`, `b1`, `b2` in [0, 1); `eps`, `rest_rate` > 0; `iterations` at least 1.
     """
@@ -47,14 +52,17 @@ class Muon(Optim, tag="muon"):
     b1: float = lane(0.9, ge=0, lt=1)
     b2: float = lane(0.95, ge=0, lt=1)
     eps: float = lane(1e-10, gt=0)
+    normalize_kernels: bool = later(False)
 
     def check_params(self, params: Any) -> None:
         super().check_params(params)
         check_patterns("optim.rest", self.rest, params)
-        if not any(jax.tree.leaves(self.orthogonalizes(params))):
+        orthogonalized = jax.tree.leaves(self.orthogonalizes(params))
+        moves = [not group_at(self.groups, path).frozen for path in paths_of(params)]
+        if not any(map(and_, orthogonalized, moves)):
             raise ConfigError(
-                "optim: muon orthogonalizes kernels, and here optim.rest leaves none, so that its AdamW would train "
-                "all; use adamw, or change optim.rest"
+                "optim: muon orthogonalizes kernels, and here optim.rest and frozen groups leave none, so that its "
+                "AdamW would train all; use adamw, or change them"
             )
 
     def orthogonalizes(self, params: Any) -> Any:
@@ -80,6 +88,11 @@ class Muon(Optim, tag="muon"):
             optax.masked(optax.scale(self.rest_rate), rest),
         )
 
+    def around(self, every: optax.GradientTransformation, rate: optax.Schedule) -> optax.GradientTransformation:
+        if not self.normalize_kernels:
+            return every
+        return optax.chain(every, optax.masked(optax.stateless(_from_normalized), self.orthogonalizes))
+
     def _orthogonalized(self, updates: Any, params: Any) -> Any:
         return jax.tree.map(self._of_kernel, updates)
 
@@ -89,6 +102,17 @@ class Muon(Optim, tag="muon"):
         tall = max(1, features / others) ** 0.5
         factor = tall if self.shape_scale == "original" else 0.2 * max(features, others) ** 0.5
         return (factor * matrix).reshape(update.shape).astype(update.dtype)
+
+
+def _from_normalized(updates: Any, params: Any) -> Any:
+    """Updates of kernels that bring them to a norm of the root of their features too."""
+
+    def added(update: jax.Array, param: jax.Array) -> jax.Array:
+        norm = optax.safe_norm(param, 0.0)
+        scale = jnp.where(norm > 0, param.shape[-1] ** 0.5 / jnp.where(norm > 0, norm, 1), 1)
+        return update + (scale - 1) * param
+
+    return jax.tree.map(added, updates, params)
 
 
 def orthogonalized(matrix: jax.Array, *, iterations: int) -> jax.Array:

@@ -33,7 +33,8 @@ class Resolved(Record):
     classes: names in the order of the outputs; empty where labels are no classes, None where the names are not known
     (weights from elsewhere). target_shape: of one example's label, () for a class or a number, (K,) for a vector.
     input_shape: (height, width, channels) of images, of type `dtype`, where `maximum` is full brightness. mean, std: of
-    each channel, by which pixels in 0..1 are normalized.
+    each channel, by which pixels in 0..1 are normalized. evaluated_shape: of the images that the network is evaluated
+    at, to which those are resized on the device; None of experiments that do not say it (`Experiment.resolution`).
     fit: which region of an image file is resized to that size, as the JSON of a `Fit`; None where images must have the
     size. space: of three channels, "rgb", "hsv" or "lab". test_time: views of an image, as the JSON of a `TestTime`.
     entries: the form of each entry of an example, by name; empty where that was not recorded: then there are images
@@ -42,7 +43,8 @@ class Resolved(Record):
     JSON of what for; None of earlier runs, where data and loss say it. metrics: what is measured of them, the most
     important first; chosen_by: the name of that by which arms are compared. Files from before these were recorded are
     read with what was so then (`BEFORE`). examples: in the training part; steps: of the whole training. Both 0 for
-    weights from elsewhere.
+    weights from elsewhere. learning_rate: the peak, and learning_rate_rule how it follows from the batch size; both
+    where the optimizer's is stated per another one (`optim.per`).
     """
 
     filename: ClassVar[str] = "resolved.json"
@@ -69,7 +71,10 @@ class Resolved(Record):
     steps: int
     entries: dict[str, EntryForm] = Field(default_factory=dict)
     ignored: int | None = None
+    evaluated_shape: tuple[int, int, int] | None = None
     task: dict[str, Any] | None = None
+    learning_rate: float | None = None
+    learning_rate_rule: str | None = None
 
     @classmethod
     def completed(cls, content: dict[str, Any]) -> dict[str, Any]:

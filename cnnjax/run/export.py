@@ -19,6 +19,7 @@ from cnnjax.errors import CnnjaxError, ConfigError, RunError, unknown
 from cnnjax.files import write_bytes
 from cnnjax.lowering import lowering
 from cnnjax.records.exported import Exported, Format
+from cnnjax.run.resolve import recorded_input
 from cnnjax.run.trained import Trained
 
 SUFFIXES: dict[str, Format] = {
@@ -45,9 +46,9 @@ def export(
 
     form: by default as the suffix of `out` says (`SUFFIXES`).
     - "stablehlo": a program of `jax.export`, the weights within: images uint8 [b, H, W, C] -> float32 probabilities
-      [b, classes], or outputs [b, K] where those are none (`Predictions`). Normalization and test-time views are part
-      of it. platforms: that it can run on, by default "cpu", "cuda" and "tpu". batch_size: of a program for one size
-      of batch; by default it takes any.
+      [b, classes], or outputs [b, K] where those are none (`Predictions`). Resizing to the size of evaluation,
+      normalization and test-time views are part of it. platforms: that it can run on, by default "cpu", "cuda" and
+      "tpu". batch_size: of a program for one size of batch; by default it takes any.
     - "safetensors": the arrays by dotted names, `params.conv.kernel`, with the content of `out`.json as metadata.
     - "torch": the state dict of the network's counterpart in torchvision or timm, which takes normalized images.
 
@@ -180,7 +181,7 @@ def _torch(trained: Trained) -> bytes:
 
     model = trained.experiment.model.model_copy(update={"num_classes": trained.resolved.outputs})
     try:
-        tensors = to_torch(model, trained.variables, input_shape=trained.resolved.input_shape)
+        tensors = to_torch(model, trained.variables, input_shape=recorded_input(trained.experiment, trained.resolved))
     except ConfigError as error:
         raise ConfigError(f"{error}; .safetensors holds any network's weights") from None
     content = io.BytesIO()

@@ -170,7 +170,7 @@ def _take_steps(
     pack.clock.start()
     epoch, saved = _epoch_of(pack, step), time.perf_counter()
     while step < program.steps and not stop.is_set():
-        state, sums = program.train(state, program.rows(experiments, step))
+        state, sums = program.train(state, program.rows(experiments, step), program.size_at(step))
         # Step n runs while the numbers of step n - 1 are looked at.
         if pending is not None:
             _look_at(pack, pending, step)
@@ -267,8 +267,8 @@ def _named(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _learning_rate(program: Program, experiment: Experiment, step: int) -> float:
-    length = program.length
-    return float(experiment.optim.learning_rate_at(step, steps=length.steps, steps_per_epoch=length.steps_per_epoch))
+    length, optim = program.length, experiment.optim.for_batch(experiment.batch_size)
+    return float(optim.learning_rate_at(step, steps=length.steps, steps_per_epoch=length.steps_per_epoch))
 
 
 def _figures(pack: Pack, epoch: _Epoch, step: int) -> dict[str, float]:

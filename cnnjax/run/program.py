@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.analysis import Analysis
+from cnnjax.analysis.layers import volume
 from cnnjax.experiment import Experiment, blank_state, check, functions_of, input_shape_of
+from cnnjax.experiment.sizes import Size, Span, sizes_of, training_spans
 from cnnjax.lanes import lane_values
 from cnnjax.records.used_run import UsedRun
 from cnnjax.run.compiling import compiled
@@ -48,7 +50,8 @@ LITTLE_OPTIMIZED = UNOPTIMIZED | {"xla_backend_optimization_level": 1}
 class Program:
     """The compiled steps of an experiment's architecture for `packed` trials at once (1: a single training).
 
-    States and index rows of a packed program have a leading axis of trials.
+    States and index rows of a packed program have a leading axis of trials. Images of each size that the training sees
+    have a training step of their own.
     """
 
     def __init__(self, experiment: Experiment, *, packed: int = 1, hardware: Hardware = Hardware()):
@@ -66,6 +69,7 @@ class Program:
         self.length = self.checked.length
         self.steps = self.length.steps
         self.functions: StepFunctions = functions_of(experiment, self.length, teachers=teachers)
+        self.spans: tuple[Span, ...] = training_spans(experiment, experiment.data.load(), self.length)
         self.fixed = on_devices(self.teachers, self.mesh)
         self.compile_seconds = 0.0
         self.compile_told = 0.0  # of these, what some result has
@@ -96,7 +100,7 @@ class Program:
         return blank_state(self.checked.state)
 
     def prepare(self) -> None:
-        """Compile the training step before there is a state, where the feed's rows cost nothing to have."""
+        """Compile the training steps before there is a state, where the feed's rows cost nothing to have."""
         if isinstance(self.feed, Streamed) or "train" in self._compiled:
             return
         lanes = () if self.packed == 1 else (self.packed,)
@@ -105,7 +109,8 @@ class Program:
             lambda x: jax.ShapeDtypeStruct(lanes + x.shape, x.dtype, sharding=where), self.checked.state
         )
         rows = self.feed.rows([self.experiment] * self.packed, 0)
-        self._compiled["train"] = self._compile(train_step, state, rows, donate=True)
+        for size in sizes_of(self.spans):
+            self._training_step(size, state, rows)
 
     def place(self, states: Sequence[TrainState]) -> TrainState:
         """States of single trials, on the host, as one state on every device of the mesh, packed if the program is."""
@@ -151,9 +156,26 @@ class Program:
         """End what the feed does ahead of the training."""
         self.feed.close()
 
-    def train(self, state: TrainState, rows: dict[str, jax.Array]) -> tuple[TrainState, Sums]:
-        """One step of every lane; the given state is used up."""
-        return self._call("train", train_step, state, rows)
+    def size_at(self, step: int) -> Size:
+        """(height, width) of the images that step number `step`, counted from 0, trains on."""
+        return next(span.size for span in self.spans if step <= span.last)
+
+    def train(self, state: TrainState, rows: dict[str, jax.Array], size: Size | None = None) -> tuple[TrainState, Sums]:
+        """One step of every lane, on images of that size (None: the only one); the given state is used up."""
+        (size,) = sizes_of(self.spans) if size is None else (size,)
+        return self._training_step(size, state, rows)(state, self.feed.data, rows, self.fixed)
+
+    def _training_step(self, size: Size, state: TrainState, rows: dict[str, jax.Array]) -> Callable:
+        """The compiled step for images of that size; state and rows may be shapes."""
+        name = "train" if size == self.spans[0].size else f"train {volume(size)}"
+        return self._step(name, train_step, self._functions_at(size), state, rows)
+
+    def _functions_at(self, size: Size) -> StepFunctions:
+        """Those whose training step sees images of that size."""
+        if size == self.spans[0].size:
+            return self.functions
+        teachers = {name: loaded.teacher for name, loaded in self.teachers.items()}
+        return functions_of(self.experiment, self.length, size=size, teachers=teachers)
 
     def evaluate(self, state: TrainState, split: str) -> Sums:
         """Detailed sums (host arrays) over one of "train", "validation", "test"; see `with_weights_of`."""
@@ -161,16 +183,19 @@ class Program:
         for rows in self.feed.evaluation(split):
             # Sums stay on the device; only so many batches are begun that the one before last is done.
             jax.block_until_ready(total)
-            sums = self._call("eval", eval_step, state, rows)
+            sums = self._step("eval", eval_step, self.functions, state, rows)(state, self.feed.data, rows, {})
             total = sums if total is None else _added(total, sums)
         return jax.device_get(total)
 
     def estimated(self, state: TrainState, experiments: Sequence[Experiment]) -> TrainState:
         """The state with batch statistics estimated anew for the weights that need it; as it is where none do."""
+        # Of the images that the training ends with.
+        functions = self._functions_at(self.spans[-1].size)
         for name in state.estimated:
-            state = begun_anew(state, name)
+            state, step = begun_anew(state, name), partial(estimate_step, name=name)
             for rows in self.feed.first_batches(experiments, self._statistics_batches):
-                made = self._call(f"estimate {name}", partial(estimate_step, name=name), state, rows)
+                estimate = self._step(f"estimate {name}", step, functions, state, rows)
+                made = estimate(state, self.feed.data, rows, {})
                 state = state.replace(estimated={**state.estimated, name: jax.block_until_ready(made)})
             state = ended(state, name)
         return state
@@ -197,43 +222,47 @@ class Program:
         return compiled_for
 
     def compiled(self, name: str) -> Any:
-        """The compiled "train" or "eval" step, once it has been called."""
+        """The compiled "train" (for images of the first size; `train 28x28` for others) or "eval" step, once called."""
         return self._compiled[name]
 
-    def _call(self, name: str, step: Callable, state: TrainState, rows: dict[str, jax.Array]) -> Any:
+    def _step(
+        self, name: str, step: Callable, functions: StepFunctions, state: TrainState, rows: dict[str, jax.Array]
+    ) -> Callable:
+        """`step` of these functions, compiled once under that name."""
         if name not in self._compiled:
-            self._compiled[name] = self._compile(step, state, rows, donate=name == "train")
-        return self._compiled[name](state, self.feed.data, rows, self._fixed_of(step))
-
-    def _fixed_of(self, step: Callable) -> dict[str, Any]:
-        """What the step reads and never changes: of a training step, the teachers' variables."""
-        return self.fixed if step is train_step else {}
+            self._compiled[name] = self._compile(step, functions, state, rows)
+        return self._compiled[name]
 
     @property
     def _is_brief(self) -> bool:
         """Whether the whole training is so short that compiling counts."""
-        macs = 3 * self.analysis.macs * self.experiment.batch_size * self.steps * self.packed
+        macs = 3 * self.analysis.training_macs * self.experiment.batch_size * self.steps * self.packed
         return macs < BRIEF
 
     @cached_property
     def _compiled(self) -> dict[str, Callable]:
         return {}
 
-    def _compile(self, step: Callable, state: TrainState, rows: dict[str, jax.Array], *, donate: bool) -> Callable:
+    def _compile(
+        self, step: Callable, functions: StepFunctions, state: TrainState, rows: dict[str, jax.Array]
+    ) -> Callable:
+        """(state, data, rows, fixed) -> what the step returns; a training step uses the state up, and reads what is
+        fixed: the teachers' variables."""
+        trains = step is train_step
         mapped = distribute(
-            bound(step, self.functions, self.fetch),
+            bound(step, functions, self.fetch),
             self.mesh,
             kind=self.hardware.parallel,
             packed=self.packed > 1,
-            donate=donate,
+            donate=trains,
         )
         if self.hardware.parallel == "pmap":
             return mapped
-        options = UNOPTIMIZED if self._is_brief and not donate else {}
+        options = UNOPTIMIZED if self._is_brief and not trains else {}
         start = time.perf_counter()
         # The mesh in context tells batch normalization by device how many devices there are.
         with jax.set_mesh(self.mesh):
-            made = compiled(mapped.lower(state, self.feed.data, rows, self._fixed_of(step)), options)
+            made = compiled(mapped.lower(state, self.feed.data, rows, self.fixed if trains else {}), options)
         self.compile_seconds += time.perf_counter() - start
         return made
 

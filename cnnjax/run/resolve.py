@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import flax.linen as linen
 
@@ -12,8 +13,8 @@ from cnnjax.data.encoded import Decoding, Encoded
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError, DataError, RunError
-from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of, task_of
-from cnnjax.experiment.network import outputs_of, with_outputs
+from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of, stated_rate, task_of
+from cnnjax.experiment.network import input_shape_of, outputs_of, with_outputs
 from cnnjax.records.resolved import EntryForm, Resolved
 from cnnjax.run.directory import RunDirectory
 from cnnjax.tasks import Task
@@ -56,7 +57,14 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         chosen_by=task.chosen_by,
         examples=examples,
         steps=steps,
+        **stated_rate(experiment),
+        **_evaluated_shape(experiment, dataset),
     )
+
+
+def _evaluated_shape(experiment: Experiment, form: ExampleForm) -> dict[str, Any]:
+    """The key of that name, of an experiment that says it."""
+    return {} if experiment.resolution is None else {"evaluated_shape": input_shape_of(experiment, form)}
 
 
 def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple[int, int, int]) -> Resolved | None:
@@ -146,8 +154,8 @@ def recorded_task(experiment: Experiment, resolved: Resolved) -> Task:
 
 
 def recorded_input(experiment: Experiment, resolved: Resolved) -> tuple[int, int, int]:
-    """(height, width, channels) of what the network sees. Raises ConfigError."""
-    return recorded_task(experiment, resolved).input_shape(recorded_form(resolved))
+    """(height, width, channels) of what the network sees in evaluation. Raises ConfigError."""
+    return input_shape_of(experiment, recorded_form(resolved))
 
 
 def recorded_network(experiment: Experiment, resolved: Resolved) -> linen.Module:

@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
@@ -26,6 +27,7 @@ from cnnjax.experiment import (
     state_functions,
     state_shapes,
 )
+from cnnjax.initialization import kernels_of
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model, config
 from cnnjax.models.heads.classifier import is_under_head, under_head
@@ -37,7 +39,7 @@ from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
 from cnnjax.run.resolve import record, recorded_input, recorded_network, resolve_imported, resolved_of
 from cnnjax.training.evaluated import evaluations, of_others
-from cnnjax.training.state import TrainState
+from cnnjax.training.state import TrainState, derive, root_key
 from cnnjax.training.step import state_from, with_weights_of
 
 IMAGENET_CLASSES = 1000
@@ -302,8 +304,10 @@ def _check_initialization(experiment: Experiment, own: Arrays, merged: Arrays) -
             f"initialization = {initialization.tag!r} fits every layer to a batch, and initial = "
             f"{experiment.initial!r} gives them weights: leave one of both out"
         )
-    if not any(path[-1] == "kernel" and merged[path] is own[path] for path in own):
+    image = jnp.zeros((1, *input_shape_of(experiment)), jnp.float32)
+    kernels = initialization.chosen(kernels_of(network_of(experiment), image, partial(derive, root_key(0))))
+    if not any(".".join(path) in kernels and merged[path] is own[path] for path in own):
         raise RunError(
-            f"initialization = {initialization.tag!r} has no effect: initial = {experiment.initial!r} gives every "
-            "kernel its weights; leave it out"
+            f"initialization = {initialization.tag!r} has no effect: initial = {experiment.initial!r} gives all "
+            "kernels that it would draw their weights; leave it out"
         )

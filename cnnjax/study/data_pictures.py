@@ -12,6 +12,8 @@ import numpy as np
 from cnnjax.config import replace
 from cnnjax.data.entries import Entry
 from cnnjax.errors import ConfigError, RunError
+from cnnjax.experiment.length import length_of
+from cnnjax.experiment.sizes import training_spans
 from cnnjax.experiment.training_examples import check_training_examples, training_examples
 from cnnjax.files import write_bytes
 from cnnjax.study.data_view import View, changes
@@ -164,7 +166,9 @@ def _augmented_batches(view: View, indices: np.ndarray) -> list[dict[str, np.nda
     experiment = replace(view.found.experiment, {"precision": "float32", "batch_size": len(indices), "accumulate": 1})
     examples, used = len(view.train), _following(view)
     order = Order(experiment.seed, len(indices), examples)
-    seen = jax.jit(training_examples(experiment, view.dataset, used, examples=examples))
+    # At the size that the training begins with.
+    size = training_spans(experiment, view.dataset, length_of(view.found.experiment, examples))[0].size
+    seen = jax.jit(training_examples(experiment, view.dataset, used, examples=examples, size=size))
     batches = []
     for epoch in range(VIEWS):
         step = steps_until(epoch, batch_size=len(indices), examples=examples)

@@ -141,7 +141,7 @@ def look(found: Found, *, augmented: bool = False, examples: int | None = None) 
 
 def changes(experiment: Experiment) -> list[Config]:
     """What changes training images, in order."""
-    own = [getattr(experiment.data, "train_fit", None), *experiment.augment, experiment.mixing]
+    own = [getattr(experiment.data, "train_fit", None), *experiment.augment, experiment.resolution, experiment.mixing]
     return [config for config in own if config is not None]
 
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnnjax.analysis.layers import SizeRow
 from cnnjax.code import Code, code_of
 from cnnjax.config import Named, diff, digest, read, replace
 from cnnjax.errors import ConfigError, RunError, expect
-from cnnjax.experiment import Experiment, Teachers, analysis_of, check
+from cnnjax.experiment import Experiment, Teachers, analysis_of, check, stated_rate
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model
-from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
+from cnnjax.records.plan_json import PlanRecord, PrunedEntry, SizeEntry, TrialEntry
 from cnnjax.run.devices import Devices, here
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.teachers import teachers_of
@@ -27,10 +28,12 @@ from cnnjax.training.parallel import check_batch_size
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One arm with one seed. params, macs: of the network (MACs of one image forward). steps: of the training.
+    """One arm with one seed. params, macs: of the network (MACs of one image forward). steps: of the training. kept:
+    bytes that the optimizer and each method keep from step to step, by name.
 
     code: the user's own that it runs. data: fingerprint of its data. matched: the fields that `Study.match` changed,
-    with their values. warnings: what the network's lint says.
+    with their values. warnings: what the network's lint says. sizes: of images in training, in order, where the
+    experiment says them; training_macs: of one image forward in training, the mean over its steps.
     """
 
     experiment: Experiment
@@ -42,6 +45,14 @@ class PlannedTrial:
     data: str | None = None
     matched: Named[Any] = field(default_factory=Named)
     warnings: tuple[str, ...] = ()
+    kept: Named[int] = field(default_factory=Named)
+    sizes: tuple[SizeRow, ...] = ()
+    training_macs: int = 0
+
+    @property
+    def steps_compiled(self) -> int:
+        """How many training steps are compiled: one for each size of images."""
+        return len({row.size for row in self.sizes}) or 1
 
     @property
     def id(self) -> str:
@@ -73,10 +84,20 @@ class PlannedTrial:
             params=self.params,
             macs=self.macs,
             steps=self.steps,
+            kept=dict(self.kept),
             program=self.program,
             data_fingerprint=self.data,
             **matched,
+            **stated_rate(self.experiment),
+            **self._sizes(),
         )
+
+    def _sizes(self) -> dict[str, Any]:
+        """What plan.json says of the sizes of images, where there are some."""
+        if not self.sizes:
+            return {}
+        rows = [SizeEntry(size=row.size, epochs=row.epochs, steps=row.steps, macs=row.macs) for row in self.sizes]
+        return {"sizes": tuple(rows), "steps_compiled": self.steps_compiled, "training_macs": self.training_macs}
 
 
 @dataclass(frozen=True)
@@ -176,7 +197,10 @@ class _Checked:
     data: str
     layers: str
     warnings: tuple[str, ...]
+    sizes: tuple[SizeRow, ...]
+    training_macs: int
     teachers: Teachers
+    kept: Named[int]
 
 
 def _experiment(study: Study, arm: Named[Any]) -> Experiment | ConfigError:
@@ -200,15 +224,21 @@ def _even(
     try:
         reference = study.varied({path: value for path, value in arm.items() if path not in changes})
         if reference not in costs:
-            costs[reference] = getattr(analysis_of(reference), measure)
+            costs[reference] = _cost(reference, measure)
 
         def cost(model: Model) -> int:
-            return getattr(analysis_of(experiment.model_copy(update={"model": model})), measure)
+            return _cost(experiment.model_copy(update={"model": model}), measure)
 
         model = rescaled_to(experiment.model, costs[reference], cost=cost, what=measure)
     except ConfigError as error:
         return error
     return experiment.model_copy(update={"model": model})
+
+
+def _cost(experiment: Experiment, measure: str) -> int:
+    """The parameters, or the MACs of an image in training: each step counts at the size of its images."""
+    analysis = analysis_of(experiment)
+    return analysis.params if measure == "params" else analysis.training_macs
 
 
 def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked | ConfigError:
@@ -223,8 +253,20 @@ def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked |
     except ConfigError as error:
         return error
     analysis, steps, data = checked.analysis, checked.length.steps, experiment.data.load().fingerprint
-    warnings, layers = analysis.warnings + room, repr(analysis.layers)
-    return _Checked(experiment, analysis.params, analysis.macs, steps, code, data, layers, warnings, teachers)
+    return _Checked(
+        experiment,
+        analysis.params,
+        analysis.macs,
+        steps,
+        code,
+        data,
+        repr(analysis.layers),
+        analysis.warnings + room,
+        analysis.sizes,
+        analysis.training_macs,
+        teachers,
+        Named(checked.kept),
+    )
 
 
 def _from_runs(experiment: Experiment) -> Teachers:
@@ -240,7 +282,8 @@ def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> Plann
     experiment = replace(outcome.experiment, {"seed": seed})
     matched = diff(study.varied(arm), outcome.experiment) if study.match else {}
     changed = Named({path: new for path, (_, new) in matched.items() if path != "seed"})
-    checked = {name: getattr(outcome, name) for name in ("params", "macs", "steps", "code", "data", "warnings")}
+    names = ("params", "macs", "steps", "code", "data", "warnings", "sizes", "training_macs", "kept")
+    checked = {name: getattr(outcome, name) for name in names}
     return PlannedTrial(experiment, arm, matched=changed, **checked)
 
 

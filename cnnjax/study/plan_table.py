@@ -8,7 +8,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from cnnjax.analysis.layers import volume
 from cnnjax.config import Named
+from cnnjax.documents.quantities import short_bytes
+from cnnjax.experiment import Experiment
 from cnnjax.study.plan import Plan, PlannedTrial, written
 from cnnjax.study.study import text
 
@@ -21,25 +24,68 @@ def plan_table(plan: Plan) -> Group:
         table.add_column(path.removeprefix("model."))
     if plan.study.match:
         table.add_column(f"widths (equal {plan.study.measure})")
-    for heading in ("trials", "steps each", "parameters", "MACs an image", "program"):
+    stated = any(trial.experiment.optim.per is not None for trial in plan.trials)
+    if stated:
+        table.add_column("learning rate")
+    sized = any(trial.sizes for trial in plan.trials)
+    headings = ["trials", "steps each", "parameters", "MACs an image"] + ["in training"] * sized + ["program"]
+    for heading in headings:
         table.add_column(heading, justify="right")
+    if sized:
+        table.add_column("trained at")
     arms: dict[Named[Any], list[PlannedTrial]] = {}
     for trial in plan.trials:
         arms.setdefault(trial.arm, []).append(trial)
     for arm, trials in arms.items():
         first = trials[0]
-        numbers = (len(trials), first.steps, first.params, first.macs)
+        numbers = (len(trials), first.steps, first.params, first.macs, *([first.training_macs] if sized else []))
         widths = [first.widths] if plan.study.match else []
-        table.add_row(*map(Text, map(text, arm.values())), *widths, *(f"{n:,}" for n in numbers), first.program)
+        rates = [_rate(first.experiment)] if stated else []
+        table.add_row(
+            *map(Text, map(text, arm.values())),
+            *widths,
+            *rates,
+            *(f"{n:,}" for n in numbers),
+            first.program,
+            *_sizes(first, sized),
+        )
     pruned = [Text(f"pruned: {written(arm.arm)}: {arm.error}", "yellow") for arm in plan.pruned]
     warned = _warnings(plan)
     seeds = plan.study.seed_values
     total = Text(
-        f"{len(plan.trials)} trials = {len(arms)} arms x {len(seeds)} seeds, {len(plan.programs)} programs to compile, "
+        f"{len(plan.trials)} trials = {len(arms)} arms x {len(seeds)} seeds, {len(plan.programs)} programs to compile"
+        f"{_steps_compiled(plan)}, "
         f"{sum(trial.steps for trial in plan.trials):,} steps; {len(plan.pruned)} arms pruned; each trial on "
-        f"{plan.devices}"
+        f"{plan.devices}; kept from step to step, at most: {_kept(plan)}"
     )
     return Group(table, *pruned, *warned, total)
+
+
+def _rate(experiment: Experiment) -> str:
+    """The peak of the learning rate, with the rule it comes from where it is stated per a number of examples."""
+    optim = experiment.optim
+    return optim.rule(experiment.batch_size) or f"{optim.learning_rate:g}"
+
+
+def _kept(plan: Plan) -> str:
+    """`adamw 1.2 MB, ema 0.6 MB`: the most that any arm keeps under each name."""
+    most: dict[str, int] = {}
+    for trial in plan.trials:
+        most.update({name: max(size, most.get(name, 0)) for name, size in trial.kept.items()})
+    return ", ".join(f"{name} {short_bytes(size)}" for name, size in most.items())
+
+
+def _sizes(trial: PlannedTrial, sized: bool) -> list[str]:
+    """The sizes of images in training, where one of the trials says them: `20x20 15 steps, 28x28 10 steps`."""
+    if not sized:
+        return []
+    return [", ".join(f"{volume(row.size)} {row.steps:,} steps" for row in trial.sizes) or "as they are"]
+
+
+def _steps_compiled(plan: Plan) -> str:
+    """How many training steps the programs have, where one has several."""
+    counts = [trials[0].steps_compiled for trials in plan.programs.values()]
+    return f" ({sum(counts)} training steps, one a size of images)" if max(counts) > 1 else ""
 
 
 def _warnings(plan: Plan) -> list[Text]:

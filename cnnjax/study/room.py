@@ -8,7 +8,7 @@ from cnnjax.analysis.layers import Memory
 from cnnjax.analysis.memory import training_memory
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import Experiment, around_of, network_of, optimizer_of
+from cnnjax.experiment import Experiment, around_of, largest_input_of, network_of, optimizer_of
 from cnnjax.models.outputs import array_of
 from cnnjax.run.devices import Devices
 
@@ -43,7 +43,7 @@ def check_room(experiment: Experiment, devices: Devices) -> tuple[str, ...]:
 def _memory(experiment: Experiment, size: int) -> Memory:
     return training_memory(
         network_of(experiment),
-        experiment.data.load().image_shape,
+        largest_input_of(experiment),
         batch_size=size,
         tx=optimizer_of(experiment),
         around=around_of(experiment),

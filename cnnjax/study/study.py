@@ -25,6 +25,7 @@ from cnnjax.config import (
     snake_case,
     split_values,
     tag_key_of,
+    union_at,
 )
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
@@ -176,11 +177,12 @@ def _with_required(experiment: Experiment, path: str, written: str, fixed: dict[
     given = {name: parse(fixed[field]) for name, field in needed.items() if field in fixed}
     if not given:
         return written
-    node = read(experiment, path)
+    node, union = read(experiment, path), union_at(experiment, path)
+    assert union is not None
     for name in given:
         if not hasattr(node, name):
             del fixed[needed[name]]
-    return json.dumps({node.tag_key: written, **given})
+    return json.dumps({union.tag_key: written, **given})
 
 
 def _first_of_required(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,17 @@ from cnnjax.analysis.layers import GroupRow, volume
 from cnnjax.analysis.lint import lint_training
 from cnnjax.analysis.memory import NOTHING, Around, training_memory
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
-from cnnjax.experiment import Experiment, analysis_of, around_of, network_of, optimizer_of, state_shapes
+from cnnjax.experiment import (
+    Experiment,
+    analysis_of,
+    around_of,
+    input_shape_of,
+    kept_bytes,
+    largest_input_of,
+    network_of,
+    optimizer_of,
+    state_shapes,
+)
 from cnnjax.models import Model
 from cnnjax.models.outputs import array_of, is_array, shown
 from cnnjax.optim import check_groups, group_sizes
@@ -49,7 +59,10 @@ def _logits_of(model: Model) -> Callable[[Any], Any]:
 class Subject:
     """A module with all that its description depends on.
 
-    groups: of the optimizer, each with its number of parameters. check: its analysis as an experiment on its own data.
+    groups: of the optimizer, each with its number of parameters. learning_rate: how its peak follows from the batch
+    size, None where it does not. check: its analysis as an experiment on its own data. kept: () -> bytes that the
+    optimizer and each method keep from step to step, by name. largest: the shape of the largest images that it is
+    trained on, where that is another than `input_shape`.
     """
 
     module: linen.Module
@@ -61,7 +74,10 @@ class Subject:
     around: Around = NOTHING
     logits: Callable[[Any], Any] = _only
     groups: tuple[GroupRow, ...] = ()
+    learning_rate: str | None = None
     check: Analysis | None = None
+    kept: Callable[[], Mapping[str, int]] = dict
+    largest: InputShape | None = None
 
 
 def of_network(
@@ -90,12 +106,15 @@ def of_experiment(experiment: Experiment, input_shape: InputShape | None, note: 
         shape,
         experiment.batch_size,
         groups=_groups(experiment, module, shape),
+        learning_rate=experiment.optim.rule(experiment.batch_size),
         dtype=jnp.dtype(experiment.precision),
         accumulate=experiment.accumulate,
         optimizer=optimizer_of(experiment),
         around=around_of(experiment),
         logits=_logits_of(experiment.model),
         check=check,
+        kept=lambda: kept_bytes(experiment, state_shapes(experiment, module, shape)),
+        largest=largest_input_of(experiment) if check is not None and experiment.resolution is not None else None,
     )
 
 
@@ -111,9 +130,9 @@ def _groups(experiment: Experiment, module: linen.Module, shape: InputShape) -> 
 
 
 def _data_shape(experiment: Experiment, input_shape: InputShape | None, note: Note, remedy: str) -> InputShape | None:
-    """The shape of the experiment's images, None where they cannot be read but another shape is known."""
+    """The shape of what the network is evaluated at, None where the data cannot be read but another shape is known."""
     try:
-        return experiment.data.load().image_shape
+        return input_shape_of(experiment)
     except DataError as error:
         known = input_shape or experiment.model.input_shape
         if known is None:
@@ -133,8 +152,10 @@ def analysed(subject: Subject) -> Analysis:
     if analysis is None or subject.dtype != jnp.float32:
         # A check is made in float32.
         found = analyse(subject.module, subject.input_shape, dtype=subject.dtype)
-        analysis = replace(found, warnings=(analysis or found).warnings)
+        checked = analysis or found
+        analysis = replace(found, warnings=checked.warnings, sizes=checked.sizes)
     analysis = replace(with_training(analysis, subject.module, dtype=subject.dtype), groups=subject.groups)
+    analysis = replace(analysis, learning_rate=subject.learning_rate)
     if subject.batch_size is None:
         return analysis
     batch = {"batch_size": subject.batch_size, "accumulate": subject.accumulate}
@@ -145,6 +166,7 @@ def analysed(subject: Subject) -> Analysis:
         batch_size=subject.batch_size,
         accumulate=subject.accumulate,
         memory=_memory(subject, subject.batch_size // subject.accumulate),
+        kept=tuple(subject.kept().items()),
     )
 
 
@@ -153,7 +175,7 @@ def _memory(subject: Subject, batch_size: int) -> Any:
     try:
         return training_memory(
             subject.module,
-            subject.input_shape,
+            subject.largest or subject.input_shape,
             batch_size=batch_size,
             tx=subject.optimizer,
             around=subject.around,

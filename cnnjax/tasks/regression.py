@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from cnnjax import metrics
+from cnnjax.data import Mixing
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError
 from cnnjax.losses import Loss
@@ -73,6 +74,12 @@ class Count(Regression):
 
     kind: ClassVar[OutputKind] = "count"
     losses_named: ClassVar[str] = "poisson"
+
+    def check_mixing(self, mixing: Mixing) -> None:
+        raise ConfigError(
+            f"mixing = {mixing.tag!r}: task {self.tag!r} counts things, and of two images mixed all are there, fainter "
+            "or cut, so that neither count nor their mean is the mixture's; leave mixing out"
+        )
 
 
 class MultiLabel(Regression):

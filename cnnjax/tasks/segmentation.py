@@ -67,6 +67,11 @@ class Segmentation(Task):
                 f"task = {self.tag!r}: loss = {loss.tag!r} is not of classes; take softmax, sigmoid, dice or "
                 "softmax_dice"
             )
+        if loss.takes_mixed_targets:
+            raise ConfigError(
+                f"task = {self.tag!r}: loss = {loss.tag!r} with a threshold takes one mixed target an image, and a "
+                "pixel's target is a class; leave loss.target_threshold out"
+            )
         possible = np.iinfo(mask.dtype)
         if self.ignore is not None and not possible.min <= self.ignore <= possible.max:
             raise ConfigError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import flax.linen as linen
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.data import TestTime
+from cnnjax.data import Mixing, TestTime
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.data.examples import Scale
 from cnnjax.errors import ConfigError
@@ -145,6 +145,28 @@ class Task(StepConfig, union="name"):
     def losses(self, outputs: jax.Array, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
         """The loss of each example, float32 [B]."""
         return loss(outputs, target)
+
+    def mixed_losses(
+        self, outputs: jax.Array, targets: Sequence[tuple[jax.Array, Any]], *, loss: Loss, form: ExampleForm
+    ) -> jax.Array:
+        """The loss of each example, float32 [B], of which there are targets with weights [B] that add up to 1.
+
+        The weighted mean of their losses; or the loss of their weighted mean, for a loss that `takes_mixed_targets`.
+        """
+        if not loss.takes_mixed_targets:
+            weighed = (weight * self.losses(outputs, target, loss=loss, form=form) for target, weight in targets)
+            return jnp.asarray(sum(weighed))
+        shares = ((loss.targets(target, outputs=outputs.shape[1]), weight) for target, weight in targets)
+        mixed = jnp.asarray(sum(jnp.reshape(weight, (-1, 1)) * share for share, weight in shares))
+        return self.losses(outputs, mixed, loss=loss, form=form)
+
+    def check_mixing(self, mixing: Mixing) -> None:
+        """Raise ConfigError where two examples cannot be mixed into one that has a target."""
+        if self.makes_target:
+            raise ConfigError(
+                f"mixing = {mixing.tag!r}: task {self.tag!r} makes its target of each image, so that there is none of "
+                "two images mixed; leave mixing out"
+            )
 
     def measure(
         self,

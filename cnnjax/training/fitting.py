@@ -35,7 +35,7 @@ def fit_step(
     """
     functions = functions.bound(state.lane)
     key = step_key(state.lane["seed"], state.step)
-    images, _ = functions.inputs(batch, key, state.step)
+    images, *_ = functions.inputs(batch, key, state.step)
     kernels = _kernels(functions, images[:1])
     streams = partial(training_stream, derive(key, "dropout"))
     variances = output_variances(functions.network, state.variables, images, kernels, streams=streams)

@@ -44,9 +44,8 @@ def rehearse(
         _check_parameters(state.params)
         for fitting, arguments in _fitting(functions, state, batch, image_shape):
             _traced("the initialization on the first batch", fitting, *arguments)
-        with use_abstract_mesh(AbstractMesh((devices,), (AXIS,), axis_types=(AxisType.Auto,))):
-            after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch), dict(fixed))
-            _check_unchanged("a training step", state, after)
+        rehearse_step(functions, state, batch, devices=devices, fixed=fixed)
+        with _on(devices):
             _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch))
             for name in state.estimated:
                 what = f"the estimate of batch statistics for the weights {name!r}"
@@ -55,6 +54,25 @@ def rehearse(
             what = f"what the method {name!r} evaluates"
             _check_unchanged(what, state, _traced(what, partial(with_weights_of, functions, name=name), state))
     return state
+
+
+def rehearse_step(
+    functions: StepFunctions,
+    state: TrainState,
+    batch: Mapping[str, jax.ShapeDtypeStruct],
+    *,
+    devices: int = 1,
+    fixed: Mapping[str, Any] = EMPTY,
+) -> None:
+    """Trace one training step from a state of these shapes. Raises as `rehearse` does."""
+    with without_collection(), _on(devices):
+        after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch), dict(fixed))
+        _check_unchanged("a training step", state, after)
+
+
+def _on(devices: int) -> Any:
+    """A context in which steps are traced as they are on so many devices."""
+    return use_abstract_mesh(AbstractMesh((devices,), (AXIS,), axis_types=(AxisType.Auto,)))
 
 
 def _evaluating(functions: StepFunctions) -> list[str]:

@@ -39,6 +39,7 @@ class StateFunctions:
     optimizer: () -> gradient transformation, of one structure for every lane.
     methods: around the step, by name, in their order.
     without_frozen: params -> the same, with no gradient to those that do not move.
+    inference: whether the module at a dotted path is trained as at inference; None where none is.
     optim: the optimizer's config, asked for the weights to evaluate; None of one that has but those it trains.
     initialization: what kernels start as; None leaves each layer its own.
     """
@@ -48,14 +49,14 @@ class StateFunctions:
     optimizer: Callable[[], optax.GradientTransformation]
     methods: Mapping[str, Method] = field(default_factory=dict)
     without_frozen: Callable[[Any], Any] = lambda params: params
+    inference: Callable[[str], bool] | None = None
     optim: Optim | None = None
+    initialization: Initialization | None = None
 
     @property
     def estimated(self) -> tuple[str, ...]:
         """The names of the weights whose batch statistics are estimated anew, where the network has any."""
         return estimated(tuple(self.methods.values()), self.optim)
-
-    initialization: Initialization | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,8 @@ class StepFunctions(StateFunctions):
     views: images uint8 [B, H, W, C] and, to evaluate them, their places in their part [B] -> what the network sees,
         [B, views, height, width, C]. merged: outputs of all views [B, views, ...] -> those of the images, [B, ...].
     target: batch -> target [B, ...], to evaluate.
-    loss: (outputs, target) -> per-example loss [B].
+    loss: (outputs, target) -> per-example loss [B]. mixed_loss: (outputs, targets with their weights) -> the same of
+        examples in training.
     measure: (outputs, target, valid=, losses=, detail=) -> sums that add up over batches.
     summarize: sums of a whole part, on the host -> what they mean, as numbers by name.
     answer: outputs -> what is said of images, as arrays by name.
@@ -82,6 +84,7 @@ class StepFunctions(StateFunctions):
     views: Callable[..., jax.Array]
     target: Callable[[Batch], jax.Array]
     loss: Callable[[jax.Array, jax.Array], jax.Array]
+    mixed_loss: Callable[[jax.Array, Sequence[tuple[jax.Array, Any]]], jax.Array]
     measure: Callable[..., Sums]
     accumulate: int
     outputs: Callable[[Any, int], jax.Array]
@@ -165,9 +168,6 @@ def _gradient(
     def objective(params: Any, statistics: Any, part: Batch, part_key: jax.Array):
         images, targets, unscaled = functions.inputs(part, key, state.step)
 
-        def loss_of(outputs: jax.Array) -> jax.Array:
-            return jnp.asarray(sum(weight * functions.loss(outputs, target) for target, weight in targets))
-
         returned, left = calling.apply(
             functions.network,
             {"params": functions.without_frozen(params), **statistics},
@@ -175,10 +175,11 @@ def _gradient(
             train=True,
             streams=partial(training_stream, part_key),
             left=[auxiliary.COLLECTION],
+            inference=functions.inference,
         )
         outputs = functions.outputs(returned, len(images))
-        losses = loss_of(outputs)
-        extra = sum(weight * loss_of(other) for other, weight in _auxiliary(left))
+        losses = functions.mixed_loss(outputs, targets)
+        extra = sum(weight * functions.mixed_loss(other, targets) for other, weight in _auxiliary(left))
         valid = jnp.ones(len(losses), bool)
         sums = functions.measure(outputs, targets[0][0], valid=valid, losses=losses, detail=False)
         for name, method in functions.methods.items():

@@ -16,17 +16,17 @@ from cnnjax.data.augment.boxes import Box
 
 
 class Move(ABC):
-    """One geometric change of an example, the same for all of its entries. The size of images and masks stays."""
+    """One geometric change of an example, the same for all of its entries. Only `Resized` changes their size."""
 
     @abstractmethod
     def image(self, image: jax.Array) -> jax.Array:
-        """A float image [H, W, C] in 0..1, moved; of the same shape and type."""
+        """A float image [H, W, C] in 0..1, moved; of the same type."""
 
     @abstractmethod
     def mask(self, mask: jax.Array, outside: int) -> jax.Array:
         """A mask [H, W] of class ids, moved: every id is that of the nearest pixel, or `outside` where there is none.
 
-        Of the same shape and type.
+        Of the same type.
         """
 
     @abstractmethod
@@ -88,7 +88,7 @@ class Window(Move):
 
 @dataclass(frozen=True)
 class Resized(Move):
-    """A box of whole pixels within the image, resized to the image's size.
+    """A box of whole pixels within the image, resized to `size`: in an augmentation, the image's own.
 
     method, antialias: of images, as of `resample.crop_and_resize`.
     """

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.data.augment.augmentation import Augmentation
-from cnnjax.data.augment.moves import Move
+from cnnjax.data.augment.boxes import Box
+from cnnjax.data.augment.moves import Move, Resized
 from cnnjax.data.entries import Entry, Kind
 from cnnjax.errors import ConfigError
 
@@ -64,7 +65,8 @@ def _others(kinds: Kinds) -> list[str]:
 
 
 def moved(entries: Entries, kinds: Kinds, move: Move, *, outside: int = 0) -> dict[str, jax.Array]:
-    """Those entries of one example that a move changes, after it; the image itself is not among them."""
+    """Those entries of one example that a move changes, after it; the image itself, which is so already, is not among
+    them."""
     height, width, _ = entries["image"].shape
     result = {}
     for name in _others(kinds):
@@ -77,6 +79,20 @@ def moved(entries: Entries, kinds: Kinds, move: Move, *, outside: int = 0) -> di
         else:
             result[name] = moved_keypoints(entries[name], move, height, width)
     return result
+
+
+def resized(entries: Entries, kinds: Kinds, size: tuple[int, int]) -> dict[str, jax.Array]:
+    """Every entry of one example once its images have another size (height, width). Images are float in 0..1.
+
+    Images by bilinear interpolation, antialiased where they get smaller; masks by the nearest pixel; boxes and
+    keypoints in pixels of the new size.
+    """
+    height, width, _ = entries["image"].shape
+    if (height, width) == size:
+        return dict(entries)
+    move = Resized(size, Box(0, 0, height, width))
+    changed = {**entries, "image": move.image(entries["image"])}
+    return changed | moved(changed, kinds, move)
 
 
 def moved_boxes(boxes: jax.Array, valid: jax.Array, move: Move, height: int, width: int) -> tuple[jax.Array, jax.Array]:
@@ -117,7 +133,7 @@ def check_moves(augmentations: Iterable[Augmentation], entries: Mapping[str, Ent
     augmentations = tuple(augmentations)
     if not _others(kinds) or not augmentations:
         return
-    _check_entries(entries, outside)
+    check_entries(entries, outside=outside)
     shapes = {
         name: jax.ShapeDtypeStruct(entry.shape, jnp.float32 if entry.kind == "image" else entry.dtype)
         for name, entry in entries.items()
@@ -143,14 +159,14 @@ def check_moves(augmentations: Iterable[Augmentation], entries: Mapping[str, Ent
                 )
 
 
-def _check_entries(entries: Mapping[str, Entry], outside: int) -> None:
+def check_entries(entries: Mapping[str, Entry], *, outside: int = 0) -> None:
     """Raise ConfigError unless the entries are of one size, and boxes are `boxes` beside `box_valid`."""
     size = tuple(entries["image"].shape[:2])
     for name, entry in entries.items():
         if entry.kind in ("image", "mask") and tuple(entry.shape[:2]) != size:
             raise ConfigError(
                 f"{name} is {'x'.join(map(str, entry.shape))}, but its image is {'x'.join(map(str, size))}: what is "
-                "augmented together has one height and width"
+                "augmented or resized together has one height and width"
             )
         if entry.kind == "mask" and not np.can_cast(np.min_scalar_type(outside), entry.dtype):
             raise ConfigError(f"{name} is {entry.dtype}, which does not hold {outside}, the id outside the image")
