@@ -21,7 +21,7 @@ from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.images import checked
 from cnnjax.run.resolve import recorded_functions, recorded_network, recorded_task, resolved_of
 from cnnjax.run.stale import refuse_stale
-from cnnjax.run.weights import chosen_weights, restore, weights_of
+from cnnjax.run.weights import check_estimated, chosen_weights, restore, weights_of
 from cnnjax.tasks import Answered, Task
 from cnnjax.training.state import TrainState, split_variables
 from cnnjax.training.step import StepFunctions, evaluation_outputs
@@ -188,6 +188,8 @@ def load_run(run: Path | str, *, step: int | None = None, stale: str = "stop", w
         _refuse_diverged(directory)
     resolved = resolved_of(directory, experiment)
     state, notes = restore(directory, experiment, step=step)
+    if method is not None:
+        check_estimated(state, method)
     network = recorded_network(experiment, resolved)
     return Trained(directory.path, int(state.step), experiment, resolved, network, state, method, notes.checksum)
 
