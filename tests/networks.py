@@ -77,10 +77,16 @@ HEAD_V3 = {**INCEPTION_V3, "blocks": {name: INCEPTION_V3["blocks"][name] for nam
 DENSENET = {"stage_sizes": (2, 2), "growth": 4, "features": 8}
 SQUEEZENET = {"stage_sizes": (1, 2), "features": 16, "squeeze": 0.5, "stem_features": 8, "dropout": 0.1}
 
+MOBILENET_V1 = {"stage_sizes": (1, 2, 1, 1, 0), "width": 0.25}
 MOBILENET_V2 = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "head_features": 32}
+MNASNET = {**MOBILENET_V2, "width": 0.25}
 MOBILENET_V3 = {"width": 0.25, "head_features": 64, "dense": 64}
 EFFICIENTNET = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "depth": 1.0, "head_features": 128}
 EFFICIENTNET |= {"dropout": 0.2, "norm": models.BatchNorm()}
+# All sizes as the smallest.
+SIZED = ("features", "strides", "expansion", "fused", "squeeze_excite", "stem_features", "dropout")
+EFFICIENTNET_V2 = {field: getattr(models.EfficientNetV2(), field) for field in SIZED}
+EFFICIENTNET_V2 |= {"stage_sizes": (1, 2, 1, 1, 1, 0), "width": 0.25, "head_features": 128}
 SHUFFLENET = {"stage_sizes": (1, 2, 1), "features": (8, 16, 16), "stem_features": 8, "head_features": 32}
 # Stages of 1, 3 and 2 blocks with 8, 16 and 32 features.
 REGNET = {"depth": 6, "w_0": 8.0, "w_a": 4.0, "w_m": 2.0, "group_width": 4}
@@ -169,7 +175,13 @@ TABLE = [
     Network("squeezenet1_0", 1_248_424, 0.819, small=SQUEEZENET),
     Network("squeezenet1_1", 1_235_496, 0.349, small=SQUEEZENET),
     # --- mobile networks and their descendants
+    # 569 in the paper, and 568,740,352 of its layers. 864 + 64, blocks of (9 + k) c + 2 c + 2 k, and 1,025,000.
+    Network("mobilenet_v1", 4_231_976, 0.569, small=MOBILENET_V1),
     Network("mobilenet_v2", 3_504_872, 0.301, small=MOBILENET_V2),
+    Network("mnasnet0_5", 2_218_512, 0.104, small=MNASNET),
+    Network("mnasnet0_75", 3_170_208, 0.215, small=MNASNET),
+    Network("mnasnet1_0", 4_383_312, 0.314, small=MNASNET),
+    Network("mnasnet1_3", 6_282_256, 0.526, small=MNASNET),
     Network("mobilenet_v3_large", 5_483_032, 0.217, small={"stage_sizes": (1, 2, 1, 1, 0, 0), **MOBILENET_V3}),
     # 0.057 in torchvision's table, which has three decimals; of its layers 56,510,400.
     Network("mobilenet_v3_small", 2_542_856, 0.0565, small={"stage_sizes": (1, 2, 1, 1, 0), **MOBILENET_V3}),
@@ -182,6 +194,9 @@ TABLE = [
     Network("efficientnet_b5", 30_389_784, 10.266, small=EFFICIENTNET),
     Network("efficientnet_b6", 43_040_704, 19.068, small=EFFICIENTNET),
     Network("efficientnet_b7", 66_347_960, 37.746, small=EFFICIENTNET),
+    Network("efficientnet_v2_s", 21_458_488, 8.366, small=EFFICIENTNET_V2),
+    Network("efficientnet_v2_m", 54_139_356, 24.582, small=EFFICIENTNET_V2),
+    Network("efficientnet_v2_l", 118_515_272, 56.08, small=EFFICIENTNET_V2),
     # Likewise: 0.04, and 40,476,448.
     Network("shufflenet_v2_x0_5", 1_366_792, 0.0405, small=SHUFFLENET),
     Network("shufflenet_v2_x1_0", 2_278_604, 0.145, small=SHUFFLENET),

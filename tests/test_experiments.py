@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax import Hardware, MaskFolder, Options, plan, train
+from cnnjax import TFDS, Hardware, MaskFolder, Options, Synthetic, plan, train
 from cnnjax.config import replace
 from cnnjax.study.file import load
 
@@ -21,10 +21,13 @@ FILES = sorted((ROOT / "experiments").rglob("*.py"))
 def file(request, tmp_path_factory):
     loaded = load(request.param)
     data = loaded.experiment.data
-    if not isinstance(data, MaskFolder):
-        return loaded
     # Of data that are files, noise of that form stands for them.
-    made = {"data.root": str(noise(tmp_path_factory.mktemp("noise"), data.pixel_values))}
+    if isinstance(data, MaskFolder):
+        made = {"data.root": str(noise(tmp_path_factory.mktemp("noise"), data.pixel_values))}
+    elif isinstance(data, TFDS):
+        made = {"data": Synthetic(height=8, width=8, channels=1, classes=10, examples=3000, test_examples=64)}
+    else:
+        return loaded
     experiment = replace(loaded.experiment, made)
     return with_fields(loaded, experiment=experiment, study=replace(loaded.study, {"experiment": experiment}))
 

@@ -131,6 +131,9 @@ VARIANTS = {
     "batch norm": experiment(
         model=c.SmallCNN(norm=c.BatchNorm(group=16, momentum=0.5, scale=False, running_variance="unbiased"))
     ),
+    "fused inverted residuals": experiment(
+        model=c.MobileNetV2(fused=(True, True, False, False, False, False, False), width=0.5)
+    ),
     "resnet deep stem": experiment(
         model=c.ResNet(stem=c.DeepStem(features=8, pool="blur"), shortcut="D", squeeze_excite=0.25, zero_init=True)
     ),

@@ -29,6 +29,7 @@ from cnnjax import (
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.models import alexnet
+from tests.marks import slow
 from tests.networks import MAPS, NETWORKS, TABLE
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -413,6 +414,33 @@ def test_knobs_that_do_not_go_together_are_refused(overrides, words):
 def test_fields_of_one_config_change_together():
     small = models.config("resnet18", stage_sizes=(1, 1), features=(4, 8), **{"stem.kernel_size": 3, "stem": "cifar"})
     assert (small.stage_sizes, small.features, small.stem.tag) == ((1, 1), (4, 8), "cifar")
+
+
+@pytest.mark.parametrize(
+    ("width", "params", "macs"), [(0.75, 2.6e6, 325e6), *slow((0.5, 1.3e6, 149e6), (0.25, 0.5e6, 41e6))]
+)
+def test_narrow_mobilenet_v1_is_as_published(width, params, macs):
+    analysis = analyse(models.build("mobilenet_v1", width=width), (224, 224, 3))
+    assert round(analysis.params, -5) == params
+    assert analysis.macs == pytest.approx(macs, rel=0.005)
+
+
+def test_fused_inverted_residuals_have_one_full_convolution_for_two():
+    sizes = {"stage_sizes": (1, 1), "features": (8, 16), "strides": (1, 2), "expansion": (1, 4)}
+    others = {"stem_features": 8, "head_features": 0, "num_classes": 10}
+    analysis = analyse(models.MobileNetV2(**sizes, **others, fused=True).build(), (8, 8, 3))
+    counts = {layer.path: layer.params for layer in analysis.layers if layer.op == "convolution"}
+    assert counts == {
+        "stem.conv": 9 * 3 * 8,
+        "stage1_block1.project.conv": 9 * 8 * 8,
+        "stage2_block1.expand.conv": 9 * 8 * 32,
+        "stage2_block1.project.conv": 32 * 16,
+    }
+    shapes = {layer.path: layer.output_shape for layer in analysis.layers}
+    assert shapes["stage1_block1.project.conv"] == (4, 4, 8)
+    assert shapes["stage2_block1.expand.conv"] == (2, 2, 32)
+    with pytest.raises(ConfigError, match="fused: 3 entries for 2 stages"):
+        models.MobileNetV2(**sizes, fused=(True, False, False))
 
 
 def test_zfnet_is_alexnet_with_overrides():

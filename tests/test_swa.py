@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 
@@ -9,14 +10,34 @@ import jax
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from rich.console import Console
 
-from cnnjax import SGD, SWA, BatchNorm, Constant, Experiment, Hardware, Options, SmallCNN, Synthetic, load, train
+import cnnjax
+from cnnjax import (
+    EMA,
+    SAM,
+    SGD,
+    SWA,
+    BatchNorm,
+    Constant,
+    Experiment,
+    Hardware,
+    Options,
+    SmallCNN,
+    Synthetic,
+    load,
+    plan,
+    train,
+)
+from cnnjax.analysis.layer_table import _remarks
 from cnnjax.config import replace
+from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import check
 from cnnjax.records.result_json import EvaluationRecord
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program
+from cnnjax.study.plan_table import plan_table
 from tests.test_run import Crash, crash_at
 
 ONE = Hardware(devices=1)
@@ -75,6 +96,28 @@ def test_the_average_is_that_of_its_formula():
 def test_an_average_of_fewer_than_two_is_refused(method, words):
     with pytest.raises(ConfigError, match=re.escape(words)):
         check(replace(BASE, {"methods": (method,)}))
+
+
+def test_what_methods_keep_is_told():
+    methods = (SAM(), EMA(warmup=True, batch_statistics="anew"), *BASE.methods)
+    planned = plan(replace(BASE, {"methods": methods}), hardware=ONE)
+    # 2 kernels of 3x3, scales and biases, and 3 logits of 2 maps of 3x3; mean and variance of 2 channels.
+    params, statistics = 18 + 4 + 18 * 3 + 3, 4
+    expected = {
+        "sgd": 4 * params + 4,  # momentum, and a count of steps for the schedule
+        "sam": 0,
+        "ema": 4 * (params + statistics) + 4 * statistics + 4,  # both averages; the estimate and its step
+        "swa": 4 * params + 4 + 4 * statistics + 4,
+    }
+    assert planned.to_json()["trials"][0]["kept"] == expected
+    described = cnnjax.describe(planned.trials[0].experiment)
+    assert described.params == params
+    assert described.to_json()["kept"] == expected
+    words = f"sgd {short_bytes(expected['sgd'])}, sam {short_bytes(0)}, ema {short_bytes(expected['ema'])}, swa"
+    console = Console(width=400, file=io.StringIO())
+    console.print(plan_table(planned))
+    assert f"kept from step to step, at most: {words}" in console.file.getvalue()
+    assert f"kept from step to step, beside the parameters: {words}" in "\n".join(_remarks(described))
 
 
 @pytest.fixture(scope="module")

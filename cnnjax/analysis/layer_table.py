@@ -123,6 +123,9 @@ def _remarks(analysis: Analysis) -> list[str]:
         said.append(f"an image in training takes {analysis.training_macs:,} MACs forward, the mean over its steps")
     if analysis.memory is not None:
         said.append(memory_line(analysis))
+    if analysis.kept:
+        sizes = ", ".join(f"{name} {short_bytes(size)}" for name, size in analysis.kept)
+        said.append(f"kept from step to step, beside the parameters: {sizes}")
     return said
 
 

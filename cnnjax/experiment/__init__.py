@@ -12,6 +12,7 @@ from cnnjax.experiment.functions import (
     state_functions,
     state_shapes,
 )
+from cnnjax.experiment.kept import kept_bytes
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of, largest_input_of, network_of, task_of
 from cnnjax.experiment.teacher import Teacher, Teachers

@@ -19,6 +19,7 @@ from cnnjax.data import Dataset
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.functions import batch_shapes, entries_used, functions_of, lane_shapes
+from cnnjax.experiment.kept import kept_bytes
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
 from cnnjax.experiment.size_checks import check_same_parameters, size_rows, smallest_warnings
@@ -38,12 +39,13 @@ class Checked:
     """What a check finds.
 
     analysis: of the network's layers, with the warnings of its training. length: of the training. state: shapes and
-    types of the state of one trial.
+    types of the state of one trial. kept: bytes that are kept from step to step (`kept_bytes`).
     """
 
     analysis: Analysis
     length: Length
     state: TrainState
+    kept: dict[str, int]
 
 
 def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPTY) -> Checked:
@@ -69,7 +71,7 @@ def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPT
     _check_same(experiment, analysis, state)
     experiment.optim.check_params(state.params)
     analysis = replace(analysis, warnings=analysis.warnings + teachers_warnings(dataset, teachers))
-    return Checked(analysis, length, state)
+    return Checked(analysis, length, state, kept_bytes(experiment, state, teachers))
 
 
 def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:

@@ -27,11 +27,14 @@ from cnnjax.models.convnet import (
 from cnnjax.models.convnext import ConvNeXt
 from cnnjax.models.densenet import DenseNet
 from cnnjax.models.efficientnet import EfficientNet
+from cnnjax.models.efficientnet_v2 import EfficientNetV2
 from cnnjax.models.endpoint import Endpoint
 from cnnjax.models.googlenet import GoogLeNet
 from cnnjax.models.headed import WithHead
 from cnnjax.models.heads import FCN, Head, TorchFCN, with_head
 from cnnjax.models.inception_v3 import InceptionV3
+from cnnjax.models.mnasnet import MNASNet
+from cnnjax.models.mobilenet_v1 import MobileNetV1
 from cnnjax.models.mobilenet_v2 import MobileNetV2
 from cnnjax.models.mobilenet_v3 import MobileNetV3
 from cnnjax.models.model import Model, build, config, names, preset
@@ -63,6 +66,7 @@ __all__ = [
     "DropBlock",
     "Dropout",
     "EfficientNet",
+    "EfficientNetV2",
     "Endpoint",
     "Flatten",
     "GlobalPool",
@@ -74,6 +78,8 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LocalResponseNorm",
+    "MNASNet",
+    "MobileNetV1",
     "MobileNetV2",
     "MobileNetV3",
     "Model",

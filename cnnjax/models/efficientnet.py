@@ -19,7 +19,9 @@ from pydantic import Field
 
 from cnnjax.models.blocks import divisible
 from cnnjax.models.fields import ActivationName, Count, Rate
-from cnnjax.models.inverted_residual import Block, Factor, InvertedResiduals, Share, Size
+from cnnjax.models.inverted_residual import Factor, InvertedResiduals, Share, Size
+from cnnjax.models.inverted_residual_blocks import Block
+from cnnjax.models.inverted_residual_names import timm_epsilon
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm
 
@@ -70,6 +72,9 @@ class EfficientNet(InvertedResiduals, Model, tag="efficientnet"):
     @property
     def torch_resized(self) -> int | None:
         return _TORCH_RESIZED.get(self.depth)
+
+    def timm_differs(self) -> str | None:
+        return timm_epsilon(self.norm)
 
     @property
     def torch_head(self) -> int:

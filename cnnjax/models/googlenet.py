@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import flax.linen as linen
 import jax
@@ -132,7 +132,9 @@ class GoogLeNet(Model, tag="googlenet"):
     def network(self) -> linen.Module:
         return GoogLeNetwork(self)
 
-    torch_scale: ClassVar = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    @property
+    def torch_scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
     def torch_name(self, path: str) -> str:
         path = re.sub(r"\bnorm$", "bn", path)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import flax.linen as linen
 import jax
@@ -168,7 +168,9 @@ class InceptionV3(Model, tag="inception_v3"):
     def network(self) -> linen.Module:
         return InceptionV3Network(self)
 
-    torch_scale: ClassVar = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    @property
+    def torch_scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
     def torch_name(self, path: str) -> str:
         path = re.sub(r"\bnorm$", "bn", path)

@@ -10,7 +10,8 @@ strides        1   2   2   2   1    2    1
 from __future__ import annotations
 
 from cnnjax.models.fields import ActivationName, Count
-from cnnjax.models.inverted_residual import Block, Factor, InvertedResiduals, Size
+from cnnjax.models.inverted_residual import Factor, InvertedResiduals, Size
+from cnnjax.models.inverted_residual_blocks import Block
 from cnnjax.models.model import Model
 
 

@@ -24,7 +24,9 @@ from pydantic import Field
 
 from cnnjax.models.blocks import divisible
 from cnnjax.models.fields import ActivationName, Count
-from cnnjax.models.inverted_residual import Block, InvertedResiduals, Share, Size
+from cnnjax.models.inverted_residual import InvertedResiduals, Share, Size
+from cnnjax.models.inverted_residual_blocks import Block
+from cnnjax.models.inverted_residual_names import timm_epsilon
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, Norm
 
@@ -70,13 +72,7 @@ class MobileNetV3(InvertedResiduals, Model, tag="mobilenet_v3"):
         return f"features.{block.position}.block"
 
     def timm_differs(self) -> str | None:
-        epsilon = getattr(self.norm, "epsilon", _TIMM_EPSILON)
-        if epsilon == _TIMM_EPSILON:
-            return None
-        return f"it adds {_TIMM_EPSILON} to variances, this network {epsilon}; give model.norm.epsilon={_TIMM_EPSILON}"
-
-
-_TIMM_EPSILON = 1e-5
+        return timm_epsilon(self.norm)
 
 
 @preset

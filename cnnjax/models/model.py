@@ -92,8 +92,10 @@ class Model(Config, union="name"):
 
     # --- PyTorch
 
-    torch_scale: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    """Mean and std of the channels that torchvision's weights for ImageNet were trained with."""
+    @property
+    def torch_scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and std of the channels that torchvision's weights for ImageNet were trained with."""
+        return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
     @property
     def torch_resized(self) -> int | None:

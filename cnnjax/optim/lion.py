@@ -13,7 +13,7 @@ class Lion(Optim, tag="lion"):
 
     The step is the sign of `b1` m + (1 - `b1`) g, plus `weight_decay` times the parameters; then m = `b2` m + (1 -
     `b2`) g. `b1`, `b2` in [0, 1). As every element moves by the learning rate, that is 3 to 10 times smaller than
-    AdamW's, and the weight decay as many times larger, as the authors advise.
+    AdamW's, and the weight decay as many times larger, (section 5).
     """
 
     learning_rate: float = lane(1e-4, gt=0)

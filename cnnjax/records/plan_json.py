@@ -24,11 +24,11 @@ class SizeEntry(Entry):
 class TrialEntry(Entry):
     """One arm with one seed, by the id that names its folder.
 
-    arm: values by path. params, macs: of the network (MACs of one image forward). steps: of the training. program:
-    trials of one program share what is compiled. matched: the fields that were changed to make costs equal, by path,
-    and widths the same in words. sizes: of images in training, in order, where the experiment says them;
-    steps_compiled: how many training steps these are; training_macs: of one image forward in training, the mean over
-    its steps.
+    arm: values by path. params, macs: of the network (MACs of one image forward). steps: of the training. kept: bytes
+    that the optimizer and each method keep in memory from step to step, by name. program: trials of one program share
+    what is compiled. matched: the fields that were changed to make costs equal, by path, and widths the same in words.
+    sizes: of images in training, in order, where the experiment says them; steps_compiled: how many training steps
+    these are; training_macs: of one image forward in training, the mean over its steps.
     """
 
     id: TrialId
@@ -37,6 +37,7 @@ class TrialEntry(Entry):
     params: int | None = None
     macs: int | None = None
     steps: int | None = None
+    kept: dict[str, int] = Field(default_factory=dict)
     program: str | None = None
     data_fingerprint: str | None = None
     matched: dict[str, Any] = Field(default_factory=dict)

@@ -28,7 +28,8 @@ from cnnjax.training.parallel import check_batch_size
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One arm with one seed. params, macs: of the network (MACs of one image forward). steps: of the training.
+    """One arm with one seed. params, macs: of the network (MACs of one image forward). steps: of the training. kept:
+    bytes that the optimizer and each method keep from step to step, by name.
 
     code: the user's own that it runs. data: fingerprint of its data. matched: the fields that `Study.match` changed,
     with their values. warnings: what the network's lint says. sizes: of images in training, in order, where the
@@ -44,6 +45,7 @@ class PlannedTrial:
     data: str | None = None
     matched: Named[Any] = field(default_factory=Named)
     warnings: tuple[str, ...] = ()
+    kept: Named[int] = field(default_factory=Named)
     sizes: tuple[SizeRow, ...] = ()
     training_macs: int = 0
 
@@ -82,6 +84,7 @@ class PlannedTrial:
             params=self.params,
             macs=self.macs,
             steps=self.steps,
+            kept=dict(self.kept),
             program=self.program,
             data_fingerprint=self.data,
             **matched,
@@ -196,6 +199,7 @@ class _Checked:
     sizes: tuple[SizeRow, ...]
     training_macs: int
     teachers: Teachers
+    kept: Named[int]
 
 
 def _experiment(study: Study, arm: Named[Any]) -> Experiment | ConfigError:
@@ -260,6 +264,7 @@ def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked |
         analysis.sizes,
         analysis.training_macs,
         teachers,
+        Named(checked.kept),
     )
 
 
@@ -276,7 +281,7 @@ def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> Plann
     experiment = replace(outcome.experiment, {"seed": seed})
     matched = diff(study.varied(arm), outcome.experiment) if study.match else {}
     changed = Named({path: new for path, (_, new) in matched.items() if path != "seed"})
-    names = ("params", "macs", "steps", "code", "data", "warnings", "sizes", "training_macs")
+    names = ("params", "macs", "steps", "code", "data", "warnings", "sizes", "training_macs", "kept")
     checked = {name: getattr(outcome, name) for name in names}
     return PlannedTrial(experiment, arm, matched=changed, **checked)
 

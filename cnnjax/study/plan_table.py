@@ -10,6 +10,7 @@ from rich.text import Text
 
 from cnnjax.analysis.layers import volume
 from cnnjax.config import Named
+from cnnjax.documents.quantities import short_bytes
 from cnnjax.study.plan import Plan, PlannedTrial, written
 from cnnjax.study.study import text
 
@@ -49,9 +50,17 @@ def plan_table(plan: Plan) -> Group:
         f"{len(plan.trials)} trials = {len(arms)} arms x {len(seeds)} seeds, {len(plan.programs)} programs to compile"
         f"{_steps_compiled(plan)}, "
         f"{sum(trial.steps for trial in plan.trials):,} steps; {len(plan.pruned)} arms pruned; each trial on "
-        f"{plan.devices}"
+        f"{plan.devices}; kept from step to step, at most: {_kept(plan)}"
     )
     return Group(table, *pruned, *warned, total)
+
+
+def _kept(plan: Plan) -> str:
+    """`adamw 1.2 MB, ema 0.6 MB`: the most that any arm keeps under each name."""
+    most: dict[str, int] = {}
+    for trial in plan.trials:
+        most.update({name: max(size, most.get(name, 0)) for name, size in trial.kept.items()})
+    return ", ".join(f"{name} {short_bytes(size)}" for name, size in most.items())
 
 
 def _sizes(trial: PlannedTrial, sized: bool) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from cnnjax.experiment import (
     analysis_of,
     around_of,
     input_shape_of,
+    kept_bytes,
     largest_input_of,
     network_of,
     optimizer_of,
@@ -59,6 +60,7 @@ class Subject:
     """A module with all that its description depends on.
 
     groups: of the optimizer, each with its number of parameters. check: its analysis as an experiment on its own data.
+    kept: () -> bytes that the optimizer and each method keep from step to step, by name.
     largest: the shape of the largest images that it is trained on, where that is another than `input_shape`.
     """
 
@@ -72,6 +74,7 @@ class Subject:
     logits: Callable[[Any], Any] = _only
     groups: tuple[GroupRow, ...] = ()
     check: Analysis | None = None
+    kept: Callable[[], Mapping[str, int]] = dict
     largest: InputShape | None = None
 
 
@@ -107,6 +110,7 @@ def of_experiment(experiment: Experiment, input_shape: InputShape | None, note: 
         around=around_of(experiment),
         logits=_logits_of(experiment.model),
         check=check,
+        kept=lambda: kept_bytes(experiment, state_shapes(experiment, module, shape)),
         largest=largest_input_of(experiment) if check is not None and experiment.resolution is not None else None,
     )
 
@@ -158,6 +162,7 @@ def analysed(subject: Subject) -> Analysis:
         batch_size=subject.batch_size,
         accumulate=subject.accumulate,
         memory=_memory(subject, subject.batch_size // subject.accumulate),
+        kept=tuple(subject.kept().items()),
     )
 
 

@@ -59,9 +59,10 @@ class PiecewiseLinear(Schedule):
     """Straight lines between `knots`: (epoch, multiple of the peak), from epoch 0 in ascending order of epochs.
 
     Multiples lie in [0, 1] and one of them is 1, so that `learning_rate` is the peak. After the last knot the rate
-    stays. No knot may lie behind the end of the training, and where the last multiple is 0 it is the end. Warm-up is a
-    matter of knots, so `warmup` must stay 0. The default is the triangle of DAWNBench's CIFAR-10 entries (24 epochs,
-    peak at 5), which FFCV and airbench take with other knots.
+    stays. The last knot may lie less than an epoch behind the end of the training, and where its multiple is 0 less
+    than one before: an epoch is as many whole batches as there are in a pass, so that a training of 20 passes may have
+    20.9. Warm-up is a matter of knots, so `warmup` must stay 0. The default is the triangle of DAWNBench's CIFAR-10
+    entries (24 epochs, peak at 5), which FFCV and airbench take with other knots.
     """
 
     knots: tuple[tuple[float, float], ...] = Field(default=((0.0, 0.0), (5.0, 1.0), (24.0, 0.0)), min_length=2)
@@ -79,11 +80,12 @@ class PiecewiseLinear(Schedule):
     def curve_in_epochs(self, *, steps: int, warmup: int, steps_per_epoch: int) -> optax.Schedule:
         epochs, multiples = (np.asarray(values, np.float32) for values in zip(*self.knots, strict=True))
         last, end = self.knots[-1]
-        if round(last * steps_per_epoch) > steps:
+        beyond = round(last * steps_per_epoch) - steps
+        if beyond >= steps_per_epoch:
             raise ConfigError(
                 f"schedule.knots: epoch {last} is never reached: the training has {steps / steps_per_epoch:g} epochs"
             )
-        if end == 0 and round(last * steps_per_epoch) < steps:
+        if end == 0 and -beyond >= steps_per_epoch:
             raise ConfigError(
                 f"schedule.knots: the rate is 0 from epoch {last} on, but the training has "
                 f"{steps / steps_per_epoch:g} epochs; let the last knot be its end"
