@@ -137,6 +137,7 @@ if TYPE_CHECKING:
         ScheduleFreeAdamW,
         ScheduleFreeSGD,
         Step,
+        linear_probe,
     )
     from cnnjax.reporting import report
     from cnnjax.run.export import export
@@ -294,6 +295,7 @@ _HOMES = {
         "ScheduleFreeAdamW",
         "ScheduleFreeSGD",
         "Step",
+        "linear_probe",
     ],
     "reporting": ["report"],
     "run.export": ["export"],
@@ -472,6 +474,7 @@ __all__ = [
     "export",
     "lane",
     "later",
+    "linear_probe",
     "load",
     "plan",
     "report",

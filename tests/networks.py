@@ -77,16 +77,16 @@ HEAD_V3 = {**INCEPTION_V3, "blocks": {name: INCEPTION_V3["blocks"][name] for nam
 DENSENET = {"stage_sizes": (2, 2), "growth": 4, "features": 8}
 SQUEEZENET = {"stage_sizes": (1, 2), "features": 16, "squeeze": 0.5, "stem_features": 8, "dropout": 0.1}
 
-MOBILENET_V1 = {"stage_sizes": (1, 2, 1, 1, 0), "width": 0.25}
+MOBILENET_V1 = {"stage_sizes": (1, 2, 0, 0, 0), "width": 0.25}
 MOBILENET_V2 = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "head_features": 32}
-MNASNET = {**MOBILENET_V2, "width": 0.25}
+MNASNET = {"stage_sizes": (0, 2, 1, 0, 0, 0, 0), "width": 0.25, "head_features": 32}
 MOBILENET_V3 = {"width": 0.25, "head_features": 64, "dense": 64}
 EFFICIENTNET = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "depth": 1.0, "head_features": 128}
 EFFICIENTNET |= {"dropout": 0.2, "norm": models.BatchNorm()}
 # All sizes as the smallest.
 SIZED = ("features", "strides", "expansion", "fused", "squeeze_excite", "stem_features", "dropout")
 EFFICIENTNET_V2 = {field: getattr(models.EfficientNetV2(), field) for field in SIZED}
-EFFICIENTNET_V2 |= {"stage_sizes": (1, 2, 1, 1, 1, 0), "width": 0.25, "head_features": 128}
+EFFICIENTNET_V2 |= {"stage_sizes": (1, 2, 0, 1, 0, 0), "width": 0.25, "head_features": 64}
 SHUFFLENET = {"stage_sizes": (1, 2, 1), "features": (8, 16, 16), "stem_features": 8, "head_features": 32}
 # Stages of 1, 3 and 2 blocks with 8, 16 and 32 features.
 REGNET = {"depth": 6, "w_0": 8.0, "w_a": 4.0, "w_m": 2.0, "group_width": 4}
@@ -149,8 +149,8 @@ TABLE = [
     Network("bit_r152x2", 236_335_208, small=BIT),
     Network("bit_r152x4", 936_533_224, small=BIT),
     Network("wide_resnet101_2", 126_886_696, 22.753, small=RESNET),
-    Network("resnext101_32x8d", 88_791_336, 16.414, small={**RESNET, "groups": 4}),
-    Network("resnext101_64x4d", 83_455_272, 15.46, small={**RESNET, "groups": 4}),
+    Network("resnext101_32x8d", 88_791_336, 16.414, small={**RESNET, "groups": 4, "inner": 2.0}),
+    Network("resnext101_64x4d", 83_455_272, 15.46, small={**RESNET, "groups": 4, "inner": 2.0}),
     Network("resnet20", 269_722, classes=10, small=CIFAR),
     Network("resnet32", 464_154, classes=10, small=CIFAR),
     Network("resnet44", 658_586, classes=10, small=CIFAR),

@@ -260,6 +260,10 @@ VARIANTS = {
     "one cycle as pytorch's": experiment(
         optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, three_phase=True, final_at="last"))
     ),
+    "rates by batch and depth": experiment(
+        optim=c.SGD(per=256, scaling="square_root", layer_decay=0.75, layer_decay_by="stage")
+    ),
+    "linear probe": experiment(optim=c.SGD(groups=c.linear_probe())),
     "multi step": experiment(
         optim=c.SGD(
             schedule=c.MultiStep(
