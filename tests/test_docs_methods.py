@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 
 from cnnjax import SGD, Constant, Experiment, Hardware, SmallCNN, Study, Synthetic
 from cnnjax.config import replace
-from cnnjax.optim import Optim
+from cnnjax.optim import Optim, Schedule
 from cnnjax.run.program import Program
 from cnnjax.study.study import with_overrides
 
@@ -31,7 +31,7 @@ BASE = Experiment(
 )
 
 
-@pytest.mark.parametrize("union", [Optim])
+@pytest.mark.parametrize("union", [Optim, Schedule])
 def test_every_member_has_a_row_and_a_card(union):
     rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
     for member in union.members.values():

@@ -124,9 +124,9 @@ class Analysis:
     so for training (None where that was not traced). What has no row counts nothing: elementwise operations and
     concatenations outside leaf modules. `memory` is that of a training step at `batch_size`, where that is known, which
     `accumulate` cuts into parts that are computed one after the other. `groups` are those of its optimizer,
-    `learning_rate` says how the peak of its rate follows from the batch size, where it does, `kept` the bytes that the
-    optimizer and each training method keep from step to step, by name, where an experiment says. `sizes` are those of
-    images in training, in order, of an experiment that says them; it evaluates them at `input_shape`.
+    `learning_rate` says how its rate follows from the batch size and the depth of a layer, where it does, `kept` the
+    bytes that the optimizer and each training method keep from step to step, by name, where an experiment says. `sizes`
+    are those of images in training, in order, of an experiment that says them; it evaluates them at `input_shape`.
 
     `receptive_field` is what a unit of the last maps sees, of all branches that end there together: of the outputs that
     are maps, else of what the head reads; (1, 1) where there is no map.
@@ -167,7 +167,7 @@ class Analysis:
         """Totals, `"layers": [{"path", "op", ...}]`, `"memory"` (bytes, None without a batch size) and `"warnings"`.
 
         A layer has all fields of `LayerRow`, its flops, and its shares of the network's parameters and MACs in percent.
-        `"groups"` is there where the optimizer has some, `"learning_rate"` where it follows from the batch size,
+        `"groups"` is there where the optimizer has some, `"learning_rate"` where it follows from batch size or depth,
         `"kept"` (bytes by name) of an experiment; `"sizes"` and `"training_macs"` where training has others.
         """
         return {
