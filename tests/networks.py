@@ -96,6 +96,17 @@ CONVNEXT = {
     "strides": (2, 2, 2, 2),
     "stochastic_depth": 0.1,
 }
+REPVGG = {"stage_sizes": (2, 1), "features": (8, 16), "stem_features": 4}
+CONVMIXER = {"depth": 2, "features": 8, "kernel_size": 3, "patch_size": 4, "activation": "gelu"}
+NFNET = {
+    "stage_sizes": (1, 2),
+    "features": (8, 16),
+    "strides": (1, 2),
+    "stem_features": 8,
+    "group_width": 4,
+    "head_features": 32,
+    "dropout": 0.1,
+}
 
 UNET = {"depth": 2, "features": 4, "dropout": 0.1}
 
@@ -221,6 +232,28 @@ TABLE = [
     Network("convnext_small", 50_223_688, 8.684, small=CONVNEXT),
     Network("convnext_base", 88_591_464, 15.355, small=CONVNEXT),
     Network("convnext_large", 197_767_336, 34.361, small=CONVNEXT),
+    # --- three branches that become one, patches, and no normalization
+    Network("repvgg_a0", 9_108_968, small=REPVGG),
+    Network("repvgg_a1", 14_092_264, small=REPVGG),
+    Network("repvgg_a2", 28_210_600, small=REPVGG),
+    Network("repvgg_b0", 15_817_960, small=REPVGG),
+    Network("repvgg_b1", 57_415_016, small=REPVGG),
+    Network("repvgg_b1g2", 45_782_376, small={**REPVGG, "groups": 2}),
+    Network("repvgg_b1g4", 39_966_056, small={**REPVGG, "groups": 2}),
+    Network("repvgg_b2", 89_022_376, small=REPVGG),
+    Network("repvgg_b2g4", 61_758_376, small={**REPVGG, "groups": 2}),
+    Network("repvgg_b3", 123_085_288, small=REPVGG),
+    Network("repvgg_b3g4", 83_825_128, small={**REPVGG, "groups": 2}),
+    Network("convmixer_768_32", 21_110_248, small=CONVMIXER),
+    Network("convmixer_1024_20_ks9_p14", 24_383_464, small=CONVMIXER),
+    Network("convmixer_1536_20", 51_625_960, small=CONVMIXER),
+    Network("nfnet_f0", 71_489_284, small=NFNET),
+    Network("nfnet_f1", 132_634_256, small=NFNET),
+    Network("nfnet_f2", 193_779_228, small=NFNET),
+    Network("nfnet_f3", 254_924_200, small=NFNET),
+    Network("nfnet_f4", 316_069_172, small=NFNET),
+    Network("nfnet_f5", 377_214_144, small=NFNET),
+    Network("nfnet_f6", 438_359_116, small=NFNET),
     # --- maps
     # Down 37,568 + 221,440 + 885,248 + 3,539,968 + 14,157,824, up 9,176,576 + 2,294,528 + 573,824 + 143,552, and 130.
     Network("unet_2015", 31_030_658, classes=2, small=UNET, shape=(44, 44, 1), maps=(388, 388)),

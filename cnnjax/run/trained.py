@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from cnnjax.run.resolve import recorded_functions, recorded_network, recorded_ta
 from cnnjax.run.stale import refuse_stale
 from cnnjax.run.weights import check_estimated, chosen_weights, restore, weights_of
 from cnnjax.tasks import Answered, Task
-from cnnjax.training.state import TrainState
+from cnnjax.training.state import TrainState, split_variables
 from cnnjax.training.step import StepFunctions, evaluation_outputs
 
 MOST_TOGETHER = 256
@@ -108,6 +108,21 @@ class Trained:
                     "training diverged; load an earlier step, or train it again"
                 )
         return self.task.answered(answers, self.experiment.loss, self.classes)
+
+    def fused(self) -> Trained:
+        """The same network with the branches of each block as one convolution, which computes the same (RepVGG).
+
+        Its parameters are fewer, and it is for evaluation, prediction and export. Raises ConfigError where the
+        architecture has no such form.
+        """
+        model, variables = self.experiment.model.fuse(self.variables)
+        experiment = self.experiment.model_copy(update={"model": model})
+        network = recorded_network(experiment, self.resolved)
+        state = self.state.replace(**split_variables(variables), opt_state=(), methods={}, estimated={})
+        made = replace(self, experiment=experiment, network=network, state=state)
+        # They are those of the method already.
+        vars(made)["variables"] = variables
+        return made
 
     def answer(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
         """What the task says of images [B, H, W, C] of 0..maximum, as arrays by name; pure, to be traced."""
