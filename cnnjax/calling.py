@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import flax.linen as nn
@@ -28,6 +29,9 @@ AXIS = "batch"
 
 MODES = {"train": True, "training": True, "is_training": True, "deterministic": False}
 """Arguments that say in which mode a module runs, with their value in training."""
+
+# What modules and Flax's layers are told at inference, as an argument or a field.
+_AT_INFERENCE = {name: not training for name, training in MODES.items()} | {"use_running_average": True}
 
 _OTHER_MODES = {"train", "deterministic", "eval", "evaluate", "evaluation", "infer", "inference", "test", "testing"}
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -156,12 +160,14 @@ def apply(
     train: bool = False,
     streams: Streams | None = None,
     left: Sequence[str] = (),
+    inference: Callable[[str], bool] | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """What the module returns for the images, and what it left: (outputs, variables by collection).
 
     In training that is every collection of `variables` but the parameters, as the module changed it, and the
     collections named in `left`; in inference nothing, for nothing may change. streams: of the random streams that the
-    module draws from, whatever their names; "dropout" there is always. None where it may draw none.
+    module draws from, whatever their names; "dropout" there is always. None where it may draw none. inference: whether
+    the module at a dotted path runs as at inference while the network is trained; the network itself does not.
 
     Raises ConfigError where a module makes a variable in training that initialization did not make.
     """
@@ -179,7 +185,7 @@ def apply(
             return outputs if mutable else (outputs, {})
 
         try:
-            with nn.intercept_methods(recorder):
+            with nn.intercept_methods(recorder), _inferring(inference):
                 outputs, after = _on_one(run) if spread else run()
         except NameError:
             # JAX's word for an axis that is not there: under jit the batch is whole, so its axis has one part.
@@ -200,6 +206,29 @@ def apply(
             if streams is None or not recorder.asked - names:
                 return outputs, _changed(called, variables, after, kept, recorder.sown)
         names |= recorder.asked
+
+
+def _inferring(chosen: Callable[[str], bool] | None) -> AbstractContextManager[Any]:
+    """While it lasts, modules at the paths that are `chosen` are called as at inference."""
+    if chosen is None:
+        return nullcontext()
+
+    def call(method: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        module = context.module
+        if context.method_name != "__call__" or not module.path or not chosen(".".join(module.path)):
+            return method(*args, **kwargs)
+        given = inspect.signature(type(module).__call__).bind(module, *args, **kwargs)
+        given.arguments |= {name: value for name, value in _AT_INFERENCE.items() if name in given.arguments}
+        held = {name: value for name in _AT_INFERENCE if isinstance(value := getattr(module, name, None), bool)}
+        try:
+            for name in held:
+                object.__setattr__(module, name, _AT_INFERENCE[name])  # a module is frozen while it is bound
+            return method(*given.args[1:], **given.kwargs)
+        finally:
+            for name, value in held.items():
+                object.__setattr__(module, name, value)
+
+    return nn.intercept_methods(call)
 
 
 def _on_one(run: Callable[[], Any]) -> Any:

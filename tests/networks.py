@@ -77,16 +77,16 @@ HEAD_V3 = {**INCEPTION_V3, "blocks": {name: INCEPTION_V3["blocks"][name] for nam
 DENSENET = {"stage_sizes": (2, 2), "growth": 4, "features": 8}
 SQUEEZENET = {"stage_sizes": (1, 2), "features": 16, "squeeze": 0.5, "stem_features": 8, "dropout": 0.1}
 
-MOBILENET_V1 = {"stage_sizes": (1, 2, 1, 1, 0), "width": 0.25}
+MOBILENET_V1 = {"stage_sizes": (1, 2, 0, 0, 0), "width": 0.25}
 MOBILENET_V2 = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "head_features": 32}
-MNASNET = {**MOBILENET_V2, "width": 0.25}
+MNASNET = {"stage_sizes": (0, 2, 1, 0, 0, 0, 0), "width": 0.25, "head_features": 32}
 MOBILENET_V3 = {"width": 0.25, "head_features": 64, "dense": 64}
 EFFICIENTNET = {"stage_sizes": (1, 2, 1, 1, 0, 0, 0), "width": 0.25, "depth": 1.0, "head_features": 128}
 EFFICIENTNET |= {"dropout": 0.2, "norm": models.BatchNorm()}
 # All sizes as the smallest.
 SIZED = ("features", "strides", "expansion", "fused", "squeeze_excite", "stem_features", "dropout")
 EFFICIENTNET_V2 = {field: getattr(models.EfficientNetV2(), field) for field in SIZED}
-EFFICIENTNET_V2 |= {"stage_sizes": (1, 2, 1, 1, 1, 0), "width": 0.25, "head_features": 128}
+EFFICIENTNET_V2 |= {"stage_sizes": (1, 2, 0, 1, 0, 0), "width": 0.25, "head_features": 64}
 SHUFFLENET = {"stage_sizes": (1, 2, 1), "features": (8, 16, 16), "stem_features": 8, "head_features": 32}
 # Stages of 1, 3 and 2 blocks with 8, 16 and 32 features.
 REGNET = {"depth": 6, "w_0": 8.0, "w_a": 4.0, "w_m": 2.0, "group_width": 4}
@@ -95,6 +95,17 @@ CONVNEXT = {
     "features": (4, 8, 8, 16),
     "strides": (2, 2, 2, 2),
     "stochastic_depth": 0.1,
+}
+REPVGG = {"stage_sizes": (2, 1), "features": (8, 16), "stem_features": 4}
+CONVMIXER = {"depth": 2, "features": 8, "kernel_size": 3, "patch_size": 4, "activation": "gelu"}
+NFNET = {
+    "stage_sizes": (1, 2),
+    "features": (8, 16),
+    "strides": (1, 2),
+    "stem_features": 8,
+    "group_width": 4,
+    "head_features": 32,
+    "dropout": 0.1,
 }
 
 UNET = {"depth": 2, "features": 4, "dropout": 0.1}
@@ -149,8 +160,8 @@ TABLE = [
     Network("bit_r152x2", 236_335_208, small=BIT),
     Network("bit_r152x4", 936_533_224, small=BIT),
     Network("wide_resnet101_2", 126_886_696, 22.753, small=RESNET),
-    Network("resnext101_32x8d", 88_791_336, 16.414, small={**RESNET, "groups": 4}),
-    Network("resnext101_64x4d", 83_455_272, 15.46, small={**RESNET, "groups": 4}),
+    Network("resnext101_32x8d", 88_791_336, 16.414, small={**RESNET, "groups": 4, "inner": 2.0}),
+    Network("resnext101_64x4d", 83_455_272, 15.46, small={**RESNET, "groups": 4, "inner": 2.0}),
     Network("resnet20", 269_722, classes=10, small=CIFAR),
     Network("resnet32", 464_154, classes=10, small=CIFAR),
     Network("resnet44", 658_586, classes=10, small=CIFAR),
@@ -221,6 +232,28 @@ TABLE = [
     Network("convnext_small", 50_223_688, 8.684, small=CONVNEXT),
     Network("convnext_base", 88_591_464, 15.355, small=CONVNEXT),
     Network("convnext_large", 197_767_336, 34.361, small=CONVNEXT),
+    # --- three branches that become one, patches, and no normalization
+    Network("repvgg_a0", 9_108_968, small=REPVGG),
+    Network("repvgg_a1", 14_092_264, small=REPVGG),
+    Network("repvgg_a2", 28_210_600, small=REPVGG),
+    Network("repvgg_b0", 15_817_960, small=REPVGG),
+    Network("repvgg_b1", 57_415_016, small=REPVGG),
+    Network("repvgg_b1g2", 45_782_376, small={**REPVGG, "groups": 2}),
+    Network("repvgg_b1g4", 39_966_056, small={**REPVGG, "groups": 2}),
+    Network("repvgg_b2", 89_022_376, small=REPVGG),
+    Network("repvgg_b2g4", 61_758_376, small={**REPVGG, "groups": 2}),
+    Network("repvgg_b3", 123_085_288, small=REPVGG),
+    Network("repvgg_b3g4", 83_825_128, small={**REPVGG, "groups": 2}),
+    Network("convmixer_768_32", 21_110_248, small=CONVMIXER),
+    Network("convmixer_1024_20_ks9_p14", 24_383_464, small=CONVMIXER),
+    Network("convmixer_1536_20", 51_625_960, small=CONVMIXER),
+    Network("nfnet_f0", 71_489_284, small=NFNET),
+    Network("nfnet_f1", 132_634_256, small=NFNET),
+    Network("nfnet_f2", 193_779_228, small=NFNET),
+    Network("nfnet_f3", 254_924_200, small=NFNET),
+    Network("nfnet_f4", 316_069_172, small=NFNET),
+    Network("nfnet_f5", 377_214_144, small=NFNET),
+    Network("nfnet_f6", 438_359_116, small=NFNET),
     # --- maps
     # Down 37,568 + 221,440 + 885,248 + 3,539,968 + 14,157,824, up 9,176,576 + 2,294,528 + 573,824 + 143,552, and 130.
     Network("unet_2015", 31_030_658, classes=2, small=UNET, shape=(44, 44, 1), maps=(388, 388)),

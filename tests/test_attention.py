@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from cnnjax import ECA, GroupNorm, ImageNetStem, ResNet, analyse, models, nn
+from cnnjax import ECA, GroupNorm, ImageNetStem, ResNet, SqueezeExcitation, analyse, models, nn
 from cnnjax.errors import ConfigError
 from cnnjax.models.resnet_blocks import StemNetwork
 from cnnjax.nn.efficient_channel_attention import adaptive_size
@@ -52,6 +52,15 @@ def test_cbam_attends_to_channels_and_then_to_places():
     kernel = params["spatial.conv.kernel"][..., 0]
     scores = sum(maps[:, i : i + 3, j : j + 4] @ kernel[i, j] for i in range(3) for j in range(3))
     np.testing.assert_allclose(y, x * sigmoid(scores)[..., None], **CLOSE)
+
+
+def test_squeeze_and_excitation_is_the_same_network_by_either_field():
+    old, new = (
+        ResNet(stage_sizes=(1,), features=16, num_classes=3, **fields).build()
+        for fields in ({"squeeze_excite": 0.25}, {"attention": SqueezeExcitation(reduction=0.25)})
+    )
+    x = np.ones((1, 8, 8, 3), np.float32)
+    assert str(jax.make_jaxpr(old.init)(jax.random.key(0), x)) == str(jax.make_jaxpr(new.init)(jax.random.key(0), x))
 
 
 def test_cbam_normalizes_its_map_where_the_network_normalizes_over_the_batch():

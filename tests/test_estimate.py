@@ -102,6 +102,10 @@ def test_a_packed_trial_is_the_trial_alone(alone):
     close(jax.tree.map(lambda leaf: leaf[1], packed), alone[1].estimated)
 
 
+def test_streamed_batches_are_those_of_the_device(alone):
+    close(trained(BASE, devices=1, resident=0.0)[1].estimated, alone[1].estimated)
+
+
 def test_few_batches_may_do(alone):
     _, state = trained(replace(BASE, {"statistics_batches": 1}), devices=1)
     one, three = (jax.tree.leaves(each.estimated["ema"]["batch_stats"]) for each in (state, alone[1]))

@@ -147,6 +147,7 @@ VARIANTS = {
     "resnet with attention to channels and places": experiment(
         model=c.ResNet(attention=c.CBAM(reduction=0.125, kernel_size=5))
     ),
+    "resnet with a gate as attention": experiment(model=c.ResNet(attention=c.SqueezeExcitation(reduction=0.25))),
     "resnet without attention": experiment(model=c.ResNet(attention=c.NoAttention())),
     "resnet drop block": experiment(model=c.ResNet(drop_block=0.1, drop_block_size=5)),
     "drop block layer": experiment(
@@ -158,6 +159,9 @@ VARIANTS = {
             }
         )
     ),
+    "repvgg": experiment(model=c.RepVGG(stage_sizes=(1, 2), features=(4, 8), groups=2, pointwise=False)),
+    "convmixer": experiment(model=c.ConvMixer(depth=2, features=8, kernel_size=(3, 5), patch_size=2, shortcut=False)),
+    "nfnet": experiment(model=c.NFNet(stage_sizes=(1, 1, 1, 1), squeeze_excite=0.0, skip_gain=False, alpha=0.5)),
     "fcn head": experiment(
         model=c.WithHead(
             backbone=c.ResNet(block="bottleneck", output_stride=16),
@@ -260,6 +264,10 @@ VARIANTS = {
     "one cycle as pytorch's": experiment(
         optim=c.SGD(schedule=c.OneCycle(peak_at=0.25, three_phase=True, final_at="last"))
     ),
+    "rates by batch and depth": experiment(
+        optim=c.SGD(per=256, scaling="square_root", layer_decay=0.75, layer_decay_by="stage")
+    ),
+    "linear probe": experiment(optim=c.SGD(groups=c.linear_probe())),
     "multi step": experiment(
         optim=c.SGD(
             schedule=c.MultiStep(

@@ -39,6 +39,7 @@ from cnnjax import (
     Flatten,
     Layer,
     Linear,
+    Lookahead,
     Loss,
     Mixing,
     Mixup,
@@ -154,6 +155,7 @@ PROGRAMS = {
     "linear": ({"optim": SGD(schedule=Linear())}, {"optim.schedule.final": 0.9}),
     "ema": ({"methods": (EMA(decay=0.6, warmup=False),)}, {"methods.0.decay": 0.3}),
     "sam": ({"methods": (SAM(rho=0.05),)}, {"methods.0.rho": 0.5}),
+    "lookahead": ({"methods": (Lookahead(every=2),)}, {"methods.0.share": 0.9}),
     "initialization": ({"initialization": "he_fan_in"}, {"initialization.gain": 3.0}),
     "dice": ({**MASKS, "loss": Dice()}, {"loss.smoothing": 9.0}),
     "softmax and dice": (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cnnjax import SGD, Constant, Experiment, Lookahead, SmallCNN, Synthetic
+from cnnjax import SGD, Constant, Experiment, Lookahead, ScheduleFreeSGD, SmallCNN, Synthetic
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import check
@@ -53,3 +53,10 @@ def test_slow_weights_that_never_move_are_refused():
     experiment = Experiment(model=SmallCNN(features=2), data=Synthetic(height=8, width=8), batch_size=8, steps=4)
     with pytest.raises(ConfigError, match=re.escape("every = 5: the slow weights never move, for the training has 4")):
         check(replace(experiment, {"methods": (Lookahead(),)}))
+
+
+def test_weights_that_others_are_made_of_are_not_moved():
+    experiment = Experiment(model=SmallCNN(features=2), data=Synthetic(height=8, width=8), batch_size=8, steps=10)
+    changes = {"optim": ScheduleFreeSGD(learning_rate=0.1), "methods": (Lookahead(),)}
+    with pytest.raises(ConfigError, match="lookahead moves the weights after the update, of which schedule_free_sgd"):
+        replace(experiment, changes)

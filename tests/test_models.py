@@ -136,11 +136,16 @@ def images(row, batch=4):
 # --- published
 
 
+@functools.cache
+def analysed(name):
+    """By its name alone, so that the number of classes is the published one too."""
+    return analyse(models.build(name), models.config(name).input_shape)
+
+
 @pytest.mark.parametrize("name", rows(NETWORKS))
 def test_parameters_operations_and_logits_are_as_published(name):
     network = NETWORKS[name]
-    # By its name alone: the number of classes is the published one too.
-    analysis = analyse(models.build(name), network.config.input_shape)
+    analysis = analysed(name)
     assert network.config.published_classes == network.classes
     assert analysis.params == network.params
     assert analysis.layers[-1].output_shape == (*network.maps, network.classes)
@@ -173,12 +178,36 @@ TIMM = {
     "mobilenet_v2": (0.31, 6.68),
     "mobilenet_v3_large": (0.23, 4.41),
     "regnet_y_400mf": (0.41, 3.89),
+    "wide_resnet101_2": (22.8, 21.23),
+    "resnext101_32x8d": (16.48, 31.21),
+    "resnext101_64x4d": (15.52, 31.21),
+    "mobilenet_v1": (0.58, 5.04),
+    "mnasnet0_5": (0.11, 3.07),
+    "mnasnet0_75": (0.23, 4.77),
+    "mnasnet1_0": (0.33, 5.46),
+    "efficientnet_b6": (19.4, 167.39),
+    "efficientnet_b7": (38.33, 289.94),
+    "efficientnet_v2_s": (8.44, 35.77),
+    "efficientnet_v2_l": (56.4, 157.99),
+    "regnet_x_800mf": (0.81, 5.15),
+    "regnet_x_1_6gf": (1.62, 7.93),
+    "regnet_x_3_2gf": (3.2, 11.37),
+    "regnet_x_8gf": (8.02, 14.06),
+    "regnet_x_16gf": (15.99, 25.52),
+    "regnet_x_32gf": (31.81, 36.3),
+    "regnet_y_800mf": (0.84, 5.42),
+    "regnet_y_1_6gf": (1.63, 8.04),
+    "regnet_y_3_2gf": (3.2, 11.26),
+    "regnet_y_8gf": (8.51, 19.73),
+    "regnet_y_16gf": (15.96, 23.04),
+    "regnet_y_32gf": (32.34, 30.26),
+    "regnet_y_128gf": (127.66, 71.58),
 }
 
 
 @pytest.mark.parametrize("name", rows(TIMM))
 def test_operations_and_activations_are_those_of_timms_table(name):
-    analysis = analyse(models.build(name), models.config(name).input_shape)
+    analysis = analysed(name)
     normalized = sum(layer.activations for layer in analysis.layers if layer.op == "batch_norm")
     convolved = sum(layer.activations for layer in analysis.layers if layer.op in ("convolution", "dense"))
     operations, activations = TIMM[name]

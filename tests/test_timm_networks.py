@@ -22,14 +22,43 @@ PEERS = {
     "cbam_resnet50": ("resnet50", {"block_args": {"attn_layer": "cbam"}}),
     "bit_r50x1": ("resnetv2_50x1_bit", {}),
     "bit_r152x4": ("resnetv2_152x4_bit", {}),
+    "repvgg_a0": ("repvgg_a0", {}),
+    "repvgg_b1g4": ("repvgg_b1g4", {}),
+    "convmixer_768_32": ("convmixer_768_32", {}),
+    "convmixer_1024_20_ks9_p14": ("convmixer_1024_20_ks9_p14", {}),
+    "convmixer_1536_20": ("convmixer_1536_20", {}),
+    "nfnet_f0": ("dm_nfnet_f0", {}),
 }
-# One of each kind, on images as small as it takes: the side, and what makes ours and theirs quick.
-SHORT = {"stage_sizes": (1, 2, 1, 1)}, {"layers": (1, 2, 1, 1)}
+
+
+def stages_cut(model, *sizes):
+    """timm's network with the first blocks of each stage alone; names stay as they are."""
+    for number, size in enumerate(sizes):
+        stage = model.stages[number]
+        if hasattr(stage, "blocks"):
+            stage.blocks = stage.blocks[:size]
+        else:
+            model.stages[number] = stage[:size]
+    return model
+
+
+def blocks_cut(model, size):
+    """Likewise, of a network without stages."""
+    model.blocks = model.blocks[:size]
+    return model
+
+
+# One of each kind: the side of small images, what makes ours short, theirs when it is made, and theirs later.
+SHORT = {"stage_sizes": (1, 2, 1, 1)}
 COMPUTED = {
-    "se_resnet50": (32, *SHORT),
-    "eca_resnet50_d": (32, *SHORT),
-    "cbam_resnet50": (32, *SHORT),
-    "bit_r50x1": (32, {}, {}),
+    "se_resnet50": (32, SHORT, {"layers": (1, 2, 1, 1)}, None),
+    "eca_resnet50_d": (32, SHORT, {"layers": (1, 2, 1, 1)}, None),
+    "cbam_resnet50": (32, SHORT, {"layers": (1, 2, 1, 1)}, None),
+    "bit_r50x1": (32, SHORT, {}, lambda model: stages_cut(model, 1, 2, 1, 1)),
+    "repvgg_a0": (32, SHORT, {}, lambda model: stages_cut(model, 1, 2, 1, 1)),
+    "convmixer_768_32": (28, {"depth": 2}, {}, lambda model: blocks_cut(model, 2)),
+    "convmixer_1024_20_ks9_p14": (28, {"depth": 2}, {}, lambda model: blocks_cut(model, 2)),
+    "nfnet_f0": (64, SHORT, {"depths": (1, 2, 1, 1)}, None),
 }
 
 
@@ -66,9 +95,10 @@ def test_parameters_operations_names_and_shapes_are_timms(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMPUTED)
 def test_logits_equal_timm_and_weights_go_back(name):
-    (constructor, arguments), (side, ours_short, theirs_short) = PEERS[name], COMPUTED[name]
-    theirs = randomized(timm.create_model(constructor, **arguments, **theirs_short))
-    config = models.config(name, num_classes=1000, **ours_short)
+    (constructor, arguments), (side, short, options, cut) = PEERS[name], COMPUTED[name]
+    made = timm.create_model(constructor, **arguments, **options)
+    theirs = randomized(cut(made) if cut else made)
+    config = models.config(name, num_classes=1000, **short)
     x = images((side, side, 3), batch=1)
     with torch.no_grad():
         expected = theirs(nchw(x)).numpy()
@@ -79,3 +109,24 @@ def test_logits_equal_timm_and_weights_go_back(name):
     returned = convert.to_torch(config, variables)
     assert returned.keys() == state.keys()
     assert all(np.array_equal(value, state[key].numpy()) for key, value in returned.items())
+
+
+@pytest.mark.slow
+def test_fused_repvgg_is_timms_and_computes_what_its_branches_did():
+    theirs = randomized(stages_cut(timm.create_model("repvgg_b1g4", num_classes=10), 2, 2, 2, 1))
+    config = models.config("repvgg_b1g4", stage_sizes=(2, 2, 2, 1), num_classes=10)
+    fused, variables = config.fuse(convert.from_torch(config, theirs.state_dict()))
+    x = images((32, 32, 3), batch=1)
+    with torch.no_grad():
+        expected = theirs(nchw(x)).numpy()
+        for module in theirs.modules():
+            if hasattr(module, "reparameterize"):
+                module.reparameterize()
+    state = theirs.state_dict()
+    returned = convert.to_torch(fused, variables)
+    assert returned.keys() == state.keys()
+    for key, value in returned.items():
+        # Ours is summed in float64, theirs in float32.
+        np.testing.assert_allclose(value, state[key].numpy(), rtol=1e-4, atol=1e-6, err_msg=key)
+    ours = jax.jit(fused.build().apply).lower(variables, x).compile(compiler_options=QUICK)(variables, x)
+    assert np.abs(ours - expected).max() < 1e-4 * np.abs(expected).max()

@@ -117,6 +117,8 @@ def _remarks(analysis: Analysis) -> list[str]:
         f"optim.groups {group.pattern!r}: {group.params:,} parameters{', frozen' if group.frozen else ''}"
         for group in analysis.groups
     ]
+    if analysis.learning_rate is not None:
+        said.append(f"learning rate: {analysis.learning_rate}")
     if analysis.sizes:
         trained = ", ".join(row.text for row in analysis.sizes)
         said.append(f"evaluated at {volume(analysis.input_shape[:2])}, of which the table is; trained at {trained}")

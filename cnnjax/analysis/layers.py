@@ -117,9 +117,10 @@ class Analysis:
     multiply-accumulates of a forward pass, `activations` and `activation_bytes` those of the image and every row, and
     so for training (None where that was not traced). What has no row counts nothing: elementwise operations and
     concatenations outside leaf modules. `memory` is that of a training step at `batch_size`, where that is known, which
-    `accumulate` cuts into parts that are computed one after the other. `groups` are those of its optimizer, `kept` the
-    bytes that the optimizer and each training method keep from step to step, by name, where an experiment says. `sizes`
-    are those of images in training, in order, of an experiment that says them; it evaluates them at `input_shape`.
+    `accumulate` cuts into parts that are computed one after the other. `groups` are those of its optimizer,
+    `learning_rate` says how the peak of its rate follows from the batch size, where it does, `kept` the bytes that the
+    optimizer and each training method keep from step to step, by name, where an experiment says. `sizes` are those of
+    images in training, in order, of an experiment that says them; it evaluates them at `input_shape`.
 
     `receptive_field` is what a unit of the last maps sees, of all branches that end there together: of the outputs that
     are maps, else of what the head reads; (1, 1) where there is no map.
@@ -140,6 +141,7 @@ class Analysis:
     memory: Memory | None = None
     receptive_field: tuple[int, int] = (1, 1)
     groups: tuple[GroupRow, ...] = ()
+    learning_rate: str | None = None
     kept: tuple[tuple[str, int], ...] = ()
     sizes: tuple[SizeRow, ...] = ()
 
@@ -159,8 +161,8 @@ class Analysis:
         """Totals, `"layers": [{"path", "op", ...}]`, `"memory"` (bytes, None without a batch size) and `"warnings"`.
 
         A layer has all fields of `LayerRow`, its flops, and its shares of the network's parameters and MACs in percent.
-        `"groups"` is there where the optimizer has some, `"kept"` (bytes by name) of an experiment; `"sizes"` and
-        `"training_macs"` where training has others.
+        `"groups"` is there where the optimizer has some, `"learning_rate"` where it follows from the batch size,
+        `"kept"` (bytes by name) of an experiment; `"sizes"` and `"training_macs"` where training has others.
         """
         return {
             "input_shape": list(self.input_shape),
@@ -176,6 +178,7 @@ class Analysis:
             "batch_size": self.batch_size,
             "memory": None if self.memory is None else {**dataclasses.asdict(self.memory), "total": self.memory.total},
             **({"groups": [dataclasses.asdict(group) for group in self.groups]} if self.groups else {}),
+            **({"learning_rate": self.learning_rate} if self.learning_rate else {}),
             **({"kept": dict(self.kept)} if self.kept else {}),
             **self._sizes(),
             "layers": [self._layer(layer) for layer in self.layers],

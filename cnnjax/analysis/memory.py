@@ -41,12 +41,14 @@ class Around:
 
     kept: (params, other variables) -> what is kept from step to step beside the optimizer's state. gradient: (gradient
     function, what is kept) -> the one in its place; a gradient function gives (gradients, variables after, numbers) of
-    params. trained: params -> the same, without gradients to some.
+    params. trained: params -> the same, without gradients to some. inference: whether the module at a dotted path is
+    trained as at inference; None where none is.
     """
 
     kept: Callable[[Any, Any], Any] = lambda params, others: {}
     gradient: Callable[[Callable[..., Any], Any], Callable[..., Any]] = lambda gradient, kept: gradient
     trained: Callable[[Any], Any] = lambda params: params
+    inference: Callable[[str], bool] | None = None
 
 
 NOTHING = Around()
@@ -132,7 +134,8 @@ def _step(
 
         def objective(params: Any) -> Any:
             variables = {"params": around.trained(params), **state}
-            outputs, after = calling.apply(module, variables, images, train=True, streams=lambda name: key)
+            options = {"train": True, "inference": around.inference}
+            outputs, after = calling.apply(module, variables, images, streams=lambda name: key, **options)
             logits = logits_in(outputs)
             labels = jnp.zeros(logits.shape[:-1], jnp.int32)
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), after

@@ -37,6 +37,10 @@ def export(
         int | None, typer.Option(help="Of a program for so many images at once. [default: any number]", min=1)
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Write over OUT where it exists.")] = False,
+    fused: Annotated[
+        bool,
+        typer.Option("--fused", help="Each block's branches as one convolution, with equal outputs (RepVGG)."),
+    ] = False,
     stale: StaleCode = "stop",
     as_json: AsJson = False,
 ) -> None:
@@ -49,6 +53,7 @@ def export(
     # What is wrong with the request is said before weights are read.
     check_output(file_out, form, platforms=chosen, batch_size=batch_size, replace=replace)
     trained = load(run, step=step, file=file, stale=stale, weights=weights)
+    trained = trained.fused() if fused else trained
     made = write(trained, file_out, form=form, platforms=chosen, batch_size=batch_size, replace=replace)
     if as_json:
         typer.echo(json.dumps(made.to_json()))

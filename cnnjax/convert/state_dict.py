@@ -140,7 +140,8 @@ class _Slot:
             tensor = tensor.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
         if len(self.shape) == 2:
             return np.ascontiguousarray(tensor.reshape(self.shape[::-1]).T)
-        return np.ascontiguousarray(tensor.reshape(self.shape))
+        # Contiguous, NumPy gives a scalar an axis.
+        return np.ascontiguousarray(tensor).reshape(self.shape)
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
         if len(self.shape) == 4:

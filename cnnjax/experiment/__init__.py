@@ -11,6 +11,7 @@ from cnnjax.experiment.functions import (
     optimizer_of,
     state_functions,
     state_shapes,
+    stated_rate,
 )
 from cnnjax.experiment.kept import kept_bytes
 from cnnjax.experiment.length import Length, length_of, parts_of

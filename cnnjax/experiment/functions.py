@@ -16,14 +16,16 @@ from cnnjax.analysis.memory import Around
 from cnnjax.config import bind
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
+from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
-from cnnjax.experiment.network import network_of, task_of
+from cnnjax.experiment.network import input_shape_of, network_of, task_of
 from cnnjax.experiment.scale import normalize_of
 from cnnjax.experiment.sizes import Size, evaluation_size, resized_form, training_spans
 from cnnjax.experiment.teacher import Teachers
 from cnnjax.experiment.training_examples import resized_entries, training_examples
 from cnnjax.lanes import lane_values
+from cnnjax.models.depth import depths
 from cnnjax.optim import Constant
 from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
@@ -68,9 +70,10 @@ def functions_of(
         loss=partial(task.losses, loss=loss, form=evaluated),
         mixed_loss=partial(task.mixed_losses, loss=loss, form=evaluated),
         measure=partial(task.measure, loss=loss, form=evaluated),
-        optimizer=partial(experiment.optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch),
+        optimizer=partial(_optimizer, experiment, length, network, form),
         methods=methods_of(experiment, length),
         without_frozen=experiment.optim.without_frozen,
+        inference=experiment.optim.in_inference(),
         optim=experiment.optim,
         initialization=experiment.initialization,
         accumulate=experiment.accumulate,
@@ -212,12 +215,42 @@ def around_of(experiment: Experiment) -> Around:
     def gradient(gradient: Gradient, kept: Any) -> Gradient:
         return wrapped(methods, gradient, kept[0], key=lambda name: jax.random.key(0), step=jnp.int32(0))
 
-    return Around(kept=kept, gradient=gradient, trained=experiment.optim.without_frozen)
+    optim = experiment.optim
+    return Around(kept=kept, gradient=gradient, trained=optim.without_frozen, inference=optim.in_inference())
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
-    """The optimizer at a constant rate: for the shapes of its state, which depend on no schedule and no length."""
-    return experiment.optim.model_copy(update={"schedule": Constant()}).build(steps=1, steps_per_epoch=1)
+    """The optimizer at a constant rate: for the shapes of its state, which depend on no schedule, length or depth."""
+    optim = experiment.optim.model_copy(update={"schedule": Constant()})
+    return optim.build(steps=1, steps_per_epoch=1, **({} if optim.layer_decay is None else {"depths": {}}))
+
+
+def _optimizer(
+    experiment: Experiment, length: Length, network: linen.Module, form: ExampleForm
+) -> optax.GradientTransformation:
+    """The optimizer at the experiment's batch size; with `layer_decay` it knows how deep the parameters are."""
+    optim = experiment.optim.for_batch(experiment.batch_size)
+    build = partial(optim.build, steps=length.steps, steps_per_epoch=length.steps_per_epoch)
+    if optim.layer_decay is None:
+        return build()
+    return build(depths=depths_of(experiment, network, input_shape_of(experiment, form)))
+
+
+def stated_rate(experiment: Experiment) -> dict[str, Any]:
+    """The peak of the rate and how it follows from the batch size, by keys of records; {} where it does not."""
+    optim, size = experiment.optim, experiment.batch_size
+    if optim.per is None:
+        return {}
+    return {"learning_rate": optim.for_batch(size).learning_rate, "learning_rate_rule": optim.rule(size)}
+
+
+def depths_of(experiment: Experiment, network: linen.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
+    """How many layers each parameter is from the logits, as `optim.layer_decay_by` counts them. Raises ConfigError."""
+    try:
+        endpoints = experiment.model.endpoints()
+    except ConfigError:
+        endpoints = ()
+    return depths(network, image_shape, endpoints, experiment.optim.layer_decay_by)
 
 
 def blank_state(shapes: TrainState) -> TrainState:

@@ -8,7 +8,8 @@ from cnnjax.models import lenet as _lenet
 from cnnjax.models import resnet_attention as _resnet_attention
 from cnnjax.models import vgg as _vgg
 from cnnjax.models.alphago import AlphaGoPolicy
-from cnnjax.models.attention import CBAM, ECA, Attention, NoAttention
+from cnnjax.models.attention import CBAM, ECA, Attention, NoAttention, SqueezeExcitation
+from cnnjax.models.convmixer import ConvMixer
 from cnnjax.models.convnet import (
     Activation,
     Conv,
@@ -38,8 +39,10 @@ from cnnjax.models.mobilenet_v1 import MobileNetV1
 from cnnjax.models.mobilenet_v2 import MobileNetV2
 from cnnjax.models.mobilenet_v3 import MobileNetV3
 from cnnjax.models.model import Model, build, config, names, preset
+from cnnjax.models.nfnet import NFNet
 from cnnjax.models.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, NoNorm, Norm
 from cnnjax.models.regnet import RegNet
+from cnnjax.models.repvgg import RepVGG
 from cnnjax.models.residual_layer import Residual
 from cnnjax.models.resnet import ResNet
 from cnnjax.models.resnet_stem import CifarStem, DeepStem, ImageNetStem
@@ -58,6 +61,7 @@ __all__ = [
     "BatchNorm",
     "CifarStem",
     "Conv",
+    "ConvMixer",
     "ConvNeXt",
     "ConvNet",
     "DeepStem",
@@ -83,6 +87,7 @@ __all__ = [
     "MobileNetV2",
     "MobileNetV3",
     "Model",
+    "NFNet",
     "NoAttention",
     "NoNorm",
     "Norm",
@@ -90,11 +95,13 @@ __all__ = [
     "Pool",
     "PositionBias",
     "RegNet",
+    "RepVGG",
     "ResNet",
     "Residual",
     "Scale",
     "ShuffleNetV2",
     "SmallCNN",
+    "SqueezeExcitation",
     "SqueezeNet",
     "TorchFCN",
     "UNet",

@@ -15,10 +15,7 @@ from cnnjax.models.norm import BatchNorm, Norm
 
 
 class Attention(Config, union="kind"):
-    """What scales the outputs of a block before its shortcut is added: `attention="eca"`, or a config of one.
-
-    Squeeze-and-excitation is a field of its own, `squeeze_excite`.
-    """
+    """What scales the outputs of a block before its shortcut is added: `attention="eca"`, or a config of one."""
 
     def __call__(self, x: jax.Array, *, norm: Norm, activation: str, train: bool) -> jax.Array:
         """x [B, H, W, C] scaled, inside the calling compact module; a kind of your own defines it.
@@ -33,6 +30,19 @@ class NoAttention(Attention, tag="none"):
 
     def __call__(self, x: jax.Array, *, norm: Norm, activation: str, train: bool) -> jax.Array:
         return x
+
+
+class SqueezeExcitation(Attention, tag="squeeze_excite"):
+    """A gate for each channel from the means of all (Hu et al. 2018, arXiv:1709.01507).
+
+    reduction: hidden units as a share of the channels, rounded, at least 1.
+    """
+
+    reduction: float = Field(default=1 / 16, gt=0, le=1)
+
+    def __call__(self, x: jax.Array, *, norm: Norm, activation: str, train: bool) -> jax.Array:
+        units = max(1, round(self.reduction * x.shape[-1]))
+        return nn.SqueezeExcite(units, activation=activation, name="squeeze_excite")(x)
 
 
 class ECA(Attention, tag="eca"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
@@ -89,6 +89,13 @@ class Model(Config, union="name"):
     def rescaled(self, factor: float) -> Iterator[Model]:
         """Configs whose widths are about `factor` times these, the nearest first; none where no width is a field."""
         return iter(())
+
+    def fuse(self, variables: Mapping[str, Any]) -> tuple[Model, dict[str, Any]]:
+        """The config and variables of a network without branches that computes the same in evaluation.
+
+        variables: of this network, by collection. Raises ConfigError where the architecture has no such form.
+        """
+        raise ConfigError(f"{self.tag} has no branches that one convolution could stand for, as RepVGG has (repvgg)")
 
     # --- PyTorch
 

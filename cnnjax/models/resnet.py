@@ -66,8 +66,8 @@ class ResNet(Model, tag="resnet"):
         output_stride: of the last stage's maps in the image, for heads that want larger ones. Stages that would stride
             beyond it dilate what follows instead, so that every place of the map is computed (torchvision's
             replace_stride_with_dilation); None leaves the strides as they are.
-        attention: what else scales a block's outputs before the shortcut is added, "none", "eca" or "cbam", or a config
-            of one; not beside `squeeze_excite`.
+        attention: what scales a block's outputs before the shortcut is added, "none", "squeeze_excite", "eca" or
+            "cbam", or a config of one; not beside the field `squeeze_excite`.
         standardize: whether each feature's weights in a convolution are brought to mean 0 and variance 1 before they
             are used (Qiao et al. 2019, arXiv:1903.10520; BiT).
     """

@@ -3,7 +3,7 @@
 from cnnjax.optim.adafactor import Adafactor
 from cnnjax.optim.adam import Adam, AdamW
 from cnnjax.optim.decay_mask import is_decayed
-from cnnjax.optim.groups import Group, check_groups, group_sizes
+from cnnjax.optim.groups import Group, check_groups, group_sizes, linear_probe
 from cnnjax.optim.layerwise import LAMB, LARS
 from cnnjax.optim.lion import Lion
 from cnnjax.optim.muon import Muon
@@ -54,5 +54,6 @@ __all__ = [
     "check_groups",
     "group_sizes",
     "is_decayed",
+    "linear_probe",
     "step_every",
 ]

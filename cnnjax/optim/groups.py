@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from pydantic import Field, model_validator
 
-from cnnjax.config import Config
+from cnnjax.config import Config, Named, later
 from cnnjax.errors import ConfigError, did_you_mean
 
 Path = tuple[Any, ...]
@@ -26,12 +26,15 @@ class Group(Config):
 
     learning_rate: greater than 0, times the optimizer's. weight_decay: at least 0, times the optimizer's; parameters
     that `decay_skips` leaves out stay out. frozen: they do not move, whatever gradient they have, and the optimizer
-    keeps nothing for them. Each value is a program of its own.
+    keeps nothing for them. inference: in training too, the modules of the group run as at inference: batch
+    normalization by its running statistics, which stay as they are, and no dropout. Its pattern names modules, so it is
+    `*` or ends with `.*`. Each value is a program of its own.
     """
 
     learning_rate: float = Field(default=1.0, gt=0)
     weight_decay: float = Field(default=1.0, ge=0)
     frozen: bool = False
+    inference: bool = later(False)
 
     @model_validator(mode="after")
     def _frozen_has_no_rate(self) -> Self:
@@ -44,6 +47,30 @@ Groups = Mapping[str, Group]
 _REST = Group()
 
 
+def linear_probe() -> Named[Group]:
+    """Groups with which the layer of logits alone is trained, on a backbone that runs as at inference.
+
+    `cnnjax train FILE initial=RUN optim.groups=linear_probe`. All layers with `logits` in their names are trained.
+    """
+    return Named({"*logits.*": Group(), "*": Group(frozen=True, inference=True)})
+
+
+NAMED_GROUPS: Mapping[str, Callable[[], Named[Group]]] = {"none": Named, "linear_probe": linear_probe}
+"""Groups that are given by name."""
+
+
+def groups_by_name(value: Any) -> Any:
+    """The groups that a text names; what is no text, as it is. Raises ValueError for another text."""
+    if not isinstance(value, str):
+        return value
+    if value not in NAMED_GROUPS:
+        raise ValueError(
+            f"{value!r}: give patterns with their groups, such as "
+            f'{{"stem.*": {{"frozen": true}}}}, or one of: {", ".join(NAMED_GROUPS)}'
+        )
+    return NAMED_GROUPS[value]()
+
+
 def group_at(groups: Groups, path: str) -> Group:
     """The group of the parameter at a dotted path: of the first pattern that matches."""
     return next((group for pattern, group in groups.items() if fnmatchcase(path, pattern)), _REST)
@@ -52,6 +79,9 @@ def group_at(groups: Groups, path: str) -> Group:
 def check_groups(groups: Groups, params: Any) -> None:
     """Raise ConfigError for a pattern that matches no parameter that earlier ones leave, and where all are frozen."""
     paths = [path for path, _ in _leaves(params)]
+    for pattern, group in groups.items():
+        if group.inference and pattern != "*" and not pattern.endswith(".*"):
+            raise ConfigError(f"optim.groups: {pattern!r}: inference is for modules; end the pattern with .*")
     for position, pattern in enumerate(groups):
         matched = [path for path in paths if fnmatchcase(path, pattern)]
         if not matched:
@@ -106,17 +136,26 @@ def without_frozen(groups: Groups, params: Any) -> Any:
     return jax.tree.map(lambda leaf, stays: jax.lax.stop_gradient(leaf) if stays else leaf, params, frozen)
 
 
+def in_inference(groups: Groups) -> Callable[[str], bool] | None:
+    """Whether the module at a dotted path runs as at inference in training too; None where none does."""
+    if not any(group.inference for group in groups.values()):
+        return None
+    return lambda path: group_at(groups, f"{path}.").inference
+
+
 def grouped(
     every: optax.GradientTransformation,
     groups: Groups,
     around: Callable[[optax.GradientTransformation], optax.GradientTransformation],
+    shares: Mapping[str, float] | None = None,
 ) -> optax.GradientTransformation:
     """What an optimizer does for all parameters, with the learning rates of groups, and without what is frozen.
 
-    around: what is made of the former, for the parameters that are not frozen.
+    around: what is made of the former, for the parameters that are not frozen. shares: a further multiplier of the
+    learning rate of each parameter, by its path; {} where all are 1.
     """
-    if any(group.learning_rate != 1 for group in groups.values()):
-        every = optax.chain(every, optax.stateless(lambda updates, params: _times_rate(groups, updates)))
+    if shares is not None or any(group.learning_rate != 1 for group in groups.values()):
+        every = optax.chain(every, optax.stateless(lambda updates, params: _times_rate(groups, shares or {}, updates)))
     every = around(every)
     if not any(group.frozen for group in groups.values()):
         return every
@@ -127,9 +166,13 @@ def grouped(
     return optax.chain(optax.masked(every, chosen(False)), optax.masked(_still(), chosen(True)))
 
 
-def _times_rate(groups: Groups, updates: Any) -> Any:
-    rates = _by_group(groups, updates, lambda group: group.learning_rate)
-    return jax.tree.map(lambda update, rate: update if rate == 1 else update * rate, updates, rates)
+def _times_rate(groups: Groups, shares: Mapping[str, float], updates: Any) -> Any:
+    def times(path: Path, update: jax.Array) -> jax.Array:
+        dotted = _dotted(path)
+        rate = group_at(groups, dotted).learning_rate * (shares[dotted] if shares else 1)
+        return update if rate == 1 else update * rate
+
+    return jax.tree_util.tree_map_with_path(times, updates)
 
 
 def _still() -> optax.GradientTransformation:

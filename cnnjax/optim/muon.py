@@ -28,8 +28,9 @@ class Muon(Optim, tag="muon"):
     becomes the nearest matrix whose singular values are about 1 (`orthogonalized`, in float32), multiplied by a factor
     of its shape. shape_scale: "original" is the root of features / others where that is above 1; "match_rms_adamw" is
     0.2 times the root of the larger one, so that AdamW's learning rates fit (Liu et al. 2025, arXiv:2502.16982, section
-    2.2). Convolutions with groups are one matrix over all groups. The author's code takes the factor of a convolution
-    from its height and width, so that it is 1 there.
+    2.2). Convolutions with groups are one matrix over all groups, and layers that `nn.scan` repeats one over all
+    layers: name these in `rest`. The author's code takes the factor of a convolution from its height and width, so that
+    it is 1 there.
 
     For the rest: AdamW with `b1`, `b2`, `eps`, whose learning rate is `rest_rate` times that of the kernels. The rest
     is biases and scales, what has fewer than two dimensions or one input (depthwise kernels, a first layer of grey

@@ -6,13 +6,14 @@ depends on their values. An update is a function of gradients, parameters and st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
 import optax
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from cnnjax.config import Named, lane, later
 from cnnjax.errors import ConfigError
@@ -34,7 +35,13 @@ class Optim(StepConfig, union="name"):
     (`clipping.adaptive_grad_clip`; greater than 0), but for what a pattern of `adaptive_clip_skips` matches, which by
     default is the output layer, `logits`; a pattern that matches nothing is refused when an experiment is checked.
     groups: what differs for some parameters, by patterns on their paths (`Group`): `{"stem.*": {"frozen": True}}`. Of
-    several patterns that a path matches the first one counts.
+    several patterns that a path matches the first one counts. "linear_probe" stands for those of `linear_probe()`.
+
+    `per`: `learning_rate` is for batches of so many examples, and is scaled to the experiment's `batch_size`
+    (`for_batch`); None: it is the peak as it stands. `scaling`: "linear" with the batch (Goyal et al. 2017,
+    arXiv:1706.02677), or with its "square_root" (Krizhevsky 2014, arXiv:1404.5997). `layer_decay`: the rate of a layer
+    is that of the next one towards the logits times this, in (0, 1]; None: all have the same (BEiT: Bao et al. 2021,
+    arXiv:2106.08254). `layer_decay_by`: what a layer is there, a "block" or a "stage" (`cnnjax.models.depth`).
     """
 
     learning_rate: float = lane(gt=0)
@@ -42,7 +49,13 @@ class Optim(StepConfig, union="name"):
     decay_skips: Literal["nothing", "norm_and_bias"] = "norm_and_bias"
     clip_norm: float | None = lane(None, gt=0)
     schedule: Schedule = Cosine()
-    groups: Annotated[Mapping[str, Group], AfterValidator(Named)] = later(Named())
+    groups: Annotated[Mapping[str, Group], BeforeValidator(by_path.groups_by_name), AfterValidator(Named)] = later(
+        Named()
+    )
+    per: int | None = later(None, ge=1)
+    scaling: Literal["linear", "square_root"] = later("linear")
+    layer_decay: float | None = later(None, gt=0, le=1)
+    layer_decay_by: Literal["block", "stage"] = later("block")
     adaptive_clip: float | None = lane(None, later=True, gt=0)
     adaptive_clip_skips: tuple[str, ...] = later(("*logits.*",))
 
@@ -56,6 +69,14 @@ class Optim(StepConfig, union="name"):
                 f"groups: {changed[0]!r} changes weight_decay, which {type(self).__name__} does not add by "
                 "self.decay() in its direction"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _rates_are_honoured(self) -> Self:
+        if self.scaling != "linear" and self.per is None:
+            raise ValueError(f"scaling = {self.scaling!r}: set per, the batch size that learning_rate is for")
+        if self.layer_decay is not None and type(self).build is not Optim.build:
+            raise ValueError(f"layer_decay: {type(self).__name__} has a build of its own, which knows no layers")
         return self
 
     @model_validator(mode="after")
@@ -82,17 +103,44 @@ class Optim(StepConfig, union="name"):
         optimizer, params = self.build(steps=8, steps_per_epoch=4), {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
         optimizer.update(params, optimizer.init(params), params)
 
-    def build(self, *, steps: int, steps_per_epoch: int) -> optax.GradientTransformation:
+    def for_batch(self, batch_size: int) -> Self:
+        """The optimizer with the peak that `learning_rate` per `per` examples is in batches of `batch_size`."""
+        if self.per is None:
+            return self
+        share = batch_size / self.per
+        peak = self.learning_rate * (share if self.scaling == "linear" else math.sqrt(share))
+        return self.model_copy(update={"learning_rate": peak, "per": None, "scaling": "linear"})
+
+    def rule(self, batch_size: int) -> str | None:
+        """How the peak follows from `per`, as "0.1 per 256 x 1024 = 0.4"; None where it is `learning_rate`."""
+        if self.per is None:
+            return None
+        peak, root = self.for_batch(batch_size).learning_rate, "" if self.scaling == "linear" else " by the square root"
+        return f"{self.learning_rate:g} per {self.per} x {batch_size}{root} = {peak:g}"
+
+    def build(
+        self, *, steps: int, steps_per_epoch: int, depths: Mapping[str, int] | None = None
+    ) -> optax.GradientTransformation:
         """Clip, `direction`, learning rate, `accumulated`, as one transformation whose updates are added to parameters.
 
         `steps`: length of the whole training. Its `update` needs the parameters. Frozen ones are hidden from all of it,
-        the clipping norm too. Raises ConfigError as the schedule does.
+        the clipping norm too. `depths`: for `layer_decay`, how many layers each parameter is from the logits, by its
+        path; {} takes 0 for all. Raises ConfigError as the schedule does.
         """
         rate = self.schedule.build(self.learning_rate, steps=steps, steps_per_epoch=steps_per_epoch)
         parts = [self._clip(), self.direction(), optax.scale_by_learning_rate(rate)]
         if type(self).accumulated is not Optim.accumulated:
             parts.append(self.accumulated())
-        return by_path.grouped(optax.chain(*parts), self.groups, around=lambda every: self.around(every, rate))
+        shares = self._shares(depths)
+        return by_path.grouped(optax.chain(*parts), self.groups, lambda every: self.around(every, rate), shares)
+
+    def _shares(self, depths: Mapping[str, int] | None) -> dict[str, float] | None:
+        """The share of the learning rate that each parameter has by its depth, by its path."""
+        if self.layer_decay is None:
+            return None
+        if depths is None:
+            raise ConfigError("optim.layer_decay: build() must be told how deep each parameter is (depths)")
+        return {path: self.layer_decay**depth for path, depth in depths.items()}
 
     def _clip(self) -> optax.GradientTransformation:
         if self.adaptive_clip is not None:
@@ -108,6 +156,10 @@ class Optim(StepConfig, union="name"):
     def without_frozen(self, params: Any) -> Any:
         """`params` in which no gradient reaches those that are frozen."""
         return by_path.without_frozen(self.groups, params)
+
+    def in_inference(self) -> Callable[[str], bool] | None:
+        """Whether the module at a dotted path is trained as at inference; None where none is."""
+        return by_path.in_inference(self.groups)
 
     def direction(self) -> optax.GradientTransformation:
         """The step before it is multiplied by minus the learning rate, weight decay included."""

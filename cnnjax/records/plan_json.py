@@ -28,7 +28,9 @@ class TrialEntry(Entry):
     that the optimizer and each method keep in memory from step to step, by name. program: trials of one program share
     what is compiled. matched: the fields that were changed to make costs equal, by path, and widths the same in words.
     sizes: of images in training, in order, where the experiment says them; steps_compiled: how many training steps
-    these are; training_macs: of one image forward in training, the mean over its steps.
+    these are; training_macs: of one image forward in training, the mean over its steps. learning_rate: the peak, and
+    learning_rate_rule how it follows from the batch size; both where the optimizer's is stated per another one
+    (`optim.per`).
     """
 
     id: TrialId
@@ -45,6 +47,8 @@ class TrialEntry(Entry):
     sizes: tuple[SizeEntry, ...] = ()
     steps_compiled: int = 1
     training_macs: int | None = None
+    learning_rate: float | None = None
+    learning_rate_rule: str | None = None
 
 
 class PrunedEntry(Entry):

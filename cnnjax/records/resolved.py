@@ -43,7 +43,8 @@ class Resolved(Record):
     JSON of what for; None of earlier runs, where data and loss say it. metrics: what is measured of them, the most
     important first; chosen_by: the name of that by which arms are compared. Files from before these were recorded are
     read with what was so then (`BEFORE`). examples: in the training part; steps: of the whole training. Both 0 for
-    weights from elsewhere.
+    weights from elsewhere. learning_rate: the peak, and learning_rate_rule how it follows from the batch size; both
+    where the optimizer's is stated per another one (`optim.per`).
     """
 
     filename: ClassVar[str] = "resolved.json"
@@ -72,6 +73,8 @@ class Resolved(Record):
     ignored: int | None = None
     evaluated_shape: tuple[int, int, int] | None = None
     task: dict[str, Any] | None = None
+    learning_rate: float | None = None
+    learning_rate_rule: str | None = None
 
     @classmethod
     def completed(cls, content: dict[str, Any]) -> dict[str, Any]:

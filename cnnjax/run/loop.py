@@ -267,8 +267,8 @@ def _named(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _learning_rate(program: Program, experiment: Experiment, step: int) -> float:
-    length = program.length
-    return float(experiment.optim.learning_rate_at(step, steps=length.steps, steps_per_epoch=length.steps_per_epoch))
+    length, optim = program.length, experiment.optim.for_batch(experiment.batch_size)
+    return float(optim.learning_rate_at(step, steps=length.steps, steps_per_epoch=length.steps_per_epoch))
 
 
 def _figures(pack: Pack, epoch: _Epoch, step: int) -> dict[str, float]:

@@ -13,7 +13,7 @@ from cnnjax.data.encoded import Decoding, Encoded
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError, DataError, RunError
-from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of, task_of
+from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of, stated_rate, task_of
 from cnnjax.experiment.network import input_shape_of, outputs_of, with_outputs
 from cnnjax.records.resolved import EntryForm, Resolved
 from cnnjax.run.directory import RunDirectory
@@ -57,6 +57,7 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         chosen_by=task.chosen_by,
         examples=examples,
         steps=steps,
+        **stated_rate(experiment),
         **_evaluated_shape(experiment, dataset),
     )
 

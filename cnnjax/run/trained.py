@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.images import checked
 from cnnjax.run.resolve import recorded_functions, recorded_network, recorded_task, resolved_of
 from cnnjax.run.stale import refuse_stale
-from cnnjax.run.weights import chosen_weights, restore, weights_of
+from cnnjax.run.weights import check_estimated, chosen_weights, restore, weights_of
 from cnnjax.tasks import Answered, Task
-from cnnjax.training.state import TrainState
+from cnnjax.training.state import TrainState, split_variables
 from cnnjax.training.step import StepFunctions, evaluation_outputs
 
 MOST_TOGETHER = 256
@@ -109,6 +109,21 @@ class Trained:
                 )
         return self.task.answered(answers, self.experiment.loss, self.classes)
 
+    def fused(self) -> Trained:
+        """The same network with the branches of each block as one convolution, which computes the same (RepVGG).
+
+        Its parameters are fewer, and it is for evaluation, prediction and export. Raises ConfigError where the
+        architecture has no such form.
+        """
+        model, variables = self.experiment.model.fuse(self.variables)
+        experiment = self.experiment.model_copy(update={"model": model})
+        network = recorded_network(experiment, self.resolved)
+        state = self.state.replace(**split_variables(variables), opt_state=(), methods={}, estimated={})
+        made = replace(self, experiment=experiment, network=network, state=state)
+        # They are those of the method already.
+        vars(made)["variables"] = variables
+        return made
+
     def answer(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
         """What the task says of images [B, H, W, C] of 0..maximum, as arrays by name; pure, to be traced."""
         return self._functions.answer(evaluation_outputs(self._functions, variables, images))
@@ -173,6 +188,8 @@ def load_run(run: Path | str, *, step: int | None = None, stale: str = "stop", w
         _refuse_diverged(directory)
     resolved = resolved_of(directory, experiment)
     state, notes = restore(directory, experiment, step=step)
+    if method is not None:
+        check_estimated(state, method)
     network = recorded_network(experiment, resolved)
     return Trained(directory.path, int(state.step), experiment, resolved, network, state, method, notes.checksum)
 

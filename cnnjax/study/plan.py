@@ -11,7 +11,7 @@ from cnnjax.analysis.layers import SizeRow
 from cnnjax.code import Code, code_of
 from cnnjax.config import Named, diff, digest, read, replace
 from cnnjax.errors import ConfigError, RunError, expect
-from cnnjax.experiment import Experiment, Teachers, analysis_of, check
+from cnnjax.experiment import Experiment, Teachers, analysis_of, check, stated_rate
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model
 from cnnjax.records.plan_json import PlanRecord, PrunedEntry, SizeEntry, TrialEntry
@@ -88,6 +88,7 @@ class PlannedTrial:
             program=self.program,
             data_fingerprint=self.data,
             **matched,
+            **stated_rate(self.experiment),
             **self._sizes(),
         )
 

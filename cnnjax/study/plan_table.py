@@ -11,6 +11,7 @@ from rich.text import Text
 from cnnjax.analysis.layers import volume
 from cnnjax.config import Named
 from cnnjax.documents.quantities import short_bytes
+from cnnjax.experiment import Experiment
 from cnnjax.study.plan import Plan, PlannedTrial, written
 from cnnjax.study.study import text
 
@@ -23,6 +24,9 @@ def plan_table(plan: Plan) -> Group:
         table.add_column(path.removeprefix("model."))
     if plan.study.match:
         table.add_column(f"widths (equal {plan.study.measure})")
+    stated = any(trial.experiment.optim.per is not None for trial in plan.trials)
+    if stated:
+        table.add_column("learning rate")
     sized = any(trial.sizes for trial in plan.trials)
     headings = ["trials", "steps each", "parameters", "MACs an image"] + ["in training"] * sized + ["program"]
     for heading in headings:
@@ -36,9 +40,11 @@ def plan_table(plan: Plan) -> Group:
         first = trials[0]
         numbers = (len(trials), first.steps, first.params, first.macs, *([first.training_macs] if sized else []))
         widths = [first.widths] if plan.study.match else []
+        rates = [_rate(first.experiment)] if stated else []
         table.add_row(
             *map(Text, map(text, arm.values())),
             *widths,
+            *rates,
             *(f"{n:,}" for n in numbers),
             first.program,
             *_sizes(first, sized),
@@ -53,6 +59,12 @@ def plan_table(plan: Plan) -> Group:
         f"{plan.devices}; kept from step to step, at most: {_kept(plan)}"
     )
     return Group(table, *pruned, *warned, total)
+
+
+def _rate(experiment: Experiment) -> str:
+    """The peak of the learning rate, with the rule it comes from where it is stated per a number of examples."""
+    optim = experiment.optim
+    return optim.rule(experiment.batch_size) or f"{optim.learning_rate:g}"
 
 
 def _kept(plan: Plan) -> str:

@@ -59,9 +59,10 @@ def _logits_of(model: Model) -> Callable[[Any], Any]:
 class Subject:
     """A module with all that its description depends on.
 
-    groups: of the optimizer, each with its number of parameters. check: its analysis as an experiment on its own data.
-    kept: () -> bytes that the optimizer and each method keep from step to step, by name.
-    largest: the shape of the largest images that it is trained on, where that is another than `input_shape`.
+    groups: of the optimizer, each with its number of parameters. learning_rate: how its peak follows from the batch
+    size, None where it does not. check: its analysis as an experiment on its own data. kept: () -> bytes that the
+    optimizer and each method keep from step to step, by name. largest: the shape of the largest images that it is
+    trained on, where that is another than `input_shape`.
     """
 
     module: linen.Module
@@ -73,6 +74,7 @@ class Subject:
     around: Around = NOTHING
     logits: Callable[[Any], Any] = _only
     groups: tuple[GroupRow, ...] = ()
+    learning_rate: str | None = None
     check: Analysis | None = None
     kept: Callable[[], Mapping[str, int]] = dict
     largest: InputShape | None = None
@@ -104,6 +106,7 @@ def of_experiment(experiment: Experiment, input_shape: InputShape | None, note: 
         shape,
         experiment.batch_size,
         groups=_groups(experiment, module, shape),
+        learning_rate=experiment.optim.rule(experiment.batch_size),
         dtype=jnp.dtype(experiment.precision),
         accumulate=experiment.accumulate,
         optimizer=optimizer_of(experiment),
@@ -152,6 +155,7 @@ def analysed(subject: Subject) -> Analysis:
         checked = analysis or found
         analysis = replace(found, warnings=checked.warnings, sizes=checked.sizes)
     analysis = replace(with_training(analysis, subject.module, dtype=subject.dtype), groups=subject.groups)
+    analysis = replace(analysis, learning_rate=subject.learning_rate)
     if subject.batch_size is None:
         return analysis
     batch = {"batch_size": subject.batch_size, "accumulate": subject.accumulate}

@@ -65,16 +65,23 @@ def _batch_statistics(functions: StepFunctions, state: TrainState, batch: Batch,
     """
     views = functions.views(batch["image"], batch["index"])
     images = views.reshape(-1, *views.shape[2:])
-    running = state.batch_stats
+    running, inference = state.batch_stats, functions.inference
+
+    def started(r: jax.Array, path: Any, old: jax.Array) -> jax.Array:
+        # Modules that are trained as at inference normalize by what they have.
+        module = jax.tree_util.keystr(path[:-1], simple=True, separator=".")
+        stays = not _is_number(old) or (inference is not None and inference(module))
+        return old if stays else jnp.full_like(old, r)
 
     def passed(r: jax.Array) -> tuple[Any, Any]:
-        start = jax.tree.map(lambda old: jnp.full_like(old, r) if _is_number(old) else old, running)
+        start = jax.tree_util.tree_map_with_path(partial(started, r), running)
         outputs, left = calling.apply(
             functions.network,
             {**state.variables, "batch_stats": start},
             images,
             train=True,
             streams=partial(derive, key),
+            inference=inference,
         )
         return outputs, left["batch_stats"]
 

@@ -23,6 +23,12 @@ def check_methods(methods: Sequence[Method], optim: Optim | None) -> None:
     if optim is not None and optim.evaluates():
         if optim.tag in tags:
             raise ConfigError(f"a method and the optimizer are both called {optim.tag!r}, as their weights would be")
+        moving = [method.tag for method in methods if method.moves_weights]
+        if moving:
+            raise ConfigError(
+                f"{moving[0]} moves the weights after the update, of which {optim.tag} makes those that it evaluates: "
+                "they would be of neither; use one of both"
+            )
         instead = [optim.tag, *instead]
     if len(instead) > 1:
         raise ConfigError(f"{' and '.join(instead)} are both evaluated instead of the trained weights; only one can be")

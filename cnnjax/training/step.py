@@ -39,6 +39,7 @@ class StateFunctions:
     optimizer: () -> gradient transformation, of one structure for every lane.
     methods: around the step, by name, in their order.
     without_frozen: params -> the same, with no gradient to those that do not move.
+    inference: whether the module at a dotted path is trained as at inference; None where none is.
     optim: the optimizer's config, asked for the weights to evaluate; None of one that has but those it trains.
     initialization: what kernels start as; None leaves each layer its own.
     """
@@ -48,6 +49,7 @@ class StateFunctions:
     optimizer: Callable[[], optax.GradientTransformation]
     methods: Mapping[str, Method] = field(default_factory=dict)
     without_frozen: Callable[[Any], Any] = lambda params: params
+    inference: Callable[[str], bool] | None = None
     optim: Optim | None = None
     initialization: Initialization | None = None
 
@@ -173,6 +175,7 @@ def _gradient(
             train=True,
             streams=partial(training_stream, part_key),
             left=[auxiliary.COLLECTION],
+            inference=functions.inference,
         )
         outputs = functions.outputs(returned, len(images))
         losses = functions.mixed_loss(outputs, targets)

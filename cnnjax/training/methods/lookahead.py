@@ -27,6 +27,10 @@ class Lookahead(Method, tag="lookahead"):
     share: float = lane(0.5, gt=0, le=1)
     every: int = Field(default=5, ge=1)
 
+    @property
+    def moves_weights(self) -> bool:
+        return True
+
     def check(self, *, steps: int, steps_per_epoch: int) -> None:
         """Raise ConfigError where the slow weights would never move."""
         if self.every > steps:

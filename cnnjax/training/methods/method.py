@@ -48,6 +48,11 @@ class Method(StepConfig, union="name"):
         """
         return "own"
 
+    @property
+    def moves_weights(self) -> bool:
+        """Whether `after` changes the weights that the optimizer left: refused where it makes others of them."""
+        return False
+
     def check(self, *, steps: int, steps_per_epoch: int) -> None:
         """Raise ConfigError where the method does not suit a training of that length."""
 
