@@ -18,7 +18,7 @@ FILES = sorted((ROOT / "experiments").rglob("*.py"))
 
 
 # What an experiment starts from or learns from: the folder that it names, and the experiment whose run belongs there.
-RUNS = {"distillation": ("runs/teacher", "teacher.py")}
+RUNS = {"distillation": ("runs/teacher", "teacher.py"), "fine_tuning": ("runs/pretraining", "pretraining.py")}
 OPTIONS = Options(Hardware(devices=1))
 
 
