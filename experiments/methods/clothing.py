@@ -18,4 +18,4 @@ experiment = Experiment(
     validation=1000,
     per_class=100,
 )
-study = Study(experiment, axes={"optim.learning_rate": [0.1, 0.3, 1.0]}, seeds=8)
+study = Study(experiment, axes={"optim.learning_rate": [0.1, 0.3, 1.0]}, seeds=5)

@@ -20,5 +20,5 @@ study = Study(
         "optim.layer_decay": [None, 0.75, 0.5],
     },
     combine="one_at_a_time",
-    seeds=8,
+    seeds=5,
 )

@@ -13,6 +13,7 @@ from cnnjax import (
     Adafactor,
     Adam,
     AdamW,
+    Constant,
     Lion,
     Muon,
     RMSProp,

@@ -16,4 +16,4 @@ sizes = [
     ProgressiveResizing(start=8, final=14, end_ramp=15, multiple=2),
     StagedResizing(start=8, final=14, stages=4, multiple=2),
 ]
-study = Study(experiment, axes={"resolution": sizes}, seeds=8)
+study = Study(experiment, axes={"resolution": sizes}, seeds=5)
