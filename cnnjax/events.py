@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+Costs = tuple[tuple[int, float], ...]
+"""(steps, what each costs), in order."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -24,10 +27,14 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Planned(Event):
-    """A sweep will see to this trial. arm: its values on the study's axes, as text. steps: of its whole training."""
+    """A sweep will see to this trial. arm: its values on the study's axes, as text. steps: of its whole training.
+
+    costs: as of `Started`, in one measure for all trials of the sweep.
+    """
 
     arm: str
     steps: int
+    costs: Costs = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,7 @@ class Started(Event):
     step: steps taken before, 0 where it begins. steps: of the whole training. seed: the experiment's. config: the
     experiment as plain JSON. folder: its run directory. study: the study's name, or the run directory's. out: the
     study's folder, or the run directory. arm: the trial's values on the study's axes, by path; empty outside a study.
+    costs: how many steps cost how much each, in order, in any measure; empty where all cost the same.
     """
 
     step: int
@@ -54,6 +62,7 @@ class Started(Event):
     study: str
     out: Path
     arm: Mapping[str, Any] = field(default_factory=dict)
+    costs: Costs = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,14 +16,21 @@ SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_NEWS = 1.0
 
 
+Work = tuple[float, float, float]
+"""What is done, all, and what was done before."""
+
+
 class Show(Protocol):
     """Called with (steps taken, steps in all, what is being done).
 
     before: how many of the steps taken were so when the work began, finished or saved by an earlier call. news: what is
-    being done says something new, which a log shows at once.
+    being done says something new, which a log shows at once. work: where steps cost differently, what those taken, all,
+    and those taken before cost, in one measure: the time that is left is told from that.
     """
 
-    def __call__(self, done: int, total: int, note: str, *, before: int = 0, news: bool = False) -> None: ...
+    def __call__(
+        self, done: int, total: int, note: str, *, before: int = 0, news: bool = False, work: Work | None = None
+    ) -> None: ...
 
 
 @dataclass
@@ -35,9 +42,9 @@ class Pace:
 
     clock: Callable[[], float] = time.monotonic
     began: float | None = None
-    first: int = 0
+    first: float = 0
 
-    def left(self, done: int, total: int, *, before: int = 0) -> float | None:
+    def left(self, done: float, total: float, *, before: float = 0) -> float | None:
         """Seconds; None while there is nothing to tell it from. To be called with every step."""
         now, worked = self.clock(), done - before
         if self.began is None:
@@ -70,7 +77,9 @@ def progress(title: str, *, hidden: bool = False) -> Iterator[Show]:
         yield _lines(console, title)
 
 
-def _nothing(done: int, total: int, note: str, *, before: int = 0, news: bool = False) -> None:
+def _nothing(
+    done: int, total: int, note: str, *, before: int = 0, news: bool = False, work: Work | None = None
+) -> None:
     pass
 
 
@@ -93,20 +102,29 @@ def _bar(console: Console) -> Progress:
 def _moving(bar: Progress, title: str) -> Show:
     task, pace = bar.add_task(title, total=None, note="", left=hours(None)), Pace()
 
-    def show(done: int, total: int, note: str, *, before: int = 0, news: bool = False) -> None:
-        left = pace.left(done, total, before=before)
+    def show(
+        done: int, total: int, note: str, *, before: int = 0, news: bool = False, work: Work | None = None
+    ) -> None:
+        left = _left(pace, work or (done, total, before))
         bar.update(task, completed=done, total=total, note=note, left=hours(left))
 
     return show
+
+
+def _left(pace: Pace, work: Work) -> float | None:
+    done, total, before = work
+    return pace.left(done, total, before=before)
 
 
 def _lines(console: Console, title: str, clock: Callable[[], float] = time.monotonic) -> Show:
     began = shown = clock()
     pace = Pace(clock)
 
-    def show(done: int, total: int, note: str, *, before: int = 0, news: bool = False) -> None:
+    def show(
+        done: int, total: int, note: str, *, before: int = 0, news: bool = False, work: Work | None = None
+    ) -> None:
         nonlocal shown
-        now, left = clock(), pace.left(done, total, before=before)
+        now, left = clock(), _left(pace, work or (done, total, before))
         if now - shown < (SECONDS_BETWEEN_NEWS if news else SECONDS_BETWEEN_LINES) and done < total:
             return
         shown = now

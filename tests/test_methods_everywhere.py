@@ -98,6 +98,12 @@ ROWS = {
     "adafactor": optimizer(Adafactor()),
     "schedule-free sgd": optimizer(ScheduleFreeSGD(adaptive_clip=0.1)),
     "schedule-free adamw": optimizer(ScheduleFreeAdamW(eps=1e-3)),
+    "rates by batch and depth, a part at inference": Row(
+        {
+            "optim": SGD(per=16, layer_decay=0.5, groups={"norm1.*": {"frozen": True, "inference": True}}),
+            "methods": (EMA(decay=0.5, batch_statistics="anew"),),
+        }
+    ),
     "ema": method(EMA(decay=0.5)),
     "ema, statistics anew, with sam": method(SAM(rho=0.1), EMA(decay=0.5, batch_statistics="anew")),
     "swa": method(SWA(start=0.25, every=0.5)),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cnnjax.cli.progress_sinks import StudyProgress, TrainingProgress
+from cnnjax.cli.progress_sinks import StudyProgress, TrainingProgress, cost_of
 from cnnjax.events import EpochEnded, Failed, Planned, Skipped, Started, StepTaken
 from cnnjax.progress import Pace, _bar, _lines, _moving, hours
 from cnnjax.records.result_json import ResultRecord
@@ -143,7 +143,9 @@ def test_a_part_without_classes_has_its_errors():
 
 def test_training_shows_each_epochs_validation_beside_the_loss():
     seen = []
-    follow = TrainingProgress(lambda done, total, note, *, before, news=False: seen.append((done, note, before, news)))
+    follow = TrainingProgress(
+        lambda done, total, note, *, before, news=False, work: seen.append((done, note, before, news))
+    )
     row = {"train_loss": 0.5, "validation_loss": 0.75}
     epoch = {"trial": "a", "epoch": 1, "validation_count": 1440, "figures": {}}
     follow(Started(trial="a", step=7, steps=9, seed=0, config={}, folder=Path(), study="", out=Path()))
@@ -161,7 +163,7 @@ def test_training_shows_each_epochs_validation_beside_the_loss():
 
 def test_a_study_tells_what_was_finished_before_from_what_it_does():
     seen = []
-    follow = StudyProgress(lambda done, total, note, *, before: seen.append((done, total, note, before)))
+    follow = StudyProgress(lambda done, total, note, *, before, work: seen.append((done, total, note, before)))
     for trial, arm in (("a", "first"), ("b", "second"), ("c", "third")):
         follow(Planned(trial=trial, arm=arm, steps=60))
     follow(Skipped(trial="a", steps=60))
@@ -178,3 +180,31 @@ def test_a_study_tells_what_was_finished_before_from_what_it_does():
         (119, 180, "third", 117),
         (178, 180, "third: diverged", 176),
     ]
+
+
+def test_steps_that_cost_differently_count_as_they_cost():
+    """Ten steps at 1, then ten at 4, of which eleven are taken: 14 of 50, though 11 of 20 steps."""
+    assert [cost_of(steps, ((10, 1.0), (10, 4.0))) for steps in (0, 10, 11, 20)] == [0, 10, 14, 50]
+    assert cost_of(7, ()) == 7
+    seen = []
+    follow = TrainingProgress(lambda done, total, note, *, before, news=False, work: seen.append((done, work)))
+    place = {"config": {}, "folder": Path(), "study": "", "out": Path()}
+    costs = ((10, 1.0), (10, 4.0))
+    follow(Started(trial="a", step=9, steps=20, seed=0, **place, costs=costs))
+    follow(StepTaken(trial="a", step=11, sums={"loss": 3.0, "count": 2}, summarize=dict))
+    assert seen == [(11, (14, 50, 9))]
+    seen.clear()
+    whole = StudyProgress(lambda done, total, note, *, before, work: seen.append((done, total, work)))
+    whole(Planned(trial="a", arm="sizes", steps=20, costs=costs))
+    whole(Planned(trial="b", arm="one size", steps=20, costs=((20, 4.0),)))
+    whole(Started(trial="a", step=9, steps=20, seed=0, **place))
+    whole(StepTaken(trial="a", step=10, sums={}, summarize=dict))
+    whole(Skipped(trial="b", steps=20))
+    assert seen == [(9, 40, (9, 130, 9)), (10, 40, (10, 130, 9)), (30, 40, (90, 130, 89))]
+    console_ = console()
+    clock = Clock()
+    show = _lines(console_, "fm", clock)
+    for now, step, work in ((0, 10, (10, 50, 0)), (4, 11, (14, 50, 0)), (8, 20, (50, 50, 0))):
+        clock.now = 100.0 + now
+        show(step, 20, "", news=True, work=work)
+    assert "11/20 steps, 0:00:04, ETA 0:00:36" in console_.file.getvalue()

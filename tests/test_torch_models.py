@@ -106,10 +106,18 @@ def test_state_dicts_of_large_networks_have_torchvisions_names_and_shapes(name):
     theirs = meta(getattr(torchvision.models, name))
     shapes = {key: tuple(tensor.shape) for key, tensor in theirs.state_dict().items() if tensor.ndim}
     assert {slot.name: slot.torch_shape for slot in slots_of(name)} == shapes
-    ours = models.config(name).norm
-    for norm in theirs.modules():
+    assert_rates_and_norms_are_theirs(models.config(name), list(theirs.modules()))
+
+
+def assert_rates_and_norms_are_theirs(ours, modules):
+    dropouts = [module.p for module in modules if isinstance(module, torch.nn.Dropout)]
+    assert dropouts == [ours.dropout] * (ours.dropout > 0)
+    depths = [module.p for module in modules if isinstance(module, torchvision.ops.StochasticDepth)]
+    # The last block's rate is the whole one, or a block's share less.
+    assert max(depths, default=0) == pytest.approx(getattr(ours, "stochastic_depth", 0), rel=0.08)
+    for norm in modules:
         if isinstance(norm, torch.nn.BatchNorm2d):
-            assert (norm.eps, norm.momentum) == (ours.epsilon, pytest.approx(1 - ours.momentum, rel=1e-9))
+            assert (norm.eps, norm.momentum) == (ours.norm.epsilon, pytest.approx(1 - ours.norm.momentum, rel=1e-9))
 
 
 def slots_of(name):

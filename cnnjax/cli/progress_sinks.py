@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cnnjax.events import EpochEnded, Event, Failed, Planned, Skipped, Started, StepTaken
+from cnnjax.events import Costs, EpochEnded, Event, Failed, Planned, Skipped, Started, StepTaken
 from cnnjax.progress import Show
 from cnnjax.records.resolved import compared_first
 from cnnjax.records.specification import Specification
+
+
+def cost_of(steps: int, costs: Costs) -> float:
+    """What the first `steps` steps cost; one each where no costs are given."""
+    total, left = 0.0, steps
+    for count, each in costs or ((steps, 1.0),):
+        taken = min(left, count)
+        total, left = total + taken * each, left - taken
+    return total
 
 
 class TrainingProgress:
@@ -20,12 +29,13 @@ class TrainingProgress:
         self._show = show
         self._before = self._steps = 0
         self._validation = ""
+        self._costs: Costs = ()
         self._metrics: tuple[Specification, ...] = ()
 
     def __call__(self, event: Event) -> None:
         match event:
             case Started():
-                self._before, self._steps = event.step, event.steps
+                self._before, self._steps, self._costs = event.step, event.steps, event.costs
                 self._metrics = compared_first(event.folder)
             case StepTaken() if event.step < self._steps or not self._validation:
                 self._show_step(event.step, event.loss)
@@ -37,7 +47,8 @@ class TrainingProgress:
 
     def _show_step(self, step: int, loss: float, *, news: bool = False) -> None:
         note = ", ".join(filter(None, (f"loss {loss:.4f}", self._validation)))
-        self._show(step, self._steps, note, before=self._before, news=news)
+        done, total, before = (cost_of(steps, self._costs) for steps in (step, self._steps, self._before))
+        self._show(step, self._steps, note, before=self._before, news=news, work=(done, total, before))
 
 
 class StudyProgress:
@@ -48,12 +59,14 @@ class StudyProgress:
         self._plan: dict[str, Planned] = {}
         self._taken: Counter[str] = Counter()
         self._done = self._total = self._before = 0
+        self._work = (0.0, 0.0, 0.0)
 
     def __call__(self, event: Event) -> None:
         match event:
             case Planned():
                 self._plan[event.trial] = event
                 self._total += event.steps
+                self._add_work(total=cost_of(event.steps, event.costs))
             case Skipped():
                 self._add(event.trial, event.steps, "finished before", at_once=True)
             case Started():
@@ -65,7 +78,13 @@ class StudyProgress:
                 self._add(event.trial, left, f"{self._plan[event.trial].arm}: {event.cause}", at_once=True)
 
     def _add(self, trial: str, steps: int, note: str, *, at_once: bool = False) -> None:
+        taken, costs = self._taken[trial], self._plan[trial].costs
+        cost = cost_of(taken + steps, costs) - cost_of(taken, costs)
+        self._add_work(done=cost, before=cost if at_once else 0.0)
         self._taken[trial] += steps
         self._done += steps
         self._before += steps if at_once else 0
-        self._show(self._done, self._total, note, before=self._before)
+        self._show(self._done, self._total, note, before=self._before, work=self._work)
+
+    def _add_work(self, *, done: float = 0.0, total: float = 0.0, before: float = 0.0) -> None:
+        self._work = (self._work[0] + done, self._work[1] + total, self._work[2] + before)

@@ -12,7 +12,7 @@ import jax
 
 from cnnjax.config import plain
 from cnnjax.errors import RunError
-from cnnjax.events import Event, Planned, Sink
+from cnnjax.events import Costs, Event, Planned, Sink
 from cnnjax.experiment import Experiment
 from cnnjax.files import locked
 from cnnjax.launch.launcher import Launch, Launcher
@@ -24,7 +24,7 @@ from cnnjax.records.study_json import StudyRecord
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.earlier import merged, settle
-from cnnjax.study.plan import Plan, label, plan, written
+from cnnjax.study.plan import Plan, PlannedTrial, label, plan, written
 from cnnjax.study.study import Study
 
 
@@ -91,12 +91,20 @@ def _sweep(
             wider = write_plan(planned, out, replace=replace_study, **about)
             study = StudyOfTrials(about["name"] or out.resolve().name, out, _arms_of(planned))
             launched = Launch(planned, study, options, **spread)
+            sized = any(trial.sizes for trial in planned.trials)
             for trial in planned.trials:
                 for sink in launched.sinks:
-                    sink(Planned(trial=trial.id, arm=written(trial.arm), steps=trial.steps))
+                    costs = _costs(trial) if sized else ()
+                    sink(Planned(trial=trial.id, arm=written(trial.arm), steps=trial.steps, costs=costs))
             return Outcome(**vars(run(launched)), plan=planned, out=out, wider=wider)
     options = replace(options, stale="stop")
     return _sweep(planned, elsewhere, options, run, about=about, replace_study=replace_study, spread=spread)
+
+
+def _costs(trial: PlannedTrial) -> Costs:
+    """The trial's steps with the MACs of an image in each."""
+    rows = tuple((row.steps, float(row.macs)) for row in trial.sizes)
+    return rows or ((trial.steps, float(trial.training_macs)),)
 
 
 def _one_at_a_time(sinks: Sequence[Sink]) -> list[Sink]:

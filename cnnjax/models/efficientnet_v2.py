@@ -45,6 +45,7 @@ class EfficientNetV2(EfficientNet, tag="efficientnet_v2"):
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
+        # M and L have a seventh stage.
         size = 384 if len(self.stage_sizes) == 6 else 480
         return (size, size, 3)
 

@@ -25,7 +25,8 @@ class MNASNet(InvertedResiduals, Model, tag="mnasnet"):
     """Stages of inverted residuals with linear bottlenecks. The defaults are the network of width 1.
 
     expansion: channels within a block over those that come in. squeeze_excite: a share of the channels that come in.
-    The width leaves the last convolution alone. Other fields: see InvertedResiduals.
+    The width leaves the last convolution alone. Other fields: see InvertedResiduals. At widths below 0.28, which have
+    not been published, the first block keeps the shape and so has a shortcut; torchvision's never has.
     """
 
     stage_sizes: tuple[Size, ...] = (1, 3, 3, 3, 2, 4, 1)

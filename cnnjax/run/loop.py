@@ -157,8 +157,9 @@ def _begin(pack: Pack) -> tuple[TrainState, int]:
         raise RunError(f"trials of one program are at different steps: {steps}")
     step = steps.pop()
     state = pack.program.init(pack.experiments) if step is None else pack.restore()
+    costs = tuple((row.steps, float(row.macs)) for row in pack.program.analysis.sizes)
     for trial in pack.alive:
-        trial.emit(trial.started(step or 0, pack.program.steps))
+        trial.emit(trial.started(step or 0, pack.program.steps, costs))
     return state, step or 0
 
 

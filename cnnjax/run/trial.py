@@ -14,7 +14,7 @@ import jax
 
 from cnnjax.config import plain
 from cnnjax.errors import CnnjaxError, RunError
-from cnnjax.events import EpochEnded, Failed, Finished, Saved, Sink, Started, StepTaken
+from cnnjax.events import Costs, EpochEnded, Failed, Finished, Saved, Sink, Started, StepTaken
 from cnnjax.experiment import Experiment
 from cnnjax.loggers import Guarded
 from cnnjax.run.checkpoint import Checkpoints
@@ -84,8 +84,8 @@ class Trial:
         with contextlib.suppress(Exception):
             self.emit(Failed(trial=self.id, step=self.newest.step, cause="crashed", reason=reason))
 
-    def started(self, step: int, steps: int) -> Started:
-        """The event that it begins after `step` of `steps` steps."""
+    def started(self, step: int, steps: int, costs: Costs = ()) -> Started:
+        """The event that it begins after `step` of `steps` steps, which cost as much."""
         path = self.directory.path
         study = self.study or StudyOfTrials(path.resolve().name, path, {})
         return Started(
@@ -98,6 +98,7 @@ class Trial:
             study=study.name,
             out=study.out,
             arm=study.arms.get(self.id, {}),
+            costs=costs,
         )
 
 

@@ -163,7 +163,7 @@ def _as_recorded(target: str, changes: Mapping[str, str]) -> tuple[Experiment | 
         found.data.load()
     except DataError:
         outputs = found.model.num_classes or held.outputs
-        return replace_fields(found, {"model.num_classes": outputs}), held.input_shape
+        return replace_fields(found, {"model.num_classes": outputs}), held.evaluated_shape or held.input_shape
     return found, None
 
 

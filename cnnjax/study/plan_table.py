@@ -28,7 +28,7 @@ def plan_table(plan: Plan) -> Group:
     if stated:
         table.add_column("learning rate")
     sized = any(trial.sizes for trial in plan.trials)
-    headings = ["trials", "steps each", "parameters", "MACs an image"] + ["in training"] * sized + ["program"]
+    headings = ["trials", "steps each", "parameters", "MACs an image"] + ["MACs in training"] * sized + ["program"]
     for heading in headings:
         table.add_column(heading, justify="right")
     if sized:
