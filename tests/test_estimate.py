@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from cnnjax import EMA, SGD, BatchNorm, Experiment, Flip, Hardware, Model, SmallCNN, Synthetic
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, RunError
-from cnnjax.experiment import check
+from cnnjax.experiment import check, steps_alike
 from cnnjax.run.program import Program
 from cnnjax.run.weights import check_estimated
 from tests.marks import slow
@@ -110,6 +110,13 @@ def test_few_batches_may_do(alone):
     _, state = trained(replace(BASE, {"statistics_batches": 1}), devices=1)
     one, three = (jax.tree.leaves(each.estimated["ema"]["batch_stats"]) for each in (state, alone[1]))
     assert all(not np.array_equal(a, b) for a, b in zip(one, three, strict=True))
+
+
+def test_batches_of_no_estimate_are_warned_of():
+    warnings = check(replace(BASE, {"methods": (), "statistics_batches": 2})).analysis.warnings
+    assert any("statistics_batches = 2: no weights are evaluated whose batch statistics" in text for text in warnings)
+    of_two, of_all = (steps_alike(replace(BASE, {"statistics_batches": count})) for count in (2, None))
+    assert of_two != of_all
 
 
 def test_statistics_of_another_step_are_refused(alone):

@@ -53,6 +53,7 @@ from cnnjax.lanes import lane_values
 from cnnjax.models import with_head
 from cnnjax.run.feed import first_batch
 from cnnjax.run.program import Program
+from cnnjax.run.weights import check_initial
 from cnnjax.training.state import derive, step_key
 from cnnjax.training.step import init_state
 from tests.marks import slow
@@ -540,9 +541,9 @@ def test_beside_the_weights_of_a_run(tmp_path):
     assert_array_equal(params["conv1"]["kernel"], before["conv1"]["kernel"])
     assert_allclose(params["logits"]["kernel"].std(), 0.01, rtol=4 / np.sqrt(2 * 40))
     with pytest.raises(RunError, match="'fixed_std' has no effect: initial = .* gives all kernels that it would draw"):
-        Program(replace(wider, {"data.classes": 4}), hardware=ONE)
+        check_initial(replace(wider, {"data.classes": 4}))
     dense_alone = replace(wider, {"initialization": {"name": "fixed_std", "kernels": "convolution"}})
     with pytest.raises(RunError, match="'fixed_std' has no effect"):
-        Program(dense_alone, hardware=ONE)
+        check_initial(dense_alone)
     with pytest.raises(RunError, match="'lsuv' fits every layer to a batch, and initial"):
-        Program(replace(wider, {"initialization": "lsuv"}), hardware=ONE)
+        check_initial(replace(wider, {"initialization": "lsuv"}))

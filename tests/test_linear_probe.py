@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import flax.linen as nn
@@ -44,6 +45,7 @@ BASE = Experiment(
 )
 
 
+@lru_cache
 def begun(experiment):
     """The functions of its steps, a state whose weights and statistics are not those of the beginning, a batch."""
     functions, dataset = functions_of(experiment, length_of(experiment)), experiment.data.load()

@@ -96,6 +96,8 @@ def test_a_plan_and_a_description_say_the_peak_and_its_rule():
     assert [str(cell) for cell in column.cells] == [entry["learning_rate_rule"] for entry in entries]
     assert describe(BASE).to_json()["learning_rate"] == "0.1 per 256 x 16 = 0.00625"
     assert "learning rate: 0.1 per 256 x 16 = 0.00625" in str(document(describe(BASE)))
+    deep = describe(replace(BASE, {"optim.layer_decay": 0.5})).learning_rate
+    assert deep == "0.1 per 256 x 16 = 0.00625; x 0.5 for each block from the logits, 0.25 in conv1, norm1"
     plain = replace(BASE, {"optim.per": None})
     assert "learning_rate" not in describe(plain).to_json()
     planned = make_plan(Study(plain, seeds=1), hardware=ONE)

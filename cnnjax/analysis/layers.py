@@ -68,7 +68,8 @@ class Memory:
     `params`, `optimizer` and `state` (batch statistics, and what training methods keep, such as an average of the
     weights) are replaced in place; `batch` is the images and labels.
     `gradients` is what has the shape of a parameter (gradients, parameters copied or in another order) and is alive
-    when most is, `activations` all else the step writes, gaps included. `total` is the sum.
+    when most is, `activations` all else the step writes, gaps included. `teachers` are the variables of networks that
+    this one learns from, 0 where there are none. `total` is the sum.
     """
 
     params: int
@@ -78,6 +79,11 @@ class Memory:
     batch: int
     activations: int
     total: int
+    teachers: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        """By name; `teachers` where there are some."""
+        return {name: size for name, size in dataclasses.asdict(self).items() if size or name != "teachers"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,9 +124,9 @@ class Analysis:
     so for training (None where that was not traced). What has no row counts nothing: elementwise operations and
     concatenations outside leaf modules. `memory` is that of a training step at `batch_size`, where that is known, which
     `accumulate` cuts into parts that are computed one after the other. `groups` are those of its optimizer,
-    `learning_rate` says how the peak of its rate follows from the batch size, where it does, `kept` the bytes that the
-    optimizer and each training method keep from step to step, by name, where an experiment says. `sizes` are those of
-    images in training, in order, of an experiment that says them; it evaluates them at `input_shape`.
+    `learning_rate` says how its rate follows from the batch size and the depth of a layer, where it does, `kept` the
+    bytes that the optimizer and each training method keep from step to step, by name, where an experiment says. `sizes`
+    are those of images in training, in order, of an experiment that says them; it evaluates them at `input_shape`.
 
     `receptive_field` is what a unit of the last maps sees, of all branches that end there together: of the outputs that
     are maps, else of what the head reads; (1, 1) where there is no map.
@@ -161,7 +167,7 @@ class Analysis:
         """Totals, `"layers": [{"path", "op", ...}]`, `"memory"` (bytes, None without a batch size) and `"warnings"`.
 
         A layer has all fields of `LayerRow`, its flops, and its shares of the network's parameters and MACs in percent.
-        `"groups"` is there where the optimizer has some, `"learning_rate"` where it follows from the batch size,
+        `"groups"` is there where the optimizer has some, `"learning_rate"` where it follows from batch size or depth,
         `"kept"` (bytes by name) of an experiment; `"sizes"` and `"training_macs"` where training has others.
         """
         return {
@@ -176,7 +182,7 @@ class Analysis:
             "train_activations": self.train_activations,
             "train_activation_bytes": self.train_activation_bytes,
             "batch_size": self.batch_size,
-            "memory": None if self.memory is None else {**dataclasses.asdict(self.memory), "total": self.memory.total},
+            "memory": None if self.memory is None else self.memory.to_json(),
             **({"groups": [dataclasses.asdict(group) for group in self.groups]} if self.groups else {}),
             **({"learning_rate": self.learning_rate} if self.learning_rate else {}),
             **({"kept": dict(self.kept)} if self.kept else {}),

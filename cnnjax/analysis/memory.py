@@ -42,13 +42,16 @@ class Around:
     kept: (params, other variables) -> what is kept from step to step beside the optimizer's state. gradient: (gradient
     function, what is kept) -> the one in its place; a gradient function gives (gradients, variables after, numbers) of
     params. trained: params -> the same, without gradients to some. inference: whether the module at a dotted path is
-    trained as at inference; None where none is.
+    trained as at inference; None where none is. teachers: the shapes of the variables of networks that it learns from.
+    losses: (these variables, images, losses [B], logits) -> the losses [B] in their place; None leaves them.
     """
 
     kept: Callable[[Any, Any], Any] = lambda params, others: {}
     gradient: Callable[[Callable[..., Any], Any], Callable[..., Any]] = lambda gradient, kept: gradient
     trained: Callable[[Any], Any] = lambda params: params
     inference: Callable[[str], bool] | None = None
+    teachers: Any = ()
+    losses: Callable[..., jax.Array] | None = None
 
 
 NOTHING = Around()
@@ -99,8 +102,9 @@ def training_memory(
     alive = peak(buffers(step), donated=len(jax.tree.leaves(given)))
     gradients = sum(slot.size for slot in alive if tuple(sorted(slot.shape)) in weights)
     activations = sum(slot.size for slot in alive) - gradients
-    total = params + gradients + optimizer + state + batch + activations
-    return Memory(params, gradients, optimizer, state, batch, activations, total)
+    teachers = _bytes(around.teachers)
+    total = params + gradients + optimizer + state + batch + activations + teachers
+    return Memory(params, gradients, optimizer, state, batch, activations, total, teachers)
 
 
 def _bytes(tree: Any) -> int:
@@ -121,15 +125,15 @@ def _traced(
     given = (params, jax.eval_shape(tx.init, params), (state, jax.eval_shape(around.kept, params, state)))
     step = _step(module, tx, logits, around)
     with lowering("xla"):
-        return given, program(jax.make_jaxpr(step)(given, images, key).jaxpr)
+        return given, program(jax.make_jaxpr(step)(given, images, key, around.teachers).jaxpr)
 
 
 def _step(
     module: nn.Module, tx: optax.GradientTransformation, logits_in: Callable[[Any], jax.Array], around: Around
 ) -> Callable[..., Any]:
-    """((params, optimizer, state), images, key) -> (the same after, loss). All labels are 0."""
+    """((params, optimizer, state), images, key, teachers) -> (the same after, loss). All labels are 0."""
 
-    def step(given: Any, images: jax.Array, key: jax.Array) -> Any:
+    def step(given: Any, images: jax.Array, key: jax.Array, teachers: Any) -> Any:
         params, optimizer, (state, kept) = given
 
         def objective(params: Any) -> Any:
@@ -138,7 +142,10 @@ def _step(
             outputs, after = calling.apply(module, variables, images, streams=lambda name: key, **options)
             logits = logits_in(outputs)
             labels = jnp.zeros(logits.shape[:-1], jnp.int32)
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), after
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+            if around.losses is not None:
+                losses = around.losses(teachers, images, losses.reshape(len(losses), -1).mean(1), logits)
+            return losses.mean(), after
 
         def gradient(params: Any) -> Any:
             (loss, after), gradients = jax.value_and_grad(objective, has_aux=True)(params)

@@ -18,7 +18,7 @@ from cnnjax.config.identity import canonical, digest, plain
 from cnnjax.config.leaves import configs, diff, leaves
 from cnnjax.config.marked_fields import is_lane, is_later, lane, lane_fields, later, refused, renamed
 from cnnjax.config.named import Named, NamedOf
-from cnnjax.config.paths import outermost_first, read, replace, required_paths, union_at
+from cnnjax.config.paths import named_with, outermost_first, read, replace, required_fields
 from cnnjax.config.text import parse, replace_text, replace_texts, split_values
 from cnnjax.config.unions import tag_key_of, union_keys
 
@@ -39,6 +39,7 @@ __all__ = [
     "lanes",
     "later",
     "leaves",
+    "named_with",
     "outermost_first",
     "parse",
     "plain",
@@ -49,10 +50,9 @@ __all__ = [
     "replace",
     "replace_text",
     "replace_texts",
-    "required_paths",
+    "required_fields",
     "snake_case",
     "split_values",
     "tag_key_of",
-    "union_at",
     "union_keys",
 ]

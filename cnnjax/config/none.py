@@ -44,6 +44,12 @@ def union_of(field: FieldInfo | None) -> type[Node] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Node) and kind.tag_key), None)
 
 
+def entries_of(field: FieldInfo | None) -> type[Node] | None:
+    """The class of a field's entries, where it holds any number of members of a union."""
+    kinds = [] if field is None else list(_kinds(field.annotation))
+    return next((get_args(kind)[0] for kind in kinds if _holds_many(kind)), None)
+
+
 def _kinds(annotation: Any) -> Iterator[Any]:
     """The members of a union, without what is annotated to them."""
     if get_origin(annotation) is Annotated:

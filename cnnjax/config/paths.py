@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from cnnjax.config.explain import explained
 from cnnjax.config.named import Named, tuples
 from cnnjax.config.node import Node, children
-from cnnjax.config.none import WrittenNone, meant, union_of
+from cnnjax.config.none import WrittenNone, entries_of, meant, union_of
 from cnnjax.config.unions import union_keys
 from cnnjax.errors import ConfigError, unknown
 
@@ -117,40 +118,73 @@ def _checked(make: Callable[[], V], path: str, value: Any, depth: int = 1) -> V:
 def with_required(config: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The changes, in which a member of a union that is named comes with those of its fields that it must be given.
 
-    `{"data": "folder", "data.root": "pets"}` becomes `{"data": {"name": "folder", "root": "pets"}}`.
+    `{"data": "folder", "data.root": "pets"}` becomes `{"data": {"name": "folder", "root": "pets"}}`, and so do the
+    entries of a field that holds several: `{"methods": ("sam", "mine"), "methods.1.run": "a"}`.
     """
     changes = dict(changes)
     for path, value in list(changes.items()):
         has_fields = any(other.startswith(f"{path}.") for other in changes)
-        needed = required_paths(config, path, value) if has_fields and isinstance(value, str) else {}
-        given = {name: changes.pop(field) for name, field in needed.items() if field in changes}
+        needed = required_fields(config, path, value) if has_fields else ()
+        given = [(field, meant(field.info, changes.pop(field.path))) for field in needed if field.path in changes]
         if given:
-            union = union_at(config, path)
-            assert union is not None
-            fields = union.members[value].model_fields
-            changes[path] = {union.tag_key: value} | {name: meant(fields[name], v) for name, v in given.items()}
+            changes[path] = named_with(value, given)
     return changes
 
 
-def required_paths(config: Any, path: str, tag: str) -> dict[str, str]:
-    """The paths of the fields that the member `tag` of the union at `path` must be given, by name.
+class RequiredField(NamedTuple):
+    """A field that the member `tag` of a union must be given: its path, its name, and what stands before the tag.
 
-    Empty where nothing must be given, or `path` holds no union with that member.
+    position: of the member among those that are named. info: of the field.
     """
-    union = union_at(config, path)
-    member = None if union is None else union.members.get(tag)
-    fields = {} if member is None else member.model_fields
-    return {name: f"{path}.{name}" for name, field in fields.items() if field.is_required()}
+
+    path: str
+    name: str
+    tag_key: str
+    position: int
+    info: FieldInfo
 
 
-def union_at(config: Any, path: str) -> type[Node] | None:
-    """The union whose members may stand at `path`, where there is one: of what is there, or may be where None is."""
+def required_fields(config: Any, path: str, value: Any) -> tuple[RequiredField, ...]:
+    """Those of the members that `value` names, a tag or several, where `path` holds one of a union, or several."""
+    if not isinstance(value, str | tuple) or not value:
+        return ()
+    union, several = _union_at(config, path)
+    tags = (value,) if isinstance(value, str) else value if several else ()
+    members = [union.members.get(tag) if union and isinstance(tag, str) else None for tag in tags]
+    return tuple(
+        RequiredField(f"{path}.{position}.{name}" if several else f"{path}.{name}", name, union.tag_key, position, info)
+        for position, member in enumerate(members)
+        if union is not None and member is not None
+        for name, info in member.model_fields.items()
+        if info.is_required()
+    )
+
+
+def named_with(value: Any, given: Iterable[tuple[RequiredField, Any]]) -> Any:
+    """The member or members that `value` names; those of which fields are given, as mappings with these."""
+    entries: list[Any] = [value] if isinstance(value, str) else list(value)
+    for field, v in given:
+        entry = entries[field.position]
+        tagged = {field.tag_key: entry} if isinstance(entry, str) else entry
+        entries[field.position] = tagged | {field.name: v}
+    return entries[0] if isinstance(value, str) else tuple(entries)
+
+
+def _union_at(config: Any, path: str) -> tuple[type[Node] | None, bool]:
+    """The union whose members stand at the path, or may stand where None does, and whether any number of them may.
+
+    None where there is no such union.
+    """
     node = read(config, path)
-    if node is not None or not path:
-        return type(node) if isinstance(node, Node) and node.tag_key else None
+    if isinstance(node, Node):
+        return (type(node) if node.tag_key else None), False
     above, _, head = path.rpartition(".")
     parent = read(config, above)
-    return union_of(type(parent).model_fields.get(head)) if isinstance(parent, Node) else None
+    field = type(parent).model_fields.get(head) if isinstance(parent, Node) else None
+    union = entries_of(field)
+    if union is not None:
+        return union, True
+    return (union_of(field) if node is None else None), False
 
 
 def outermost_first(paths: Iterable[str]) -> list[str]:

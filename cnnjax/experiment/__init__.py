@@ -5,6 +5,7 @@ from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.functions import (
     around_of,
     blank_state,
+    depths_of,
     entries_used,
     functions_of,
     lane_shapes,

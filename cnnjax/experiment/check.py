@@ -28,6 +28,7 @@ from cnnjax.experiment.teacher import Teachers, check_teachers, shapes_of, teach
 from cnnjax.experiment.training_examples import check_training_examples
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
 from cnnjax.tasks import Task
+from cnnjax.training.evaluated import estimated
 from cnnjax.training.rehearsal import rehearse, rehearse_step
 from cnnjax.training.rehearsal import steps_alike as traced_alike
 from cnnjax.training.state import TrainState
@@ -70,7 +71,8 @@ def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPT
         raise
     _check_same(experiment, analysis, state)
     experiment.optim.check_params(state.params)
-    analysis = replace(analysis, warnings=analysis.warnings + teachers_warnings(dataset, teachers))
+    sizes = sizes_of(training_spans(experiment, dataset, length))
+    analysis = replace(analysis, warnings=analysis.warnings + teachers_warnings(dataset, sizes, teachers))
     return Checked(analysis, length, state, kept_bytes(experiment, state, teachers))
 
 
@@ -125,6 +127,8 @@ def steps_alike(experiment: Experiment, teachers: Teachers = EMPTY) -> tuple[str
     """
     content, read = _steps_alike(_ByProgram(experiment, length_of(experiment), *teachers.items()))
     content = digest([content, [teacher.checksum for teacher in teachers.values()]])
+    if estimated(experiment.methods, experiment.optim):
+        content = f"{content}, statistics of {experiment.statistics_batches} batches"
     values = lane_values(experiment)
     return content, {path: float(values[path]) for path in sorted(read) if path != "seed"}
 
@@ -254,6 +258,11 @@ def _warnings(experiment: Experiment, analysis: Analysis, dataset: Dataset, devi
     split = {"batch_size": experiment.batch_size, "accumulate": experiment.accumulate, "devices": devices}
     warnings = lint_training(analysis, **split)
     warnings += tuple(overridden_lanes(experiment))
+    if experiment.statistics_batches is not None and not estimated(experiment.methods, experiment.optim):
+        warnings += (
+            f"statistics_batches = {experiment.statistics_batches}: no weights are evaluated whose batch statistics "
+            "are estimated anew, as those of swa are, so it changes nothing",
+        )
     chosen, classes = experiment.model.num_classes, len(dataset.classes)
     if classes and chosen and chosen > classes:
         warnings += (

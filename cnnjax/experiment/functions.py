@@ -22,7 +22,7 @@ from cnnjax.experiment.length import Length
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
 from cnnjax.experiment.scale import normalize_of
 from cnnjax.experiment.sizes import Size, evaluation_size, resized_form, training_spans
-from cnnjax.experiment.teacher import Teachers
+from cnnjax.experiment.teacher import Teachers, shapes_of
 from cnnjax.experiment.training_examples import resized_entries, training_examples
 from cnnjax.lanes import lane_values
 from cnnjax.models.depth import depths
@@ -203,8 +203,11 @@ def methods_of(experiment: Experiment, length: Length | None = None) -> dict[str
     return {method.tag: method.lasting(**lasts) for method in experiment.methods}
 
 
-def around_of(experiment: Experiment) -> Around:
-    """What the experiment puts around the gradient, for the memory of its training step."""
+def around_of(experiment: Experiment, teachers: Teachers = EMPTY) -> Around:
+    """What the experiment puts around the gradient, for the memory of its training step.
+
+    teachers: of its methods, without which those that need one are left out.
+    """
     methods = methods_of(experiment)
 
     anew = estimated(experiment.methods, experiment.optim)
@@ -216,7 +219,26 @@ def around_of(experiment: Experiment) -> Around:
         return wrapped(methods, gradient, kept[0], key=lambda name: jax.random.key(0), step=jnp.int32(0))
 
     optim = experiment.optim
-    return Around(kept=kept, gradient=gradient, trained=optim.without_frozen, inference=optim.in_inference())
+    adding = {
+        name: method
+        for name, method in methods.items()
+        if type(method).losses is not Method.losses and (method.teacher_run() is None or name in teachers)
+    }
+
+    def losses(fixed: Any, images: jax.Array, losses: jax.Array, outputs: jax.Array) -> jax.Array:
+        for name, method in adding.items():
+            taught = teachers[name].outputs(fixed[name], images) if name in teachers else None
+            losses = method.losses(losses, outputs, teacher=taught)
+        return losses
+
+    return Around(
+        kept=kept,
+        gradient=gradient,
+        trained=optim.without_frozen,
+        inference=optim.in_inference(),
+        teachers=shapes_of(teachers),
+        losses=losses if adding else None,
+    )
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:

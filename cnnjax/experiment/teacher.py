@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.network import task_of
 from cnnjax.experiment.scale import normalize_of
-from cnnjax.experiment.sizes import evaluation_size
+from cnnjax.experiment.sizes import Size, evaluation_size
 from cnnjax.tasks import Classification
 
 
@@ -39,6 +39,11 @@ class Teacher:
     shapes: Any = field(compare=False)
     known_classes: bool = field(default=True, compare=False)
 
+    @property
+    def size(self) -> Size:
+        """(height, width) of the images that it is evaluated at."""
+        return evaluation_size(self.experiment, self.form)
+
     def outputs(self, variables: Any, images: jax.Array) -> jax.Array:
         """The outputs [B, K] for its K classes, float32, in inference; no gradient goes through them.
 
@@ -46,9 +51,8 @@ class Teacher:
         to that at which it was evaluated, bilinearly, smoothed where they get smaller.
         """
         task, x = task_of(self.experiment, self.form), images
-        size = evaluation_size(self.experiment, self.form)
-        if x.shape[1:3] != size:
-            x = jax.image.resize(x, (x.shape[0], *size, x.shape[3]), "bilinear")
+        if x.shape[1:3] != self.size:
+            x = jax.image.resize(x, (x.shape[0], *self.size, x.shape[3]), "bilinear")
         x = jax.vmap(lambda image: task.image(image, None))(x)
         returned, _ = calling.apply(self.network, variables, normalize_of(self.experiment, task, self.form)(x))
         loss = self.experiment.loss
@@ -82,15 +86,15 @@ def check_teachers(experiment: Experiment, form: ExampleForm, teachers: Teachers
             raise ConfigError(f"{what} takes images of {theirs[2]} channels, and those of {form.name} have {ours[2]}")
 
 
-def teachers_warnings(form: ExampleForm, teachers: Teachers) -> tuple[str, ...]:
-    """What is odd about teachers, though they can teach what examples of that form are."""
+def teachers_warnings(form: ExampleForm, sizes: Sequence[Size], teachers: Teachers) -> tuple[str, ...]:
+    """What is odd about teachers, though they can teach what examples of that form are. sizes: of training images."""
     warnings = []
     for teacher in teachers.values():
-        theirs, ours = teacher.form.image_shape[:2], form.image_shape[:2]
-        if theirs != ours:
+        others = [_sides(size) for size in sizes if size != teacher.size]
+        if others:
             warnings.append(
-                f"the teacher {teacher.folder} was trained on {_sides(theirs)} images and is shown these, of "
-                f"{_sides(ours)}, resized to that"
+                f"the teacher {teacher.folder} is for images of {_sides(teacher.size)}, and is shown those of "
+                f"{', '.join(others)} resized to that"
             )
         if not teacher.known_classes:
             warnings.append(

@@ -104,7 +104,8 @@ def batch_maker(program: Program) -> Callable[[int], Any]:
     @jax.jit
     def inputs(data: Mapping[str, jax.Array], rows: Mapping[str, jax.Array], step: jax.Array) -> Any:
         key = step_key(experiment.seed, step)
-        return program.functions.inputs(program.fetch(dict(data), dict(rows)), key, step)
+        images, targets, _ = program.functions.inputs(program.fetch(dict(data), dict(rows)), key, step)
+        return images, targets
 
     return lambda step: inputs(program.feed.data, program.rows([experiment], step), np.int32(step))
 

@@ -249,7 +249,7 @@ def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked |
         check_batch_size(experiment.batch_size, devices=devices.count, accumulate=experiment.accumulate)
         teachers = _from_runs(experiment)
         checked = check(experiment, devices=devices.count, teachers=teachers)
-        room = check_room(experiment, devices)
+        room = check_room(experiment, devices, teachers)
     except ConfigError as error:
         return error
     analysis, steps, data = checked.analysis, checked.length.steps, experiment.data.load().fingerprint

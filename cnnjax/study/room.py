@@ -8,13 +8,15 @@ from cnnjax.analysis.layers import Memory
 from cnnjax.analysis.memory import training_memory
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import Experiment, around_of, largest_input_of, network_of, optimizer_of
+from cnnjax.experiment import Experiment, Teachers, around_of, largest_input_of, network_of, optimizer_of
 from cnnjax.models.outputs import array_of
 from cnnjax.run.devices import Devices
 
 
-def check_room(experiment: Experiment, devices: Devices) -> tuple[str, ...]:
+def check_room(experiment: Experiment, devices: Devices, teachers: Teachers) -> tuple[str, ...]:
     """Warnings about the memory of a training step on each device; none where that of the devices is not known.
+
+    teachers: of the experiment's methods.
 
     Raises ConfigError where the parameters, the optimizer's state, the statistics and the batch of images, which are
     all in memory at once, do not fit. The memory of the whole step is an estimate: where that does not fit, it is a
@@ -23,13 +25,13 @@ def check_room(experiment: Experiment, devices: Devices) -> tuple[str, ...]:
     if devices.memory is None:
         return ()
     size = max(1, experiment.batch_size // experiment.accumulate // devices.count)
-    memory = _memory(experiment, size)
-    least = memory.params + memory.optimizer + memory.state + memory.batch
+    memory = _memory(experiment, size, teachers)
+    least = memory.params + memory.optimizer + memory.state + memory.batch + memory.teachers
     has = f"on each device, which has {short_bytes(devices.memory)}"
     if least > devices.memory:
         parts = {"the parameters": memory.params, "the optimizer's state": memory.optimizer}
         state = "statistics and what methods keep" if experiment.methods else "statistics"
-        parts |= {state: memory.state, f"{size} images": memory.batch}
+        parts |= {state: memory.state, f"{size} images": memory.batch, "the teacher": memory.teachers}
         listed = ", ".join(f"{name} {short_bytes(taken)}" for name, taken in parts.items() if taken)
         raise ConfigError(f"there must be {short_bytes(least)} ({listed}) {has}")
     if memory.total > devices.memory:
@@ -40,13 +42,13 @@ def check_room(experiment: Experiment, devices: Devices) -> tuple[str, ...]:
     return ()
 
 
-def _memory(experiment: Experiment, size: int) -> Memory:
+def _memory(experiment: Experiment, size: int, teachers: Teachers) -> Memory:
     return training_memory(
         network_of(experiment),
         largest_input_of(experiment),
         batch_size=size,
         tx=optimizer_of(experiment),
-        around=around_of(experiment),
+        around=around_of(experiment, teachers),
         dtype=jnp.dtype(experiment.precision),
         logits=lambda outputs: array_of(experiment.model, outputs),
     )

@@ -15,17 +15,17 @@ from cnnjax.config import (
     Named,
     digest,
     explain,
+    named_with,
     outermost_first,
     parse,
     read,
     replace,
     replace_text,
     replace_texts,
-    required_paths,
+    required_fields,
     snake_case,
     split_values,
     tag_key_of,
-    union_at,
 )
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
@@ -173,24 +173,24 @@ def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
 def _with_required(experiment: Experiment, path: str, written: str, fixed: dict[str, str]) -> str:
     """The value with the fields that it must be given, taken out of what is fixed where the base has none of them."""
     has_fields = any(other.startswith(f"{path}.") for other in fixed)
-    needed = required_paths(experiment, path, written) if has_fields else {}
-    given = {name: parse(fixed[field]) for name, field in needed.items() if field in fixed}
+    named = parse(written)
+    needed = required_fields(experiment, path, named) if has_fields else ()
+    given = [(field, parse(fixed[field.path])) for field in needed if field.path in fixed]
     if not given:
         return written
-    node, union = read(experiment, path), union_at(experiment, path)
-    assert union is not None
-    for name in given:
-        if not hasattr(node, name):
-            del fixed[needed[name]]
-    return json.dumps({union.tag_key: written, **given})
+    node = read(experiment, path)
+    for field, _ in given:
+        if not hasattr(node, field.name):
+            del fixed[field.path]
+    return json.dumps(named_with(named, given))
 
 
 def _first_of_required(
     experiment: Experiment, fixed: Mapping[str, str], varied: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
     """The first value of each axis over a field that what is fixed must be given: `data=folder data.root=a,b`."""
-    outer = {path.rpartition(".")[0] for path in varied} & {*fixed}
-    needed = {path for union in outer for path in required_paths(experiment, union, fixed[union]).values()}
+    outer = [path for path in fixed if any(other.startswith(f"{path}.") for other in varied)]
+    needed = {field.path for path in outer for field in required_fields(experiment, path, parse(fixed[path]))}
     return {path: values[0] for path, values in varied.items() if path in needed}
 
 

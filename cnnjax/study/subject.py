@@ -18,6 +18,7 @@ from cnnjax.experiment import (
     Experiment,
     analysis_of,
     around_of,
+    depths_of,
     input_shape_of,
     kept_bytes,
     largest_input_of,
@@ -28,6 +29,7 @@ from cnnjax.experiment import (
 from cnnjax.models import Model
 from cnnjax.models.outputs import array_of, is_array, shown
 from cnnjax.optim import check_groups, group_sizes
+from cnnjax.run.teachers import teachers_of
 
 InputShape = tuple[int, int, int]
 Note = Callable[[str], None]
@@ -59,9 +61,9 @@ def _logits_of(model: Model) -> Callable[[Any], Any]:
 class Subject:
     """A module with all that its description depends on.
 
-    groups: of the optimizer, each with its number of parameters. learning_rate: how its peak follows from the batch
-    size, None where it does not. check: its analysis as an experiment on its own data. kept: () -> bytes that the
-    optimizer and each method keep from step to step, by name. largest: the shape of the largest images that it is
+    groups: of the optimizer, each with its number of parameters. learning_rate: how it follows from the batch size
+    and the depth, None where it does not. check: its analysis as an experiment on its own data. kept: () -> bytes that
+    the optimizer and each method keep from step to step, by name. largest: the shape of the largest images that it is
     trained on, where that is another than `input_shape`.
     """
 
@@ -93,8 +95,11 @@ def of_network(
 
 
 def of_experiment(experiment: Experiment, input_shape: InputShape | None, note: Note, remedy: str) -> Subject:
-    """An experiment, on its own data where they can be read; `note` is called with what is assumed where not."""
-    data_shape = _data_shape(experiment, input_shape, note, remedy)
+    """An experiment, on its own data where they can be read; `note` is called with what is assumed where not.
+
+    Raises RunError where a run is missing that its methods learn from.
+    """
+    data_shape, teachers = _data_shape(experiment, input_shape, note, remedy), teachers_of(experiment)
     if data_shape is None:
         module, check = with_classes(experiment.model).build(), None
     else:
@@ -106,14 +111,14 @@ def of_experiment(experiment: Experiment, input_shape: InputShape | None, note: 
         shape,
         experiment.batch_size,
         groups=_groups(experiment, module, shape),
-        learning_rate=experiment.optim.rule(experiment.batch_size),
+        learning_rate=_rate(experiment, module, shape),
         dtype=jnp.dtype(experiment.precision),
         accumulate=experiment.accumulate,
         optimizer=optimizer_of(experiment),
-        around=around_of(experiment),
+        around=around_of(experiment, teachers),
         logits=_logits_of(experiment.model),
         check=check,
-        kept=lambda: kept_bytes(experiment, state_shapes(experiment, module, shape)),
+        kept=lambda: kept_bytes(experiment, state_shapes(experiment, module, shape), teachers),
         largest=largest_input_of(experiment) if check is not None and experiment.resolution is not None else None,
     )
 
@@ -127,6 +132,21 @@ def _groups(experiment: Experiment, module: linen.Module, shape: InputShape) -> 
     check_groups(groups, params)
     sizes = group_sizes(groups, params)
     return tuple(GroupRow(pattern, sizes[pattern], group.frozen) for pattern, group in groups.items())
+
+
+def _rate(experiment: Experiment, module: linen.Module, shape: InputShape) -> str | None:
+    """How the learning rate follows from the batch size and the depth: `0.1 per 256 x 64 = 0.025; x 0.75 for each block
+    from the logits, 0.178 in stem`. None where it does not.
+    """
+    optim = experiment.optim
+    said = [optim.rule(experiment.batch_size)]
+    if optim.layer_decay is not None:
+        depths = depths_of(experiment, module, shape)
+        deepest = max(depths.values())
+        modules = dict.fromkeys(path.partition(".")[0] for path, depth in depths.items() if depth == deepest)
+        least = f"{optim.layer_decay**deepest:.3g} in {', '.join(modules)}"
+        said.append(f"x {optim.layer_decay:g} for each {optim.layer_decay_by} from the logits, {least}")
+    return "; ".join(filter(None, said)) or None
 
 
 def _data_shape(experiment: Experiment, input_shape: InputShape | None, note: Note, remedy: str) -> InputShape | None:
