@@ -277,11 +277,11 @@ def test_memory_and_plans_of_a_study(folder):
     study = Study(student(folder), axes={"methods.0.alpha": [0.0, 0.5], "methods.0.temperature": [1.0, 4.0]}, seeds=1)
     made = plan(study, hardware=ONE.hardware)
     assert (len(made.trials), len(made.programs)) == (4, 1)
+    assert made.trials[0].kept["distillation"] == bytes_of
+    assert dict(describe(student(folder)).kept)["distillation"] == bytes_of
     wide = replace(student(folder), {"data": Synthetic(height=12, width=12, channels=1, classes=4, examples=24)})
-    assert (
-        "trained on 8x8 images and is shown these, of 12x12, resized"
-        in plan(wide, hardware=ONE.hardware).trials[0].warnings[-1]
-    )
+    [*_, warning] = plan(wide, hardware=ONE.hardware).trials[0].warnings
+    assert "is for images of 8x8, and is shown those of 12x12 resized to that" in warning
     missing = Study(BASE, axes={"methods": [(), Distillation(teacher="runs/none")]}, seeds=1)
     (pruned,) = plan(missing, hardware=ONE.hardware).pruned
     assert "there is no run 'runs/none' to learn from" in pruned.reason

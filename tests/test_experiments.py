@@ -17,19 +17,38 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "experiments").rglob("*.py"))
 
 
+# What an experiment starts from or learns from: the folder that it names, and the experiment whose run belongs there.
+RUNS = {"distillation": ("runs/teacher", "teacher.py"), "fine_tuning": ("runs/pretraining", "pretraining.py")}
+OPTIONS = Options(Hardware(devices=1))
+
+
 @pytest.fixture(params=FILES, ids=lambda path: str(path.relative_to(ROOT / "experiments")))
-def file(request, tmp_path_factory):
-    loaded = load(request.param)
+def file(request, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path_factory.mktemp("files"))
+    loaded = with_data(load(request.param), tmp_path_factory)
+    if loaded.name in RUNS:
+        folder, other = RUNS[loaded.name]
+        train(shrunk(with_data(load(request.param.with_name(other)), tmp_path_factory)), folder, options=OPTIONS)
+    return loaded
+
+
+def with_data(loaded, tmp_path_factory):
+    """The experiment file; of data that are files, noise of that form stands for them."""
     data = loaded.experiment.data
-    # Of data that are files, noise of that form stands for them.
     if isinstance(data, MaskFolder):
         made = {"data.root": str(noise(tmp_path_factory.mktemp("noise"), data.pixel_values))}
     elif isinstance(data, TFDS):
-        made = {"data": Synthetic(height=8, width=8, channels=1, classes=10, examples=3000, test_examples=64)}
+        height, width = data.size
+        images = Synthetic(height=height, width=width, channels=1, classes=10, examples=3000, test_examples=64)
+        made = {"data": images}
     else:
         return loaded
     experiment = replace(loaded.experiment, made)
     return with_fields(loaded, experiment=experiment, study=replace(loaded.study, {"experiment": experiment}))
+
+
+def shrunk(loaded):
+    return replace(loaded.experiment, {"steps": 2, "batch_size": 8})
 
 
 def noise(folder: Path, values: tuple[int, ...], count: int = 10, size: int = 32) -> Path:
@@ -55,8 +74,7 @@ def test_every_arm_can_be_trained(file):
 
 
 def test_it_trains(file, tmp_path):
-    shrunk = replace(file.experiment, {"steps": 2, "batch_size": 8})
-    result = train(shrunk, tmp_path, options=Options(Hardware(devices=1)))
+    result = train(shrunk(file), tmp_path, options=OPTIONS)
     assert result["status"] == "done"
     assert result["steps"] == 2
 

@@ -13,6 +13,7 @@ from cnnjax import (
     Adafactor,
     Adam,
     AdamW,
+    Constant,
     Lion,
     Muon,
     RMSProp,
@@ -23,17 +24,19 @@ from cnnjax import (
 
 RATES = {
     Adam: (1e-3, 3e-3, 1e-2),
-    AdamW: (1e-3, 3e-3, 1e-2),
+    AdamW: (3e-3, 1e-2, 3e-2),
     RMSProp: (3e-4, 1e-3, 3e-3),
-    LARS: (1.0, 3.0, 10.0),
-    LAMB: (3e-3, 1e-2, 3e-2),
-    Lion: (1e-4, 3e-4, 1e-3),
-    Muon: (0.01, 0.02, 0.05),
-    Adafactor: (3e-3, 1e-2, 3e-2),
-    ScheduleFreeSGD: (0.3, 1.0, 3.0),
-    ScheduleFreeAdamW: (1e-3, 3e-3, 1e-2),
+    LARS: (3.0, 10.0, 30.0),
+    LAMB: (1e-2, 3e-2, 1e-1),
+    Lion: (3e-4, 1e-3, 3e-3),
+    Muon: (0.02, 0.06, 0.2),
+    Adafactor: (0.01, 0.03, 0.1),
 }
 optimizers = [SGD(learning_rate=rate, weight_decay=5e-4) for rate in (RATE, RATE / 3, RATE * 3)]
 optimizers += [optimizer(learning_rate=rate) for optimizer, rates in RATES.items() for rate in rates]
+# What averages as it goes has a constant rate, after an epoch's rise.
+steady = Constant(warmup=1)
+optimizers += [ScheduleFreeSGD(learning_rate=rate, weight_decay=5e-4, schedule=steady) for rate in (1.0, 3.0, 10.0)]
+optimizers += [ScheduleFreeAdamW(learning_rate=rate, schedule=steady) for rate in (3e-3, 1e-2, 3e-2)]
 
 study = Study(experiment, axes={"optim": optimizers}, seeds=5)

@@ -23,8 +23,8 @@ study = Study(
         "model.drop_block": [0.0, 0.1, 0.3],
         "optim.weight_decay": [5e-4, 0.0, 5e-3],
         "optim.clip_norm": [None, 1.0],
-        "optim.adaptive_clip": [None, 0.01, 0.1],
+        "optim.adaptive_clip": [None, 0.04, 0.16],
     },
     combine="one_at_a_time",
-    seeds=8,
+    seeds=5,
 )

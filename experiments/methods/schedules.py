@@ -33,4 +33,4 @@ schedules = [
     OneCycle(),
     PiecewiseLinear(knots=((0, 0.2), (5, 1), (20, 0))),
 ]
-study = Study(experiment, axes={"optim.schedule": schedules}, seeds=8)
+study = Study(experiment, axes={"optim.schedule": schedules}, seeds=5)

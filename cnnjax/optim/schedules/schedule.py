@@ -18,7 +18,8 @@ from cnnjax.lanes import StepConfig
 
 
 class Schedule(StepConfig, union="name"):
-    """The learning rate over a training. A schedule of your own defines `curve`, or `curve_in_epochs`.
+    """The learning rate over a training. A schedule of your own defines `curve`, or `curve_in_epochs`. An epoch is as
+    many steps as a pass over the training part has whole batches.
 
     `warmup`, in epochs (fractions allowed, at least 0, shorter than the training), rises linearly: with w = the rounded
     number of warm-up steps, step t < w runs at (t + 1) / (w + 1) of the peak, and step w is the first of the curve
