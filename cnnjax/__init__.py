@@ -115,6 +115,7 @@ if TYPE_CHECKING:
         TorchFCN,
         UNet,
         WithHead,
+        Xception,
     )
     from cnnjax.optim import (
         LAMB,
@@ -277,6 +278,7 @@ _HOMES = {
         "TorchFCN",
         "UNet",
         "WithHead",
+        "Xception",
     ],
     "optim": [
         "LAMB",
@@ -481,6 +483,7 @@ __all__ = [
     "UNet",
     "VarianceScaling",
     "WithHead",
+    "Xception",
     "analyse",
     "describe",
     "export",

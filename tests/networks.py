@@ -74,6 +74,14 @@ INCEPTION_V3 = {
     "dropout": 0.1,
 }
 HEAD_V3 = {**INCEPTION_V3, "blocks": {name: INCEPTION_V3["blocks"][name] for name in ("mixed6a", "mixed6e")}}
+XCEPTION = {
+    "stem_features": (4, 8),
+    "entry_features": (8, 12),
+    "middle_blocks": 1,
+    "middle_depth": 2,
+    "exit_features": (16, 16, 32),
+    "dropout": 0.1,
+}
 DENSENET = {"stage_sizes": (2, 2), "growth": 4, "features": 8}
 SQUEEZENET = {"stage_sizes": (1, 2), "features": 16, "squeeze": 0.5, "stem_features": 8, "dropout": 0.1}
 
@@ -175,6 +183,7 @@ TABLE = [
     Network("googlenet_2014", 6_998_552 + 6_379_728, small=HEADS, shape=(80, 80, 3)),
     Network("inception_v3", 23_834_568, 5.713, small=INCEPTION_V3, shape=(75, 75, 3)),
     Network("inception_v3_auxiliary", 27_161_264, 5.713, small=HEAD_V3, shape=(75, 75, 3)),
+    Network("xception", 22_855_952, small=XCEPTION),
     # --- densenet
     Network("densenet121", 7_978_856, 2.834, small=DENSENET),
     Network("densenet169", 14_149_480, 3.36, small=DENSENET),

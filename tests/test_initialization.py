@@ -166,6 +166,7 @@ LAYERS = {
         (1, 8, 8, 4),
         ((4, 4), 4, 6, 1, 16, 96, ()),
     ),
+    "over channels": (nn.EfficientChannelAttention(3), (1, 5, 5, 4), ((3,), 1, 1, 1, 3, 3, ())),
     "over axes": (linen.DenseGeneral((2, 3), axis=(-2, -1)), (1, 5, 4), ((), 20, 6, 1, 20, 6, ())),
     "local": (linen.ConvLocal(6, (3, 3), padding="VALID"), (1, 5, 5, 4), ((), 36, 6, 1, 36, 6, (3, 3))),
 }
@@ -219,7 +220,10 @@ def test_what_cannot_be_told_is_refused():
             self.param("kernel", linen.initializers.lecun_normal(), (3, 3, 3, 4))
             return x
 
-    with pytest.raises(ConfigError, match="kernel has 3 channels and its layer an input of 4"):
+    with pytest.raises(
+        ConfigError,
+        match="kernel has 3 channels and 4 features and its layer an input of 4 channels, which are no groups",
+    ):
         kernels(Odd(), (1, 8, 8, 4))
 
 
@@ -410,6 +414,15 @@ def test_so_many_divisions_and_no_more():
     assert_allclose(last["b"]["kernel"], 1 / 3)
     assert not fit(params, variances=off, tries=jnp.array([2, 2]))[2]
     assert not fit(params, variances={"a.kernel": jnp.float32(1.05), "b.kernel": jnp.float32(0)}, tries=tries * 0)[2]
+
+
+def test_kernels_to_which_outputs_are_not_proportional_stay():
+    gate = Kernel("kernel", (3, 1, 1), (3,), 1, 1, direct=False)
+    given: Any = {"variances": {"kernel": jnp.float32(9)}, "tries": jnp.zeros(1, jnp.int32)}
+    assert not LSUV().fitted({"kernel": jnp.ones((3, 1, 1))}, {"kernel": gate}, **given)[2]
+    layers = [LAYERS["over channels"][0], nn.Convolution(2, 3, standardize=1e-5), nn.Convolution(2, 3)]
+    found = [kernel.direct for layer in layers for kernel in kernels(layer, (1, 5, 5, 4)).values()]
+    assert found == [False, False, True]
 
 
 def test_outputs_that_are_all_equal_stay():

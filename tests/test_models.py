@@ -174,6 +174,7 @@ TIMM = {
     "densenet121": (2.87, 6.9),
     "densenet161": (7.79, 11.06),
     "inception_v3": (5.73, 8.97),
+    "xception": (8.4, 35.83),
     "efficientnet_b0": (0.4, 6.75),
     "mobilenet_v2": (0.31, 6.68),
     "mobilenet_v3_large": (0.23, 4.41),

@@ -28,6 +28,7 @@ PEERS = {
     "convmixer_1024_20_ks9_p14": ("convmixer_1024_20_ks9_p14", {}),
     "convmixer_1536_20": ("convmixer_1536_20", {}),
     "nfnet_f0": ("dm_nfnet_f0", {}),
+    "xception": ("legacy_xception", {}),
 }
 
 
@@ -59,6 +60,7 @@ COMPUTED = {
     "convmixer_768_32": (28, {"depth": 2}, {}, lambda model: blocks_cut(model, 2)),
     "convmixer_1024_20_ks9_p14": (28, {"depth": 2}, {}, lambda model: blocks_cut(model, 2)),
     "nfnet_f0": (64, SHORT, {"depths": (1, 2, 1, 1)}, None),
+    "xception": (75, {}, {}, None),
 }
 
 

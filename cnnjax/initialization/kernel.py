@@ -26,7 +26,8 @@ class Kernel:
     (`nn.scan`, `nn.vmap`). window: positions of a convolution along each axis; () of a dense layer. channels: inputs
     that an output is made of, at one position: those of one group. features: outputs, of all groups. groups: the parts
     that inputs and outputs are split into, in order. transposed: of a transposed convolution, which steps its output by
-    `strides`.
+    `strides`. direct: whether the layer's outputs are in proportion to the kernel; not so within a gate, or where
+    weights are standardized.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Kernel:
     strides: tuple[int, ...] = ()
     stacked: tuple[int, ...] = ()
     features_first: bool = False
+    direct: bool = True
 
     @property
     def layout(self) -> tuple[int, ...]:
@@ -120,16 +122,22 @@ def _of(module: nn.Module, path: Path, shape: tuple[int, ...], given: tuple[int,
     first = isinstance(module, nn.ConvTranspose) and module.transpose_kernel
     *window, channels, features = shape
     channels, features = (features, channels) if first else (channels, features)
-    if given is not None and given[-1] % channels:
+    # Flax's take any number of axes of examples; else a window of other axes than the input's reads something else.
+    reads = given is not None and (len(given) == len(shape) or isinstance(module, nn.Conv | nn.ConvTranspose))
+    inputs = given[-1] if given is not None and reads else channels
+    groups = inputs // channels
+    if groups * channels != inputs or features % groups:
         raise ConfigError(
-            f"initialization: {name} has {channels} channels and its layer an input of {given[-1]}, which is no "
-            "multiple of them: name a parameter that is no kernel of (*window, channels / groups, features) otherwise",
+            f"initialization: {name} has {channels} channels and {features} features and its layer an input of "
+            f"{inputs} channels, which are no groups of a convolution: call what is no kernel of (*window, channels / "
+            "groups, features) otherwise",
             path="initialization",
         )
-    groups = 1 if given is None else given[-1] // channels
     strides = getattr(module, "strides", None) or 1
     steps = tuple(strides) if isinstance(strides, tuple | list) else (strides,) * len(window)
-    return Kernel(name, shape, tuple(window), channels, features, groups, transposed, steps, features_first=first)
+    direct = (given is None or reads) and getattr(module, "standardize", None) is None
+    fields: dict[str, Any] = {"groups": groups, "transposed": transposed, "strides": steps, "direct": direct}
+    return Kernel(name, shape, tuple(window), channels, features, features_first=first, **fields)
 
 
 def _dense(name: str, shape: tuple[int, ...]) -> Kernel:

@@ -22,7 +22,8 @@ class LSUV(Initialization, tag="lsuv"):
     Outputs are those of a convolution or dense layer, before what follows it, on the first training batch: the images,
     augmented, mixed and normalized, and the masks of dropout, that the first step sees, in training mode. A layer whose
     variance is within `tolerance` (a lane) of 1 stays, and so does one after `iterations` divisions, or whose outputs
-    are all equal. What the batch does to running statistics is dropped.
+    are all equal; so do standardized weights and kernels within a gate (`Kernel.direct`). What the batch
+    does to running statistics is dropped.
     Mishkin and Matas 2016 (arXiv:1511.06422), algorithm 1.
     """
 
@@ -39,6 +40,7 @@ class LSUV(Initialization, tag="lsuv"):
     ) -> tuple[Any, jax.Array, jax.Array]:
         variance = jnp.stack([variances[path] for path in kernels])
         off = (jnp.abs(variance - 1) >= self.tolerance) & (variance > 0) & (tries < self.iterations)
+        off &= jnp.array([kernel.direct for kernel in kernels.values()])
         first = off & (jnp.cumsum(off) == 1)
         shares = jnp.where(first, jax.lax.rsqrt(jnp.where(first, variance, 1)), 1)
         flat: Any = traverse_util.flatten_dict(dict(params), sep=".")

@@ -50,6 +50,7 @@ from cnnjax.models.shufflenet_v2 import ShuffleNetV2
 from cnnjax.models.small_cnn import SmallCNN
 from cnnjax.models.squeezenet import SqueezeNet
 from cnnjax.models.unet import UNet
+from cnnjax.models.xception import Xception
 
 __all__ = [
     "CBAM",
@@ -106,6 +107,7 @@ __all__ = [
     "TorchFCN",
     "UNet",
     "WithHead",
+    "Xception",
     "build",
     "config",
     "names",

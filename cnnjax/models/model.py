@@ -106,8 +106,8 @@ class Model(Config, union="name"):
 
     @property
     def torch_resized(self) -> int | None:
-        """The shorter side that torchvision resizes images to, before it cuts out the centre, to evaluate its (first)
-        weights; None where it is 8/7 of what is cut out.
+        """The shorter side that torchvision, or timm where only that has the network, resizes images to, before it cuts
+        out the centre, to evaluate its (first) weights; None where it is 8/7 of what is cut out.
         """
         return None
 

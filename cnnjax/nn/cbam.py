@@ -13,7 +13,7 @@ from cnnjax.nn.activation import activation
 from cnnjax.nn.convolution import Convolution
 from cnnjax.nn.input_checks import check_images, located
 from cnnjax.nn.normalization import BatchNormalization
-from cnnjax.nn.pooling import largest
+from cnnjax.nn.pooling import GlobalPooling, largest
 
 Normalization = Callable[..., nn.Module]
 
@@ -37,11 +37,9 @@ class ChannelAttention(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         reduce = Convolution(self.features, 1, bias=False, name="reduce")
         expand = Convolution(x.shape[-1], 1, bias=False, name="expand")
-        with located(self):
-            check_images(x)
-        mean = x.mean((1, 2), dtype=accumulation_dtype(x)).astype(x.dtype)
-        maximum = largest(x.reshape(x.shape[0], -1, x.shape[-1]), axis=1)
-        squeezed = (values[:, None, None, :] for values in (mean, maximum))
+        maximum = GlobalPooling("max", name="max_pool")(x)[:, None, None, :]
+        mean = x.mean((1, 2), keepdims=True, dtype=accumulation_dtype(x)).astype(x.dtype)
+        squeezed = (mean, maximum)
         first, second = (expand(activation(self.activation)(reduce(values))) for values in squeezed)
         return x * activation(self.gate)(first + second)
 
