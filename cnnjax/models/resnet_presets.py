@@ -179,7 +179,7 @@ def wide_resnet28_10() -> ResNet:
 
 
 @preset
-def se_bottleneck((3, 4, 6, 3), ) -> ResNet:
+def se_resnet50() -> ResNet:
     """A sixteenth of the channels between. 28,088,024 parameters."""
     return _bottleneck((3, 4, 6, 3), squeeze_excite=1 / 16)
 
@@ -191,6 +191,6 @@ def eca_resnet50_d() -> ResNet:
 
 
 @preset
-def cbam_bottleneck((3, 4, 6, 3), ) -> ResNet:
+def cbam_resnet50() -> ResNet:
     """28,073,576 parameters."""
     return _bottleneck((3, 4, 6, 3), attention=CBAM())
