@@ -4,7 +4,7 @@ Hypothesis: with a rate that falls to 0, averages of the weights give less than 
 which cost two passes, give about one.
 """
 
-from clothing import experiment
+from few_digits import experiment
 
 from cnnjax import EMA, SAM, SWA, Lookahead, Study
 
@@ -19,4 +19,4 @@ methods = [
     SAM(rho=0.1),
     SAM(rho=0.5, adaptive=True),
 ]
-study = Study(experiment, axes={"methods": [m if m == () else (m,) for m in methods]}, seeds=5)
+study = Study(experiment, axes={"methods": [m if m == () else (m,) for m in methods]}, seeds=10)

@@ -4,9 +4,9 @@ Hypothesis: with batch normalization all that keep variances (He, Glorot, LeCun,
 of each other, and even small fixed deviations train. Without it a deviation of 0.01 does not train at all.
 """
 
-from clothing import experiment
+from few_digits import experiment
 
 from cnnjax import BatchNorm, FixedStd, NoNorm, Study
 
 starts = [None, "he_fan_out", "glorot_uniform", "lecun_normal", FixedStd(std=0.01), "orthogonal", "lsuv"]
-study = Study(experiment, axes={"initialization": starts, "model.norm": [BatchNorm(), NoNorm()]}, seeds=5)
+study = Study(experiment, axes={"initialization": starts, "model.norm": [BatchNorm(), NoNorm()]}, seeds=6)

@@ -1,10 +1,10 @@
 """Which optimizer trains a small residual network best, each at the best of three learning rates?
 
-Hypothesis: after 20 epochs of a cosine schedule SGD with momentum, Adam's kin and Muon are within one point of each
-other; those that scale whole layers (LARS, LAMB) gain nothing at a batch of 64.
+Hypothesis: after 50 epochs of a cosine schedule SGD with momentum, Adam's kin and Muon are within one point of each
+other; those that scale whole layers (LARS, LAMB) gain nothing at a batch of 32.
 """
 
-from clothing import RATE, experiment
+from few_digits import RATE, experiment
 
 from cnnjax import (
     LAMB,
@@ -39,4 +39,4 @@ steady = Constant(warmup=1)
 optimizers += [ScheduleFreeSGD(learning_rate=rate, weight_decay=5e-4, schedule=steady) for rate in (1.0, 3.0, 10.0)]
 optimizers += [ScheduleFreeAdamW(learning_rate=rate, schedule=steady) for rate in (3e-3, 1e-2, 3e-2)]
 
-study = Study(experiment, axes={"optim": optimizers}, seeds=5)
+study = Study(experiment, axes={"optim": optimizers}, seeds=6)

@@ -1,10 +1,10 @@
 """Which regularization helps most where images are few?
 
-Hypothesis: with 100 images of a class, mixing images helps most (one to two points), dropping activations or branches
+Hypothesis: with 16 images of a class, mixing images helps most (one to two points), dropping activations or branches
 less, and the network is too small for label smoothing to matter. Clipping changes nothing.
 """
 
-from clothing import experiment
+from few_digits import experiment
 
 from cnnjax import CutMix, Mixup, SigmoidCrossEntropy, SoftmaxCrossEntropy, Study
 
@@ -26,5 +26,5 @@ study = Study(
         "optim.adaptive_clip": [None, 0.04, 0.16],
     },
     combine="one_at_a_time",
-    seeds=5,
+    seeds=8,
 )

@@ -4,7 +4,7 @@ Hypothesis: any schedule that ends near 0 (cosine, linear, polynomial, one-cycle
 two points; among them the differences are below one. Warm-up does nothing at this rate.
 """
 
-from clothing import experiment
+from few_digits import experiment
 
 from cnnjax import (
     Constant,
@@ -23,14 +23,14 @@ from cnnjax import (
 schedules = [
     Cosine(),
     Constant(),
-    Cosine(warmup=2),
-    CosineRestarts(first=5),
+    Cosine(warmup=5),
+    CosineRestarts(first=10),
     Linear(),
     Polynomial(power=2.0),
-    Exponential(factor=0.8, epochs=1),
-    MultiStep(milestones=(10, 15, 18)),
+    Exponential(factor=0.92, epochs=1),
+    MultiStep(milestones=(25, 38, 45)),
     Step(at=(0.5, 0.75)),
     OneCycle(),
-    PiecewiseLinear(knots=((0, 0.2), (5, 1), (20, 0))),
+    PiecewiseLinear(knots=((0, 0.2), (10, 1), (50, 0))),
 ]
-study = Study(experiment, axes={"optim.schedule": schedules}, seeds=5)
+study = Study(experiment, axes={"optim.schedule": schedules}, seeds=10)

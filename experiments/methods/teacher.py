@@ -1,14 +1,14 @@
 """How much better is a network of four times the features, the teacher of `distillation.py`?
 
-Hypothesis: on the same 1,000 images it reads clothing two points better.
+Hypothesis: it reads digits one point better, learned from the same 160 images.
 
     cnnjax train experiments/methods/teacher.py --out runs/teacher
 """
 
-from clothing import experiment as student
+from few_digits import experiment as student
 
 from cnnjax import Study
 from cnnjax.config import replace
 
 experiment = replace(student, {"model.features": 32})
-study = Study(experiment, axes={"model.features": [32, 8]}, seeds=5)
+study = Study(experiment, axes={"model.features": [32, 8]}, seeds=10)
