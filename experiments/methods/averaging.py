@@ -19,4 +19,4 @@ methods = [
     SAM(rho=0.1),
     SAM(rho=0.5, adaptive=True),
 ]
-study = Study(experiment, axes={"methods": [m if m == () else (m,) for m in methods]}, seeds=10)
+study = Study(experiment, axes={"methods": [m if m == () else (m,) for m in methods]}, seeds=6)

@@ -16,4 +16,4 @@ methods = [
     (Distillation(teacher=teacher, alpha=1.0, temperature=4.0),),
     (Distillation(teacher=teacher, alpha=0.5, labels="hard"),),
 ]
-study = Study(experiment, axes={"methods": methods}, seeds=10)
+study = Study(experiment, axes={"methods": methods}, seeds=6)

@@ -9,4 +9,4 @@ from few_digits import experiment
 from cnnjax import BatchNorm, FixedStd, NoNorm, Study
 
 starts = [None, "he_fan_out", "glorot_uniform", "lecun_normal", FixedStd(std=0.01), "orthogonal", "lsuv"]
-study = Study(experiment, axes={"initialization": starts, "model.norm": [BatchNorm(), NoNorm()]}, seeds=6)
+study = Study(experiment, axes={"initialization": starts, "model.norm": [BatchNorm(), NoNorm()]}, seeds=5)

@@ -39,4 +39,4 @@ steady = Constant(warmup=1)
 optimizers += [ScheduleFreeSGD(learning_rate=rate, weight_decay=5e-4, schedule=steady) for rate in (1.0, 3.0, 10.0)]
 optimizers += [ScheduleFreeAdamW(learning_rate=rate, schedule=steady) for rate in (3e-3, 1e-2, 3e-2)]
 
-study = Study(experiment, axes={"optim": optimizers}, seeds=6)
+study = Study(experiment, axes={"optim": optimizers}, seeds=4)

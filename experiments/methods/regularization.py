@@ -26,5 +26,5 @@ study = Study(
         "optim.adaptive_clip": [None, 0.04, 0.16],
     },
     combine="one_at_a_time",
-    seeds=8,
+    seeds=6,
 )

@@ -16,4 +16,4 @@ sizes = [
     ProgressiveResizing(start=4, final=8, end_ramp=38, multiple=2),
     StagedResizing(start=4, final=8, stages=3, multiple=2),
 ]
-study = Study(experiment, axes={"resolution": sizes}, seeds=10)
+study = Study(experiment, axes={"resolution": sizes}, seeds=6)

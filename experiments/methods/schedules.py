@@ -33,4 +33,4 @@ schedules = [
     OneCycle(),
     PiecewiseLinear(knots=((0, 0.2), (10, 1), (50, 0))),
 ]
-study = Study(experiment, axes={"optim.schedule": schedules}, seeds=10)
+study = Study(experiment, axes={"optim.schedule": schedules}, seeds=6)

@@ -11,4 +11,4 @@ from cnnjax import Study
 from cnnjax.config import replace
 
 experiment = replace(student, {"model.features": 32})
-study = Study(experiment, axes={"model.features": [32, 8]}, seeds=10)
+study = Study(experiment, axes={"model.features": [32, 8]}, seeds=6)
