@@ -287,6 +287,7 @@ def test_memory_and_plans_of_a_study(folder):
     assert "there is no run 'runs/none' to learn from" in pruned.reason
 
 
+@pytest.mark.slow
 def test_a_teacher_and_its_student_from_the_command_line(run, tmp_path):
     (tmp_path / "digits.py").write_text(
         "from cnnjax import Digits, Experiment, SmallCNN\n"

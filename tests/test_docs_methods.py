@@ -17,6 +17,7 @@ from cnnjax.config import replace
 from cnnjax.optim import Optim, Schedule
 from cnnjax.run.program import Program
 from cnnjax.study.study import with_overrides
+from cnnjax.training.methods import Method
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "methods.md").read_text()
@@ -31,7 +32,7 @@ BASE = Experiment(
 )
 
 
-@pytest.mark.parametrize("union", [Optim, Schedule])
+@pytest.mark.parametrize("union", [Optim, Schedule, Method])
 def test_every_member_has_a_row_and_a_card(union):
     rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
     for member in union.members.values():

@@ -34,11 +34,11 @@ from cnnjax import (
     Data,
     Dense,
     Dice,
+    Distillation,
     Experiment,
     Fit,
     Flatten,
     Layer,
-    Linear,
     Lookahead,
     Loss,
     Mixing,
@@ -73,6 +73,8 @@ from cnnjax.run.hardware import Hardware
 from cnnjax.run.loop import train
 from cnnjax.run.program import Program
 from cnnjax.study.plan_table import plan_table
+from tests.teachers import DATA as TAUGHT_DATA
+from tests.teachers import TEACHER, taught
 from tests.test_initialization import LANES as INITIALIZATIONS_ALONE
 from tests.test_optim import LANES as OPTIMIZERS_ALONE
 
@@ -125,6 +127,7 @@ MASKS = {
     "data": Shapes(size=16, radius=(3.0, 6.0), examples=24, test_examples=8),
     "model": UNet(depth=1, features=2),
 }
+CLIPS = ("clip_norm", "adaptive_clip")
 PROGRAMS = {
     "sgd": (
         {"optim": SGD(learning_rate=0.1, clip_norm=1.0, schedule=Step(at=(0.4,)))},
@@ -151,11 +154,17 @@ PROGRAMS = {
             "loss.label_smoothing": 0.5,
         },
     ),
-    "cosine": ({"optim": SGD(schedule=Cosine())}, {"optim.schedule.final": 0.9}),
-    "linear": ({"optim": SGD(schedule=Linear())}, {"optim.schedule.final": 0.9}),
     "ema": ({"methods": (EMA(decay=0.6, warmup=False),)}, {"methods.0.decay": 0.3}),
     "sam": ({"methods": (SAM(rho=0.05),)}, {"methods.0.rho": 0.5}),
     "lookahead": ({"methods": (Lookahead(every=2),)}, {"methods.0.share": 0.9}),
+    "distillation": (
+        {"data": TAUGHT_DATA, "methods": (Distillation(teacher=str(TEACHER)),)},
+        {"methods.0.temperature": 1.0, "methods.0.alpha": 0.1},
+    ),
+    "mixed targets, adaptive clip": (
+        {"mixing": Mixup(), "loss": SigmoidCrossEntropy(target_threshold=0.1), "optim": SGD(adaptive_clip=0.01)},
+        {"loss.target_threshold": 0.9, "optim.adaptive_clip": 0.5},
+    ),
     "initialization": ({"initialization": "he_fan_in"}, {"initialization.gain": 3.0}),
     "dice": ({**MASKS, "loss": Dice()}, {"loss.smoothing": 9.0}),
     "softmax and dice": (
@@ -165,29 +174,35 @@ PROGRAMS = {
 }
 
 
+def split(path):
+    parent, _, name = path.rpartition(".")
+    return parent, name
+
+
 def test_every_lane_of_the_package_is_tried():
     tried = set()
     for changes, values in PROGRAMS.values():
         experiment = replace(BASE, changes)
         tried |= {
-            (type(read(experiment, parent) if parent else experiment), name)
-            for parent, _, name in (path.rpartition(".") for path in values)
+            (type(read(experiment, parent) if parent else experiment), name) for parent, name in map(split, values)
         }
-    # Schedules that a step uses no other way than those above are tried by themselves.
+    # A step uses every optimizer and every schedule alike, so that the others are tried by themselves.
     for optim, values in OPTIMIZERS_ALONE.values():
-        tried |= {(type(optim.schedule), path[9:]) for path in values if path.startswith("schedule.")}
+        tried |= {(type(read(optim, parent) if parent else optim), name) for parent, name in map(split, values)}
     # So are initializations, which no step uses.
     tried |= {(type(initialization), name) for initialization, name, _ in INITIALIZATIONS_ALONE}
     there = {(member, name) for member in members_of_the_package() for name in lane_fields(member)}
-    # The base of all optimizers only has fields that every one inherits, which clip_norm is tried for once.
-    inherited = {(member, name) for member, name in there if member is Optim} | {(AdamW, "clip_norm")}
-    assert there - tried == inherited
+    # The base of all optimizers only has fields that every one inherits, and clips before any of them: tried for one.
+    inherited = {(member, name) for member, name in there if member is Optim}
+    inherited |= {(member, name) for member, name in there if issubclass(member, Optim) and name in CLIPS}
+    assert there - tried <= inherited
+    assert {(SGD, name) for name in CLIPS} <= tried
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_shared_program_trains_each_arm_as_alone_and_not_as_its_neighbour(name):
     changes, values = PROGRAMS[name]
-    base = replace(BASE, changes)
+    base = taught(replace(BASE, changes))
     shared = Program(base, hardware=ONE)
     (first, _), every = trained(shared, [base]), replace(base, values)
     chex.assert_trees_all_equal(trained(shared, [every]), alone(every))

@@ -26,7 +26,7 @@ class Teacher:
 
     folder: of the run, as the experiment names it. checksum: of its checkpoint. weights: the method whose weights of it
     are taken; None are the trained ones. experiment, form, network: what was trained, of examples of which form.
-    shapes: of its variables, by collection. known_classes: whether the names of its classes are known, not their number
+    shapes: of its variables, by collection. names_known: whether the names of its classes are known, not their number
     alone.
     """
 
@@ -37,7 +37,7 @@ class Teacher:
     form: ExampleForm = field(compare=False)
     network: linen.Module = field(compare=False)
     shapes: Any = field(compare=False)
-    known_classes: bool = field(default=True, compare=False)
+    names_known: bool = field(default=True, compare=False)
 
     @property
     def size(self) -> Size:
@@ -96,7 +96,7 @@ def teachers_warnings(form: ExampleForm, sizes: Sequence[Size], teachers: Teache
                 f"the teacher {teacher.folder} is for images of {_sides(teacher.size)}, and is shown those of "
                 f"{', '.join(others)} resized to that"
             )
-        if not teacher.known_classes:
+        if not teacher.names_known:
             warnings.append(
                 f"the teacher {teacher.folder} does not say what its {len(teacher.form.classes)} classes are called: "
                 f"they are taken for those of {form.name}, in their order"
@@ -118,7 +118,7 @@ def _check_classes(what: str, teacher: Teacher, form: ExampleForm) -> None:
     if len(theirs) != len(ours):
         raise ConfigError(f"{what} tells {len(theirs)} classes apart, and {form.name} has {len(ours)}")
     differing = [(place, *pair) for place, pair in enumerate(zip(theirs, ours, strict=True)) if pair[0] != pair[1]]
-    if teacher.known_classes and differing:
+    if teacher.names_known and differing:
         place, their, our = differing[0]
         order = "the same classes in another order" if sorted(theirs) == sorted(ours) else "other classes"
         raise ConfigError(f"{what} has {order}: output {place} is {their!r} there, and {our!r} in {form.name}")

@@ -5,7 +5,7 @@ from cnnjax.models import airbench as _airbench
 from cnnjax.models import alexnet as _alexnet
 from cnnjax.models import bit as _bit
 from cnnjax.models import lenet as _lenet
-from cnnjax.models import resnet_attention as _resnet_attention
+from cnnjax.models import resnet_presets as _resnet_presets
 from cnnjax.models import vgg as _vgg
 from cnnjax.models.alphago import AlphaGoPolicy
 from cnnjax.models.attention import CBAM, ECA, Attention, NoAttention, SqueezeExcitation

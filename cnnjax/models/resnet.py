@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as linen
 from pydantic import Field, model_validator
@@ -23,11 +23,11 @@ from cnnjax.config import later
 from cnnjax.models.attention import Attention, NoAttention
 from cnnjax.models.endpoint import Endpoint, stages, times
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
-from cnnjax.models.model import Model, Shape, preset, roundings
+from cnnjax.models.model import Model, Shape, roundings
 from cnnjax.models.norm import BatchNorm, GroupNorm, Norm
 from cnnjax.models.resnet_blocks import ResNetwork, Shortcut, Version
 from cnnjax.models.resnet_names import timm_v2_name, torchvision_name
-from cnnjax.models.resnet_stem import CifarStem, DeepStem, ImageNetStem, Stem
+from cnnjax.models.resnet_stem import ImageNetStem, Stem
 
 
 class ResNet(Model, tag="resnet"):
@@ -198,166 +198,3 @@ class ResNet(Model, tag="resnet"):
 
     def torch_shape(self, path: str, shape: Shape) -> Shape:
         return (*shape, 1, 1) if self.version == "v2" and path == "logits.kernel" else shape
-
-
-# --- presets: stages and blocks as in the papers' tables; parameters are for 1000 classes unless another is named
-
-
-def _bottleneck(stage_sizes: tuple[int, ...], **fields: Any) -> ResNet:
-    return ResNet(stage_sizes=stage_sizes, block="bottleneck", **fields)
-
-
-def _cifar(depth: int) -> ResNet:
-    """6n + 2 layers of 16, 32 and 64 filters, shortcuts without parameters."""
-    blocks = (depth - 2) // 6
-    return ResNet(stage_sizes=(blocks,) * 3, features=16, stem=CifarStem(), shortcut="A")
-
-
-@preset
-def resnet18() -> ResNet:
-    """11,689,512 parameters."""
-    return ResNet(stage_sizes=(2, 2, 2, 2))
-
-
-@preset
-def resnet34() -> ResNet:
-    """21,797,672 parameters."""
-    return ResNet(stage_sizes=(3, 4, 6, 3))
-
-
-@preset
-def resnet50() -> ResNet:
-    """25,557,032 parameters."""
-    return _bottleneck((3, 4, 6, 3))
-
-
-@preset
-def resnet101() -> ResNet:
-    """44,549,160 parameters."""
-    return _bottleneck((3, 4, 23, 3))
-
-
-@preset
-def resnet152() -> ResNet:
-    """60,192,808 parameters."""
-    return _bottleneck((3, 8, 36, 3))
-
-
-@preset
-def resnet200() -> ResNet:
-    """64,673,832 parameters."""
-    return _bottleneck((3, 24, 36, 3))
-
-
-@preset
-def resnet50_v1() -> ResNet:
-    """As published: strides in the first 1x1 convolutions. 25,557,032 parameters."""
-    return _bottleneck((3, 4, 6, 3), version="v1")
-
-
-@preset
-def resnet101_v1() -> ResNet:
-    """As published: strides in the first 1x1 convolutions. 44,549,160 parameters."""
-    return _bottleneck((3, 4, 23, 3), version="v1")
-
-
-@preset
-def resnet152_v1() -> ResNet:
-    """As published: strides in the first 1x1 convolutions. 60,192,808 parameters."""
-    return _bottleneck((3, 8, 36, 3), version="v1")
-
-
-@preset
-def resnet50_v2() -> ResNet:
-    """Pre-activation. 25,549,352 parameters."""
-    return _bottleneck((3, 4, 6, 3), version="v2")
-
-
-@preset
-def resnet101_v2() -> ResNet:
-    """Pre-activation. 44,541,480 parameters."""
-    return _bottleneck((3, 4, 23, 3), version="v2")
-
-
-@preset
-def resnet152_v2() -> ResNet:
-    """Pre-activation. 60,185,128 parameters."""
-    return _bottleneck((3, 8, 36, 3), version="v2")
-
-
-@preset
-def resnet200_v2() -> ResNet:
-    """Pre-activation. 64,666,152 parameters."""
-    return _bottleneck((3, 24, 36, 3), version="v2")
-
-
-@preset
-def resnet50_d() -> ResNet:
-    """The D stem and shortcut (He, T. et al. 2019, table 5). 25,576,264 parameters."""
-    return _bottleneck((3, 4, 6, 3), stem=DeepStem(), shortcut="D")
-
-
-@preset
-def wide_resnet50_2() -> ResNet:
-    """Twice the width within the bottlenecks. 68,883,240 parameters."""
-    return _bottleneck((3, 4, 6, 3), inner=2.0)
-
-
-@preset
-def resnext50_32x4d() -> ResNet:
-    """32 groups of 4 channels in the first stage. 25,028,904 parameters."""
-    return _bottleneck((3, 4, 6, 3), inner=2.0, groups=32)
-
-
-@preset
-def wide_resnet101_2() -> ResNet:
-    """Likewise. 126,886,696 parameters."""
-    return _bottleneck((3, 4, 23, 3), inner=2.0)
-
-
-@preset
-def resnext101_32x8d() -> ResNet:
-    """32 groups of 8 channels in the first stage. 88,791,336 parameters."""
-    return _bottleneck((3, 4, 23, 3), inner=4.0, groups=32)
-
-
-@preset
-def resnext101_64x4d() -> ResNet:
-    """64 groups of 4 channels in the first stage. 83,455,272 parameters."""
-    return _bottleneck((3, 4, 23, 3), inner=4.0, groups=64)
-
-
-@preset
-def resnet20() -> ResNet:
-    """For CIFAR-10: 269,722 parameters with 10 classes."""
-    return _cifar(20)
-
-
-@preset
-def resnet32() -> ResNet:
-    """For CIFAR-10: 464,154 parameters with 10 classes."""
-    return _cifar(32)
-
-
-@preset
-def resnet44() -> ResNet:
-    """For CIFAR-10: 658,586 parameters with 10 classes."""
-    return _cifar(44)
-
-
-@preset
-def resnet56() -> ResNet:
-    """For CIFAR-10: 853,018 parameters with 10 classes."""
-    return _cifar(56)
-
-
-@preset
-def resnet110() -> ResNet:
-    """For CIFAR-10: 1,727,962 parameters with 10 classes."""
-    return _cifar(110)
-
-
-@preset
-def wide_resnet28_10() -> ResNet:
-    """For CIFAR-10: 36,479,194 parameters with 10 classes."""
-    return ResNet(stage_sizes=(4, 4, 4), features=160, version="v2", stem=CifarStem(features=16))

@@ -105,6 +105,11 @@ class Resolved(Record):
         return self.classes is None or bool(self.classes)
 
     @property
+    def names_known(self) -> bool:
+        """Whether it is known what the classes are called, if there are any."""
+        return self.classes is not None
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """`classes`; the numbers of the outputs where the names are not known."""
         return tuple(map(str, range(self.outputs))) if self.classes is None else self.classes

@@ -92,6 +92,6 @@ def _read(absolute: str, run: TeacherRun, saved: int) -> Loaded:
         form=recorded_form(trained.resolved),
         network=trained.network,
         shapes=jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), variables),
-        known_classes=trained.resolved.classes is not None,
+        names_known=trained.resolved.names_known,
     )
     return Loaded(teacher, variables)
