@@ -74,6 +74,37 @@ INCEPTION_V3 = {
     "dropout": 0.1,
 }
 HEAD_V3 = {**INCEPTION_V3, "blocks": {name: INCEPTION_V3["blocks"][name] for name in ("mixed6a", "mixed6e")}}
+INCEPTION_V4 = {
+    "blocks": {
+        "inception_a1": {"kind": "A", "kernel_size": 3, "features": ((4,), (4, 4), (4, 4, 4), (4,))},
+        "reduction_a": {"kind": "B", "kernel_size": 3, "features": ((4,), (4, 4, 4))},
+        "reduction_b": {"kind": "D", "kernel_size": 7, "features": ((4, 4), (4, 4, 4, 4))},
+        "inception_c1": {"kind": "F", "kernel_size": 3, "features": ((4,), (4, 4), (4, 4, 4, 4), (4,))},
+    },
+    "stem_features": (4, 4, 4),
+    "stem_reductions": (4, 4),
+    "stem_branches": ((4, 4), (4, 4, 4, 4)),
+    "dropout": 0.1,
+}
+INCEPTION_RESNET_V2 = {
+    "stages": {
+        "stage1": {
+            "first": {"kind": "B", "kernel_size": 3, "features": ((4,), (4, 4, 4))},
+            "residual": {"kind": "H", "kernel_size": 3, "features": ((4,), (4, 4), (4, 4, 4))},
+            "repeats": 1,
+            "scale": 0.5,
+        },
+        "stage2": {
+            "first": {"kind": "G", "kernel_size": 3, "features": ((4, 4), (4, 4), (4, 4, 4))},
+            "residual": {"kind": "I", "kernel_size": 3, "features": ((4,), (4, 4, 4))},
+            "repeats": 2,
+            "scale": 0.5,
+        },
+    },
+    "stem_features": (4, 4, 4, 4, 4),
+    "final_features": 16,
+    "dropout": 0.1,
+}
 XCEPTION = {
     "stem_features": (4, 8),
     "entry_features": (8, 12),
@@ -183,6 +214,8 @@ TABLE = [
     Network("googlenet_2014", 6_998_552 + 6_379_728, small=HEADS, shape=(80, 80, 3)),
     Network("inception_v3", 23_834_568, 5.713, small=INCEPTION_V3, shape=(75, 75, 3)),
     Network("inception_v3_auxiliary", 27_161_264, 5.713, small=HEAD_V3, shape=(75, 75, 3)),
+    Network("inception_v4", 42_679_816, small=INCEPTION_V4, shape=(75, 75, 3)),
+    Network("inception_resnet_v2", 55_843_464, small=INCEPTION_RESNET_V2, shape=(75, 75, 3)),
     Network("xception", 22_855_952, small=XCEPTION),
     # --- densenet
     Network("densenet121", 7_978_856, 2.834, small=DENSENET),

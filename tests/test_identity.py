@@ -162,6 +162,10 @@ VARIANTS = {
     "repvgg": experiment(model=c.RepVGG(stage_sizes=(1, 2), features=(4, 8), groups=2, pointwise=False)),
     "convmixer": experiment(model=c.ConvMixer(depth=2, features=8, kernel_size=(3, 5), patch_size=2, shortcut=False)),
     "nfnet": experiment(model=c.NFNet(stage_sizes=(1, 1, 1, 1), squeeze_excite=0.0, skip_gain=False, alpha=0.5)),
+    "inception_v4": experiment(model=c.InceptionV4(stem_kernel_size=5, width=0.5, branch_pool="max")),
+    "inception_resnet_v2": experiment(
+        model=replace(c.InceptionResNetV2(shortcut=False, last_scale=0.5), {"stages.stage3": None})
+    ),
     "xception": experiment(
         model=c.Xception(
             middle_blocks=1, middle_depth=2, kernel_size=(3, 5), depthwise_activation="elu", shortcut=False

@@ -174,6 +174,8 @@ TIMM = {
     "densenet121": (2.87, 6.9),
     "densenet161": (7.79, 11.06),
     "inception_v3": (5.73, 8.97),
+    "inception_v4": (12.28, 15.09),
+    "inception_resnet_v2": (13.18, 25.06),
     "xception": (8.4, 35.83),
     "efficientnet_b0": (0.4, 6.75),
     "mobilenet_v2": (0.31, 6.68),
@@ -439,6 +441,14 @@ def test_unknown_names_and_missing_classes():
 def test_knobs_that_do_not_go_together_are_refused(overrides, words):
     with pytest.raises(ConfigError, match=words):
         models.config("resnet18", **overrides)
+
+
+def test_residual_inception_blocks_keep_the_size():
+    halves = {"kind": "B", "kernel_size": 3, "features": ((4,), (4, 4, 4))}
+    with pytest.raises(ConfigError, match="residual: blocks of kind B halve the maps"):
+        models.config("inception_resnet_v2", **{"stages.stage1.residual": halves})
+    with pytest.raises(ConfigError, match="stages: there is none"):
+        models.config("inception_resnet_v2", **{f"stages.stage{number}": None for number in (1, 2, 3)})
 
 
 def test_fields_of_one_config_change_together():

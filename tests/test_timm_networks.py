@@ -8,6 +8,7 @@ import pytest
 
 from cnnjax import analyse, convert, models
 from cnnjax.convert.state_dict import _slots
+from tests.marks import slow
 from tests.test_torch_models import QUICK, images, nchw
 
 torch = pytest.importorskip("torch")
@@ -29,6 +30,8 @@ PEERS = {
     "convmixer_1536_20": ("convmixer_1536_20", {}),
     "nfnet_f0": ("dm_nfnet_f0", {}),
     "xception": ("legacy_xception", {}),
+    "inception_v4": ("inception_v4", {}),
+    "inception_resnet_v2": ("inception_resnet_v2", {}),
 }
 
 
@@ -61,6 +64,8 @@ COMPUTED = {
     "convmixer_1024_20_ks9_p14": (28, {"depth": 2}, {}, lambda model: blocks_cut(model, 2)),
     "nfnet_f0": (64, SHORT, {"depths": (1, 2, 1, 1)}, None),
     "xception": (75, {}, {}, None),
+    "inception_v4": (75, {}, {}, None),
+    "inception_resnet_v2": (75, {}, {}, None),
 }
 
 
@@ -80,7 +85,10 @@ def multiplied(model, size):
     return total
 
 
-@pytest.mark.parametrize("name", PEERS)
+DEEP = ("inception_v4", "inception_resnet_v2", "xception")
+
+
+@pytest.mark.parametrize("name", [*(name for name in PEERS if name not in DEEP), *slow(*DEEP)])
 def test_parameters_operations_names_and_shapes_are_timms(name):
     """Without a number in memory, so that the largest are no burden."""
     constructor, arguments = PEERS[name]

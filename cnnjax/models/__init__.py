@@ -33,7 +33,9 @@ from cnnjax.models.endpoint import Endpoint
 from cnnjax.models.googlenet import GoogLeNet
 from cnnjax.models.headed import WithHead
 from cnnjax.models.heads import FCN, Head, TorchFCN, with_head
+from cnnjax.models.inception_resnet_v2 import InceptionResNetV2
 from cnnjax.models.inception_v3 import InceptionV3
+from cnnjax.models.inception_v4 import InceptionV4
 from cnnjax.models.mnasnet import MNASNet
 from cnnjax.models.mobilenet_v1 import MobileNetV1
 from cnnjax.models.mobilenet_v2 import MobileNetV2
@@ -79,7 +81,9 @@ __all__ = [
     "GroupNorm",
     "Head",
     "ImageNetStem",
+    "InceptionResNetV2",
     "InceptionV3",
+    "InceptionV4",
     "Layer",
     "LayerNorm",
     "LocalResponseNorm",

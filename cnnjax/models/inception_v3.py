@@ -24,64 +24,16 @@ from typing import Any, Literal
 
 import flax.linen as linen
 import jax
-import jax.numpy as jnp
 from pydantic import Field, model_validator
 
 from cnnjax import nn
-from cnnjax.config import Config, Named, NamedOf
+from cnnjax.config import Named, NamedOf
 from cnnjax.models.blocks import ConvNorm, dropout, scaled
-from cnnjax.models.endpoint import Endpoint, last_blocks, times
+from cnnjax.models.endpoint import Endpoint, times
 from cnnjax.models.fields import ActivationName, Count, Pair, Rate
+from cnnjax.models.inception_blocks import Block, Mixed, block_ends
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, Norm
-
-# --- blocks
-
-
-class Block(Config):
-    """An Inception block: branches of convolutions side by side, n being its `kernel_size`.
-
-    kind: "A" 1x1; 1x1, nxn; 1x1, 3x3, 3x3; pooling, 1x1.
-    "B" 3x3/2; 1x1, nxn, 3x3/2; pooling/2.
-    "C" 1x1; 1x1, 1xn, nx1; 1x1, nx1, 1xn, nx1, 1xn; pooling, 1x1.
-    "D" 1x1, 3x3/2; 1x1, 1xn, nx1, 3x3/2; pooling/2.
-    "E" 1x1; 1x1, 1xn beside nx1; 1x1, 3x3, 1xn beside nx1; pooling, 1x1.
-    features: filters of every convolution of every branch; of two side by side, each has as many.
-    """
-
-    kind: Literal["A", "B", "C", "D", "E"]
-    kernel_size: Count
-    features: tuple[tuple[Count, ...], ...]
-
-    @model_validator(mode="after")
-    def _one_width_a_convolution(self) -> Block:
-        wanted, given = (tuple(map(len, branches)) for branches in (self.kernels, self.features))
-        if wanted != given:
-            raise ValueError(f"features: {given} convolutions in the branches, kind {self.kind} has {wanted}")
-        return self
-
-    @property
-    def reduces(self) -> bool:
-        """Whether it halves the maps."""
-        return self.kind in ("B", "D")
-
-    @property
-    def kernels(self) -> tuple[tuple[Pair | None, ...], ...]:
-        """Kernel sizes of every branch with convolutions; None stands for a row and a column side by side."""
-        row, column = (1, self.kernel_size), (self.kernel_size, 1)
-        return {
-            "A": ((1,), (1, self.kernel_size), (1, 3, 3), (1,)),
-            "B": ((3,), (1, self.kernel_size, 3)),
-            "C": ((1,), (1, row, column), (1, column, row, column, row), (1,)),
-            "D": ((1, 3), (1, row, column, 3)),
-            "E": ((1,), (1, None), (1, 3, None), (1,)),
-        }[self.kind]
-
-    def outputs(self, inputs: int, width: float) -> int:
-        """Channels that it makes of so many: those of its branches at that width, and a reduction's pooled inputs."""
-        branches = zip(self.features, self.kernels, strict=True)
-        made = sum(scaled(counts[-1], width) * (2 if sizes[-1] is None else 1) for counts, sizes in branches)
-        return made + inputs if self.reduces else made
 
 
 def _c(inner: int) -> Block:
@@ -156,11 +108,8 @@ class InceptionV3(Model, tag="inception_v3"):
     @property
     def stage_ends(self) -> dict[str, Endpoint]:
         """The endpoints by their block: the last before each reduction, and the last of all."""
-        sizes, features = [], scaled(self.stem_features[-1], self.width)
-        for name, block in self.blocks.items():
-            features = block.outputs(features, self.width)
-            sizes.append((name, 2 if block.reduces else 1, features))
-        return last_blocks(sizes, stem=times((1, 1), self.stem_strides, 2, 2))
+        inputs = scaled(self.stem_features[-1], self.width)
+        return block_ends(self.blocks, inputs, self.width, stem=times((1, 1), self.stem_strides, 2, 2))
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         return tuple(self.stage_ends.values())
@@ -206,49 +155,6 @@ _TORCH = {
 
 
 # --- network
-
-
-class Mixed(linen.Module):
-    """The branches of a block: (batch, height, width, channels) -> (batch, height', width', channels').
-
-    conv: makes a unit from features and kernel size. block, width: as in the config. pool: of its pooling branch.
-    """
-
-    conv: Callable[..., ConvNorm]
-    block: Block
-    width: float
-    pool: Literal["max", "average"]
-
-    @linen.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        pooled, last = self._pooled(x), len(self.block.kernels)
-        if self.block.reduces:
-            outputs = [self._branch(number, x, train) for number in range(1, last + 1)]
-            return jnp.concatenate([*outputs, pooled], axis=-1)
-        outputs = [self._branch(number, x, train) for number in range(1, last)]
-        return jnp.concatenate([*outputs, self._branch(last, pooled, train)], axis=-1)
-
-    def _pooled(self, x: jax.Array) -> jax.Array:
-        if self.block.reduces:
-            return nn.Pooling(self.pool, window=3, strides=2, name="pool")(x)
-        return nn.Pooling(self.pool, window=3, strides=1, padding=1, count_padding=True, name="pool")(x)
-
-    def _branch(self, branch: int, x: jax.Array, train: bool) -> jax.Array:
-        kernels = self.block.kernels[branch - 1]
-        widths = [scaled(count, self.width) for count in self.block.features[branch - 1]]
-        for number, (features, kernel_size) in enumerate(zip(widths, kernels, strict=True), start=1):
-            conv = partial(self.conv, features)
-            if self.block.reduces and number == len(kernels):
-                conv = partial(conv, strides=2, padding="valid")
-            x = self._unit(conv, kernel_size, x, f"branch{branch}_conv{number}", train)
-        return x
-
-    def _unit(self, conv: Callable[..., ConvNorm], kernel_size: Pair | None, x: jax.Array, name: str, train: bool):
-        if kernel_size is not None:
-            return conv(kernel_size, name=name)(x, train=train)
-        n = self.block.kernel_size
-        sides = [conv(size, name=f"{name}{side}")(x, train=train) for side, size in (("a", (1, n)), ("b", (n, 1)))]
-        return jnp.concatenate(sides, axis=-1)
 
 
 class AuxiliaryHead(linen.Module):
@@ -313,7 +219,7 @@ class InceptionV3Network(linen.Module):
         x = Stem(conv, stem_features, config.stem_strides, config.pool, name="stem")(images, train=train)
         for name, block in config.blocks.items():
             pool = config.pool if block.reduces else config.branch_pool
-            x = Mixed(conv, block, config.width, pool, name=name)(x, train=train)
+            x = Mixed(conv, block, config.width, pool, count_padding=True, name=name)(x, train=train)
             if name in ends:
                 maps[ends[name].name] = x
             if name in config.auxiliary and not endpoints and (train or self.is_initializing()):
