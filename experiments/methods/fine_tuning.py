@@ -10,12 +10,12 @@ from few_digits import experiment as afresh
 from cnnjax import Study
 from cnnjax.config import replace
 
-experiment = replace(afresh, {"initial": "runs/pretraining"})
+experiment = replace(afresh, {"initial": "runs/pretraining", "optim.learning_rate": 0.1})
 study = Study(
     experiment,
     axes={
         "initial": ["runs/pretraining", None],
-        "optim.learning_rate": [0.1, 0.03],
+        "optim.learning_rate": [0.1, 0.3, 0.03],
         "optim.groups": [{}, "linear_probe", {"stem.*": {"frozen": True, "inference": True}}],
         "optim.layer_decay": [None, 0.75, 0.5],
     },

@@ -11,4 +11,6 @@ from cnnjax import TFDS
 from cnnjax.config import replace
 
 data = TFDS(name="mnist", size=(8, 8))
-experiment = replace(digits, {"data": data, "validation": 1000, "per_class": 1000, "epochs": 5})
+experiment = replace(
+    digits, {"data": data, "validation": 1000, "per_class": 1000, "epochs": 5, "optim.learning_rate": 0.1}
+)
