@@ -55,6 +55,16 @@ def test_a_field_of_the_model_that_changes_nothing():
     assert idle_fields(experiment(model=narrow.model_copy(update={"drop_block": 0.1}))) == ()
 
 
+def test_dropout_of_a_network_that_runs_as_at_inference():
+    model = SmallCNN(features=2, dropout=0.5)
+    [warning] = idle_fields(experiment(model=model, groups="linear_probe"))
+    assert warning.startswith("model.dropout = 0.5: optim.groups runs the network as at inference")
+    assert idle_fields(experiment(model=model)) == ()
+    assert idle_fields(experiment(groups="linear_probe")) == ()
+    of_a_part = {"conv1.*": {"frozen": True, "inference": True}}
+    assert idle_fields(experiment(model=model, groups=of_a_part)) == ()
+
+
 def test_a_check_says_it():
     warnings = analysis_of(experiment(layer_decay_by="stage")).warnings
     assert any("layer_decay_by = 'stage'" in warning for warning in warnings)

@@ -14,6 +14,9 @@ _REFINED = (
     ("model", "drop_block", ("drop_block_size",)),
 )
 
+# Rates of a model that act in training alone.
+_DROPPED = ("dropout", "block_dropout", "layer_dropout", "stochastic_depth", "drop_block")
+
 
 def idle_fields(experiment: Experiment) -> tuple[str, ...]:
     """A warning for each field that is set and has no effect: an axis of it would train the same network again."""
@@ -30,7 +33,20 @@ def idle_fields(experiment: Experiment) -> tuple[str, ...]:
                     f"{path}.{name} = {value!r}: {needed} is {off}, so it changes nothing; set {path}.{needed} too, "
                     f"or leave {name} out"
                 )
-    return (*warnings, *_idle_decays(experiment))
+    return (*warnings, *_idle_decays(experiment), *_idle_dropout(experiment))
+
+
+def _idle_dropout(experiment: Experiment) -> list[str]:
+    """Of a backbone that is trained as at inference, the dropout before the logits too."""
+    inference = experiment.optim.in_inference()
+    if inference is None or not inference("dropout"):
+        return []
+    return [
+        f"model.{name} = {rate!r}: optim.groups runs the network as at inference, without dropout, so it changes "
+        f"nothing; leave {name} out, or give inference to fewer modules"
+        for name in _DROPPED
+        if (rate := getattr(experiment.model, name, 0)) and isinstance(rate, float)
+    ]
 
 
 def _idle_decays(experiment: Experiment) -> list[str]:
