@@ -108,7 +108,7 @@ MISTAKES = [
     (["train", "FILE", "--out", "/proc/nowhere"], ["cannot write", "--out"]),
     (["train", "FILE", "batch_size=2000"], ["there are only 36 training examples"]),
     (["train", "FILE", "loss=poisson"], ["poisson loss"]),
-    (["train", "FILE", "optim.schedule.warmup=99"], ["warm-up must be shorter"]),
+    (["train", "FILE", "optim.schedule.warmup=99"], ["error: optim.schedule.warmup = 99", "warm-up must be shorter"]),
     (["sweep", "FILE", "model.features=3,3"], ["repeats 3"]),
     (["sweep", "FILE", "model.kernel_size=9,11", "model.padding=valid"], ["nothing is left to train", "kernel 11"]),
     (["sweep", "FILE", "model.pool=max,avg"], ["model.pool = 'avg'"]),

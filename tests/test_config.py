@@ -156,6 +156,7 @@ def test_null_removes_a_named_entry():
         ("mover.rate", "1e999", ["mover.rate", "finite"]),
         ("seed", "1.5", ["seed = 1.5", "integer"]),
         ("seed.deeper", "1", ["seed is 0 and has no fields"]),
+        ("limit.deeper", "1", ["limit is None and has no fields; choose one first (limit=NAME)", '"FIELD": VALUE']),
         ("mover.curve", "stps", ["'stps' is no curve", "'steps'"]),
         ("mover.name", "run", ["'run' is no mover", "walk", "fast"]),
         ("parts.c.features", "1", ["'c' is no field of parts", "a, b"]),

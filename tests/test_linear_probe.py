@@ -126,8 +126,8 @@ def test_nothing_is_propagated_through_the_frozen_backbone():
 
 
 def test_there_is_no_dropout_in_a_part_that_is_as_at_inference():
-    """Stochastic depth is inside the blocks, the dropout of the classifier is the network's own and stays."""
-    model = ResNet(stem="cifar", stage_sizes=(1, 1), features=4, stochastic_depth=0.9, num_classes=3)
+    """Stochastic depth is inside the blocks; the dropout before the logits is a module as well."""
+    model = ResNet(stem="cifar", stage_sizes=(1, 1), features=4, stochastic_depth=0.9, dropout=0.5, num_classes=3)
     network, images = model.build(), jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
     variables = calling.init(network, jax.random.key(1), images)
 

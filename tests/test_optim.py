@@ -264,7 +264,7 @@ def test_drops_that_round_to_one_step_both_count():
 
 
 def test_warm_up_must_be_shorter_than_training():
-    with pytest.raises(ConfigError, match=r"schedule.warmup = 10.0: .* 10 steps are 100 steps, but .* has 100"):
+    with pytest.raises(ConfigError, match=r"^optim.schedule.warmup = 10.0: .* 10 steps are 100 steps, but .* has 100"):
         SGD(schedule=Cosine(warmup=10.0)).build(**LENGTH)
     with pytest.raises(ConfigError, match="a training of 0 steps"):
         AdamW().build(steps=0, steps_per_epoch=1)

@@ -319,6 +319,10 @@ def test_rates_are_those_of_timm_called_once_an_epoch(name):
         (Exponential(epochs=0.1, staircase=True), "falls every 0.7 steps, but the training has 70"),
         (PiecewiseLinear(knots=((0.0, 1.0), (11.0, 0.0))), "epoch 11.0 is never reached: the training has 10 epochs"),
         (PiecewiseLinear(knots=((0.0, 1.0), (9.0, 0.0))), "the rate is 0 from epoch 9.0 on, but the training has 10"),
+        (
+            PiecewiseLinear(knots=((0.0, 0.0), (10.5, 1.0))),
+            "the peak, at epoch 10.5, is never reached: the training has",
+        ),
         (OneCycle(peak_at=0.01, final_at="last"), "peak at 0.01 x 70 - 1 = -0.3, which is not between 0 and"),
         (Polynomial(warmup=10.0), "but the training has 70; warm-up must be shorter"),
     ],

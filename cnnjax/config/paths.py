@@ -33,10 +33,20 @@ def _step(node: Any, head: str, path: str) -> Any:
         place = path.removesuffix(head).rstrip(".") or type(node).__name__
         if not inside:
             held = "empty" if isinstance(node, Named) else repr(node)
-            raise ConfigError(f"{path}: {place} is {held} and has no fields", path=path)
+            raise ConfigError(f"{path}: {place} is {held} and has no fields{_named_first(node, place)}", path=path)
         what = f"{place} ({type(node).__name__})" if isinstance(node, Node) else place
         raise ConfigError(f"{path}: " + unknown(f"field of {what}", head, inside), path=path)
     return inside[head]
+
+
+def _named_first(node: Any, place: str) -> str:
+    """What to do where nothing is chosen yet that could have fields."""
+    if node is not None and node != ():
+        return ""
+    return (
+        f"; choose one first ({place}=NAME). Where {place} is an axis with none in it, write the fields into its other "
+        'values, {"name": NAME, "FIELD": VALUE}'
+    )
 
 
 def replace(config: V, changes: Mapping[str, Any]) -> V:

@@ -19,6 +19,7 @@ from cnnjax.data import Dataset
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.functions import batch_shapes, entries_used, functions_of, lane_shapes
+from cnnjax.experiment.idle_fields import idle_fields
 from cnnjax.experiment.kept import kept_bytes
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
@@ -257,7 +258,7 @@ def _check_task(experiment: Experiment, task: Task, dataset: Dataset) -> None:
 def _warnings(experiment: Experiment, analysis: Analysis, dataset: Dataset, devices: int) -> tuple[str, ...]:
     split = {"batch_size": experiment.batch_size, "accumulate": experiment.accumulate, "devices": devices}
     warnings = lint_training(analysis, **split)
-    warnings += tuple(overridden_lanes(experiment))
+    warnings += tuple(overridden_lanes(experiment)) + idle_fields(experiment)
     if experiment.statistics_batches is not None and not estimated(experiment.methods, experiment.optim):
         warnings += (
             f"statistics_batches = {experiment.statistics_batches}: no weights are evaluated whose batch statistics "

@@ -127,7 +127,7 @@ class Optim(StepConfig, union="name"):
         the clipping norm too. `depths`: for `layer_decay`, how many layers each parameter is from the logits, by its
         path; {} takes 0 for all. Raises ConfigError as the schedule does.
         """
-        rate = self.schedule.build(self.learning_rate, steps=steps, steps_per_epoch=steps_per_epoch)
+        rate = self._rate(steps, steps_per_epoch)
         parts = [self._clip(), self.direction(), optax.scale_by_learning_rate(rate)]
         if type(self).accumulated is not Optim.accumulated:
             parts.append(self.accumulated())
@@ -205,4 +205,12 @@ class Optim(StepConfig, union="name"):
 
     def learning_rate_at(self, step: Any, *, steps: int, steps_per_epoch: int) -> jax.Array:
         """The learning rate of `step` (from 0; a number or an array), float32, for logs and pictures."""
-        return jnp.asarray(self.schedule.build(self.learning_rate, steps=steps, steps_per_epoch=steps_per_epoch)(step))
+        return jnp.asarray(self._rate(steps, steps_per_epoch)(step))
+
+    def _rate(self, steps: int, steps_per_epoch: int) -> optax.Schedule:
+        """The learning rate by the step; an error of the schedule says where it stands."""
+        try:
+            return self.schedule.build(self.learning_rate, steps=steps, steps_per_epoch=steps_per_epoch)
+        except ConfigError as error:
+            where = "optim." if str(error).startswith("schedule") else ""
+            raise ConfigError(f"{where}{error}", path=error.path or "optim.schedule") from error.__cause__

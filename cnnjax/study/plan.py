@@ -168,7 +168,8 @@ def plan(study: Study | Experiment, *, hardware: Hardware | Devices = Hardware()
     devices = here(hardware) if isinstance(hardware, Hardware) else hardware
     checks = {arm: _check(_even(study, arm, experiment, costs), devices) for arm, experiment in experiments.items()}
     good = {arm: found for arm, found in checks.items() if not isinstance(found, ConfigError)}
-    # Only the user's own classes are looked at, for every field of cnnjax's is used. A look costs a trace of each arm.
+    # Only the user's own classes are looked at, for a check says which of cnnjax's fields have no effect. A look costs
+    # a trace of each arm.
     own = {
         arm: (found.experiment, found.layers, found.teachers) for arm, found in good.items() if found.code.definitions
     }

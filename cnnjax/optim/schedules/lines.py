@@ -85,6 +85,12 @@ class PiecewiseLinear(Schedule):
             raise ConfigError(
                 f"schedule.knots: epoch {last} is never reached: the training has {steps / steps_per_epoch:g} epochs"
             )
+        peak = next(epoch for epoch, multiple in self.knots if multiple == 1)
+        if round(peak * steps_per_epoch) > steps:
+            raise ConfigError(
+                f"schedule.knots: the peak, at epoch {peak}, is never reached: the training has "
+                f"{steps / steps_per_epoch:g} epochs"
+            )
         if end == 0 and -beyond >= steps_per_epoch:
             raise ConfigError(
                 f"schedule.knots: the rate is 0 from epoch {last} on, but the training has "
