@@ -22,11 +22,18 @@ RUNS = {"distillation": ("runs/teacher", "teacher.py"), "fine_tuning": ("runs/pr
 OPTIONS = Options(Hardware(devices=1))
 
 
+@pytest.fixture(scope="module")
+def folders():
+    """The folder of each experiment, in which the runs that it names are made once."""
+    return {}
+
+
 @pytest.fixture(params=FILES, ids=lambda path: str(path.relative_to(ROOT / "experiments")))
-def file(request, tmp_path_factory, monkeypatch):
-    monkeypatch.chdir(tmp_path_factory.mktemp("files"))
+def file(request, folders, tmp_path_factory, monkeypatch):
+    made = request.param in folders
+    monkeypatch.chdir(folders.setdefault(request.param, tmp_path_factory.mktemp("files")))
     loaded = with_data(load(request.param), tmp_path_factory)
-    if loaded.name in RUNS:
+    if loaded.name in RUNS and not made:
         folder, other = RUNS[loaded.name]
         train(shrunk(with_data(load(request.param.with_name(other)), tmp_path_factory)), folder, options=OPTIONS)
     return loaded
