@@ -46,7 +46,7 @@ def with_data(loaded, tmp_path_factory):
         made = {"data.root": str(noise(tmp_path_factory.mktemp("noise"), data.pixel_values))}
     elif isinstance(data, TFDS):
         height, width = data.size
-        images = Synthetic(height=height, width=width, channels=1, classes=10, examples=3000, test_examples=64)
+        images = Synthetic(height=height, width=width, channels=1, classes=10, examples=12_000, test_examples=64)
         made = {"data": images}
     else:
         return loaded
