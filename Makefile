@@ -8,13 +8,15 @@ ARGS ?=
 # Two workers; the run ends with the first one that dies, for pytest-xdist would wait for ever for its tests.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
 FAST := not slow and not benchmark and not torch and not browser and not loggers
+# In make test-all, those that train or are not quick are compiled as users compile; formulas need no optimization.
+QUICKLY := $(FAST) and not compiled
 
 .PHONY: help study test test-all test-torch test-browser test-loggers lint format benchmark clean
 
 help:
 	@echo "make study         a real ablation study on handwritten digits, with a report (under two minutes)"
 	@echo "make test          the quick tests, which need nothing but the project's own dependencies"
-	@echo "make test-all      every test, with programs compiled as users compile them (installs what they need)"
+	@echo "make test-all      every test, trainings compiled as users compile them (installs what they need)"
 	@echo "make test-torch    parity with PyTorch, torchvision and timm (installs them)"
 	@echo "make test-browser  the report page in Chromium (needs chromium on the PATH)"
 	@echo "make test-loggers  TensorBoard, W&B and MLflow, offline (installs them)"
@@ -51,7 +53,8 @@ test: $(VENV)/installed-dev
 	$(PYTEST) -m "$(FAST)"
 
 test-all: $(VENV)/installed-torch $(VENV)/installed-loggers
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST)
+	$(PYTEST) -m "$(QUICKLY)"
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST) -m "not ($(QUICKLY))"
 
 test-torch: $(VENV)/installed-torch
 	$(BIN)/python -m pytest -m torch

@@ -9,8 +9,9 @@ import tempfile
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
-# Compiling is most of what the tests do: less optimized programs compile in half the time (make test-all compiles as
-# users do), and the workers of a run, with the processes that tests start, share what any of them has compiled.
+# Compiling is most of what the tests do: less optimized programs compile in half the time (make test-all compiles those
+# of COMPILED as users do), and the workers of a run, with the processes that tests start, share what any of them has
+# compiled.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _PROGRAMS = tempfile.TemporaryDirectory(prefix="cnnjax-tests-")
@@ -21,8 +22,20 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 import jax  # after the variables above, which it reads when it is imported
 import pytest
 
+COMPILED = """test_compiling test_distillation test_initialization test_interrupts test_lanes test_methods
+    test_methods_everywhere test_nn_lowering test_old_study test_resolution test_run test_study test_swa test_tasks
+    test_training test_transformations""".split()
+"""Files whose programs are those of trainings, whose bits depend on how they are compiled."""
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in COMPILED:
+            item.add_marker("compiled")
 
 
 @pytest.fixture
