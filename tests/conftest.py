@@ -22,9 +22,24 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 import jax  # after the variables above, which it reads when it is imported
 import pytest
 
-COMPILED = """test_compiling test_distillation test_initialization test_interrupts test_lanes test_methods
-    test_methods_everywhere test_nn_lowering test_old_study test_resolution test_run test_study test_swa test_tasks
-    test_training test_transformations""".split()
+COMPILED = [
+    "test_compiling",
+    "test_distillation",
+    "test_initialization",
+    "test_interrupts",
+    "test_lanes",
+    "test_methods",
+    "test_methods_everywhere",
+    "test_nn_lowering",
+    "test_old_study",
+    "test_resolution",
+    "test_run",
+    "test_study",
+    "test_swa",
+    "test_tasks",
+    "test_training",
+    "test_transformations",
+]
 """Files whose programs are those of trainings, whose bits depend on how they are compiled."""
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
