@@ -48,6 +48,14 @@ def test_every_card_is_in_the_index():
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
+def test_a_card_ends_with_what_was_measured(card):
+    measured = card.read_text().rpartition("## Measured here\n")[2]
+    [file] = re.findall(r"^`(experiments/methods/\w+\.py)`, \d+ seeds", measured)
+    assert (DOCS.parent / file).is_file()
+    assert re.search(r"\[-?\d+\.\d, -?\d+\.\d\]", measured), "a difference with its interval"
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
 def test_the_commands_of_a_card_make_axes(card):
     lines = re.findall(r"^cnnjax sweep FILE (.*?)(?: {3,}.*)?$", card.read_text(), re.MULTILINE)
     assert lines, "a card has the command that makes it an axis"
