@@ -12,9 +12,12 @@ from PIL import Image
 from cnnjax import TFDS, Hardware, MaskFolder, Options, Synthetic, plan, train
 from cnnjax.config import replace
 from cnnjax.study.file import load
+from tests.marks import slow
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "experiments").rglob("*.py"))
+# The studies of methods start from one experiment.
+KIN = [path for path in FILES if path.parent.name == "methods" and path.stem != "few_digits"]
 
 
 # What an experiment starts from or learns from: the folder that it names, and the experiment whose run belongs there.
@@ -28,7 +31,10 @@ def folders():
     return {}
 
 
-@pytest.fixture(params=FILES, ids=lambda path: str(path.relative_to(ROOT / "experiments")))
+@pytest.fixture(
+    params=[*(path for path in FILES if path not in KIN), *slow(*KIN)],
+    ids=lambda path: str(path.relative_to(ROOT / "experiments")),
+)
 def file(request, folders, tmp_path_factory, monkeypatch):
     made = request.param in folders
     monkeypatch.chdir(folders.setdefault(request.param, tmp_path_factory.mktemp("files")))
