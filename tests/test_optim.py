@@ -120,7 +120,7 @@ GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.txt"))
 def test_decay_of_every_network_of_ours_is_that_of_kernels(path):
     """In networks that repeat no layer under a transformation, all and only kernels have two dimensions."""
     rows = [line.split(" ") for line in path.read_text().splitlines() if line.startswith("params.")]
-    shapes = {name: tuple(map(int, shape.split("x"))) for name, shape in rows}
+    shapes = {name: tuple(map(int, filter(None, shape.split("x")))) for name, shape in rows}
     params = {tuple(name.split(".")): jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
     decayed = traverse_util.flatten_dict(is_decayed(traverse_util.unflatten_dict(params)))
     expected = {keys: len(leaf.shape) > 1 and keys[-1] != "bias" for keys, leaf in params.items()}
