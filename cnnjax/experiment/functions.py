@@ -31,7 +31,7 @@ from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
 from cnnjax.training.evaluated import estimated, unestimated
 from cnnjax.training.methods import Method
-from cnnjax.training.methods.method import Gradient, begun, wrapped
+from cnnjax.training.methods.method import Gradient, begun, taught, wrapped
 from cnnjax.training.state import TrainState, derive, example_keys, root_key
 from cnnjax.training.step import EMPTY, StateFunctions, StepFunctions
 
@@ -226,10 +226,8 @@ def around_of(experiment: Experiment, teachers: Teachers = EMPTY) -> Around:
     }
 
     def losses(fixed: Any, images: jax.Array, losses: jax.Array, outputs: jax.Array) -> jax.Array:
-        for name, method in adding.items():
-            taught = teachers[name].outputs(fixed[name], images) if name in teachers else None
-            losses = method.losses(losses, outputs, teacher=taught)
-        return losses
+        seen = {name: teacher.outputs for name, teacher in teachers.items()}
+        return taught(adding, losses, outputs, teachers=seen, fixed=fixed, images=images)
 
     return Around(
         kept=kept,

@@ -20,7 +20,7 @@ from cnnjax.nn import auxiliary
 from cnnjax.nn.mesh import manual_axes
 from cnnjax.optim import Optim
 from cnnjax.training.evaluated import estimated, unestimated
-from cnnjax.training.methods.method import Gradient, Method, acted, begun, wrapped
+from cnnjax.training.methods.method import Gradient, Method, acted, begun, taught, wrapped
 from cnnjax.training.state import TrainState, derive, root_key, split_variables, step_key
 
 Lane = Mapping[str, jax.Array]
@@ -182,9 +182,7 @@ def _gradient(
         extra = sum(weight * functions.mixed_loss(other, targets) for other, weight in _auxiliary(left))
         valid = jnp.ones(len(losses), bool)
         sums = functions.measure(outputs, targets[0][0], valid=valid, losses=losses, detail=False)
-        for name, method in functions.methods.items():
-            taught = functions.teachers[name](fixed[name], unscaled) if name in functions.teachers else None
-            losses = method.losses(losses, outputs, teacher=taught)
+        losses = taught(functions.methods, losses, outputs, teachers=functions.teachers, fixed=fixed, images=unscaled)
         return (losses + extra).mean(), ({name: left[name] for name in statistics}, sums)
 
     def gradient(params: Any) -> tuple[Any, Any, Sums]:

@@ -138,6 +138,25 @@ def wrapped(
     return gradient
 
 
+def taught(
+    methods: Mapping[str, Method],
+    losses: jax.Array,
+    outputs: jax.Array,
+    *,
+    teachers: Mapping[str, Callable[[Any, jax.Array], jax.Array]],
+    fixed: Mapping[str, Any],
+    images: jax.Array,
+) -> jax.Array:
+    """The losses once every method has had its say, the first one first.
+
+    teachers: of each method that has one, (arrays that never change, images) -> outputs. fixed: those arrays.
+    """
+    for name, method in methods.items():
+        teacher = teachers[name](fixed[name], images) if name in teachers else None
+        losses = method.losses(losses, outputs, teacher=teacher)
+    return losses
+
+
 def acted(methods: Mapping[str, Method], before: TrainState, after: TrainState) -> TrainState:
     """The state once every method has acted after the update, the first one first."""
     for name, method in methods.items():
