@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnnjax.analysis import analyse
+    from cnnjax.cards import Band, Card, Claim, Machine, Published
     from cnnjax.config import Config, lane, later
     from cnnjax.data import (
         TFDS,
@@ -161,6 +162,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analysis": ["analyse"],
+    "cards": ["Band", "Card", "Claim", "Machine", "Published"],
     "config": ["Config", "lane", "later"],
     "data": [
         "AlternatingFlip",
@@ -350,10 +352,13 @@ __all__ = [
     "AugMix",
     "Augmentation",
     "AutoAugment",
+    "Band",
     "BatchNorm",
     "Binary",
+    "Card",
     "CentreFit",
     "CifarStem",
+    "Claim",
     "Classification",
     "CnnjaxError",
     "ColorJitter",
@@ -415,6 +420,7 @@ __all__ = [
     "Lookahead",
     "Loss",
     "MNASNet",
+    "Machine",
     "MaskFolder",
     "Method",
     "Mixing",
@@ -444,6 +450,7 @@ __all__ = [
     "PositionBias",
     "Predictions",
     "ProgressiveResizing",
+    "Published",
     "RMSProp",
     "RandAugment",
     "RandomCrop",

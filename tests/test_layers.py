@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 LAYERS = [
     {"errors"},
     {"config", "arithmetic", "files", "machine", "interrupts", "lowering", "calling", "events"},
-    {"lanes", "code", "documents"},
+    {"lanes", "code", "documents", "cards"},
     {"records"},
     {"nn", "analysis", "data", "optim", "losses", "metrics", "initialization"},
     {"models", "training", "loggers"},
@@ -25,12 +25,13 @@ LAYERS = [
     {"study"},
     {"launch"},
     {"reporting", "progress"},
+    {"recipes"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # reporting reads files alone, so that a report needs no class of an experiment and no JAX.
-REPORTING_MAY = {"errors", "config", "files", "code", "records", "documents", "reporting"}
+REPORTING_MAY = {"errors", "config", "files", "code", "records", "documents", "cards", "reporting"}
 
 
 def part_of(path: Path) -> str:

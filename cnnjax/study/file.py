@@ -1,4 +1,4 @@
-"""Experiment files: ordinary Python that defines `experiment`, `study`, or both."""
+"""Experiment files: ordinary Python that defines `experiment`, `study`, or both; and a `card`, if it is a recipe."""
 
 from __future__ import annotations
 
@@ -6,30 +6,35 @@ import importlib.util
 import inspect
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
+from cnnjax.cards import Card, Claim
 from cnnjax.code import remember, remember_all, texts
 from cnnjax.config import explain, replace
 from cnnjax.data.loader import EXPERIMENT
-from cnnjax.errors import CnnjaxError, ConfigError
+from cnnjax.errors import CnnjaxError, ConfigError, unknown
 from cnnjax.experiment import Experiment
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.directory import RunDirectory
-from cnnjax.study.study import Study
+from cnnjax.study.study import Study, labelled, text
 
 
 @dataclass(frozen=True)
 class ExperimentFile:
-    """What an experiment file says. question: its docstring. study: its own, or one of its experiment without axes."""
+    """What an experiment file says. question: its docstring. study: its own, or one of its experiment without axes.
+    card: None where it has none."""
 
     path: Path
     question: str
     experiment: Experiment
     study: Study
+    card: Card | None = None
 
     @property
     def name(self) -> str:
@@ -38,9 +43,10 @@ class ExperimentFile:
 
 
 def load(path: Path | str) -> ExperimentFile:
-    """Run an experiment file and take its `experiment` and `study`. A run's folder stands for fine-tuning it.
+    """Run an experiment file and take its `experiment`, `study` and `card`. A run's folder stands for fine-tuning it.
 
-    Raises ConfigError where it does not exist, does not run, or defines neither.
+    Raises ConfigError where it does not exist, does not run, defines neither experiment nor study, or where its card
+    asks for what its study does not have.
     """
     path = Path(path)
     if ConfigRecord.at(path).is_file() or (path / "trials").is_dir():
@@ -59,7 +65,37 @@ def load(path: Path | str) -> ExperimentFile:
             "  from cnnjax import Experiment, SmallCNN\n  experiment = Experiment(model=SmallCNN())"
         )
     study = study or Study(experiment)
-    return ExperimentFile(path, inspect.cleandoc(module.__doc__ or ""), experiment or study.experiment, study)
+    card = getattr(module, "card", None)
+    if not isinstance(card, Card | None):
+        raise ConfigError(f"{path}: `card` must be a Card")
+    if card is not None:
+        _check_card(path, card, study)
+    question = inspect.cleandoc(module.__doc__ or "")
+    return ExperimentFile(path, question, experiment or study.experiment, study, card)
+
+
+def _check_card(path: Path, card: Card, study: Study) -> None:
+    """Raise ConfigError where the study has not the seeds, the axes or the values that its card speaks of."""
+    if card.band is not None and study.axes:
+        raise ConfigError(f"{path}: card.band is of one arm, and the study has axes ({', '.join(study.axes)})")
+    if card.band is not None and card.band.n > len(study.seed_values):
+        raise ConfigError(
+            f"{path}: card.band.n = {card.band.n}, and the study has {len(study.seed_values)} seeds: give it "
+            f"study = Study(experiment, seeds={card.band.n})"
+        )
+    for claim in card.claims:
+        for arm in (*claim.of, *claim.against):
+            _check_arm(path, claim, arm, study)
+
+
+def _check_arm(path: Path, claim: Claim, arm: Mapping[str, Any], study: Study) -> None:
+    where = f"{path}: claim {claim.text!r}"
+    for axis, value in arm.items():
+        if axis not in study.axes:
+            raise ConfigError(f"{where}: {unknown('axis', axis, study.axes)}")
+        values = [labelled(other) for other in study.axes[axis]]
+        if labelled(value) not in values:
+            raise ConfigError(f"{where}: {axis} has no value {text(value)}; it has {', '.join(map(str, values))}")
 
 
 def _from_run(path: Path) -> ExperimentFile:
