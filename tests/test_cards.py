@@ -42,7 +42,7 @@ CASES = [
     ("Card(source='paper', deviations=(), band=Band(low=0.9, high=0.8, n=3))", {}, "low = 0.9 is above high = 0.8"),
     ("Card(source='paper', deviations=(), band=Band(low=0.9, n=5))", {}, "card.band.n = 5, and the study has 3 seeds"),
     ("Card(source='paper', deviations=(), band=Band(low=0.9, n=3))", POOL, "the study has axes (model.pool)"),
-    ("Card(source='paper', deviations=(), claims=({claim},))", {"model.strides": [1]}, "no axis 'model.pool'"),
+    ("Card(source='paper', deviations=(), claims=({claim},))", {"model.strides": [1]}, "'model.pool' is no axis"),
     ("Card(source='paper', deviations=(), claims=({claim},))", {"model.pool": ["max"]}, "no value average"),
 ]
 
