@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnnjax.analysis import analyse
-    from cnnjax.cards import Band, Card, Claim, Machine, Published
+    from cnnjax.cards import Band, Card, Claim, Machine, Published, WholeSet
     from cnnjax.config import Config, lane, later
     from cnnjax.data import (
         TFDS,
@@ -162,7 +162,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analysis": ["analyse"],
-    "cards": ["Band", "Card", "Claim", "Machine", "Published"],
+    "cards": ["Band", "Card", "Claim", "Machine", "Published", "WholeSet"],
     "config": ["Config", "lane", "later"],
     "data": [
         "AlternatingFlip",
@@ -495,6 +495,7 @@ __all__ = [
     "TrivialAugment",
     "UNet",
     "VarianceScaling",
+    "WholeSet",
     "WithHead",
     "Xception",
     "analyse",

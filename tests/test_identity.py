@@ -327,6 +327,9 @@ VARIANTS = {
     ),
     "hard distillation": experiment(methods=(c.Distillation(teacher="runs/teacher", labels="hard"),)),
     "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
+    "moving average of a share": experiment(
+        methods=(c.EMA(share=0.04, from_epoch=5.0, counted="epoch", every=32, evaluate="instead"),)
+    ),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
     "one size": experiment(resolution=c.FixedSize(train=6, evaluation=10)),
     "progressive resizing": experiment(
