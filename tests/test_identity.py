@@ -216,7 +216,9 @@ VARIANTS = {
     "shapes": experiment(
         data=c.Shapes(size=32, objects=2, radius=(4, 6), contrast=0.25, noise=0.5, examples=8, test_examples=4, seed=1)
     ),
-    "folder at random scales": experiment(data=replace(FOLDER, {"train_fit": c.RandomScaleFit(shorter=(16, 24))})),
+    "folder at random scales": experiment(
+        data=replace(FOLDER, {"size": 16, "train_fit": c.RandomScaleFit(shorter=(16, 24))})
+    ),
     "probabilities of views": experiment(test_time=c.FlipViews(mean="probabilities")),
     "lighting": experiment(augment=(c.Lighting(std=0.2, values=(0.3, 0.2, 0.1), clip=False),)),
     "folder in lab": experiment(data=replace(FOLDER, {"space": "lab", "test_split": "val"}), per_class=3),
@@ -330,6 +332,9 @@ VARIANTS = {
     ),
     "hard distillation": experiment(methods=(c.Distillation(teacher="runs/teacher", labels="hard"),)),
     "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
+    "moving average of a share": experiment(
+        methods=(c.EMA(share=0.04, from_epoch=5.0, counted="epoch", every=32, evaluate="instead"),)
+    ),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
     "one size, cut out": experiment(resolution=c.FixedSize(train=6, by="crop")),
     "one size": experiment(resolution=c.FixedSize(train=6, evaluation=10)),

@@ -10,6 +10,7 @@ import typer
 from cnnjax.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cnnjax.cards import Machine
     from cnnjax.run.hardware import Hardware
     from cnnjax.run.options import Options
     from cnnjax.study.file import ExperimentFile
@@ -22,6 +23,15 @@ Overrides = Annotated[
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write. [default: runs/<file's name>]")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Devices = Annotated[int | None, typer.Option(help="How many devices to use. [default: all]")]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="MACHINE",
+        help="A machine that the file's card names: its batch size and devices.",
+        show_default=False,
+    ),
+]
 Parallel = Annotated[str, typer.Option(help="How a step is spread over devices: jit, shard_map or pmap.")]
 Seconds = Annotated[float, typer.Option("--checkpoint-seconds", help="Time between checkpoints.")]
 Steps = Annotated[
@@ -88,6 +98,35 @@ def load_file(file: Path) -> ExperimentFile:
     from cnnjax.study.file import load
 
     return load(file)
+
+
+def placed(
+    loaded: ExperimentFile, on: str | None, overrides: dict[str, str], devices: int | None
+) -> tuple[ExperimentFile, Machine | None]:
+    """The file on the machine `on` of its card, and that machine. Raises ConfigError where --devices is given too."""
+    from cnnjax.study.on_machine import machine_of, on_machine
+
+    if on is None:
+        return loaded, None
+    machine = machine_of(loaded, on)
+    if devices is not None:
+        raise ConfigError(f"--on {on} takes {machine.devices} devices: leave out --devices, or give it without --on")
+    return on_machine(loaded, on, overrides=overrides), machine
+
+
+def devices_here(on: str | None, machine: Machine | None, devices: int | None) -> int | None:
+    """How many devices of this process to train on. Raises ConfigError where the machine `on` has more of them."""
+    import jax
+
+    if machine is None:
+        return devices
+    here = jax.local_device_count()
+    if machine.devices > here:
+        raise ConfigError(
+            f"--on {on} trains on {machine.devices} x {machine.kind}, and this process has {here}: `cnnjax sweep FILE "
+            f"--on {on} --dry-run` plans it; to train here, leave out --on and give batch_size=..."
+        )
+    return machine.devices
 
 
 def pairs(overrides: list[str] | None) -> dict[str, str]:

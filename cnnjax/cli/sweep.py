@@ -16,6 +16,7 @@ from cnnjax.cli.options import (
     File,
     Log,
     LogEvery,
+    On,
     Out,
     Parallel,
     Resident,
@@ -24,10 +25,12 @@ from cnnjax.cli.options import (
     Steps,
     Workers,
     default_out,
+    devices_here,
     hardware_of,
     load_file,
     options_of,
     pairs,
+    placed,
 )
 from cnnjax.cli.printing import note, print_report
 from cnnjax.cli.progress_sinks import StudyProgress
@@ -35,6 +38,7 @@ from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import progress
 
 if TYPE_CHECKING:
+    from cnnjax.cards import Machine
     from cnnjax.launch.sweep import Outcome
     from cnnjax.run.options import Options
     from cnnjax.study.file import ExperimentFile
@@ -43,7 +47,8 @@ if TYPE_CHECKING:
 @app.command(
     epilog="Examples:  cnnjax sweep experiments/digits/pooling.py --dry-run  ·  "
     "cnnjax sweep FILE model.kernel_size=3,5,7 model.pool=max,average --seeds 5  ·  "
-    "cnnjax sweep FILE --dry-run --devices 8 --device-kind h100"
+    "cnnjax sweep FILE --dry-run --devices 8 --device-kind h100  ·  "
+    "cnnjax sweep FILE --on gpu --dry-run"
 )
 def sweep(
     file: File,
@@ -71,6 +76,7 @@ def sweep(
         int | None,
         typer.Option(help="Trials of one program trained together. [default: 1 on CPUs, else by image size]", min=1),
     ] = None,
+    on: On = None,
     devices: Devices = None,
     device_kind: Annotated[
         str | None,
@@ -100,19 +106,22 @@ def sweep(
     from cnnjax.study.study import with_fields, with_overrides
 
     check_launcher(launcher)
-    loaded = load_file(file)
-    study = with_overrides(loaded.study, pairs(overrides))
+    fields = pairs(overrides)
+    loaded, machine = placed(load_file(file), on, fields, devices)
+    study = with_overrides(loaded.study, fields)
     if seeds is not None:
         study = with_fields(study, seeds=seeds)
     if one_at_a_time:
         study = with_fields(study, combine="one_at_a_time")
     if match is not None:
         study = with_fields(study, match=match)
-    hardware = hardware_of(devices, parallel, resident, workers)
+    here = devices if dry_run else devices_here(on, machine, devices)
+    hardware = hardware_of(here, parallel, resident, workers)
     options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
     folder = out_folder or default_out(loaded)
     if dry_run:
-        _print_plan(study, folder, _planned_for(devices, device_kind, device_memory), as_json=as_json)
+        planned_for = _planned_for(devices, device_kind, device_memory, machine)
+        _print_plan(study, folder, planned_for, as_json=as_json)
         return
     if device_kind is not None or device_memory is not None:
         raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
@@ -153,13 +162,18 @@ def _run_study(
         return run(study, folder, options=options, pack=pack, replace=replace, sinks=sinks, **about)
 
 
-def _planned_for(count: int | None, kind: str | None, memory: str | None) -> Any:
-    """The devices a dry run is for: as declared, else those of this machine, where there are so many."""
+def _planned_for(count: int | None, kind: str | None, memory: str | None, machine: Machine | None) -> Any:
+    """The devices a dry run is for: the card's, as declared, else those of this machine, where there are so many."""
     import jax
 
     from cnnjax.run.devices import declared
     from cnnjax.run.hardware import Hardware
+    from cnnjax.study.on_machine import devices_of
 
+    if machine is not None:
+        if kind is not None or memory is not None:
+            raise ConfigError("--on names a kind of device already: leave out --device-kind and --device-memory")
+        return devices_of(machine)
     elsewhere = kind is not None or memory is not None or (count or 1) > jax.local_device_count()
     return declared(count, kind, memory) if elsewhere else Hardware(devices=count)
 

@@ -15,6 +15,7 @@ from cnnjax.cli.options import (
     File,
     Log,
     LogEvery,
+    On,
     Out,
     Overrides,
     Parallel,
@@ -24,10 +25,12 @@ from cnnjax.cli.options import (
     Steps,
     Workers,
     default_out,
+    devices_here,
     hardware_of,
     load_file,
     options_of,
     pairs,
+    placed,
 )
 from cnnjax.cli.progress_sinks import TrainingProgress
 from cnnjax.errors import CnnjaxError
@@ -39,12 +42,14 @@ if TYPE_CHECKING:
 
 @app.command(
     epilog="Examples:  cnnjax train experiments/digits/baseline.py  ·  "
-    "cnnjax train FILE model.kernel_size=5 seed=1 --out runs/five"
+    "cnnjax train FILE model.kernel_size=5 seed=1 --out runs/five  ·  "
+    "cnnjax train FILE --on gpu"
 )
 def train(
     file: File,
     overrides: Overrides = None,
     out_folder: Out = None,
+    on: On = None,
     devices: Devices = None,
     parallel: Parallel = "jit",
     resident: Resident = 0.25,
@@ -60,10 +65,11 @@ def train(
     from cnnjax.config import replace_texts
     from cnnjax.run.loop import trained
 
-    loaded = load_file(file)
-    experiment = replace_texts(loaded.experiment, pairs(overrides))
+    fields = pairs(overrides)
+    loaded, machine = placed(load_file(file), on, fields, devices)
+    experiment = replace_texts(loaded.experiment, fields)
     folder = out_folder or default_out(loaded)
-    hardware = hardware_of(devices, parallel, resident, workers)
+    hardware = hardware_of(devices_here(on, machine, devices), parallel, resident, workers)
     options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
     with progress(loaded.name, hidden=as_json) as show:
         result = trained(experiment, folder, options=options, sinks=[TrainingProgress(show)])

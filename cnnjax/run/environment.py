@@ -60,9 +60,13 @@ def settings() -> dict[str, Any]:
 
 
 def _source(package: Path) -> str:
-    """A digest of the package's source: outside git no commit names it, and one with changes may be any of many."""
+    """A digest of the package's source: outside git no commit names it, and one with changes may be any of many.
+
+    Without the recipes, which are experiments, and lie inside the package where that is installed.
+    """
     content = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    recipes = package / "recipes" / "experiments"
+    for path in sorted(path for path in package.rglob("*.py") if recipes not in path.parents):
         content.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
     return content.hexdigest()[:12]
 
