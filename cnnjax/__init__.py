@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnnjax.analysis import analyse
-    from cnnjax.cards import Band, Card, Claim, Machine, Published
+    from cnnjax.cards import Band, Card, Claim, Machine, Published, WholeSet
     from cnnjax.config import Config, lane, later
     from cnnjax.data import (
         TFDS,
@@ -173,7 +173,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analysis": ["analyse"],
-    "cards": ["Band", "Card", "Claim", "Machine", "Published"],
+    "cards": ["Band", "Card", "Claim", "Machine", "Published", "WholeSet"],
     "config": ["Config", "lane", "later"],
     "data": [
         "AlternatingFlip",
@@ -514,6 +514,7 @@ __all__ = [
     "TrivialAugment",
     "UNet",
     "VarianceScaling",
+    "WholeSet",
     "WithHead",
     "Xception",
     "analyse",

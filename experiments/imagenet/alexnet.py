@@ -34,9 +34,10 @@ from cnnjax import (
     Study,
     TenCrop,
 )
+from cnnjax.models import config
 
 experiment = Experiment(
-    model="alexnet_2012",
+    model=config("alexnet_2012"),
     data=TFDS(
         name="imagenet2012",
         size=256,  # the central square, its side resized to 256
