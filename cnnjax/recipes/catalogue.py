@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 from typing import Any
 
 from cnnjax.cards import Card, Machine
@@ -21,8 +20,7 @@ COLUMNS = (
     Column("recipe"),
     Column("question"),
     Column("expected"),
-    Column("cost of a training", rank=1),
-    Column("needs", rank=2),
+    Column("a training takes"),
     Column("reproduced here"),
 )
 MENDED = "reproduce the recipe again with --record, or bring the file back from a copy"
@@ -39,7 +37,7 @@ def catalogue() -> Document:
             continue
         entry = _entry(found)
         data.append(entry)
-        names = ("name", "question", "expected", "cost", "needs", "reproduced")
+        names = ("name", "question", "expected", "cost", "reproduced")
         rows.append(tuple(entry[name] or NOTHING for name in names))
     notes = [Remarks(tuple(broken), "cannot be loaded")] if broken else []
     closing = "`cnnjax recipes NAME` shows the whole card of one, `cnnjax init NAME` copies it to start from."
@@ -85,7 +83,7 @@ def _entry(recipe: Recipe) -> dict[str, Any]:
         "question": _first_question(recipe.file.question),
         "card": card is not None,
         "expected": None if card is None else expected(card),
-        "cost": None if card is None else _machines(card.machines),
+        "cost": None if card is None else _first_machine(card),
         "needs": None if card is None else card.needs,
         "reproduced": said,
     }
@@ -97,15 +95,17 @@ def _first_question(text: str) -> str:
     return " ".join(f"{question}{mark}".split()) if mark else text.partition("\n")[0]
 
 
-def _machines(machines: Mapping[str, Machine]) -> str | None:
-    first = next(iter(machines.values()), None)
-    return None if first is None else _machine(first)
+def _first_machine(card: Card) -> str:
+    """What a training takes on the card's first machine; without one, what it needs."""
+    first = next(iter(card.machines.values()), None)
+    return f"a {card.needs}" if first is None else _machine(first)
 
 
 def _machine(machine: Machine) -> str:
     """`8 x a100, 20 h`."""
-    hours = "" if machine.hours is None else f", {machine.hours:.2g} h"
-    return f"{machine.devices} x {machine.kind}{hours}"
+    hours = machine.hours
+    time = "" if hours is None else f", {hours:.2g} h" if hours >= 1 else f", {60 * hours:.2g} min"
+    return f"{machine.devices} x {machine.kind}{time}"
 
 
 def _card_blocks(card: Card) -> list[TextBlock]:
@@ -144,7 +144,8 @@ def _record_block(recipe: Recipe, record: ReproductionRecord | None) -> Remarks:
     form = "" if is_current(recipe, record) else " (of an earlier form of this recipe)"
     hardware = "; ".join(dict.fromkeys(str(own.get("hardware")) for own in record.environments))
     commits = ", ".join(dict.fromkeys(str(own.get("cnnjax_commit")) for own in record.environments))
-    made = f"{record.recorded[:10]}, cnnjax {commits}, {hardware}, {record.minutes} minutes: {record.command}"
+    minutes = "" if record.minutes is None else f", {record.minutes:g} minutes"
+    made = f"{record.recorded[:10]}, cnnjax {commits}, {hardware}{minutes}: {record.command}"
     return Remarks((f"reproduced here{form}:", *(f"  {line}" for line in judgement(record)), *_wrapped(made)))
 
 

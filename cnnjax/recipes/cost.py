@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cnnjax.data.unread import counts_of, planned_as
 from cnnjax.documents.quantities import short, short_bytes
-from cnnjax.errors import CnnjaxError, DataError
+from cnnjax.errors import CnnjaxError
 from cnnjax.experiment import Experiment, length_of
 from cnnjax.recipes.shelf import Recipe
 from cnnjax.study.describe import describe
@@ -40,7 +41,7 @@ class Cost:
                 f"{short_bytes(self.step_bytes)} a device for a step of {self.per_device:,} images (an estimate)"
             )
         if self.steps is not None:
-            said.append(f"{self.steps:,} steps, with {self.examples:,} training images as the data here are")
+            said.append(f"{self.steps:,} steps, with {self.examples:,} images to train on")
         if self.trainings > 1:
             said.append(f"{self.trainings:,} trainings in the study")
         return [*said, *self.notes]
@@ -59,20 +60,26 @@ def cost_of(recipe: Recipe) -> Cost:
     experiment = file.experiment if name is None else on_machine(file, name).experiment
     where = "" if name is None else f" on {devices_of(machines[name])}"
     per_device = experiment.batch_size // devices
-    found: dict[str, Any] = {"trainings": len(file.study.arms) * len(file.study.seed_values), "per_device": per_device}
+    trainings = len(file.study.arms) * len(file.study.seed_values)
+    with planned_as(experiment.data, counts_of(None if card is None else card.whole)):
+        found = _analysed(experiment, per_device, notes) | _length(experiment, notes)
+    return Cost(where, per_device=per_device, trainings=trainings, **found, notes=tuple(dict.fromkeys(notes)))
+
+
+def _analysed(experiment: Experiment, per_device: int, notes: list[str]) -> dict[str, Any]:
     try:
         analysis = describe(experiment, batch_size=per_device, note=notes.append)
-        memory = None if analysis.memory is None else analysis.memory.total
-        found |= {"params": analysis.params, "macs": analysis.macs, "step_bytes": memory}
     except CnnjaxError as error:
         notes.append(str(error))
-    return Cost(where, **found, **_length(experiment, notes), notes=tuple(dict.fromkeys(notes)))
+        return {}
+    memory = None if analysis.memory is None else analysis.memory.total
+    return {"params": analysis.params, "macs": analysis.macs, "step_bytes": memory}
 
 
-def _length(experiment: Experiment, notes: list[str]) -> dict[str, int]:
+def _length(experiment: Experiment, notes: list[str]) -> dict[str, Any]:
     try:
         length = length_of(experiment)
-    except DataError as error:
+    except CnnjaxError as error:
         notes.append(f"steps: {error}")
         return {}
     return {"examples": length.examples, "steps": length.steps}
