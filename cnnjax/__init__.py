@@ -58,7 +58,15 @@ if TYPE_CHECKING:
     )
     from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
     from cnnjax.experiment import Experiment
-    from cnnjax.initialization import LSUV, DeltaOrthogonal, FixedStd, Initialization, Orthogonal, VarianceScaling
+    from cnnjax.initialization import (
+        LSUV,
+        DeltaOrthogonal,
+        FixedStd,
+        Initialization,
+        Orthogonal,
+        VarianceScaling,
+        Whitening,
+    )
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
@@ -217,6 +225,7 @@ _HOMES = {
         "Initialization",
         "Orthogonal",
         "VarianceScaling",
+        "Whitening",
     ],
     "losses": [
         "Dice",
@@ -495,6 +504,7 @@ __all__ = [
     "TrivialAugment",
     "UNet",
     "VarianceScaling",
+    "Whitening",
     "WithHead",
     "Xception",
     "analyse",

@@ -7,6 +7,7 @@ from cnnjax.initialization.kernel import Kernel, kernels_of
 from cnnjax.initialization.lsuv import LSUV
 from cnnjax.initialization.orthogonal import Orthogonal
 from cnnjax.initialization.variance_scaling import VarianceScaling
+from cnnjax.initialization.whitening import Whitening
 
 __all__ = [
     "LSUV",
@@ -16,5 +17,6 @@ __all__ = [
     "Kernel",
     "Orthogonal",
     "VarianceScaling",
+    "Whitening",
     "kernels_of",
 ]
