@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnnjax.analysis import analyse
-    from cnnjax.cards import Band, Card, Claim, Machine, Published
+    from cnnjax.cards import Band, Card, Claim, Machine, Published, WholeSet
     from cnnjax.config import Config, lane, later
     from cnnjax.data import (
         TFDS,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         GaussianBlur,
         Greyscale,
         ImageFolder,
+        Lighting,
         MaskFolder,
         Mixing,
         Mixup,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         RandomErasing,
         RandomFit,
         RandomResizedCrop,
+        RandomScaleFit,
         Resolution,
         Shapes,
         SingleView,
@@ -60,10 +62,12 @@ if TYPE_CHECKING:
     from cnnjax.experiment import Experiment
     from cnnjax.initialization import (
         LSUV,
+        ByPath,
         DeltaOrthogonal,
         FixedStd,
         Initialization,
         Orthogonal,
+        Rule,
         VarianceScaling,
         Whitening,
     )
@@ -170,7 +174,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analysis": ["analyse"],
-    "cards": ["Band", "Card", "Claim", "Machine", "Published"],
+    "cards": ["Band", "Card", "Claim", "Machine", "Published", "WholeSet"],
     "config": ["Config", "lane", "later"],
     "data": [
         "AlternatingFlip",
@@ -181,6 +185,7 @@ _HOMES = {
         "Fit",
         "Part",
         "RandomFit",
+        "RandomScaleFit",
         "SquashFit",
         "ColorJitter",
         "CutMix",
@@ -195,6 +200,7 @@ _HOMES = {
         "GaussianBlur",
         "Greyscale",
         "ImageFolder",
+        "Lighting",
         "MaskFolder",
         "Mixing",
         "Mixup",
@@ -220,10 +226,12 @@ _HOMES = {
     "experiment": ["Experiment"],
     "initialization": [
         "LSUV",
+        "ByPath",
         "DeltaOrthogonal",
         "FixedStd",
         "Initialization",
         "Orthogonal",
+        "Rule",
         "VarianceScaling",
         "Whitening",
     ],
@@ -364,6 +372,7 @@ __all__ = [
     "Band",
     "BatchNorm",
     "Binary",
+    "ByPath",
     "Card",
     "CentreFit",
     "CifarStem",
@@ -423,6 +432,7 @@ __all__ = [
     "Initialization",
     "Layer",
     "LayerNorm",
+    "Lighting",
     "Linear",
     "Lion",
     "LocalResponseNorm",
@@ -466,12 +476,14 @@ __all__ = [
     "RandomErasing",
     "RandomFit",
     "RandomResizedCrop",
+    "RandomScaleFit",
     "RegNet",
     "Regression",
     "RepVGG",
     "ResNet",
     "Residual",
     "Resolution",
+    "Rule",
     "RunError",
     "Scale",
     "Schedule",
@@ -505,6 +517,7 @@ __all__ = [
     "UNet",
     "VarianceScaling",
     "Whitening",
+    "WholeSet",
     "WithHead",
     "Xception",
     "analyse",

@@ -57,10 +57,13 @@ def test_a_card_that_cannot_be_is_refused(tmp_path, card, axes, message):
 
 def test_one_arm_needs_no_tuple_and_an_interaction_has_two():
     assert claim().of == claim(of=[{"model.pool": "max"}]).of
-    assert len(claim(of=({"a": 1, "b": 2}, {"a": 2, "b": 1})).of) == 2
+    pairs = ({"a": 1, "b": 2}, {"a": 2, "b": 1})
+    assert len(claim(of=pairs, against=pairs[::-1]).of) == 2
 
 
-@pytest.mark.parametrize("changes", [{"margin": 0.0}, {"of": ()}, {"expects": "better"}, {"epoch": 0}])
+@pytest.mark.parametrize(
+    "changes", [{"margin": 0.0}, {"of": ()}, {"expects": "better"}, {"epoch": 0}, {"of": [{"a": 1}, {"a": 2}]}]
+)
 def test_a_claim_without_what_it_needs_is_refused(changes):
     with pytest.raises(ConfigError):
         claim(**changes)

@@ -51,7 +51,7 @@ def with_data(loaded, tmp_path_factory):
     if isinstance(data, MaskFolder):
         made = {"data.root": str(noise(tmp_path_factory.mktemp("noise"), data.pixel_values))}
     elif isinstance(data, TFDS):
-        height, width = data.size
+        height, width = data.size or (28, 28)  # MNIST's own, and Fashion-MNIST's
         images = Synthetic(height=height, width=width, channels=1, classes=10, examples=12_000, test_examples=64)
         made = {"data": images}
     else:

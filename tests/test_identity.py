@@ -216,6 +216,11 @@ VARIANTS = {
     "shapes": experiment(
         data=c.Shapes(size=32, objects=2, radius=(4, 6), contrast=0.25, noise=0.5, examples=8, test_examples=4, seed=1)
     ),
+    "folder at random scales": experiment(
+        data=replace(FOLDER, {"size": 16, "train_fit": c.RandomScaleFit(shorter=(16, 24))})
+    ),
+    "probabilities of views": experiment(test_time=c.FlipViews(mean="probabilities")),
+    "lighting": experiment(augment=(c.Lighting(std=0.2, values=(0.3, 0.2, 0.1), clip=False),)),
     "folder in lab": experiment(data=replace(FOLDER, {"space": "lab", "test_split": "val"}), per_class=3),
     "tfds": experiment(data=c.TFDS(name="mnist", train_split="train[:80%]", test_split="test", size=28)),
     "softmax": experiment(loss=c.SoftmaxCrossEntropy(label_smoothing=0.1), validation=0),
@@ -331,7 +336,11 @@ VARIANTS = {
     ),
     "hard distillation": experiment(methods=(c.Distillation(teacher="runs/teacher", labels="hard"),)),
     "moving average": experiment(methods=(c.EMA(decay=0.99, warmup=True, every=2, evaluate="instead"),)),
+    "moving average of a share": experiment(
+        methods=(c.EMA(share=0.04, from_epoch=5.0, counted="epoch", every=32, evaluate="instead"),)
+    ),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
+    "one size, cut out": experiment(resolution=c.FixedSize(train=6, by="crop")),
     "one size": experiment(resolution=c.FixedSize(train=6, evaluation=10)),
     "progressive resizing": experiment(
         resolution=c.ProgressiveResizing(start=4, final=8, start_ramp=1, end_ramp=5, multiple=2, evaluation=10)
@@ -349,6 +358,12 @@ VARIANTS = {
     "initialization": experiment(initialization=c.VarianceScaling(fan="average", gain=2.0, distribution="uniform")),
     "initialization of convolutions": experiment(
         initialization=c.FixedStd(std=0.02, distribution="truncated_normal", kernels="convolution")
+    ),
+    "initialization by path": experiment(
+        initialization=c.ByPath(
+            rules=(c.Rule(kernels="logits.*", by=c.FixedStd(std=0.01)), c.Rule(kernels="*", by="he_fan_out")),
+            biases={"*.bias": 1.0},
+        )
     ),
     "orthogonal": experiment(initialization=c.Orthogonal(gain=1.5)),
     "delta orthogonal": experiment(initialization=c.DeltaOrthogonal(gain=0.5)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from cnnjax.config import Config, Named
 
@@ -33,7 +33,7 @@ class Claim(Config):
 
     What is measured, seed by seed, is the sum of `metric` over `of` minus its sum over `against`. A mapping of values
     that leaves axes out is the mean over all of their values. One mapping on either side compares two values; two on
-    either side compare two differences, as an interaction does.
+    either side compare two differences, as an interaction does; both sides have as many.
 
     text: the claim, as its source makes it. metric: as results name it, `test_accuracy`; less: a metric that is
     subtracted from it (`train_accuracy` less `test_accuracy` is the gap); epoch: as of the end of that epoch (1 is the
@@ -50,6 +50,15 @@ class Claim(Config):
     metric: str = "test_accuracy"
     less: str | None = None
     epoch: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _balanced(self) -> Claim:
+        if len(self.of) != len(self.against):
+            raise ValueError(
+                f"of names {len(self.of)} and against {len(self.against)}: a sum over more arms is no difference; give "
+                "as many on either side"
+            )
+        return self
 
     def __init__(self, text: str | None = None, /, **fields: Any):
         super().__init__(**({} if text is None else {"text": text}), **fields)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,8 @@ class Group(Config):
     any more; the optimizer still keeps what it keeps for them. schedule: the group's own, in the place of the
     optimizer's, from the same peak times `learning_rate`, over the epochs up to `until`, or over the whole training.
     """
+
+    no_lanes: ClassVar[str] = "which parameters differ, and how, decides what is compiled"
 
     learning_rate: float = Field(default=1.0, gt=0)
     weight_decay: float = Field(default=1.0, ge=0)

@@ -18,7 +18,7 @@ Two seeds give t one degree of freedom and a factor of 12.7: they carry no inter
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,14 +108,47 @@ def paired(differences: Iterable[float], of: Quantity = Quantity()) -> Spread:
     and Min 2005, "Simple improved confidence intervals for comparing matched proportions"), so that one example of 144
     does not tell two arms apart.
     """
-    n, mean, sd = _moments(differences)
+    known = list(differences)
+    return contrast(known, [Term(_moments(known)[1], of)])
+
+
+@dataclass(frozen=True)
+class Term:
+    """One metric's part in a contrast: the sum over `arms` arms minus the sum over as many others. mean: of that
+    difference, over seeds. of: what the metric is."""
+
+    mean: float
+    of: Quantity
+    arms: int = 1
+
+    @property
+    def reach(self) -> float:
+        """The largest value that the difference may have."""
+        return self.arms * (self.of.high - self.of.low) if math.isfinite(self.of.high) else math.inf
+
+    @property
+    def sampling(self) -> float:
+        """The least variance over examples with which the difference can be this large; 0 where none are counted.
+
+        An example adds a whole number to the difference of shares that it is counted in, so that a mean between two
+        whole numbers is spread over both: f (1 - f) for the fraction f of it, with half an example to either side.
+        """
+        examples = self.of.examples if self.of.proportion else None
+        fraction = abs(self.mean) % 1.0
+        return (fraction * (1 - fraction) + 1 / examples) / examples if examples else 0.0
+
+
+def contrast(values: Iterable[float], terms: Sequence[Term]) -> Spread:
+    """The `Spread` of sums of differences between arms, one for each seed that all of them have, as `paired` has it.
+
+    terms: the metrics that they are made of, each measured on examples of its own. The range is that of their sum.
+    """
+    n, mean, sd = _moments(values)
     if n < FEWEST:
         return Spread(n, mean, sd, math.nan, math.nan)
-    reach = of.high - of.low if math.isfinite(of.high) else math.inf
-    examples = of.examples if of.proportion else None
-    fewest = (abs(mean) * (1 - abs(mean)) + 1 / examples) / examples if examples else 0.0
-    low, high = _student(n, mean, sd, of=Quantity(-reach, reach), sampling=fewest)
-    return Spread(n, mean, sd, low, high, "" if math.isnan(low) else PAIRED if examples else STUDENT)
+    reach, sampling = sum(term.reach for term in terms), sum(term.sampling for term in terms)
+    low, high = _student(n, mean, sd, of=Quantity(-reach, reach), sampling=sampling)
+    return Spread(n, mean, sd, low, high, "" if math.isnan(low) else PAIRED if sampling else STUDENT)
 
 
 def _moments(values: Iterable[float]) -> tuple[int, float, float]:

@@ -90,9 +90,14 @@ class TestTime(StepConfig, union="name"):
     """The views of an image whose predictions are averaged. A subclass defines `views`.
 
     For predictions that are maps, one value or more for each pixel, it must define `back` too.
+
+    mean: what is averaged over the views, the network's "outputs" or, of a classification with the softmax loss, the
+    "probabilities" (Krizhevsky et al. 2012, Szegedy et al. 2014), whose logarithms then stand for the logits.
     """
 
     __test__: ClassVar[bool] = False
+
+    mean: Literal["outputs", "probabilities"] = later("outputs")
 
     def as_in_a_step(self) -> None:
         import jax.numpy as jnp

@@ -1,0 +1,240 @@
+"""What a study's finished trials say of a claim: the difference it speaks of, seed by seed, and a verdict.
+
+A seed counts once every arm that the claim speaks of has ended with it, and there is a verdict once every planned seed
+counts: one from those that happen to have finished would be of other trainings than were planned. A training that
+diverged has ended, without a number. Left out, it would leave the mean to the survivors; so where the metric is a share
+it counts as the worst that a share can be, and the verdict says so; of other metrics there is then no verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cnnjax.cards import Claim
+from cnnjax.errors import RunError, unknown
+from cnnjax.records.metrics_jsonl import EpochRow, read_rows
+from cnnjax.reporting.intervals import Quantity, Spread, Term, contrast, quantity
+from cnnjax.reporting.labels import key
+from cnnjax.reporting.statistics import examples_of
+from cnnjax.reporting.study_table import Table
+from cnnjax.reporting.units import Unit, plural, unit_of
+
+HOLDS, FAILS, SAME, OPEN, NONE = "holds", "fails", "no difference larger than", "not told apart", "no verdict"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim with what was measured of it.
+
+    word: HOLDS, FAILS, SAME (as the claim's margin), OPEN or NONE. values: the difference by seed; spread: of them.
+    planned: how many seeds there are to be. settings: of the other axes, over which each seed's difference is a mean.
+    diverged: the trainings that did, as "arm, seed"; counted: as which number, None where there is none. missing: those
+    that have not ended, and why. unit: how differences are printed.
+    """
+
+    claim: Claim
+    word: str
+    values: Mapping[int, float]
+    spread: Spread
+    planned: int
+    settings: int
+    unit: Unit
+    diverged: tuple[str, ...] = ()
+    counted: float | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def largest(self) -> float:
+        """The largest difference, of either sign, that the interval leaves possible; NaN without one."""
+        return max(abs(self.spread.low), abs(self.spread.high))
+
+    @property
+    def verdict(self) -> str:
+        """`holds`, `no difference larger than 0.30 points`."""
+        margin = f"{SAME} {self._size(self.claim.margin)}"
+        if self.word == HOLDS and self.claim.expects == "same":
+            return f"{HOLDS} ({margin})"
+        return margin if self.word == SAME else self.word
+
+    @property
+    def measured(self) -> str:
+        """`+0.42 points [0.10, 0.74], n = 5 seeds, at most 0.74 points`."""
+        if not self.values:
+            return f"n = 0 of {plural(self.planned, 'seed')}"
+        n = f"{self.spread.n}" if self.spread.n == self.planned else f"{self.spread.n} of {self.planned}"
+        mean = f"{'+' if self.spread.mean > 0 else ''}{self._size(self.spread.mean)}"
+        interval = f" {self.unit.interval(self.spread)}" if self.spread.has_interval else ""
+        most = f", at most {self._size(self.largest)}" if self.spread.has_interval else ""
+        return f"{mean}{interval}, n = {n} seeds{most}"
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader has to know beside the numbers: which trainings diverged, and which have not ended."""
+        said = []
+        if self.diverged:
+            as_what = "has no such number" if self.counted is None else f"counts as {self.unit.number(self.counted)}"
+            one = "a training that diverged" if len(self.diverged) > 1 else "it"
+            said.append(f"{len(self.diverged)} diverged ({'; '.join(self.diverged)}): {one} {as_what}")
+        if self.missing:
+            said.append(f"{len(self.missing)} have no result: {'; '.join(self.missing)}")
+        return tuple(said)
+
+    def _size(self, value: float) -> str:
+        symbol = " points" if self.unit.is_percent else f" {self.unit.symbol}" if self.unit.symbol else ""
+        return f"{self.unit.number(value)}{symbol}"
+
+
+def verdict(table: Table, claim: Claim) -> Verdict:
+    """The verdict of a study on a claim, whose arms are written as study.json has their values.
+
+    Raises RunError where the study has not the arms, or its trials not the metric, that the claim speaks of.
+    """
+    sides = [(1, arm) for arm in claim.of] + [(-1, arm) for arm in claim.against]
+    settings, chosen = _matched(table, claim, [arm for _, arm in sides])
+    numbers = _Numbers(table, claim, sorted({number for numbers in chosen for number in numbers}))
+    found = {metric: numbers.of(metric) for metric in _metrics(claim)}
+    measured = {name: values for name, (values, _) in found.items()}
+    lost = {trial for values in measured.values() for trial in numbers.trials if trial not in values}
+    diverged = numbers.diverged(measured)
+    missing = [trial for trial in numbers.trials if trial in lost and trial not in diverged]
+    seeds = sorted({seed for _, seed in numbers.trials})
+    whole = [seed for seed in seeds if not any(other == seed for _, other in lost)]
+
+    def difference(metric: str, seed: int) -> float:
+        means = [sum(measured[metric][number, seed] for number in numbers) / len(numbers) for numbers in chosen]
+        return sum(sign * mean for (sign, _), mean in zip(sides, means, strict=True))
+
+    by_metric = {metric: {seed: difference(metric, seed) for seed in whole} for metric in measured}
+    values = {seed: sum(_sign(n) * by_metric[name][seed] for n, name in enumerate(by_metric)) for seed in whole}
+    terms = [
+        Term(sum(own.values()) / max(len(own), 1), numbers.quantity(metric, measured[metric]), len(claim.of))
+        for metric, own in by_metric.items()
+    ]
+    spread = contrast(values.values(), terms)
+    unit = numbers.unit(max(map(abs, values.values()), default=claim.margin))
+    word = NONE if lost or not spread.has_interval else word_of(claim, spread.low, spread.high)
+    return Verdict(
+        claim,
+        word,
+        values,
+        spread,
+        planned=len(seeds),
+        settings=settings,
+        unit=unit,
+        diverged=tuple(map(numbers.said, diverged)),
+        counted=found[claim.metric][1] if diverged else None,
+        missing=tuple(f"{numbers.said(trial)}: {numbers.why(trial)}" for trial in missing),
+    )
+
+
+def word_of(claim: Claim, low: float, high: float) -> str:
+    """The verdict on a claim whose difference lies between `low` and `high`."""
+    inside = -claim.margin < low and high < claim.margin
+    if claim.expects == "same":
+        return HOLDS if inside else FAILS if low > 0 or high < 0 else OPEN
+    above, below = (low > 0, high < 0) if claim.expects == "more" else (high < 0, low > 0)
+    return HOLDS if above else FAILS if below else SAME if inside else OPEN
+
+
+def _sign(position: int) -> int:
+    return -1 if position else 1
+
+
+def _metrics(claim: Claim) -> list[str]:
+    return [claim.metric, *([claim.less] if claim.less else [])]
+
+
+def _matched(table: Table, claim: Claim, sides: Sequence[Mapping[str, Any]]) -> tuple[int, list[list[int]]]:
+    """How many settings of the other axes all sides have, and the numbers of the arms of each side in those."""
+    fixed = {path for side in sides for path in side}
+    found = [_by_setting(table, claim, side, fixed) for side in sides]
+    whole = [{setting for setting, own in side.items() if len(own) == max(map(len, side.values()))} for side in found]
+    shared = set.intersection(*whole)
+    if not shared:
+        raise RunError(
+            f"{table.out}: claim {claim.text!r} compares arms that have no setting of the other axes in common"
+        )
+    return len(shared), [
+        [number for setting in side if setting in shared for number in side[setting]] for side in found
+    ]
+
+
+def _by_setting(table: Table, claim: Claim, side: Mapping[str, Any], fixed: set[str]) -> dict[str, list[int]]:
+    """The arms that have the values of one side, by their values on the axes that no side speaks of."""
+    found: dict[str, list[int]] = {}
+    for arm in table.arms:
+        if all(path in arm.values and key(arm.values[path]) == key(value) for path, value in side.items()):
+            others = {path: value for path, value in arm.values.items() if path not in fixed}
+            found.setdefault(key(others), []).append(arm.number)
+    if not found:
+        said = ", ".join(f"{path} = {value}" for path, value in side.items())
+        raise RunError(f"{table.out}: claim {claim.text!r} speaks of {said}, which no trained arm has")
+    return found
+
+
+Trial = tuple[int, int]
+"""The number of an arm, and a seed."""
+
+
+class _Numbers:
+    """The numbers of the trials of some arms: of their results, or as of the end of an epoch."""
+
+    def __init__(self, table: Table, claim: Claim, arms: Sequence[int]):
+        self._table, self._claim = table, claim
+        rows = [row for row in table.trials.to_dict("records") if row["arm"] in arms]
+        self.trials: dict[Trial, dict[str, Any]] = {(row["arm"], row["seed"]): row for row in rows}
+        self._recorded = {trial: self._numbers(row) for trial, row in self.trials.items()}
+        self._labels = {arm.number: arm.label for arm in table.arms}
+
+    def of(self, metric: str) -> tuple[dict[Trial, float], float | None]:
+        """The metric by trial, those that diverged as the worst that it can be; and that, None where there is none."""
+        recorded = {trial: numbers[metric] for trial, numbers in self._recorded.items() if metric in numbers}
+        if not recorded:
+            names = sorted({name for numbers in self._recorded.values() for name in numbers})
+            when = "" if self._claim.epoch is None else f" of epoch {self._claim.epoch}"
+            said = unknown(f"metric{when}", metric, names)
+            raise RunError(f"{self._table.out}: claim {self._claim.text!r}: {said}")
+        is_what = self._table.specified.of(metric)
+        if is_what is None or is_what.unit != "share" or self._claim.less is not None:
+            return recorded, None
+        worst = 0.0 if is_what.higher_is_better else 1.0
+        return dict.fromkeys(self.diverged({metric: recorded}), worst) | recorded, worst
+
+    def diverged(self, measured: Mapping[str, Mapping[Trial, float]]) -> list[Trial]:
+        """The trials that diverged before they had all of the metrics."""
+        trials = [trial for trial, row in self.trials.items() if row["cause"] == "diverged"]
+        return [trial for trial in trials if not all(metric in self._recorded[trial] for metric in measured)]
+
+    def quantity(self, metric: str, values: Mapping[Trial, float]) -> Quantity:
+        """What the metric is."""
+        examples = examples_of(self._table.done, metric)
+        return quantity(self._table.specified.of(metric), values=values.values(), examples=examples)
+
+    def unit(self, largest: float) -> Unit:
+        """How differences are printed."""
+        return unit_of(self._table.specified.of(self._claim.metric), self._claim.metric, largest=largest)
+
+    def said(self, trial: Trial) -> str:
+        """`pool=max, seed 3`."""
+        number, seed = trial
+        return f"{self._labels[number]}, seed {seed}"
+
+    def why(self, trial: Trial) -> str:
+        """Why a trial has no number."""
+        row = self.trials[trial]
+        return row["cause"] or (row["status"] if row["status"] != "done" else "no such number")
+
+    def _numbers(self, row: Mapping[str, Any]) -> dict[str, float]:
+        if self._claim.epoch is not None:
+            found = self._of_epoch(row["id"])
+        else:
+            found = {metric: row[metric] for metric in self._table.metrics} if row["status"] == "done" else {}
+        return {name: value for name, value in found.items() if not math.isnan(value)}
+
+    def _of_epoch(self, trial: str) -> dict[str, float]:
+        rows = read_rows(EpochRow.at(self._table.out / "trials" / trial))
+        numbers = [row.numbers for row in rows if row.epoch == self._claim.epoch]
+        return {name: value for own in numbers for name, value in own.items() if isinstance(value, float)}
