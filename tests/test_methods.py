@@ -85,8 +85,11 @@ def equal(a, b):
         (EMA(decay=0.7), [0.7, 0.7, 0.7, 0.7]),
         (EMA(decay=0.25, warmup=True), [1 / 10, 2 / 11, 3 / 12, 0.25]),
         (EMA(decay=0.8, warmup=True, every=2), [1, 1 / 10, 1, 2 / 11]),
+        (EMA(share=0.75), [1 - 1 / (0.75 * 4)] * 4),
+        (EMA(decay=0.75, from_epoch=0.5), [0, 0, 0.75, 0.75]),
+        (EMA(decay=0.75, from_epoch=0.0, counted="epoch", every=3), [0, 1, 0.75, 1]),
     ],
-    ids=["plain", "warm-up", "every second step"],
+    ids=["plain", "warm-up", "every second step", "a share", "from an epoch on", "counted by epochs"],
 )
 def test_the_average_is_that_of_its_formula(method, decays):
     history = states(replace(BASE, {"methods": (method,)}))
@@ -340,6 +343,13 @@ def test_methods_on_the_command_line():
         (lambda: EMA(decay=1.0), "decay = 1.0: must be less than 1"),
         (lambda: EMA(decay=0.0), "decay = 0.0: must be greater than 0"),
         (lambda: EMA(decay=1 - 1e-9), "must be less than 1 in float32 too"),
+        (
+            lambda: EMA(share=0.1, decay=0.9),
+            "the decay follows from it, so decay = 0.9 would have no effect",
+        ),
+        (lambda: EMA(warmup=True, counted="epoch"), "not with counted = 'epoch'"),
+        (lambda: EMA(warmup=True, from_epoch=0.0), "not with from_epoch = 0.0"),
+        (lambda: EMA(from_epoch=2.5).check(steps=10, steps_per_epoch=4), "from_epoch = 2.5: that is step 10, and"),
         (lambda: SAM(rho=0.0), "rho = 0.0: must be greater than 0"),
         (lambda: SAM(rho=-0.1), "rho = -0.1: must be greater than 0"),
         (lambda: replace(BASE, {"methods": (EMA(), EMA(decay=0.9))}), "'ema' stands there twice"),

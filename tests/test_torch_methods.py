@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cnnjax import SAM, SGD, SWA, Constant, Experiment, Hardware, Lookahead, Model, Synthetic, nn
+from cnnjax import EMA, SAM, SGD, SWA, Constant, Experiment, Hardware, Lookahead, Model, Synthetic, nn
 from cnnjax.run.program import Program
 from tests.steps_of_methods import stepped
 from tests.torch_peers import torch
@@ -84,6 +84,30 @@ def test_lookahead_as_timms():
         torch_loss(*parameters).backward()
         optimizer.step()
         closely(params, parameters)
+
+
+def test_the_moving_average_of_torchvisions_references():
+    """Its loop: after the first of an epoch's steps and every third, a copy up to the first averaging after warm-up."""
+    from torch.optim.swa_utils import AveragedModel
+
+    examples, batch, every, epochs, warmup, alpha = 16, 4, 3, 3, 1, 0.1
+    parameters = torch_parameters()
+    model, optimizer = torch.nn.ParameterList(parameters), torch_sgd(parameters)
+    decay = 1 - alpha * batch * every / epochs
+    averaged = AveragedModel(model, avg_fn=lambda mean, value, _: decay * mean + (1 - decay) * value)
+    ema = EMA(share=1 / (alpha * examples), from_epoch=warmup, counted="epoch", every=every)
+    length = {"steps": epochs * examples // batch, "steps_per_epoch": examples // batch}
+    found = stepped(ema.lasting(**length), OPTIM, START, loss, steps=length["steps"])
+    for step, (_, own) in enumerate(found):
+        epoch, place = divmod(step, length["steps_per_epoch"])
+        optimizer.zero_grad()
+        torch_loss(*parameters).backward()
+        optimizer.step()
+        if place % every == 0:
+            averaged.update_parameters(model)
+            if epoch < warmup:
+                averaged.n_averaged.fill_(0)
+        closely(own["params"], list(averaged.module))
 
 
 # --- weight averaging

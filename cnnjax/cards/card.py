@@ -55,6 +55,14 @@ class Machine(Config):
     hours: float | None = Field(default=None, gt=0)
 
 
+class WholeSet(Config):
+    """What a data set has where all of it is there: `WholeSet(train=1_281_167, test=50_000, classes=1000)`."""
+
+    train: int = Field(ge=1)
+    test: int = Field(ge=1)
+    classes: int = Field(ge=1)
+
+
 class Card(Config):
     """`card = Card(source=..., published=(Published(mean=0.7613),), deviations=(), ...)` in an experiment file.
 
@@ -62,7 +70,8 @@ class Card(Config):
     source; empty says that nothing does. band: what a reproduction has to reach, None where no source gives a figure;
     claims: what a study's arms are expected to show. machines: what it is written for, by a short name, which `--on`
     takes; the first is that of the experiment as it stands. needs: "cpu" where two cores train all of its seeds in an
-    hour or so, else "accelerator".
+    hour or so, else "accelerator". whole: what its data set has where all of it is there. A plan is of that
+    (`cnnjax sweep FILE --dry-run`), whether the set is prepared or not; a training on fewer examples is another one.
     """
 
     source: str = Field(min_length=1)
@@ -72,3 +81,4 @@ class Card(Config):
     claims: tuple[Claim, ...] = ()
     machines: Annotated[Mapping[str, Machine], AfterValidator(Named)] = Named()
     needs: Literal["cpu", "accelerator"] = "accelerator"
+    whole: WholeSet | None = None

@@ -38,7 +38,7 @@ from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import progress
 
 if TYPE_CHECKING:
-    from cnnjax.cards import Machine
+    from cnnjax.cards import Machine, WholeSet
     from cnnjax.launch.sweep import Outcome
     from cnnjax.run.options import Options
     from cnnjax.study.file import ExperimentFile
@@ -121,7 +121,7 @@ def sweep(
     folder = out_folder or default_out(loaded)
     if dry_run:
         planned_for = _planned_for(devices, device_kind, device_memory, machine)
-        _print_plan(study, folder, planned_for, as_json=as_json)
+        _print_plan(study, folder, planned_for, _whole_of(loaded, study), as_json=as_json)
         return
     if device_kind is not None or device_memory is not None:
         raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
@@ -178,18 +178,32 @@ def _planned_for(count: int | None, kind: str | None, memory: str | None, machin
     return declared(count, kind, memory) if elsewhere else Hardware(devices=count)
 
 
-def _print_plan(study: Any, folder: Path, devices: Any, *, as_json: bool) -> None:
+def _whole_of(loaded: ExperimentFile, study: Any) -> WholeSet | None:
+    """What the card says of the whole data set, unless another one has been put in its place."""
+    ours, its = study.experiment.data, loaded.experiment.data
+    same = type(ours) is type(its) and getattr(ours, "name", None) == getattr(its, "name", None)
+    return loaded.card.whole if loaded.card is not None and same else None
+
+
+def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, *, as_json: bool) -> None:
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
     from cnnjax.study.plan import plan
     from cnnjax.study.plan_table import plan_table
 
-    planned = plan(study, hardware=devices)
+    planned = plan(study, hardware=devices, whole=whole)
     found = earlier(planned, folder)
     if as_json:
         stale = [{"id": entry.trial.id, "reasons": list(entry.stale)} for entry in found if entry.stale]
         typer.echo(json.dumps(planned.to_json() | {"devices": dataclasses.asdict(planned.devices), "stale": stale}))
         return
     WIDE.print(plan_table(planned))
+    if whole is not None:
+        out.print(
+            f"planned for the whole set, {whole.train:,} images to train on and {whole.test:,} to test on, which is "
+            "not read: training needs it prepared",
+            highlight=False,
+            soft_wrap=True,
+        )
     for text in stale_texts(found):
         out.print(f"stale: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if any(entry.stale for entry in found):

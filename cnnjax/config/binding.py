@@ -51,7 +51,8 @@ def _lanes(config: Any, prefix: str = "") -> Iterator[tuple[str, Node, str]]:
 def bind(config: V, values: Mapping[str, Any]) -> V:
     """A copy that holds `values` (traced arrays) at lane paths, unchecked. Lives only inside a traced step.
 
-    Raises ConfigError where a config on the way has private attributes, which may hold what follows from a value.
+    Raises ConfigError where a config on the way has private attributes that are not None: they may hold what follows
+    from a value.
     """
     for path, value in values.items():
         config = _bind(config, path.split("."), value)
@@ -65,8 +66,8 @@ def _bind(node: Any, heads: list[str], value: Any) -> Any:
         return tuple(after if str(position) == head else entry for position, entry in enumerate(node))
     if isinstance(node, Named):
         return Named({name: after if name == head else entry for name, entry in node.items()})
-    if node.__pydantic_private__:
-        names, where = ", ".join(node.__pydantic_private__), type(node).__name__
+    if held := [name for name, value in (node.__pydantic_private__ or {}).items() if value is not None]:
+        names, where = ", ".join(held), type(node).__name__
         raise ConfigError(
             f"{where}: what its private attributes hold ({names}) would stay that of another value of the lane "
             f"{'.'.join(heads)}; compute it where it is used"

@@ -109,9 +109,10 @@ def check_fields(model: type[BaseModel], *, no_lanes: str = "") -> None:
                 f"it is {shown}, and a size, a choice or a flag decides what is compiled; a lane is a float, or "
                 "float | None, and one named `seed` an int",
             )
-        if model.__private_attributes__:
-            held = ", ".join(model.__private_attributes__)
-            raise refused(model, name, f"private attributes ({held}) would keep what was made of another value")
+        # One that is None until the length of a training is known holds nothing yet: binding looks again.
+        if held := [other for other, made in model.__private_attributes__.items() if made.default is not None]:
+            reason = f"private attributes ({', '.join(held)}) would keep what was made of another value"
+            raise refused(model, name, reason)
 
 
 def refused(model: type[BaseModel], name: str, reason: str) -> ConfigError:

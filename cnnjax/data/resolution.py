@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from cnnjax.config import Config
+from cnnjax.config import Config, later
 from cnnjax.errors import ConfigError
 
 Pixels = Annotated[int, Field(ge=1)]
@@ -25,12 +25,16 @@ class Resolution(Config, union="name"):
     """The sizes of a training's images. A subclass defines `begins`.
 
     evaluation: the size that images are evaluated at, independently of training (Touvron et al. 2019,
-    arXiv:1906.06423); None for that of the data. Each size is compiled once.
+    arXiv:1906.06423); None for that of the data. Each size is compiled once. by: how augmented images get the size that
+    they are trained at, "resize", or "crop": a window of that size is cut out at a random place, the same of all that
+    moves with the image, and a size larger than the image is refused (AlexNet trains on windows of 224 pixels of images
+    of 256).
     """
 
     no_lanes: ClassVar[str] = "a size of images decides what is compiled"
 
     evaluation: Pixels | None = None
+    by: Literal["resize", "crop"] = later("resize")
 
     def begins(self, *, steps: int, epochs: Sequence[int]) -> Begins:
         """The steps at which sizes begin, ascending from 0; one may be that of before.

@@ -15,6 +15,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from cnnjax.config import Config
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.prepared_sets import default_data_dir
+from cnnjax.data.unread import Counts, counts_for
 from cnnjax.errors import ConfigError, unknown
 
 
@@ -41,8 +42,16 @@ class Data(Config, union="name"):
         raise ConfigError(f"{type(self).__name__} does not define read()")
 
     def load(self) -> Dataset:
-        """`read`, normalized with `mean` and `std`; again only when what it was read from has changed."""
-        return _load(self)
+        """`read`, normalized with `mean` and `std`; again only when what it was read from has changed.
+
+        Within `planned_as` it is not read.
+        """
+        counts = counts_for(self)
+        return _load(self) if counts is None else _normalized(self, self.unread(counts))
+
+    def unread(self, counts: Counts) -> Dataset:
+        """The set as it is planned for without being read, with so many examples. Raises ConfigError if it cannot."""
+        raise ConfigError(f"{type(self).__name__} is read to be planned for: nothing stands for it")
 
     def labelled_as(self, classes: tuple[str, ...]) -> Self:
         """The same data with labels that are ids of `classes`, among which its own must be, by name."""
@@ -95,7 +104,7 @@ def _load(data: Data) -> Dataset:
         key = data, default_data_dir()
         dataset, read_from = _LOADED.pop(key, (None, {}))
         if dataset is None or any(_stamp(path) != known for path, known in read_from.items()):
-            made = _normalized(data)
+            made = _normalized(data, data.read())
             read_from = made.read_from
             dataset = dataset if dataset is not None and _is_same(dataset, made) else made
         _LOADED[key] = dataset, read_from
@@ -104,8 +113,7 @@ def _load(data: Data) -> Dataset:
         return dataset
 
 
-def _normalized(data: Data) -> Dataset:
-    dataset = data.read()
+def _normalized(data: Data, dataset: Dataset) -> Dataset:
     if data._classes is not None:
         dataset = dataset.labelled_as(data._classes)
     return dataset if data.mean is None else replace(dataset, mean=data.mean, std=data.std)

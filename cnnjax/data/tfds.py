@@ -18,6 +18,7 @@ from cnnjax.data.source import Data
 from cnnjax.data.store import Folder, stamp
 from cnnjax.data.survey import logged
 from cnnjax.data.trust import check_classes
+from cnnjax.data.unread import Counts, unread
 from cnnjax.errors import DataError
 
 INSTALL = "pip install 'cnnjax[prepare]'"
@@ -93,6 +94,9 @@ class TFDS(Decoding, Data):
         info = train.folder / INFO
         parts = decodable(train, test, self.on_broken)
         return Dataset(self.name, classes=train.classes, read_from={info: stamp(info)}, **parts)
+
+    def unread(self, counts: Counts) -> Dataset:
+        return unread(self.name, self.form(), counts)
 
     def _splits(self, builder: Any) -> tuple[str, str]:
         there = list(builder.info.splits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import flax.linen as linen
 import jax
@@ -25,6 +26,7 @@ class ConvNorm(linen.Module):
         bias: whether the convolution has one; None where the normalization has none.
         zero: whether the normalization's scale starts at 0.
         blur: where strides exceed 1, convolve at every place and then step by a blur pooling of 3 (Zhang 2019).
+        blur_place: "after", or "before": blur at every place, zeros beyond the border included, then convolve in steps.
         standardize: of the convolution.
     """
 
@@ -40,10 +42,14 @@ class ConvNorm(linen.Module):
     zero: bool = False
     blur: bool = False
     standardize: float | None = None
+    blur_place: Literal["after", "before"] = "after"
 
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        blurs = self.blur and self.strides not in (1, (1, 1))
+        steps = self.strides not in (1, (1, 1))
+        if self.blur and steps and self.blur_place == "before":
+            x = nn.Pooling("blur", window=3, strides=1, padding=1, count_padding=True, name="blur")(x)
+        blurs = self.blur and steps and self.blur_place == "after"
         x = nn.Convolution(
             features=self.features,
             kernel_size=self.kernel_size,

@@ -27,7 +27,7 @@ from cnnjax.models.model import Model, Shape, roundings
 from cnnjax.models.norm import BatchNorm, GroupNorm, Norm
 from cnnjax.models.resnet_blocks import ResNetwork, Shortcut, Version
 from cnnjax.models.resnet_names import timm_v2_name, torchvision_name
-from cnnjax.models.resnet_stem import ImageNetStem, Stem
+from cnnjax.models.resnet_stem import Edges, ImageNetStem, Stem
 
 
 class ResNet(Model, tag="resnet"):
@@ -55,6 +55,10 @@ class ResNet(Model, tag="resnet"):
             "v2" (Goyal et al. 2017).
         squeeze_excite: hidden units of a block's squeeze-and-excitation gate as a share of its outputs; 0 is no gate.
         blur: convolutions and pooling step by blur pooling (Zhang 2019).
+        blur_place: "after" a convolution that is computed at every place, as published, or "before" one that steps, at
+            a quarter of its cost (FFCV, Composer): then zeros beyond the border count, and the stem's convolutions, on
+            few channels, stay as they are.
+        blur_pool: with `blur`, whether the stem's max pooling steps by it too.
         stochastic_depth: probability to drop the last block's branch; it rises linearly from 0 (Huang et al. 2016).
         block_dropout: dropout rate before a block's last main convolution (Wide ResNet).
         drop_block: share of the last stage's maps that DropBlock zeroes in training, after each unit of convolution,
@@ -70,6 +74,13 @@ class ResNet(Model, tag="resnet"):
             "cbam", or a config of one; not beside the field `squeeze_excite`.
         standardize: whether each feature's weights in a convolution are brought to mean 0 and variance 1 before they
             are used (Qiao et al. 2019, arXiv:1903.10520; BiT).
+        padding: of convolutions and of the stem's pooling: "centred" pads both sides alike, as PyTorch's models do;
+            "same" is TensorFlow's and Flax's, which at a stride of 2 on an even size pads one more at the end.
+        logits_start: what the kernel of the logits starts as: "lecun", normal with variance 1 / inputs; "zero" (Big
+            Vision); or "pytorch", evenly between -1 / sqrt(inputs) and that, and so the bias. `initialization` of an
+            experiment that is for all kernels comes before the first and the last.
+        logits_bias: what the bias of the logits starts at; -log(number of classes) for sigmoids that begin as rare as
+            the classes are (Composer).
     """
 
     stage_sizes: tuple[Count, ...] = Field(default=(2, 2, 2, 2), min_length=1)
@@ -98,6 +109,11 @@ class ResNet(Model, tag="resnet"):
     standardize: bool = later(False)
     drop_block: Rate = later(0.0)
     drop_block_size: Count = later(7)
+    blur_place: Literal["after", "before"] = later("after")
+    blur_pool: bool = later(True)
+    padding: Edges = later("centred")
+    logits_start: Literal["lecun", "zero", "pytorch"] = later("lecun")
+    logits_bias: float = later(0.0)
 
     @model_validator(mode="after")
     def _one_entry_a_stage(self) -> ResNet:
@@ -110,6 +126,12 @@ class ResNet(Model, tag="resnet"):
                 raise ValueError(f"{name}: basic blocks have none; it belongs to block='bottleneck'")
         if self.zero_init and (self.version == "v2" or not self.norm.shifts):
             raise ValueError("zero_init: there is no scale at the end of a block to start at zero")
+        if not self.blur and (self.blur_place != "after" or not self.blur_pool):
+            raise ValueError("blur_place, blur_pool: nothing is blurred; set blur=True")
+        if self.padding == "same" and self.stem.pool_zeros:
+            raise ValueError("stem.pool_zeros: its zeros are padded on both sides alike, which is not padding='same'")
+        if self.logits_start == "pytorch" and self.logits_bias:
+            raise ValueError("logits_bias: with logits_start='pytorch' the bias starts at random")
         if self.squeeze_excite and self.attention.tag != "none":
             raise ValueError(f"attention: {self.attention.tag} stands in the place of squeeze_excite: set that to 0")
         if self.output_stride is not None and self.endpoints()[-1].strides != (self.output_stride,) * 2:

@@ -14,6 +14,7 @@ from cnnjax.models.attention import Attention
 from cnnjax.models.blocks import ConvNorm, centred, drop_block, dropout, rising, stochastic_depth
 from cnnjax.models.fields import Pair
 from cnnjax.models.norm import NoNorm, Norm
+from cnnjax.models.resnet_stem import Edges
 
 WEIGHT_EPSILON = 1e-8
 """Added to the variance of standardized weights, as in timm's BiT."""
@@ -50,6 +51,8 @@ class Block(linen.Module):
     dropout: float
     drop_block: float = 0.0
     drop_block_size: int = 7
+    blur_place: Literal["after", "before"] = "after"
+    padding: Edges = "centred"
 
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -108,13 +111,22 @@ class Block(linen.Module):
             norm=NoNorm(),
             activation="identity",
             bias=not self.norm.shifts,
-            blur=self.blur,
-            standardize=self.standardize,
+            **self._common(),
             name=name,
         )
 
     def _normalized(self, name: str, **fields: Any) -> ConvNorm:
-        return ConvNorm(**fields, norm=self.norm, blur=self.blur, standardize=self.standardize, name=name)
+        return ConvNorm(**fields, norm=self.norm, **self._common(), name=name)
+
+    def _common(self) -> dict[str, Any]:
+        """What all of its convolutions have."""
+        padding = convolution_padding(self.padding)
+        return {
+            "padding": padding,
+            "blur": self.blur,
+            "blur_place": self.blur_place,
+            "standardize": self.standardize,
+        }
 
     def _shortcut(self, x: jax.Array, train: bool) -> jax.Array | None:
         if self.shortcut == "none":
@@ -129,6 +141,24 @@ class Block(linen.Module):
         if self.version == "v2":
             return self._bare("shortcut", **fields)(x, train=train)
         return self._normalized("shortcut", **fields, activation="identity")(x, train=train)
+
+
+def _logits_start(config: Any, inputs: int) -> dict[str, Any]:
+    """The initializers of the layer of logits."""
+    initializers = linen.initializers
+    if config.logits_start == "pytorch":
+
+        def bias(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+            return jax.random.uniform(key, shape, dtype, -(inputs**-0.5), inputs**-0.5)
+
+        return {"kernel_init": initializers.variance_scaling(1 / 3, "fan_in", "uniform"), "bias_init": bias}
+    start: dict[str, Any] = {"kernel_init": initializers.zeros} if config.logits_start == "zero" else {}
+    return {**start, "bias_init": initializers.constant(config.logits_bias)} if config.logits_bias else start
+
+
+def convolution_padding(edges: Edges) -> Literal["same"] | None:
+    """The padding of `ConvNorm` that pads the edges so."""
+    return "same" if edges == "same" else None
 
 
 def standardization(config: Any) -> float | None:
@@ -162,20 +192,23 @@ class StemNetwork(linen.Module):
                 norm=NoNorm() if bare else norm,
                 activation="identity" if bare else activation,
                 bias=not norm.shifts,
-                blur=self.config.blur,
+                padding=convolution_padding(stem.padding or self.config.padding),
+                blur=self.config.blur and self.config.blur_place == "after",
                 standardize=standardization(self.config),
                 name=f"conv{number}",
             )(x, train=train)
         if stem.pool == "none":
             return x
-        padding = centred(stem.pool_window)
+        rows, columns = centred(stem.pool_window)
+        padding = "same" if self.config.padding == "same" else (rows, columns)
         if stem.pool_zeros:
-            rows, columns = padding
             x, padding = jnp.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0))), (0, 0)
         pool: dict[str, Any] = {"window": stem.pool_window, "padding": padding}
-        if self.config.blur and stem.pool == "max":
+        if self.config.blur and self.config.blur_pool and stem.pool == "max":
             x = nn.Pooling("max", **pool, strides=1, name="pool")(x)
-            return nn.Pooling("blur", window=3, strides=stem.pool_strides, padding=1, name="blur")(x)
+            zeros = self.config.blur_place == "before"
+            fields = {"window": 3, "strides": stem.pool_strides, "padding": 1, "count_padding": zeros}
+            return nn.Pooling("blur", **fields, name="blur")(x)
         return nn.Pooling(stem.pool, **pool, strides=stem.pool_strides, name="pool")(x)
 
 
@@ -205,7 +238,7 @@ class ResNetwork(linen.Module):
             return maps
         x = nn.GlobalPooling(config.head, name="pool")(x)
         x = dropout(x, config.dropout, train=train)
-        return nn.FullyConnected(config.num_classes, name="logits")(x)
+        return nn.FullyConnected(config.num_classes, **_logits_start(config, x.shape[-1]), name="logits")(x)
 
     def _block(self, inputs: int, stage: int, block: int, rate: float) -> Block:
         config = self.config
@@ -238,5 +271,7 @@ class ResNetwork(linen.Module):
             dropout=config.block_dropout,
             drop_block=config.drop_block_of(stage),
             drop_block_size=config.drop_block_size,
+            blur_place=config.blur_place,
+            padding=config.padding,
             name=f"stage{stage + 1}_block{block + 1}",
         )

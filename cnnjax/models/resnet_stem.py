@@ -9,13 +9,17 @@ from pydantic import Field, model_validator
 from cnnjax.config import Config, later
 from cnnjax.models.fields import Count, Pair
 
+Edges = Literal["centred", "same"]
+"""How the edges of maps are padded: both sides alike, or as TensorFlow's "same"."""
+
 
 class Stem(Config, union="kind"):
     """What stands before the first stage: `stem="cifar"`, or a config with its fields set.
 
     features: filters; None takes the first stage's. depth: convolutions, the first strided; all but the last have half
     of the filters. pool: after them, over `pool_window` in steps of `pool_strides`. pool_zeros: whether zeros are
-    padded for the pooling, which take part in it (BiT); otherwise padding never wins and never counts.
+    padded for the pooling, which take part in it (BiT); otherwise padding never wins and never counts. padding: of the
+    convolutions, where it is another than the network's.
     """
 
     features: Count | None = None
@@ -26,6 +30,7 @@ class Stem(Config, union="kind"):
     pool_window: Pair = 3
     pool_strides: Pair = 2
     pool_zeros: bool = later(False)
+    padding: Edges | None = later(None)
 
     @model_validator(mode="after")
     def _pool_for_zeros(self) -> Stem:

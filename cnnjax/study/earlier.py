@@ -53,7 +53,7 @@ def earlier(planned: Plan, out: Path) -> list[Earlier]:
         except RunError:
             continue
         if made is not None:
-            found.append(Earlier(trial, made, tuple(reasons(made, trial.code, trial.data, directory.sources))))
+            found.append(Earlier(trial, made, tuple(reasons(made, trial.code, trial.data or None, directory.sources))))
     return found
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnnjax.analysis.layers import SizeRow
+from cnnjax.cards import WholeSet
 from cnnjax.code import Code, code_of
 from cnnjax.config import Named, diff, digest, read, replace
+from cnnjax.data.unread import counts_of, planned_as
 from cnnjax.errors import ConfigError, RunError, expect
 from cnnjax.experiment import Experiment, Teachers, analysis_of, check, stated_rate
 from cnnjax.lanes import lane_values
@@ -154,14 +156,23 @@ def label(arm: Mapping[str, Any]) -> dict[str, Any]:
     return {path: labelled(value) for path, value in arm.items()}
 
 
-def plan(study: Study | Experiment, *, hardware: Hardware | Devices = Hardware()) -> Plan:
+def plan(
+    study: Study | Experiment, *, hardware: Hardware | Devices = Hardware(), whole: WholeSet | None = None
+) -> Plan:
     """Check every arm of a study by tracing its network, training nothing. An experiment is a study without axes.
 
-    hardware: what each trial will run on, in this process or elsewhere (`Devices`). Raises ConfigError where an axis
-    has a value its field does not take, two arms are the same experiment, or nothing is left to train.
+    hardware: what each trial will run on, in this process or elsewhere (`Devices`). whole: what the base experiment's
+    data set has where all of it is there, as a recipe's card says (`Card.whole`): the plan is of that, and the set is
+    not read. Raises ConfigError where an axis has a value its field does not take, two arms are the same experiment, or
+    nothing is left to train.
     """
     expect(study, (Study, Experiment), call="plan", takes="a Study or an Experiment (`cnnjax sweep` takes a file)")
     study = Study(study) if isinstance(study, Experiment) else study
+    with planned_as(study.experiment.data, counts_of(whole)):
+        return _plan(study, hardware)
+
+
+def _plan(study: Study, hardware: Hardware | Devices) -> Plan:
     experiments = {arm: _experiment(study, arm) for arm in study.arms}
     _refuse_bad_values(study, experiments)
     costs: dict[Experiment, int] = {}
