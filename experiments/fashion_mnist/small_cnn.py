@@ -10,10 +10,24 @@ lists it as 0.925, among figures that its authors did not verify.
 About two minutes a seed on two idle cores. Command: `cnnjax sweep experiments/fashion_mnist/small_cnn.py`
 """
 
-from cnnjax import SGD, TFDS, Band, Card, Cosine, Experiment, Flip, FlipViews, Machine, Published, SmallCNN, Study
+from cnnjax import (
+    SGD,
+    TFDS,
+    Band,
+    BatchNorm,
+    Card,
+    Cosine,
+    Experiment,
+    Flip,
+    FlipViews,
+    Machine,
+    Published,
+    SmallCNN,
+    Study,
+)
 
 experiment = Experiment(
-    model=SmallCNN(features=16, blocks=3, norm="batch", dense=0, dropout=0.2),
+    model=SmallCNN(features=16, blocks=3, norm=BatchNorm(), dense=0, dropout=0.2),
     data=TFDS(name="fashion_mnist"),
     optim=SGD(learning_rate=0.1, weight_decay=5e-4, schedule=Cosine(warmup=1)),
     augment=(Flip(),),
@@ -30,7 +44,7 @@ card = Card(
     deviations=(
         "Three 3x3 convolutions with batch normalization and dropout, 29,178 parameters, not two of 5x5 and 83,466.",
         "Images are mirrored at random in training, and in evaluation the outputs of both views are averaged.",
-        "15 epochs of SGD in batches of 128 with weight decay and a cosine, not 30 of Adam at 0.001 in batches of 1,000.",
+        "15 epochs of SGD in batches of 128, weight decay and a cosine, not 30 of Adam at 0.001 in batches of 1,000.",
         "5,000 of the 60,000 training images are kept for validation.",
     ),
     machines={"cpu": Machine(kind="cpu", hours=0.04)},
