@@ -72,13 +72,13 @@ def ours(small: Experiment, whole: Length, steps: int = 5) -> Steps:
     form = small.data.load()
     functions = functions_of(small, whole, form=form)
     lane: Any = lane_values(small)
-    drawn = init_state(functions, lane, input_shape_of(small, form))
+    drawn = jax.jit(partial(init_state, functions, image_shape=input_shape_of(small, form)))(lane)
     state = state_from(functions, lane, _off_their_start(drawn.variables))
-    step = jax.jit(partial(train_step, functions))
+    step, inputs = jax.jit(partial(train_step, functions)), jax.jit(functions.inputs)
     made, seen, targets = [jax.device_get(state)], [], []
     for number in range(steps):
         batch = _batch(form, number, mixed=small.mixing is not None)
-        images, pairs, _ = jax.jit(functions.inputs)(batch, step_key(0, jnp.int32(number)), jnp.int32(number))
+        images, pairs, _ = inputs(batch, step_key(0, jnp.int32(number)), jnp.int32(number))
         seen.append(np.asarray(images))
         targets.append(sum(np.asarray(_rows(target)) * np.reshape(weight, (-1, 1)) for target, weight in pairs))
         state, _ = step(state, batch)

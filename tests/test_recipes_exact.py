@@ -95,7 +95,7 @@ def test_decays_what_the_source_decays(name):
     rate = 0.1 / small.optim.weight_decay
     optimizer = replace(small.optim, {"learning_rate": rate, "schedule": Constant()}).build(steps=9, steps_per_epoch=9)
     zeros = jax.tree.map(jnp.zeros_like, start.params)
-    updates, _ = optimizer.update(zeros, optimizer.init(start.params), start.params)
+    updates, _ = jax.jit(optimizer.update)(zeros, optimizer.init(start.params), start.params)
     found = as_torch(small.model, start.replace(params=updates), ()).params
     wanted = torch_recipes.decayed(SOURCES[name], tensors(small.model, start.variables), rate)
     assert any(array.any() for array in wanted.values())
