@@ -138,8 +138,8 @@ card = Card(
         "the paper's discriminative criterion (equation 9).",
         "SGD with Nesterov momentum 0.9 in batches of 64, at a rate of 0.05 that was not tuned, not the "
         "stochastic diagonal Levenberg-Marquardt method, one image at a time.",
-        "10 passes, not 20, after which the paper's test error no longer changes; the rate falls as the paper's, at the "
-        "same shares of the training.",
+        "10 passes, after which the paper's test error no longer changes, not 20; the rate falls as the paper's, at "
+        "the same shares of the training.",
         "5,000 of the 60,000 training images are kept for validation.",
         "The border that makes 32x32 of 28x28 pixels is 0, not the background's -0.1.",
         "Weights start uniform within 2.4 / sqrt(fan-in), not 2.4 / fan-in, from which this SGD is still at chance "
