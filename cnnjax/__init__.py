@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         Orthogonal,
         Rule,
         VarianceScaling,
+        Whitening,
     )
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
@@ -232,6 +233,7 @@ _HOMES = {
         "Orthogonal",
         "Rule",
         "VarianceScaling",
+        "Whitening",
     ],
     "losses": [
         "Dice",
@@ -514,6 +516,7 @@ __all__ = [
     "TrivialAugment",
     "UNet",
     "VarianceScaling",
+    "Whitening",
     "WholeSet",
     "WithHead",
     "Xception",
