@@ -10,8 +10,8 @@ batches of 2,048; weight decay 1e-5 on all but normalization; label smoothing 0.
 dropout 0.2, stochastic depth 0.2; kernels normal by fan-out, the layer of logits uniform; the average of the weights
 is evaluated (0.9999, warmed up); crops of 8 to 100% of the area, flips; evaluation on the central 224/256; bfloat16.
 
-Hardware and time: 32 TPU cores in the source, no hours stated; 218,950 steps of 2,048 images (218,949 there). Commands: `cnnjax train
-experiments/imagenet/efficientnet_b0.py --on tpu`, the same with `--on gpu`, and `cnnjax sweep
+Hardware and time: 32 TPU cores in the source, no hours stated; 218,950 steps of 2,048 images (218,949 there).
+Commands: `cnnjax train experiments/imagenet/efficientnet_b0.py --on tpu`, the same with `--on gpu`, and `cnnjax sweep
 experiments/imagenet/efficientnet_b0.py --on tpu --dry-run` for what it takes.
 """
 
