@@ -19,6 +19,7 @@ from cnnjax.recipes.shelf import Recipe
 from cnnjax.records.reproduction_json import ReproductionRecord
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.reporting import collect
+from cnnjax.reporting.intervals import FEWEST
 from cnnjax.run.options import Options
 from cnnjax.study.study import Study, with_fields, with_overrides
 
@@ -40,7 +41,7 @@ class Reproduction:
 
     @property
     def is_complete(self) -> bool:
-        """Whether there is a verdict on the band, or on every claim."""
+        """Whether the band has its verdict, or every training that a claim speaks of has ended."""
         return self.record is not None and is_complete(_judgeable(self.recipe), self.record)
 
     @property
@@ -53,7 +54,7 @@ class Reproduction:
                 f"of {len(self.record.experiments)} trainings {len(self.errors)} could not be trained; see {self.out}"
             )
         if not self.is_complete:
-            return f"no verdict yet: {self.stopped or 'there are too few numbers'}"
+            return f"no verdict yet: {self.stopped or 'not every training has ended'}"
         return f"{self.recipe.name} is not reproduced" if self.record.verdict == "fail" else ""
 
 
@@ -77,6 +78,7 @@ def reproduce(
     study, changed = changed_study(recipe.file.study, overrides, seeds)
     if not changed and budget is None:
         _refuse_on_a_cpu(recipe, card)
+    changed += _missing(study, card)
     out = out or default_out(recipe, study if changed else None)
     limit = None if budget is None else Budget(budget)
     stopped, errors = _train(study, recipe, out, limit, options, sinks)
@@ -124,6 +126,15 @@ def _changes(study: Study, path: str, text: str) -> bool:
         return True  # it is a field of what another override puts there
 
 
+def _missing(study: Study, card: Card) -> tuple[str, ...]:
+    """That the data here are but a part of what the card is of; empty where they are all of it."""
+    if card.whole is None:
+        return ()
+    examples = len(study.experiment.data.load().train)
+    said = f"{examples:,} images to train on are not the card's {card.whole.train:,}"
+    return () if examples >= card.whole.train else (said,)
+
+
 def _judgeable(recipe: Recipe) -> Card:
     card = recipe.file.card
     if card is None:
@@ -133,6 +144,9 @@ def _judgeable(recipe: Recipe) -> Card:
             f"the card of {recipe.name} has no band and no claims, for no source gives a figure for it, so there is "
             f"nothing to reproduce; `cnnjax sweep {recipe.path}` trains it"
         )
+    seeds = len(recipe.file.study.seed_values)
+    if card.claims and seeds < FEWEST:
+        raise ConfigError(f"{recipe.name} has {seeds} seeds, and a verdict on a claim takes an interval, so {FEWEST}")
     return card
 
 
