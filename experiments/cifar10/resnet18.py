@@ -17,6 +17,7 @@ from cnnjax import (
     SGD,
     TFDS,
     Band,
+    BatchNorm,
     Card,
     CifarStem,
     Cutout,
@@ -34,7 +35,7 @@ from cnnjax import (
 MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
 
 experiment = Experiment(
-    model=ResNet(stage_sizes=(2, 2, 2, 2), features=64, stem=CifarStem()),
+    model=ResNet(stage_sizes=(2, 2, 2, 2), features=64, stem=CifarStem(), norm=BatchNorm(running_variance="unbiased")),
     data=TFDS(name="cifar10", mean=MEAN, std=(63.0 / 255, 62.1 / 255, 66.7 / 255)),
     initialization=VarianceScaling(fan="in", gain=3**-0.5, distribution="uniform"),
     optim=SGD(

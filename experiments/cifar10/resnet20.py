@@ -5,9 +5,9 @@ of it differ by.
 
 Source: He, Zhang, Ren & Sun 2015 (arXiv:1512.03385), section 4.2 and table 6. 3 blocks a stage, shortcuts without
 parameters; 64,000 steps of 128 images, a rate of 0.1 divided by 10 after 32,000 and 48,000. Weight decay 1e-4,
-momentum 0.9; shifts by up to 4 pixels, and mirror images; 45,000 images to train on, 5,000 to choose by.
-akamaster/pytorch_resnet_cifar10 (commit d5489e8) has 91.73%, of all 50,000 images and the best epoch by test images:
-neither is done here.
+momentum 0.9; batch statistics of 64 images, as on each of its two GPUs; shifts by up to 4 pixels, and mirror images;
+45,000 images to train on, 5,000 to choose by. akamaster/pytorch_resnet_cifar10 (commit d5489e8) has 91.73%, of all
+50,000 images and the best epoch by test images: neither is done here.
 
 Hardware and time: two GPUs in the source; 41M multiply-accumulates an image, 2.0 PFLOP in all.
 Commands: `cnnjax train experiments/cifar10/resnet20.py --on gpu`, `cnnjax reproduce cifar10/resnet20`
@@ -17,6 +17,7 @@ from cnnjax import (
     SGD,
     TFDS,
     Band,
+    BatchNorm,
     Card,
     CifarStem,
     Experiment,
@@ -31,7 +32,7 @@ from cnnjax import (
 )
 
 experiment = Experiment(
-    model=ResNet(stage_sizes=(3, 3, 3), features=16, stem=CifarStem(), shortcut="A"),
+    model=ResNet(stage_sizes=(3, 3, 3), features=16, stem=CifarStem(), shortcut="A", norm=BatchNorm(group=64)),
     data=TFDS(name="cifar10"),
     initialization=VarianceScaling(fan="in", gain=2**0.5),
     optim=SGD(
@@ -55,7 +56,6 @@ card = Card(
     deviations=(
         "The mean of each channel is taken off and its deviation divided by, not the mean of each pixel taken off.",
         "The border of a crop is black, not the mean.",
-        "Batch statistics are those of all 128 images; the source has two GPUs, with 64 images each.",
     ),
     machines={"gpu": Machine(kind="a100"), "tpu": Machine(kind="tpu-v3")},
 )

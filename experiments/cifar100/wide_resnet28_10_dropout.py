@@ -18,6 +18,7 @@ from cnnjax import (
     SGD,
     TFDS,
     Band,
+    BatchNorm,
     Card,
     CifarStem,
     Experiment,
@@ -32,7 +33,14 @@ from cnnjax import (
 )
 
 experiment = Experiment(
-    model=ResNet(stage_sizes=(4, 4, 4), features=160, version="v2", stem=CifarStem(features=16), block_dropout=0.3),
+    model=ResNet(
+        stage_sizes=(4, 4, 4),
+        features=160,
+        version="v2",
+        stem=CifarStem(features=16),
+        norm=BatchNorm(running_variance="unbiased"),
+        block_dropout=0.3,
+    ),
     data=TFDS(
         name="cifar100",
         mean=(125.3 / 255, 123.0 / 255, 113.9 / 255),
