@@ -1,8 +1,9 @@
 """The recipes of airbench, narrow and on a few images, step by step against PyTorch put together as the source does.
 
-Whole trainings of ten steps: from the same weights and batches the parameters, running statistics, momenta and slow
-weights are compared after one step, where float32 agrees, and after all, where the source in float64 is the measure:
-ours is to be about as near to it as the source in float32.
+Whole trainings of ten steps, from the same weights and batches: momenta after one step, then parameters, running
+statistics and slow weights after all, against the source in float64. Where two numbers of a pooling's window are all
+but equal, float32 may send the gradient to the other one, ours as theirs (in one training of two or so, and 1e-3 of a
+tensor's gradient): so one tensor may be off in the first step, and the last is not asked for more than 1e-2.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from cnnjax.run.program import Program
 from cnnjax.study.file import load
 from cnnjax.training.state import step_key
 from cnnjax.training.step import train_step
+from tests.marks import slow
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
@@ -28,7 +30,7 @@ from torch import nn  # noqa: E402
 pytestmark = pytest.mark.torch
 
 RECIPES = Path(__file__).parents[1] / "experiments" / "cifar10"
-BATCH, STEPS, STEPS_PER_EPOCH = 16, 10, 2
+BATCH, STEPS, STEPS_PER_EPOCH, SEED = 16, 10, 2, 1
 WIDTHS = (8, 12, 12)
 
 
@@ -43,7 +45,7 @@ def shrunk(name):
         for place in places
     }
     data = Synthetic(height=32, width=32, channels=3, classes=10, examples=32, test_examples=16)
-    changes = {"data": data, "steps": STEPS, "batch_size": BATCH, **narrow}
+    changes = {"data": data, "steps": STEPS, "batch_size": BATCH, "seed": SEED, **narrow}
     if experiment.optim.tag == "sgd":
         start, (peak, _), (end, final) = experiment.optim.schedule.knots
         warm = round(STEPS * peak / end)
@@ -135,8 +137,14 @@ def in_torch(experiment, first, batches, dtype, *, source):
         if experiment.methods:
             follow(slow, theirs, step + 1)
         kept = {"now": theirs, "momenta": momenta, "slow": slow}
-        found.append({kind: {n: x.detach().double().numpy().copy() for n, x in of.items()} for kind, of in kept.items()})
+        found.append(
+            {kind: {n: x.detach().double().numpy().copy() for n, x in of.items()} for kind, of in kept.items()}
+        )
     return found
+
+
+def arrays(tensor):
+    return tensor.detach().double().numpy().copy()
 
 
 def follow(slow, theirs, done):
@@ -241,7 +249,7 @@ def in_cnnjax(experiment):
     batches, found = [], []
     for step in range(STEPS):
         batch = program.fetch(program.feed.data, program.rows([experiment], step))
-        images, ((labels, _),), _ = inputs(batch, step_key(0, step), step)
+        images, ((labels, _),), _ = inputs(batch, step_key(SEED, step), step)
         batches.append((np.asarray(images), np.asarray(labels)))
         state, _ = step_fn(state, batch)
         now = ours_of(state.params, "params") | ours_of(state.batch_stats, "batch_stats")
@@ -265,25 +273,30 @@ def momenta(opt_state):
     return traces
 
 
-def distance(one, other, scale):
-    """The largest difference of two sets of tensors as a share of `scale`'s norm, tensor by tensor."""
-    return {n: np.linalg.norm(one[n] - other[n]) / (np.linalg.norm(scale[n]) + 1e-30) for n in other}
+def errors(ours, theirs, scale):
+    """The norm of the difference of each tensor as a share of that of `scale`."""
+    return {name: np.linalg.norm(ours[name] - theirs[name]) / np.linalg.norm(scale[name]) for name in theirs}
 
 
-@pytest.mark.parametrize("name", list(SOURCES))
-def test_ten_steps_are_those_of_the_source(name):
+@pytest.mark.parametrize("name", ["airbench94", *slow("airbench96", "airbench94_muon")])
+def test_steps_are_those_of_the_source(name):
     experiment = shrunk(name)
     first, batches, ours = in_cnnjax(experiment)
-    single = in_torch(experiment, first, batches, torch.float32, source=SOURCES[name])
-    double = in_torch(experiment, first, batches, torch.float64, source=SOURCES[name])
-    kinds = ("now", "momenta", "slow") if experiment.methods else ("now", "momenta")
-    for kind in kinds:
-        assert ours[0][kind].keys() >= double[0][kind].keys(), kind
-    update = {n: double[0]["now"][n] - first[n] for n in first}
-    moved = {n for n, change in update.items() if np.linalg.norm(change) > 0}
+    theirs = in_torch(experiment, first, batches, torch.float64, source=SOURCES[name])
+
+    # After one step the momenta are gradients with decay, which no rounding of a parameter hides.
+    once = errors(ours[0]["momenta"], theirs[0]["momenta"], theirs[0]["momenta"])
+    assert sorted(once.values())[-2] < 2e-5
+    assert max(once.values()) < 1e-2
+    moved = {path for path in first if np.any(theirs[0]["now"][path] != first[path])}
+    assert moved == {path for path in first if np.any(ours[0]["now"][path] != first[path])}
     assert moved == first.keys() - {"params whiten.kernel"}
-    for n, error in distance(ours[0]["now"], double[0]["now"], update).items():
-        print(name, n, error, distance(single[0]["now"], double[0]["now"], update)[n])
-    for kind in kinds:
-        a=distance(ours[-1][kind], double[-1][kind], double[-1][kind]); b=distance(single[-1][kind], double[-1][kind], double[-1][kind])
-        for n in a: print(name, kind, n, a[n], b[n])
+
+    # As shares of the way that each tensor has come.
+    way = {path: theirs[-1]["now"][path] - first[path] for path in moved}
+    for kind in ("now", "slow") if experiment.methods else ("now",):
+        last = {path: theirs[-1][kind][path] for path in moved}
+        assert max(errors(ours[-1][kind], last, way).values()) < 1e-2
+    assert np.array_equal(ours[-1]["now"]["params whiten.kernel"], first["params whiten.kernel"])
+    if not experiment.methods:  # three epochs are six steps
+        assert np.array_equal(ours[-1]["now"]["params whiten.bias"], ours[5]["now"]["params whiten.bias"])
