@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from cnnjax.config import Config
+from cnnjax.config import Config, later
 from cnnjax.errors import ConfigError
 
 Pixels = Annotated[int, Field(ge=1)]
@@ -26,12 +26,15 @@ class Resolution(Config, union="name"):
     """The sizes of a training's images. A subclass defines `begins`.
 
     evaluation: the size that images are evaluated at, independently of training (Touvron et al. 2019,
-    arXiv:1906.06423); None for that of the data. Each size is compiled once.
+    arXiv:1906.06423); None for that of the data. Each size is compiled once. decoded: of data with a `train_fit`,
+    whether the region of a training image is decoded at the size that is trained, and augmented as that, which is how
+    PyTorch's and FFCV's loaders do it; otherwise it is decoded at the data's size, augmented, and then resized.
     """
 
     no_lanes: ClassVar[str] = "a size of images decides what is compiled"
 
     evaluation: Pixels | None = None
+    decoded: bool = later(False)
 
     def begins(self, *, steps: int, epochs: Sequence[int]) -> Begins:
         """The steps at which sizes begin, ascending from 0; one may be that of before.

@@ -56,7 +56,7 @@ experiment = Experiment(
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     ),
-    resolution=ProgressiveResizing(start=160, final=192, start_ramp=0.74, end_ramp=0.865, multiple=32),
+    resolution=ProgressiveResizing(start=160, final=192, start_ramp=0.74, end_ramp=0.865, multiple=32, decoded=True),
     optim=SGD(
         learning_rate=0.5,
         per=1024,

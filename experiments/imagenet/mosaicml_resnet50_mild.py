@@ -59,7 +59,7 @@ experiment = Experiment(
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     ),
-    resolution=ProgressiveResizing(start=88, final=176, start_ramp=0.4, end_ramp=0.8, multiple=4),
+    resolution=ProgressiveResizing(start=88, final=176, start_ramp=0.4, end_ramp=0.8, multiple=4, decoded=True),
     optim=SGD(
         learning_rate=2.048,
         per=2048,
@@ -90,7 +90,8 @@ card = Card(
     deviations=(
         "Epochs are laid end to end, so that 36 are 22,521 steps; a last batch that is not full is left out there, "
         "which makes 36 x 625 = 22,500.",
-        "The size of images changes at the ends of epochs, rather than at any step.",
+        "The size of images changes at the ends of epochs, rather than at any step; images are cut out of the file at "
+        "that size, rather than at 176 pixels and then resized by the nearest pixel.",
         "Running statistics are the mean over the eight groups of 256 images; DDP keeps those of the first GPU.",
         "bfloat16 without loss scaling, rather than float16 with it.",
     ),

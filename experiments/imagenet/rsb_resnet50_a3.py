@@ -57,7 +57,7 @@ experiment = Experiment(
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     ),
-    resolution=FixedSize(train=160),
+    resolution=FixedSize(train=160, decoded=True),
     optim=LAMB(
         learning_rate=8e-3,
         per=2048,

@@ -61,7 +61,7 @@ experiment = Experiment(
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     ),
-    resolution=FixedSize(train=176),
+    resolution=FixedSize(train=176, decoded=True),
     optim=SGD(
         learning_rate=0.5,
         per=1024,
