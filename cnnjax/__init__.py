@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         GaussianBlur,
         Greyscale,
         ImageFolder,
+        Lighting,
         MaskFolder,
         Mixing,
         Mixup,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         RandomErasing,
         RandomFit,
         RandomResizedCrop,
+        RandomScaleFit,
         Resolution,
         Shapes,
         SingleView,
@@ -58,7 +60,17 @@ if TYPE_CHECKING:
     )
     from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
     from cnnjax.experiment import Experiment
-    from cnnjax.initialization import LSUV, DeltaOrthogonal, FixedStd, Initialization, Orthogonal, VarianceScaling
+    from cnnjax.initialization import (
+        LSUV,
+        ByPath,
+        DeltaOrthogonal,
+        FixedStd,
+        Initialization,
+        Orthogonal,
+        Rule,
+        VarianceScaling,
+        Whitening,
+    )
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
@@ -173,6 +185,7 @@ _HOMES = {
         "Fit",
         "Part",
         "RandomFit",
+        "RandomScaleFit",
         "SquashFit",
         "ColorJitter",
         "CutMix",
@@ -187,6 +200,7 @@ _HOMES = {
         "GaussianBlur",
         "Greyscale",
         "ImageFolder",
+        "Lighting",
         "MaskFolder",
         "Mixing",
         "Mixup",
@@ -212,11 +226,14 @@ _HOMES = {
     "experiment": ["Experiment"],
     "initialization": [
         "LSUV",
+        "ByPath",
         "DeltaOrthogonal",
         "FixedStd",
         "Initialization",
         "Orthogonal",
+        "Rule",
         "VarianceScaling",
+        "Whitening",
     ],
     "losses": [
         "Dice",
@@ -355,6 +372,7 @@ __all__ = [
     "Band",
     "BatchNorm",
     "Binary",
+    "ByPath",
     "Card",
     "CentreFit",
     "CifarStem",
@@ -414,6 +432,7 @@ __all__ = [
     "Initialization",
     "Layer",
     "LayerNorm",
+    "Lighting",
     "Linear",
     "Lion",
     "LocalResponseNorm",
@@ -457,12 +476,14 @@ __all__ = [
     "RandomErasing",
     "RandomFit",
     "RandomResizedCrop",
+    "RandomScaleFit",
     "RegNet",
     "Regression",
     "RepVGG",
     "ResNet",
     "Residual",
     "Resolution",
+    "Rule",
     "RunError",
     "Scale",
     "Schedule",
@@ -495,6 +516,7 @@ __all__ = [
     "TrivialAugment",
     "UNet",
     "VarianceScaling",
+    "Whitening",
     "WholeSet",
     "WithHead",
     "Xception",

@@ -173,6 +173,17 @@ def _in_import(frame: FrameType | None) -> bool:
     return False
 
 
+class AnyOf(threading.Event):
+    """An event that counts as set where it, or one of `others`, is; to set it sets none of those."""
+
+    def __init__(self, *others: threading.Event):
+        super().__init__()
+        self._others = others
+
+    def is_set(self) -> bool:
+        return super().is_set() or any(other.is_set() for other in self._others)
+
+
 @contextlib.contextmanager
 def stopping() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C (or SIGTERM) sets; the second interrupts at once. For the main thread.

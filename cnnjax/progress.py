@@ -12,12 +12,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from cnnjax.events import Costs
+
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_NEWS = 1.0
 
 
 Work = tuple[float, float, float]
 """What is done, all, and what was done before."""
+
+
+def cost_of(steps: int, costs: Costs) -> float:
+    """What the first `steps` steps cost; one each where no costs are given."""
+    total, left = 0.0, steps
+    for count, each in costs or ((steps, 1.0),):
+        taken = min(left, count)
+        total, left = total + taken * each, left - taken
+    return total
 
 
 class Show(Protocol):

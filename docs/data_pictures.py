@@ -39,6 +39,7 @@ from cnnjax.data import (
     FlipViews,
     GaussianBlur,
     Greyscale,
+    Lighting,
     Mixing,
     Mixup,
     MultiCrop,
@@ -456,6 +457,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "gaussian_blur": lambda: changed(
         GaussianBlur(probability=1.0), GaussianBlur(kernel_size=13, sigma=(0.1, 4.0), probability=1.0)
     ),
+    "lighting": lambda: changed(Lighting(), Lighting(std=0.5)),
     "rand_augment": lambda: changed(RandAugment(magnitude=5), RandAugment(), RandAugment(magnitude=20)),
     "operations": every_operation,
     "trivial_augment": lambda: changed(TrivialAugment(), TrivialAugment(interpolation="bilinear", fill=0.5)),

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from cnnjax.data import jpeg
-from cnnjax.data.crop_boxes import fitting_box, random_box
+from cnnjax.data.crop_boxes import fitting_box, random_box, scaled_box
 from cnnjax.data.decode import decode, decode_crop, dimensions
+from cnnjax.data.fit_to_size import RandomScaleFit
 from cnnjax.data.resize import blur, resize, resize_exactly
 from cnnjax.errors import ConfigError, DataError
 
@@ -510,6 +511,35 @@ def test_centred_regions_lie_within_for_every_shape(height, width, rows, columns
 def test_the_largest_centred_region_of_the_same_shape_is_the_image():
     assert fitting_box((96, 160), (48, 80)) == (0, 0, 96, 160)
     assert fitting_box((64, 64), (56, 56), share=0.875) == (4, 4, 56, 56)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(0, 2**32))
+def test_regions_of_a_random_scale_lie_within(height, width, seed):
+    top, left, rows, columns = scaled_box(np.random.default_rng(seed), (height, width), (224, 200), shorter=(224, 480))
+    assert 0 <= top <= height - rows
+    assert 0 <= left <= width - columns
+    assert min(rows, columns) >= 1
+
+
+def test_regions_of_a_random_scale_have_the_stated_distribution():
+    """Of 1000x1500 pixels with a shorter side of S, a crop of 224 is 224000 / S pixels; places are even."""
+    generator = np.random.default_rng(0)
+    boxes = np.array([scaled_box(generator, (1000, 1500), (224, 224), shorter=(256, 480)) for _ in range(4000)])
+    np.testing.assert_array_equal(boxes[:, 2], boxes[:, 3])
+    shorter = 224_000 / boxes[:, 2]
+    assert (shorter.min(), shorter.max()) == pytest.approx((256, 480), abs=1)
+    # Uniform on 256 to 480: mean 368, deviation 65, so that 3.3 standard errors of 4000 draws are 3.4.
+    assert shorter.mean() == pytest.approx(368, abs=3.4)
+    for place, spare in ((boxes[:, 0], 1000 - boxes[:, 2]), (boxes[:, 1], 1500 - boxes[:, 3])):
+        assert (place / spare).mean() == pytest.approx(0.5, abs=0.016)
+    fixed = np.array([scaled_box(generator, (1000, 1500), (224, 224), shorter=(256, 256)) for _ in range(9)])
+    assert set(fixed[:, 2]) == {875}
+    squeezed = RandomScaleFit(shorter=(200, 300))
+    with pytest.raises(ConfigError, match="a region of 224x224 pixels does not fit into a shorter side of 200"):
+        squeezed.box((1000, 1500), (224, 224), generator)
+    with pytest.raises(ValueError, match="smaller length comes first"):
+        RandomScaleFit(shorter=(300, 200))
 
 
 def test_random_regions_have_the_stated_distribution():

@@ -69,7 +69,7 @@ def test_it_plans_and_trains(experiment, tmp_path):
     trial, *_ = plan(experiment, hardware=Hardware(devices=1)).trials
     assert [row.size for row in trial.sizes] == [(8, 8), (12, 12), (16, 16)]
     result = train(experiment, tmp_path / "run", options=Options(Hardware(devices=1)))
-    assert result.steps == 6
+    assert result["steps"] == 6
 
 
 def test_images_that_are_decoded_once_are_refused(experiment):

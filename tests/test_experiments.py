@@ -1,97 +1,132 @@
-"""Every shipped experiment loads, plans, and trains two steps."""
+"""Every shipped experiment loads, says what it must, plans at its own size, and trains two steps of a small form.
+
+Data sets that are not there are noise in their form (`stand_ins`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace as with_fields
+import math
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax import TFDS, Hardware, MaskFolder, Options, Synthetic, plan, train
+from cnnjax import TFDS, Hardware, MaskFolder, Options, plan, train
 from cnnjax.config import replace
+from cnnjax.run.program import Program
 from cnnjax.study.file import load
 from tests.marks import slow
+from tests.shrinking import BATCH, share, shrunk
+from tests.stand_ins import FORMS, stand_in
 
-ROOT = Path(__file__).parents[1]
-FILES = sorted((ROOT / "experiments").rglob("*.py"))
-# The studies of methods start from one experiment.
-KIN = [path for path in FILES if path.parent.name == "methods" and path.stem != "few_digits"]
-
+ROOT = Path(__file__).parents[1] / "experiments"
+FILES = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
+# Those that stand for what is published elsewhere, or for a lecture's claim.
+RECIPES = [
+    name
+    for name in FILES
+    if name.split("/")[0] in ("alphago", "cifar10", "cifar100", "fashion_mnist", "imagenet", "mnist")
+]
+# One of each folder.
+QUICK = list({name.rpartition("/")[0]: name for name in reversed(FILES)}.values())
 
 # What an experiment starts from or learns from: the folder that it names, and the experiment whose run belongs there.
-RUNS = {"distillation": ("runs/teacher", "teacher.py"), "fine_tuning": ("runs/pretraining", "pretraining.py")}
-OPTIONS = Options(Hardware(devices=1))
+RUNS = {
+    "methods/distillation.py": ("runs/teacher", "methods/teacher.py"),
+    "methods/fine_tuning.py": ("runs/pretraining", "methods/pretraining.py"),
+}
+HARDWARE = Hardware(devices=1)
 
 
-@pytest.fixture(scope="module")
-def folders():
-    """The folder of each experiment, in which the runs that it names are made once."""
-    return {}
+def each_file():
+    return [*(name for name in FILES if name in QUICK), *slow(*(name for name in FILES if name not in QUICK))]
 
 
-@pytest.fixture(
-    params=[*(path for path in FILES if path not in KIN), *slow(*KIN)],
-    ids=lambda path: str(path.relative_to(ROOT / "experiments")),
-)
-def file(request, folders, tmp_path_factory, monkeypatch):
-    made = request.param in folders
-    monkeypatch.chdir(folders.setdefault(request.param, tmp_path_factory.mktemp("files")))
-    loaded = with_data(load(request.param), tmp_path_factory)
-    if loaded.name in RUNS and not made:
-        folder, other = RUNS[loaded.name]
-        train(shrunk(with_data(load(request.param.with_name(other)), tmp_path_factory)), folder, options=OPTIONS)
-    return loaded
+@pytest.fixture(autouse=True)
+def folder(tmp_path_factory, monkeypatch):
+    """An empty folder, and one of data sets in which none is, so that noise stands for all."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("sets")))
+    monkeypatch.setattr(TFDS, "read", stand_in)
 
 
-def with_data(loaded, tmp_path_factory):
-    """The experiment file; of data that are files, noise of that form stands for them."""
-    data = loaded.experiment.data
-    if isinstance(data, MaskFolder):
-        made = {"data.root": str(noise(tmp_path_factory.mktemp("noise"), data.pixel_values))}
-    elif isinstance(data, TFDS):
-        height, width = data.size or (28, 28)  # MNIST's own, and Fashion-MNIST's
-        images = Synthetic(height=height, width=width, channels=1, classes=10, examples=12_000, test_examples=64)
-        made = {"data": images}
-    else:
-        return loaded
-    experiment = replace(loaded.experiment, made)
-    return with_fields(loaded, experiment=experiment, study=replace(loaded.study, {"experiment": experiment}))
-
-
-def shrunk(loaded):
-    return replace(loaded.experiment, {"steps": 2, "batch_size": 8})
+def loaded(name):
+    """The experiment file and its experiment and study; noise stands for a folder of masks."""
+    file = load(FILES[name])
+    data = file.experiment.data
+    if not isinstance(data, MaskFolder):
+        return file, file.experiment, file.study
+    experiment = replace(file.experiment, {"data.root": str(noise(Path("noise"), data.pixel_values))})
+    return file, experiment, replace(file.study, {"experiment": experiment})
 
 
 def noise(folder: Path, values: tuple[int, ...], count: int = 10, size: int = 32) -> Path:
     """Grey images and masks of `values`, numbered."""
     generator = np.random.default_rng(0)
     for part, choices in (("image", range(256)), ("label", values)):
-        (folder / part).mkdir()
+        (folder / part).mkdir(parents=True)
         for number in range(count):
             pixels = generator.choice(np.array(choices, np.uint8), (size, size))
             Image.fromarray(pixels).save(folder / part / f"{number}.png")
     return folder
 
 
-def test_it_asks_a_question_and_has_a_hypothesis(file):
+def with_runs(name, *, made=lambda experiment: experiment):
+    """Make the run that the experiment names, where it names one; of what is made of the other experiment."""
+    if name in RUNS:
+        folder, other = RUNS[name]
+        brief = replace(made(loaded(other)[1]), {"steps": 2, "batch_size": BATCH})
+        train(brief, folder, options=Options(HARDWARE))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_it_asks_a_question_has_a_hypothesis_and_is_in_the_table(name):
+    file = load(FILES[name])
     assert "?" in file.question
     assert "Hypothesis:" in file.question
+    assert name in (ROOT / "README.md").read_text()
 
 
-def test_every_arm_can_be_trained(file):
-    planned = plan(file.study, hardware=Hardware(devices=1))
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_a_card_and_batches_for_its_machines(name):
+    file = load(FILES[name])
+    assert file.card is not None
+    for machine in file.card.machines.values():
+        batch = machine.batch_size or file.experiment.batch_size
+        assert batch % (machine.devices * file.experiment.accumulate) == 0, machine
+    assert "cnnjax train" in file.question or "cnnjax sweep" in file.question, "the docstring names the command"
+    if file.card.needs == "accelerator":
+        assert file.card.machines, "the card says for which machine it is written"
+        assert "Hardware and time:" in file.question, "the docstring says on what, and how long, or that it is unknown"
+
+
+@pytest.mark.parametrize("name", each_file())
+def test_every_arm_can_be_trained(name):
+    _, _, study = loaded(name)
+    with_runs(name)
+    planned = plan(study, hardware=HARDWARE)
     assert planned.trials
     assert not planned.pruned, "a shipped study prunes nothing"
 
 
-def test_it_trains(file, tmp_path):
-    result = train(shrunk(file), tmp_path, options=OPTIONS)
-    assert result["status"] == "done"
-    assert result["steps"] == 2
-
-
-def test_it_is_in_the_table(file):
-    name = str(file.path.relative_to(ROOT / "experiments"))
-    assert name in (ROOT / "experiments" / "README.md").read_text()
+@pytest.mark.parametrize("name", each_file())
+def test_it_trains(name, monkeypatch):
+    _, experiment, _ = loaded(name)
+    if isinstance(experiment.data, TFDS):
+        train_count = share(experiment, FORMS[experiment.data.name].train)
+        monkeypatch.setattr(TFDS, "read", lambda data: stand_in(data, train=train_count, test=BATCH))
+    with_runs(name, made=shrunk)
+    small = shrunk(experiment)
+    program = Program(small, hardware=HARDWARE)
+    try:
+        state = program.init([small])
+        # The first step, and the last, which may see images of another size.
+        for step in (0, program.steps - 1):
+            state = state.replace(step=jax.numpy.full_like(state.step, step))
+            state, sums = program.train(state, program.rows([small], step), program.size_at(step))
+            assert math.isfinite(sums["loss"])
+        assert program.evaluate(state, "test")["count"] > 0
+    finally:
+        program.close()

@@ -216,6 +216,11 @@ VARIANTS = {
     "shapes": experiment(
         data=c.Shapes(size=32, objects=2, radius=(4, 6), contrast=0.25, noise=0.5, examples=8, test_examples=4, seed=1)
     ),
+    "folder at random scales": experiment(
+        data=replace(FOLDER, {"size": 16, "train_fit": c.RandomScaleFit(shorter=(16, 24))})
+    ),
+    "probabilities of views": experiment(test_time=c.FlipViews(mean="probabilities")),
+    "lighting": experiment(augment=(c.Lighting(std=0.2, values=(0.3, 0.2, 0.1), clip=False),)),
     "folder in lab": experiment(data=replace(FOLDER, {"space": "lab", "test_split": "val"}), per_class=3),
     "tfds": experiment(data=c.TFDS(name="mnist", train_split="train[:80%]", test_split="test", size=28)),
     "softmax": experiment(loss=c.SoftmaxCrossEntropy(label_smoothing=0.1), validation=0),
@@ -263,6 +268,9 @@ VARIANTS = {
     "lion": experiment(optim=c.Lion(b1=0.95, b2=0.98, weight_decay=1.0)),
     "muon": experiment(
         optim=c.Muon(momentum=0.6, nesterov=False, iterations=3, shape_scale="match_rms_adamw", rest=("stem.*",))
+    ),
+    "muon as airbench94_muon": experiment(
+        optim=c.Muon(normalize_kernels=True, shape_scale="none", rest_by="sgd", rest_momentum=0.85)
     ),
     "adafactor": experiment(
         optim=c.Adafactor(decay_rate=0.7, clipping_threshold=None, momentum=0.9, min_dim_size_to_factor=32)
@@ -320,6 +328,7 @@ VARIANTS = {
     "cutmix": experiment(mixing=c.CutMix(alpha=0.5)),
     "switch": experiment(mixing=c.Switch(mixings=(c.CutMix(alpha=0.2), c.Mixup(alpha=0.3)), probabilities=(0.25, 0.5))),
     "flip views": experiment(test_time=c.FlipViews()),
+    "shifted views": experiment(test_time=c.FlipViews(shift=2)),
     "ten crops": experiment(test_time=c.TenCrop(size=6, shorter=None, method="bicubic")),
     "multi crops": experiment(test_time=c.MultiCrop(size=6, shorter=(8, 10))),
     "distillation": experiment(
@@ -331,6 +340,7 @@ VARIANTS = {
         methods=(c.EMA(share=0.04, from_epoch=5.0, counted="epoch", every=32, evaluate="instead"),)
     ),
     "sharpness aware": experiment(methods=(c.SAM(rho=0.1, adaptive=True), c.EMA())),
+    "one size, cut out": experiment(resolution=c.FixedSize(train=6, by="crop")),
     "one size": experiment(resolution=c.FixedSize(train=6, evaluation=10)),
     "progressive resizing": experiment(
         resolution=c.ProgressiveResizing(start=4, final=8, start_ramp=1, end_ramp=5, multiple=2, evaluation=10)
@@ -340,13 +350,28 @@ VARIANTS = {
     "weight averaging": experiment(methods=(c.SWA(start=3, every=0.5, evaluate="instead"),), statistics_batches=4),
     "anew": experiment(methods=(c.EMA(decay=0.9, batch_statistics="anew"), c.SWA(start=0.5))),
     "lookahead": experiment(methods=(c.Lookahead(share=0.8, every=6),)),
+    "lookahead as airbench": experiment(
+        methods=(
+            c.Lookahead(share=1.0, final_share=0.2, power=3.0, batch_statistics="slow", ends_slow=True, over_steps=40),
+        )
+    ),
     "initialization": experiment(initialization=c.VarianceScaling(fan="average", gain=2.0, distribution="uniform")),
     "initialization of convolutions": experiment(
         initialization=c.FixedStd(std=0.02, distribution="truncated_normal", kernels="convolution")
     ),
+    "initialization by path": experiment(
+        initialization=c.ByPath(
+            rules=(c.Rule(kernels="logits.*", by=c.FixedStd(std=0.01)), c.Rule(kernels="*", by="he_fan_out")),
+            biases={"*.bias": 1.0},
+        )
+    ),
     "orthogonal": experiment(initialization=c.Orthogonal(gain=1.5)),
     "delta orthogonal": experiment(initialization=c.DeltaOrthogonal(gain=0.5)),
     "unit variances": experiment(initialization=c.LSUV(tolerance=0.01, iterations=3)),
+    "whitening": experiment(initialization=c.Whitening(epsilon=1e-3, identity=False, dense_std=1.0)),
+    "groups in time": experiment(
+        optim=c.SGD(groups={"stem.*": {"until": 2.5, "schedule": c.Linear(final=0.1)}, "*.bias": {"until": 3.0}})
+    ),
     "groups": experiment(
         optim=c.SGD(groups={"stem.*": {"learning_rate": 0.1, "weight_decay": 0.0}, "*.bias": {"frozen": True}})
     ),

@@ -20,6 +20,7 @@ from cnnjax import (
     FCN,
     LSUV,
     BatchNorm,
+    ByPath,
     CutMix,
     DeltaOrthogonal,
     Experiment,
@@ -32,6 +33,7 @@ from cnnjax import (
     Options,
     Orthogonal,
     ResNet,
+    Rule,
     SmallCNN,
     Study,
     Synthetic,
@@ -498,6 +500,7 @@ LANES = [
     (Orthogonal(), "gain", 3.0),
     (DeltaOrthogonal(), "gain", 3.0),
     (LSUV(), "tolerance", 2.0),
+    (ByPath(rules=(Rule(kernels="*", by=FixedStd()),)), "rules.0.by.std", 0.5),
 ]
 
 
@@ -516,6 +519,43 @@ def test_a_bound_lane_is_used(initialization, name, value):
     bound = jax.jit(lambda value: used(bind(initialization, {name: value})))
     assert_allclose(bound(value), used(replace(initialization, {name: value})), rtol=1e-6)
     assert not np.allclose(bound(value), used(initialization))
+
+
+def test_rules_by_path_draw_kernels_and_set_biases():
+    rules = (Rule(kernels="logits.*", by=Constant7()), Rule(kernels="*", by=FixedStd(std=0.5, kernels="convolution")))
+    params = drawn(with_initialization(ByPath(rules=rules, biases={"logits.bias": 1.0, "norm[12].bias": -2.0})))
+    base = drawn(with_initialization(FixedStd(std=0.5, kernels="convolution")))
+    assert_array_equal(params["logits"]["kernel"], np.full((8, 4), 7))
+    assert_array_equal(params["conv1"]["kernel"], base["conv1"]["kernel"])  # its own key, whichever rule draws it
+    assert_array_equal(params["dense"]["kernel"], base["dense"]["kernel"])  # the second rule is of convolutions alone
+    assert_array_equal(params["logits"]["bias"], np.ones(4))
+    assert_array_equal(params["norm1"]["bias"], np.full(4, -2))
+    assert_array_equal(params["dense"]["bias"], np.zeros(8))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"rules": (Rule(kernels="conv9.*", by=FixedStd()),)}, "rules.0: 'conv9.*' is not the first to match any"),
+        ({"rules": (Rule(kernels="*", by=FixedStd()), Rule(kernels="conv1.*", by=FixedStd()))}, "rules.1: 'conv1.*'"),
+        ({"biases": {"conv1.kernel": 1.0}}, "biases: 'conv1.kernel' is not the first to match any bias; there are"),
+    ],
+    ids=["no kernel", "hidden by the rule before", "no bias"],
+)
+def test_a_pattern_that_decides_nothing_is_refused(fields, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        check(with_initialization(ByPath(**fields)))
+
+
+def test_rules_are_of_single_kernels():
+    for fields, words in (({}, "give rules"), ({"rules": (Rule(kernels="*", by=LSUV()),)}, "lsuv is for a network")):
+        with pytest.raises(ValueError, match=words):
+            ByPath(**fields)
+
+
+class Constant7(Initialization, tag="own_constant"):
+    def draw(self, kernel, key):
+        return jnp.full(kernel.layout, 7.0)
 
 
 class Identity(Initialization, tag="own_identity"):
@@ -560,3 +600,5 @@ def test_beside_the_weights_of_a_run(tmp_path):
         check_initial(dense_alone)
     with pytest.raises(RunError, match="'lsuv' fits every layer to a batch, and initial"):
         check_initial(replace(wider, {"initialization": "lsuv"}))
+    with pytest.raises(RunError, match="'whitening' fits the first layer to a batch, and initial"):
+        check_initial(replace(wider, {"initialization": "whitening"}))

@@ -24,6 +24,7 @@ from cnnjax.records.exported import Exported
 from cnnjax.records.metrics_jsonl import EpochRow, append_row, keep_rows, read_rows
 from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
 from cnnjax.records.record import Record
+from cnnjax.records.reproduction_json import JudgedClaim, Measured, ReproductionRecord
 from cnnjax.records.resolved import Resolved
 from cnnjax.records.result_json import EvaluationRecord, ResultRecord
 from cnnjax.records.source_json import SourceRecord
@@ -173,6 +174,32 @@ RECORDS: list[tuple[Record, str, Any, str]] = [
         "image_shape",
         [28, 28],
         "image_shape.2: is required",
+    ),
+    (
+        ReproductionRecord(
+            recipe="digits/baseline",
+            form="f0",
+            experiments=("a1b2",),
+            recorded="2026-01-02T03:04:05+00:00",
+            seeds=3,
+            result=Measured(metric="test_accuracy", specification=ACCURACY, values={"0": 0.5}, n=1, mean=0.5),
+            verdict="pass",
+            claims=(
+                JudgedClaim(
+                    metric="test_loss",
+                    n=0,
+                    claim={},
+                    word="holds",
+                    verdict="holds",
+                    settings=1,
+                    said="+1",
+                    remarks=("a",),
+                ),
+            ),
+        ),
+        "verdict",
+        "nearly",
+        "'pass' or 'fail'",
     ),
     (CodeRecord.of(Code((ACT,))), "recorded", "now", "match pattern"),
     (CheckpointNotes(id="a1b2", scale=((0.5,), (0.2,)), classes=("a",)), "epoch_sums", None, "must be an object"),

@@ -29,6 +29,7 @@ from cnnjax import (
     StagedResizing,
     Study,
     Synthetic,
+    TenCrop,
     UNet,
 )
 from cnnjax.config import replace
@@ -236,6 +237,48 @@ def test_the_network_sees_the_size_of_the_step_and_of_evaluation():
     mean, std = data.scale
     expected = (jax.image.resize(images / 255, (16, 10, 10, 1), "linear") - mean[0]) / std[0]
     np.testing.assert_allclose(views[:, 0], expected, atol=1e-5)
+
+
+# --- windows in place of smaller images
+
+
+def test_windows_are_cut_out_at_random_places_and_all_moves_with_them():
+    kinds = {"image": "image", "mask": "mask", "boxes": "boxes", "box_valid": "value", "keypoints": "keypoints"}
+    grid = jnp.arange(8 * 6).reshape(8, 6)
+    example = {
+        "image": grid[..., None] / 64,
+        "mask": grid.astype(jnp.uint8),
+        "boxes": jnp.array([[1.0, 2, 5, 7], [0, 0, 0, 0]]),
+        "box_valid": jnp.array([True, False]),
+        "keypoints": jnp.array([[3.5, 4.5, 1.0]]),
+    }
+    keys = jax.random.split(jax.random.key(0), 200)
+    cut = jax.jit(jax.vmap(lambda key: spatial.cropped(example, kinds, (5, 4), key)))(keys)
+    corner = np.asarray(cut["mask"][:, 0, 0])
+    rows, columns = corner // 6, corner % 6
+    assert {*map(tuple, np.stack([rows, columns], 1).tolist())} == {(r, c) for r in range(4) for c in range(3)}
+    for place in range(9):
+        row, column = rows[place], columns[place]
+        window = np.asarray(grid)[row : row + 5, column : column + 4]
+        np.testing.assert_array_equal(cut["mask"][place], window)
+        np.testing.assert_array_equal(cut["image"][place, ..., 0], window / 64)
+        np.testing.assert_array_equal(cut["keypoints"][place, 0, :2], [3.5 - column, 4.5 - row])
+        low, high = np.array([1, 2]) - [column, row], np.array([5, 7]) - [column, row]
+        expected = [*np.clip(low, 0, [4, 5]), *np.clip(high, 0, [4, 5])]
+        np.testing.assert_array_equal(cut["boxes"][place, 0], expected)
+
+
+def test_a_network_may_be_trained_on_windows_and_tested_on_ten():
+    """AlexNet's protocol: a dense layer behind windows of 6 pixels, out of images of 8."""
+    windows = {"resolution": FixedSize(train=6, by="crop"), "model": SmallCNN(features=2, head="flatten")}
+    experiment = replace(BASE, {**windows, "test_time": TenCrop(size=6, shorter=None), "mixing": Mixup()})
+    checked = check(experiment)
+    assert checked.analysis.input_shape == (6, 6, 1)
+    assert [row.size for row in checked.analysis.sizes] == [(6, 6)]
+    with pytest.raises(ConfigError, match="evaluated at 8x8 and trained on at 6x6"):
+        check(replace(experiment, {"test_time": TenCrop(size=8, shorter=None)}))
+    with pytest.raises(ConfigError, match="a window of 9x9 does not fit into images of 8x8; by='resize' enlarges"):
+        check(replace(BASE, {"resolution": FixedSize(train=9, evaluation=9, by="crop")}))
 
 
 # --- training

@@ -26,7 +26,7 @@ from cnnjax import (
 )
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import check
+from cnnjax.experiment import check, functions_of, length_of
 from cnnjax.metrics import summarize
 from cnnjax.nn import convolve
 from cnnjax.run.hardware import Hardware
@@ -281,6 +281,16 @@ def test_views_are_averaged_in_evaluation():
     labels = experiment.data.load().test.labels
     losses = program.functions.loss(sum(outputs) / 2, labels)
     assert summarize(program.evaluate(state, "test"))["loss"] == pytest.approx(float(losses.mean()), rel=1e-5)
+
+
+def test_probabilities_of_views_are_averaged():
+    experiment = replace(BASE, {"test_time": {"name": "flip", "mean": "probabilities"}})
+    functions = functions_of(experiment, length_of(experiment))
+    outputs = np.random.default_rng(0).normal(size=(5, 2, 4)).astype(np.float32)
+    expected = (np.exp(outputs) / np.exp(outputs).sum(2, keepdims=True)).mean(1)
+    np.testing.assert_allclose(np.exp(functions.merged(jnp.asarray(outputs))), expected, rtol=1e-5)
+    with pytest.raises(ConfigError, match="'probabilities': they are of a classification with loss=softmax"):
+        check(replace(experiment, {"loss": "sigmoid"}))
 
 
 def test_views_of_another_size_need_a_network_that_can_see_them():

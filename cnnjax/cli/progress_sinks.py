@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from cnnjax.events import Costs, EpochEnded, Event, Failed, Planned, Skipped, Started, StepTaken
-from cnnjax.progress import Show
+from cnnjax.progress import Show, cost_of
 from cnnjax.records.resolved import compared_first
 from cnnjax.records.specification import Specification
-
-
-def cost_of(steps: int, costs: Costs) -> float:
-    """What the first `steps` steps cost; one each where no costs are given."""
-    total, left = 0.0, steps
-    for count, each in costs or ((steps, 1.0),):
-        taken = min(left, count)
-        total, left = total + taken * each, left - taken
-    return total
 
 
 class TrainingProgress:

@@ -12,6 +12,7 @@ from cnnjax.data.augment import (
     FlipViews,
     GaussianBlur,
     Greyscale,
+    Lighting,
     Mixing,
     Mixup,
     MultiCrop,
@@ -28,7 +29,7 @@ from cnnjax.data.augment import (
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.digits import Digits
 from cnnjax.data.examples import Examples, Part
-from cnnjax.data.fit_to_size import CentreFit, Fit, RandomFit, SquashFit
+from cnnjax.data.fit_to_size import CentreFit, Fit, RandomFit, RandomScaleFit, SquashFit
 from cnnjax.data.folder import ImageFolder
 from cnnjax.data.mask_folder import MaskFolder
 from cnnjax.data.resolution import FixedSize, ProgressiveResizing, Resolution, SizeSchedule, StagedResizing
@@ -58,6 +59,7 @@ __all__ = [
     "GaussianBlur",
     "Greyscale",
     "ImageFolder",
+    "Lighting",
     "MaskFolder",
     "Mixing",
     "Mixup",
@@ -69,6 +71,7 @@ __all__ = [
     "RandomErasing",
     "RandomFit",
     "RandomResizedCrop",
+    "RandomScaleFit",
     "Resolution",
     "Shapes",
     "SingleView",

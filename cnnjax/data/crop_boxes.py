@@ -36,6 +36,21 @@ def random_box(
     return (height - down) // 2, (width - across) // 2, down, across
 
 
+def scaled_box(
+    generator: np.random.Generator, shape: tuple[int, int], size: tuple[int, int], *, shorter: tuple[int, int]
+) -> WholeBox:
+    """The region (top, left, height, width) that becomes `size` where an image of `shape` is resized and cut.
+
+    Resized so that its shorter side has a length drawn evenly from the whole numbers `shorter` (least, largest; at
+    least as long as `size`), keeping its aspect ratio; `size` is cut out at a random place. In whole pixels of the
+    image.
+    """
+    length, least = int(generator.integers(shorter[0], shorter[1] + 1)), min(shape)
+    down, across = (max(1, round(side * least / length)) for side in size)
+    top, left = (int(generator.integers(whole - part + 1)) for whole, part in zip(shape, (down, across), strict=True))
+    return top, left, down, across
+
+
 def fitting_box(shape: tuple[int, int], size: tuple[int, int], *, share: float = 1.0) -> Box:
     """The region that becomes `size` (height, width) where an image of `shape` is resized and its centre cut out.
 

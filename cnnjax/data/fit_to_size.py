@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field, PositiveInt
 
 from cnnjax.config import Config
 from cnnjax.data.augment.augmentation import PositiveRange, ShareRange
-from cnnjax.data.crop_boxes import fitting_box, random_box
+from cnnjax.data.crop_boxes import fitting_box, random_box, scaled_box
 from cnnjax.data.jpeg import Box
 from cnnjax.errors import ConfigError
+
+
+def _ascending(lengths: tuple[int, int]) -> tuple[int, int]:
+    if lengths[0] > lengths[1]:
+        raise ValueError("the smaller length comes first")
+    return lengths
 
 
 class Fit(Config, union="name"):
@@ -69,3 +75,26 @@ class RandomFit(Fit, tag="random_resized_crop"):
         if generator is None:
             raise ConfigError("a random region is for training: evaluation has another fit")
         return random_box(generator, shape, scale=self.scale, ratio=self.ratio)
+
+
+class RandomScaleFit(Fit, tag="random_scale"):
+    """Resized so that its shorter side has a random length, of which a region is cut out at a random place.
+
+    shorter: least and largest length in pixels, drawn evenly, at least the size that is cut out: 256 to 480 of 224 is
+    the scale augmentation of residual networks (He et al. 2016, arXiv:1512.03385, section 3.4), 256 to 512 VGG's
+    scale jittering (Simonyan and Zisserman 2015, section 3.1), and 256 alone its training at a fixed scale.
+    """
+
+    random: ClassVar[bool] = True
+
+    shorter: Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(_ascending)] = (256, 480)
+
+    def box(self, shape: tuple[int, int], size: tuple[int, int], generator: np.random.Generator | None) -> Box:
+        if generator is None:
+            raise ConfigError("a random region is for training: evaluation has another fit")
+        if self.shorter[0] < max(size):
+            raise ConfigError(
+                f"train_fit.shorter = {self.shorter}: a region of {size[0]}x{size[1]} pixels does not fit into a "
+                f"shorter side of {self.shorter[0]}"
+            )
+        return scaled_box(generator, shape, size, shorter=self.shorter)

@@ -219,11 +219,14 @@ def _check_same(experiment: Experiment, analysis: Analysis, state: TrainState) -
 
 
 def _check_views(experiment: Experiment, analysis: Analysis, dataset: Dataset) -> None:
-    """Raise ConfigError unless the network that is trained can look at the views of `test_time`."""
-    shape = input_shape_of(experiment, dataset)
-    image = jax.ShapeDtypeStruct(shape, jnp.float32)
-    view: Any = jax.eval_shape(experiment.test_time.views, image).shape[1:]
-    if view != shape and analyse(network_of(experiment, dataset), view).params != analysis.params:
+    """Raise ConfigError unless the network that is trained can look at the views of `test_time`, which it is analysed
+    for. Where there is a resolution, the sizes that it is trained at are compared with them."""
+    view, shape = analysis.input_shape, input_shape_of(experiment, dataset, dataset.image_shape[:2])
+    if (
+        experiment.resolution is None
+        and view != shape
+        and analyse(network_of(experiment, dataset), shape).params != analysis.params
+    ):
         raise ConfigError(
             f"test_time = {experiment.test_time.tag!r}: its views are {'x'.join(map(str, view))}, for which this "
             "network has layers of other sizes than for the images it is trained on; pool globally, or take other views"

@@ -25,8 +25,10 @@ from cnnjax.experiment.sizes import Size, decoded_size, evaluation_size, resized
 from cnnjax.experiment.teacher import Teachers, shapes_of
 from cnnjax.experiment.training_examples import resized_entries, training_examples
 from cnnjax.lanes import lane_values
+from cnnjax.losses import SoftmaxCrossEntropy
 from cnnjax.models.depth import depths
 from cnnjax.optim import Constant
+from cnnjax.optim.group_times import without_length
 from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
 from cnnjax.training.evaluated import estimated, unestimated
@@ -78,7 +80,7 @@ def functions_of(
         initialization=experiment.initialization,
         accumulate=experiment.accumulate,
         outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=evaluated),
-        merged=lambda outputs: task.merged(outputs, experiment.test_time, evaluated),
+        merged=_merged(experiment, task, evaluated),
         answer=lambda outputs: task.answer(outputs, loss, evaluated),
         summarize=partial(task.summarize, form=evaluated),
         teachers={name: teacher.outputs for name, teacher in teachers.items()},
@@ -141,6 +143,24 @@ def _target(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[[
         return _made_targets(task, entries, _evaluation_keys(batch["position"]))
 
     return target
+
+
+def _merged(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[[jax.Array], jax.Array]:
+    """The outputs of images from those of their views: [B, V, ...] -> [B, ...]."""
+    views = experiment.test_time
+
+    def of_probabilities(outputs: jax.Array) -> jax.Array:
+        if not isinstance(experiment.loss, SoftmaxCrossEntropy) or outputs.ndim != 3:
+            raise ConfigError(
+                f"test_time.mean = 'probabilities': they are of a classification with loss=softmax, and this is "
+                f"{task.tag} with loss={experiment.loss.tag}; take 'outputs'",
+                path="test_time.mean",
+            )
+        return jax.nn.logsumexp(jax.nn.log_softmax(outputs), axis=1) - np.log(outputs.shape[1]).astype(np.float32)
+
+    if views.mean == "probabilities":
+        return of_probabilities
+    return lambda outputs: task.merged(outputs, views, form)
 
 
 def _evaluation_keys(position: jax.Array) -> jax.Array:
@@ -248,7 +268,9 @@ def around_of(experiment: Experiment, teachers: Teachers = EMPTY) -> Around:
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
     """The optimizer at a constant rate: for the shapes of its state, which depend on no schedule, length or depth."""
-    optim = experiment.optim.model_copy(update={"schedule": Constant()})
+    optim = experiment.optim
+    groups = {"groups": without_length(optim.groups)} if optim.groups else {}
+    optim = optim.model_copy(update={"schedule": Constant(), **groups})
     return optim.build(steps=1, steps_per_epoch=1, **({} if optim.layer_decay is None else {"depths": {}}))
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as linen
+import jax
+import jax.numpy as jnp
 
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError
@@ -51,11 +55,23 @@ def input_shape_of(
 ) -> tuple[int, int, int]:
     """(height, width, channels) of the images that the network sees, for examples of that form (None: of its data).
 
-    size: that these are resized to in training; None: in evaluation.
+    size: that these have in training; None: in evaluation, which are the views of `test_time`.
     """
     form = experiment.data.load() if form is None else form
-    size = evaluation_size(experiment, form) if size is None else size
+    if size is None:
+        return view_shape_of(experiment, evaluated_shape_of(experiment, form))
     return task_of(experiment, form).input_shape(resized_form(form, size))
+
+
+def evaluated_shape_of(experiment: Experiment, form: ExampleForm) -> tuple[int, int, int]:
+    """(height, width, channels) of the images that are evaluated, before views of them are taken."""
+    return task_of(experiment, form).input_shape(resized_form(form, evaluation_size(experiment, form)))
+
+
+def view_shape_of(experiment: Experiment, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """(height, width, channels) of the views that `test_time` takes of an evaluated image of `image_shape`."""
+    views: Any = jax.eval_shape(experiment.test_time.views, jax.ShapeDtypeStruct(image_shape, jnp.float32))
+    return views.shape[1:]
 
 
 def largest_input_of(experiment: Experiment) -> tuple[int, int, int]:

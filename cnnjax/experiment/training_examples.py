@@ -75,32 +75,42 @@ def resized_entries(entries: Entries, kinds: Mapping[str, Kind], size: Size) -> 
     return jax.vmap(lambda example: spatial.resized(example, kinds, size))(entries)
 
 
+def cropped_entries(entries: Entries, kinds: Mapping[str, Kind], size: Size, keys: jax.Array) -> Entries:
+    """The entries [B, ...] of examples of which a window of that size is cut out; keys [B]: each example's own."""
+    own = jax.vmap(lambda key: derive(key, "crop"))(keys)
+    return jax.vmap(lambda example, key: spatial.cropped(example, kinds, size, key))(entries, own)
+
+
 def training_examples(
     experiment: Experiment, form: ExampleForm, used: Mapping[str, Entry], *, examples: int, size: Size | None = None
 ) -> Callable[[Mapping[str, jax.Array], jax.Array, jax.Array], Weighed]:
     """(batch, the step's key, the step's number) -> examples as training sees them, with the weights of their targets.
 
-    used: the entries that a batch has. examples: of the training part. size: that augmented examples are resized to,
-    before they are mixed; None for the data's own. One set of entries [B, ...] with weight 1, or
+    used: the entries that a batch has. examples: of the training part. size: that augmented examples are resized or
+    cut to, before they are mixed; None for the data's own. One set of entries [B, ...] with weight 1, or
     where examples are mixed two, of the same images, with weights [B] that add up to 1. Images are float32 in 0..1.
     """
     kinds: dict[str, Kind] = {name: entry.kind for name, entry in used.items()}
     mixing, outside = experiment.mixing, task_of(experiment, form).outside(form)
+    crops = experiment.resolution is not None and experiment.resolution.by == "crop"
 
     def seen(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Weighed:
         def one_of_both(prefix: str) -> Entries:
             position, index = batch[f"{prefix}position"], batch[f"{prefix}index"]
+            keys = example_keys(derive(key, "augment"), position)
             entries = augmented_entries(
                 experiment,
                 {name: batch[f"{prefix}{name}"] for name in kinds},
-                example_keys(derive(key, "augment"), position),
+                keys,
                 index=index,
                 epoch=(step * experiment.batch_size + position) // experiment.repeats // examples,
                 maximum=form.maximum,
                 kinds=kinds,
                 outside=outside,
             )
-            return entries if size is None else resized_entries(entries, kinds, size)
+            if size is None:
+                return entries
+            return cropped_entries(entries, kinds, size, keys) if crops else resized_entries(entries, kinds, size)
 
         own = one_of_both("")
         if mixing is None:

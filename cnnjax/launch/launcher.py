@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ class Launch:
     """What is to be launched: the trials of a plan that have no result yet, in the folder of their study.
 
     pack: how many trials of one program to train together; workers: how many programs to train side by side; None for
-    what is fastest. sinks: called with every event, one at a time.
+    what is fastest. sinks: called with every event, one at a time. stop: to be set by who wants no further step taken.
     """
 
     planned: Plan
@@ -32,6 +33,7 @@ class Launch:
     pack: int | None = None
     workers: int | None = None
     sinks: Sequence[Sink] = ()
+    stop: threading.Event | None = None
 
 
 Launcher = Callable[[Launch], Outcomes]

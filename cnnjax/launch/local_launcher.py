@@ -8,7 +8,7 @@ from functools import partial
 
 import jax
 
-from cnnjax.interrupts import stopping
+from cnnjax.interrupts import AnyOf, stopping
 from cnnjax.launch.launcher import Launch
 from cnnjax.launch.one_program import Outcomes, run_group, small
 from cnnjax.machine import cores
@@ -22,7 +22,9 @@ def launch(launched: Launch) -> Outcomes:
     planned, outcomes = launched.planned, Outcomes()
     workers = launched.workers or _workers(planned)
     slot = threading.Semaphore(workers)
-    with stopping() as stop, ThreadPoolExecutor(workers + _ahead(workers), "group") as pool:
+    asked = [launched.stop] if launched.stop else []
+    with stopping() as interrupted, ThreadPoolExecutor(workers + _ahead(workers), "group") as pool:
+        stop = AnyOf(interrupted, *asked)
         work = partial(
             run_group,
             out=launched.study.out,

@@ -54,6 +54,7 @@ def sweep(
     replace: bool = False,
     launcher: str = "local",
     sinks: Sequence[Sink] = (),
+    stop: threading.Event | None = None,
 ) -> Outcome:
     """Train every trial of a study (or of an experiment, three seeds) that has no result yet, in `out`/trials/<id>.
 
@@ -61,14 +62,15 @@ def sweep(
     decides both by the size of the images, the processor and its cores. Neither changes what a trial computes but for
     round-off. A trial that fails does not stop the others. A wider study that has all these trials stays what `out` is
     the study of; `replace` lets this one take the place of any other. launcher: where trials are trained, by name.
-    sinks: called with every event (`cnnjax.events`), one event at a time, from several threads. Raises ConfigError for
-    a study that cannot be, RunError where other code or data made what is there (`Options.stale`) or another study is,
-    DiskFull or Interrupted with everything saved.
+    sinks: called with every event (`cnnjax.events`), one event at a time, from several threads. stop: once it is set,
+    which a sink may do, everything is saved and Interrupted raised. Raises ConfigError for a study that cannot be,
+    RunError where other code or data made what is there (`Options.stale`) or another study is, DiskFull or Interrupted
+    with everything saved.
     """
     run = by_name(launcher)
     planned = plan(study, hardware=options.hardware)
     emit = _one_at_a_time(sinks) if jax.process_index() == 0 else []
-    spread = {"pack": pack, "workers": workers, "sinks": emit}
+    spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop}
     about = {"name": name, "question": question}
     return _sweep(planned, Path(out), options, run, about=about, replace_study=replace, spread=spread)
 

@@ -14,7 +14,7 @@ from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of, stated_rate, task_of
-from cnnjax.experiment.network import input_shape_of, outputs_of, with_outputs
+from cnnjax.experiment.network import evaluated_shape_of, input_shape_of, outputs_of, with_outputs
 from cnnjax.records.resolved import EntryForm, Resolved
 from cnnjax.run.directory import RunDirectory
 from cnnjax.tasks import Task
@@ -64,7 +64,7 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
 
 def _evaluated_shape(experiment: Experiment, form: ExampleForm) -> dict[str, Any]:
     """The key of that name, of an experiment that says it."""
-    return {} if experiment.resolution is None else {"evaluated_shape": input_shape_of(experiment, form)}
+    return {} if experiment.resolution is None else {"evaluated_shape": evaluated_shape_of(experiment, form)}
 
 
 def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple[int, int, int]) -> Resolved | None:

@@ -16,6 +16,7 @@ from cnnjax.config import diff, replace_texts
 from cnnjax.config import replace as replace_fields
 from cnnjax.errors import ConfigError, DataError, ShapeError, expect, users_line
 from cnnjax.experiment import Experiment
+from cnnjax.experiment.network import view_shape_of
 from cnnjax.machine import without_collection
 from cnnjax.models import Model, config, names
 from cnnjax.records.config_json import ConfigRecord
@@ -163,7 +164,8 @@ def _as_recorded(target: str, changes: Mapping[str, str]) -> tuple[Experiment | 
         found.data.load()
     except DataError:
         outputs = found.model.num_classes or held.outputs
-        return replace_fields(found, {"model.num_classes": outputs}), held.evaluated_shape or held.input_shape
+        view = view_shape_of(found, held.evaluated_shape or held.input_shape)
+        return replace_fields(found, {"model.num_classes": outputs}), view
     return found, None
 
 

@@ -16,7 +16,10 @@ from cnnjax.data.augment.boxes import Box
 
 
 class Move(ABC):
-    """One geometric change of an example, the same for all of its entries. Only `Resized` changes their size."""
+    """One geometric change of an example, the same for all of its entries.
+
+    Only `Resized`, and a `Window` that has a size, change their size.
+    """
 
     @abstractmethod
     def image(self, image: jax.Array) -> jax.Array:
@@ -61,25 +64,27 @@ class Mirror(Move):
 
 @dataclass(frozen=True)
 class Window(Move):
-    """The window at `row`, `column` of the image padded by `padding` pixels on each side, as large as the image.
+    """The window at `row`, `column` of the image padded by `padding` pixels on each side.
 
-    mode: what the border holds, "constant" (0, and `outside` in a mask), "reflect" or "edge" (so in a mask, too).
+    mode: what the border holds, "constant" (0, and `outside` in a mask), "reflect" or "edge" (so in a mask, too). size:
+    of the window; None is as large as the image.
     """
 
     row: jax.Array
     column: jax.Array
     padding: int
     mode: str = "constant"
+    size: tuple[int, int] | None = None
 
     def image(self, image: jax.Array) -> jax.Array:
         border = ((self.padding, self.padding), (self.padding, self.padding), (0, 0))
-        padded = jnp.pad(image, border, mode=self.mode)
-        return jax.lax.dynamic_slice(padded, (self.row, self.column, 0), image.shape)
+        padded, size = jnp.pad(image, border, mode=self.mode), self.size or image.shape[:2]
+        return jax.lax.dynamic_slice(padded, (self.row, self.column, 0), (*size, image.shape[2]))
 
     def mask(self, mask: jax.Array, outside: int) -> jax.Array:
         values = {"constant_values": outside} if self.mode == "constant" else {}
         padded = jnp.pad(mask, self.padding, mode=self.mode, **values)
-        return jax.lax.dynamic_slice(padded, (self.row, self.column), mask.shape)
+        return jax.lax.dynamic_slice(padded, (self.row, self.column), self.size or mask.shape)
 
     def points(self, points: jax.Array) -> jax.Array:
         column, row = (jnp.asarray(self.padding - start, points.dtype) for start in (self.column, self.row))

@@ -30,12 +30,17 @@ def in_float32(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     return wrapped
 
 
+def check_colors(image: jax.Array) -> None:
+    """Raise ConfigError for other than 1 or 3 channels."""
+    if image.shape[-1] not in (1, 3):
+        raise ConfigError(f"changing colours takes 1 or 3 channels; the images have {image.shape[-1]}")
+
+
 def grey(image: jax.Array) -> jax.Array:
     """Luminance [H, W, 1]. Raises ConfigError for other than 1 or 3 channels."""
+    check_colors(image)
     if image.shape[-1] == 1:
         return image
-    if image.shape[-1] != 3:
-        raise ConfigError(f"changing colours takes 1 or 3 channels; the images have {image.shape[-1]}")
     red, green, blue = (image[..., c : c + 1] for c in range(3))
     return _LUMINANCE[0] * red + _LUMINANCE[1] * green + _LUMINANCE[2] * blue
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from cnnjax.data.augment.augmentation import Augmentation
 from cnnjax.data.augment.boxes import Box
-from cnnjax.data.augment.moves import Move, Resized
+from cnnjax.data.augment.moves import Move, Resized, Window
 from cnnjax.data.entries import Entry, Kind
 from cnnjax.errors import ConfigError
 
@@ -90,7 +90,28 @@ def resized(entries: Entries, kinds: Kinds, size: tuple[int, int]) -> dict[str, 
     height, width, _ = entries["image"].shape
     if (height, width) == size:
         return dict(entries)
-    move = Resized(size, Box(0, 0, height, width))
+    return _sized(entries, kinds, Resized(size, Box(0, 0, height, width)))
+
+
+def cropped(entries: Entries, kinds: Kinds, size: tuple[int, int], key: jax.Array) -> dict[str, jax.Array]:
+    """Every entry of one example once a window of `size` (height, width) is cut out of it at a random place.
+
+    Raises ConfigError where the images are smaller.
+    """
+    height, width, _ = entries["image"].shape
+    if (height, width) == size:
+        return dict(entries)
+    if size[0] > height or size[1] > width:
+        raise ConfigError(
+            f"resolution: a window of {size[0]}x{size[1]} does not fit into images of {height}x{width}; by='resize' "
+            "enlarges them",
+            path="resolution",
+        )
+    row, column = jax.random.randint(key, (2,), 0, jnp.array([height - size[0] + 1, width - size[1] + 1]))
+    return _sized(entries, kinds, Window(row, column, 0, size=size))
+
+
+def _sized(entries: Entries, kinds: Kinds, move: Move) -> dict[str, jax.Array]:
     changed = {**entries, "image": move.image(entries["image"])}
     return changed | moved(changed, kinds, move)
 
