@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -26,26 +26,25 @@ class Resolution(Config, union="name"):
     """The sizes of a training's images. A subclass defines `begins`.
 
     evaluation: the size that images are evaluated at, independently of training (Touvron et al. 2019,
-<<<<<<< HEAD
-    arXiv:1906.06423); None for that of the data. Each size is compiled once. decoded: of data with a `train_fit`,
-    whether the region of a training image is decoded at the size that is trained, and augmented as that, which is how
-    PyTorch's and FFCV's loaders do it; otherwise it is decoded at the data's size, augmented, and then resized.
-=======
     arXiv:1906.06423); None for that of the data. Each size is compiled once. by: how augmented images get the size that
     they are trained at, "resize", or "crop": a window of that size is cut out at a random place, the same of all that
     moves with the image, and a size larger than the image is refused (AlexNet trains on windows of 224 pixels of images
-    of 256).
->>>>>>> main
+    of 256). decoded: of data with a `train_fit`, whether the region of a training image is decoded at the size that is
+    trained, and augmented as that, which is how PyTorch's and FFCV's loaders do it; otherwise it is decoded at the
+    data's size, augmented, and then resized.
     """
 
     no_lanes: ClassVar[str] = "a size of images decides what is compiled"
 
     evaluation: Pixels | None = None
-<<<<<<< HEAD
-    decoded: bool = later(False)
-=======
     by: Literal["resize", "crop"] = later("resize")
->>>>>>> main
+    decoded: bool = later(False)
+
+    @model_validator(mode="after")
+    def _decoded_or_cropped(self) -> Self:
+        if self.decoded and self.by != "resize":
+            raise ValueError(f"by = {self.by!r}: images that are decoded at the size they are trained at are not cut")
+        return self
 
     def begins(self, *, steps: int, epochs: Sequence[int]) -> Begins:
         """The steps at which sizes begin, ascending from 0; one may be that of before.
