@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         Orthogonal,
         Rule,
         VarianceScaling,
+        Whitening,
     )
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
@@ -234,6 +235,7 @@ _HOMES = {
         "Orthogonal",
         "Rule",
         "VarianceScaling",
+        "Whitening",
     ],
     "losses": [
         "Dice",
@@ -517,6 +519,7 @@ __all__ = [
     "TrivialAugment",
     "UNet",
     "VarianceScaling",
+    "Whitening",
     "WholeSet",
     "WithHead",
     "Xception",

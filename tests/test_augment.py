@@ -485,6 +485,7 @@ def test_views_are_the_crops_they_say():
     [
         (SingleView(), (1, 10, 14)),
         (FlipViews(), (2, 10, 14)),
+        (FlipViews(shift=3), (8, 10, 14)),
         (TenCrop(size=8, shorter=None), (10, 8, 8)),
         (TenCrop(size=16, shorter=18), (10, 16, 16)),
         (MultiCrop(size=8, shorter=(9, 10, 11, 12)), (144, 8, 8)),
@@ -494,6 +495,19 @@ def test_views_are_the_crops_they_say():
 def test_views_have_their_number_and_size(test_time, shape):
     made = jax.eval_shape(jax.vmap(test_time.views), images(2, height=10, width=14))
     assert made.shape == (2, *shape, 3)
+
+
+def test_shifted_views_have_half_of_the_weight():
+    """The mean over views of a map's places is 1/2 that of the image and 1/4 that of each move, mirrored or not."""
+    image = np.asarray(images(1, height=5, width=6)[0])
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="reflect")
+    shifted = (padded[:-2, :-2] + padded[2:, 2:]) / 4 + image / 2
+    made = np.asarray(FlipViews(shift=1).views(image))
+    np.testing.assert_allclose(made.mean(0), (shifted + shifted[:, ::-1]) / 2, atol=1e-6)
+    with pytest.raises(ConfigError, match="test_time.shift = 5: an image of 5x6 is not that large"):
+        FlipViews(shift=5).views(image)
+    with pytest.raises(ConfigError, match="its crops show parts of the image"):
+        FlipViews(shift=1).back(made, (5, 6))
 
 
 def test_a_square_image_has_one_square():

@@ -24,6 +24,7 @@ from cnnjax import (
     Constant,
     Experiment,
     Hardware,
+    Linear,
     Lion,
     Muon,
     Options,
@@ -158,6 +159,56 @@ def test_neutral_groups_change_nothing():
     jax.tree.map(assert_array_equal, plain, neutral)
 
 
+def test_a_group_stops_and_has_a_schedule_of_its_own():
+    """SGD worked by hand: the stem's rate falls to 0 over two epochs, the logits stop after one and a half."""
+    groups = {"stem.*": {"until": 2.0, "schedule": Linear()}, "logits.*": {"until": 1.5, "learning_rate": 3.0}}
+    optim = SGD(learning_rate=0.1, momentum=0.5, nesterov=False, groups=groups, schedule=Linear())
+    optimizer = optim.build(steps=6, steps_per_epoch=2)
+    params, state = jax.tree.map(jnp.asarray, PARAMS), optimizer.init(PARAMS)
+    rates = {
+        "stem.conv.kernel": [0.1 * (1 - step / 4) for step in range(4)] + [0, 0],
+        "body.kernel": [0.1 * (1 - step / 6) for step in range(6)],
+        "logits.bias": [0.3 * (1 - step / 6) for step in range(3)] + [0, 0, 0],
+    }
+    velocity = dict.fromkeys(rates, 0.0)
+    expected = {path: at(PARAMS, path).astype(np.float64) for path in rates}
+    for step in range(6):
+        updates, state = optimizer.update(gradients(step), state, params)
+        params = optax.apply_updates(params, updates)
+        for path, own in rates.items():
+            velocity[path] = 0.5 * velocity[path] + at(gradients(step), path)
+            expected[path] = expected[path] - own[step] * velocity[path]
+            assert_allclose(at(params, path), expected[path], rtol=2e-6, err_msg=f"{path} {step}")
+
+
+@pytest.mark.parametrize(("until", "counted"), [(0.2, 0), (3.0, 6), (9.0, 18)])
+def test_a_group_that_stops_never_or_at_once_is_refused(until, counted):
+    words = f"until = {until:g} epochs of 2 steps are {counted} steps, and the training has 6: it must lie within"
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        SGD(groups={"stem.*": {"until": until}}).build(steps=6, steps_per_epoch=2)
+
+
+def test_groups_in_time_are_refused_where_weights_are_averaged_over_them():
+    with pytest.raises(ConfigError, match="makes the weights that it evaluates of one learning rate for all"):
+        ScheduleFreeSGD(groups={"stem.*": {"until": 1.0}})
+
+
+def test_a_group_stops_in_a_training(tmp_path):
+    """Two steps an epoch: after one epoch the stem stays, bit for bit, whatever follows."""
+    first = parameter_paths()[0].partition(".")[0]
+    groups = {f"{first}.*": {"until": 1.0}, "*": {"schedule": Linear(final=0.5)}}
+    experiment = replace(BASE, {"optim.groups": groups, "optim.schedule": Constant()})
+    start = jax.device_get(Program(experiment, hardware=ONE).init([experiment])).params
+    for steps in (3, 5):
+        train(replace(experiment, {"steps": steps}), tmp_path / f"{steps}", options=Options(ONE))
+    short, longer = load(tmp_path / "3").params, load(tmp_path / "5").params
+    for name in start:
+        same = [np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (short[name], longer[name])), strict=True)]
+        assert all(same) if name == first else not any(same), name
+    moved = zip(*map(jax.tree.leaves, (start[first], short[first])), strict=True)
+    assert not any(np.array_equal(a, b) for a, b in moved)
+
+
 def test_decay_skips_norm_and_bias_in_groups_too():
     groups = {"*": {"weight_decay": 5.0}}
     one, other = (trained(SGD(weight_decay=decay, groups=groups))[0] for decay in (0.0, 0.1))
@@ -277,6 +328,7 @@ def test_an_optimizer_of_ones_own_honours_groups_or_refuses_them():
         ({"weight_decay": -1.0}, "must be greater than or equal to 0"),
         ({"frozen": True, "learning_rate": 0.1}, "that do not move have no learning_rate"),
         ({"momentum": 0.5}, "'momentum' is no field of Group"),
+        ({"frozen": True, "until": 1.0}, "that never move have no until"),
     ],
 )
 def test_bad_groups_are_refused(group, words):

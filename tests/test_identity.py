@@ -273,6 +273,9 @@ VARIANTS = {
     "muon": experiment(
         optim=c.Muon(momentum=0.6, nesterov=False, iterations=3, shape_scale="match_rms_adamw", rest=("stem.*",))
     ),
+    "muon as airbench94_muon": experiment(
+        optim=c.Muon(normalize_kernels=True, shape_scale="none", rest_by="sgd", rest_momentum=0.85)
+    ),
     "adafactor": experiment(
         optim=c.Adafactor(decay_rate=0.7, clipping_threshold=None, momentum=0.9, min_dim_size_to_factor=32)
     ),
@@ -329,6 +332,7 @@ VARIANTS = {
     "cutmix": experiment(mixing=c.CutMix(alpha=0.5)),
     "switch": experiment(mixing=c.Switch(mixings=(c.CutMix(alpha=0.2), c.Mixup(alpha=0.3)), probabilities=(0.25, 0.5))),
     "flip views": experiment(test_time=c.FlipViews()),
+    "shifted views": experiment(test_time=c.FlipViews(shift=2)),
     "ten crops": experiment(test_time=c.TenCrop(size=6, shorter=None, method="bicubic")),
     "multi crops": experiment(test_time=c.MultiCrop(size=6, shorter=(8, 10))),
     "distillation": experiment(
@@ -350,6 +354,11 @@ VARIANTS = {
     "weight averaging": experiment(methods=(c.SWA(start=3, every=0.5, evaluate="instead"),), statistics_batches=4),
     "anew": experiment(methods=(c.EMA(decay=0.9, batch_statistics="anew"), c.SWA(start=0.5))),
     "lookahead": experiment(methods=(c.Lookahead(share=0.8, every=6),)),
+    "lookahead as airbench": experiment(
+        methods=(
+            c.Lookahead(share=1.0, final_share=0.2, power=3.0, batch_statistics="slow", ends_slow=True, over_steps=40),
+        )
+    ),
     "initialization": experiment(initialization=c.VarianceScaling(fan="average", gain=2.0, distribution="uniform")),
     "initialization of convolutions": experiment(
         initialization=c.FixedStd(std=0.02, distribution="truncated_normal", kernels="convolution")
@@ -363,6 +372,10 @@ VARIANTS = {
     "orthogonal": experiment(initialization=c.Orthogonal(gain=1.5)),
     "delta orthogonal": experiment(initialization=c.DeltaOrthogonal(gain=0.5)),
     "unit variances": experiment(initialization=c.LSUV(tolerance=0.01, iterations=3)),
+    "whitening": experiment(initialization=c.Whitening(epsilon=1e-3, identity=False, dense_std=1.0)),
+    "groups in time": experiment(
+        optim=c.SGD(groups={"stem.*": {"until": 2.5, "schedule": c.Linear(final=0.1)}, "*.bias": {"until": 3.0}})
+    ),
     "groups": experiment(
         optim=c.SGD(groups={"stem.*": {"learning_rate": 0.1, "weight_decay": 0.0}, "*.bias": {"frozen": True}})
     ),

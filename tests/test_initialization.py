@@ -600,3 +600,5 @@ def test_beside_the_weights_of_a_run(tmp_path):
         check_initial(dense_alone)
     with pytest.raises(RunError, match="'lsuv' fits every layer to a batch, and initial"):
         check_initial(replace(wider, {"initialization": "lsuv"}))
+    with pytest.raises(RunError, match="'whitening' fits the first layer to a batch, and initial"):
+        check_initial(replace(wider, {"initialization": "whitening"}))

@@ -113,13 +113,17 @@ def newton_schulz(matrix, iterations):
 
 def muon(o, path, p, g, kept, t, rate):
     decay = o.weight_decay * decays(path) * p
+    if path != "conv.kernel" and o.rest_by == "sgd":
+        g = g + decay
+        kept["m"] = o.rest_momentum * kept.get("m", 0) + g
+        return -rate * o.rest_rate * (g + o.rest_momentum * kept["m"] if o.nesterov else kept["m"])
     if path != "conv.kernel":
         return -rate * o.rest_rate * (adam_step(o, g, kept, t) + decay)
     kept["m"] = o.momentum * kept.get("m", 0) + g
     moving = g + o.momentum * kept["m"] if o.nesterov else kept["m"]
     features, others = 5, 12
     matrix = newton_schulz(np.transpose(moving, (3, 0, 1, 2)).reshape(features, others), o.iterations)
-    scale = 1.0 if o.shape_scale == "original" else 0.2 * np.sqrt(others)
+    scale = 0.2 * np.sqrt(others) if o.shape_scale == "match_rms_adamw" else 1.0
     normalized = p * np.sqrt(features) / np.linalg.norm(p) if o.normalize_kernels else p
     step = scale * matrix.reshape(features, 3, 2, 2).transpose(1, 2, 3, 0) + decay
     return normalized - p - rate * step
@@ -190,6 +194,7 @@ ROWS = {
     # The iteration multiplies errors of small singular values by up to 3.4445^5 = 485.
     "muon": (Muon(weight_decay=0.1, b2=0.9), muon, 5e-5),
     "muon of adamw's size": (Muon(shape_scale="match_rms_adamw", nesterov=False, iterations=3), muon, 5e-5),
+    "muon beside sgd": (Muon(rest_by="sgd", rest_momentum=0.85, rest_rate=3.0, weight_decay=0.1), muon, 5e-5),
     "muon as airbench's": (Muon(learning_rate=0.24, momentum=0.6, normalize_kernels=True), muon, 5e-5),
     "adafactor": (Adafactor(weight_decay=0.1, min_dim_size_to_factor=3), adafactor, 1e-6),
     "adafactor with momentum": (

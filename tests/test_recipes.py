@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -12,6 +14,11 @@ import pytest
 
 from cnnjax import ConfigError
 from cnnjax.recipes import Recipe, find, recipes, shelf
+from cnnjax.recipes.cost import cost_of
+from cnnjax.recipes.init import neighbours
+from cnnjax.recipes.judging import form_of
+from cnnjax.records.reproduction_json import Measured, ReproductionRecord
+from cnnjax.records.specification import BEFORE
 from tests.marks import slow
 
 ROOT = Path(__file__).parents[1]
@@ -92,3 +99,138 @@ def test_an_installed_package_finds_its_own(unpacked, tmp_path, name):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(unpacked / "cnnjax" / "recipes" / "experiments" / f"{name}.py")
+
+
+# --- the commands
+
+CARDED = '''"""Does it {word}?
+
+Hypothesis: it does."""
+from beside import experiment
+from cnnjax import Band, Card, Machine, Published, Study
+
+study = Study(experiment, seeds=3)
+card = Card(
+    source="a paper, section 3",
+    deviations=(),
+    published=(Published(mean=0.9915, sd=0.0004, n=5), Published(mean=3.2, metric="mean_absolute_error")),
+    band=Band(low=0.99, n=3),
+    machines={{"gpu": Machine(kind="a100", devices=2, batch_size=16, hours=20.0)}},
+)
+'''
+BESIDE = """from cnnjax import Experiment, SmallCNN, Synthetic
+
+data = Synthetic(height=8, width=8, channels=1, classes=4, examples=40, test_examples=16)
+experiment = Experiment(model=SmallCNN(features=2, dense=0), data=data, batch_size=8, epochs=2, validation=0)
+"""
+
+
+@pytest.fixture
+def own_shelf(tmp_path, monkeypatch):
+    """A shelf with a recipe, its neighbour, which is an experiment too, and a file that does not run."""
+    folder = tmp_path / "shelf" / "made"
+    folder.mkdir(parents=True)
+    (folder / "learns.py").write_text(CARDED.format(word="learn"))
+    (folder / "beside.py").write_text(BESIDE)
+    (folder / "broken.py").write_text("1 / 0\n")
+    monkeypatch.setattr(shelf, "INSTALLED", folder.parent)
+    yield folder
+    sys.modules.pop("beside", None)
+
+
+def recorded(recipe, **changes):
+    fields = {
+        "recipe": recipe.name,
+        "form": form_of(recipe.file),
+        "experiments": (),
+        "recorded": "2026-01-02T03:04:05+00:00",
+        "seeds": 3,
+        "verdict": "pass",
+        "result": Measured(metric="test_accuracy", specification=BEFORE[0], n=3, mean=0.9915, sd=0.0004),
+    }
+    return ReproductionRecord(**fields | changes)
+
+
+def test_recipes_are_listed_with_what_is_expected_and_measured(run, own_shelf):
+    code, out, _ = run("recipes")
+    assert code == 0
+    [row] = [line for line in out.splitlines() if line.startswith("made/learns")]
+    cells = ["made/learns", "Does it learn?", "99.15 ± 0.04% (n = 5)", "2 x a100, 20 h", "-"]
+    assert re.split(r"  +", row.strip()) == cells
+    assert "broken: " in out.replace("\n", " ")
+    record = recorded(find("made/learns"))
+    record.write(own_shelf / "learns.json")
+    code, out, _ = run("recipes", "--json")
+    entries = {entry["name"]: entry for entry in json.loads(out)["recipes"]}
+    assert entries["made/learns"]["reproduced"] == "pass 99.15 ± 0.04%, n = 3"
+    assert entries["made/beside"]["expected"] is None, "an experiment without a card"
+    record.model_copy(update={"form": "another"}).write(own_shelf / "learns.json")
+    entries = {entry["name"]: entry for entry in json.loads(run("recipes", "--json")[1])["recipes"]}
+    assert entries["made/learns"]["reproduced"] == "of an earlier form: pass 99.15 ± 0.04%, n = 3"
+
+
+def test_a_recipe_shows_its_whole_card(run, own_shelf):
+    recorded(find("learns"), environments=({"hardware": "an abacus", "cnnjax_commit": "c0ffee"},)).write(
+        own_shelf / "learns.json"
+    )
+    code, out, err = run("recipes", "made/learns")
+    assert code == 0, err
+    for said in [
+        "Hypothesis: it does.",
+        "source: a paper, section 3",
+        "- accuracy 99.15 ± 0.04% (n = 5)",
+        "- mean absolute error 3.2",
+        "deviations from the source: none",
+        "reproduced if: accuracy of at least 99.00%, mean of 3 seeds",
+        "--on gpu: 2 x a100, 20 h, batch 16",
+        "cost of one training on 2 x a100 with 40.0 GB each:",
+        "a device for a step of 8 images (an estimate)",
+        # 40 images in batches of 16, twice.
+        "5 steps, with 40 images to train on",
+        "3 trainings in the study",
+        "measured: 99.15 ± 0.04%, n = 3",
+        "verdict: pass",
+        "2026-01-02, cnnjax c0ffee, an abacus",
+    ]:
+        assert said in out
+    # 3x3x1x2 + 2, 3x3x2x4 + 4, and 4 classes from 4 features of 2x2 maps.
+    assert f"{20 + 76 + 16 * 4 + 4} parameters" in out
+
+
+def test_a_recipe_of_a_whole_set_costs_what_that_costs(own_shelf):
+    text = CARDED.format(word="learn").replace("Study\n", "Study, TFDS, WholeSet\n")
+    data = 'experiment = experiment.model_copy(update={"data": TFDS(name="mnist", size=8, data_dir="nowhere")})\nstudy'
+    text = text.replace("\nstudy", f"\n{data}")
+    (own_shelf / "whole.py").write_text(text[:-2] + "    whole=WholeSet(train=160, test=16, classes=4),\n)\n")
+    found = cost_of(find("made/whole"))
+    assert (found.examples, found.steps, found.notes) == (160, 20, ())
+
+
+def test_a_recipe_is_copied_with_the_modules_that_it_imports(run, own_shelf, tmp_path):
+    code, out, err = run("init", "made/learns", "mine")
+    assert code == 0, err
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["beside.py", "learns.py"]
+    assert (tmp_path / "mine" / "learns.py").read_bytes() == (own_shelf / "learns.py").read_bytes()
+    assert "cnnjax sweep mine/learns.py --on gpu --dry-run" in out
+    assert "not here" not in out
+    (tmp_path / "mine" / "learns.py").write_text("mine")
+    code, _, err = run("init", "made/learns", "mine")
+    assert code == 1
+    assert "is there already, and nothing is overwritten" in " ".join(err.split())
+    assert (tmp_path / "mine" / "learns.py").read_text() == "mine"
+
+
+def test_a_copy_says_which_data_it_needs(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    code, out, err = run("init", "mnist/lenet5")
+    assert code == 0, err
+    said = " ".join(out.split())
+    assert "its data are not here (mnist)" in said
+    assert "cnnjax data prepare mnist" in said
+
+
+def test_neighbours_of_neighbours_are_found_once(tmp_path):
+    (tmp_path / "a.py").write_text("import b\nfrom c.d import e\nimport numpy")
+    (tmp_path / "b.py").write_text("def f():\n    from a import g\n    import c")
+    (tmp_path / "c.py").write_text("")
+    assert [path.name for path in neighbours(tmp_path / "a.py")] == ["b.py", "c.py"]

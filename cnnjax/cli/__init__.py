@@ -4,7 +4,20 @@ One file a command, or a group of them. The order of the imports is that of `cnn
 """
 
 # isort: off
-from cnnjax.cli import train, sweep, reproduce, report, describe, evaluate, predict, export, import_torch, data
+from cnnjax.cli import (
+    train,
+    sweep,
+    report,
+    describe,
+    evaluate,
+    predict,
+    export,
+    import_torch,
+    data,
+    recipes,
+    init,
+    reproduce,
+)
 
 # isort: on
 from cnnjax.cli.app import app

@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from cnnjax.cards import WholeSet
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.encoded import Encoded, ImageForm, Indices, taken
 from cnnjax.errors import DataError
@@ -22,6 +23,11 @@ class Counts:
     train: int
     test: int
     classes: int
+
+
+def counts_of(whole: WholeSet | None) -> Counts | None:
+    """What a card says of the whole set; None where it says nothing."""
+    return None if whole is None else Counts(whole.train, whole.test, whole.classes)
 
 
 @dataclass(frozen=True, eq=False)

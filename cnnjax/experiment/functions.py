@@ -28,6 +28,7 @@ from cnnjax.lanes import lane_values
 from cnnjax.losses import SoftmaxCrossEntropy
 from cnnjax.models.depth import depths
 from cnnjax.optim import Constant
+from cnnjax.optim.group_times import without_length
 from cnnjax.tasks import Task
 from cnnjax.training import step as training_step
 from cnnjax.training.evaluated import estimated, unestimated
@@ -260,7 +261,9 @@ def around_of(experiment: Experiment, teachers: Teachers = EMPTY) -> Around:
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
     """The optimizer at a constant rate: for the shapes of its state, which depend on no schedule, length or depth."""
-    optim = experiment.optim.model_copy(update={"schedule": Constant()})
+    optim = experiment.optim
+    groups = {"groups": without_length(optim.groups)} if optim.groups else {}
+    optim = optim.model_copy(update={"schedule": Constant(), **groups})
     return optim.build(steps=1, steps_per_epoch=1, **({} if optim.layer_decay is None else {"depths": {}}))
 
 

@@ -8,6 +8,7 @@ from cnnjax.initialization.kernel import Kernel, kernels_of
 from cnnjax.initialization.lsuv import LSUV
 from cnnjax.initialization.orthogonal import Orthogonal
 from cnnjax.initialization.variance_scaling import VarianceScaling
+from cnnjax.initialization.whitening import Whitening
 
 __all__ = [
     "LSUV",
@@ -19,5 +20,6 @@ __all__ = [
     "Orthogonal",
     "Rule",
     "VarianceScaling",
+    "Whitening",
     "kernels_of",
 ]

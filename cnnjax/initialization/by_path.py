@@ -40,7 +40,7 @@ class ByPath(Initialization, tag="by_path"):
         if not self.rules and not self.biases:
             raise ValueError("by_path: give rules for kernels, biases, or both")
         for number, rule in enumerate(self.rules):
-            if rule.by.fits or isinstance(rule.by, ByPath):
+            if rule.by.fits or rule.by.fits_images or isinstance(rule.by, ByPath):
                 raise ValueError(f"rules.{number}.by: {rule.by.tag} is for a network as a whole")
         return self
 

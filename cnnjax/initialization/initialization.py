@@ -22,7 +22,10 @@ class Initialization(StepConfig, union="name"):
     """
 
     fits: ClassVar[bool] = False
-    """Whether kernels are fitted to the first training batch (`fitted`)."""
+    """Whether kernels are fitted to the outputs of layers on the first training batch (`fitted`)."""
+
+    fits_images: ClassVar[bool] = False
+    """Whether kernels are fitted to the images of the first training batch themselves (`fitted_to_images`)."""
 
     kernels: Literal["all", "convolution"] = "all"
 
@@ -43,6 +46,14 @@ class Initialization(StepConfig, union="name"):
         layer on the first training batch. tries: int32 [kernels], zeros at first.
         """
         raise ConfigError(f"{type(self).__name__} does not define fitted()")
+
+    def fitted_to_images(self, params: Any, kernels: Mapping[str, Kernel], images: jax.Array) -> Any:
+        """The parameters, fitted to images once, where `fits_images`; before `fitted`.
+
+        kernels: those that are drawn, by path, in the order of their calls. images: float32 [B, H, W, C] of the first
+        training batch, normalized and not augmented.
+        """
+        raise ConfigError(f"{type(self).__name__} does not define fitted_to_images()")
 
     def chosen(self, kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
         """Those of `kernels` that it draws. Raises ConfigError where there are none."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from cnnjax.config import Config, Named, later
 from cnnjax.errors import ConfigError, did_you_mean
+from cnnjax.optim.schedules import Schedule
 
 Path = tuple[Any, ...]
 
@@ -29,18 +30,40 @@ class Group(Config):
     keeps nothing for them. inference: in training too, the modules of the group run as at inference: batch
     normalization by its running statistics, which stay as they are, and no dropout. Its pattern names modules, so it is
     `*` or ends with `.*`. Each value is a program of its own.
+
+    until: epochs (fractions allowed, more than 0, fewer than the training has) after which the parameters do not move
+    any more; the optimizer still keeps what it keeps for them. schedule: the group's own, in the place of the
+    optimizer's, from the same peak times `learning_rate`, over the epochs up to `until`, or over the whole training.
     """
+
+    no_lanes: ClassVar[str] = "which parameters differ, and how, decides what is compiled"
 
     learning_rate: float = Field(default=1.0, gt=0)
     weight_decay: float = Field(default=1.0, ge=0)
     frozen: bool = False
     inference: bool = later(False)
+    until: float | None = later(None, gt=0)
+    schedule: Schedule | None = later(None)
 
     @model_validator(mode="after")
     def _frozen_has_no_rate(self) -> Self:
         if self.frozen and (self.learning_rate, self.weight_decay) != (1, 1):
             raise ValueError("frozen: parameters that do not move have no learning_rate and no weight_decay")
+        if self.frozen and (self.until is not None or self.schedule is not None):
+            raise ValueError("frozen: parameters that never move have no until and no schedule")
         return self
+
+    def steps(self, *, steps: int, steps_per_epoch: int) -> int:
+        """How many steps of a training of that length the parameters move in. Raises ConfigError for none or all."""
+        if self.until is None:
+            return steps
+        own = round(self.until * steps_per_epoch)
+        if self.until > 0 and not 0 < own < steps:  # 0 where there is no length (`group_times.without_length`)
+            raise ConfigError(
+                f"optim.groups: until = {self.until:g} epochs of {steps_per_epoch} steps are {own} steps, and the "
+                f"training has {steps}: it must lie within; leave it out, or take frozen"
+            )
+        return own
 
 
 Groups = Mapping[str, Group]
@@ -76,6 +99,11 @@ def group_at(groups: Groups, path: str) -> Group:
     return next((group for pattern, group in groups.items() if fnmatchcase(path, pattern)), _REST)
 
 
+def pattern_at(groups: Groups, path: str) -> str | None:
+    """The first pattern that matches the dotted path of a parameter; None where none does."""
+    return next((pattern for pattern in groups if fnmatchcase(path, pattern)), None)
+
+
 def check_groups(groups: Groups, params: Any) -> None:
     """Raise ConfigError for a pattern that matches no parameter that earlier ones leave, and where all are frozen."""
     paths = [path for path, _ in _leaves(params)]
@@ -101,7 +129,7 @@ def group_sizes(groups: Groups, params: Any) -> dict[str, int]:
     """How many parameters each pattern is the first to match, by pattern."""
     sizes = dict.fromkeys(groups, 0)
     for path, leaf in _leaves(params):
-        first = next((pattern for pattern in groups if fnmatchcase(path, pattern)), None)
+        first = pattern_at(groups, path)
         if first is not None:
             sizes[first] += leaf.size
     return sizes
@@ -116,16 +144,16 @@ def _near(pattern: str, paths: list[str]) -> str:
 
 def _leaves(params: Any) -> Iterator[tuple[str, Any]]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        yield _dotted(path), leaf
+        yield dotted(path), leaf
 
 
-def _dotted(path: Path) -> str:
+def dotted(path: Path) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def _by_group(groups: Groups, params: Any, value: Callable[[Group], Any]) -> Any:
     """The tree of `params` with a value for each, of its group."""
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: value(group_at(groups, _dotted(path))), params)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: value(group_at(groups, dotted(path))), params)
 
 
 def without_frozen(groups: Groups, params: Any) -> Any:
@@ -168,8 +196,8 @@ def grouped(
 
 def _times_rate(groups: Groups, shares: Mapping[str, float], updates: Any) -> Any:
     def times(path: Path, update: jax.Array) -> jax.Array:
-        dotted = _dotted(path)
-        rate = group_at(groups, dotted).learning_rate * (shares[dotted] if shares else 1)
+        name = dotted(path)
+        rate = group_at(groups, name).learning_rate * (shares[name] if shares else 1)
         return update if rate == 1 else update * rate
 
     return jax.tree_util.tree_map_with_path(times, updates)
@@ -205,7 +233,7 @@ def matching(patterns: Iterable[str], params: Any) -> Any:
     """The tree of `params` with whether a pattern matches each one's path."""
     patterns = tuple(patterns)
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: any(fnmatchcase(_dotted(path), pattern) for pattern in patterns), params
+        lambda path, leaf: any(fnmatchcase(dotted(path), pattern) for pattern in patterns), params
     )
 
 

@@ -28,14 +28,16 @@ class Muon(Optim, tag="muon"):
     becomes the nearest matrix whose singular values are about 1 (`orthogonalized`, in float32), multiplied by a factor
     of its shape. shape_scale: "original" is the root of features / others where that is above 1; "match_rms_adamw" is
     0.2 times the root of the larger one, so that AdamW's learning rates fit (Liu et al. 2025, arXiv:2502.16982, section
-    2.2). Convolutions with groups are one matrix over all groups, and layers that `nn.scan` repeats one over all
-    layers: name these in `rest`. The author's code takes the factor of a convolution from its height and width, so that
-    it is 1 there.
+    2.2); "none" is 1, as airbench94_muon has it. Convolutions with groups are one matrix over all groups, and layers
+    that `nn.scan` repeats one over all layers: name these in `rest`. The author's code takes the factor of a
+    convolution from its height and width, so that it is 1 there.
 
     For the rest: AdamW with `b1`, `b2`, `eps`, whose learning rate is `rest_rate` times that of the kernels. The rest
     is biases and scales, what has fewer than two dimensions or one input (depthwise kernels, a first layer of grey
     images), embeddings, and what a pattern of `rest` matches, which by default is the output layer, `logits`. A pattern
-    that matches no parameter is refused when an experiment is checked. Weight decay is decoupled, everywhere.
+    that matches no parameter is refused when an experiment is checked. Weight decay is decoupled, everywhere. rest_by:
+    "sgd" trains the rest by SGD instead, with `rest_momentum` and `nesterov`, and adds its decay to the gradient before
+    the momentum, as PyTorch's SGD does.
 
     normalize_kernels: at every step, kernels are brought to a Frobenius norm of the root of their features before they
     are moved, as in airbench94_muon, so that all layers turn at the pace of the learning rate. A kernel of zeros stays.
@@ -47,13 +49,15 @@ class Muon(Optim, tag="muon"):
     momentum: float = lane(0.95, ge=0, lt=1)
     nesterov: bool = True
     iterations: int = Field(default=5, ge=1)
-    shape_scale: Literal["original", "match_rms_adamw"] = "original"
+    shape_scale: Literal["original", "match_rms_adamw", "none"] = "original"
     rest: tuple[str, ...] = ("*logits.*",)
     rest_rate: float = lane(0.015, gt=0)
     b1: float = lane(0.9, ge=0, lt=1)
     b2: float = lane(0.95, ge=0, lt=1)
     eps: float = lane(1e-10, gt=0)
     normalize_kernels: bool = later(False)
+    rest_by: Literal["adamw", "sgd"] = later("adamw")
+    rest_momentum: float = lane(0.9, later=True, ge=0, lt=1)
 
     def check_params(self, params: Any) -> None:
         super().check_params(params)
@@ -81,9 +85,16 @@ class Muon(Optim, tag="muon"):
             return jax.tree.map(lambda orthogonal: not orthogonal, self.orthogonalizes(params))
 
         momentum = optax.trace(self.momentum, nesterov=self.nesterov)
+        kernels = optax.masked(optax.chain(momentum, optax.stateless(self._orthogonalized)), self.orthogonalizes)
+        if self.rest_by == "sgd":
+            others = optax.chain(self.decay(), optax.trace(self.rest_momentum, nesterov=self.nesterov))
+            return optax.chain(
+                optax.chain(kernels, optax.masked(self.decay(), self.orthogonalizes)),
+                optax.masked(optax.chain(others, optax.scale(self.rest_rate)), rest),
+            )
         adam = promoting(optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps))
         return optax.chain(
-            optax.masked(optax.chain(momentum, optax.stateless(self._orthogonalized)), self.orthogonalizes),
+            kernels,
             optax.masked(adam, rest),
             self.decay(),
             optax.masked(optax.scale(self.rest_rate), rest),
@@ -100,9 +111,12 @@ class Muon(Optim, tag="muon"):
     def _of_kernel(self, update: jax.Array) -> jax.Array:
         others, features = prod(update.shape[:-1]), update.shape[-1]
         matrix = orthogonalized(update.reshape(others, features), iterations=self.iterations)
-        tall = max(1, features / others) ** 0.5
-        factor = tall if self.shape_scale == "original" else 0.2 * max(features, others) ** 0.5
-        return (factor * matrix).reshape(update.shape).astype(update.dtype)
+        factors = {
+            "original": max(1, features / others) ** 0.5,
+            "match_rms_adamw": 0.2 * max(features, others) ** 0.5,
+            "none": 1.0,
+        }
+        return (factors[self.shape_scale] * matrix).reshape(update.shape).astype(update.dtype)
 
 
 def _from_normalized(updates: Any, params: Any) -> Any:

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from cnnjax.config import Named, lane, later
 from cnnjax.errors import ConfigError
 from cnnjax.lanes import StepConfig
+from cnnjax.optim import group_times
 from cnnjax.optim import groups as by_path
 from cnnjax.optim.clipping import adaptive_grad_clip
 from cnnjax.optim.decay_mask import is_decayed
@@ -68,6 +69,16 @@ class Optim(StepConfig, union="name"):
             raise ValueError(
                 f"groups: {changed[0]!r} changes weight_decay, which {type(self).__name__} does not add by "
                 "self.decay() in its direction"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _times_of_groups_are_honoured(self) -> Self:
+        timed = [pattern for pattern, group in self.groups.items() if group.until is not None or group.schedule]
+        if timed and self.evaluates():
+            raise ValueError(
+                f"groups: {timed[0]!r} has until or a schedule of its own, and {type(self).__name__} makes the weights "
+                "that it evaluates of one learning rate for all"
             )
         return self
 
@@ -128,11 +139,18 @@ class Optim(StepConfig, union="name"):
         path; {} takes 0 for all. Raises ConfigError as the schedule does.
         """
         rate = self._rate(steps, steps_per_epoch)
-        parts = [self._clip(), self.direction(), optax.scale_by_learning_rate(rate)]
+        length = {"steps": steps, "steps_per_epoch": steps_per_epoch}
+        scaled = group_times.scaled(self.groups, rate, self.learning_rate, **length)
+        parts = [self._clip(), self.direction(), scaled]
         if type(self).accumulated is not Optim.accumulated:
             parts.append(self.accumulated())
         shares = self._shares(depths)
-        return by_path.grouped(optax.chain(*parts), self.groups, lambda every: self.around(every, rate), shares)
+
+        def around(every: optax.GradientTransformation) -> optax.GradientTransformation:
+            whole, ends = self.around(every, rate), group_times.until_their_end(self.groups, **length)
+            return whole if ends is None else optax.chain(whole, ends)
+
+        return by_path.grouped(optax.chain(*parts), self.groups, around, shares)
 
     def _shares(self, depths: Mapping[str, int] | None) -> dict[str, float] | None:
         """The share of the learning rate that each parameter has by its depth, by its path."""

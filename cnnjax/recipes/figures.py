@@ -16,7 +16,7 @@ from cnnjax.reporting.verdicts import HOLDS, NONE
 def unit_named(metric: str, specification: Specification | None = None, *, largest: float = 1.0) -> Unit:
     """How a metric of the test part is printed (`accuracy`): as its specification says, or that of its name."""
     known = specification or specification_of(f"test_{metric}", BEFORE)
-    return unit_of(known, metric.replace("_", " "), largest=largest)
+    return unit_of(known, metric, largest=largest)
 
 
 def published(figure: Published, *, named: bool = False) -> str:

@@ -77,6 +77,7 @@ def reproduce(
     study, changed = changed_study(recipe.file.study, overrides, seeds)
     if not changed and budget is None:
         _refuse_on_a_cpu(recipe, card)
+    changed += _missing(study, card)
     out = out or default_out(recipe, study if changed else None)
     limit = None if budget is None else Budget(budget)
     stopped, errors = _train(study, recipe, out, limit, options, sinks)
@@ -122,6 +123,15 @@ def _changes(study: Study, path: str, text: str) -> bool:
         return digest(with_overrides(study, {path: text})) != digest(study)
     except ConfigError:
         return True  # it is a field of what another override puts there
+
+
+def _missing(study: Study, card: Card) -> tuple[str, ...]:
+    """That the data here are but a part of what the card is of; empty where they are all of it."""
+    if card.whole is None:
+        return ()
+    examples = len(study.experiment.data.load().train)
+    said = f"{examples:,} images to train on are not the card's {card.whole.train:,}"
+    return () if examples >= card.whole.train else (said,)
 
 
 def _judgeable(recipe: Recipe) -> Card:

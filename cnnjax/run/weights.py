@@ -299,10 +299,11 @@ def _check_initialization(experiment: Experiment, own: Arrays, merged: Arrays) -
     initialization = experiment.initialization
     if initialization is None:
         return
-    if initialization.fits:
+    if initialization.fits or initialization.fits_images:
+        fitted = "every layer" if initialization.fits else "the first layer"
         raise RunError(
-            f"initialization = {initialization.tag!r} fits every layer to a batch, and initial = "
-            f"{experiment.initial!r} gives them weights: leave one of both out"
+            f"initialization = {initialization.tag!r} fits {fitted} to a batch, and initial = "
+            f"{experiment.initial!r} gives it weights: leave one of both out"
         )
     image = jnp.zeros((1, *input_shape_of(experiment)), jnp.float32)
     kernels = initialization.chosen(kernels_of(network_of(experiment), image, partial(derive, root_key(0))))

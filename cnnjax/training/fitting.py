@@ -17,7 +17,8 @@ from cnnjax.training.step import Batch, StateFunctions, StepFunctions, training_
 
 def fits(functions: StateFunctions) -> bool:
     """Whether the first weights are fitted to a batch."""
-    return functions.initialization is not None and functions.initialization.fits
+    chosen = functions.initialization
+    return chosen is not None and (chosen.fits or chosen.fits_images)
 
 
 def first_tries(functions: StateFunctions, image_shape: tuple[int, ...]) -> jax.Array:
@@ -34,12 +35,17 @@ def fit_step(
     sees in the first step. What the optimizer and the methods keep stays as it was.
     """
     functions = functions.bound(state.lane)
-    key = step_key(state.lane["seed"], state.step)
+    key, chosen = step_key(state.lane["seed"], state.step), _initialization(functions)
     images, *_ = functions.inputs(batch, key, state.step)
     kernels = _kernels(functions, images[:1])
+    if chosen.fits_images:
+        unaugmented = functions.views(batch["image"])[:, 0]
+        state = state.replace(params=chosen.fitted_to_images(state.params, kernels, unaugmented))
+    if not chosen.fits:
+        return state, tries, jnp.bool_(False)
     streams = partial(training_stream, derive(key, "dropout"))
     variances = output_variances(functions.network, state.variables, images, kernels, streams=streams)
-    params, tries, more = _initialization(functions).fitted(state.params, kernels, variances, tries)
+    params, tries, more = chosen.fitted(state.params, kernels, variances, tries)
     return state.replace(params=params), tries, more
 
 

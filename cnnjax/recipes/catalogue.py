@@ -1,0 +1,153 @@
+"""What `cnnjax recipes` shows: all recipes in a table, or one with its whole card."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from cnnjax.cards import Card, Machine
+from cnnjax.config import plain
+from cnnjax.documents.document import Column, Document, Grid, Remarks, TextBlock
+from cnnjax.recipes.cost import Cost, cost_of
+from cnnjax.recipes.figures import band, expected, judgement, published, reproduced
+from cnnjax.recipes.judging import form_of
+from cnnjax.recipes.reproduce import record_path
+from cnnjax.recipes.shelf import Recipe, recipes
+from cnnjax.records.reproduction_json import ReproductionRecord
+
+NOTHING = "-"
+COLUMNS = (
+    Column("recipe"),
+    Column("question"),
+    Column("expected"),
+    Column("a training takes"),
+    Column("reproduced here"),
+)
+MENDED = "reproduce the recipe again with --record, or bring the file back from a copy"
+
+
+def catalogue() -> Document:
+    """Every recipe, and every other experiment, with what is expected of it and what was measured."""
+    rows: list[tuple[Any, ...]] = []
+    data: list[dict[str, Any]] = []
+    broken: list[str] = []
+    for found in recipes():
+        if isinstance(found, tuple):
+            broken.append(f"{found[0]}: {found[1]}")
+            continue
+        entry = _entry(found)
+        data.append(entry)
+        names = ("name", "question", "expected", "cost", "reproduced")
+        rows.append(tuple(entry[name] or NOTHING for name in names))
+    notes = [Remarks(tuple(broken), "cannot be loaded")] if broken else []
+    closing = "`cnnjax recipes NAME` shows the whole card of one, `cnnjax init NAME` copies it to start from."
+    blocks: list[TextBlock] = [Grid("", COLUMNS, rows), *notes, Remarks((closing,))]
+    return Document(blocks, {"recipes": data, "broken": broken})
+
+
+def card_page(recipe: Recipe) -> Document:
+    """A recipe with its card, its cost on the card's first machine, and its record."""
+    card, entry = recipe.file.card, _entry(recipe)
+    cost, record = cost_of(recipe), record_of(recipe)
+    data = entry | {"docstring": recipe.file.question, "path": str(recipe.path), "cost_here": cost.to_json()}
+    data |= {"card": None if card is None else plain(card), "record": None if record is None else record.to_json()}
+    blocks: list[TextBlock] = [Remarks((f"{recipe.name}  ({recipe.path})", "", *recipe.file.question.splitlines()))]
+    if card is None:
+        blocks.append(Remarks(("It has no card: an experiment, of which no source says what to expect.",)))
+    else:
+        blocks += _card_blocks(card)
+    blocks.append(_cost_block(cost))
+    blocks.append(_record_block(recipe, record))
+    return Document(blocks, data)
+
+
+def record_of(recipe: Recipe) -> ReproductionRecord | None:
+    """The record beside a recipe; None where it was not reproduced here, or has no card. Raises RunError."""
+    if recipe.file.card is None:
+        return None
+    return ReproductionRecord.read(record_path(recipe), remedy=MENDED)
+
+
+def is_current(recipe: Recipe, record: ReproductionRecord) -> bool:
+    """Whether a record is of the recipe as it now is."""
+    return record.form == form_of(recipe.file)
+
+
+def _entry(recipe: Recipe) -> dict[str, Any]:
+    card, record = recipe.file.card, record_of(recipe)
+    said = None if record is None else reproduced(record)
+    if record is not None and not is_current(recipe, record):
+        said = f"of an earlier form: {said}"
+    return {
+        "name": recipe.name,
+        "question": _first_question(recipe.file.question),
+        "card": card is not None,
+        "expected": None if card is None else expected(card),
+        "cost": None if card is None else _first_machine(card),
+        "needs": None if card is None else card.needs,
+        "reproduced": said,
+    }
+
+
+def _first_question(text: str) -> str:
+    """The docstring up to its first question mark, on one line."""
+    question, mark, _ = text.partition("?")
+    return " ".join(f"{question}{mark}".split()) if mark else text.partition("\n")[0]
+
+
+def _first_machine(card: Card) -> str:
+    """What a training takes on the card's first machine; without one, what it needs."""
+    first = next(iter(card.machines.values()), None)
+    return f"a {card.needs}" if first is None else _machine(first)
+
+
+def _machine(machine: Machine) -> str:
+    """`8 x a100, 20 h`."""
+    hours = machine.hours
+    time = "" if hours is None else f", {hours:.2g} h" if hours >= 1 else f", {60 * hours:.2g} min"
+    return f"{machine.devices} x {machine.kind}{time}"
+
+
+def _card_blocks(card: Card) -> list[TextBlock]:
+    figures = [f"{published(own, named=True)}{_apart(own.of)}{_apart(own.source)}" for own in card.published]
+    lines = [f"source: {card.source}", *_listed("published", figures or ["no figure"])]
+    lines += _listed("deviations from the source", card.deviations or ["none"])
+    if card.band is not None:
+        lines.append(f"reproduced if: {band(card.band)}")
+    if card.claims:
+        lines += _listed("claims", [f"{own.text} ({own.expects}, margin {own.margin:g})" for own in card.claims])
+    machines = [
+        f"--on {name}: {_machine(own)}{'' if own.batch_size is None else f', batch {own.batch_size:,}'}"
+        for name, own in card.machines.items()
+    ]
+    needs = "a CPU is enough" if card.needs == "cpu" else "an accelerator"
+    return [Remarks((*lines, f"needs: {needs}", *_listed("machines", machines or ["none named"])))]
+
+
+def _apart(text: str) -> str:
+    return f"; {text}" if text else ""
+
+
+def _listed(title: str, lines: Any) -> list[str]:
+    """One line behind its title, several below it."""
+    lines = list(lines)
+    return [f"{title}: {lines[0]}"] if len(lines) == 1 else [f"{title}:", *(f"  - {line}" for line in lines)]
+
+
+def _cost_block(cost: Cost) -> Remarks:
+    return Remarks((f"cost of one training{cost.where}:", *(f"  {line}" for line in cost.lines)))
+
+
+def _record_block(recipe: Recipe, record: ReproductionRecord | None) -> Remarks:
+    if record is None:
+        return Remarks(("reproduced here: no",))
+    form = "" if is_current(recipe, record) else " (of an earlier form of this recipe)"
+    hardware = "; ".join(dict.fromkeys(str(own.get("hardware")) for own in record.environments))
+    commits = ", ".join(dict.fromkeys(str(own.get("cnnjax_commit")) for own in record.environments))
+    minutes = "" if record.minutes is None else f", {record.minutes:g} minutes"
+    made = f"{record.recorded[:10]}, cnnjax {commits}, {hardware}{minutes}: {record.command}"
+    return Remarks((f"reproduced here{form}:", *(f"  {line}" for line in judgement(record)), *_wrapped(made)))
+
+
+def _wrapped(text: str) -> list[str]:
+    return [f"  {line}" for line in textwrap.wrap(text, 116)]
