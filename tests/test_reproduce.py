@@ -10,7 +10,7 @@ import pytest
 from cnnjax.events import Finished, Skipped, Started, StepTaken
 from cnnjax.recipes import find, recipes, reproduce, shelf
 from cnnjax.recipes.budget import Budget
-from cnnjax.recipes.judging import form_of, judged
+from cnnjax.recipes.judging import form_of, is_complete, judged
 from cnnjax.recipes.reproduce import record_path
 from cnnjax.records.reproduction_json import ReproductionRecord
 from cnnjax.reporting import collect
@@ -124,6 +124,7 @@ def test_every_claim_has_a_verdict(run, file, tmp_path):
 
 MISTAKES = [
     ("band=Band(low=0.0, n=3),", "", ["has no band and no claims"]),
+    ("band=Band(low=0.0, n=3),", f"claims=({CLAIM},),", ["asked has 2 seeds, and a verdict on a claim takes"]),
     ("card = Card(", "other = Card(", ["has no card, and so says nothing to reproduce"]),
     ("n=3)", "n=4)", ["card.band.n = 4, and the study has 3 seeds"]),
     ("n=3)", "metric='f1', n=3)", ["its trainings have no test_f1; they have"]),
@@ -137,7 +138,8 @@ MISTAKES = [
 @pytest.mark.parametrize(("old", "new", "said"), MISTAKES, ids=[said[0] for *_, said in MISTAKES])
 def test_what_cannot_be_reproduced_says_why(run, file, tmp_path, monkeypatch, old, new, said):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
-    file.write_text(FILE.replace(old, new))
+    text = AXIS.replace("seeds=3", "seeds=2") if "claims" in new else FILE
+    file.write_text(text.replace(old, new))
     code, _, err = call(run, file)
     assert code == 1
     for part in said:
@@ -162,6 +164,29 @@ def test_a_seed_that_diverged_is_not_left_out(file, tmp_path):
     record = judged(find(str(file)), collect(tmp_path))
     assert record.result is not None
     assert (record.verdict, record.result.n, record.result.diverged) == ("fail", 2, ("seed 2",))
+
+
+def test_a_claim_without_a_number_is_recorded_as_such(file, tmp_path):
+    """What diverged would diverge again: the finding is that there is no verdict, and it is whole."""
+    file.write_text(AXIS.replace("band=Band(low=0.0, n=3)", f"claims=({CLAIM},)"))
+    done = {"status": "done", "metrics": {"train_loss": 0.5}}
+    ends = {(2, seed): done for seed in range(3)} | {(3, 0): done, (3, 1): done, (3, 2): {"status": "failed"}}
+    for cause, complete in (("diverged", True), ("crashed", False)):
+        out = tmp_path / cause
+        trials = [{"id": f"f{f}s{seed}", "seed": seed, "arm": {"model.features": f}} for f, seed in ends]
+        for trial, end in zip(trials, ends.values(), strict=True):
+            cause_of = {"cause": cause} if end["status"] == "failed" else {}
+            result = {"id": trial["id"], "seed": trial["seed"], "params": 1, "macs": 1, **end, **cause_of}
+            path = out / "trials" / trial["id"] / "result.json"
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps(result))
+        study = {"axes": {"model.features": [2, 3]}, "seeds": [0, 1, 2], "base": {"model": {"features": 2}}}
+        (out / "study.json").write_text(json.dumps(study))
+        (out / "plan.json").write_text(json.dumps({"trials": trials}))
+        recipe = find(str(file))
+        record = judged(recipe, collect(out))
+        assert (record.claims[0].word, record.claims[0].n) == ("no verdict", 2)
+        assert is_complete(recipe.file.card, record) == complete
 
 
 # --- a budget

@@ -49,7 +49,7 @@ def reproduce(
 ) -> None:
     """Train a card's study with its seeds, and say whether it meets what the card says. The same command continues.
 
-    The exit code is 0 where the band is met, or where there is a verdict on every claim, be it that one fails.
+    The exit code is 0 where the band is met, or where all that the claims speak of has ended, be it that one fails.
     """
     from cnnjax.recipes import find
     from cnnjax.recipes.reproduce import keep

@@ -91,6 +91,7 @@ def _judged_claim(table: Table, claim: Claim) -> JudgedClaim:
         settings=found.settings,
         said=found.measured,
         remarks=found.remarks,
+        missing=found.missing,
         **_numbers(found.spread),
     )
 
@@ -125,5 +126,8 @@ def _environments(table: Table) -> Iterable[dict[str, Any]]:
 
 
 def is_complete(card: Card, record: ReproductionRecord) -> bool:
-    """Whether there is a verdict on all that the card says."""
-    return (card.band is None or record.verdict is not None) and all(own.word != "no verdict" for own in record.claims)
+    """Whether all that the card asks for has ended: the band has its verdict, and no claim misses a training.
+
+    A claim may have no verdict all the same, where what diverged has no number: more trainings would change nothing.
+    """
+    return (card.band is None or record.verdict is not None) and not any(own.missing for own in record.claims)

@@ -19,6 +19,7 @@ from cnnjax.recipes.shelf import Recipe
 from cnnjax.records.reproduction_json import ReproductionRecord
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.reporting import collect
+from cnnjax.reporting.intervals import FEWEST
 from cnnjax.run.options import Options
 from cnnjax.study.study import Study, with_fields, with_overrides
 
@@ -40,7 +41,7 @@ class Reproduction:
 
     @property
     def is_complete(self) -> bool:
-        """Whether there is a verdict on the band, or on every claim."""
+        """Whether the band has its verdict, or every training that a claim speaks of has ended."""
         return self.record is not None and is_complete(_judgeable(self.recipe), self.record)
 
     @property
@@ -53,7 +54,7 @@ class Reproduction:
                 f"of {len(self.record.experiments)} trainings {len(self.errors)} could not be trained; see {self.out}"
             )
         if not self.is_complete:
-            return f"no verdict yet: {self.stopped or 'there are too few numbers'}"
+            return f"no verdict yet: {self.stopped or 'not every training has ended'}"
         return f"{self.recipe.name} is not reproduced" if self.record.verdict == "fail" else ""
 
 
@@ -143,6 +144,9 @@ def _judgeable(recipe: Recipe) -> Card:
             f"the card of {recipe.name} has no band and no claims, for no source gives a figure for it, so there is "
             f"nothing to reproduce; `cnnjax sweep {recipe.path}` trains it"
         )
+    seeds = len(recipe.file.study.seed_values)
+    if card.claims and seeds < FEWEST:
+        raise ConfigError(f"{recipe.name} has {seeds} seeds, and a verdict on a claim takes an interval, so {FEWEST}")
     return card
 
 

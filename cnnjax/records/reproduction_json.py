@@ -33,7 +33,7 @@ class JudgedClaim(Measured):
     """A claim of the card, as plain JSON, its verdict as one word and as it is said, and the difference it speaks of.
 
     settings: of the other axes, over which each seed's difference is a mean. said: the difference in words; remarks:
-    what a reader has to know beside it.
+    what a reader has to know beside it. missing: the trainings that have not ended, and why.
     """
 
     claim: dict[str, Any]
@@ -42,6 +42,7 @@ class JudgedClaim(Measured):
     settings: int
     said: str
     remarks: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 class ReproductionRecord(Record):
