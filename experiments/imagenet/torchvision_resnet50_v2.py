@@ -44,8 +44,6 @@ from cnnjax import (
     WholeSet,
 )
 
-EPOCHS, BATCH_SIZE = 600, 1024
-
 experiment = Experiment(
     model=ResNet(
         stage_sizes=(3, 4, 6, 3),
@@ -81,9 +79,12 @@ experiment = Experiment(
     ),
     mixing=Switch(mixings=(Mixup(alpha=0.2), CutMix(alpha=1.0)), probabilities=(0.5, 0.5)),
     repeats=4,
-    methods=(EMA(decay=1 - 2e-5 * BATCH_SIZE * 32 / EPOCHS, every=32, evaluate="instead"),),
-    epochs=EPOCHS,
-    batch_size=BATCH_SIZE,
+    methods=(
+        # --model-ema-decay 0.99998, which is adjusted to 1 - 2e-5 x batch x 32 / epochs.
+        EMA(share=1 / (2e-5 * 1_281_167), from_epoch=5.0, counted="epoch", every=32, evaluate="instead"),
+    ),
+    epochs=600,
+    batch_size=1024,
     validation=0,
 )
 study = Study(experiment, seeds=5)
@@ -97,8 +98,6 @@ card = Card(
         "sampler deals them out to different GPUs, and begins a new permutation each epoch.",
         "Each image has its own choice of mixup or cutmix and its own share, rather than one of a GPU's 128; its "
         "partner is the one at the mirrored position of the whole batch, rather than the one before.",
-        "The average of the weights is updated at every 32nd step of the training, rather than at the first and then "
-        "every 32nd of each epoch, and begins with the initial weights, rather than with those after warm-up.",
         "Running statistics are the mean over the eight groups of 128 images; DDP keeps those of the first GPU.",
         "Random crops are resized by a filter that differs from Pillow's by 0.7 of 255 on average.",
     ),
