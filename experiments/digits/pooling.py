@@ -5,7 +5,7 @@ nothing that can be seen at this size. The maps are averaged before the dense la
 parameters.
 """
 
-from cnnjax import SGD, Digits, Experiment, SmallCNN, Study
+from cnnjax import SGD, Card, Claim, Digits, Experiment, SmallCNN, Study
 
 experiment = Experiment(
     model=SmallCNN(features=16, kernel_size=3, pool_strides=2, head="average"),
@@ -14,3 +14,24 @@ experiment = Experiment(
     epochs=20,
 )
 study = Study(experiment, axes={"model.pool": ["max", "average", "blur"], "model.pool_window": [2, 3]}, seeds=5)
+card = Card(
+    source="Lectures on convolutional networks: max, average and overlapping pooling",
+    deviations=(),
+    claims=(
+        Claim(
+            "Max pooling reads as well as average pooling",
+            of={"model.pool": "max"},
+            against={"model.pool": "average"},
+            expects="same",
+            margin=0.01,
+        ),
+        Claim(
+            "Overlapping windows read as well as others",
+            of={"model.pool_window": 3},
+            against={"model.pool_window": 2},
+            expects="same",
+            margin=0.01,
+        ),
+    ),
+    needs="cpu",
+)

@@ -11,9 +11,9 @@ three times where validation no longer improved, 90 passes, weight decay 5e-4; k
 biases 1 in convolutions 2, 4, 5 and the hidden dense layers, else 0; windows of 224 out of images of 256 pixels,
 mirrored, and lit along the principal directions of colours; the probabilities of ten crops averaged.
 
-Hardware and time: five to six days on two GTX 580 in the source; 900,821 steps of 128 images. Commands:
-`cnnjax train experiments/imagenet/alexnet.py --on gpu`, the same with `--on tpu`, and
-`cnnjax sweep experiments/imagenet/alexnet.py --on gpu --dry-run` for what it takes.
+Hardware and time: five to six days on two GTX 580 in the source; 900,821 steps of 128 images. Commands: `cnnjax train
+experiments/imagenet/alexnet.py --on gpu`, the same with `--on tpu`, and `cnnjax sweep experiments/imagenet/alexnet.py
+--on gpu --dry-run` for what it takes.
 """
 
 from cnnjax import (
@@ -33,6 +33,7 @@ from cnnjax import (
     Rule,
     Study,
     TenCrop,
+    WholeSet,
 )
 from cnnjax.models import config
 
@@ -86,5 +87,5 @@ card = Card(
         "gpu": Machine(kind="a100", devices=8, batch_size=128),
         "tpu": Machine(kind="tpu-v3", devices=32, batch_size=1024),
     },
-    needs="accelerator",
+    whole=WholeSet(train=1_281_167, test=50_000, classes=1000),
 )

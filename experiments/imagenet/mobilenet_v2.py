@@ -37,6 +37,7 @@ from cnnjax import (
     RMSProp,
     SoftmaxCrossEntropy,
     Study,
+    WholeSet,
 )
 
 experiment = Experiment(
@@ -81,12 +82,12 @@ card = Card(
     deviations=(
         "There are 1,000 outputs; the source has one more, of a background that no image is of.",
         "Brightness changes by a factor of up to 32/255, rather than by a summand of that size.",
-        "Of training crops the region is chosen without the requirement that it has a tenth of the image, by ten tries "
-        "rather than a hundred; regions are resized bilinearly with antialiasing, rather than without.",
+        "Of training crops the region is chosen without the requirement that it has a tenth of the image, by ten "
+        "tries rather than a hundred; regions are resized bilinearly with antialiasing, rather than without.",
         "Evaluation resizes the shorter side to 256 and cuts out 224; the source cuts out 87.5% of both sides and "
         "squashes that to a square.",
-        "The weight decay of all kernels is added to their gradients; the running statistics are of all GPUs' images, "
-        "where the source takes those of its first GPU.",
+        "The weight decay of all kernels is added to their gradients; the running statistics are of all GPUs' "
+        "images, where the source takes those of its first GPU.",
         "On the TPU a step has 3,072 images at four times the rate, of which the source has no result.",
         "Convolutions are padded alike on both sides where they step by 2, rather than at the end first.",
     ),
@@ -94,5 +95,5 @@ card = Card(
         "gpu": Machine(kind="a100", devices=8, batch_size=768),
         "tpu": Machine(kind="tpu-v3", devices=32, batch_size=3072),
     },
-    needs="accelerator",
+    whole=WholeSet(train=1_281_167, test=50_000, classes=1000),
 )

@@ -12,9 +12,9 @@ deviation 0.5, mixup 0.1 or cutmix 1.0; a third of the images an epoch, three au
 0.05; evaluation on the central 95%. The table does not give the ends of the learning rate and the 0.2: they are the
 arguments of timm's trainings of that time.
 
-Hardware and time: four V100 of 32 GB, half of A1's 4.6 days; 187,671 steps. Commands:
-`cnnjax train experiments/imagenet/rsb_resnet50_a2.py --on gpu`, the same with `--on tpu`, and
-`cnnjax sweep experiments/imagenet/rsb_resnet50_a2.py --on gpu --dry-run` for what it takes.
+Hardware and time: four V100 of 32 GB, half of A1's 4.6 days; 187,671 steps. Commands: `cnnjax train
+experiments/imagenet/rsb_resnet50_a2.py --on gpu`, the same with `--on tpu`, and `cnnjax sweep
+experiments/imagenet/rsb_resnet50_a2.py --on gpu --dry-run` for what it takes.
 """
 
 from cnnjax import (
