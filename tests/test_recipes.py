@@ -181,7 +181,7 @@ def test_a_recipe_shows_its_whole_card(run, own_shelf):
         "- accuracy 99.15 ± 0.04% (n = 5)",
         "- mean absolute error 3.2",
         "deviations from the source: none",
-        "reproduced if: accuracy of at least 99.00%, mean of 3 seeds",
+        "reproduced if: accuracy at least 99.00%, mean of 3 seeds",
         "--on gpu: 2 x a100, 20 h, batch 16",
         "cost of one training on 2 x a100 with 40.0 GB each:",
         "a device for a step of 8 images (an estimate)",

@@ -147,26 +147,16 @@ def legal(boards: np.ndarray) -> np.ndarray:
 def capture_sizes(boards: np.ndarray) -> np.ndarray:
     """int64 [N, size, size]: how many of the opponent's stones a move at each point captures; 0 where it is taken."""
     groups, sizes = _groups(boards == -1)
-    captured = np.where(liberties_at(boards) == 1, groups, 0)
-    beside = _beside(captured)
-    # A group that touches the point from several sides is captured once.
-    again = np.stack([(beside[:side] == beside[side]).any(0) for side in range(len(beside))])
-    return np.where(boards == 0, np.where(again, 0, sizes[beside]).sum(0), 0)
+    captured = _groups_beside(np.where(liberties_at(boards) == 1, groups, 0))
+    return np.where(boards == 0, sizes[captured].sum(0), 0)
 
 
 def liberties_at(boards: np.ndarray) -> np.ndarray:
     """int64 [N, size, size]: liberties of the group at each point; 0 where there is none."""
     counts = np.zeros(boards.shape, np.int64)
-    place = np.arange(boards.size).reshape(boards.shape)
     for colour in (1, -1):
         groups, sizes = _groups(boards == colour)
-        beside = _beside(groups)
-        touched = (boards == 0) & (beside > 0)
-        # An empty point that touches a group from several sides is one liberty.
-        pairs = np.unique(
-            beside[touched].astype(np.int64) * boards.size + np.broadcast_to(place, beside.shape)[touched]
-        )
-        of_group = np.bincount(pairs // boards.size, minlength=len(sizes))
+        of_group = np.bincount(_groups_beside(groups)[:, boards == 0].reshape(-1), minlength=len(sizes))
         counts += np.where(groups > 0, of_group[groups], 0)
     return counts
 
@@ -188,6 +178,14 @@ def _groups(stones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sizes = np.bincount(groups.reshape(-1))
     sizes[0] = 0
     return groups, sizes
+
+
+def _groups_beside(groups: np.ndarray) -> np.ndarray:
+    """[4, N, size, size]: the numbers of the groups around each point, each once."""
+    beside = _beside(groups)
+    for side in range(1, len(beside)):
+        beside[side][(beside[:side] == beside[side]).any(0)] = 0
+    return beside
 
 
 def _beside(values: np.ndarray, *, outside: int = 0) -> np.ndarray:

@@ -9,7 +9,7 @@ and 384 were compared on positions of people's games. The positions here are syn
 best move known by construction), so no published accuracy applies, and nothing about strength at Go follows.
 
 Hardware and time: one GPU; how long is unknown. 0.64, 1.40, 2.45 and 5.44 GMACs a position and 1.8, 3.9, 6.8 and 15.1
-million parameters; 3,516 steps of 256 positions, so 0.3, 0.8, 1.3 and 2.9e16 operations a trial, 2.7e17 in all.
+million parameters; 2,110 steps of 256 positions, so 0.2, 0.5, 0.8 and 1.8e16 operations a trial, 1.6e17 in all.
 Command: `cnnjax sweep experiments/alphago/filters.py --on gpu` (the same with `--on tpu`). `filters_small.py` beside it
 asks the same of a board of 9x9 on a CPU.
 """
@@ -18,11 +18,11 @@ from cnnjax import Adam, AlphaGoPolicy, Card, Claim, Cosine, Experiment, GoCaptu
 
 experiment = Experiment(
     model=AlphaGoPolicy(num_classes=None),
-    data=GoCaptures(size=19, examples=50_000, test_examples=10_000),
+    data=GoCaptures(size=19, examples=20_000, test_examples=4_000),
     optim=Adam(learning_rate=5e-4, per=256, schedule=Cosine(warmup=1)),
     initialization="he_fan_in",
     precision="bfloat16",
-    epochs=20,
+    epochs=30,
     batch_size=256,
 )
 study = Study(experiment, axes={"model.features": [128, 192, 256, 384]}, seeds=5)
@@ -31,7 +31,7 @@ card = Card(
     deviations=(
         "Synthetic positions, not 29.4 million of people's games; the label is the point that captures most stones.",
         "Of the 48 planes 14 are filled: turns since, and all that look a move ahead, are zero.",
-        "Adam at 5e-4 with a cosine over 20 epochs in batches of 256, not SGD at 0.003, halved every 80 million of 340 "
+        "Adam at 5e-4 with a cosine over 30 epochs in batches of 256, not SGD at 0.003, halved every 80 million of 340 "
         "million steps, in batches of 16; kernels start as He et al. propose.",
         "The board is not turned or mirrored at random.",
         "The computation is in bfloat16.",
