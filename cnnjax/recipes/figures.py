@@ -56,7 +56,7 @@ def measured(result: Measured) -> str:
 
 
 def reproduced(record: ReproductionRecord) -> str:
-    """What a record says, in short: `pass 99.15 ± 0.04%, n = 5`; `2 of 3 claims hold, n = 5`."""
+    """What a record says, in short: `pass 99.15 ± 0.04%, n = 5`; `2 of 3 hold, 1 fails, n = 5`."""
     if record.result is not None:
         short = record.result.model_copy(update={"low": None, "high": None})
         return f"{record.verdict or 'no verdict:'} {measured(short)}"
@@ -64,7 +64,7 @@ def reproduced(record: ReproductionRecord) -> str:
     others = [f"{count} {word}" for word, count in counts.items() if word != HOLDS]
     seeds = "-".join(map(str, sorted({own.n for own in record.claims})))
     listed = "".join(f", {said.removesuffix(' larger than')}" for said in others)
-    return f"{counts[HOLDS]} of {len(record.claims)} claims hold{listed}; n = {seeds}"
+    return f"{counts[HOLDS]} of {len(record.claims)} hold{listed}, n = {seeds}"
 
 
 def judgement(record: ReproductionRecord) -> list[str]:
