@@ -278,7 +278,7 @@ def errors(ours, theirs, scale):
     return {name: np.linalg.norm(ours[name] - theirs[name]) / np.linalg.norm(scale[name]) for name in theirs}
 
 
-@pytest.mark.parametrize("name", ["airbench94", *slow("airbench96", "airbench94_muon")])
+@pytest.mark.parametrize("name", slow(*SOURCES))
 def test_steps_are_those_of_the_source(name):
     experiment = shrunk(name)
     first, batches, ours = in_cnnjax(experiment)
