@@ -11,9 +11,9 @@ batch mixed by mixup 0.2 or by cutmix 1.0, TrivialAugment, random erasing 0.1, f
 images an epoch, training at 176 and evaluation on the central 224 of 232 pixels. The average of the weights is updated
 every 32 steps; its decay of 0.99998 is adjusted to 1 - 2e-5 x (1,024 x 32 / 600).
 
-Hardware and time: eight GPUs; the source states no time. 750,684 steps of 1,024 images. Commands:
-`cnnjax train experiments/imagenet/torchvision_resnet50_v2.py --on gpu`, the same with `--on tpu`, and
-`cnnjax sweep experiments/imagenet/torchvision_resnet50_v2.py --on gpu --dry-run` for what it takes.
+Hardware and time: eight GPUs; the source states no time. 750,684 steps of 1,024 images. Commands: `cnnjax train
+experiments/imagenet/torchvision_resnet50_v2.py --on gpu`, the same with `--on tpu`, and `cnnjax sweep
+experiments/imagenet/torchvision_resnet50_v2.py --on gpu --dry-run` for what it takes.
 """
 
 from cnnjax import (
@@ -59,7 +59,7 @@ experiment = Experiment(
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     ),
-    resolution=FixedSize(train=176),
+    resolution=FixedSize(train=176, decoded=True),
     optim=SGD(
         learning_rate=0.5,
         per=1024,
