@@ -110,9 +110,7 @@ def test_claims_are_counted_by_their_verdicts():
     about = {"metric": "test_accuracy", "claim": {}, "verdict": "", "settings": 1, "said": "", "n": 5}
     words = ["holds", "not told apart", "holds", "no difference larger than", "not told apart"]
     claims = tuple(JudgedClaim(word=word, **about) for word in words)
-    assert reproduced(ReproductionRecord(claims=claims, **fields)) == (
-        "2 of 5 hold, 2 not told apart, 1 no difference, n = 5"
-    )
+    assert reproduced(ReproductionRecord(claims=claims, **fields)) == ("2 holds, 1 same, 2 open, n = 5")
 
 
 CARDED = '''"""Does it {word}?

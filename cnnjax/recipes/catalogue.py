@@ -9,19 +9,20 @@ from cnnjax.cards import Card, Machine
 from cnnjax.config import plain
 from cnnjax.documents.document import Column, Document, Grid, Remarks, TextBlock
 from cnnjax.recipes.cost import Cost, cost_of
-from cnnjax.recipes.figures import band, expected, judgement, published, reproduced
+from cnnjax.recipes.figures import LEGEND, band, expected, judgement, published, reproduced
 from cnnjax.recipes.judging import is_current
 from cnnjax.recipes.reproduce import record_path
 from cnnjax.recipes.shelf import Recipe, recipes
 from cnnjax.records.reproduction_json import ReproductionRecord
 
 NOTHING = "-"
+QUESTION = 40  # characters of a question in the table
 NEEDS = {"cpu": "a CPU", "accelerator": "an accelerator"}
 COLUMNS = (
     Column("recipe"),
-    Column("question"),
+    Column("question", rank=1),
     Column("expected"),
-    Column("a training takes"),
+    Column("a training takes", rank=2),
     Column("reproduced here"),
 )
 MENDED = "reproduce the recipe again with --record, or bring the file back from a copy"
@@ -38,11 +39,12 @@ def catalogue() -> Document:
             continue
         entry = _entry(found)
         data.append(entry)
-        names = ("name", "question", "expected", "cost", "reproduced")
-        rows.append(tuple(entry[name] or NOTHING for name in names))
+        question = textwrap.shorten(entry["question"], QUESTION, placeholder=" …")
+        names = ("expected", "cost", "reproduced")
+        rows.append((entry["name"], question, *(entry[name] or NOTHING for name in names)))
     notes = [Remarks(tuple(broken), "cannot be loaded")] if broken else []
     closing = "`cnnjax recipes NAME` shows the whole card of one, `cnnjax init NAME` copies it to start from."
-    blocks: list[TextBlock] = [Grid("", COLUMNS, rows), *notes, Remarks((closing,))]
+    blocks: list[TextBlock] = [Grid("", COLUMNS, rows), *notes, Remarks((LEGEND, closing))]
     return Document(blocks, {"recipes": data, "broken": broken})
 
 
