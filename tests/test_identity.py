@@ -216,6 +216,10 @@ VARIANTS = {
     "shapes": experiment(
         data=c.Shapes(size=32, objects=2, radius=(4, 6), contrast=0.25, noise=0.5, examples=8, test_examples=4, seed=1)
     ),
+    "go captures": experiment(
+        model=c.models.AlphaGoPolicy(num_classes=None, features=4, depth=2),
+        data=c.GoCaptures(size=7, density=(0.5, 0.6), liberties=False, examples=40, test_examples=4, seed=2),
+    ),
     "folder at random scales": experiment(
         data=replace(FOLDER, {"size": 16, "train_fit": c.RandomScaleFit(shorter=(16, 24))})
     ),

@@ -7,10 +7,11 @@ import re
 
 import pytest
 
+from cnnjax.code import code_of
 from cnnjax.events import Finished, Skipped, Started, StepTaken
 from cnnjax.recipes import find, recipes, reproduce, shelf
 from cnnjax.recipes.budget import Budget
-from cnnjax.recipes.judging import form_of, is_complete, judged
+from cnnjax.recipes.judging import form_of, is_complete, is_current, judged
 from cnnjax.recipes.reproduce import record_path
 from cnnjax.records.reproduction_json import ReproductionRecord
 from cnnjax.reporting import collect
@@ -64,7 +65,7 @@ def test_a_band_is_judged_by_the_mean_of_its_seeds(run, file, tmp_path):
     assert record.command.startswith("cnnjax reproduce ")
     assert record.environments[0]["versions"]["jax"]
     assert "published: accuracy 50.00 ± 1.00% (n = 4)" in out
-    assert "band: accuracy of at least 0.00%, mean of 3 seeds" in out
+    assert "band: accuracy at least 0.00%, mean of 3 seeds" in out
     assert re.search(r"measured: \d+\.\d\d ± \d+\.\d\d% \[\d+\.\d\d, \d+\.\d\d\], n = 3 verdict: pass", out)
     # The same command finds all of it; another band needs no training.
     before = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/result.json")}
@@ -82,7 +83,7 @@ def test_a_band_is_judged_by_the_mean_of_its_seeds(run, file, tmp_path):
 def test_a_changed_run_is_no_reproduction(run, file, tmp_path):
     code, out, err = call(run, file, "steps=1", "--seeds", 1)
     assert code == 1
-    assert "no reproduction: steps=1 is not the card's, 1 seeds are not the card's 3" in err
+    assert "no reproduction: steps=1 is not the card's, 1 seed instead of the card's 3" in err
     assert "pass" not in out
     assert not list(tmp_path.rglob("reproduction.json"))
     [folder] = (tmp_path / "runs" / "reproduce").iterdir()
@@ -101,7 +102,7 @@ def test_what_says_what_the_card_says_changes_nothing(file):
             None,
             ("optim=adam is not the card's", "optim.b1=0.5 is not the card's"),
         ),
-        ({}, 5, ("5 seeds are not the card's 3",)),
+        ({}, 5, ("5 seeds instead of the card's 3",)),
     ]:
         assert reproduce.changed_study(study, overrides, seeds)[1] == said
 
@@ -147,7 +148,7 @@ def test_what_cannot_be_reproduced_says_why(run, file, tmp_path, monkeypatch, ol
 
 
 def test_other_mistakes(run, file):
-    assert "--budget 0: must be minutes above 0" in call(run, file, "--budget", 0)[2]
+    assert "--budget -1: must be minutes, 0 or more" in call(run, file, "--budget", -1)[2]
     assert "--stale keep: must be stop or rerun" in call(run, file, "--stale", "keep")[2]
     assert "'digits/basline' is no recipe" in call(run, "digits/basline")[2]
 
@@ -270,6 +271,9 @@ def hurried(after):
 def test_the_same_command_continues_after_a_budget(run, file, tmp_path, monkeypatch):
     file.write_text(FILE.replace("steps=2", "steps=12"))
     # Planned three times, started, and stopped in the first training: nothing is known of any seed.
+    assert "a budget of 0 minutes trains nothing" in call(run, file, "--budget", 0)[2]
+    assert not list((tmp_path / "runs").rglob("checkpoints"))
+    whole = reproduce.Budget
     monkeypatch.setattr(reproduce, "Budget", hurried(6))
     code, out, err = call(run, file, "--budget", 1)
     assert (code, "verdict" in out, "the minutes are over" in err) == (1, False, True)
@@ -282,9 +286,54 @@ def test_the_same_command_continues_after_a_budget(run, file, tmp_path, monkeypa
     assert "no verdict yet: the minutes are over" in err
     code, out, err = call(run, file)
     assert (code, "verdict: pass" in out) == (0, True), err
+    monkeypatch.setattr(reproduce, "Budget", whole)
+    code, out, err = call(run, file, "--budget", 0)
+    assert (code, "verdict: pass" in out) == (0, True), "nothing is missing"
 
 
 # --- what is committed
+
+OWN = FILE.replace("SmallCNN(features=2, dense=0)", "Mine()").replace(
+    "experiment = ",
+    """import flax.linen as nn
+from cnnjax import Model
+
+class Net(nn.Module):
+    mine: object
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        return nn.Dense(4)(images.reshape(images.shape[0], -1)) * 1.0
+
+class Mine(Model):
+    def build(self):
+        return Net(self)
+
+experiment = """,
+    1,
+)
+
+
+def test_a_record_is_of_a_form_and_of_the_code_of_its_own_classes(file):
+    fields = {"recipe": "asked", "experiments": (), "recorded": "2026-01-02T03:04:05+00:00", "seeds": 3}
+    forms = {}
+    for name, text in {
+        "plain": FILE,
+        "other words": FILE.replace("nobody", "somebody"),
+        "other band": FILE.replace("low=0.0", "low=0.1"),
+        "other seeds": FILE.replace("seeds=3", "seeds=4"),
+        "other training": FILE.replace("steps=2", "steps=3"),
+    }.items():
+        file.write_text(text)
+        forms[name] = form_of(find(str(file)).file)
+    assert forms["plain"] == forms.pop("other words")
+    assert len(set(forms.values())) == 4
+    file.write_text(OWN)
+    loaded = find(str(file)).file
+    code = code_of(loaded.experiment).digest
+    record = ReproductionRecord(form=form_of(loaded), codes=(str(code),), **fields)
+    assert is_current(loaded, record)
+    assert not is_current(loaded, record.model_copy(update={"codes": ("c0de",)}))
 
 
 def test_every_record_belongs_to_the_present_form_of_its_recipe():
@@ -294,4 +343,4 @@ def test_every_record_belongs_to_the_present_form_of_its_recipe():
         assert record is not None
         recipe = known[record.recipe]
         assert record_path(recipe) == path
-        assert record.form == form_of(recipe.file), f"{record.recipe} has changed: reproduce it again with --record"
+        assert is_current(recipe.file, record), f"{record.recipe} has changed: reproduce it again with --record"

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.signal import correlate2d
 
-from cnnjax import ImageNetStem, ResNet
+from cnnjax import BatchNorm, ImageNetStem, ResNet
 from cnnjax.errors import ConfigError
 from cnnjax.models.blocks import ConvNorm
 from cnnjax.models.norm import NoNorm
@@ -107,6 +107,17 @@ def test_logits_start_as_asked():
     for values in (wide["kernel"], wide["bias"]):
         assert np.abs(values).max() <= edge
         assert_allclose(values.std(), edge / 3**0.5, rtol=0.05)
+
+
+def test_batch_normalization_s_scale_starts_as_asked():
+    model = narrow(stage_sizes=(1,), norm=BatchNorm(scale_start="uniform"), zero_init=True)
+    network = model.build()
+    params = jax.jit(lambda: network.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), train=False))()["params"]
+    scale = np.asarray(params["stem"]["conv1"]["norm"]["scale"])
+    assert 0 <= scale.min() < scale.max() <= 1
+    assert not np.asarray(params["stage1_block1"]["conv2"]["norm"]["scale"]).any()  # zero_init comes first
+    with pytest.raises(ConfigError, match="there is no scale"):
+        BatchNorm(scale_start="uniform", scale=False)
 
 
 @pytest.mark.parametrize(

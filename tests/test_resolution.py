@@ -81,6 +81,17 @@ def test_progressive_resizing_is_ffcvs(low, high, ramp, epochs):
     assert [step for step, _ in begins] == list(range(0, 10 * epochs, 10))
 
 
+@pytest.mark.parametrize(
+    ("epochs", "ramp"), [(16, (11, 13)), (24, (17, 20)), (32, (23, 27)), (40, (29, 34)), (56, (41, 48)), (88, (65, 76))]
+)
+def test_a_ramp_in_shares_follows_the_epochs_as_ffcvs_configs_do(epochs, ramp):
+    sizes = {"start": 160, "final": 192, "multiple": 32}
+    shares = ProgressiveResizing(start_ramp=0.74, end_ramp=0.865, **sizes)
+    numbers = ProgressiveResizing(start_ramp=ramp[0], end_ramp=ramp[1], **sizes)
+    firsts = range(0, 10 * epochs, 10)
+    assert shares.begins(steps=10 * epochs, epochs=firsts) == numbers.begins(steps=10 * epochs, epochs=firsts)
+
+
 def test_stages_are_efficientnet_v2s():
     """Section 4: S goes from 128 to 300, L to 380, in four stages of N / 4 steps."""
     small = StagedResizing(start=128, final=300).begins(steps=1000, epochs=[0])
@@ -131,6 +142,13 @@ class Odd(Resolution, tag="odd_sizes_of_a_test"):
     [
         (lambda: ProgressiveResizing(start=20, final=32, end_ramp=3, multiple=32), "start = 20 is no multiple of"),
         (lambda: ProgressiveResizing(start=4, final=8, start_ramp=3, end_ramp=3, multiple=4), "must come before"),
+        (lambda: ProgressiveResizing(start=4, final=8, start_ramp=0.2, end_ramp=3, multiple=4), "both as shares"),
+        (
+            lambda: ProgressiveResizing(start=4, final=8, start_ramp=0.5, end_ramp=0.6, multiple=4).begins(
+                steps=4, epochs=range(4)
+            ),
+            "which is no later",
+        ),
         (lambda: StagedResizing(start=4, final=9, multiple=2), "final = 9 is no multiple of"),
         (lambda: SizeSchedule(sizes=((1, 4),)), "must begin with 0 and ascend"),
         (lambda: SizeSchedule(sizes=((0, 4), (0, 8))), "must begin with 0 and ascend"),

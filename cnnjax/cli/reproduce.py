@@ -29,7 +29,7 @@ def reproduce(
     overrides: Overrides = None,
     budget: Annotated[
         float | None,
-        typer.Option(help="Minutes to train for; the same command continues. [default: to the end]", metavar="MINUTES"),
+        typer.Option(help="Minutes to train for; 0 judges what is there. [default: to the end]", metavar="MINUTES"),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="To try it with other seeds than the card's. [default: the card's]", min=1)

@@ -31,6 +31,7 @@ from cnnjax.data.digits import Digits
 from cnnjax.data.examples import Examples, Part
 from cnnjax.data.fit_to_size import CentreFit, Fit, RandomFit, RandomScaleFit, SquashFit
 from cnnjax.data.folder import ImageFolder
+from cnnjax.data.go_captures import GoCaptures
 from cnnjax.data.mask_folder import MaskFolder
 from cnnjax.data.resolution import FixedSize, ProgressiveResizing, Resolution, SizeSchedule, StagedResizing
 from cnnjax.data.shapes import Shapes
@@ -57,6 +58,7 @@ __all__ = [
     "Flip",
     "FlipViews",
     "GaussianBlur",
+    "GoCaptures",
     "Greyscale",
     "ImageFolder",
     "Lighting",

@@ -116,6 +116,10 @@ class Encoded(Part):
                 size = dimensions(self.read([0])[0])
         return (*size, self.form.channels)
 
+    def at_size(self, size: tuple[int, int]) -> Self:
+        """The same images decoded at another (height, width)."""
+        return self if self.form.size == size else replace(self, form=replace(self.form, size=size))
+
     @property
     def redrawn(self) -> bool:
         """Whether training has a `train_fit` of its own."""

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from cnnjax.data.entries import Entry, Kind, check_entries, kind_of
-from cnnjax.errors import DataError
+from cnnjax.errors import ConfigError, DataError
 
 Scale = tuple[tuple[float, ...], tuple[float, ...]]
 """(mean, std) per channel, of pixels in 0..1."""
@@ -55,6 +55,12 @@ class Part:
     def redrawn(self) -> bool:
         """Whether training draws a new region of each image every time, so that decoded images cannot be kept."""
         return False
+
+    def at_size(self, size: tuple[int, int]) -> Part:
+        """The same examples decoded at another (height, width). Raises ConfigError where they are not decoded anew."""
+        raise ConfigError(
+            f"{type(self).__name__} holds its images decoded, at {self.image_shape[1]}x{self.image_shape[0]}"
+        )
 
     def __len__(self) -> int:
         return len(self.labels)

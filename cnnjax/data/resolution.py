@@ -6,9 +6,10 @@ have passed: 3 stands for the steps after the third.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -28,13 +29,22 @@ class Resolution(Config, union="name"):
     arXiv:1906.06423); None for that of the data. Each size is compiled once. by: how augmented images get the size that
     they are trained at, "resize", or "crop": a window of that size is cut out at a random place, the same of all that
     moves with the image, and a size larger than the image is refused (AlexNet trains on windows of 224 pixels of images
-    of 256).
+    of 256). decoded: of data with a `train_fit`, whether the region of a training image is decoded at the size that is
+    trained, and augmented as that, which is how PyTorch's and FFCV's loaders do it; otherwise it is decoded at the
+    data's size, augmented, and then resized.
     """
 
     no_lanes: ClassVar[str] = "a size of images decides what is compiled"
 
     evaluation: Pixels | None = None
     by: Literal["resize", "crop"] = later("resize")
+    decoded: bool = later(False)
+
+    @model_validator(mode="after")
+    def _decoded_or_cropped(self) -> Self:
+        if self.decoded and self.by != "resize":
+            raise ValueError(f"by = {self.by!r}: images that are decoded at the size they are trained at are not cut")
+        return self
 
     def begins(self, *, steps: int, epochs: Sequence[int]) -> Begins:
         """The steps at which sizes begin, ascending from 0; one may be that of before.
@@ -76,18 +86,23 @@ class ProgressiveResizing(Resolution, tag="progressive"):
     """From size `start` to `final`, epoch by epoch (Howard 2018; the rule of FFCV's ImageNet trainings, 2022).
 
     `start` until epoch `start_ramp`, `final` from epoch `end_ramp` on; in an epoch between, the size on the straight
-    line, rounded to a multiple of `multiple` pixels. FFCV trains from 160 to 192, in multiples of 32, between epochs 65
-    and 76 of 88, and evaluates at 256.
+    line, rounded to a multiple of `multiple` pixels. Both are numbers of epochs; or both are shares of all (below 1),
+    rounded down to epochs, which follow the length of the training. FFCV trains from 160 to 192, in multiples of 32,
+    between epochs 65 and 76 of 88 (0.74 and 0.865 of all), and evaluates at 256.
     """
 
     start: Pixels
     final: Pixels
-    start_ramp: int = Field(default=0, ge=0)
-    end_ramp: int = Field(ge=1)
+    start_ramp: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = 0
+    end_ramp: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
     multiple: Pixels
 
     @model_validator(mode="after")
     def _in_order(self) -> ProgressiveResizing:
+        if self.start_ramp != 0 and isinstance(self.start_ramp, int) != isinstance(self.end_ramp, int):
+            raise ValueError(
+                f"start_ramp = {self.start_ramp} and end_ramp = {self.end_ramp}: give both in epochs or both as shares"
+            )
         if self.start_ramp >= self.end_ramp:
             raise ValueError(f"start_ramp = {self.start_ramp} must come before end_ramp = {self.end_ramp}")
         _check_multiples(self.multiple, start=self.start, final=self.final)
@@ -97,20 +112,27 @@ class ProgressiveResizing(Resolution, tag="progressive"):
         return _nearest(pixels, self.multiple)
 
     def begins(self, *, steps: int, epochs: Sequence[int]) -> Begins:
-        if self.end_ramp >= len(epochs):
+        ramp = [_epochs(self.start_ramp, len(epochs)), _epochs(self.end_ramp, len(epochs))]
+        if ramp[1] >= len(epochs):
             raise ConfigError(
                 f"resolution.end_ramp = {self.end_ramp}: the training has {len(epochs)} epochs, so none is trained at "
                 f"final = {self.final}; it must be at most {len(epochs) - 1}",
                 path="resolution.end_ramp",
             )
-        return tuple((first, self._at(epoch)) for epoch, first in enumerate(epochs))
+        if ramp[0] >= ramp[1]:
+            raise ConfigError(
+                f"resolution.end_ramp = {self.end_ramp}: of {len(epochs)} epochs the size grows from epoch {ramp[0]} "
+                f"(start_ramp = {self.start_ramp}) to {ramp[1]}, which is no later; train longer, or set them apart",
+                path="resolution.end_ramp",
+            )
+        return tuple((first, self._at(epoch, ramp)) for epoch, first in enumerate(epochs))
 
-    def _at(self, epoch: int) -> int:
-        if epoch <= self.start_ramp:
+    def _at(self, epoch: int, ramp: list[int]) -> int:
+        if epoch <= ramp[0]:
             return self.start
-        if epoch >= self.end_ramp:
+        if epoch >= ramp[1]:
             return self.final
-        return self.rounded(float(np.interp(epoch, [self.start_ramp, self.end_ramp], [self.start, self.final])))
+        return self.rounded(float(np.interp(epoch, ramp, [self.start, self.final])))
 
 
 class StagedResizing(Resolution, tag="staged"):
@@ -166,6 +188,11 @@ class SizeSchedule(Resolution, tag="schedule"):
                 path="resolution.sizes",
             )
         return tuple((epochs[epoch], size) for epoch, size in self.sizes)
+
+
+def _epochs(ramp: float, epochs: int) -> int:
+    """A number of epochs, or a share of all of them, rounded down, as epochs."""
+    return ramp if isinstance(ramp, int) else math.floor(ramp * epochs + 1e-9)
 
 
 def _nearest(pixels: float, multiple: int) -> int:

@@ -23,7 +23,7 @@ from cnnjax.experiment.idle_fields import idle_fields
 from cnnjax.experiment.kept import kept_bytes
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
-from cnnjax.experiment.size_checks import check_same_parameters, size_rows, smallest_warnings
+from cnnjax.experiment.size_checks import check_decoded, check_same_parameters, size_rows, smallest_warnings
 from cnnjax.experiment.sizes import Size, evaluation_size, sizes_of, training_spans
 from cnnjax.experiment.teacher import Teachers, check_teachers, shapes_of, teachers_warnings
 from cnnjax.experiment.training_examples import check_training_examples
@@ -82,6 +82,7 @@ def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
     dataset, parts = experiment.data.load(), parts_of(experiment)
     _check_task(experiment, task_of(experiment, dataset), dataset)
     check_training_examples(experiment, dataset, entries_used(experiment, dataset))
+    check_decoded(experiment, dataset)
     lane_values(experiment)  # Raises ConfigError for those that have none.
     if parts.validation is not None and not len(parts.validation):
         raise DataError(f"validation = {experiment.validation}: no example of {len(dataset.train)} is left for it")
@@ -173,19 +174,19 @@ def _rehearsed(program: _ByProgram) -> TrainState:
     experiment, (length, devices, *teachers) = program.experiment, program.others
     dataset = experiment.data.load()
     try:
-        batch = batch_shapes(experiment, dataset)
+        batch = partial(batch_shapes, experiment, dataset, length)
         functions = partial(functions_of, experiment, length, form=dataset, teachers=dict(teachers))
         fixed = shapes_of(dict(teachers))
         state = rehearse(
             functions(),
             lane_shapes(experiment),
-            batch,
+            batch(),
             image_shape=input_shape_of(experiment, dataset),
             devices=devices,
             fixed=fixed,
         )
         for size in sizes_of(training_spans(experiment, dataset, length))[1:]:
-            rehearse_step(functions(size=size), state, batch, devices=devices, fixed=fixed)
+            rehearse_step(functions(size=size), state, batch(size), devices=devices, fixed=fixed)
         return state
     except ShapeError as error:
         raise ShapeError(f"model: {error}") from error.__cause__
@@ -201,7 +202,7 @@ def _steps_alike(program: _ByProgram) -> tuple[str, frozenset[str]]:
     return traced_alike(
         functions_of(experiment, length, form=dataset, teachers=dict(teachers)),
         lane_shapes(experiment),
-        batch_shapes(experiment, dataset),
+        batch_shapes(experiment, dataset, length),
         image_shape=input_shape_of(experiment, dataset),
         fixed=shapes_of(dict(teachers)),
     )
@@ -242,7 +243,8 @@ def _check_own_lanes(experiment: Experiment, length: Length, teachers: Teachers)
 
     def steps(lane: Mapping[str, Any]) -> None:
         number = jnp.arange(size, dtype=jnp.int32)
-        batch = {name: jnp.zeros(held.shape, held.dtype) for name, held in batch_shapes(experiment, dataset).items()}
+        shapes = batch_shapes(experiment, dataset, length)
+        batch = {name: jnp.zeros(held.shape, held.dtype) for name, held in shapes.items()}
         state = init_state(functions, lane, input_shape_of(experiment, dataset))
         eval_step(functions, state, {**batch, "position": number, "valid": number >= 0})
         train_step(functions, state, batch, fixed)

@@ -21,7 +21,7 @@ from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
 from cnnjax.experiment.scale import normalize_of
-from cnnjax.experiment.sizes import Size, evaluation_size, resized_form, training_spans
+from cnnjax.experiment.sizes import Size, decoded_size, evaluation_size, resized_form, training_spans
 from cnnjax.experiment.teacher import Teachers, shapes_of
 from cnnjax.experiment.training_examples import resized_entries, training_examples
 from cnnjax.lanes import lane_values
@@ -182,17 +182,24 @@ def entries_used(experiment: Experiment, form: ExampleForm) -> Mapping[str, Entr
     return {name: entry for name, entry in form.entries.items() if name in used}
 
 
-def batch_shapes(experiment: Experiment, form: ExampleForm) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes and types of what a training step is given."""
+def batch_shapes(
+    experiment: Experiment, form: ExampleForm, length: Length, size: Size | None = None
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes and types of what a training step is given whose images are trained at that size.
+
+    None: that of the first step.
+    """
+    size = training_spans(experiment, form, length)[0].size if size is None else size
+    entries = resized_form(form, decoded_size(experiment, form, size)).entries
     arrays: dict[str, tuple[tuple[int, ...], Any]] = {
-        name: (entry.shape, jax.dtypes.canonicalize_dtype(entry.dtype))
-        for name, entry in entries_used(experiment, form).items()
+        name: (entries[name].shape, jax.dtypes.canonicalize_dtype(entries[name].dtype))
+        for name in entries_used(experiment, form)
     }
     arrays |= {"position": ((), jnp.int32), "index": ((), jnp.int32)}
     if experiment.mixing is not None:
         arrays |= {f"partner_{name}": kind for name, kind in arrays.items()}
-    size = experiment.batch_size
-    return {name: jax.ShapeDtypeStruct((size, *shape), dtype) for name, (shape, dtype) in arrays.items()}
+    count = experiment.batch_size
+    return {name: jax.ShapeDtypeStruct((count, *shape), dtype) for name, (shape, dtype) in arrays.items()}
 
 
 def state_functions(experiment: Experiment, network: linen.Module) -> StateFunctions:

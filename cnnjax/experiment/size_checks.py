@@ -7,9 +7,21 @@ from collections.abc import Mapping, Sequence
 
 from cnnjax.analysis import Analysis, LayerRow
 from cnnjax.analysis.layers import SizeRow, volume
+from cnnjax.data import Dataset
 from cnnjax.errors import ConfigError
+from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
-from cnnjax.experiment.sizes import Size, Span
+from cnnjax.experiment.sizes import Size, Span, decodes_at_its_sizes
+
+
+def check_decoded(experiment: Experiment, dataset: Dataset) -> None:
+    """Raise ConfigError where images shall be decoded at the sizes they are trained at, and are not decoded anew."""
+    if decodes_at_its_sizes(experiment) and not dataset.train.redrawn:
+        raise ConfigError(
+            f"resolution.decoded: images of {dataset.name} are decoded once, at one size; set data.train_fit, such as "
+            "random_resized_crop, for which they are decoded anew in each step, or leave decoded out",
+            path="resolution.decoded",
+        )
 
 
 def size_rows(spans: Sequence[Span], analyses: Mapping[Size, Analysis], length: Length) -> tuple[SizeRow, ...]:

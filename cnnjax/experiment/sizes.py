@@ -53,6 +53,16 @@ def sizes_of(spans: tuple[Span, ...]) -> tuple[Size, ...]:
     return tuple(dict.fromkeys(span.size for span in spans))
 
 
+def decoded_size(experiment: Experiment, form: ExampleForm, size: Size) -> Size:
+    """The size that images which are trained at `size` come in, before they are augmented."""
+    return size if decodes_at_its_sizes(experiment) else form.image_shape[:2]
+
+
+def decodes_at_its_sizes(experiment: Experiment) -> bool:
+    """Whether training images are decoded at the sizes that they are trained at."""
+    return experiment.resolution is not None and experiment.resolution.decoded
+
+
 def evaluation_size(experiment: Experiment, form: ExampleForm) -> Size:
     """The size that images of that form are evaluated at."""
     own, resolution = form.image_shape[:2], experiment.resolution

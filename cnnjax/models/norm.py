@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import flax.linen as linen
 import jax
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cnnjax import nn
-from cnnjax.config import Config, renamed
+from cnnjax.config import Config, later, renamed
 from cnnjax.models.fields import BatchGroup
 
 
@@ -44,7 +44,8 @@ class BatchNorm(Norm, tag="batch"):
     group: whose statistics are shared: the "global" batch, each "device"'s part, or ghost batches of that many
     consecutive examples (Hoffer et al. 2017). momentum: of the running statistics (0..1; 0.9 keeps 90%).
     scale: whether there is a learned scale. running_variance: the one that is kept for evaluation is "biased" (Flax's,
-    the default) or "unbiased" (PyTorch's: for going on with a training of PyTorch's as it would).
+    the default) or "unbiased" (PyTorch's: for going on with a training of PyTorch's as it would). scale_start: what the
+    learned scale starts at: "one", or "uniform", evenly in 0..1 (MosaicML's ResNets).
     """
 
     group: BatchGroup = "global"
@@ -52,6 +53,19 @@ class BatchNorm(Norm, tag="batch"):
     epsilon: float = Field(default=1e-5, gt=0)
     scale: bool = True
     running_variance: Literal["biased", "unbiased"] = renamed("biased", formerly="running_var")
+    scale_start: Literal["one", "uniform"] = later("one")
+
+    @model_validator(mode="after")
+    def _a_scale_starts(self) -> Self:
+        if self.scale_start != "one" and not self.scale:
+            raise ValueError(f"scale_start = {self.scale_start!r}: there is no scale (scale=False)")
+        return self
+
+    def module(self, name: str, **fields: Any) -> linen.Module:
+        own = {name: value for name, value in self if name != "scale_start"}
+        if self.scale_start == "uniform":
+            own["scale_init"] = linen.initializers.uniform(1.0)
+        return nn.normalization(self.tag, name=name, **{**own, **fields})
 
 
 class GroupNorm(Norm, tag="group"):

@@ -20,16 +20,19 @@ class Budget:
     """Sets `stop` when `minutes` are over. said: why it did; empty where it did not.
 
     Where no training has ended yet, the first ones are timed, from their second step on, since compiling is not
-    repeated; if none can end within what is left, that is said at once. Raises ConfigError for no time at all.
+    repeated; if none can end within what is left, that is said at once. With 0 minutes no step is taken. Raises
+    ConfigError for what is no time.
     """
 
     def __init__(self, minutes: float, *, clock: Callable[[], float] = time.monotonic):
-        if not (math.isfinite(minutes) and minutes > 0):
-            raise ConfigError(f"--budget {minutes:g}: must be minutes above 0")
+        if not (math.isfinite(minutes) and minutes >= 0):
+            raise ConfigError(f"--budget {minutes:g}: must be minutes, 0 or more")
         self.stop, self.said = threading.Event(), ""
         self._minutes, self._clock, self._end = minutes, clock, clock() + 60 * minutes
         self._trainings: dict[str, tuple[Started, Pace, float]] = {}
         self._one_ended = False
+        if not minutes:
+            self._stop("a budget of 0 minutes trains nothing, and not every training is there")
 
     def __call__(self, event: Event) -> None:
         match event:

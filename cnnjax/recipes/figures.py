@@ -10,7 +10,7 @@ from cnnjax.records.reproduction_json import Measured, ReproductionRecord
 from cnnjax.records.specification import BEFORE, Specification, specification_of
 from cnnjax.reporting import Spread
 from cnnjax.reporting.units import Unit, unit_of
-from cnnjax.reporting.verdicts import HOLDS, NONE
+from cnnjax.reporting.verdicts import FAILS, HOLDS, NONE, OPEN, SAME
 
 
 def unit_named(metric: str, specification: Specification | None = None, *, largest: float = 1.0) -> Unit:
@@ -27,13 +27,13 @@ def published(figure: Published, *, named: bool = False) -> str:
     return f"{f'{unit.name} ' if named else ''}{unit.number(figure.mean)}{spread}{_symbol(unit)}{n}"
 
 
-def band(of: Band) -> str:
-    """`accuracy of at least 99.10%, mean of 5 seeds`."""
+def band(of: Band, *, short: bool = False) -> str:
+    """`accuracy at least 99.10%, mean of 5 seeds`; `short` leaves out metric and seeds."""
     unit = unit_named(of.metric, largest=abs(of.low))
     low, high = (f"{unit.number(value)}{_symbol(unit)}" for value in (of.low, of.high))
     open_above = (unit.is_percent and of.high >= 1) or math.isinf(of.high)
-    range_ = f"of at least {low}" if open_above else f"from {low} to {high}"
-    return f"{unit.name} {range_}, mean of {of.n} seeds"
+    limits = f"at least {low}" if open_above else f"{low} to {high}"
+    return limits if short else f"{unit.name} {limits}, mean of {of.n} seeds"
 
 
 def expected(card: Card) -> str:
@@ -41,7 +41,7 @@ def expected(card: Card) -> str:
     if card.published:
         return published(card.published[0])
     if card.band is not None:
-        return band(card.band)
+        return band(card.band, short=True)
     return f"{len(card.claims)} claim{'s' * (len(card.claims) != 1)}" if card.claims else "-"
 
 
@@ -55,16 +55,19 @@ def measured(result: Measured) -> str:
     return f"{unit.mean(spread).removesuffix(' (n=1)')}{_symbol(unit)}{interval}, n = {result.n}"
 
 
+SHORT = {HOLDS: "holds", FAILS: "fails", SAME: "same", OPEN: "open", NONE: "without verdict"}
+LEGEND = "of claims, open: not told apart; same: no difference larger than the claim's margin"
+"""What the short words mean that are not words of verdicts."""
+
+
 def reproduced(record: ReproductionRecord) -> str:
-    """What a record says, in short: `pass 99.15 ± 0.04%, n = 5`; `2 of 3 claims hold, n = 5`."""
+    """What a record says, in short: `pass 99.15 ± 0.04%, n = 5`; `1 holds, 2 open, n = 5`."""
     if record.result is not None:
         short = record.result.model_copy(update={"low": None, "high": None})
         return f"{record.verdict or 'no verdict:'} {measured(short)}"
     counts = Counter(own.word for own in record.claims)
-    others = [f"{count} {word}" for word, count in counts.items() if word != HOLDS]
     seeds = "-".join(map(str, sorted({own.n for own in record.claims})))
-    listed = "".join(f", {said.removesuffix(' larger than')}" for said in others)
-    return f"{counts[HOLDS]} of {len(record.claims)} claims hold{listed}; n = {seeds}"
+    return f"{', '.join(f'{counts[word]} {said}' for word, said in SHORT.items() if counts[word])}, n = {seeds}"
 
 
 def judgement(record: ReproductionRecord) -> list[str]:

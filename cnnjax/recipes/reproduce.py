@@ -20,6 +20,7 @@ from cnnjax.records.reproduction_json import ReproductionRecord
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.reporting import collect
 from cnnjax.reporting.intervals import FEWEST
+from cnnjax.reporting.units import plural
 from cnnjax.run.options import Options
 from cnnjax.study.study import Study, with_fields, with_overrides
 
@@ -114,7 +115,7 @@ def changed_study(study: Study, overrides: Mapping[str, str], seeds: int | None)
     asked = with_overrides(study, overrides)
     said = [f"{path}={text} is not the card's" for path, text in overrides.items() if _changes(study, path, text)]
     if seeds is not None and seeds != len(study.seed_values):
-        said.append(f"{seeds} seeds are not the card's {len(study.seed_values)}")
+        said.append(f"{plural(seeds, 'seed')} instead of the card's {len(study.seed_values)}")
         asked = with_fields(asked, seeds=seeds)
     return asked, tuple(said) if digest(asked) != digest(study) else ()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +24,7 @@ from cnnjax.data.order import Order
 from cnnjax.data.splits import Splits, splits
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment, entries_used, length_of, parts_of
+from cnnjax.experiment.sizes import decodes_at_its_sizes, training_spans
 from cnnjax.nn.mesh import manual_axes
 from cnnjax.run.hardware import Hardware
 from cnnjax.training.parallel import replicated, rows_sharding
@@ -67,7 +68,7 @@ def placed(mesh: Mesh) -> Sharding:
 
 def first_batch(experiment: Experiment) -> Arrays:
     """The whole batch of the first step, on the host, with the entries of partners where examples are mixed."""
-    part = parts_of(experiment).train
+    part, _, _ = next(_decoded_alike(experiment, parts_of(experiment).train, 0, 1))
     indices, generator = TrainingBatches(order_of(experiment, len(part)))(0)
     names = tuple(entries_used(experiment, experiment.data.load()))
     rows = {"index": indices, "position": np.arange(experiment.batch_size, dtype=np.int32)}
@@ -100,6 +101,18 @@ def _mirrored(x: jax.Array) -> jax.Array:
         devices = jax.lax.axis_size(axis)
         x = jax.lax.ppermute(x, axis, [(device, devices - 1 - device) for device in range(devices)])
     return jnp.flip(x, 0)
+
+
+def _decoded_alike(experiment: Experiment, part: Part, first: int, last: int) -> Iterator[tuple[Part, int, int]]:
+    """Steps `first` to `last`, the last one left out, in runs whose images are of one size, with what decodes them."""
+    if not decodes_at_its_sizes(experiment):
+        yield part, first, last
+        return
+    spans = training_spans(experiment, experiment.data.load(), length_of(experiment, len(part)))
+    for span in spans:
+        end = last if span is spans[-1] else min(last, span.last + 1)
+        if max(first, span.first) < end:
+            yield part.at_size(span.size), max(first, span.first), end
 
 
 def _evaluation_size(experiment: Experiment, sizes: dict[str, int], mesh: Mesh) -> int:
@@ -210,20 +223,21 @@ class Streamed:
         if self._next != (experiment.seed, step):
             self.close()
             last = max(step + 1, length_of(experiment, self.sizes["train"]).steps)
-            self._stream = self._training(experiment, step, last)
+            self._stream = self._training(experiment, _decoded_alike(experiment, self.parts.train, step, last))
         self._next = (experiment.seed, step + 1)
         return next(self._stream)
 
     def first_batches(self, experiments: Sequence[Experiment], count: int) -> Iterator[Arrays]:
         """The first `count` batches of a training that repeats no example."""
         (experiment,) = experiments
-        return self._training(replace(experiment, {"repeats": 1}), 0, count)
+        return self._training(replace(experiment, {"repeats": 1}), [(self.parts.train, 0, count)])
 
-    def _training(self, experiment: Experiment, step: int, last: int) -> Iterator[Arrays]:
+    def _training(self, experiment: Experiment, runs: Iterable[tuple[Part, int, int]]) -> Iterator[Arrays]:
         batches = TrainingBatches(order_of(experiment, self.sizes["train"]), self._share)
         position = self._share.of(np.arange(experiment.batch_size, dtype=np.int32))
         ahead: deque[Arrays] = deque()
-        for number, entries in self._made(self.parts.train, batches, step, last):
+        made = (each for part, first, last in runs for each in self._made(part, batches, first, last))
+        for number, entries in made:
             rows = {**entries, "index": batches(number)[0], "position": position}
             ahead.append({name: put_rows(array, self.mesh) for name, array in rows.items()})
             if len(ahead) == ON_DEVICE:

@@ -13,7 +13,7 @@ from cnnjax.config import replace
 from cnnjax.data.entries import Entry
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment.length import length_of
-from cnnjax.experiment.sizes import training_spans
+from cnnjax.experiment.sizes import decodes_at_its_sizes, training_spans
 from cnnjax.experiment.training_examples import check_training_examples, training_examples
 from cnnjax.files import write_bytes
 from cnnjax.study.data_view import View, changes
@@ -169,13 +169,14 @@ def _augmented_batches(view: View, indices: np.ndarray) -> list[dict[str, np.nda
     # At the size that the training begins with.
     size = training_spans(experiment, view.dataset, length_of(view.found.experiment, examples))[0].size
     seen = jax.jit(training_examples(experiment, view.dataset, used, examples=examples, size=size))
+    train = view.train.at_size(size) if decodes_at_its_sizes(experiment) else view.train
     batches = []
     for epoch in range(VIEWS):
         step = steps_until(epoch, batch_size=len(indices), examples=examples)
         batch = {
             "position": np.arange(len(indices), dtype=np.int32),
             "index": indices.astype(np.int32),
-            **view.train.batch(indices, partial(order.generator, step), names=used),
+            **train.batch(indices, partial(order.generator, step), names=used),
         }
         key = step_key(experiment.seed, step)
         weighed = jax.device_get(seen(with_partners(jax.tree.map(jnp.asarray, batch)), key, jnp.int32(step)))

@@ -10,10 +10,10 @@ and flips; training at 160 pixels and then at 192, from 74% to 86.5% of the epoc
 224/256 of the shorter side, the logits of the image and of its mirror image added.
 
 Hardware and time: one A100 of a p4d.24xlarge: 35.0 min (16 epochs), 51.6 (24), 68.9 (32), 85.5 (40), 119.4 (56), 187.3
-min (88). Another length is `epochs=24`; learning rate and sizes follow. Commands:
-`cnnjax train experiments/imagenet/ffcv_resnet18.py --on gpu`, the same with `--on tpu`, or `--on one_gpu` as in the
-source, `cnnjax sweep experiments/imagenet/ffcv_resnet18.py epochs=16,24,32,40,56,88 --on gpu` for the table, and
-`--dry-run` for what it takes.
+min (88). Another length is `epochs=24`; learning rate and sizes follow. Commands: `cnnjax train
+experiments/imagenet/ffcv_resnet18.py --on gpu`, the same with `--on tpu`, or `--on one_gpu` as in the source, `cnnjax
+sweep experiments/imagenet/ffcv_resnet18.py epochs=16,24,32,40,56,88 --on gpu` for the table, and `--dry-run` for what
+it takes.
 """
 
 from cnnjax import (
@@ -56,7 +56,7 @@ experiment = Experiment(
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     ),
-    resolution=ProgressiveResizing(start=160, final=192, start_ramp=11, end_ramp=13, multiple=32),
+    resolution=ProgressiveResizing(start=160, final=192, start_ramp=0.74, end_ramp=0.865, multiple=32, decoded=True),
     optim=SGD(
         learning_rate=0.5,
         per=1024,

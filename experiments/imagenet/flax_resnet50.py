@@ -9,8 +9,8 @@ images, from 0 over 5 epochs, then half a cosine over 95; L2 of 1e-4 on kernels;
 of 8 to 100% of the area, resized bicubically; evaluation on the central 224/256.
 
 Hardware and time: TPU v3-8 4.4 h, TPU v3-32 2.1 h, 8 x V100 in float32 13.2 h, in float16 4.3 h; 125,100 steps of 1,024
-images, 250,200 of 512. Commands: `cnnjax train experiments/imagenet/flax_resnet50.py --on tpu`, the same with
-`--on gpu`, and `cnnjax sweep experiments/imagenet/flax_resnet50.py --on tpu --dry-run` for what it takes.
+images, 250,200 of 512. Commands: `cnnjax train experiments/imagenet/flax_resnet50.py --on tpu`, the same with `--on
+gpu`, and `cnnjax sweep experiments/imagenet/flax_resnet50.py --on tpu --dry-run` for what it takes.
 """
 
 from cnnjax import (

@@ -12,9 +12,9 @@ deviation 0.5, mixup 0.1 or cutmix 1.0; a third of the images an epoch, three au
 0.05; evaluation on the central 95%. The table does not give the ends of the learning rate and the 0.2: they are the
 arguments of timm's trainings of that time.
 
-Hardware and time: four V100 of 32 GB, half of A1's 4.6 days; 187,671 steps. Commands:
-`cnnjax train experiments/imagenet/rsb_resnet50_a2.py --on gpu`, the same with `--on tpu`, and
-`cnnjax sweep experiments/imagenet/rsb_resnet50_a2.py --on gpu --dry-run` for what it takes.
+Hardware and time: four V100 of 32 GB, half of A1's 4.6 days; 187,671 steps. Commands: `cnnjax train
+experiments/imagenet/rsb_resnet50_a2.py --on gpu`, the same with `--on tpu`, and `cnnjax sweep
+experiments/imagenet/rsb_resnet50_a2.py --on gpu --dry-run` for what it takes.
 """
 
 from cnnjax import (
@@ -54,7 +54,7 @@ experiment = Experiment(
         name="imagenet2012",
         size=224,
         train_fit=RandomFit(),
-        fit=CentreFit(share=0.95),
+        fit=CentreFit(share=224 / 235),  # timm's 224 / 0.95, rounded down
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     ),
@@ -67,7 +67,20 @@ experiment = Experiment(
     ),
     initialization=VarianceScaling(fan="out", gain=2**0.5, kernels="convolution"),
     loss=SigmoidCrossEntropy(target_threshold=0.2),
-    augment=(Flip(), RandAugment(count=2, magnitude=7, levels=11, interpolation="bilinear", fill=0.449)),
+    augment=(
+        Flip(),
+        # rand-m7-mstd0.5-inc1
+        RandAugment(
+            count=2,
+            magnitude=7,
+            levels=11,
+            operations="timm",
+            deviation=0.5,
+            probability=0.5,
+            interpolation="bicubic",
+            fill=(124 / 255, 116 / 255, 104 / 255),
+        ),
+    ),
     mixing=Switch(mixings=(Mixup(alpha=0.1), CutMix(alpha=1.0)), probabilities=(0.5, 0.5)),
     repeats=3,
     epochs=300,
@@ -86,7 +99,15 @@ card = Card(
     band=Band(low=0.793, n=5),
     deviations=(
         "Epochs are laid end to end, so that 300 are 187,671 steps; the sampler makes 300 x 625 = 187,500 of them.",
+        "An image's three augmentations stand in a row, and the rest of a permutation is seen in the next epochs; the "
+        "sampler deals them out to different GPUs, and begins a new permutation each epoch.",
         "256 images of each of eight devices share batch statistics, rather than 512 of each of four.",
+        "Running statistics are the mean over the groups at every step; there those of each GPU are averaged at "
+        "the end of an epoch.",
+        "Each image has its own choice of mixup or cutmix and its own share, rather than one of a GPU's 512.",
+        "Stochastic depth rises from 0.05 / 16 in the first block to 0.05 in the last, rather than from 0.",
+        "Crops, of training and of evaluation, are resized bilinearly rather than bicubically, both antialiased.",
+        "bfloat16 without loss scaling, rather than float16 with it.",
     ),
     machines={
         "gpu": Machine(kind="a100", devices=8, batch_size=2048),

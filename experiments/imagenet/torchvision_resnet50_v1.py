@@ -8,9 +8,9 @@ train.py --model resnet50`, and presets.py; v0.11. SGD, momentum 0.9, learning r
 after 30 and 60 of 90 epochs, weight decay 1e-4 on every parameter; random resized crops of 224 pixels and flips; batch
 statistics of each GPU's 32 images; evaluation on the central 224 of 256 pixels.
 
-Hardware and time: 8 x V100 in the source, which states no time; 450,411 steps of 256 images. Commands:
-`cnnjax train experiments/imagenet/torchvision_resnet50_v1.py --on gpu`, the same with `--on tpu`, and
-`cnnjax sweep experiments/imagenet/torchvision_resnet50_v1.py --on gpu --dry-run` for what it takes.
+Hardware and time: 8 x V100 in the source, which states no time; 450,411 steps of 256 images. Commands: `cnnjax train
+experiments/imagenet/torchvision_resnet50_v1.py --on gpu`, the same with `--on tpu`, and `cnnjax sweep
+experiments/imagenet/torchvision_resnet50_v1.py --on gpu --dry-run` for what it takes.
 """
 
 from cnnjax import (
