@@ -10,11 +10,11 @@ bfloat16. 10,000 training images are kept for choosing; the validation set of IL
 `data.size=64`, `data.size=224`. ResNet-50: `model=resnet50`.
 
 Hardware and time: 8 x A100, none measured. 15 trials of 19,862 steps of 1,024 images; 11.7 million parameters. At 128
-pixels 0.59 billion multiply-accumulates an image, at most 1.2 GB a device, 0.6 hours for all trials one after the
-other; at 64 pixels 0.15 billion, 0.2 hours; at 224 pixels 1.81 billion, at most 3.3 GB, 1.9 hours. Hours are an
-estimate from FFCV's published 35.0 minutes of 16 epochs of ResNet-18 on one A100 (9.9e12 multiply-accumulates of the
-forward pass a second), if images can be read as fast. Commands: `cnnjax sweep
-experiments/imagenet/ablate_activation.py --on gpu`, the same with `--on tpu`, and with `--dry-run` for what it takes.
+pixels 0.59 billion multiply-accumulates an image, about 1.2 GB a device, 0.6 hours for all trials one after the other;
+at 64 pixels 0.15 billion, 0.2 hours; at 224 pixels 1.81 billion, about 3.3 GB, 1.9 hours. Hours are an estimate from
+FFCV's published 35.0 minutes of 16 epochs of ResNet-18 on one A100 (9.9e12 multiply-accumulates of the forward pass a
+second), if images can be read as fast. Commands: `cnnjax sweep experiments/imagenet/ablate_activation.py --on gpu`,
+the same with `--on tpu`, and with `--dry-run` for what it takes.
 """
 
 from cnnjax import (

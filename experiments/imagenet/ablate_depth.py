@@ -11,8 +11,8 @@ bfloat16. 10,000 training images are kept for choosing; the validation set of IL
 `data.size=64`, `data.size=224`. Bottlenecks, of which the deepest is ResNet-50: `model.block=bottleneck`.
 
 Hardware and time: 8 x A100, none measured. 18 trials of 19,862 steps of 1,024 images; 5.2 to 21.8 million parameters.
-At 128 pixels 0.28 to 1.20 billion multiply-accumulates an image, at most 1.6 GB a device, 0.9 hours for all trials one
-after the other; at 64 pixels 0.07 to 0.30 billion, 0.2 hours; at 224 pixels 0.87 to 3.66 billion, at most 4.3 GB, 2.7
+At 128 pixels 0.28 to 1.20 billion multiply-accumulates an image, about 1.6 GB a device, 0.9 hours for all trials one
+after the other; at 64 pixels 0.07 to 0.30 billion, 0.2 hours; at 224 pixels 0.87 to 3.66 billion, about 4.3 GB, 2.7
 hours. Hours are an estimate from FFCV's published 35.0 minutes of 16 epochs of ResNet-18 on one A100 (9.9e12
 multiply-accumulates of the forward pass a second), if images can be read as fast. Commands: `cnnjax sweep
 experiments/imagenet/ablate_depth.py --on gpu`, the same with `--on tpu`, and with `--dry-run` for what it takes.

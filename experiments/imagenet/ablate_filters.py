@@ -10,8 +10,8 @@ bfloat16. 10,000 training images are kept for choosing; the validation set of IL
 `data.size=64`, `data.size=224`. ResNet-50: `model=resnet50`.
 
 Hardware and time: 8 x A100, none measured. 12 trials of 19,862 steps of 1,024 images; 0.8 to 45.7 million parameters.
-At 128 pixels 0.04 to 2.29 billion multiply-accumulates an image, at most 2.5 GB a device, 0.7 hours for all trials one
-after the other; at 64 pixels 0.01 to 0.57 billion, 0.2 hours; at 224 pixels 0.14 to 7.02 billion, at most 6.7 GB, 2.0
+At 128 pixels 0.04 to 2.29 billion multiply-accumulates an image, about 2.5 GB a device, 0.7 hours for all trials one
+after the other; at 64 pixels 0.01 to 0.57 billion, 0.2 hours; at 224 pixels 0.14 to 7.02 billion, about 6.7 GB, 2.0
 hours. Hours are an estimate from FFCV's published 35.0 minutes of 16 epochs of ResNet-18 on one A100 (9.9e12
 multiply-accumulates of the forward pass a second), if images can be read as fast. Commands: `cnnjax sweep
 experiments/imagenet/ablate_filters.py --on gpu`, the same with `--on tpu`, and with `--dry-run` for what it takes.

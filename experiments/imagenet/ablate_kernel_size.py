@@ -12,8 +12,8 @@ in the last stage, whose maps have 4x4 places at 128 pixels and 7x7 at 224. At e
 `ablate_kernel_size_matched.py`.
 
 Hardware and time: 8 x A100, none measured. 12 trials of 19,862 steps of 1,024 images; 11.7 to 99.6 million parameters.
-At 128 pixels 0.59 to 4.97 billion multiply-accumulates an image, at most 2.1 GB a device, 2.2 hours for all trials one
-after the other; at 64 pixels 0.15 to 1.24 billion, 0.5 hours; at 224 pixels 1.81 to 15.22 billion, at most 4.0 GB, 6.7
+At 128 pixels 0.59 to 4.97 billion multiply-accumulates an image, about 2.1 GB a device, 2.2 hours for all trials one
+after the other; at 64 pixels 0.15 to 1.24 billion, 0.5 hours; at 224 pixels 1.81 to 15.22 billion, about 4.0 GB, 6.7
 hours. Hours are an estimate from FFCV's published 35.0 minutes of 16 epochs of ResNet-18 on one A100 (9.9e12
 multiply-accumulates of the forward pass a second), if images can be read as fast. Commands: `cnnjax sweep
 experiments/imagenet/ablate_kernel_size.py --on gpu`, the same with `--on tpu`, and with `--dry-run` for what it takes.

@@ -11,8 +11,8 @@ bfloat16. 10,000 training images are kept for choosing; the validation set of IL
 in the last stage, whose maps have 4x4 places at 128 pixels and 7x7 at 224.
 
 Hardware and time: 8 x A100, none measured. 12 trials of 19,862 steps of 1,024 images; 11.7 to 12.0 million parameters.
-At 128 pixels 0.59 to 0.60 billion multiply-accumulates an image, at most 0.5 GB a device, 0.5 hours for all trials one
-after the other; at 64 pixels 0.15 billion, 0.1 hours; at 224 pixels 1.81 to 1.83 billion, at most 1.2 GB, 1.6 hours.
+At 128 pixels 0.59 to 0.60 billion multiply-accumulates an image, about 1.2 GB a device, 0.5 hours for all trials one
+after the other; at 64 pixels 0.15 billion, 0.1 hours; at 224 pixels 1.81 to 1.83 billion, about 3.3 GB, 1.6 hours.
 Hours are an estimate from FFCV's published 35.0 minutes of 16 epochs of ResNet-18 on one A100 (9.9e12
 multiply-accumulates of the forward pass a second), if images can be read as fast. Commands: `cnnjax sweep
 experiments/imagenet/ablate_kernel_size_matched.py --on gpu`, the same with `--on tpu`, and with `--dry-run` for what

@@ -11,8 +11,8 @@ bfloat16. 10,000 training images are kept for choosing; the validation set of IL
 which is the only one of the network but for the last, over the whole map.
 
 Hardware and time: 8 x A100, none measured. 30 trials of 19,862 steps of 1,024 images; 11.7 million parameters. At 128
-pixels 0.56 to 0.59 billion multiply-accumulates an image, at most 1.2 GB a device, 1.3 hours for all trials one after
-the other; at 64 pixels 0.14 to 0.15 billion, 0.3 hours; at 224 pixels 1.73 to 1.81 billion, at most 3.3 GB, 3.9 hours.
+pixels 0.56 to 0.59 billion multiply-accumulates an image, about 1.2 GB a device, 1.3 hours for all trials one after
+the other; at 64 pixels 0.14 to 0.15 billion, 0.3 hours; at 224 pixels 1.73 to 1.81 billion, about 3.3 GB, 3.9 hours.
 Hours are an estimate from FFCV's published 35.0 minutes of 16 epochs of ResNet-18 on one A100 (9.9e12
 multiply-accumulates of the forward pass a second), if images can be read as fast. Commands: `cnnjax sweep
 experiments/imagenet/ablate_pooling.py --on gpu`, the same with `--on tpu`, and with `--dry-run` for what it takes.

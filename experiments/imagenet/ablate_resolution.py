@@ -9,9 +9,9 @@ bfloat16. 10,000 training images are kept for choosing; the validation set of IL
 `model=resnet50`.
 
 Hardware and time: 8 x A100, none measured. 9 trials of 19,862 steps of 1,024 images; 11.7 million parameters. 0.15 to
-1.81 billion multiply-accumulates an image, at most 3.3 GB a device, 0.5 hours for all trials one after the other.
-Hours are an estimate from FFCV's published 35.0 minutes of 16 epochs of ResNet-18 on one A100 (9.9e12
-multiply-accumulates of the forward pass a second), if images can be read as fast. Commands: `cnnjax sweep
+1.81 billion multiply-accumulates an image, about 3.3 GB a device, 0.5 hours for all trials one after the other. Hours
+are an estimate from FFCV's published 35.0 minutes of 16 epochs of ResNet-18 on one A100 (9.9e12 multiply-accumulates
+of the forward pass a second), if images can be read as fast. Commands: `cnnjax sweep
 experiments/imagenet/ablate_resolution.py --on gpu`, the same with `--on tpu`, and with `--dry-run` for what it takes.
 """
 
