@@ -81,8 +81,9 @@ experiment = Experiment(
             fill=(124 / 255, 116 / 255, 104 / 255),
         ),
     ),
-    mixing=Switch(mixings=(Mixup(alpha=0.1), CutMix(alpha=1.0)), probabilities=(0.5, 0.5)),
+    mixing=Switch(mixings=(Mixup(alpha=0.1), CutMix(alpha=1.0)), probabilities=(0.5, 0.5), together=256),
     repeats=3,
+    dealt=8,
     epochs=300,
     batch_size=2048,
     precision="bfloat16",
@@ -99,12 +100,13 @@ card = Card(
     band=Band(low=0.793, n=5),
     deviations=(
         "Epochs are laid end to end, so that 300 are 187,671 steps; the sampler makes 300 x 625 = 187,500 of them.",
-        "An image's three augmentations stand in a row, and the rest of a permutation is seen in the next epochs; the "
-        "sampler deals them out to different GPUs, and begins a new permutation each epoch.",
+        "What is left of a permutation after an epoch's third is seen in the next epochs; the sampler begins a new "
+        "permutation each epoch.",
         "256 images of each of eight devices share batch statistics, rather than 512 of each of four.",
         "Running statistics are the mean over the groups at every step; there those of each GPU are averaged at "
         "the end of an epoch.",
-        "Each image has its own choice of mixup or cutmix and its own share, rather than one of a GPU's 512.",
+        "256 images have one choice of mixup or cutmix and one share, rather than 512; an image's partner is the one "
+        "at the mirrored position of the whole batch, rather than of a GPU's.",
         "Stochastic depth rises from 0.05 / 16 in the first block to 0.05 in the last, rather than from 0.",
         "Crops, of training and of evaluation, are resized bilinearly rather than bicubically, both antialiased.",
         "bfloat16 without loss scaling, rather than float16 with it.",

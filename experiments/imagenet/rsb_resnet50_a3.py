@@ -81,7 +81,7 @@ experiment = Experiment(
             fill=(124 / 255, 116 / 255, 104 / 255),
         ),
     ),
-    mixing=Switch(mixings=(Mixup(alpha=0.1), CutMix(alpha=1.0)), probabilities=(0.5, 0.5)),
+    mixing=Switch(mixings=(Mixup(alpha=0.1), CutMix(alpha=1.0)), probabilities=(0.5, 0.5), together=256),
     epochs=100,
     batch_size=2048,
     precision="bfloat16",
@@ -102,7 +102,8 @@ card = Card(
         "256 images of each of eight devices share batch statistics, rather than 512 of each of four.",
         "Running statistics are the mean over the groups at every step; there those of each GPU are averaged at "
         "the end of an epoch.",
-        "Each image has its own choice of mixup or cutmix and its own share, rather than one of a GPU's 512.",
+        "256 images have one choice of mixup or cutmix and one share, rather than 512; an image's partner is the one "
+        "at the mirrored position of the whole batch, rather than of a GPU's.",
         "Crops, of training and of evaluation, are resized bilinearly rather than bicubically, both antialiased.",
         "bfloat16 without loss scaling, rather than float16 with it.",
     ),
