@@ -96,7 +96,8 @@ TIMM: Space = MappingProxyType(
     | {
         "rotate": Strength(0, 30, signed=True),
         "posterize": Strength(4, 0, steps=4),
-        "solarize": Strength(256 / 255, 0, steps=256),
+        # Between two levels, so that rounding takes none of them to the wrong side: from level 256 - k on.
+        "solarize": Strength(255.5 / 255, -0.5 / 255, steps=256),
         "solarize_add": Strength(0, 110 / 255, steps=110),
     }
     | dict.fromkeys(("color", "contrast", "brightness", "sharpness"), Strength(0, 0.9, signed=True))
