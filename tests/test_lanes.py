@@ -156,7 +156,10 @@ PROGRAMS = {
     ),
     "ema": ({"methods": (EMA(decay=0.6, warmup=False),)}, {"methods.0.decay": 0.3}),
     "sam": ({"methods": (SAM(rho=0.05),)}, {"methods.0.rho": 0.5}),
-    "lookahead": ({"methods": (Lookahead(every=2),)}, {"methods.0.share": 0.9}),
+    "lookahead": (
+        {"methods": (Lookahead(every=2, final_share=0.3),)},
+        {"methods.0.share": 0.9, "methods.0.final_share": 0.8},
+    ),
     "distillation": (
         {"data": TAUGHT_DATA, "methods": (Distillation(teacher=str(TEACHER)),)},
         {"methods.0.temperature": 1.0, "methods.0.alpha": 0.1},

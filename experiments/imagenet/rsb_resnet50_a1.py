@@ -83,6 +83,7 @@ experiment = Experiment(
     ),
     mixing=Switch(mixings=(Mixup(alpha=0.2), CutMix(alpha=1.0)), probabilities=(0.5, 0.5), together=256),
     repeats=3,
+    dealt=8,
     epochs=600,
     batch_size=2048,
     precision="bfloat16",
@@ -99,8 +100,8 @@ card = Card(
     band=Band(low=0.799, n=5),
     deviations=(
         "Epochs are laid end to end, so that 600 are 375,342 steps; the sampler makes 600 x 625 = 375,000 of them.",
-        "An image's three augmentations stand in a row, and the rest of a permutation is seen in the next epochs; the "
-        "sampler deals them out to different GPUs, and begins a new permutation each epoch.",
+        "What is left of a permutation after an epoch's third is seen in the next epochs; the sampler begins a new "
+        "permutation each epoch.",
         "256 images of each of eight devices share batch statistics, rather than 512 of each of four.",
         "Running statistics are the mean over the groups at every step; there those of each GPU are averaged at "
         "the end of an epoch.",
