@@ -90,12 +90,17 @@ def _narrow(model: Model) -> dict[str, Any]:
 
 
 def narrow_layers(block: Any, before: str = "") -> dict[str, Any]:
-    """The overrides that leave each layer at most a few filters or units; that of the logits keeps its own."""
+    """The overrides that leave each layer at most a few filters or units; that of the logits keeps its own.
+
+    Ghost batches are of part of the small one.
+    """
     changes = {}
     for name, layer in block.layers.items():
         path = f"{before}layers.{name}"
         if hasattr(layer, "layers"):
             changes |= narrow_layers(layer, f"{path}.")
+        if isinstance(getattr(getattr(layer, "norm", None), "group", None), int):
+            changes[f"{path}.norm.group"] = BATCH // 2
         features = getattr(layer, "features", None)
         if features is not None and not name.startswith("logits"):
             changes[f"{path}.features"] = min(features, FEATURES if "conv" in name else 4 * FEATURES)
