@@ -81,7 +81,8 @@ def _narrow(model: Model) -> dict[str, Any]:
         none = (0,) * (len(model.stage_sizes) - 2)
         changes = {"stage_sizes": (1, 1, *none), "width": 0.25, "head_features": min(model.head_features, 32)}
     elif isinstance(model, GoogLeNet):
-        changes = HEADS | {"auxiliary": HEADS["auxiliary"] if model.auxiliary else ()}
+        # Windows of 5 pixels do not fit the small maps.
+        changes = HEADS | {"auxiliary": HEADS["auxiliary"] if model.auxiliary else (), "auxiliary_pool": "adaptive"}
     elif isinstance(model, models.AlphaGoPolicy):
         changes = {"features": FEATURES, "depth": 2}
     else:

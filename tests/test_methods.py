@@ -136,6 +136,20 @@ def test_sharpness_aware_steps_on_a_quadratic_by_hand():
     assert_allclose(found(SAM(rho=0.5, adaptive=True)), np.asarray([1, 4]) * ([3, 1] + 0.5 * stretched), rtol=1e-6)
 
 
+def test_sharpness_aware_steps_may_be_some_of_many():
+    w = jnp.asarray([3.0, 1.0])
+
+    def gradient(params):
+        return {"w": params["w"] * jnp.asarray([1.0, 4.0])}, {}, {}
+
+    @jax.jit
+    def at(step):
+        return SAM(rho=0.5, every=3).around(gradient, {}, key=jax.random.key(0), step=step)({"w": w})[0]["w"]
+
+    plain, aware = [3.0, 4.0], [3.3, 5.6]
+    assert_allclose([at(jnp.int32(step)) for step in range(6)], [plain, plain, aware] * 2, rtol=1e-6)
+
+
 def test_without_a_gradient_there_is_no_way_up():
     gradient = SAM().around(lambda params: (params, {}, {}), {}, key=jax.random.key(0), step=jnp.int32(0))
     assert gradient({"w": jnp.zeros(2)})[0]["w"].tolist() == [0, 0]

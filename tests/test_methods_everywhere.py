@@ -105,7 +105,7 @@ ROWS = {
         }
     ),
     "ema": method(EMA(decay=0.5)),
-    "ema, statistics anew, with sam": method(SAM(rho=0.1), EMA(decay=0.5, batch_statistics="anew")),
+    "ema, statistics anew, with sam": method(SAM(rho=0.1, every=2), EMA(decay=0.5, batch_statistics="anew")),
     "swa": method(SWA(start=0.25, every=0.5)),
     "lookahead": method(Lookahead(every=2)),
     "distillation": Row({}, taught),

@@ -15,9 +15,10 @@ import pytest
 from cnnjax import ConfigError
 from cnnjax.recipes import Recipe, find, recipes, shelf
 from cnnjax.recipes.cost import cost_of
+from cnnjax.recipes.figures import reproduced
 from cnnjax.recipes.init import neighbours
 from cnnjax.recipes.judging import form_of
-from cnnjax.records.reproduction_json import Measured, ReproductionRecord
+from cnnjax.records.reproduction_json import JudgedClaim, Measured, ReproductionRecord
 from cnnjax.records.specification import BEFORE
 from tests.marks import slow
 
@@ -103,6 +104,15 @@ def test_an_installed_package_finds_its_own(unpacked, tmp_path, name):
 
 # --- the commands
 
+
+def test_claims_are_counted_by_their_verdicts():
+    fields = {"recipe": "a", "form": "f", "experiments": (), "recorded": "2026-01-02T03:04:05+00:00", "seeds": 5}
+    about = {"metric": "test_accuracy", "claim": {}, "verdict": "", "settings": 1, "said": "", "n": 5}
+    words = ["holds", "not told apart", "holds", "no difference larger than", "not told apart"]
+    claims = tuple(JudgedClaim(word=word, **about) for word in words)
+    assert reproduced(ReproductionRecord(claims=claims, **fields)) == ("2 holds, 1 same, 2 open, n = 5")
+
+
 CARDED = '''"""Does it {word}?
 
 Hypothesis: it does."""
@@ -162,6 +172,7 @@ def test_recipes_are_listed_with_what_is_expected_and_measured(run, own_shelf):
     record.write(own_shelf / "learns.json")
     code, out, _ = run("recipes", "--json")
     entries = {entry["name"]: entry for entry in json.loads(out)["recipes"]}
+    assert entries["made/learns"]["cost"] == "2 x a100, 20 h"
     assert entries["made/learns"]["reproduced"] == "pass 99.15 ± 0.04%, n = 3"
     assert entries["made/beside"]["expected"] is None, "an experiment without a card"
     record.model_copy(update={"form": "another"}).write(own_shelf / "learns.json")

@@ -11,7 +11,6 @@ import optax
 import pytest
 from numpy.testing import assert_allclose
 
-from cnnjax.config import replace
 from cnnjax.experiment.length import Length
 from cnnjax.training.state import TrainState
 from tests.recipe_steps import IMAGENET, length, recipe
@@ -20,6 +19,7 @@ from tests.torch_peers import timm, torch, torchvision
 pytestmark = pytest.mark.torch
 
 timm_scheduler = importlib.import_module(f"{timm.__name__}.scheduler")
+timm_data = importlib.import_module(f"{timm.__name__}.data")
 schedulers = torch.optim.lr_scheduler
 
 
@@ -63,11 +63,11 @@ def torchvision_v2() -> np.ndarray:
     return by_epoch("torchvision_resnet50_v2", scheduler, optimizer, lambda made, _: made.step())
 
 
-def rsb_a2() -> np.ndarray:
-    optimizer = sgd(5e-3)
-    arguments = {"t_initial": 300, "lr_min": 1e-6, "warmup_t": 5, "warmup_lr_init": 1e-4}
+def rsb(procedure: str, rate: float, epochs: int) -> np.ndarray:
+    optimizer = sgd(rate)
+    arguments = {"t_initial": epochs, "lr_min": 1e-6, "warmup_t": 5, "warmup_lr_init": 1e-4}
     scheduler = timm_scheduler.CosineLRScheduler(optimizer, **arguments)
-    return by_epoch("rsb_resnet50_a2", scheduler, optimizer, lambda made, epoch: made.step(epoch))
+    return by_epoch(f"rsb_resnet50_{procedure}", scheduler, optimizer, lambda made, epoch: made.step(epoch))
 
 
 def ffcv() -> np.ndarray:
@@ -88,7 +88,9 @@ def flax() -> np.ndarray:
 SOURCES = {
     "torchvision_resnet50_v1": torchvision_v1,
     "torchvision_resnet50_v2": torchvision_v2,
-    "rsb_resnet50_a2": rsb_a2,
+    "rsb_resnet50_a1": lambda: rsb("a1", 5e-3, 600),
+    "rsb_resnet50_a2": lambda: rsb("a2", 5e-3, 300),
+    "rsb_resnet50_a3": lambda: rsb("a3", 8e-3, 100),
     "ffcv_resnet18": ffcv,
     "flax_resnet50": flax,
 }
@@ -128,23 +130,32 @@ def test_evaluation_is_at_torchvisions_sizes(version):
     assert (list(data.mean), list(data.std)) == (list(expected.mean), list(expected.std))
 
 
-# Epochs, and those of the sizes' ramp, in ffcv-imagenet's rn18_configs.
+@pytest.mark.parametrize("procedure", ["a1", "a2", "a3"])
+def test_evaluation_is_at_timms_sizes(procedure):
+    """Its shorter side is 224 / 0.95, rounded down."""
+    data = recipe(f"rsb_resnet50_{procedure}").data
+    peer = timm_data.create_transform(224, is_training=False, crop_pct=0.95)
+    assert round(data.size / data.fit.share) == peer.transforms[0].size
+    assert (data.size,) * 2 == tuple(peer.transforms[1].size)
+
+
+# Epochs, and those of the sizes' ramp, in ffcv-imagenet's rn18_configs and rn50_configs.
 FFCV_RAMPS = [(16, 11, 13), (24, 17, 20), (32, 23, 27), (40, 29, 34), (56, 41, 48), (88, 65, 76)]
 
 
 @pytest.mark.parametrize(("epochs", "start", "end"), FFCV_RAMPS)
 def test_sizes_are_ffcvs_in_every_epoch(epochs, start, end):
-    resolution = replace(
-        recipe("ffcv_resnet18"), {"resolution.start_ramp": start, "resolution.end_ramp": end}
-    ).resolution
     whole = Length(IMAGENET, 1024, -(-epochs * IMAGENET // 1024))
-    begins = resolution.begins(steps=whole.steps, epochs=whole.epochs)
     wanted = []
     for epoch in range(epochs):
         on_the_line = np.interp(epoch, [start, end], [160, 192])
         wanted.append(160 if epoch <= start else 192 if epoch >= end else int(np.round(on_the_line / 32)) * 32)
-    assert [size for _, size in begins] == wanted
-    assert [step for step, _ in begins] == list(whole.epochs)
+    for name in ("ffcv_resnet18", "ffcv_resnet50"):
+        resolution = recipe(name).resolution
+        assert resolution is not None
+        begins = resolution.begins(steps=whole.steps, epochs=whole.epochs)
+        assert [size for _, size in begins] == wanted
+        assert [step for step, _ in begins] == list(whole.epochs)
 
 
 def test_the_average_of_v2_is_updated_as_torchvisions():

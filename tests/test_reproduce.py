@@ -7,10 +7,11 @@ import re
 
 import pytest
 
+from cnnjax.code import code_of
 from cnnjax.events import Finished, Skipped, Started, StepTaken
 from cnnjax.recipes import find, recipes, reproduce, shelf
 from cnnjax.recipes.budget import Budget
-from cnnjax.recipes.judging import form_of, is_complete, judged
+from cnnjax.recipes.judging import form_of, is_complete, is_current, judged
 from cnnjax.recipes.reproduce import record_path
 from cnnjax.records.reproduction_json import ReproductionRecord
 from cnnjax.reporting import collect
@@ -292,6 +293,48 @@ def test_the_same_command_continues_after_a_budget(run, file, tmp_path, monkeypa
 
 # --- what is committed
 
+OWN = FILE.replace("SmallCNN(features=2, dense=0)", "Mine()").replace(
+    "experiment = ",
+    """import flax.linen as nn
+from cnnjax import Model
+
+class Net(nn.Module):
+    mine: object
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        return nn.Dense(4)(images.reshape(images.shape[0], -1)) * 1.0
+
+class Mine(Model):
+    def build(self):
+        return Net(self)
+
+experiment = """,
+    1,
+)
+
+
+def test_a_record_is_of_a_form_and_of_the_code_of_its_own_classes(file):
+    fields = {"recipe": "asked", "experiments": (), "recorded": "2026-01-02T03:04:05+00:00", "seeds": 3}
+    forms = {}
+    for name, text in {
+        "plain": FILE,
+        "other words": FILE.replace("nobody", "somebody"),
+        "other band": FILE.replace("low=0.0", "low=0.1"),
+        "other seeds": FILE.replace("seeds=3", "seeds=4"),
+        "other training": FILE.replace("steps=2", "steps=3"),
+    }.items():
+        file.write_text(text)
+        forms[name] = form_of(find(str(file)).file)
+    assert forms["plain"] == forms.pop("other words")
+    assert len(set(forms.values())) == 4
+    file.write_text(OWN)
+    loaded = find(str(file)).file
+    code = code_of(loaded.experiment).digest
+    record = ReproductionRecord(form=form_of(loaded), codes=(str(code),), **fields)
+    assert is_current(loaded, record)
+    assert not is_current(loaded, record.model_copy(update={"codes": ("c0de",)}))
+
 
 def test_every_record_belongs_to_the_present_form_of_its_recipe():
     known = {recipe.name: recipe for recipe in recipes() if not isinstance(recipe, tuple)}
@@ -300,4 +343,4 @@ def test_every_record_belongs_to_the_present_form_of_its_recipe():
         assert record is not None
         recipe = known[record.recipe]
         assert record_path(recipe) == path
-        assert record.form == form_of(recipe.file), f"{record.recipe} has changed: reproduce it again with --record"
+        assert is_current(recipe.file, record), f"{record.recipe} has changed: reproduce it again with --record"

@@ -83,6 +83,25 @@ def order(**fields) -> Order:
 # The order
 
 
+@pytest.mark.parametrize(("repeats", "parts"), [(3, 4), (4, 8), (2, 2)])
+def test_repeated_examples_are_dealt_out_as_a_sampler_for_each_device_takes_them(repeats, parts):
+    """Device k of n takes the examples k, k + n, k + 2n, ... of the sequence, as torchvision's RASampler."""
+    plain, dealt = Order(2, 24, 40, repeats), Order(2, 24, 40, repeats, parts)
+    for step in range(4):
+        sequence, made = plain.indices(step), dealt.indices(step).reshape(parts, -1)
+        for device in range(parts):
+            np.testing.assert_array_equal(made[device], sequence[device::parts])
+            # A later batch may hold the end of one permutation and the beginning of the next.
+            assert step or len(set(made[device])) == 24 // parts
+
+
+def test_dealing_wants_repeats_and_equal_parts():
+    with pytest.raises(ConfigError, match="nothing to keep apart"):
+        Experiment(model=SmallCNN(), dealt=2)
+    with pytest.raises(ConfigError, match="not divisible by dealt"):
+        Experiment(model=SmallCNN(), repeats=2, dealt=3)
+
+
 @pytest.mark.parametrize(("batch_size", "examples", "repeats"), [(8, 40, 1), (6, 10, 4), (5, 7, 3), (12, 3, 2)])
 def test_repeated_examples_follow_each_other(batch_size, examples, repeats):
     once = Order(2, 1, examples)

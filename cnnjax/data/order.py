@@ -31,22 +31,24 @@ class Order:
     """The order in which a training with `seed` sees its `examples`, and the randomness of each.
 
     Batches follow the epochs' permutations laid end to end, so no example is dropped: a batch may finish one epoch and
-    begin the next. Each example stands there `repeats` times in a row.
+    begin the next. Each example stands there `repeats` times in a row, before the batch is `dealt` out in turn to so
+    many equal parts, which then follow each other.
     """
 
     seed: int
     batch_size: int
     examples: int
     repeats: int = 1
+    dealt: int = 1
 
     def indices(self, step: int) -> np.ndarray:
         """The indices (int32 [batch_size]) of the batch at `step`, counted from 0."""
         first, last = step * self.batch_size, (step + 1) * self.batch_size
         drawn = self._drawn(first // self.repeats, -(-last // self.repeats))
-        if self.repeats == 1:
-            return drawn
-        start = first % self.repeats
-        return np.repeat(drawn, self.repeats)[start : start + self.batch_size]
+        if self.repeats > 1:
+            start = first % self.repeats
+            drawn = np.repeat(drawn, self.repeats)[start : start + self.batch_size]
+        return drawn if self.dealt == 1 else drawn.reshape(-1, self.dealt).T.reshape(-1)
 
     def _drawn(self, first: int, last: int) -> np.ndarray:
         pieces = []

@@ -36,7 +36,9 @@ class Experiment(Config):
     same for every seed. fraction, per_class: share of the rest, or examples of each class, to train on, for learning
     curves: validation and test stay the same, and more examples hold the fewer.
     repeats: how often in a row a batch holds each example, augmented each time anew (Hoffer et al. 2020); an epoch has
-    as many examples as ever, so that it sees one in `repeats` of the training part.
+    as many examples as ever, so that it sees one in `repeats` of the training part. dealt: of how many equal parts
+    of a batch each gets every so many-th example, so that those of one image are in different ones: with the number of
+    devices, none of them, and no ghost batch of its size, has an image twice (torchvision's and timm's samplers).
     initial: folder of a run whose newest weights the training starts from; the logits of other classes, by
     number, name or order, start afresh, and so does a head on the backbone of a run without one. seed: of the initial
     weights, the order of examples, augmentation and dropout.
@@ -70,6 +72,7 @@ class Experiment(Config):
     resolution: Resolution | None = later(None)
     statistics_batches: int | None = later(None, ge=1)
     initialization: Initialization | None = later(None)
+    dealt: int = later(1, ge=1)
 
     @field_validator("methods")
     @classmethod
@@ -86,6 +89,10 @@ class Experiment(Config):
     def _parts_divide_batch(self) -> Experiment:
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size = {self.batch_size} is not divisible by accumulate = {self.accumulate}")
+        if self.dealt > 1 and self.repeats == 1:
+            raise ValueError(f"dealt = {self.dealt}: no example is repeated, so there is nothing to keep apart")
+        if self.batch_size % self.dealt:
+            raise ValueError(f"batch_size = {self.batch_size} is not divisible by dealt = {self.dealt}")
         if self.fraction < 1 and self.per_class is not None:
             raise ValueError(f"fraction = {self.fraction} and per_class = {self.per_class}: give one of both")
         return self

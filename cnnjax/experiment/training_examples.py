@@ -8,7 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from cnnjax.data.augment import spatial
+from cnnjax.data.augment import Mixing, spatial
 from cnnjax.data.entries import Entry, Kind, kind_of
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.experiment.experiment import Experiment
@@ -115,13 +115,20 @@ def training_examples(
         own = one_of_both("")
         if mixing is None:
             return ((own, 1.0),)
-        keys = example_keys(derive(key, "mixing"), batch["position"])
+        keys = example_keys(derive(key, "mixing"), _draws(mixing, batch["position"]))
         first, second, share = jax.vmap(partial(mixing.mix_entries, kinds=kinds))(
             own, one_of_both("partner_"), key=keys
         )
         return (first, share), (second, 1 - share)
 
     return seen
+
+
+def _draws(mixing: Mixing, position: jax.Array) -> jax.Array:
+    """The number of the draw by which the example at each position of the batch is mixed."""
+    if mixing.together is None:
+        return position
+    return jnp.zeros_like(position) if mixing.together == "batch" else position // mixing.together
 
 
 def check_training_examples(experiment: Experiment, form: ExampleForm, used: Mapping[str, Entry]) -> None:

@@ -9,18 +9,20 @@ from cnnjax.cards import Card, Machine
 from cnnjax.config import plain
 from cnnjax.documents.document import Column, Document, Grid, Remarks, TextBlock
 from cnnjax.recipes.cost import Cost, cost_of
-from cnnjax.recipes.figures import band, expected, judgement, published, reproduced
-from cnnjax.recipes.judging import form_of
+from cnnjax.recipes.figures import LEGEND, band, expected, judgement, published, reproduced
+from cnnjax.recipes.judging import is_current
 from cnnjax.recipes.reproduce import record_path
 from cnnjax.recipes.shelf import Recipe, recipes
 from cnnjax.records.reproduction_json import ReproductionRecord
 
 NOTHING = "-"
+QUESTION = 40  # characters of a question in the table
+NEEDS = {"cpu": "a CPU", "accelerator": "an accelerator"}
 COLUMNS = (
     Column("recipe"),
-    Column("question"),
+    Column("question", rank=1),
     Column("expected"),
-    Column("a training takes"),
+    Column("a training takes", rank=2),
     Column("reproduced here"),
 )
 MENDED = "reproduce the recipe again with --record, or bring the file back from a copy"
@@ -37,11 +39,12 @@ def catalogue() -> Document:
             continue
         entry = _entry(found)
         data.append(entry)
-        names = ("name", "question", "expected", "cost", "reproduced")
-        rows.append(tuple(entry[name] or NOTHING for name in names))
+        question = textwrap.shorten(entry["question"], QUESTION, placeholder=" …")
+        names = ("expected", "cost", "reproduced")
+        rows.append((entry["name"], question, *(entry[name] or NOTHING for name in names)))
     notes = [Remarks(tuple(broken), "cannot be loaded")] if broken else []
     closing = "`cnnjax recipes NAME` shows the whole card of one, `cnnjax init NAME` copies it to start from."
-    blocks: list[TextBlock] = [Grid("", COLUMNS, rows), *notes, Remarks((closing,))]
+    blocks: list[TextBlock] = [Grid("", COLUMNS, rows), *notes, Remarks((LEGEND, closing))]
     return Document(blocks, {"recipes": data, "broken": broken})
 
 
@@ -68,22 +71,17 @@ def record_of(recipe: Recipe) -> ReproductionRecord | None:
     return ReproductionRecord.read(record_path(recipe), remedy=MENDED)
 
 
-def is_current(recipe: Recipe, record: ReproductionRecord) -> bool:
-    """Whether a record is of the recipe as it now is."""
-    return record.form == form_of(recipe.file)
-
-
 def _entry(recipe: Recipe) -> dict[str, Any]:
     card, record = recipe.file.card, record_of(recipe)
     said = None if record is None else reproduced(record)
-    if record is not None and not is_current(recipe, record):
+    if record is not None and not is_current(recipe.file, record):
         said = f"of an earlier form: {said}"
     return {
         "name": recipe.name,
         "question": _first_question(recipe.file.question),
         "card": card is not None,
         "expected": None if card is None else expected(card),
-        "cost": None if card is None else _first_machine(card),
+        "cost": None if card is None else _takes(card, record),
         "needs": None if card is None else card.needs,
         "reproduced": said,
     }
@@ -95,10 +93,13 @@ def _first_question(text: str) -> str:
     return " ".join(f"{question}{mark}".split()) if mark else text.partition("\n")[0]
 
 
-def _first_machine(card: Card) -> str:
-    """What a training takes on the card's first machine; without one, what it needs."""
+def _takes(card: Card, record: ReproductionRecord | None) -> str:
+    """What a training takes on the card's first machine; where no hours are known, what all that are recorded took."""
     first = next(iter(card.machines.values()), None)
-    return f"a {card.needs}" if first is None else _machine(first)
+    machine = NEEDS[card.needs] if first is None else _machine(first)
+    if record is None or record.minutes is None or (first is not None and first.hours is not None):
+        return machine
+    return f"{machine}, {record.minutes:.2g} min for {len(record.experiments)}"
 
 
 def _machine(machine: Machine) -> str:
@@ -120,8 +121,7 @@ def _card_blocks(card: Card) -> list[TextBlock]:
         f"--on {name}: {_machine(own)}{'' if own.batch_size is None else f', batch {own.batch_size:,}'}"
         for name, own in card.machines.items()
     ]
-    needs = "a CPU is enough" if card.needs == "cpu" else "an accelerator"
-    return [Remarks((*lines, f"needs: {needs}", *_listed("machines", machines or ["none named"])))]
+    return [Remarks((*lines, f"needs: {NEEDS[card.needs]}", *_listed("machines", machines or ["none named"])))]
 
 
 def _apart(text: str) -> str:
@@ -141,7 +141,7 @@ def _cost_block(cost: Cost) -> Remarks:
 def _record_block(recipe: Recipe, record: ReproductionRecord | None) -> Remarks:
     if record is None:
         return Remarks(("reproduced here: no",))
-    form = "" if is_current(recipe, record) else " (of an earlier form of this recipe)"
+    form = "" if is_current(recipe.file, record) else " (of an earlier form of this recipe)"
     hardware = "; ".join(dict.fromkeys(str(own.get("hardware")) for own in record.environments))
     commits = ", ".join(dict.fromkeys(str(own.get("cnnjax_commit")) for own in record.environments))
     minutes = "" if record.minutes is None else f", {record.minutes:g} minutes"

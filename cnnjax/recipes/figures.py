@@ -10,7 +10,7 @@ from cnnjax.records.reproduction_json import Measured, ReproductionRecord
 from cnnjax.records.specification import BEFORE, Specification, specification_of
 from cnnjax.reporting import Spread
 from cnnjax.reporting.units import Unit, unit_of
-from cnnjax.reporting.verdicts import HOLDS, NONE
+from cnnjax.reporting.verdicts import FAILS, HOLDS, NONE, OPEN, SAME
 
 
 def unit_named(metric: str, specification: Specification | None = None, *, largest: float = 1.0) -> Unit:
@@ -55,16 +55,19 @@ def measured(result: Measured) -> str:
     return f"{unit.mean(spread).removesuffix(' (n=1)')}{_symbol(unit)}{interval}, n = {result.n}"
 
 
+SHORT = {HOLDS: "holds", FAILS: "fails", SAME: "same", OPEN: "open", NONE: "without verdict"}
+LEGEND = "of claims, open: not told apart; same: no difference larger than the claim's margin"
+"""What the short words mean that are not words of verdicts."""
+
+
 def reproduced(record: ReproductionRecord) -> str:
-    """What a record says, in short: `pass 99.15 ± 0.04%, n = 5`; `2 of 3 claims hold, n = 5`."""
+    """What a record says, in short: `pass 99.15 ± 0.04%, n = 5`; `1 holds, 2 open, n = 5`."""
     if record.result is not None:
         short = record.result.model_copy(update={"low": None, "high": None})
         return f"{record.verdict or 'no verdict:'} {measured(short)}"
     counts = Counter(own.word for own in record.claims)
-    others = [f"{count} {word}" for word, count in counts.items() if word != HOLDS]
     seeds = "-".join(map(str, sorted({own.n for own in record.claims})))
-    listed = "".join(f", {said.removesuffix(' larger than')}" for said in others)
-    return f"{counts[HOLDS]} of {len(record.claims)} claims hold{listed}; n = {seeds}"
+    return f"{', '.join(f'{counts[word]} {said}' for word, said in SHORT.items() if counts[word])}, n = {seeds}"
 
 
 def judgement(record: ReproductionRecord) -> list[str]:

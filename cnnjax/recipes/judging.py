@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cnnjax.cards import Band, Card, Claim
+from cnnjax.code import code_of
 from cnnjax.config import Named, digest, plain
 from cnnjax.errors import RunError
 from cnnjax.recipes.shelf import Recipe
@@ -26,6 +27,15 @@ def form_of(file: ExperimentFile) -> str:
     assert file.card is not None
     claims = tuple(claim.model_copy(update={"text": ""}) for claim in file.card.claims)
     return digest(Named({"study": file.study, "band": file.card.band, "claims": claims}))
+
+
+def is_current(file: ExperimentFile, record: ReproductionRecord) -> bool:
+    """Whether a record is of the recipe as it now is: its form, and the code of classes of its own, where it has some.
+
+    An installed cnnjax takes those for its own, whose version tells what they are.
+    """
+    code = code_of(file.study.varied(file.study.arms[0])).digest
+    return record.form == form_of(file) and (code is None or code in record.codes)
 
 
 def judged(recipe: Recipe, table: Table) -> ReproductionRecord:

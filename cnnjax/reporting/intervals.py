@@ -130,8 +130,9 @@ class Term:
     def sampling(self) -> float:
         """The least variance over examples with which the difference can be this large; 0 where none are counted.
 
-        An example adds a whole number to the difference of shares that it is counted in, so that a mean between two
-        whole numbers is spread over both: f (1 - f) for the fraction f of it, with half an example to either side.
+        An example adds a whole number to a difference of shares, so that a mean between two whole numbers is spread
+        over both: f (1 - f) for the fraction f of it, with half an example to either side. The mean over several
+        settings, to which an example may add a part, is taken for one setting's, which makes its interval wider.
         """
         examples = self.of.examples if self.of.proportion else None
         fraction = abs(self.mean) % 1.0

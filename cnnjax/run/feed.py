@@ -58,7 +58,7 @@ def make_feed(experiment: Experiment, mesh: Mesh, *, packed: int, hardware: Hard
 
 def order_of(experiment: Experiment, examples: int) -> Order:
     """The order in which an experiment sees its training part of so many examples."""
-    return Order(experiment.seed, experiment.batch_size, examples, experiment.repeats)
+    return Order(experiment.seed, experiment.batch_size, examples, experiment.repeats, experiment.dealt)
 
 
 def placed(mesh: Mesh) -> Sharding:
@@ -153,7 +153,7 @@ class Resident:
 
     def first_batches(self, experiments: Sequence[Experiment], count: int) -> Iterator[Arrays]:
         """The rows of the first `count` batches of a training that repeats no example."""
-        once = [replace(experiment, {"repeats": 1}) for experiment in experiments]
+        once = [replace(experiment, {"repeats": 1, "dealt": 1}) for experiment in experiments]
         for step in range(count):
             yield self.rows(once, step)
 
@@ -230,7 +230,7 @@ class Streamed:
     def first_batches(self, experiments: Sequence[Experiment], count: int) -> Iterator[Arrays]:
         """The first `count` batches of a training that repeats no example."""
         (experiment,) = experiments
-        return self._training(replace(experiment, {"repeats": 1}), [(self.parts.train, 0, count)])
+        return self._training(replace(experiment, {"repeats": 1, "dealt": 1}), [(self.parts.train, 0, count)])
 
     def _training(self, experiment: Experiment, runs: Iterable[tuple[Part, int, int]]) -> Iterator[Arrays]:
         batches = TrainingBatches(order_of(experiment, self.sizes["train"]), self._share)

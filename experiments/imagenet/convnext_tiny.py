@@ -52,7 +52,17 @@ experiment = Experiment(
     ),
     augment=(
         Flip(),
-        RandAugment(count=2, magnitude=9, levels=11, interpolation="bilinear", fill=0.449),
+        # rand-m9-mstd0.5-inc1
+        RandAugment(
+            count=2,
+            magnitude=9,
+            levels=11,
+            operations="timm",
+            deviation=0.5,
+            probability=0.5,
+            interpolation="bicubic",
+            fill=(124 / 255, 116 / 255, 104 / 255),
+        ),
         RandomErasing(probability=0.25, scale=(0.02, 1 / 3), ratio=(0.3, 1 / 0.3), fill="noise"),
     ),
     mixing=Switch(mixings=(Mixup(alpha=0.8), CutMix(alpha=1.0)), probabilities=(0.5, 0.5)),
@@ -80,14 +90,11 @@ card = Card(
     ),
     band=Band(low=0.818, n=5),
     deviations=(
-        "RandAugment always has both operations at 9 of 10; timm's leaves each out half of the time, and draws its "
-        "magnitude with a standard deviation of 0.5.",
         "The noise of random erasing is even in 0..1 before normalization; timm's is normal, after it.",
         "Each image has its own choice of mixup or cutmix and its own share, rather than one of a GPU's batch.",
         "Crops are resized bilinearly with antialiasing, rather than bicubically.",
         "A step of warm-up is at t / w of the rate, rather than at t / (w - 1), and no image is left out at an "
         "epoch's end.",
-        "RandAugment leaves grey, 0.449, outside the image, rather than the mean colour.",
     ),
     machines={
         "gpu": Machine(kind="a100", devices=8, batch_size=4096),

@@ -75,9 +75,9 @@ experiment = Experiment(
     initialization=VarianceScaling(fan="in", gain=2**0.5),
     loss=SigmoidCrossEntropy(label_smoothing=0.1, over_outputs="sum"),
     augment=(Flip(),),
-    mixing=Mixup(alpha=0.2),
+    mixing=Mixup(alpha=0.2, together=256),
     methods=(
-        SAM(rho=0.5),
+        SAM(rho=0.5, every=10),
         EMA(decay=2 ** (-20 / 100), every=20, evaluate="instead"),
     ),
     epochs=135,
@@ -96,6 +96,7 @@ card = Card(
     deviations=(
         "Epochs are laid end to end, so that 135 are 84,452 steps; a last batch that is not full is left out there, "
         "which makes 135 x 625 = 84,375.",
+        "An image's partner in mixup is the one at the mirrored position of the batch, rather than any of a GPU's.",
         "The size of images changes at the ends of epochs, rather than at any step; images are cut out of the file at "
         "that size, rather than at 176 pixels and then resized by the nearest pixel.",
         "Running statistics are the mean over the eight groups of 256 images; DDP keeps those of the first GPU.",

@@ -54,7 +54,7 @@ experiment = Experiment(
         name="imagenet2012",
         size=224,
         train_fit=RandomFit(),
-        fit=CentreFit(share=0.95),
+        fit=CentreFit(share=224 / 235),  # timm's 224 / 0.95, rounded down
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     ),
@@ -67,9 +67,23 @@ experiment = Experiment(
     ),
     initialization=VarianceScaling(fan="out", gain=2**0.5, kernels="convolution"),
     loss=SigmoidCrossEntropy(target_threshold=0.2),
-    augment=(Flip(), RandAugment(count=2, magnitude=7, levels=11, interpolation="bilinear", fill=0.449)),
-    mixing=Switch(mixings=(Mixup(alpha=0.1), CutMix(alpha=1.0)), probabilities=(0.5, 0.5)),
+    augment=(
+        Flip(),
+        # rand-m7-mstd0.5-inc1
+        RandAugment(
+            count=2,
+            magnitude=7,
+            levels=11,
+            operations="timm",
+            deviation=0.5,
+            probability=0.5,
+            interpolation="bicubic",
+            fill=(124 / 255, 116 / 255, 104 / 255),
+        ),
+    ),
+    mixing=Switch(mixings=(Mixup(alpha=0.1), CutMix(alpha=1.0)), probabilities=(0.5, 0.5), together=256),
     repeats=3,
+    dealt=8,
     epochs=300,
     batch_size=2048,
     precision="bfloat16",
@@ -86,7 +100,16 @@ card = Card(
     band=Band(low=0.793, n=5),
     deviations=(
         "Epochs are laid end to end, so that 300 are 187,671 steps; the sampler makes 300 x 625 = 187,500 of them.",
+        "What is left of a permutation after an epoch's third is seen in the next epochs; the sampler begins a new "
+        "permutation each epoch.",
         "256 images of each of eight devices share batch statistics, rather than 512 of each of four.",
+        "Running statistics are the mean over the groups at every step; there those of each GPU are averaged at "
+        "the end of an epoch.",
+        "256 images have one choice of mixup or cutmix and one share, rather than 512; an image's partner is the one "
+        "at the mirrored position of the whole batch, rather than of a GPU's.",
+        "Stochastic depth rises from 0.05 / 16 in the first block to 0.05 in the last, rather than from 0.",
+        "Crops, of training and of evaluation, are resized bilinearly rather than bicubically, both antialiased.",
+        "bfloat16 without loss scaling, rather than float16 with it.",
     ),
     machines={
         "gpu": Machine(kind="a100", devices=8, batch_size=2048),

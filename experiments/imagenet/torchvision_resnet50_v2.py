@@ -77,8 +77,9 @@ experiment = Experiment(
         TrivialAugment(interpolation="bilinear"),
         RandomErasing(probability=0.1, fill=(0.485, 0.456, 0.406)),
     ),
-    mixing=Switch(mixings=(Mixup(alpha=0.2), CutMix(alpha=1.0)), probabilities=(0.5, 0.5)),
+    mixing=Switch(mixings=(Mixup(alpha=0.2), CutMix(alpha=1.0)), probabilities=(0.5, 0.5), together=128),
     repeats=4,
+    dealt=8,
     methods=(
         # --model-ema-decay 0.99998, which is adjusted to 1 - 2e-5 x batch x 32 / epochs.
         EMA(share=1 / (2e-5 * 1_281_167), from_epoch=5.0, counted="epoch", every=32, evaluate="instead"),
@@ -94,10 +95,9 @@ card = Card(
     band=Band(low=0.803, n=5),
     deviations=(
         "Epochs are laid end to end, so that 600 are 750,684 steps; the sampler makes 600 x 1,251 = 750,600 of them.",
-        "An image's four augmentations stand in a row, and the rest of a permutation is seen in the next epochs; the "
-        "sampler deals them out to different GPUs, and begins a new permutation each epoch.",
-        "Each image has its own choice of mixup or cutmix and its own share, rather than one of a GPU's 128; its "
-        "partner is the one at the mirrored position of the whole batch, rather than the one before.",
+        "What is left of a permutation after an epoch's quarter is seen in the next epochs; the sampler begins a new "
+        "permutation each epoch.",
+        "An image's partner is the one at the mirrored position of the whole batch, rather than the one before it.",
         "Running statistics are the mean over the eight groups of 128 images; DDP keeps those of the first GPU.",
         "Random crops are resized by a filter that differs from Pillow's by 0.7 of 255 on average.",
     ),

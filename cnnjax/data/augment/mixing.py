@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
+from cnnjax.config import later
 from cnnjax.data.augment.augmentation import SIDE, Positive, Probability, distance
 from cnnjax.errors import ConfigError
 from cnnjax.lanes import StepConfig
@@ -25,7 +26,13 @@ class Mixing(StepConfig, union="name"):
 
     Where examples have masks or more images, it must define `mix_entries` too: whether a mask is pasted, or both masks
     are targets by their shares, is not seen from `mix`. Boxes and keypoints cannot be mixed.
+
+    together: how many consecutive examples of a batch are mixed by one draw of the share, the box and the choice, or
+    "batch" for all of it (timm's mode "batch", torchvision's and Composer's, of each GPU's examples); None: each has
+    its own (timm's mode "elem").
     """
+
+    together: Annotated[int, Field(ge=2)] | Literal["batch"] | None = later(None)
 
     def as_in_a_step(self) -> None:
         import jax
@@ -37,7 +44,7 @@ class Mixing(StepConfig, union="name"):
     def mix(self, first: jax.Array, second: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The mixed image, float [H, W, C] as both, and the weight of the first one's label, float32 in 0..1.
 
-        Vectorized by the caller: every example has a share of its own (timm's mode "elem").
+        Vectorized by the caller, with a key for each example, which may be that of others too (`together`).
         """
         raise ConfigError(f"{type(self).__name__} does not define mix()")
 
@@ -157,6 +164,9 @@ class Switch(Mixing):
     def _probabilities_add_up(self) -> Switch:
         if len(self.mixings) != len(self.probabilities):
             raise ValueError(f"{len(self.mixings)} mixings, but {len(self.probabilities)} probabilities")
+        for number, mixing in enumerate(self.mixings):
+            if mixing.together is not None:
+                raise ValueError(f"mixings.{number}.together = {mixing.together!r}: set together of the switch instead")
         if sum(self.probabilities) > 1 + 1e-9:
             raise ValueError(f"probabilities add up to {sum(self.probabilities):g}, more than 1")
         return self

@@ -127,13 +127,13 @@ def _nearest(start: jax.Array | int, length: jax.Array | int, outputs: int) -> j
 class Affine(Move):
     """Every pixel is taken from `matrix` [2, 3] times its (x, y, 1), in pixels from the image's centre, y down.
 
-    interpolation: of images, "nearest" or "bilinear". fill: their value outside.
+    interpolation: of images, "nearest", "bilinear" or "bicubic". fill: their value outside, one or one a channel.
     """
 
     size: tuple[int, int]
     matrix: jax.Array
     interpolation: str = "nearest"
-    fill: float = 0.0
+    fill: float | tuple[float, ...] = 0.0
 
     def image(self, image: jax.Array) -> jax.Array:
         moved = resample.affine(

@@ -39,18 +39,20 @@ def operate(
     *,
     names: tuple[str, ...],
     interpolation: str = "nearest",
-    fill: float = 0.0,
+    fill: float | tuple[float, ...] = 0.0,
+    subpixel: bool = False,
 ) -> jax.Array:
     """Apply the operation `names[number]` (of spaces.OPERATIONS) with this magnitude to an image [H, W, C] in 0..1.
 
-    interpolation: "nearest" or "bilinear", of geometric operations; fill: their value outside the image.
+    interpolation: "nearest", "bilinear" or "bicubic", of geometric operations; fill: their value outside the image, one
+    or one a channel. subpixel: whether translations may be by parts of a pixel.
     """
     chosen = Chosen(names, number)
     # Each starts from the image, not from the one before: XLA would compute a chain's links once for every neighbour
     # that is looked at.
     result = image
     if chosen(*_GEOMETRIC) is not False:
-        matrix = _matrix(chosen, magnitude, height=image.shape[0], width=image.shape[1])
+        matrix = _matrix(chosen, magnitude, height=image.shape[0], width=image.shape[1], subpixel=subpixel)
         moved = resample.affine(image, matrix, interpolation=interpolation, fill=fill)
         result = jnp.where(chosen(*_GEOMETRIC), moved, result)
     if chosen(*_BLENDS) is not False:
@@ -67,10 +69,11 @@ _OTHERS = {
     "autocontrast": lambda image, _: pixels.autocontrast(image),
     "equalize": lambda image, _: pixels.equalize(image),
     "invert": lambda image, _: 1 - image,
+    "solarize_add": pixels.solarize_add,
 }
 
 
-def _matrix(chosen: Chosen, magnitude: jax.Array, *, height: int, width: int) -> jax.Array:
+def _matrix(chosen: Chosen, magnitude: jax.Array, *, height: int, width: int, subpixel: bool) -> jax.Array:
     """Where pixels come from, about the image's centre: shears keep the top or left edge, as Pillow's code does."""
 
     def amount(name: str) -> jax.Array:
@@ -79,8 +82,9 @@ def _matrix(chosen: Chosen, magnitude: jax.Array, *, height: int, width: int) ->
     angle = amount("rotate") * (math.pi / 180)
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
     slope_x, slope_y = amount("shear_x"), amount("shear_y")
-    move_x = slope_x * (height / 2) - jnp.trunc(amount("translate_x"))
-    move_y = slope_y * (width / 2) - jnp.trunc(amount("translate_y"))
+    right, down = amount("translate_x"), amount("translate_y")
+    right, down = (right, down) if subpixel else (jnp.trunc(right), jnp.trunc(down))
+    move_x, move_y = slope_x * (height / 2) - right, slope_y * (width / 2) - down
     return jnp.array([[cosine, slope_x - sine, move_x], [slope_y + sine, cosine, move_y]])
 
 
@@ -91,13 +95,14 @@ def move_of(
     *,
     names: tuple[str, ...],
     interpolation: str = "nearest",
-    fill: float = 0.0,
+    fill: float | tuple[float, ...] = 0.0,
+    subpixel: bool = False,
 ) -> Affine:
     """How `operate` moves pixels, for the same arguments; operations on colours leave all where they are.
 
     size: (height, width) of the image.
     """
-    matrix = _matrix(Chosen(names, number), magnitude, height=size[0], width=size[1])
+    matrix = _matrix(Chosen(names, number), magnitude, height=size[0], width=size[1], subpixel=subpixel)
     return Affine(size, matrix, interpolation, fill)
 
 
@@ -127,6 +132,30 @@ def with_sign(space: spaces.Space, number: jax.Array, magnitude: jax.Array, unif
     """The magnitude, turned round in half the cases where the operation's magnitudes have signs."""
     turned = jnp.asarray(spaces.signed(space))[number] & (uniform < 0.5)
     return jnp.where(turned, -magnitude, magnitude)
+
+
+def draw_between(
+    space: spaces.Space, key: jax.Array, size: tuple[int, ...], *, level: float, deviation: float, probability: float
+) -> tuple[jax.Array, jax.Array]:
+    """An evenly drawn operation of the space and its magnitude at a normally distributed level, clipped to 0..1.
+
+    level, deviation: shares of the strongest level. With 1 - `probability` the operation is "identity", whose number is
+    the first beyond the space's. size: height and width of the image.
+    """
+    uniforms, normal = jax.random.split(key)
+    which, due, sign = jax.random.uniform(uniforms, (3,))
+    share = jnp.clip(level + deviation * jax.random.normal(normal), 0, 1)
+    number = whole(which, len(space))
+    magnitude = with_sign(space, number, between(space, number, share, size), sign)
+    return jnp.where(due < probability, number, len(space)), magnitude
+
+
+def between(space: spaces.Space, number: jax.Array, share: jax.Array, size: tuple[int, ...]) -> jax.Array:
+    """The magnitude of an operation at a share of the strongest level."""
+    weakest, strongest, steps = (jnp.asarray(values)[number] for values in spaces.ends(space, size))
+    # The small share is for levels that float32 has a little below a step.
+    stepped = jnp.floor(share * steps + 1e-4) / jnp.maximum(steps, 1)
+    return weakest + (strongest - weakest) * jnp.where(steps > 0, stepped, share)
 
 
 def draw_subpolicy(

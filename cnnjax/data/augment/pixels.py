@@ -110,6 +110,11 @@ def posterize(image: jax.Array, bits: jax.Array) -> jax.Array:
     return ((_levels(image) >> dropped) << dropped) / LEVELS
 
 
+def solarize_add(image: jax.Array, addition: jax.Array) -> jax.Array:
+    """Add to the values below 128 of 255, up to 1."""
+    return jnp.where(image < 128 / LEVELS, jnp.minimum(image + addition, 1), image)
+
+
 def equalize(image: jax.Array) -> jax.Array:
     """Spread the 8-bit levels of each channel evenly, by Pillow's rule: images below 256 pixels are kept.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from cnnjax.config import later
 from cnnjax.data.augment import spaces
 from cnnjax.data.augment.augmentation import Augmentation, Positive, Probability
 from cnnjax.data.augment.subpolicies import SUBPOLICIES
@@ -25,27 +26,44 @@ class RandAugment(Augmentation, tag="randaugment"):
     """`count` operations drawn evenly, all of one magnitude (Cubuk et al. 2020).
 
     count: N of the paper. magnitude: M of the paper, a level from 0 to `levels` - 1; `levels` counts the steps from
-    the weakest to the strongest. interpolation: "nearest" or "bilinear", of geometric operations. fill: the value in
-    0..1 that they leave outside the image (the authors' ImageNet code has grey, 0.5).
+    the weakest to the strongest. interpolation: "nearest", "bilinear" or "bicubic" (Pillow's), of geometric operations.
+    fill: the value in 0..1 that they leave outside the image, one or one a channel (the authors' ImageNet code has
+    grey, 0.5).
+
+    operations: "torchvision", the fourteen of the paper, or "timm", whose fifteen invert and add to dark values too,
+    have no identity, and move by parts of a pixel. deviation: of timm's, the standard deviation of each operation's
+    level about `magnitude`, clipped to the weakest and the strongest. probability: of timm's, that an operation which
+    was drawn is done. So timm's `rand-m7-mstd0.5-inc1` is count=2, magnitude=7, levels=11, operations="timm",
+    deviation=0.5, probability=0.5.
     """
 
     count: int = Field(default=2, ge=1)
     magnitude: int = Field(default=9, ge=0)
     levels: int = Field(default=31, ge=2)
-    interpolation: Interpolation = "nearest"
-    fill: Probability = 0.0
+    interpolation: Interpolation | Literal["bicubic"] = "nearest"
+    fill: Probability | tuple[Probability, ...] = 0.0
+    operations: Literal["torchvision", "timm"] = later("torchvision")
+    deviation: float = later(0.0, ge=0)
+    probability: Probability = later(1.0)
 
     @model_validator(mode="after")
     def _magnitude_is_a_level(self) -> RandAugment:
         if self.magnitude >= self.levels:
             raise ValueError(f"magnitude = {self.magnitude} must be below levels = {self.levels}")
+        if self.operations != "timm" and (self.deviation, self.probability) != (0.0, 1.0):
+            raise ValueError("deviation, probability: are of operations = 'timm'")
         return self
+
+    @property
+    def space(self) -> spaces.Space:
+        """The operations that are drawn; of timm's those that are not done are a further one, the identity."""
+        return {**spaces.TIMM, "identity": None} if self.operations == "timm" else spaces.RANDAUGMENT
 
     def apply(self, image: jax.Array, key: jax.Array) -> jax.Array:
         import jax
 
         def step(image: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
-            return _operate(spaces.RANDAUGMENT, self, image, self._drawn(image.shape[:2], key)), None
+            return _operate(self.space, self, image, self._drawn(image.shape[:2], key)), None
 
         return jax.lax.scan(step, image, jax.random.split(key, self.count))[0]
 
@@ -55,11 +73,15 @@ class RandAugment(Augmentation, tag="randaugment"):
         import jax
 
         drawn = [self._drawn(size, own) for own in jax.random.split(key, self.count)]
-        return _moves(spaces.RANDAUGMENT, self, size, drawn)
+        return _moves(self.space, self, size, drawn)
 
     def _drawn(self, size: tuple[int, ...], key: jax.Array) -> Operation:
         from cnnjax.data.augment import operations
 
+        if self.operations == "timm":
+            top = self.levels - 1
+            levels = {"level": self.magnitude / top, "deviation": self.deviation / top}
+            return operations.draw_between(spaces.TIMM, key, size, **levels, probability=self.probability)
         at = range(self.magnitude, self.magnitude + 1)
         return operations.draw(spaces.RANDAUGMENT, key, size, drawn=at, levels=self.levels)
 
@@ -183,9 +205,14 @@ def _operate(
 ) -> jax.Array:
     from cnnjax.data.augment import operations
 
-    return operations.operate(
-        image, *operation, names=tuple(space), interpolation=config.interpolation, fill=config.fill
-    )
+    return operations.operate(image, *operation, **_how(space, config))
+
+
+def _how(space: spaces.Space, config: RandAugment | TrivialAugment | AutoAugment | AugMix) -> dict[str, Any]:
+    """How operations of the space are done."""
+    subpixel = isinstance(config, RandAugment) and config.operations == "timm"
+    how = {"interpolation": config.interpolation, "fill": config.fill, "subpixel": subpixel}
+    return {"names": tuple(space), **how}
 
 
 def _moves(
@@ -196,7 +223,4 @@ def _moves(
 ) -> tuple[Move, ...]:
     from cnnjax.data.augment import operations
 
-    return tuple(
-        operations.move_of(*operation, size, names=tuple(space), interpolation=config.interpolation, fill=config.fill)
-        for operation in drawn
-    )
+    return tuple(operations.move_of(*operation, size, **_how(space, config)) for operation in drawn)

@@ -63,13 +63,17 @@ def _kernel(distance: jax.Array, method: str, *, a: float) -> jax.Array:
     return jnp.where(distance < 1, near, jnp.where(distance < 2, far, 0))
 
 
-def affine(image: jax.Array, matrix: jax.Array, *, interpolation: str = "nearest", fill: float = 0.0) -> jax.Array:
+def affine(
+    image: jax.Array, matrix: jax.Array, *, interpolation: str = "nearest", fill: float | tuple[float, ...] = 0.0
+) -> jax.Array:
     """The image [H, W, C] whose pixel (x, y) is taken from `matrix` [2, 3] times (x, y, 1).
 
     Coordinates are in pixels from the image's centre, x to the right and y down. interpolation: "nearest" or
-    "bilinear". fill: the value outside the image.
+    "bilinear", which fade into what is outside at the border, or "bicubic", which does not, with Keys' kernel of a = -1
+    and clipped to 0..1, as in Pillow. fill: the value outside the image, one or one a channel.
     """
     height, width, channels = image.shape
+    outside = jnp.asarray(fill, image.dtype).reshape(1, 1, -1)
     places = [jnp.arange(length, dtype=jnp.float32) - (length - 1) / 2 for length in (height, width)]
     y, x = jnp.meshgrid(*places, indexing="ij")
     columns = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] + (width - 1) / 2
@@ -79,12 +83,33 @@ def affine(image: jax.Array, matrix: jax.Array, *, interpolation: str = "nearest
     def taken(row: jax.Array, column: jax.Array) -> jax.Array:
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         position = jnp.where(inside, row * width + column, 0).astype(jnp.int32)
-        return jnp.where(inside[..., None], flat.at[position].get(mode="promise_in_bounds"), fill)
+        return jnp.where(inside[..., None], flat.at[position].get(mode="promise_in_bounds"), outside)
 
     if interpolation == "nearest":
         return taken(jnp.round(rows), jnp.round(columns))
+    if interpolation == "bicubic":
+        return _bicubic(image, rows, columns, outside)
     top, left = jnp.floor(rows), jnp.floor(columns)
     down, right = (rows - top)[..., None], (columns - left)[..., None]
     above = (1 - right) * taken(top, left) + right * taken(top, left + 1)
     below = (1 - right) * taken(top + 1, left) + right * taken(top + 1, left + 1)
     return (1 - down) * above + down * below
+
+
+def _bicubic(image: jax.Array, rows: jax.Array, columns: jax.Array, outside: jax.Array) -> jax.Array:
+    """The image [H, W, C] at these places; its outermost pixels stand for those that are needed beyond its border."""
+    height, width, channels = image.shape
+    flat = image.reshape(height * width, channels)
+    taps = jnp.arange(-1, 3, dtype=jnp.float32)[None, None]
+    row_taps, column_taps = jnp.floor(rows)[..., None] + taps, jnp.floor(columns)[..., None] + taps
+    row_weights = _kernel(jnp.abs(rows[..., None] - row_taps), "bicubic", a=-1.0)
+    column_weights = _kernel(jnp.abs(columns[..., None] - column_taps), "bicubic", a=-1.0)
+    total = jnp.zeros_like(image)
+    for i in range(4):
+        for j in range(4):
+            row = jnp.clip(row_taps[..., i], 0, height - 1)
+            column = jnp.clip(column_taps[..., j], 0, width - 1)
+            pixel = flat.at[(row * width + column).astype(jnp.int32)].get(mode="promise_in_bounds")
+            total += (row_weights[..., i] * column_weights[..., j])[..., None] * pixel
+    inside = (rows >= -0.5) & (rows < height - 0.5) & (columns >= -0.5) & (columns < width - 0.5)
+    return jnp.where(inside[..., None], jnp.clip(total, 0, 1), outside)

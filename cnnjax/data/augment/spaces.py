@@ -8,9 +8,10 @@ A space names the operations that may be drawn and, for those that have a streng
     brightness, color, contrast, sharpness    change of the factor, which is 1 for the image as it is
     posterize                   bits kept of 8
     solarize                    threshold in 0..1, from which on values are inverted
+    solarize_add                what is added, in 0..1, to values below 128 of 255
     identity, autocontrast, equalize, invert  without a strength
 
-The tables are torchvision's, which follow the papers and their code.
+The tables are torchvision's, which follow the papers and their code, and timm's (`TIMM`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ OPERATIONS = (
     "autocontrast",
     "equalize",
     "invert",
+    "solarize_add",
 )
 
 
@@ -44,6 +46,8 @@ class Strength(NamedTuple):
     """The magnitudes of an operation, evenly spaced from `weakest` to `strongest`.
 
     signed: the opposite magnitude is as likely. of: what the magnitude is a share of. whole: rounded to an integer.
+    steps: how many there are from the weakest to the strongest, of a magnitude that is drawn between levels and rounded
+    down to a step; 0 for any.
     """
 
     weakest: float
@@ -51,6 +55,7 @@ class Strength(NamedTuple):
     signed: bool = False
     of: Literal["", "width", "height"] = ""
     whole: bool = False
+    steps: int = 0
 
 
 Space = Mapping[str, Strength | None]
@@ -84,6 +89,35 @@ AUTOAUGMENT = _space(**_LEARNED, plain=("identity", "invert"))
 TRIVIALAUGMENT = _space(slope=0.99, shift=32, relative=False, degrees=135, bits=(8, 2), factor=0.99)
 AUGMIX = _space(slope=0.3, shift=1 / 3, degrees=30, bits=(4, 0), factor=0.9, plain=())
 AUGMIX_WITHOUT_COLORS = _space(slope=0.3, shift=1 / 3, degrees=30, bits=(4, 0), factor=None, plain=())
+
+
+TIMM: Space = MappingProxyType(
+    dict.fromkeys(("autocontrast", "equalize", "invert"))
+    | {
+        "rotate": Strength(0, 30, signed=True),
+        "posterize": Strength(4, 0, steps=4),
+        # Between two levels, so that rounding takes none of them to the wrong side: from level 256 - k on.
+        "solarize": Strength(255.5 / 255, -0.5 / 255, steps=256),
+        "solarize_add": Strength(0, 110 / 255, steps=110),
+    }
+    | dict.fromkeys(("color", "contrast", "brightness", "sharpness"), Strength(0, 0.9, signed=True))
+    | dict.fromkeys(("shear_x", "shear_y"), Strength(0, 0.3, signed=True))
+    | {
+        "translate_x": Strength(0, 0.45, signed=True, of="width"),
+        "translate_y": Strength(0, 0.45, signed=True, of="height"),
+    }
+)
+"""timm's fifteen operations that grow with the level (`rand-...-inc1`)."""
+
+
+def ends(space: Space, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The weakest and the strongest magnitude of each operation, for images of `size`, and the steps between."""
+    found = []
+    for strength in space.values():
+        unit = 1 if strength is None else {"": 1, "height": size[0], "width": size[1]}[strength.of]
+        found.append((0, 0, 0) if strength is None else (unit * strength[0], unit * strength[1], strength.steps))
+    weakest, strongest, steps = np.array(found, np.float32).T
+    return weakest, strongest, steps
 
 
 def magnitudes(space: Space, size: tuple[int, ...], *, levels: int) -> np.ndarray:

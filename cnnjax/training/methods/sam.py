@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cnnjax.config import lane
+from cnnjax.config import lane, later
 from cnnjax.training.methods.method import Gradient, Method
 
 
@@ -21,16 +21,26 @@ class SAM(Method, tag="sam"):
 
     adaptive: e = rho w^2 g / |w g|, element by element, which is unchanged where weights are rescaled (ASAM, Kwon et
     al. 2021, arXiv:2102.11600, equation 5 with T = |w|). It takes a larger rho, 0.5 to 2.
+
+    every: of so many steps (at least 1) only the last is such a step, and the others are plain ones of one pass
+    (Composer's `interval`).
     """
 
     rho: float = lane(0.05, gt=0)
     adaptive: bool = False
+    every: int = later(1, ge=1)
 
     def around(self, gradient: Gradient, own: Any, *, key: jax.Array, step: jax.Array) -> Gradient:
         def sharpness_aware(params: Any) -> tuple[Any, Any, dict[str, jax.Array]]:
-            gradients, statistics, sums = gradient(params)
-            gradients, _, _ = gradient(self._ascended(params, gradients))
-            return gradients, statistics, sums
+            plain, statistics, sums = gradient(params)
+
+            def again() -> Any:
+                return gradient(self._ascended(params, plain))[0]
+
+            if self.every == 1:
+                return again(), statistics, sums
+            due = step % self.every == self.every - 1
+            return jax.lax.cond(due, again, lambda: plain), statistics, sums
 
         return sharpness_aware
 
