@@ -43,7 +43,7 @@ COMPILED = [
 """Files whose programs are those of trainings, whose bits depend on how they are compiled."""
 
 BRIEF = ["test_experiments"]
-"""Files whose programs run a few times, so that optimizing them takes longer than it saves, though the tests are slow."""
+"""Files whose programs run a few times, so that optimizing them takes longer than it saves, though tests are slow."""
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
