@@ -622,6 +622,15 @@ def test_nothing_that_was_made_of_another_value_stays():
         class Kept(Blur):
             _weight: float = PrivateAttr(default=1.0)
 
+    class Later(Blur):
+        _weight: float | None = PrivateAttr(default=None)
+
+    later = Later()
+    assert bind(later, {"sigma": 5.0}).weight == 10.0
+    later._weight = 2.0
+    with pytest.raises(ConfigError, match=r"Later: what its private attributes hold \(_weight\)"):
+        bind(later, {"sigma": 5.0})
+
     class Outer(Mixing):
         inner: Mixing = Mixup()
         _weight: float = PrivateAttr(default=1.0)
