@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cnnjax import SGD, Cosine, Experiment, Model, ResNet, SmallCNN, Synthetic
+from cnnjax import SGD, Cosine, Experiment, Model, Muon, ResNet, SmallCNN, Synthetic
+from cnnjax.config import replace
 from cnnjax.experiment.check import analysis_of
 from cnnjax.experiment.idle_fields import idle_fields
 
@@ -46,6 +47,15 @@ def test_a_field_of_the_optimizer_that_changes_nothing(idle, at_work, names):
     warnings = idle_fields(experiment(**idle))
     assert [warning.startswith(name) for warning, name in zip(warnings, names, strict=True)] == [True] * len(names)
     assert idle_fields(experiment(**(idle | at_work))) == ()
+
+
+def test_fields_of_the_optimizer_that_does_not_train_the_rest_of_muon():
+    beside = {"adamw": Muon(rest_momentum=0.5), "sgd": Muon(rest_by="sgd", b1=0.5)}
+    made = {by: idle_fields(replace(experiment(), {"optim": optim})) for by, optim in beside.items()}
+    assert made["adamw"][0].startswith("optim.rest_momentum = 0.5: optim.rest_by is 'adamw', so it changes nothing")
+    assert made["sgd"][0].startswith("optim.b1 = 0.5: optim.rest_by is 'sgd'")
+    swapped = [Muon(b1=0.5), Muon(rest_by="sgd", rest_momentum=0.5)]
+    assert [idle_fields(replace(experiment(), {"optim": optim})) for optim in swapped] == [(), ()]
 
 
 def test_a_field_of_the_model_that_changes_nothing():

@@ -156,7 +156,10 @@ PROGRAMS = {
     ),
     "ema": ({"methods": (EMA(decay=0.6, warmup=False),)}, {"methods.0.decay": 0.3}),
     "sam": ({"methods": (SAM(rho=0.05),)}, {"methods.0.rho": 0.5}),
-    "lookahead": ({"methods": (Lookahead(every=2),)}, {"methods.0.share": 0.9}),
+    "lookahead": (
+        {"methods": (Lookahead(every=2, final_share=0.3),)},
+        {"methods.0.share": 0.9, "methods.0.final_share": 0.8},
+    ),
     "distillation": (
         {"data": TAUGHT_DATA, "methods": (Distillation(teacher=str(TEACHER)),)},
         {"methods.0.temperature": 1.0, "methods.0.alpha": 0.1},
@@ -618,6 +621,15 @@ def test_nothing_that_was_made_of_another_value_stays():
 
         class Kept(Blur):
             _weight: float = PrivateAttr(default=1.0)
+
+    class Later(Blur):
+        _weight: float | None = PrivateAttr(default=None)
+
+    later = Later()
+    assert bind(later, {"sigma": 5.0}).weight == 10.0
+    later._weight = 2.0
+    with pytest.raises(ConfigError, match=r"Later: what its private attributes hold \(_weight\)"):
+        bind(later, {"sigma": 5.0})
 
     class Outer(Mixing):
         inner: Mixing = Mixup()

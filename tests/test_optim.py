@@ -293,6 +293,7 @@ LANES = {
         {"learning_rate": 0.03, "momentum": 0.5, "rest_rate": 0.1, "b1": 0.5, "b2": 0.9, "eps": 1e-4}
         | {"weight_decay": 0.2},
     ),
+    "muon beside sgd": (Muon(rest=(), rest_by="sgd"), {"rest_momentum": 0.5}),
     "adafactor": (
         Adafactor(momentum=0.9, min_dim_size_to_factor=2),
         {"learning_rate": 0.03, "decay_rate": 0.5, "clipping_threshold": 1.5, "momentum": 0.5, "eps": 1e-3}

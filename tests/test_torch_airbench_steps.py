@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -47,7 +48,8 @@ def shrunk(name):
     data = Synthetic(height=32, width=32, channels=3, classes=10, examples=32, test_examples=16)
     changes = {"data": data, "steps": STEPS, "batch_size": BATCH, "seed": SEED, **narrow}
     if experiment.optim.tag == "sgd":
-        start, (peak, _), (end, final) = experiment.optim.schedule.knots
+        schedule: Any = experiment.optim.schedule
+        start, (peak, _), (end, final) = schedule.knots
         warm = round(STEPS * peak / end)
         changes["optim.schedule.knots"] = (start, (warm / STEPS_PER_EPOCH, 1.0), (STEPS / STEPS_PER_EPOCH, final))
     else:
@@ -65,7 +67,7 @@ class Group(nn.Module):
             nn.BatchNorm2d(features, eps=1e-12, momentum=1 - momentum) for _ in range(convolutions)
         )
         for norm in self.norms:
-            norm.weight.requires_grad = False
+            norm.get_parameter("weight").requires_grad_(False)
 
     def forward(self, x):
         x = nn.functional.gelu(self.norms[0](nn.functional.max_pool2d(self.convolutions[0](x), 2)))

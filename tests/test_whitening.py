@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -57,14 +58,14 @@ def patches(images, rows, columns):
 def test_filters_whiten_patches():
     """Responses of the first half have the second moments l / (l + epsilon), largest first, and no correlation."""
     images = np.random.default_rng(0).normal(0.3, 1, (20, 5, 6, 2)).astype(np.float32)
-    kernel = np.asarray(whitening_kernel(images, (2, 3), 12, epsilon=0.1), np.float64)
+    kernel = np.asarray(whitening_kernel(jnp.asarray(images), (2, 3), 12, epsilon=0.1), np.float64)
     assert kernel.shape == (2, 3, 2, 24)
     assert_array_equal(kernel[..., 12:], -kernel[..., :12])
     cut = patches(images, 2, 3)
     values = np.linalg.eigvalsh(cut.T @ cut / len(cut))[::-1]
     responses = cut @ kernel[..., :12].reshape(12, 12)
     assert_allclose(responses.T @ responses / len(cut), np.diag(values / (values + 0.1)), atol=2e-5)
-    few = np.asarray(whitening_kernel(images, (2, 3), 3, epsilon=0.1))
+    few = np.asarray(whitening_kernel(jnp.asarray(images), (2, 3), 3, epsilon=0.1))
     assert_array_equal(few, np.concatenate([kernel[..., :3], -kernel[..., :3]], -1).astype(np.float32))
 
 
@@ -73,7 +74,7 @@ def test_it_sees_the_first_batch_as_evaluation_does():
     found = started(BASE).params["conv1"]["kernel"]
     mean, std = BASE.data.load().measured
     images = (first_batch(BASE)["image"] / 255 - np.asarray(mean)) / np.asarray(std)
-    expected = np.asarray(whitening_kernel(images.astype(np.float32), (2, 2), 4, epsilon=5e-4))
+    expected = np.asarray(whitening_kernel(jnp.asarray(images, jnp.float32), (2, 2), 4, epsilon=5e-4))
     assert_allclose(found, expected, atol=1e-4)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnnjax.experiment.experiment import Experiment
+from cnnjax.optim import Muon
 
 # (what has the fields; the field that must be on; fields that say how) by dotted path, of any class that has them.
 _REFINED = (
@@ -33,7 +34,21 @@ def idle_fields(experiment: Experiment) -> tuple[str, ...]:
                     f"{path}.{name} = {value!r}: {needed} is {off}, so it changes nothing; set {path}.{needed} too, "
                     f"or leave {name} out"
                 )
-    return (*warnings, *_idle_decays(experiment), *_idle_dropout(experiment))
+    return (*warnings, *_idle_decays(experiment), *_idle_dropout(experiment), *_idle_rest(experiment))
+
+
+def _idle_rest(experiment: Experiment) -> list[str]:
+    """Of Muon, the fields of the other optimizer of what it does not orthogonalize."""
+    optim = experiment.optim
+    if not isinstance(optim, Muon):
+        return []
+    idle = ("rest_momentum",) if optim.rest_by == "adamw" else ("b1", "b2", "eps")
+    return [
+        f"optim.{name} = {getattr(optim, name):g}: optim.rest_by is {optim.rest_by!r}, so it changes nothing; leave "
+        f"{name} out"
+        for name in idle
+        if getattr(optim, name) != Muon.model_fields[name].default
+    ]
 
 
 def _idle_dropout(experiment: Experiment) -> list[str]:

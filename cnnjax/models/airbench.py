@@ -3,7 +3,8 @@
 A 2x2 convolution meant to whiten patches, three groups of 3x3 convolutions with a pooling after the first of each, and
 logits divided by 9. Normalization follows the pooling and has a bias but no scale. airbench94 and 95 have two
 convolutions a group; airbench96 a third, and a shortcut around the last two. The architectures alone: their training
-(whitening from data, identity kernels, partly frozen, alternating flips, one's own optimizer) is another matter.
+(whitened patches, identity kernels, rates by group, alternating flips) is that of `experiments/cifar10/airbench94.py`
+and its neighbours.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ and of which 5,000 images they are. It was set before a test figure was seen.
 
 He et al. 2015 (arXiv:1512.03385, section 4.2) train 6n + 2 layers of 16, 32 and 64 filters for 64,000 steps; here n is
 1, there are 8, 16 and 32 filters, and 1,407 steps. The recipe at its full size is resnet20.py. This is as far as two
-cores get in some minutes a seed, no reproduction of the paper. Command: `cnnjax reproduce cifar10/resnet8_narrow`
+cores get in some minutes a seed, no reproduction of the paper.
+
+Commands: `cnnjax sweep experiments/cifar10/resnet8_narrow.py`, `cnnjax reproduce cifar10/resnet8_narrow`
 """
 
 from cnnjax import SGD, TFDS, Band, Card, CifarStem, Experiment, Flip, Machine, MultiStep, RandomCrop, ResNet, Study

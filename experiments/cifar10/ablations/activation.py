@@ -2,8 +2,11 @@
 
 Hypothesis: little: silu (swish), gelu and leaky_relu are within half a point of relu; tanh loses two.
 
-ResNet-20's training of 64,000 steps (resnet20.py) shortened to 60 epochs and 21,094 steps of a cosine; 45,000 images
-to train on, 5,000 to choose by. Five arms of 41M multiply-accumulates an image, five seeds each: 16 PFLOP in all.
+ResNet-20's training of 64,000 steps (resnet20.py) shortened to 60 epochs and 21,094 steps of a cosine; 45,000
+images to train on, 5,000 to choose by.
+
+Hardware and time: one accelerator; how long is not known. Five arms of 41M multiply-accumulates an image, five seeds
+each: 16 PFLOP in all.
 Command: `cnnjax sweep experiments/cifar10/ablations/activation.py --on gpu`
 """
 

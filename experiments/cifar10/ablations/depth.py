@@ -4,8 +4,10 @@ Hypothesis: with shortcuts 56 layers are a point better than 20; without them th
 
 Figure 6 of He et al.: plain networks of 20 and 56 layers err on about 9 and 13%, residual ones on 8.75 and 6.97%.
 ResNet-20's training of 64,000 steps (resnet20.py) shortened to 60 epochs and 21,094 steps of a cosine; 45,000 images
-to train on, 5,000 to choose by. Six arms of 41M, 69M and 126M multiply-accumulates an image, five seeds each: 38
-PFLOP in all.
+to train on, 5,000 to choose by.
+
+Hardware and time: one accelerator; how long is not known. Six arms of 41M, 69M and 126M multiply-accumulates an
+image, five seeds each: 38 PFLOP in all.
 Command: `cnnjax sweep experiments/cifar10/ablations/depth.py --on gpu`
 """
 

@@ -3,8 +3,10 @@
 Hypothesis: twice the filters are worth two points from 8 to 16, and one from 16 to 32.
 
 All stages are made narrower or wider together. ResNet-20's training of 64,000 steps (resnet20.py) shortened to 60
-epochs and 21,094 steps of a cosine; 45,000 images to train on, 5,000 to choose by. Four arms of 10M, 41M, 161M and
-644M multiply-accumulates an image, five seeds each: 69 PFLOP in all.
+epochs and 21,094 steps of a cosine; 45,000 images to train on, 5,000 to choose by.
+
+Hardware and time: one accelerator; how long is not known. Four arms of 10M, 41M, 161M and 644M multiply-accumulates
+an image, five seeds each: 69 PFLOP in all.
 Command: `cnnjax sweep experiments/cifar10/ablations/filters.py --on gpu`
 """
 

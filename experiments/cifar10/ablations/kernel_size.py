@@ -3,8 +3,10 @@
 Hypothesis: no: 3x3 is best; 5x5, 7x7 and 9x9 lose a point or more, for they leave a third to a ninth of the filters.
 
 Filters are rescaled until all arms cost what 3x3 does. ResNet-20's training of 64,000 steps (resnet20.py) shortened
-to 60 epochs and 21,094 steps of a cosine; 45,000 images to train on, 5,000 to choose by. Four arms of 41M
-multiply-accumulates an image, five seeds each: 13 PFLOP in all.
+to 60 epochs and 21,094 steps of a cosine; 45,000 images to train on, 5,000 to choose by.
+
+Hardware and time: one accelerator; how long is not known. Four arms of 41M multiply-accumulates an image, five seeds
+each: 13 PFLOP in all.
 Command: `cnnjax sweep experiments/cifar10/ablations/kernel_size.py --on gpu`
 """
 

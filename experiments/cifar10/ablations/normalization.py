@@ -4,8 +4,10 @@ Hypothesis: batch is best; group is within a point, layer within two, and withou
 all.
 
 The same rate for all arms, that which suits batch normalization. ResNet-20's training of 64,000 steps (resnet20.py)
-shortened to 60 epochs and 21,094 steps of a cosine; 45,000 images to train on, 5,000 to choose by. Four arms of 41M
-multiply-accumulates an image, five seeds each: 13 PFLOP in all.
+shortened to 60 epochs and 21,094 steps of a cosine; 45,000 images to train on, 5,000 to choose by.
+
+Hardware and time: one accelerator; how long is not known. Four arms of 41M multiply-accumulates an image, five seeds
+each: 13 PFLOP in all.
 Command: `cnnjax sweep experiments/cifar10/ablations/normalization.py --on gpu`
 """
 

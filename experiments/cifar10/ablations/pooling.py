@@ -4,7 +4,10 @@ Hypothesis: max is half a point better than average; overlap gives 0.3 points; b
 
 Three blocks of two 3x3 convolutions with 32, 64 and 128 filters, batch normalization, and the mean over the image.
 With a window of 2 blur is the average. 60 epochs of batches of 128, 21,094 steps of a cosine; 45,000 images to train
-on, 5,000 to choose by. Six arms of 34M to 39M multiply-accumulates an image, five seeds each: 18 PFLOP in all.
+on, 5,000 to choose by.
+
+Hardware and time: one accelerator; how long is not known. Six arms of 34M to 39M multiply-accumulates an image, five
+seeds each: 18 PFLOP in all.
 Command: `cnnjax sweep experiments/cifar10/ablations/pooling.py --on gpu`
 """
 

@@ -4,8 +4,10 @@ Hypothesis: no: the stride loses 0.3 points or more, though it has wider layers 
 
 Three blocks of two 3x3 convolutions with 32, 64 and 128 filters, batch normalization, and the mean over the image.
 With strides the last convolution of each block makes the step, and filters are rescaled. 60 epochs of batches of 128,
-21,094 steps of a cosine; 45,000 images to train on, 5,000 to choose by. Two arms of 39M multiply-accumulates an
-image, five seeds each: 6.3 PFLOP in all.
+21,094 steps of a cosine; 45,000 images to train on, 5,000 to choose by.
+
+Hardware and time: one accelerator; how long is not known. Two arms of 39M multiply-accumulates an image, five seeds
+each: 6.3 PFLOP in all.
 Command: `cnnjax sweep experiments/cifar10/ablations/stride_or_pooling.py --on gpu`
 """
 
