@@ -8,8 +8,9 @@ ARGS ?=
 # Two workers; the run ends with the first one that dies, for pytest-xdist would wait for ever for its tests.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
 FAST := not slow and not benchmark and not torch and not browser and not loggers
-# In make test-all, those that train or are not quick are compiled as users compile; formulas need no optimization.
-QUICKLY := $(FAST) and not compiled
+# In make test-all, those that train or are not quick are compiled as users compile; formulas need no optimization, nor
+# does what is slow because much is compiled.
+QUICKLY := ($(FAST) and not compiled) or brief
 
 .PHONY: help study test test-all test-torch test-browser test-loggers lint format benchmark clean
 

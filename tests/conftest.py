@@ -42,6 +42,9 @@ COMPILED = [
 ]
 """Files whose programs are those of trainings, whose bits depend on how they are compiled."""
 
+BRIEF = ["test_experiments"]
+"""Files whose programs run a few times, so that optimizing them takes longer than it saves, though tests are slow."""
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -51,6 +54,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.stem in COMPILED:
             item.add_marker("compiled")
+        if item.path.stem in BRIEF:
+            item.add_marker("brief")
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def smaller_images(experiment: Experiment) -> dict[str, Any]:
     """The sizes in pixels divided by four, by their paths; none where layers count on the size of their images."""
     size = getattr(experiment.data, "size", None)
     side = min(size) if isinstance(size, tuple) else size
-    if side is None or side < 128 or isinstance(experiment.model, ConvNet):
+    if side is None or side < 128 or isinstance(experiment.model, ConvNet | GoogLeNet):
         return {}
     changes: dict[str, Any] = {"data.size": _quarter(size)}
     for name in ("train", "evaluation", "start", "final", "multiple"):
@@ -59,11 +59,13 @@ def _quarter(size: Any) -> Any:
 
 def small(model: Model) -> Model:
     """The same kind of network, with few filters and blocks."""
-    changes = _narrow(model)
-    if isinstance(getattr(getattr(model, "norm", None), "group", None), int):
-        # Ghost batches, of part of the small one.
-        changes["norm.group"] = BATCH // 2
-    return replace(model, changes)
+    return replace(model, _narrow(model) | ghost_batches(model))
+
+
+def ghost_batches(block: Any, path: str = "norm.group") -> dict[str, Any]:
+    """The override that makes ghost batches a part of the small batch, where there are any."""
+    group = getattr(getattr(block, "norm", None), "group", None)
+    return {path: BATCH // 2} if isinstance(group, int) else {}
 
 
 def _narrow(model: Model) -> dict[str, Any]:
@@ -96,6 +98,7 @@ def narrow_layers(block: Any, before: str = "") -> dict[str, Any]:
         path = f"{before}layers.{name}"
         if hasattr(layer, "layers"):
             changes |= narrow_layers(layer, f"{path}.")
+        changes |= ghost_batches(layer, f"{path}.norm.group")
         features = getattr(layer, "features", None)
         if features is not None and not name.startswith("logits"):
             changes[f"{path}.features"] = min(features, FEATURES if "conv" in name else 4 * FEATURES)

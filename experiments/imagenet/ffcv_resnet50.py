@@ -100,7 +100,7 @@ card = Card(
     ),
     machines={
         "gpu": Machine(kind="a100", devices=8, batch_size=4096, hours=0.248),
-        "tpu": Machine(kind="tpu-v4", devices=8, batch_size=4096),
+        "tpu": Machine(kind="tpu-v5p", devices=8, batch_size=4096),
     },
     whole=WholeSet(train=1_281_167, test=50_000, classes=1000),
 )
