@@ -38,6 +38,8 @@ RUNS = {
     "methods/fine_tuning.py": ("runs/pretraining", "methods/pretraining.py"),
 }
 HARDWARE = Hardware(devices=1)
+TRAINED: set[str] = set()
+"""Programs that this process has trained: the small forms of several experiments may be one."""
 
 
 def each_file():
@@ -127,8 +129,10 @@ def test_it_trains(name, monkeypatch):
     if isinstance(experiment.data, TFDS):
         train_count = share(experiment, FORMS[experiment.data.name].train)
         monkeypatch.setattr(TFDS, "read", lambda data: stand_in(data, train=train_count, test=BATCH))
-    with_runs(name, made=shrunk)
     small = shrunk(experiment)
+    if small.program in TRAINED:
+        return
+    with_runs(name, made=shrunk)
     program = Program(small, hardware=HARDWARE)
     try:
         state = program.init([small])
@@ -140,3 +144,4 @@ def test_it_trains(name, monkeypatch):
         assert program.evaluate(state, "test")["count"] > 0
     finally:
         program.close()
+    TRAINED.add(small.program)
