@@ -15,7 +15,7 @@ from cnnjax.data.loader import Loader, TrainingBatches
 from cnnjax.data.order import Order
 from cnnjax.data.splits import fold_off, split_off, splits, subset
 from cnnjax.errors import ConfigError, DataError
-from cnnjax.experiment import parts_of
+from cnnjax.experiment import length_of, parts_of
 from cnnjax.experiment.functions import batch_shapes
 from cnnjax.run.feed import make_feed, with_partners
 from cnnjax.tasks.classification import Classification
@@ -110,6 +110,10 @@ def test_every_entry_comes_through_the_loader(makers):
             np.testing.assert_array_equal(batch[name], array)
 
 
+def shapes_of_a_batch(experiment):
+    return batch_shapes(experiment, experiment.data.load(), length_of(experiment))
+
+
 @pytest.mark.parametrize("packed", [1, 2])
 def test_what_lives_on_the_device_and_what_is_streamed_are_the_same(packed):
     experiment = experiment_on_all(steps=6)
@@ -130,7 +134,7 @@ def test_what_lives_on_the_device_and_what_is_streamed_are_the_same(packed):
             for name, array in batch.items():
                 np.testing.assert_array_equal(array, held[name], err_msg=name)
             np.testing.assert_array_equal(batch["mask"], train.arrays["mask"][np.asarray(index)])
-    shapes = batch_shapes(experiment, experiment.data.load())
+    shapes = shapes_of_a_batch(experiment)
     assert {name: (array.shape, array.dtype) for name, array in batch.items()} == {
         name: (shape.shape, shape.dtype) for name, shape in shapes.items()
     }
@@ -154,9 +158,9 @@ def test_every_entry_has_that_of_the_partner_beside_it():
     assert paired.keys() == batch.keys() | {f"partner_{name}" for name in batch}
     np.testing.assert_array_equal(paired["partner_mask"], batch["mask"][::-1])
     experiment = experiment_on_all(mixing=Mixup())
-    assert "partner_mask" in batch_shapes(experiment, experiment.data.load())
+    assert "partner_mask" in shapes_of_a_batch(experiment)
     plain = replace(experiment, {"task": None, "mixing": None})
-    assert batch_shapes(plain, plain.data.load()).keys() == {"image", "label", "index", "position"}, "what is used"
+    assert shapes_of_a_batch(plain).keys() == {"image", "label", "index", "position"}, "what is used"
 
 
 def test_the_fingerprint_of_images_with_labels_is_as_ever_and_others_count():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -12,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from cnnjax import ConfigError
+from cnnjax import Card, ConfigError, Published
 from cnnjax.recipes import Recipe, find, recipes, shelf
+from cnnjax.recipes.catalogue import _time
 from cnnjax.recipes.cost import cost_of
-from cnnjax.recipes.figures import reproduced
+from cnnjax.recipes.figures import expected, reproduced
 from cnnjax.recipes.init import neighbours
-from cnnjax.recipes.judging import form_of
+from cnnjax.recipes.judging import contradiction, form_of
 from cnnjax.records.reproduction_json import JudgedClaim, Measured, ReproductionRecord
 from cnnjax.records.specification import BEFORE
 from tests.marks import slow
@@ -46,6 +48,7 @@ def test_all_are_found_and_can_be_loaded_in_one_process():
         ("digits/basline", "Did you mean 'digits/baseline'"),
         ("basline", "Did you mean 'baseline'?"),
         ("nothing of the kind", "'nothing of the kind' is no recipe. `cnnjax recipes` lists the"),
+        ("shapes", "'shapes' is a folder of recipes; name one of them: shapes/segmentation"),
         ("nowhere.py", "no experiment file nowhere.py"),
     ],
 )
@@ -148,6 +151,9 @@ def own_shelf(tmp_path, monkeypatch):
     sys.modules.pop("beside", None)
 
 
+BY_SEED = {"0": 0.9911, "1": 0.9915, "2": 0.9919}
+
+
 def recorded(recipe, **changes):
     fields = {
         "recipe": recipe.name,
@@ -155,8 +161,11 @@ def recorded(recipe, **changes):
         "experiments": (),
         "recorded": "2026-01-02T03:04:05+00:00",
         "seeds": 3,
+        "band": {"low": 0.99, "high": 1.0, "n": 3, "metric": "accuracy"},
         "verdict": "pass",
-        "result": Measured(metric="test_accuracy", specification=BEFORE[0], n=3, mean=0.9915, sd=0.0004),
+        "result": Measured(
+            metric="test_accuracy", specification=BEFORE[0], n=3, mean=0.9915, sd=0.0004, values=BY_SEED
+        ),
     }
     return ReproductionRecord(**fields | changes)
 
@@ -178,6 +187,58 @@ def test_recipes_are_listed_with_what_is_expected_and_measured(run, own_shelf):
     record.model_copy(update={"form": "another"}).write(own_shelf / "learns.json")
     entries = {entry["name"]: entry for entry in json.loads(run("recipes", "--json")[1])["recipes"]}
     assert entries["made/learns"]["reproduced"] == "of an earlier form: pass 99.15 ± 0.04%, n = 3"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("mean", 0.9999, "mean = 0.9999, and its values by seed have 0.9915"),
+        ("mean", math.nan, "mean = nan"),
+        ("values", {"0": 0.9911, "1": 0.9915}, "n = 3, and its values by seed have 2"),
+        ("values", {}, "n = 3, and its values by seed have 0"),
+        ("sd", 0.0001, "sd = 0.0001"),
+        ("verdict", "fail", "verdict = fail, and its numbers have pass"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_not_shown_and_hides_no_other(run, own_shelf, key, value, said):
+    content = recorded(find("made/learns")).to_json()
+    (content if key == "verdict" else content["result"])[key] = value
+    (own_shelf / "learns.json").write_text(json.dumps(content))
+    code, _, err = run("recipes", "made/learns")
+    assert code == 1
+    assert said in " ".join(err.split())
+    assert "with --record" in " ".join(err.split())
+    listed = json.loads(run("recipes", "--json")[1])
+    assert "made/beside" in [entry["name"] for entry in listed["recipes"]]
+    assert any(said in broken for broken in listed["broken"])
+
+
+def test_a_verdict_on_a_claim_follows_from_its_interval():
+    claim = {"text": "More is more", "of": [{"a": 1}], "against": [{"a": 2}], "expects": "more", "margin": 0.01}
+    about = {"metric": "test_accuracy", "claim": claim, "settings": 1, "said": "", "method": "", "n": 3, "sd": 0.01}
+    judged = JudgedClaim(
+        word="holds", verdict="holds", values={"0": 0.02, "1": 0.03, "2": 0.04}, mean=0.03, low=0.01, high=0.05, **about
+    )
+    fields = {"recipe": "a", "form": "f", "experiments": (), "recorded": "2026-01-02T03:04:05+00:00", "seeds": 3}
+    for changed, said in [
+        ({}, ""),
+        ({"low": -0.01}, "More is more: 'holds', and its interval has 'not told apart'"),
+        ({"verdict": "fails"}, "More is more: 'fails', and its interval has 'holds'"),
+        ({"low": 0.04}, "test_accuracy: its mean is not in its interval"),
+        ({"missing": ("a=1, seed 2: running",)}, "More is more: holds, without what a verdict takes"),
+    ]:
+        assert contradiction(ReproductionRecord(claims=(judged.model_copy(update=changed),), **fields)) == said
+
+
+@pytest.mark.parametrize(("minutes", "said"), [(0.064, "3.8 s"), (1.4, "1.4 min"), (0.99, "59 s"), (90, "1.5 h")])
+def test_short_times_are_seconds(minutes, said):
+    assert _time(minutes) == said
+
+
+def test_a_figure_that_is_no_accuracy_is_named():
+    figures = (Published(mean=0.8993, n=1, metric="top5_accuracy"), Published(mean=0.687))
+    assert expected(Card(source="a", deviations=(), published=figures)) == "top5 accuracy 89.93% (n = 1)"
+    assert expected(Card(source="a", deviations=(), published=figures[1:])) == "68.70%"
 
 
 def test_a_recipe_shows_its_whole_card(run, own_shelf):
@@ -224,6 +285,11 @@ def test_a_recipe_is_copied_with_the_modules_that_it_imports(run, own_shelf, tmp
     assert (tmp_path / "mine" / "learns.py").read_bytes() == (own_shelf / "learns.py").read_bytes()
     assert "cnnjax sweep mine/learns.py --on gpu --dry-run" in out
     assert "not here" not in out
+    assert "cnnjax sweep 'my own/learns.py' --on gpu --dry-run" in run("init", "made/learns", "my own")[1]
+    code, _, err = run("init", "made/learns", "mine/beside.py")
+    assert code == 1
+    assert "cannot write mine/beside.py" in " ".join(err.split())
+    assert "choose another folder" in " ".join(err.split())
     (tmp_path / "mine" / "learns.py").write_text("mine")
     code, _, err = run("init", "made/learns", "mine")
     assert code == 1

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from cnnjax.cards import WholeSet
 from cnnjax.code import code_of
 from cnnjax.events import Finished, Skipped, Started, StepTaken
 from cnnjax.recipes import find, recipes, reproduce, shelf
@@ -89,6 +90,22 @@ def test_a_changed_run_is_no_reproduction(run, file, tmp_path):
     [folder] = (tmp_path / "runs" / "reproduce").iterdir()
     assert folder.name.startswith("asked-changed-"), "not in the folder of the reproduction"
     assert "--record keeps what the card says" in call(run, file, "--record", "steps=1")[2]
+
+
+@pytest.mark.parametrize(
+    ("whole", "said"),
+    [
+        ((40, 16, 4), ()),
+        ((160, 16, 4), ("40 images to train on are not the card's 160",)),
+        ((40, 50, 4), ("16 images to test on are not the card's 50",)),
+        ((39, 16, 5), ("40 images to train on are not the card's 39", "4 classes are not the card's 5")),
+    ],
+)
+def test_a_set_that_is_not_the_cards_is_told_by_all_of_its_parts(file, whole, said):
+    study, card = find(str(file)).file.study, find(str(file)).file.card
+    assert card is not None
+    counts = WholeSet(**dict(zip(("train", "test", "classes"), whole, strict=True)))
+    assert reproduce._missing(study, card.model_copy(update={"whole": counts})) == said
 
 
 def test_what_says_what_the_card_says_changes_nothing(file):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+from cnnjax.cards import Band
+from cnnjax.recipes.figures import band
 from cnnjax.records.reproduction_json import JudgedClaim, Measured, ReproductionRecord
 from cnnjax.records.specification import BEFORE, specification_of
 
@@ -31,7 +33,7 @@ def test_a_band_is_a_row_with_its_figures():
     of = record(result=result, verdict="pass", band={"low": 0.991, "n": 5}, published=({"mean": 0.99, "n": 1},))
     *_, row = SCRIPT["bands_table"]([of]).splitlines()
     assert row == (
-        "| `mnist/lenet5` | accuracy 99.00% (n = 1) | accuracy of at least 99.10%, mean of 5 seeds | "
+        f"| `mnist/lenet5` | accuracy 99.00% (n = 1) | {band(Band(low=0.991, n=5))} | "
         "99.15 ± 0.04% [99.10, 99.20], n = 5 | pass | 6.4 | 0123456789ab |"
     )
 

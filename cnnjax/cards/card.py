@@ -67,11 +67,12 @@ class Card(Config):
     """`card = Card(source=..., published=(Published(mean=0.7613),), deviations=(), ...)` in an experiment file.
 
     source: paper, repository and version, or lecture. published: its figures. deviations: all that differs from the
-    source; empty says that nothing does. band: what a reproduction has to reach, None where no source gives a figure;
-    claims: what a study's arms are expected to show. machines: what it is written for, by a short name, which `--on`
-    takes; the first is that of the experiment as it stands. needs: "cpu" where two cores train all of its seeds in an
-    hour or so, else "accelerator". whole: what its data set has where all of it is there. A plan is of that
-    (`cnnjax sweep FILE --dry-run`), whether the set is prepared or not; a training on fewer examples is another one.
+    source; empty says that nothing does, or, beside claims, that those alone are the source's. band: what a
+    reproduction has to reach, None where no source gives a figure; claims: what a study's arms are expected to show.
+    machines: what it is written for, by a short name, which `--on` takes; the first is that of the experiment as it
+    stands. needs: "cpu" where two cores train all of its seeds in an hour or so, else "accelerator". whole: what its
+    data set has where all of it is there. A plan is of that (`cnnjax sweep FILE --dry-run`), whether the set is
+    prepared or not; a training on fewer examples is another one.
     """
 
     source: str = Field(min_length=1)

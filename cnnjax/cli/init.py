@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ def init(
     from cnnjax.recipes.init import init as copy
 
     copied = copy(find(name), folder)
-    file, data = copied.files[0], copied.recipe.file.experiment.data
+    file, data = shlex.quote(str(copied.files[0])), copied.recipe.file.experiment.data
     on = "" if copied.machine is None else f" --on {copied.machine}"
     lines = [f"written: {', '.join(map(str, copied.files))}"]
     if copied.missing:

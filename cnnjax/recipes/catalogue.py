@@ -8,15 +8,17 @@ from typing import Any
 from cnnjax.cards import Card, Machine
 from cnnjax.config import plain
 from cnnjax.documents.document import Column, Document, Grid, Remarks, TextBlock
+from cnnjax.errors import CnnjaxError, RunError
 from cnnjax.recipes.cost import Cost, cost_of
 from cnnjax.recipes.figures import LEGEND, band, expected, judgement, published, reproduced
-from cnnjax.recipes.judging import is_current
+from cnnjax.recipes.judging import contradiction, is_current
 from cnnjax.recipes.reproduce import record_path
 from cnnjax.recipes.shelf import Recipe, recipes
 from cnnjax.records.reproduction_json import ReproductionRecord
 
 NOTHING = "-"
 QUESTION = 40  # characters of a question in the table
+OWN_STUDY = "its claims are those of the source; what they are tried on is a study of its own"
 NEEDS = {"cpu": "a CPU", "accelerator": "an accelerator"}
 COLUMNS = (
     Column("recipe"),
@@ -37,7 +39,11 @@ def catalogue() -> Document:
         if isinstance(found, tuple):
             broken.append(f"{found[0]}: {found[1]}")
             continue
-        entry = _entry(found)
+        try:
+            entry = _entry(found)
+        except CnnjaxError as error:
+            broken.append(f"{found.name}: {error}")
+            continue
         data.append(entry)
         question = textwrap.shorten(entry["question"], QUESTION, placeholder=" …")
         names = ("expected", "cost", "reproduced")
@@ -65,10 +71,16 @@ def card_page(recipe: Recipe) -> Document:
 
 
 def record_of(recipe: Recipe) -> ReproductionRecord | None:
-    """The record beside a recipe; None where it was not reproduced here, or has no card. Raises RunError."""
+    """The record beside a recipe; None where it was not reproduced here, or has no card. Raises RunError for a file
+    that is damaged, or whose verdicts do not follow from its numbers."""
     if recipe.file.card is None:
         return None
-    return ReproductionRecord.read(record_path(recipe), remedy=MENDED)
+    path = record_path(recipe)
+    record = ReproductionRecord.read(path, remedy=MENDED)
+    wrong = "" if record is None else contradiction(record)
+    if wrong:
+        raise RunError(f"{path} contradicts itself ({wrong}); {MENDED}")
+    return record
 
 
 def _entry(recipe: Recipe) -> dict[str, Any]:
@@ -99,20 +111,25 @@ def _takes(card: Card, record: ReproductionRecord | None) -> str:
     machine = NEEDS[card.needs] if first is None else _machine(first)
     if record is None or record.minutes is None or (first is not None and first.hours is not None):
         return machine
-    return f"{machine}, {record.minutes:.2g} min for {len(record.experiments)}"
+    return f"{machine}, {_time(record.minutes)} for {len(record.experiments)}"
 
 
 def _machine(machine: Machine) -> str:
     """`8 x a100, 20 h`."""
     hours = machine.hours
-    time = "" if hours is None else f", {hours:.2g} h" if hours >= 1 else f", {60 * hours:.2g} min"
-    return f"{machine.devices} x {machine.kind}{time}"
+    return f"{machine.devices} x {machine.kind}{'' if hours is None else f', {_time(60 * hours)}'}"
+
+
+def _time(minutes: float) -> str:
+    if minutes >= 60:
+        return f"{minutes / 60:.2g} h"
+    return f"{minutes:.2g} min" if minutes >= 1 else f"{60 * minutes:.2g} s"
 
 
 def _card_blocks(card: Card) -> list[TextBlock]:
     figures = [f"{published(own, named=True)}{_apart(own.of)}{_apart(own.source)}" for own in card.published]
     lines = [f"source: {card.source}", *_listed("published", figures or ["no figure"])]
-    lines += _listed("deviations from the source", card.deviations or ["none"])
+    lines += _listed("deviations from the source", card.deviations or [OWN_STUDY if card.claims else "none"])
     if card.band is not None:
         lines.append(f"reproduced if: {band(card.band)}")
     if card.claims:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnjax.errors import CnnjaxError, ConfigError
-from cnnjax.files import write_bytes
+from cnnjax.files import write_bytes, writing
 from cnnjax.recipes.shelf import Recipe
 
 
@@ -26,14 +26,16 @@ class Copied:
 def init(recipe: Recipe, folder: Path) -> Copied:
     """Copy a recipe into `folder`, with the modules beside it that it imports.
 
-    Raises ConfigError, with nothing written, where one of the files is there already.
+    Raises ConfigError, with nothing written, where one of the files is there already, and RunError where the folder
+    cannot be written.
     """
     sources = [recipe.path, *neighbours(recipe.path)]
     targets = [folder / path.name for path in sources]
     there = [str(target) for target in targets if target.exists()]
     if there:
         raise ConfigError(f"{', '.join(there)} is there already, and nothing is overwritten: choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder, remedy="choose another folder"):
+        folder.mkdir(parents=True, exist_ok=True)
     for source, target in zip(sources, targets, strict=True):
         write_bytes(target, source.read_bytes())
     study, card = recipe.file.study, recipe.file.card

@@ -17,7 +17,7 @@ from cnnjax.records.reproduction_json import JudgedClaim, Measured, Reproduction
 from cnnjax.reporting import Table, spread
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.statistics import quantity_of
-from cnnjax.reporting.verdicts import verdict
+from cnnjax.reporting.verdicts import NONE, verdict, word_of
 from cnnjax.study.file import ExperimentFile
 from cnnjax.study.plan import label
 
@@ -133,6 +133,45 @@ def _environments(table: Table) -> Iterable[dict[str, Any]]:
         if entry not in seen:
             seen.append(entry)
     return seen
+
+
+def contradiction(record: ReproductionRecord) -> str:
+    """What in a record does not follow from its own numbers by seed, as one edited by hand; empty where all does."""
+    if record.result is not None:
+        said = _wrong_numbers(record.result)
+        if said:
+            return said
+        found = None if record.band is None else _verdict(Band(**record.band), record.result)
+        if record.verdict != found:
+            return f"verdict = {record.verdict or NONE}, and its numbers have {found or NONE}"
+    return next((said for own in record.claims if (said := _wrong_numbers(own) or _wrong_verdict(own))), "")
+
+
+def _wrong_numbers(own: Measured) -> str:
+    found = _numbers(spread(own.values.values()))
+    for name in ("n", "mean", "sd"):
+        known, other = getattr(own, name), found[name]
+        if known != other and not (known and other and math.isclose(known, other, rel_tol=1e-9)):
+            return f"{own.metric}: {name} = {_text(known)}, and its values by seed have {_text(other)}"
+    ends = (own.low, own.mean, own.high)
+    known_ends = [end for end in ends if end is not None]
+    if own.low is not None and not (len(known_ends) == len(ends) and known_ends == sorted(known_ends)):
+        return f"{own.metric}: its mean is not in its interval"
+    return ""
+
+
+def _wrong_verdict(own: JudgedClaim) -> str:
+    if own.word == NONE:
+        return ""
+    if own.missing or own.low is None or own.high is None:
+        return f"{own.claim['text']}: {own.word}, without what a verdict takes"
+    found = word_of(Claim(**own.claim), own.low, own.high)
+    follows = own.word == found and own.verdict.startswith(found)
+    return "" if follows else f"{own.claim['text']}: {own.verdict!r}, and its interval has {found!r}"
+
+
+def _text(value: float | None) -> str:
+    return "none" if value is None else f"{value:.6g}"
 
 
 def is_complete(card: Card, record: ReproductionRecord) -> bool:

@@ -128,12 +128,16 @@ def _changes(study: Study, path: str, text: str) -> bool:
 
 
 def _missing(study: Study, card: Card) -> tuple[str, ...]:
-    """That the data here are but a part of what the card is of; empty where they are all of it."""
+    """That the data here are not what the card is of, often a part of it; empty where they are."""
     if card.whole is None:
         return ()
-    examples = len(study.experiment.data.load().train)
-    said = f"{examples:,} images to train on are not the card's {card.whole.train:,}"
-    return () if examples >= card.whole.train else (said,)
+    data = study.experiment.data.load()
+    parts = [
+        (len(data.train), card.whole.train, "images to train on"),
+        (len(data.test), card.whole.test, "images to test on"),
+        (len(data.classes), card.whole.classes, "classes"),
+    ]
+    return tuple(f"{here:,} {what} are not the card's {whole:,}" for here, whole, what in parts if here != whole)
 
 
 def _judgeable(recipe: Recipe) -> Card:

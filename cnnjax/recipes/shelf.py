@@ -54,6 +54,9 @@ def path_of(name: str) -> Path:
         return known[alike[0]]
     if alike:
         raise ConfigError(f"there are {len(alike)} recipes {name!r}: {', '.join(alike)}; name one of them")
+    within = [other for other in known if name and other.startswith(f"{name.rstrip('/')}/")]
+    if within:
+        raise ConfigError(f"{name!r} is a folder of recipes; name one of them: {', '.join(within)}")
     near = did_you_mean(name, known if "/" in name else {other.rpartition("/")[2] for other in known})
     raise ConfigError(f"{name!r} is no recipe.{near} `cnnjax recipes` lists the {len(known)} there are")
 

@@ -75,6 +75,7 @@ card = Card(
     deviations=(
         "Epochs lie end to end in whole batches, 390.6 in each; the source has 391, the last one smaller.",
         "The dense layer starts as LeCun's truncated normal numbers, Torch's as uniform ones up to 1 / sqrt(640).",
+        "Scales of normalization start at 1, Torch's as uniform numbers from 0 to 1.",
     ),
     machines={"gpu": Machine(kind="a100"), "tpu": Machine(kind="tpu-v2", devices=8, hours=1.2)},
 )

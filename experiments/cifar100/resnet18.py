@@ -59,6 +59,7 @@ card = Card(
     deviations=(
         "Epochs lie end to end in whole batches, 390.6 in each; the source has 391, the last one smaller.",
         "Biases of the dense layer start at 0; PyTorch's are uniform up to 1 / sqrt(512).",
+        "Scales of normalization start at 1; those of the source's PyTorch 0.2 are uniform from 0 to 1.",
     ),
     machines={"gpu": Machine(kind="a100"), "tpu": Machine(kind="tpu-v3")},
 )
