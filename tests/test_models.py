@@ -109,6 +109,15 @@ def rows(names, *marks, slow=""):
     ]
 
 
+# One of each kind, and the first of each class: what another shows of the same layers need not be seen again.
+KINDS = [
+    name
+    for number, (name, row) in enumerate(ROWS.items())
+    if name.replace(" ", "_") in QUICK.split()
+    or not any(type(row.config) is type(other.config) for other in list(ROWS.values())[:number])
+]
+
+
 # The tests of a row go to one worker, which compiles its initialization once.
 @pytest.fixture(params=rows(ROWS, pytest.mark.xdist_group, slow=TRACED), scope="module")
 def row(request):
@@ -272,10 +281,11 @@ def test_logits_have_a_row_for_each_image_which_does_not_depend_on_its_neighbour
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("row", rows(KINDS, pytest.mark.xdist_group), indirect=True, scope="module")
 def test_logits_need_no_jit(row, variables):
     x = images(row)
     logits = row.module.apply(variables, x)
-    jitted = jax.jit(row.module.apply)(variables, x)
+    jitted = compiled(row.module.apply, variables, x)(variables, x)
     np.testing.assert_allclose(jitted, logits, rtol=1e-4, atol=1e-5 * np.abs(logits).max())
 
 
