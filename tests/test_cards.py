@@ -58,7 +58,7 @@ def test_a_card_that_cannot_be_is_refused(tmp_path, card, axes, message):
 def test_one_arm_needs_no_tuple_and_an_interaction_has_two():
     assert claim().of == claim(of=[{"model.pool": "max"}]).of
     pairs = ({"a": 1, "b": 2}, {"a": 2, "b": 1})
-    assert len(claim(of=pairs, against=pairs[::-1]).of) == 2
+    assert len(claim(of=pairs, against=({"a": 1, "b": 1}, {"a": 2, "b": 2})).of) == 2
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,15 @@ def test_a_claim_without_what_it_needs_is_refused(changes):
 
 def test_a_band_holds_both_of_its_ends():
     assert Band(low=0.5, high=0.5, n=2).low == 0.5
+
+
+@pytest.mark.parametrize(
+    ("of", "against"),
+    [
+        ({"model.pool": "max"}, {"model.pool": "max"}),
+        (({"a": 1, "b": 2}, {"a": 2, "b": 1}), ({"a": 1, "b": 1}, {"b": 2, "a": 1})),
+    ],
+)
+def test_an_arm_is_not_compared_with_itself(of, against):
+    with pytest.raises(ConfigError, match="of and against name the same arm"):
+        Claim("It is as good as itself", of=of, against=against, expects="same", margin=0.01)

@@ -237,7 +237,7 @@ def test_short_times_are_seconds(minutes, said):
 
 def test_a_figure_that_is_no_accuracy_is_named():
     figures = (Published(mean=0.8993, n=1, metric="top5_accuracy"), Published(mean=0.687))
-    assert expected(Card(source="a", deviations=(), published=figures)) == "top5 accuracy 89.93% (n = 1)"
+    assert expected(Card(source="a", deviations=(), published=figures)) == "top5 89.93% (n = 1)"
     assert expected(Card(source="a", deviations=(), published=figures[1:])) == "68.70%"
 
 

@@ -170,6 +170,17 @@ def test_other_mistakes(run, file):
     assert "'digits/basline' is no recipe" in call(run, "digits/basline")[2]
 
 
+def test_an_edited_study_takes_the_place_of_the_one_before_where_it_is_told_to(run, file):
+    assert call(run, file)[0] == 0
+    file.write_text(FILE.replace("steps=2", "steps=1"))
+    code, _, err = call(run, file)
+    assert code == 1
+    assert "with --replace" in err
+    code, out, err = call(run, file, "--replace")
+    assert code == 0, err
+    assert "verdict: pass" in out
+
+
 def test_a_seed_that_diverged_is_not_left_out(file, tmp_path):
     trials = [{"id": f"a{seed}", "seed": seed} for seed in range(3)]
     ends = [{"status": "done", "metrics": {"test_accuracy": 0.5}}] * 2 + [{"status": "failed", "cause": "diverged"}]

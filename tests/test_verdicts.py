@@ -175,7 +175,7 @@ def test_survivors_alone_make_no_verdict_where_what_diverged_has_no_number(tmp_p
 def test_there_is_no_verdict_before_every_seed_has_ended(tmp_path):
     found = verdict(study(tmp_path, two_arms(0.9, 0.91, 0.92, "unfinished", other=[0.5] * 4), axes=ONE_AXIS), claim())
     assert (found.word, found.spread.n, found.planned) == ("no verdict", 3, 4)
-    assert found.remarks == ("1 have no result: pool=max, seed 3: unfinished",)
+    assert found.remarks == ("1 without a result: pool=max, seed 3: unfinished",)
     assert "n = 3 of 4 seeds" in found.measured
 
 

@@ -58,6 +58,8 @@ class Claim(Config):
                 f"of names {len(self.of)} and against {len(self.against)}: a sum over more arms is no difference; give "
                 "as many on either side"
             )
+        if any(dict(arm) == dict(other) for arm in self.of for other in self.against):
+            raise ValueError("of and against name the same arm: a difference from itself is none, whatever is measured")
         return self
 
     def __init__(self, text: str | None = None, /, **fields: Any):

@@ -43,6 +43,9 @@ def reproduce(
     stale: Annotated[
         str, typer.Option(help="What to do with what other code or data made: stop or rerun.", metavar="stop|rerun")
     ] = "stop",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let the card's study take the place of another one in the same folder.")
+    ] = False,
     devices: Devices = None,
     workers: Workers = 0,
     as_json: AsJson = False,
@@ -62,7 +65,7 @@ def reproduce(
     recipe = find(card)
     options = options_of(hardware_of(devices, "jit", 0.25, workers), 60.0, None, stale, None, 50)
     with progress(recipe.name, hidden=as_json) as show:
-        about = {"overrides": pairs(overrides), "seeds": seeds, "budget": budget}
+        about = {"overrides": pairs(overrides), "seeds": seeds, "budget": budget, "replace": replace}
         found = run(recipe, out_folder, **about, options=options, sinks=[StudyProgress(show)])
     if as_json:
         typer.echo(json.dumps(_json(found)))

@@ -22,9 +22,9 @@ OWN_STUDY = "its claims are those of the source; what they are tried on is a stu
 NEEDS = {"cpu": "a CPU", "accelerator": "an accelerator"}
 COLUMNS = (
     Column("recipe"),
-    Column("question", rank=1),
+    Column("question", rank=2),
     Column("expected"),
-    Column("a training takes", rank=2),
+    Column("a training takes", rank=1),
     Column("reproduced here"),
 )
 MENDED = "reproduce the recipe again with --record, or bring the file back from a copy"

@@ -39,7 +39,9 @@ def band(of: Band, *, short: bool = False) -> str:
 def expected(card: Card) -> str:
     """What a card expects, in short: its first published figure, else its band, or how many claims it has."""
     if card.published:
-        return published(card.published[0], named=card.published[0].metric != "accuracy")
+        first = card.published[0]
+        named = "" if first.metric == "accuracy" else f"{first.metric.removesuffix('_accuracy').replace('_', ' ')} "
+        return f"{named}{published(first)}"
     if card.band is not None:
         return band(card.band, short=True)
     return f"{len(card.claims)} claim{'s' * (len(card.claims) != 1)}" if card.claims else "-"

@@ -66,14 +66,16 @@ def reproduce(
     overrides: Mapping[str, str] = {},
     seeds: int | None = None,
     budget: float | None = None,
+    replace: bool = False,
     options: Options = Options(),
     sinks: Sequence[Sink] = (),
 ) -> Reproduction:
     """Train what is missing of a card's study in `out` (runs/reproduce/<name>), and judge it; reproduction.json has it.
 
     overrides, seeds: a run with others than the card's is trained too, in a folder of its own, and judges nothing.
-    budget: minutes, after which all is saved. Raises ConfigError for a card that says nothing to reproduce, or one that
-    needs an accelerator where there is none; CnnjaxError for a budget too small for one training; what `sweep` raises.
+    budget: minutes, after which all is saved. replace: the study may take the place of another one in `out`. Raises
+    ConfigError for a card that says nothing to reproduce, or one that needs an accelerator where there is none;
+    CnnjaxError for a budget too small for one training; what `sweep` raises.
     """
     card = _judgeable(recipe)
     study, changed = changed_study(recipe.file.study, overrides, seeds)
@@ -82,7 +84,7 @@ def reproduce(
     changed += _missing(study, card)
     out = out or default_out(recipe, study if changed else None)
     limit = None if budget is None else Budget(budget)
-    stopped, errors = _train(study, recipe, out, limit, options, sinks)
+    stopped, errors = _train(study, recipe, out, limit, options, sinks, replace=replace)
     if changed:
         return Reproduction(recipe, out, None, changed, stopped, errors)
     record = judged(recipe, collect(out))
@@ -172,15 +174,21 @@ def _refuse_on_a_cpu(recipe: Recipe, card: Card) -> None:
 
 
 def _train(
-    study: Study, recipe: Recipe, out: Path, limit: Budget | None, options: Options, sinks: Sequence[Sink]
+    study: Study,
+    recipe: Recipe,
+    out: Path,
+    limit: Budget | None,
+    options: Options,
+    sinks: Sequence[Sink],
+    *,
+    replace: bool,
 ) -> tuple[str, tuple[str, ...]]:
     """Why the budget ended the trainings, and why some could not be trained; either may be empty."""
     name, question = recipe.file.name, recipe.file.question
     listening = [*sinks, *([limit] if limit else [])]
+    about = {"name": name, "question": question, "replace": replace}
     try:
-        outcome = sweep(
-            study, out, name=name, question=question, options=options, sinks=listening, stop=limit and limit.stop
-        )
+        outcome = sweep(study, out, **about, options=options, sinks=listening, stop=limit and limit.stop)
     except Interrupted:
         if limit is None or not limit.said:
             raise
@@ -188,6 +196,8 @@ def _train(
             raise CnnjaxError(limit.said) from None
         return limit.said, ()
     if outcome.wider is not None:
-        raise RunError(f"{out} holds a wider study than the card's: reproduce it in another folder, with --out")
+        raise RunError(
+            f"{out} holds a wider study than the card's: reproduce it in another folder, with --out, or give --replace"
+        )
     crashed = outcome.errors.keys() - set(outcome.failed)
     return "", tuple(f"{trial}: {outcome.errors[trial]}" for trial in sorted(crashed))

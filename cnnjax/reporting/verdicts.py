@@ -79,7 +79,7 @@ class Verdict:
             one = "a training that diverged" if len(self.diverged) > 1 else "it"
             said.append(f"{len(self.diverged)} diverged ({'; '.join(self.diverged)}): {one} {as_what}")
         if self.missing:
-            said.append(f"{len(self.missing)} have no result: {'; '.join(self.missing)}")
+            said.append(f"{len(self.missing)} without a result: {'; '.join(self.missing)}")
         return tuple(said)
 
     def _size(self, value: float) -> str:
