@@ -6,7 +6,8 @@ network of 61,706 parameters trained without either stops between 90 and 90.5%.
 Source: uncertainty-baselines, baselines/mnist (commit 62d8d927a935), deterministic.py and the table of its README:
 LeNet-5 with ReLU and max pooling, 91.0%.
 
-About two minutes a seed on two idle cores, estimated from the time of a step. Command: `cnnjax sweep experiments/fashion_mnist/lenet5.py`
+About two minutes a seed on two idle cores, estimated from the time of a step. Command:
+`cnnjax sweep experiments/fashion_mnist/lenet5.py`
 """
 
 from cnnjax import TFDS, Adam, Band, Card, Cosine, Experiment, Flip, Machine, Published, Study

@@ -6,7 +6,8 @@ the mean would be at the edge.
 Source: uncertainty-baselines, baselines/mnist (commit 62d8d927a935), deterministic.py and the table of its README:
 LeNet-5 with ReLU and max pooling, 99.1%.
 
-About a minute a seed on two idle cores, estimated from the time of a step. Command: `cnnjax sweep experiments/mnist/lenet5.py`
+About a minute a seed on two idle cores, estimated from the time of a step. Command:
+`cnnjax sweep experiments/mnist/lenet5.py`
 """
 
 from cnnjax import TFDS, Adam, Band, Card, Cosine, Experiment, Machine, Published, RandomCrop, Study
