@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnnjax import GoCaptures
+from cnnjax import Experiment, FixedSize, GoCaptures, SmallCNN
+from cnnjax.config import replace
 from cnnjax.data.go_captures import PLANES, capture_sizes, legal, liberties_at, planes, random_boards, with_best_move
 from cnnjax.errors import ConfigError, DataError
+from cnnjax.experiment import check
 
 
 def beside(point, size):
@@ -140,3 +142,12 @@ def test_bad_values_are_refused():
         GoCaptures(density=(0.8, 0.5))
     with pytest.raises(DataError, match="take a larger board or other densities"):
         GoCaptures(size=5, density=(0.1, 0.1)).load()
+
+
+@pytest.mark.parametrize("changes", [{"augment": "flip"}, {"test_time": "flip"}, {"resolution": FixedSize(train=4)}])
+def test_what_moves_the_board_is_refused(changes):
+    data = GoCaptures(size=5, examples=8, test_examples=4)
+    experiment = Experiment(model=SmallCNN(features=2), data=data, validation=0, batch_size=8)
+    check(experiment)
+    with pytest.raises(ConfigError, match="may move pixels, and a label of go_captures is a place"):
+        check(replace(experiment, changes))

@@ -319,6 +319,7 @@ def test_training_mode_changes_statistics_and_evaluation_nothing(row, variables)
 
 
 @pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize("row", rows(KINDS, pytest.mark.xdist_group, slow=TRACED), indirect=True, scope="module")
 def test_every_parameter_has_a_gradient_and_one_batch_is_learned(row, variables):
     module, x, labels = row.module, images(row, 8), jnp.arange(8) % row.classes
     optimizer = optax.adam(3e-3)
@@ -364,6 +365,7 @@ def assert_felt_from(layer, axis, felt_by):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("row", rows(KINDS, pytest.mark.xdist_group), indirect=True, scope="module")
 def test_receptive_fields_are_where_an_image_is_felt(row, variables):
     """A NaN reaches exactly what depends on it, whatever the weights."""
     layers = [layer for layer in analyse(row.module, row.input_shape).layers if len(layer.output_shape) == 3]

@@ -22,7 +22,8 @@ class Dataset:
     """A train and a test part, whose examples have the same entries.
 
     classes: names by class id, of labels or, where there are none, of masks' pixels; empty where there are no classes.
-    ignored: the class id of masks' pixels that are of no class.
+    ignored: the class id of masks' pixels that are of no class. labels_places: whether a label is a place in the image,
+    which what moves pixels would leave behind.
 
     `maximum` is the pixel value of full brightness. The network sees `(pixel / maximum - mean) / std` per channel;
     mean and std are computed from the training part where they are not given (`scale`). skipped: images that cannot be
@@ -41,6 +42,7 @@ class Dataset:
     remarks: tuple[str, ...] = ()
     read_from: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
     ignored: int | None = None
+    labels_places: bool = False
 
     def __post_init__(self):
         for part, examples in (("train", self.train), ("test", self.test)):

@@ -57,8 +57,8 @@ class GoCaptures(Data):
     Zero are turns since, for there was no game, and those that look a move ahead, for they would give the answer, or
     part of it, away: capture size, self-atari size, liberties after the move, ladders.
 
-    How well a network does here says nothing about its strength at Go. Augmentations that move the board (flips,
-    crops) would leave the label behind: take none.
+    How well a network does here says nothing about its strength at Go. What moves the board (flips, crops) would
+    leave the label behind, and is refused.
     """
 
     size: int = Field(default=19, ge=5, le=25)
@@ -80,7 +80,7 @@ class GoCaptures(Data):
         rows = range(self.size, 0, -1)
         classes = tuple(f"{column}{row}" for row in rows for column in COLUMNS[: self.size])
         mean, std = (0.0,) * _COUNT, (1.0,) * _COUNT
-        return Dataset("go_captures", train, test, classes=classes, maximum=1, mean=mean, std=std)
+        return Dataset("go_captures", train, test, classes=classes, maximum=1, mean=mean, std=std, labels_places=True)
 
     def _part(self, count: int, part: int) -> Examples:
         boards, labels, found, drawn = [], [], 0, 0

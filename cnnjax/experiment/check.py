@@ -15,7 +15,7 @@ from cnnjax.analysis.layers import volume
 from cnnjax.analysis.lint import lint_training
 from cnnjax.code import code_of
 from cnnjax.config import bind, digest, lanes
-from cnnjax.data import Dataset
+from cnnjax.data import Dataset, SingleView
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.functions import batch_shapes, entries_used, functions_of, lane_shapes
@@ -258,6 +258,25 @@ def _check_task(experiment: Experiment, task: Task, dataset: Dataset) -> None:
         task.check_mixing(experiment.mixing)
     outputs = task.outputs(experiment.loss, dataset).needed
     experiment.loss.check_training(mixed=experiment.mixing is not None, outputs=outputs)
+    if dataset.labels_places:
+        _check_pixels_stay(experiment, dataset)
+
+
+def _check_pixels_stay(experiment: Experiment, dataset: Dataset) -> None:
+    """Raise ConfigError where pixels are moved, and labels that are places in the image would be left behind."""
+    moving = {
+        f"augment.{number}": each.tag for number, each in enumerate(experiment.augment) if not each.leaves_pixels()
+    }
+    if not isinstance(experiment.test_time, SingleView):
+        moving["test_time"] = experiment.test_time.tag
+    if experiment.resolution is not None:
+        moving["resolution"] = experiment.resolution.tag
+    for path, tag in moving.items():
+        raise ConfigError(
+            f"{path}: {tag} may move pixels, and a label of {dataset.name} is a place in the image, which would be "
+            "left behind: take it away",
+            path=path,
+        )
 
 
 def _warnings(experiment: Experiment, analysis: Analysis, dataset: Dataset, devices: int) -> tuple[str, ...]:

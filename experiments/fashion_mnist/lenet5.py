@@ -6,7 +6,8 @@ network of 61,706 parameters trained without either stops between 90 and 90.5%.
 Source: uncertainty-baselines, baselines/mnist (commit 62d8d927a935), deterministic.py and the table of its README:
 LeNet-5 with ReLU and max pooling, 91.0%.
 
-About two minutes a seed on two idle cores. Command: `cnnjax sweep experiments/fashion_mnist/lenet5.py`
+About two minutes a seed on two idle cores, estimated from the time of a step. Command:
+`cnnjax sweep experiments/fashion_mnist/lenet5.py`
 """
 
 from cnnjax import TFDS, Adam, Band, Card, Cosine, Experiment, Flip, Machine, Published, Study
@@ -34,6 +35,6 @@ card = Card(
         "55,000 images to train on and 5,000 for validation, not 50,000 and 10,000.",
         "Pixels are normalized, not only scaled to 0..1.",
     ),
-    machines={"cpu": Machine(kind="cpu", hours=0.03)},
+    machines={"cpu": Machine(kind="cpu")},
     needs="cpu",
 )
