@@ -214,8 +214,9 @@ def test_a_study_is_no_run_and_its_runs_are_named(run, file, tmp_path):
         assert err.endswith("study/trials/a0\n")
 
 
-def test_seeds_are_given_by_their_option(run, file):
-    code, _, err = run("sweep", file, "seed=1,2", "--dry-run")
+@pytest.mark.parametrize("asked", ["seed=1,2", "seed=1"])
+def test_seeds_are_given_by_their_option(run, file, asked):
+    code, _, err = run("sweep", file, asked, "--dry-run")
     assert code == 1
     assert "seed is no axis of its own" in err
     assert "on the command line --seeds 2" in err

@@ -112,7 +112,6 @@ def test_what_says_what_the_card_says_changes_nothing(file):
     study = find(str(file)).file.study
     for overrides, seeds, said in [
         ({"steps": "2", "optim.learning_rate": "5e-2"}, 3, ()),
-        ({"steps": "2", "seed": "1"}, None, ("seed=1 is not the card's",)),
         ({"model.features": "2,4"}, None, ("model.features=2,4 is not the card's",)),
         (
             {"optim": "adam", "optim.b1": "0.5"},
@@ -122,6 +121,8 @@ def test_what_says_what_the_card_says_changes_nothing(file):
         ({}, 5, ("5 seeds instead of the card's 3",)),
     ]:
         assert reproduce.changed_study(study, overrides, seeds)[1] == said
+    with pytest.raises(ConfigError, match="a study sets it"):
+        reproduce.changed_study(study, {"seed": "1"}, None)
 
 
 def test_every_claim_has_a_verdict(run, file, tmp_path):
@@ -145,7 +146,7 @@ MISTAKES = [
     ("band=Band(low=0.0, n=3),", f"claims=({CLAIM},),", ["asked has 2 seeds, and a verdict on a claim takes"]),
     ("card = Card(", "other = Card(", ["has no card, and so says nothing to reproduce"]),
     ("n=3)", "n=4)", ["card.band.n = 4, and the study has 3 seeds"]),
-    ("n=3)", "metric='f1', n=3)", ["its trainings have no test_f1; they have"]),
+    ("n=3)", "metric='f1', n=3)", ["'test_f1' is no metric", "test_accuracy"]),
     ("data=Synthetic(height=8, width=8, channels=1, classes=4, examples=40, test_examples=16)", "data='mnist'",
      ["not prepared", "cnnjax data prepare mnist"]),
     ('needs="cpu"', 'machines={"gpu": Machine(kind="a100", devices=8, hours=2.5)}',

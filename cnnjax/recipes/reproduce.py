@@ -10,16 +10,19 @@ import jax
 
 from cnnjax.cards import Card
 from cnnjax.config import digest
-from cnnjax.errors import CnnjaxError, ConfigError, Interrupted, RunError
+from cnnjax.errors import CnnjaxError, ConfigError, Interrupted, RunError, unknown
 from cnnjax.events import Sink
+from cnnjax.experiment.network import task_of
 from cnnjax.launch import sweep
 from cnnjax.recipes.budget import Budget
 from cnnjax.recipes.judging import is_complete, judged
 from cnnjax.recipes.shelf import Recipe
 from cnnjax.records.reproduction_json import ReproductionRecord
 from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.specification import specification_of
 from cnnjax.reporting import collect
 from cnnjax.reporting.intervals import FEWEST
+from cnnjax.reporting.statistics import part_of
 from cnnjax.reporting.units import plural
 from cnnjax.run.options import Options
 from cnnjax.study.study import Study, with_fields, with_overrides
@@ -78,6 +81,7 @@ def reproduce(
     CnnjaxError for a budget too small for one training; what `sweep` raises.
     """
     card = _judgeable(recipe)
+    _check_metrics(recipe, card)
     study, changed = changed_study(recipe.file.study, overrides, seeds)
     if not changed and budget is None:
         _refuse_on_a_cpu(recipe, card)
@@ -155,6 +159,19 @@ def _judgeable(recipe: Recipe) -> Card:
     if card.claims and seeds < FEWEST:
         raise ConfigError(f"{recipe.name} has {seeds} seeds, and a verdict on a claim takes an interval, so {FEWEST}")
     return card
+
+
+def _check_metrics(recipe: Recipe, card: Card) -> None:
+    """Raise ConfigError where the card asks for a metric that its trainings will not have."""
+    experiment = recipe.file.study.experiment
+    form = experiment.data.load()
+    known = task_of(experiment, form).specifications(experiment.loss, form)
+    asked = [metric for claim in card.claims for metric in (claim.metric, claim.less) if metric is not None]
+    asked += [f"test_{card.band.metric}"] if card.band is not None else []
+    for metric in asked:
+        if specification_of(metric, known) not in known:
+            names = [f"{part_of(metric)}_{each.name}" for each in known]
+            raise ConfigError(f"the card of {recipe.name}: {unknown('metric', metric, names)}")
 
 
 def _refuse_on_a_cpu(recipe: Recipe, card: Card) -> None:

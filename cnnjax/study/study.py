@@ -157,6 +157,10 @@ def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
     optim.learning_rate=0.1`) is an axis of that value, so that every arm has it; one that a member must be given
     (`data=digits,folder data.root=pets`) goes with it. Raises ConfigError.
     """
+    if "seed" in overrides:
+        raise ConfigError(
+            f"seed={overrides['seed']}: seed is no axis of its own, and a study has its own seeds: --seeds 2"
+        )
     values = {path: split_values(text) for path, text in overrides.items()}
     fixed = {path: overrides[path] for path in values if len(values[path]) == 1}
     varied = {path: values[path] for path in outermost_first(values) if path not in fixed}

@@ -1,6 +1,6 @@
 """Does MosaicML's mild recipe train ResNet-50 on ImageNet to 76.6% in 36 epochs?
 
-Hypothesis: 76.2 to 76.9% top-1. Published: as good as a baseline of 76.6% in 27 minutes, and 75.9% in 23.8 minutes
+Hypothesis: 76.1 to 76.9% top-1. Published: as good as a baseline of 76.6% in 27 minutes, and 75.9% in 23.8 minutes
 (MLPerf Training 2.0, open division); the recipe spans 75 to 78.1% in fewer than 60 epochs.
 
 Source: mosaicml/examples, examples/benchmarks/resnet_imagenet (main.py, model.py, data.py, yamls/resnet50.yaml with
