@@ -9,6 +9,7 @@ import pytest
 
 from cnnjax.cards import WholeSet
 from cnnjax.code import code_of
+from cnnjax.errors import ConfigError
 from cnnjax.events import Finished, Skipped, Started, StepTaken
 from cnnjax.recipes import find, recipes, reproduce, shelf
 from cnnjax.recipes.budget import Budget
