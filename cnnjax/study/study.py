@@ -159,8 +159,8 @@ def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
     """
     if "seed" in overrides:
         raise ConfigError(
-            f"seed={overrides['seed']}: seed is no axis of its own, and a study sets it; give seeds=(1, 2) in the file, "
-            "or on the command line --seeds 2"
+            f"seed={overrides['seed']}: seed is no axis of its own, and a study sets it; give seeds=(1, 2) in the "
+            "file, or on the command line --seeds 2"
         )
     values = {path: split_values(text) for path, text in overrides.items()}
     fixed = {path: overrides[path] for path in values if len(values[path]) == 1}
