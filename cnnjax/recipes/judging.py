@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -50,7 +49,7 @@ def judged(recipe: Recipe, table: Table) -> ReproductionRecord:
         experiments=tuple(sorted(table.trials["id"])),
         codes=tuple(sorted({code for own in table.done["codes"] for code in own if code is not None})),
         recorded=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=" ".join(["cnnjax", *sys.argv[1:]]),
+        command=f"cnnjax reproduce {recipe.name}",
         environments=tuple(_environments(table)),
         data_fingerprints=tuple(sorted({str(own) for own in table.done["data_fingerprint"] if own})),
         minutes=_minutes(table),
