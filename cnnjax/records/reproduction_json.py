@@ -51,7 +51,8 @@ class ReproductionRecord(Record):
     recipe: its name. form: a digest of what was to be trained and of what it is judged by; a recipe that has another
     was changed since. experiments: the ids of the trials. codes: digests of the user's own code in them. recorded: when
     (ISO 8601). command: that trains and judges them. environments: what the trials ran with, each once.
-    data_fingerprints: of the data. minutes: of training and compiling, all trials together. seeds: how many the card's study has.
+    data_fingerprints: of the data. minutes: of training and compiling, all trials together. seeds: how many the card's
+    study has.
 
     band, published: of the card, as plain JSON. result: of the one arm that a band is of, and `verdict` on it; None
     where the card has claims, which are in `claims`.
