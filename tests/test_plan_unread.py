@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cnnjax import TFDS, Experiment, RandomFit, SmallCNN, Study, WholeSet, plan
 from cnnjax.cli.main import app
-from cnnjax.data.unread import Counts, planned_as
+from cnnjax.data.unread import planned_as
 from cnnjax.errors import ConfigError, DataError
 
 RECIPE = '''"""Does it plan?"""
@@ -44,7 +44,10 @@ def test_a_plan_is_of_the_whole_set_where_none_is_there(tmp_path):
     assert planned.trials[0].macs > planned.trials[-1].macs
     with pytest.raises(DataError, match="not prepared"):
         plan(experiment)
-    with planned_as(experiment.data, Counts(10_000, 50, 7)), pytest.raises(DataError, match="not read"):
+    with (
+        planned_as(experiment.data, WholeSet(train=10_000, test=50, classes=7)),
+        pytest.raises(DataError, match="not read"),
+    ):
         experiment.data.load().train.example(0)
 
 

@@ -12,10 +12,11 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from cnnjax.cards import WholeSet
 from cnnjax.config import Config
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.prepared_sets import default_data_dir
-from cnnjax.data.unread import Counts, counts_for
+from cnnjax.data.unread import whole_of
 from cnnjax.errors import ConfigError, unknown
 
 
@@ -46,10 +47,10 @@ class Data(Config, union="name"):
 
         Within `planned_as` it is not read.
         """
-        counts = counts_for(self)
-        return _load(self) if counts is None else _normalized(self, self.unread(counts))
+        whole = whole_of(self)
+        return _load(self) if whole is None else _normalized(self, self.unread(whole))
 
-    def unread(self, counts: Counts) -> Dataset:
+    def unread(self, whole: WholeSet) -> Dataset:
         """The set as it is planned for without being read, with so many examples. Raises ConfigError if it cannot."""
         raise ConfigError(f"{type(self).__name__} is read to be planned for: nothing stands for it")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnjax.cards import WholeSet
 from cnnjax.data import cache
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.encoded import CHUNK, Decoding, Encoded, ImageForm, Indices, decodable, taken
@@ -18,7 +19,7 @@ from cnnjax.data.source import Data
 from cnnjax.data.store import Folder, stamp
 from cnnjax.data.survey import logged
 from cnnjax.data.trust import check_classes
-from cnnjax.data.unread import Counts, unread
+from cnnjax.data.unread import unread
 from cnnjax.errors import DataError
 
 INSTALL = "pip install 'cnnjax[prepare]'"
@@ -95,8 +96,8 @@ class TFDS(Decoding, Data):
         parts = decodable(train, test, self.on_broken)
         return Dataset(self.name, classes=train.classes, read_from={info: stamp(info)}, **parts)
 
-    def unread(self, counts: Counts) -> Dataset:
-        return unread(self.name, self.form(), counts)
+    def unread(self, whole: WholeSet) -> Dataset:
+        return unread(self.name, self.form(), whole)  # pyright: ignore[reportArgumentType]
 
     def _splits(self, builder: Any) -> tuple[str, str]:
         there = list(builder.info.splits)

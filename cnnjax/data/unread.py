@@ -16,20 +16,6 @@ from cnnjax.data.encoded import Encoded, ImageForm, Indices, taken
 from cnnjax.errors import DataError
 
 
-@dataclass(frozen=True)
-class Counts:
-    """How many examples the parts of a set have, and how many classes there are."""
-
-    train: int
-    test: int
-    classes: int
-
-
-def counts_of(whole: WholeSet | None) -> Counts | None:
-    """What a card says of the whole set; None where it says nothing."""
-    return None if whole is None else Counts(whole.train, whole.test, whole.classes)
-
-
 @dataclass(frozen=True, eq=False)
 class Unread(Encoded):
     """So many examples whose images cannot be read; class ids follow each other. name: of the set."""
@@ -55,17 +41,17 @@ class Unread(Encoded):
 
 
 @lru_cache(maxsize=8)
-def unread(name: str, form: ImageForm, counts: Counts) -> Dataset:
+def unread(name: str, form: ImageForm, whole: WholeSet) -> Dataset:
     """The set `name` with so many examples of that form. Raises DataError where the form has no size."""
     if form.size is None:
         raise DataError(f"{name} is planned for without being read, which takes a size: set data.size")
-    classes = tuple(map(str, range(counts.classes)))
+    classes = tuple(map(str, range(whole.classes)))
 
     def part(examples: int) -> Unread:
-        labels = np.arange(examples, dtype=np.int32) % counts.classes
+        labels = np.arange(examples, dtype=np.int32) % whole.classes
         return Unread({"label": labels}, classes, form, name)
 
-    return _Unread(name, part(counts.train), part(counts.test), classes)
+    return _Unread(name, part(whole.train), part(whole.test), classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,26 +62,26 @@ class _Unread(Dataset):
         return ""
 
 
-_PLANNED: ContextVar[tuple[object, Counts] | None] = ContextVar("planned", default=None)
+_PLANNED: ContextVar[tuple[object, WholeSet] | None] = ContextVar("planned", default=None)
 
 
 @contextmanager
-def planned_as(data: object, counts: Counts | None) -> Iterator[None]:
+def planned_as(data: object, whole: WholeSet | None) -> Iterator[None]:
     """Within, sets that are the same as `data` but for how images are decoded have so many examples, none of them read.
 
     None changes nothing.
     """
-    token = _PLANNED.set(None if counts is None else (data, counts))
+    token = _PLANNED.set(None if whole is None else (data, whole))
     try:
         yield
     finally:
         _PLANNED.reset(token)
 
 
-def counts_for(data: object) -> Counts | None:
+def whole_of(data: object) -> WholeSet | None:
     """How many examples a set is planned to have; None where it is read."""
     planned = _PLANNED.get()
     if planned is None:
         return None
-    other, counts = planned
-    return counts if type(other) is type(data) and getattr(other, "name", None) == getattr(data, "name", None) else None
+    other, whole = planned
+    return whole if type(other) is type(data) and getattr(other, "name", None) == getattr(data, "name", None) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cnnjax.data.unread import counts_of, planned_as
+from cnnjax.data.unread import planned_as
 from cnnjax.documents.quantities import short, short_bytes
 from cnnjax.errors import CnnjaxError
 from cnnjax.experiment import Experiment, length_of
@@ -61,7 +61,7 @@ def cost_of(recipe: Recipe) -> Cost:
     where = "" if name is None else f" on {devices_of(machines[name])}"
     per_device = experiment.batch_size // devices
     trainings = len(file.study.arms) * len(file.study.seed_values)
-    with planned_as(experiment.data, counts_of(None if card is None else card.whole)):
+    with planned_as(experiment.data, None if card is None else card.whole):
         found = _analysed(experiment, per_device, notes) | _length(experiment, notes)
     return Cost(where, per_device=per_device, trainings=trainings, **found, notes=tuple(dict.fromkeys(notes)))
 

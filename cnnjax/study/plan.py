@@ -11,7 +11,7 @@ from cnnjax.analysis.layers import SizeRow
 from cnnjax.cards import WholeSet
 from cnnjax.code import Code, code_of
 from cnnjax.config import Named, diff, digest, read, replace
-from cnnjax.data.unread import counts_of, planned_as
+from cnnjax.data.unread import planned_as
 from cnnjax.errors import ConfigError, RunError, expect
 from cnnjax.experiment import Experiment, Teachers, analysis_of, check, stated_rate
 from cnnjax.lanes import lane_values
@@ -168,7 +168,7 @@ def plan(
     """
     expect(study, (Study, Experiment), call="plan", takes="a Study or an Experiment (`cnnjax sweep` takes a file)")
     study = Study(study) if isinstance(study, Experiment) else study
-    with planned_as(study.experiment.data, counts_of(whole)):
+    with planned_as(study.experiment.data, whole):
         return _plan(study, hardware)
 
 
