@@ -87,5 +87,3 @@ def test_progress_counts_the_steps_of_a_paused_trial_once():
     follow(Started(trial="a", step=1, **place))
     follow(StepTaken(trial="a", step=2, sums={}, summarize=dict))
     assert seen[-1] == (2, 3, 0, (2, 3, 0))
-
-

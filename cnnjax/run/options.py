@@ -18,10 +18,10 @@ class Options:
 
     checkpoint_seconds: time between checkpoints; checkpoint_steps, where given, counts steps instead. keep: how many
     checkpoints stay. There is always one at the end. stale: what to do with results and checkpoints that other code or
-    data made: "stop", "rerun", "keep" or "separate" (run/stale.py). until_epoch: the epoch, counted from 1, at whose end a
-    longer training is paused with everything saved; a later call continues it, bitwise as if it had not been. log:
-    loggers, by name ("tensorboard", "wandb", "mlflow") or as subclasses of `cnnjax.loggers.Logger`; log_every: steps
-    between two losses that they get. Raises ConfigError, where a logger is not installed too.
+    data made: "stop", "rerun", "keep" or "separate" (run/stale.py). until_epoch: the epoch, counted from 1, at whose
+    end a longer training is paused with everything saved; a later call continues it, bitwise as if it had not been.
+    log: loggers, by name ("tensorboard", "wandb", "mlflow") or as subclasses of `cnnjax.loggers.Logger`; log_every:
+    steps between two losses that they get. Raises ConfigError, where a logger is not installed too.
     """
 
     hardware: Hardware = Hardware()
