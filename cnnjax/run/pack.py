@@ -12,9 +12,11 @@ import numpy as np
 from cnnjax.errors import RunError
 from cnnjax.events import Saved
 from cnnjax.experiment import Experiment
+from cnnjax.hosts import from_first, is_first
 from cnnjax.lanes import lane_values
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.used_run import fields_of
+from cnnjax.run.checkpoint import NoCheckpoints
 from cnnjax.run.feed import Streamed
 from cnnjax.run.program import Program
 from cnnjax.run.result import evaluated_parts, write_result
@@ -98,7 +100,10 @@ class Pack:
         return measured
 
     def save(self, state: TrainState, step: int) -> None:
-        """Begin to write a checkpoint of every trial that goes on, unless it has one of this step."""
+        """Begin to write a checkpoint of every trial that goes on, unless it has one of this step. On the first process
+        alone: the others do nothing."""
+        if not is_first():
+            return
         # Copies: what is being written in the background must not change under the next step.
         host = jax.tree.map(np.array, jax.device_get(state))
         for slot, trial in enumerate(self.trials):
@@ -122,19 +127,34 @@ class Pack:
 
     def restore(self) -> TrainState:
         """The state of the newest checkpoints; a trial whose checkpoint is damaged has a blank one, and is over."""
-        blank = self.program.blank()
-        states = []
-        for trial in self.trials:
-            try:
-                if trial.damage is not None:
-                    raise trial.damage
-                state, notes = trial.checkpoints.restore(blank.replace(lane=lane_values(trial.experiment)))
-                trial.epoch_sums, trial.last_row = dict(notes.epoch_sums), dict(notes.last_row)
-                self.clock.set(notes.seconds)
-            except RunError as error:
-                state, trial.damage = blank, error
-            states.append(state)
+        states = [self._restored(trial) for trial in self.trials]
+        self.follow()
         return self.program.place(self.padded(states))
+
+    def _restored(self, trial: Trial) -> TrainState:
+        blank = self.program.blank()
+        # On a process that follows another one, which reads them.
+        if trial.damage is not None or isinstance(trial.checkpoints, NoCheckpoints):
+            return blank
+        try:
+            state, notes = trial.checkpoints.restore(blank.replace(lane=lane_values(trial.experiment)))
+        except RunError as error:
+            trial.damage = error
+            return blank
+        trial.epoch_sums, trial.last_row = dict(notes.epoch_sums), dict(notes.last_row)
+        self.clock.set(notes.seconds)
+        return state
+
+    def follow(self) -> None:
+        """Let the trials of other processes be what the first one has read of them."""
+        told = [
+            {"damage": trial.damage and str(trial.damage), "sums": trial.epoch_sums, "row": trial.last_row}
+            for trial in self.trials
+        ]
+        for trial, known in zip(self.trials, from_first(told, what="what it has read"), strict=True):
+            if not is_first():
+                trial.damage = known["damage"] and RunError(known["damage"])
+                trial.epoch_sums, trial.last_row = known["sums"], known["row"]
 
     def check_data(self) -> None:
         """Raise RunError where files that were read while it went on are others now."""

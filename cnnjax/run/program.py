@@ -21,6 +21,7 @@ from cnnjax.run.compiling import compiled
 from cnnjax.run.feed import Streamed, first_batch, make_feed, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.teachers import loaded_teachers, on_devices
+from cnnjax.run.together import of_first
 from cnnjax.run.weights import check_initial, initial_weights
 from cnnjax.training.estimate import begun_anew, ended, estimate_step
 from cnnjax.training.fitting import first_tries, fit_step, fits
@@ -113,8 +114,12 @@ class Program:
             self._training_step(size, state, rows)
 
     def place(self, states: Sequence[TrainState]) -> TrainState:
-        """States of single trials, on the host, as one state on every device of the mesh, packed if the program is."""
-        return put(states[0] if self.packed == 1 else jax.tree.map(lambda *x: np.stack(x), *states), self.mesh)
+        """States of single trials, on the host, as one state on every device of the mesh, packed if the program is.
+
+        Of several processes the first one's counts: another kind of processor may draw other last bits.
+        """
+        state = states[0] if self.packed == 1 else jax.tree.map(lambda *x: np.stack(x), *states)
+        return put(of_first(state), self.mesh)
 
     @property
     def _init_one(self) -> Callable:

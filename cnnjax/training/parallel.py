@@ -53,6 +53,14 @@ def rows_sharding(mesh: Mesh, *, packed: bool = False) -> NamedSharding:
     return NamedSharding(mesh, P(None, AXIS) if packed else P(AXIS))
 
 
+def put_whole(x: np.ndarray, sharding: Any) -> jax.Array:
+    """An array that every process holds whole, on the devices of all of them."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(x, sharding)
+    x = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+
 def distribute(step: Callable, mesh: Mesh, *, kind: Parallel = "jit", packed: bool = False, donate: bool = True) -> Any:
     """`step(state, data, rows, fixed)` as one compiled call over the mesh; it returns values that are on every device.
 
