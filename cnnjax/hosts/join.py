@@ -61,6 +61,7 @@ def _initialize(hosts: Hosts, seconds: float) -> Hosts:
     import jax
     from jax._src import distributed
 
+    _keep_output()
     # It takes SIGTERM away from cnnjax.interrupts.
     jax.config.update("jax_enable_preemption_service", False)
     common: dict[str, Any] = {"heartbeat_timeout_seconds": SECONDS_TO_BE_MISSED}
@@ -82,6 +83,20 @@ def _initialize(hosts: Hosts, seconds: float) -> Hosts:
         **common,
     )
     return hosts
+
+
+def _keep_output() -> None:
+    """Send what libraries written in C print to standard error, from now on: Gloo prints, and output may be JSON."""
+    try:
+        if sys.stdout.fileno() != 1:
+            return
+    except (OSError, ValueError):
+        # A notebook's, which has no number.
+        return
+    sys.stdout.flush()
+    kept = os.fdopen(os.dup(1), "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    os.dup2(2, 1)
+    sys.stdout = kept
 
 
 class _Watch:

@@ -51,12 +51,15 @@ class _Visitor:
 
     @property
     def is_gone(self) -> bool:
+        self.connection.setblocking(False)
         try:
-            return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            return self.connection.recv(1, socket.MSG_PEEK) == b""
         except BlockingIOError:
             return False
         except OSError:
             return True
+        finally:
+            self.connection.settimeout(SECONDS_TO_SPEAK)
 
 
 def _receive(hosts: Hosts, facts: Mapping[str, Any], deadline: float, seconds: float) -> None:

@@ -33,7 +33,7 @@ from cnnjax.run.resolve import record, resolve
 from cnnjax.run.result import finite, named
 from cnnjax.run.stale import keep as keep_code
 from cnnjax.run.stale import reasons, refuse_another, refuse_in_any_case, saved, settle
-from cnnjax.run.together import check_same_training, written_by_first
+from cnnjax.run.together import check_same_training, losses_explained, written_by_first
 from cnnjax.run.trial import StudyOfTrials, Trial, opened
 from cnnjax.run.used_runs import check_same_runs, refuse_others, refuse_own_folder
 from cnnjax.training.state import TrainState
@@ -128,6 +128,7 @@ def run_trials(
     alone: its error is returned by its position.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(losses_explained())
         mine = stack.enter_context(written_by_first(directories))
         trials = [
             stack.enter_context(opened(experiment, directory, options=options, sinks=sinks, study=study))
@@ -152,7 +153,7 @@ def _train_and_evaluate(pack: Pack, options: Options, stop: threading.Event) -> 
         return
     pack.save(state, step)
     if cues.stopped and step < program.steps:
-        where = pack.trials[0].directory.path
+        where = from_first(str(pack.trials[0].directory.path), what="where all is saved")
         raise Interrupted(f"stopped at step {step} of {program.steps}; all saved in {where}")
     for trial in pack.trials:
         trial.checkpoints.wait()

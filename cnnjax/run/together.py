@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from cnnjax.errors import HostLost
 from cnnjax.hosts import check_alike, is_first, processes
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import settings, source
@@ -51,6 +52,22 @@ def written_by_first(directories: Sequence[RunDirectory]) -> Iterator[Sequence[R
         yield [RunDirectory(Path(scratch) / str(number)) for number in range(len(directories))]
 
 
+@contextlib.contextmanager
+def losses_explained() -> Iterator[None]:
+    """Raise HostLost for what JAX says where the connection to another process breaks."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        text = " ".join(str(error).split())
+        # Memory, on the other hand, is short on all alike.
+        if processes() == 1 or "RESOURCE_EXHAUSTED" in text:
+            raise
+        raise HostLost(
+            f"the connection to another process broke ({text[:200]}): see what that one says; start all of them again, "
+            "and they continue from the last checkpoint"
+        ) from error
+
+
 def check_same_training(facts: dict[str, Any], hardware: Hardware) -> None:
     """Raise ConfigError, on every process, where they would train something else or in another way.
 
@@ -59,4 +76,10 @@ def check_same_training(facts: dict[str, Any], hardware: Hardware) -> None:
     if processes() > 1:
         kinds = sorted({device.device_kind for device in jax.local_devices()})
         how = {"devices": hardware.devices, "parallel": hardware.parallel, "kinds of device": kinds}
-        check_alike({"cnnjax's source": source(), "settings": settings(), **how, **facts})
+        chosen = settings() | {"XLA_FLAGS": _flags(settings().get("XLA_FLAGS", ""))}
+        check_alike({**facts, **how, "cnnjax's source": source(), "settings": chosen})
+
+
+def _flags(text: str) -> list[str]:
+    """XLA's flags without the number of CPU devices, of which hosts may have more than they use."""
+    return sorted(flag for flag in text.split() if not flag.startswith("--xla_force_host_platform_device_count="))
