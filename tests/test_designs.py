@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from cnnjax import SGD, Experiment, SmallCNN, Study, Synthetic
-from cnnjax.config import Named
+from cnnjax.config import Named, read
 from cnnjax.errors import ConfigError
 from cnnjax.models import BatchNorm
 from cnnjax.study.designs import Grid, OneAtATime
@@ -58,7 +58,7 @@ def test_a_group_is_one_axis_of_several_fields():
         {"model.features": features, "recipe": choice} for features in (2, 4) for choice in ("plain", "strong")
     ]
     strong = study.varied(study.arms[1])
-    assert (strong.optim.learning_rate, strong.epochs, strong.model.norm) == (0.5, 9, BatchNorm())
+    assert (strong.optim.learning_rate, strong.epochs, read(strong, "model.norm")) == (0.5, 9, BatchNorm())
     assert study.varied(study.arms[2]) == BASE
     assert study.base_arm == Named({"model.features": 4, "recipe": "plain"})
     assert study.paths == ("model.features", "optim.learning_rate", "epochs", "model.norm")

@@ -15,7 +15,7 @@ BASE = "base"
 """The choice of a group that changes nothing."""
 
 Values = tuple[Any, ...]
-Choices = Named[Any]
+Choices = Mapping[str, Mapping[str, Any]]
 """A group's choices: what each sets (value by path), by the choice's name."""
 
 Axis = Values | Choices
@@ -35,7 +35,7 @@ def checked_axes(axes: Mapping[str, Any]) -> Named[Any]:
     return checked
 
 
-Axes = Annotated[Mapping[str, Values | Mapping[str, Mapping[str, Any]]], AfterValidator(checked_axes)]
+Axes = Annotated[Mapping[str, Axis], AfterValidator(checked_axes)]
 """Field type of axes by name: `{"model.pool": ["max", "average"], "recipe": {"plain": {}, "long": {"epochs": 90}}}`."""
 
 
@@ -93,7 +93,7 @@ def paths_of(name: str, axis: Any) -> tuple[str, ...]:
 
 def values_of(axis: Axis) -> Values:
     """The values of an axis, those of a group its choices' names: what an arm holds."""
-    return tuple(axis) if isinstance(axis, Named) else axis
+    return axis if isinstance(axis, tuple) else tuple(axis)
 
 
 def changes_of(axes: Mapping[str, Any], arm: Mapping[str, Any]) -> dict[str, Any]:
