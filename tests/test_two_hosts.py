@@ -109,12 +109,11 @@ from cnnjax.errors import Interrupted
 from cnnjax.run import loop
 
 interrupts.listen()
-taken = []
 look = loop._look_at
 
-def slow(pack, sums, step):
-    look(pack, sums, step)
-    taken.append(step)
+def slow(pack, taken, pace):
+    look(pack, taken, pace)
+    step = taken.last
     if told["kill"] == process and step == 9:
         os.kill(os.getpid(), 9)
     if told["slow"]:
