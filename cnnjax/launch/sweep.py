@@ -182,8 +182,8 @@ def write_plan(
     description = StudyRecord(
         name=name,
         question=question,
-        axes={path: [label({path: value})[path] for value in values] for path, values in study.axes.items()},
-        combine=study.combine,
+        axes={path: [label({path: value})[path] for value in values] for path, values in study.levels.items()},
+        combine=study.chosen_design.tag,
         seeds=study.seed_values,
         match=study.measure,
         base=plain(study.experiment),
