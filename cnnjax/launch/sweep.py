@@ -68,7 +68,7 @@ def sweep(
     with everything saved.
     """
     run = by_name(launcher)
-    planned = plan(study, hardware=options.hardware)
+    planned = plan_of_candidates(study, hardware=options.hardware) if isinstance(study, Study) else plan(study, hardware=options.hardware)
     emit = _one_at_a_time(sinks) if jax.process_index() == 0 else []
     spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop}
     about = {"name": name, "question": question}

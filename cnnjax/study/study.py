@@ -15,6 +15,7 @@ from cnnjax.config import (
     Named,
     digest,
     explain,
+    later,
     named_with,
     outermost_first,
     parse,
@@ -29,6 +30,7 @@ from cnnjax.config import (
 )
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
+from cnnjax.study.adaptive import Adaptive
 
 Measure = Literal["macs", "params"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -65,7 +67,8 @@ class Study(Config):
     configs (`"mixing": [None, "mixup", {"name": "cutmix", "alpha": 0.5}]`). combine: "grid", every combination; or
     "one_at_a_time", the base and each axis's other values alone. seeds: how many (0, 1, 2, ...), or which.
     match: "macs" or "params" rescales the widths of every arm to the cost of the base; by path (`{"model.kernel_size":
-    "macs"}`) only those axes are evened out, against the arm that has the base's values there.
+    "macs"}`) only those axes are evened out, against the arm that has the base's values there. adaptive: how validation
+    results decide what is trained next (`SuccessiveHalving(first=2)`); None trains every arm with every seed.
     """
 
     experiment: Experiment
@@ -73,6 +76,7 @@ class Study(Config):
     combine: Literal["grid", "one_at_a_time"] = "grid"
     seeds: Annotated[int, Field(ge=1)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 3
     match: Measure | Annotated[Mapping[str, Measure], AfterValidator(Named)] | None = None
+    adaptive: Adaptive | None = later(None)
 
     def __init__(self, experiment: Experiment | None = None, /, *others: Any, **fields: Any):
         if others:

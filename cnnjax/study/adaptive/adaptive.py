@@ -68,6 +68,10 @@ class Adaptive(Config, union="adaptive"):
         """
         raise NotImplementedError
 
+    def arm(self, candidates: Candidates, labels: Mapping[str, Any]) -> Named[Any]:
+        """One of the design's own arms, from what a file says of it (`labelled` values by axis)."""
+        raise NotImplementedError
+
     def findings(self, candidates: Candidates, seen: Sequence[Observation]) -> Sequence[Finding]:
         """What it has decided by intervals of its own, which a report repeats; nothing where it decides by rank."""
         return []

@@ -94,6 +94,9 @@ class OptunaSampler(Adaptive, tag="optuna"):
             state = optuna.trial.TrialState.FAIL if score is None else None
             study.tell(trial, score, state=state)
 
+    def arm(self, candidates: Candidates, labels: Mapping[str, Any]) -> Named[Any]:
+        return Named({name: _labelled(axis, labels[name]) for name, axis in candidates.axes.items()})
+
     def cost(self, candidates: Candidates) -> str:
         arms = f"{self.trials} arms, {'one' if self.together == 1 else self.together} at a time"
         return f"{arms}, with {len(candidates.seeds)} seeds each: {self.trials * len(candidates.seeds)} trials at most"
@@ -115,3 +118,8 @@ def _distribution(axis: Any) -> Any:
 
 def _value(axis: Any, sampled: Any) -> Any:
     return sampled if isinstance(axis, Mapping) else axis[sampled]
+
+
+def _labelled(axis: Any, label: Any) -> Any:
+    """The value of an axis that a file has under that label."""
+    return label if isinstance(axis, Mapping) else next((value for value in axis if labelled(value) == label), label)
