@@ -68,7 +68,11 @@ def sweep(
     with everything saved.
     """
     run = by_name(launcher)
-    planned = plan_of_candidates(study, hardware=options.hardware) if isinstance(study, Study) else plan(study, hardware=options.hardware)
+    planned = (
+        plan_of_candidates(study, hardware=options.hardware)
+        if isinstance(study, Study)
+        else plan(study, hardware=options.hardware)
+    )
     emit = _one_at_a_time(sinks) if jax.process_index() == 0 else []
     spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop}
     about = {"name": name, "question": question}
@@ -132,8 +136,8 @@ def write_plan(planned: Plan, out: Path, *, name: str = "", question: str = "", 
     description = StudyRecord(
         name=name,
         question=question,
-        axes={path: [label({path: value})[path] for value in values] for path, values in study.axes.items()},
-        combine=study.combine,
+        axes={path: [label({path: value})[path] for value in values] for path, values in study.levels.items()},
+        combine=study.chosen_design.tag,
         seeds=study.seed_values,
         match=study.measure,
         base=plain(study.experiment),

@@ -56,7 +56,9 @@ def goal_of(experiment: Experiment, name: str = "") -> Goal:
     return Goal(metric, found.higher_is_better)
 
 
-def plan_of_candidates(study: Study, *, hardware: Hardware | Devices = Hardware(), whole: WholeSet | None = None) -> Plan:
+def plan_of_candidates(
+    study: Study, *, hardware: Hardware | Devices = Hardware(), whole: WholeSet | None = None
+) -> Plan:
     """What is planned of a study before anything runs: all of it; of one whose arms are made by its adaptive design, the
     base experiment. Raises what `plan` does."""
     if study.adaptive is None or study.adaptive.from_arms:
@@ -71,7 +73,9 @@ def candidates_of(planned: Plan) -> Candidates:
     trials = first_of_arms(planned)
     without = [arm for arm, trial in trials.items() if not _validates(trial.experiment)]
     if without:
-        raise ConfigError(f"adaptive: {written(without[0])}: there is no validation part to decide by", path="validation")
+        raise ConfigError(
+            f"adaptive: {written(without[0])}: there is no validation part to decide by", path="validation"
+        )
     epochs = min(len(length_of(trial.experiment).epochs) for trial in trials.values())
     return Candidates(tuple(trials), study.seed_values, epochs, axes=study.axes)
 
