@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from cnnjax.errors import ConfigError, RunError
 from cnnjax.records.adaptive_json import AdaptiveRecord, FindingEntry, ProposalEntry
 from cnnjax.records.metrics_jsonl import EpochRow, read_rows
 from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.study_json import StudyRecord
 from cnnjax.run.hardware import Hardware
 from cnnjax.study.adaptive import Observation, Proposal
 from cnnjax.study.adaptive.adaptive import Finding
 from cnnjax.study.candidates import candidates_of, first_of_arms, goal_of, plan_of_arm
 from cnnjax.study.plan import Plan, PlannedTrial, PrunedArm, label
+from cnnjax.study.study import Study
 
 AGAIN = "restore it, or choose another folder with --out"
 
@@ -45,13 +47,8 @@ class Search:
 
     @property
     def entries(self) -> tuple[ProposalEntry, ...]:
-        """The proposals made so far. Raises RunError where adaptive.json is damaged, or of another design."""
+        """The proposals made so far. Raises RunError where adaptive.json is damaged."""
         held = AdaptiveRecord.read(AdaptiveRecord.at(self.out), remedy=AGAIN)
-        if held is not None and held.design != json.loads(json.dumps(plain(self.design))):
-            raise RunError(
-                f"{self.out} holds a study that was decided in another way ({_written(held.design)}): choose another "
-                "folder with --out, or let this one take its place with --replace (trials stay where they are)"
-            )
         return () if held is None else held.proposals
 
     def seen(self) -> list[Observation]:
@@ -105,10 +102,8 @@ class Search:
 
     # --- what is next
 
-    def begin(self, *, replace: bool = False) -> None:
-        """Make sure that the folder's adaptive.json is of this study; `replace` lets this one take its place."""
-        if replace:
-            AdaptiveRecord.at(self.out).unlink(missing_ok=True)
+    def begin(self) -> None:
+        """Begin where nothing was proposed yet: adaptive.json says how the study decides."""
         if not self.entries:
             self._write((), ())
 
@@ -175,5 +170,25 @@ def _finding(found: Finding) -> FindingEntry:
     return FindingEntry(arm=label(found.arm), best=label(found.best), n=found.n, verdict=found.verdict, **known)
 
 
-def _written(content: Any) -> str:
+def _written(content: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in content.items())
+
+
+def refuse_another_way(study: Study, out: Path, *, replace: bool) -> None:
+    """Raise RunError where `out` holds a study that decides in another way what is trained; with `replace` it is left.
+
+    A study that trains everything, and each adaptive design, is another way.
+    """
+    held, path = StudyRecord.read(StudyRecord.at(out), remedy=AGAIN), AdaptiveRecord.at(out)
+    before = AdaptiveRecord.read(path, remedy=AGAIN)
+    now = None if study.adaptive is None else json.loads(json.dumps(plain(study.adaptive)))
+    there = None if before is None else before.design
+    if there == now or (held is None and before is None):
+        return
+    if not replace:
+        said = "trains all of its trials" if there is None else f"decides what to train by {_written(there)}"
+        raise RunError(
+            f"{out} holds a study that {said}, and this one does not: choose another folder with --out, or let this "
+            "one take its place with --replace (trials stay where they are, and are used)"
+        )
+    path.unlink(missing_ok=True)

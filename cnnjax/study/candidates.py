@@ -12,9 +12,9 @@ from cnnjax.cards import WholeSet
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment, length_of, parts_of, task_of
 from cnnjax.records.specification import specification_of
-from cnnjax.study.adaptive.adaptive import Candidates
 from cnnjax.run.devices import Devices
 from cnnjax.run.hardware import Hardware
+from cnnjax.study.adaptive.adaptive import Candidates
 from cnnjax.study.plan import Plan, PlannedTrial, plan, written
 from cnnjax.study.study import Study, with_fields
 
@@ -57,33 +57,36 @@ def goal_of(experiment: Experiment, name: str = "") -> Goal:
 
 
 def plan_of_candidates(
-    study: Study, *, hardware: Hardware | Devices = Hardware(), whole: WholeSet | None = None
+    study: Study | Experiment, *, hardware: Hardware | Devices = Hardware(), whole: WholeSet | None = None
 ) -> Plan:
-    """What is planned of a study before anything runs: all of it; of one whose arms are made by its adaptive design, the
-    base experiment. Raises what `plan` does."""
-    if study.adaptive is None or study.adaptive.from_arms:
+    """What is planned of a study before anything runs: all of it; where its adaptive design makes the arms, the base.
+
+    Raises what `plan` does.
+    """
+    if not isinstance(study, Study) or study.adaptive is None or study.adaptive.from_arms:
         return plan(study, hardware=hardware, whole=whole)
-    base = plan(with_fields(study, axes={}, adaptive=None), hardware=hardware, whole=whole)
+    base = plan(with_fields(study, axes={}, combine="grid", design=None, match=None), hardware=hardware, whole=whole)
     return dataclasses.replace(base, study=study)
 
 
 def candidates_of(planned: Plan) -> Candidates:
-    """The arms of the plan and what else the study's adaptive design asks for. Raises ConfigError where it cannot be."""
+    """The arms of the plan, and what else an adaptive design asks for. Raises ConfigError without validation parts."""
     study = planned.study
     trials = first_of_arms(planned)
     without = [arm for arm, trial in trials.items() if not _validates(trial.experiment)]
     if without:
-        raise ConfigError(
-            f"adaptive: {written(without[0])}: there is no validation part to decide by", path="validation"
-        )
+        raise ConfigError(f"adaptive: {written(without[0])}: it has no validation part to decide by", path="validation")
     epochs = min(len(length_of(trial.experiment).epochs) for trial in trials.values())
-    return Candidates(tuple(trials), study.seed_values, epochs, axes=study.axes)
+    return Candidates(tuple(trials), study.seed_values, epochs, axes=study.all_axes)
 
 
 def plan_of_arm(study: Study, arm: Mapping[str, Any], *, hardware: Hardware) -> Plan:
     """The plan of one arm alone, which need not be among the study's. Raises ConfigError where it cannot be trained."""
-    one = with_fields(study, axes={name: (value,) for name, value in arm.items()}, adaptive=None)
-    return plan(one, hardware=hardware)
+    axes: dict[str, Any] = {name: (value,) for name, value in arm.items()}
+    for name, axis in study.all_axes.items():
+        if isinstance(axis, Mapping):
+            axes[name] = {arm[name]: axis[arm[name]]}
+    return plan(with_fields(study, axes=axes, combine="grid", design=None, adaptive=None), hardware=hardware)
 
 
 def first_of_arms(planned: Plan) -> dict[Any, PlannedTrial]:

@@ -17,6 +17,7 @@ from cnnjax.study.adaptive.observation import (
     of_rung,
     scores_by_arm,
 )
+from cnnjax.study.values import labelled
 
 SAMPLERS = {
     "tpe": "TPESampler",
