@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnjax.cards import WholeSet
+from cnnjax.config import Named
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment, length_of, parts_of, task_of
 from cnnjax.records.specification import specification_of
 from cnnjax.run.devices import Devices
 from cnnjax.run.hardware import Hardware
 from cnnjax.study.adaptive.adaptive import Candidates
+from cnnjax.study.exclusions import leaves_out
 from cnnjax.study.plan import Plan, PlannedTrial, plan, written
 from cnnjax.study.study import Study, with_fields
 
@@ -65,7 +67,9 @@ def plan_of_candidates(
     """
     if not isinstance(study, Study) or study.adaptive is None or study.adaptive.from_arms:
         return plan(study, hardware=hardware, whole=whole)
-    base = plan(with_fields(study, axes={}, combine="grid", design=None, match=None), hardware=hardware, whole=whole)
+    base = plan(
+        with_fields(study, axes={}, combine="grid", design=None, match=None, exclude=()), hardware=hardware, whole=whole
+    )
     return dataclasses.replace(base, study=study)
 
 
@@ -86,7 +90,10 @@ def plan_of_arm(study: Study, arm: Mapping[str, Any], *, hardware: Hardware) -> 
     for name, axis in study.all_axes.items():
         if isinstance(axis, Mapping):
             axes[name] = {arm[name]: axis[arm[name]]}
-    return plan(with_fields(study, axes=axes, combine="grid", design=None, adaptive=None), hardware=hardware)
+    if any(leaves_out(exclusion, Named(arm), study.varied) for exclusion in study.exclude):
+        raise ConfigError(f"{written(arm)}: the study excludes it")
+    one = with_fields(study, axes=axes, combine="grid", design=None, exclude=(), adaptive=None)
+    return plan(one, hardware=hardware)
 
 
 def first_of_arms(planned: Plan) -> dict[Any, PlannedTrial]:
