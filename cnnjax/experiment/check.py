@@ -41,12 +41,14 @@ class Checked:
     """What a check finds.
 
     analysis: of the network's layers, with the warnings of its training. length: of the training. state: shapes and
-    types of the state of one trial. kept: bytes that are kept from step to step (`kept_bytes`).
+    types of the state of one trial. foreign: whether a training step has convolutions that are not cnnjax's
+    (`chunks.convolves`). kept: bytes that are kept from step to step (`kept_bytes`).
     """
 
     analysis: Analysis
     length: Length
     state: TrainState
+    foreign: bool
     kept: dict[str, int]
 
 
@@ -65,7 +67,7 @@ def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPT
             raise ConfigError(f"methods.{number}: {error}", path=error.path or f"methods.{number}") from None
     check_teachers(experiment, dataset, teachers)
     try:
-        state = _rehearsed(_ByProgram(experiment, length, devices, *teachers.items()))
+        state, foreign = _rehearsed(_ByProgram(experiment, length, devices, *teachers.items()))
     except ConfigError:
         # Where a lane is at fault, that is the better message.
         _check_own_lanes(experiment, length, teachers)
@@ -74,7 +76,7 @@ def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPT
     experiment.optim.check_params(state.params)
     sizes = sizes_of(training_spans(experiment, dataset, length))
     analysis = replace(analysis, warnings=analysis.warnings + teachers_warnings(dataset, sizes, teachers))
-    return Checked(analysis, length, state, kept_bytes(experiment, state, teachers))
+    return Checked(analysis, length, state, foreign, kept_bytes(experiment, state, teachers))
 
 
 def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
@@ -169,15 +171,15 @@ def _analysed(program: _ByProgram) -> Analysis:
 
 
 @lru_cache(maxsize=64)
-def _rehearsed(program: _ByProgram) -> TrainState:
-    """The shapes of the state, once the steps are traced."""
+def _rehearsed(program: _ByProgram) -> tuple[TrainState, bool]:
+    """What `rehearse` finds, once the steps are traced."""
     experiment, (length, devices, *teachers) = program.experiment, program.others
     dataset = experiment.data.load()
     try:
         batch = partial(batch_shapes, experiment, dataset, length)
         functions = partial(functions_of, experiment, length, form=dataset, teachers=dict(teachers))
         fixed = shapes_of(dict(teachers))
-        state = rehearse(
+        state, foreign = rehearse(
             functions(),
             lane_shapes(experiment),
             batch(),
@@ -187,7 +189,7 @@ def _rehearsed(program: _ByProgram) -> TrainState:
         )
         for size in sizes_of(training_spans(experiment, dataset, length))[1:]:
             rehearse_step(functions(size=size), state, batch(size), devices=devices, fixed=fixed)
-        return state
+        return state, foreign
     except ShapeError as error:
         raise ShapeError(f"model: {error}") from error.__cause__
     except ConfigError as error:
