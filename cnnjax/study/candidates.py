@@ -23,7 +23,7 @@ from cnnjax.study.study import Study, with_fields
 
 @dataclass(frozen=True)
 class Goal:
-    """The metric that decides, as it is named in rows and results: `validation_accuracy`."""
+    """The metric that decides, as it is named in rows and results: `validation_loss`."""
 
     metric: str
     higher_is_better: bool
