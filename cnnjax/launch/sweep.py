@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import jax
 
-from cnnjax.config import plain
-from cnnjax.errors import NewerVersion, RunError
+from cnnjax.errors import RunError
 from cnnjax.events import Sink
 from cnnjax.experiment import Experiment
 from cnnjax.launch.cancel import go_on
 from cnnjax.launch.claims import Outcomes
 from cnnjax.launch.launcher import Launch, Launcher
 from cnnjax.launch.launcher import launcher as by_name
+from cnnjax.launch.rounds import in_rounds
+from cnnjax.launch.search import Search, refuse_another_way
+from cnnjax.launch.study_files import retry, write_plan
 from cnnjax.launch.units import PlannedUnits, planned_events
 from cnnjax.launch.work import plain_options
 from cnnjax.launch.worker import one_at_a_time
-from cnnjax.lease import SECONDS, Lease, Taken
-from cnnjax.records.code_json import CodeRecord
+from cnnjax.lease import Lease, Taken
 from cnnjax.records.config_json import ConfigRecord
-from cnnjax.records.plan_json import PlanRecord
-from cnnjax.records.study_json import StudyRecord
-from cnnjax.records.work_json import WorkRecord, changes
 from cnnjax.run.options import Options
-from cnnjax.run.stale import keep
 from cnnjax.run.trial import StudyOfTrials
-from cnnjax.study.earlier import AGAIN, directory_of, merged, settle
-from cnnjax.study.plan import Plan, label, plan
+from cnnjax.study.candidates import plan_of_candidates
+from cnnjax.study.earlier import settle
+from cnnjax.study.plan import Plan
 from cnnjax.study.study import Study
+
+PATIENCE = 30.0
+"""Seconds that a sweep waits for another one that is settling the same folder."""
 
 
 @dataclass(kw_only=True)
@@ -89,48 +87,50 @@ def sweep(
     Raises ConfigError for a study that cannot be, RunError where other code or data made what is there
     (`Options.stale`) or another study is, DiskFull or Interrupted with everything saved.
     """
-    run = by_name(launcher)
-    planned = plan(study, hardware=options.hardware)
+    planned = plan_of_candidates(study, hardware=options.hardware)
     emit = one_at_a_time(sinks) if jax.process_index() == 0 else []
     spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop, "stop_on_failure": stop_on_failure}
     about = {"name": name, "question": question, "file": file, "overrides": overrides or {}}
-    settled = {"about": about, "replace_study": replace, "retry_failed": retry_failed}
-    return _sweep(planned, Path(out), options, run, settled=settled, spread=spread)
+    sweeping = _Sweeping(by_name(launcher), about, spread, replace_study=replace, retry_failed=retry_failed)
+    return _sweep(planned, Path(out), options, sweeping)
 
 
-def _sweep(
-    planned: Plan, out: Path, options: Options, run: Launcher, *, settled: dict[str, Any], spread: dict[str, Any]
-) -> Outcome:
+@dataclass(frozen=True)
+class _Sweeping:
+    """How a study is swept. about: what its files say beside the plan (`write_plan`). spread: fields of `Launch`."""
+
+    run: Launcher
+    about: Mapping[str, Any]
+    spread: Mapping[str, Any]
+    replace_study: bool
+    retry_failed: bool
+
+
+def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcome:
     if ConfigRecord.at(out).exists():
         raise RunError(f"{out} holds a run, not a study: choose another folder with --out")
-    with _settling(out):
-        elsewhere = settle(planned, out, options.stale)
-        wider, about = None, settled["about"]
+    with _alone(out):
+        elsewhere, wider = settle(planned, out, options.stale), None
         if elsewhere is None:
-            wider = write_plan(
-                planned, out, replace=settled["replace_study"], options=plain_options(options, spread["pack"]), **about
-            )
-            retry(planned, out, diverged=settled["retry_failed"])
+            refuse_another_way(planned.study, out, replace=how.replace_study)
             go_on(out)
+            if planned.study.adaptive is not None:
+                # What comes next depends on what came before: one process proposes.
+                return _in_rounds(planned, out, options, how)
+            wider = _write(planned, out, options, how)
+            retry(planned, out, diverged=how.retry_failed)
     if elsewhere is not None:
-        options = replace(options, stale="stop")
-        return _sweep(planned, elsewhere, options, run, settled=settled, spread=spread)
-    units = PlannedUnits(planned, out)
-    study = StudyOfTrials(about["name"] or out.resolve().name, out, units.arms)
-    launched = Launch(planned, study, options, **spread)
-    for event in planned_events(units):
-        for sink in launched.sinks:
-            sink(event)
-    return Outcome(**vars(run(launched)), plan=planned, out=out, wider=wider)
+        return _sweep(planned, elsewhere, replace(options, stale="stop"), how)
+    return Outcome(**vars(_trained(planned, out, options, how)), plan=planned, out=out, wider=wider)
 
 
 @contextlib.contextmanager
-def _settling(out: Path) -> Iterator[None]:
+def _alone(out: Path) -> Iterator[None]:
     """Alone in looking through a study's folder and in writing what it is of, which takes a moment."""
-    until = time.monotonic() + 2 * SECONDS
+    until = time.monotonic() + PATIENCE
     while True:
         try:
-            lease = Lease.take(out)
+            lease = Lease.take(out, worker="sweep")
             break
         except Taken:
             if time.monotonic() > until:
@@ -142,90 +142,32 @@ def _settling(out: Path) -> Iterator[None]:
         lease.release()
 
 
-def retry(planned: Plan, out: Path, *, diverged: bool) -> None:
-    """Let trials that failed by an error be tried again, from their newest checkpoint.
-
-    diverged: let those that diverged, too, from the start; what they left is put aside in `stale`.
-    """
-    for trial in planned.trials:
-        directory = directory_of(trial, out)
-        try:
-            result = directory.finished()
-        except NewerVersion:
-            raise
-        except RunError:
-            continue  # it is damaged: training says so
-        if result is None or result.status == "done":
-            continue
-        if result.crashed:
-            directory.result.unlink(missing_ok=True)
-        elif diverged:
-            directory.set_aside()
+def _write(planned: Plan, out: Path, options: Options, how: _Sweeping) -> int | None:
+    plain = plain_options(options, how.spread["pack"])
+    return write_plan(planned, out, replace=how.replace_study, options=plain, **how.about)
 
 
-def write_plan(
-    planned: Plan,
-    out: Path,
-    *,
-    name: str = "",
-    question: str = "",
-    replace: bool = False,
-    file: Path | None = None,
-    overrides: Mapping[str, str] = MappingProxyType({}),
-    options: Mapping[str, Any] = MappingProxyType({}),
-) -> int | None:
-    """study.json, plan.json and work.json. Where a wider study that is there stays, returns the number of its trials.
-
-    file, overrides, options: what workers need beside the trials (`WorkRecord`).
-    """
-    study = planned.study
-    description = StudyRecord(
-        name=name,
-        question=question,
-        axes={path: [label({path: value})[path] for value in values] for path, values in study.levels.items()},
-        combine=study.chosen_design.tag,
-        seeds=study.seed_values,
-        match=study.measure,
-        base=plain(study.experiment),
-    )
-    kept_study, kept_plan = merged(description, planned.record, out, replace=replace)
-    work = work_of(planned, kept_plan, out, file=file, overrides=overrides, options=options)
-    kept_study.write(StudyRecord.at(out))
-    work.write(WorkRecord.at(out))
-    kept_plan.write(PlanRecord.at(out))
-    return None if kept_study is description else len(kept_plan.trials)
+def _trained(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcomes:
+    """Train the trials of a plan, to the epoch that the options say."""
+    units = PlannedUnits(planned, out)
+    study = StudyOfTrials(how.about["name"] or out.resolve().name, out, units.arms)
+    launched = Launch(planned, study, options, **how.spread)
+    for event in planned_events(units, until=options.until_epoch):
+        for sink in launched.sinks:
+            sink(event)
+    return how.run(launched)
 
 
-def work_of(
-    planned: Plan,
-    kept: PlanRecord,
-    out: Path,
-    *,
-    file: Path | None,
-    overrides: Mapping[str, str],
-    options: Mapping[str, Any],
-) -> WorkRecord:
-    """work.json of the trials of a plan.json: those planned now, and those of a wider study that stays."""
-    base = plain(planned.study.experiment)
-    trials = {trial.id: changes(base, plain(trial.experiment)) for trial in planned.trials}
-    codes = {trial.id: trial.code.digest for trial in planned.trials if trial.code.digest is not None}
-    for code in {trial.code.digest: trial.code for trial in planned.trials}.values():
-        keep(code, CodeRecord.at(out))
-    others = [entry.id for entry in kept.trials if entry.id not in trials]
-    before = WorkRecord.read(WorkRecord.at(out), remedy=AGAIN) if others else None
-    version = metadata.version("cnnjax")
-    # Another version's experiments have other fields: its trials stay as they are until they are planned again.
-    if before is not None and before.cnnjax == version:
-        there = [id for id in others if id in before.trials]
-        trials |= {id: changes(base, before.experiment(id)) for id in there}
-        codes |= {id: before.codes[id] for id in there if id in before.codes}
-    return WorkRecord(
-        cnnjax=version,
-        file=None if file is None else str(file.resolve()),
-        folder=os.getcwd(),
-        overrides=dict(overrides),
-        options=dict(options),
-        base=base,
-        trials=trials,
-        codes=codes,
-    )
+def _in_rounds(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcome:
+    """Train what the study's adaptive design proposes, round by round."""
+    search = Search(planned, out, hardware=options.hardware)
+    search.begin()
+
+    def train(part: Plan, until: int | None) -> Outcomes:
+        return _trained(part, out, replace(options, until_epoch=until), how)
+
+    def grown(whole: Plan) -> None:
+        _write(whole, out, options, how)
+
+    outcomes = in_rounds(search, train, grown=grown, jobs=how.spread["workers"] or 1)
+    return Outcome(**vars(outcomes), plan=search.plan, out=out)

@@ -16,7 +16,7 @@ from cnnjax.config import Named
 from cnnjax.config.named import tuples
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.events import Costs, Planned
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, length_of
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.plan_json import PlanRecord, TrialEntry
 from cnnjax.records.work_json import WorkRecord
@@ -189,19 +189,28 @@ def read_work(out: Path) -> WorkRecord:
     return work
 
 
-def planned_events(units: Units) -> list[Planned]:
-    """That each trial will be seen to; with what an image costs in each step, where any trial's images change size."""
+def planned_events(units: Units, *, until: int | None = None) -> list[Planned]:
+    """That each trial will be seen to, until the end of an epoch, or to its end.
+
+    With what an image costs in each step, where any trial's images change size.
+    """
     entries = [units.entry(id) for id in units.ids]
     sized = any(entry.sizes for entry in entries)
     return [
         Planned(
             trial=entry.id,
             arm=written({path: tuples(value) for path, value in entry.arm.items()}),
-            steps=entry.steps or 0,
+            steps=_steps(units, entry, until),
             costs=_costs(entry) if sized else (),
         )
         for entry in entries
     ]
+
+
+def _steps(units: Units, entry: TrialEntry, until: int | None) -> int:
+    if until is None:
+        return entry.steps or 0
+    return length_of(units.trial(entry.id).experiment).end_of_epoch(until)
 
 
 def _costs(entry: TrialEntry) -> Costs:

@@ -50,10 +50,14 @@ def work(
     units = FiledUnits(out, stale="stop" if options is None else options.stale)
     options = options or options_from(units.work.options)
     emit = one_at_a_time(sinks)
+    description = StudyRecord.read(StudyRecord.at(out), remedy="run its sweep once more: that writes it")
+    if description is not None and description.adaptive is not None:
+        raise RunError(
+            f"{out} is an adaptive study: which trials come next, and how far each is trained, is for its sweep to say"
+        )
     for event in planned_events(units):
         for sink in emit:
             sink(event)
-    description = StudyRecord.read(StudyRecord.at(out), remedy="run its sweep once more: that writes it")
     title = description.name if description is not None and description.name else out.resolve().name
     study = StudyOfTrials(title, out, units.arms)
     pack = pack or units.work.options.get("pack")
