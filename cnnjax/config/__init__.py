@@ -12,7 +12,7 @@ tuple positions. This package knows nothing of networks and imports no JAX.
 """
 
 from cnnjax.config.base import Config, snake_case
-from cnnjax.config.binding import bind, lanes, program_digest
+from cnnjax.config.binding import bind, lanes, program_digest, program_text
 from cnnjax.config.explain import explain
 from cnnjax.config.identity import canonical, digest, plain
 from cnnjax.config.leaves import configs, diff, leaves
@@ -44,6 +44,7 @@ __all__ = [
     "parse",
     "plain",
     "program_digest",
+    "program_text",
     "read",
     "refused",
     "renamed",
