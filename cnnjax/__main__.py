@@ -9,6 +9,7 @@ def main() -> None:
     """Read the command line and do what it says."""
     # Signals that come while the program starts itself again are for the one that is started.
     interrupts.hold()
+    interrupts.follow_parent()
     from cnnjax.machine import use_huge_pages
 
     use_huge_pages()

@@ -2,9 +2,9 @@
 
 The events of one trial come in this order. A sweep begins with `Planned` for each of its trials; a trial that has a
 result already is then `Skipped`. A training is `Started` when its first state, new or from a checkpoint, is there; then
-come `StepTaken`, `EpochEnded` and `Saved`; and at last, once result.json is written, `Finished` or `Failed`. A training
-that is interrupted just ends, and the next call starts it again. Trials that train together (packed) have their own
-events, which alternate.
+come `StepTaken`, `EpochEnded` and `Saved`; and at last, once result.json is written, `Finished` or `Failed`. One that
+goes on later (`Options.until_epoch`) is `Paused`. A training that is interrupted just ends. The next call starts either
+again. Trials that train together (packed) have their own events, which alternate.
 """
 
 from __future__ import annotations
@@ -108,6 +108,13 @@ class EpochEnded(Event):
 @dataclass(frozen=True, kw_only=True)
 class Saved(Event):
     """A checkpoint as of `step` is being written; until it is whole, a training continues from the one before."""
+
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paused(Event):
+    """The training stands still after `step` steps, at the end of an epoch, all saved, until a later call goes on."""
 
     step: int
 

@@ -1,5 +1,8 @@
 """Ctrl-C and SIGTERM: the first asks the process to stop and is never lost, the second ends it.
 
+So do the signals by which clusters say that a job's time is over (SIGUSR1, SIGUSR2), but never end it: SIGTERM
+follows them, and what is being saved then is to be saved whole.
+
 Python raises KeyboardInterrupt wherever the main thread happens to be, also where its caller lets nothing
 through: in a callback of a library written in C, in a garbage collection, in an import. There it is swallowed, or
 becomes an ImportError, and the work goes on. And while one call of such a library lasts, as compiling does, it is not
@@ -13,6 +16,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import contextlib
+import ctypes
 import os
 import select
 import signal
@@ -23,9 +27,17 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ENDING = (signal.SIGINT, signal.SIGTERM)
+"""Signals of which the second ends the process."""
+
+SIGNALS = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that ask it to stop."""
+
 STOPPED = 130
 """Exit code of a process that was stopped."""
+
+PARENT = "CNNJAX_PARENT"
+"""Environment variable: the number of the process that this one shall not outlive."""
 
 SAID = "stopped; the same command continues from the last checkpoint"
 
@@ -36,6 +48,7 @@ SECONDS_TO_HEAR = 2.0
 """An import or a call of a library that lasts longer than this after the first signal is not waited for."""
 
 _SECONDS_BETWEEN_TRIES = 0.05
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class _Listener:
@@ -44,7 +57,7 @@ class _Listener:
         self.left_to_event = False  # the work looks at `asked` itself
         self.leaves = False
         self.raised = False
-        self.count = self.own = 0  # signals that came; those of them that this process sent to itself
+        self.count = self.own = 0  # of the ENDING signals that came; those of them that this process sent to itself
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
 
@@ -80,9 +93,9 @@ class _Listener:
                 self._call_main()
 
     def _take(self, numbers: bytes) -> None:
-        self.count += sum(number in SIGNALS for number in numbers) - self.own
+        self.count += sum(number in ENDING for number in numbers) - self.own
         self.own = 0
-        if self.count:
+        if any(number in SIGNALS for number in numbers):
             self.asked.set()
         if self.count >= 2 or self.leaves:
             self._end()
@@ -143,6 +156,17 @@ def listen() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
+def follow_parent() -> None:
+    """Have this process asked to stop when the one of PARENT ends, which started it. Where Linux is not, do nothing."""
+    parent = os.environ.pop(PARENT, "")
+    if not parent or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    if os.getppid() != int(parent):
+        # It ended before it could be followed.
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def leave() -> NoReturn:
     """End a process that was stopped, all being saved: libraries whose work was cut off may hang at their end."""
     _flush()
@@ -186,7 +210,7 @@ class AnyOf(threading.Event):
 
 @contextlib.contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; the second interrupts at once. For the main thread.
+    """An event that the first of SIGNALS sets; the second of ENDING interrupts at once. For the main thread.
 
     Raises KeyboardInterrupt where the process was asked to stop before.
     """
@@ -211,7 +235,7 @@ def _handled() -> Iterator[threading.Event]:
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.is_set() and number in ENDING:
             raise KeyboardInterrupt
         stop.set()
 

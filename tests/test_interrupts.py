@@ -172,3 +172,56 @@ def test_a_training_that_has_just_begun_is_stopped(tmp_path, seconds):
         # Before a line of ours was run, in Python's own words.
         assert process.returncode in (1, -signal.SIGINT)
         assert "KeyboardInterrupt" in err
+
+
+def test_what_clusters_send_asks_and_never_ends_it(tmp_path):
+    """SIGUSR2 before a job's end, twice, and then SIGTERM, while it saves."""
+    body = """
+with interrupts.stopping() as stop:
+    print("ready", flush=True)
+    stop.wait(10)
+    print("saving", flush=True)
+    time.sleep(1.5)
+print("saved", flush=True)
+sys.exit(0)
+"""
+    process = started(tmp_path, body)
+    assert process.stdout is not None
+    process.send_signal(signal.SIGUSR2)
+    assert process.stdout.readline() == "saving\n"
+    for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM):
+        process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (0, "saved\n", "")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells a process of its parent's end")
+def test_a_process_stops_with_the_one_that_it_follows(tmp_path):
+    child = """
+import os, time
+from cnnjax import interrupts
+interrupts.hold()
+interrupts.follow_parent()
+interrupts.listen()
+try:
+    print("ready", flush=True)
+    time.sleep(30)
+except KeyboardInterrupt:
+    open("stopped", "w").close()
+"""
+    parent = f"""
+import os, subprocess, sys
+from cnnjax import interrupts
+environ = os.environ | {{interrupts.PARENT: str(os.getpid())}}
+subprocess.Popen([sys.executable, "-c", {child!r}], env=environ).wait()
+"""
+    command = [sys.executable, "-c", parent]
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=environ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+    until = time.monotonic() + 10
+    while not (tmp_path / "stopped").exists():
+        assert time.monotonic() < until, "it outlived its parent"
+        time.sleep(0.05)

@@ -41,7 +41,8 @@ from cnnjax.optim import Cosine
 from cnnjax.reporting import terminal_table
 from cnnjax.run.program import Program
 from cnnjax.study.plan_table import plan_table
-from cnnjax.study.study import text, with_fields, with_overrides
+from cnnjax.study.study import with_fields, with_overrides
+from cnnjax.study.values import text
 
 BASE = Experiment(
     model=SmallCNN(features=4, dense=0),

@@ -55,13 +55,17 @@ class StudyProgress:
     def __call__(self, event: Event) -> None:
         match event:
             case Planned():
+                # Of a trial that was paused, the later plan is of more of its steps.
+                before = self._plan.get(event.trial)
                 self._plan[event.trial] = event
-                self._total += event.steps
-                self._add_work(total=cost_of(event.steps, event.costs))
+                self._total += event.steps - (before.steps if before else 0)
+                cost = cost_of(event.steps, event.costs)
+                self._add_work(total=cost - (cost_of(before.steps, before.costs) if before else 0.0))
             case Skipped():
-                self._add(event.trial, event.steps, "finished before", at_once=True)
+                self._add(event.trial, event.steps - self._taken[event.trial], "finished before", at_once=True)
             case Started():
-                self._add(event.trial, event.step, self._plan[event.trial].arm, at_once=True)
+                steps = event.step - self._taken[event.trial]
+                self._add(event.trial, steps, self._plan[event.trial].arm, at_once=True)
             case StepTaken():
                 self._add(event.trial, 1, self._plan[event.trial].arm)
             case Failed():

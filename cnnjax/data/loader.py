@@ -154,7 +154,10 @@ class Loader:
 
 
 def _serve(worker: int, workers: int) -> None:
-    """Make this process one that ends with the one that began it, however that ends, and leaves Ctrl-C to it."""
+    """Make this process one that ends with the one that began it, however that ends, and leaves requests to stop to it.
+
+    Ctrl-C and the signals of clusters reach all processes of a training.
+    """
 
     def end() -> None:
         parent = multiprocessing.parent_process()
@@ -162,7 +165,8 @@ def _serve(worker: int, workers: int) -> None:
             parent.join()
             os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=end, daemon=True).start()
 
 

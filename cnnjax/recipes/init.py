@@ -40,7 +40,7 @@ def init(recipe: Recipe, folder: Path) -> Copied:
         write_bytes(target, source.read_bytes())
     study, card = recipe.file.study, recipe.file.card
     machines = {} if card is None else card.machines
-    several = len(study.arms) > 1 or card is not None
+    several = study.count > 1 or card is not None
     return Copied(recipe, tuple(targets), "sweep" if several else "train", next(iter(machines), None), _missing(recipe))
 
 

@@ -17,7 +17,7 @@ import jax
 
 from cnnjax.code import code_of
 from cnnjax.errors import Interrupted, RunError, expect
-from cnnjax.events import EpochEnded, Failed, Finished, Sink, StepTaken
+from cnnjax.events import EpochEnded, Failed, Finished, Paused, Sink, StepTaken
 from cnnjax.experiment import Experiment
 from cnnjax.interrupts import stopping
 from cnnjax.machine import resident_memory
@@ -54,7 +54,7 @@ def train(
 def trained(
     experiment: Experiment, out: Path | str, *, options: Options = Options(), sinks: Sequence[Sink] = ()
 ) -> ResultRecord:
-    """`train`, with its result as a record."""
+    """`train`, with its result as a record. Raises Interrupted where `Options.until_epoch` pauses it."""
     expect(experiment, (Experiment,), call="train", takes="an Experiment (sweep takes a Study, `cnnjax train` a file)")
     directory = RunDirectory(Path(out))
     refuse_own_folder(experiment, directory.path)
@@ -75,6 +75,8 @@ def trained(
             if broken:
                 raise broken[0]
             finished = directory.finished()
+    if finished is None and options.until_epoch is not None:
+        raise Interrupted(f"paused after epoch {options.until_epoch}; all saved in {directory.path}")
     if finished is None:
         raise RunError(f"{directory.path}: the training ended without a result")
     return finished
@@ -90,7 +92,9 @@ def run_trials(
     sinks: Sequence[Sink] = (),
     study: StudyOfTrials | None = None,
 ) -> dict[int, RunError]:
-    """Train the experiments, all of `program`, to the end; every directory gets its result.json.
+    """Train the experiments, all of `program`, to the end or to a pause (`Options.until_epoch`).
+
+    The directory of each that ended gets its result.json.
 
     The directories are claimed by the caller and hold checkpoints of one step, or none. Fewer experiments than the
     program packs are padded, so that a continued trial runs in the very program it was begun in. Once `stop` is set the
@@ -122,6 +126,10 @@ def _train_and_evaluate(pack: Pack, options: Options, stop: threading.Event) -> 
         raise Interrupted(f"stopped at step {step} of {program.steps}; all saved in {where}")
     for trial in pack.trials:
         trial.checkpoints.wait()
+    if step < program.steps:
+        for trial in pack.alive:
+            trial.emit(Paused(trial=trial.id, step=step))
+        return
     pack.check_data()
     _finish(pack, state)
 
@@ -166,11 +174,12 @@ def _begin(pack: Pack) -> tuple[TrainState, int]:
 def _take_steps(
     pack: Pack, state: TrainState, step: int, options: Options, stop: threading.Event
 ) -> tuple[TrainState, int]:
-    """Train from `step` on, to the last step or until `stop` is set or no trial is left."""
+    """Train from `step` on, to the last step or the pause, or until `stop` is set or no trial is left."""
     program, experiments, pending = pack.program, pack.experiments, None
+    last = program.steps if options.until_epoch is None else program.length.end_of_epoch(options.until_epoch)
     pack.clock.start()
     epoch, saved = _epoch_of(pack, step), time.perf_counter()
-    while step < program.steps and not stop.is_set():
+    while step < last and not stop.is_set():
         state, sums = program.train(state, program.rows(experiments, step), program.size_at(step))
         # Step n runs while the numbers of step n - 1 are looked at.
         if pending is not None:

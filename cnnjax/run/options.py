@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cnnjax.errors import ConfigError
 from cnnjax.loggers import Logger, logger_classes
 from cnnjax.loggers.logger import check_every
 from cnnjax.run.hardware import Hardware
@@ -17,9 +18,10 @@ class Options:
 
     checkpoint_seconds: time between checkpoints; checkpoint_steps, where given, counts steps instead. keep: how many
     checkpoints stay. There is always one at the end. stale: what to do with results and checkpoints that other code or
-    data made: "stop", "rerun", "keep" or "separate" (run/stale.py). log: loggers, by name ("tensorboard", "wandb",
-    "mlflow") or as subclasses of `cnnjax.loggers.Logger`; log_every: steps between two losses that they get. Raises
-    ConfigError, where a logger is not installed too.
+    data made: "stop", "rerun", "keep" or "separate" (run/stale.py). until_epoch: the epoch, counted from 1, at whose
+    end a longer training is paused with everything saved; a later call continues it, bitwise as if it had not been.
+    log: loggers, by name ("tensorboard", "wandb", "mlflow") or as subclasses of `cnnjax.loggers.Logger`; log_every:
+    steps between two losses that they get. Raises ConfigError, where a logger is not installed too.
     """
 
     hardware: Hardware = Hardware()
@@ -27,12 +29,15 @@ class Options:
     checkpoint_steps: int | None = None
     keep: int = 2
     stale: Policy = "stop"
+    until_epoch: int | None = None
     log: Sequence[str | type[Logger]] = ()
     log_every: int = 50
 
     def __post_init__(self):
         check_policy(self.stale)
         check_every(self.log_every)
+        if self.until_epoch is not None and (type(self.until_epoch) is not int or self.until_epoch < 1):
+            raise ConfigError(f"until_epoch = {self.until_epoch!r}: must be a whole number from 1, or None")
         # Frozen, and so hashable.
         object.__setattr__(self, "log", tuple(logger_classes(self.log)))
 

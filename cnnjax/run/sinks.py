@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cnnjax.events import EpochEnded, Event, Failed, Finished, Started
+from cnnjax.events import EpochEnded, Event, Failed, Finished, Paused, Started
 from cnnjax.records.metrics_jsonl import EpochRow
 from cnnjax.records.resolved import compared_first
 from cnnjax.records.specification import Specification, specification_of
@@ -39,6 +39,8 @@ class LogFile:
                 known = compared_first(self.directory.path)
                 numbers = ", ".join(f"{name} {_text(name, value, known)}" for name, value in event.metrics.items())
                 self.directory.log(f"done: {numbers}")
+            case Paused():
+                self.directory.log(f"paused at step {event.step}")
             case Failed(cause="diverged"):
                 self.directory.log(f"failed: {event.reason}")
 

@@ -14,7 +14,7 @@ import jax
 
 from cnnjax.config import plain
 from cnnjax.errors import CnnjaxError, RunError
-from cnnjax.events import Costs, EpochEnded, Failed, Finished, Saved, Sink, Started, StepTaken
+from cnnjax.events import Costs, EpochEnded, Failed, Finished, Paused, Saved, Sink, Started, StepTaken
 from cnnjax.experiment import Experiment
 from cnnjax.loggers import Guarded
 from cnnjax.run.checkpoint import Checkpoints
@@ -22,7 +22,7 @@ from cnnjax.run.directory import RunDirectory
 from cnnjax.run.options import Options
 from cnnjax.run.sinks import LogFile, MetricsFile
 
-TrainingEvent = Started | StepTaken | EpochEnded | Saved | Finished | Failed
+TrainingEvent = Started | StepTaken | EpochEnded | Saved | Paused | Finished | Failed
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Trial:
 
     def crashed(self, error: Exception) -> None:
         """Let the sinks know, if it is under way, that an error ends it, which says more than any of theirs."""
-        if self.newest is None or isinstance(self.newest, Finished | Failed):
+        if self.newest is None or isinstance(self.newest, Paused | Finished | Failed):
             return
         reason = f"{type(error).__name__}: {error}"
         with contextlib.suppress(Exception):

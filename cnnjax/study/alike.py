@@ -8,7 +8,7 @@ from typing import Any
 from cnnjax.config import Named, digest, plain
 from cnnjax.experiment import Experiment, Teachers, steps_alike
 from cnnjax.lanes import own_lanes
-from cnnjax.study.study import text
+from cnnjax.study.values import text
 
 IN_THE_STEP = ("model", "optim", "loss", "augment", "mixing", "test_time", "methods")
 """Fields of an experiment that act in its steps alone; the others decide which examples these see, and how many."""

@@ -19,7 +19,7 @@ from cnnjax.files import write_bytes
 from cnnjax.study.data_view import View, changes
 from cnnjax.study.montage import Panel, Strip, Swatch, Tile, drawn
 from cnnjax.study.overlays import colours_of, legend, overlaid
-from cnnjax.study.study import text
+from cnnjax.study.values import text
 
 SUFFIXES = (".png", ".pdf", ".svg")
 MAKER = "cnnjax data show"

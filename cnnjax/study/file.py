@@ -22,7 +22,8 @@ from cnnjax.errors import CnnjaxError, ConfigError, unknown
 from cnnjax.experiment import Experiment
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.directory import RunDirectory
-from cnnjax.study.study import Study, labelled, text
+from cnnjax.study.study import Study
+from cnnjax.study.values import labelled, text
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def load(path: Path | str) -> ExperimentFile:
 
 def _check_card(path: Path, card: Card, study: Study) -> None:
     """Raise ConfigError where the study has not the seeds, the axes or the values that its card speaks of."""
-    if card.band is not None and study.axes:
-        raise ConfigError(f"{path}: card.band is of one arm, and the study has axes ({', '.join(study.axes)})")
+    if card.band is not None and study.all_axes:
+        raise ConfigError(f"{path}: card.band is of one arm, and the study has axes ({', '.join(study.all_axes)})")
     if card.band is not None and card.band.n > len(study.seed_values):
         raise ConfigError(
             f"{path}: card.band.n = {card.band.n}, and the study has {len(study.seed_values)} seeds: give it "
@@ -91,9 +92,9 @@ def _check_card(path: Path, card: Card, study: Study) -> None:
 def _check_arm(path: Path, claim: Claim, arm: Mapping[str, Any], study: Study) -> None:
     where = f"{path}: claim {claim.text!r}"
     for axis, value in arm.items():
-        if axis not in study.axes:
-            raise ConfigError(f"{where}: {unknown('axis', axis, study.axes)}")
-        values = [labelled(other) for other in study.axes[axis]]
+        if axis not in study.levels:
+            raise ConfigError(f"{where}: {unknown('axis', axis, study.levels)}")
+        values = [labelled(other) for other in study.levels[axis]]
         if labelled(value) not in values:
             raise ConfigError(f"{where}: {axis} has no value {text(value)}; it has {', '.join(map(str, values))}")
 

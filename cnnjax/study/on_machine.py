@@ -40,7 +40,7 @@ def on_machine(loaded: ExperimentFile, name: str, *, overrides: Iterable[str] = 
     taken = f"--on {name} sets batch_size={machine.batch_size}"
     if "batch_size" in overrides:
         raise ConfigError(f"{taken}: leave out batch_size=..., or give it and --devices without --on")
-    if "batch_size" in loaded.study.axes:
+    if "batch_size" in loaded.study.paths:
         raise ConfigError(f"{taken}, and the study varies it: give --devices={machine.devices} without --on")
     changed = {"batch_size": machine.batch_size}
     study = with_fields(loaded.study, experiment=replace(loaded.study.experiment, changed))

@@ -10,7 +10,7 @@ from typing import Any
 from cnnjax.analysis.layers import SizeRow
 from cnnjax.cards import WholeSet
 from cnnjax.code import Code, code_of
-from cnnjax.config import Named, diff, digest, read, replace
+from cnnjax.config import Named, diff, digest, replace
 from cnnjax.data.unread import planned_as
 from cnnjax.errors import ConfigError, RunError, expect
 from cnnjax.experiment import Experiment, Teachers, analysis_of, check, stated_rate
@@ -24,7 +24,8 @@ from cnnjax.run.weights import check_initial
 from cnnjax.study.alike import without_effect
 from cnnjax.study.match import rescaled_to
 from cnnjax.study.room import check_room
-from cnnjax.study.study import Study, labelled, text
+from cnnjax.study.study import Study
+from cnnjax.study.values import labelled, text
 from cnnjax.training.parallel import check_batch_size
 
 
@@ -230,7 +231,7 @@ def _even(
     costs: of the experiments that others were matched to.
     """
     measure = str(study.measure)
-    changes = {path: read(study.experiment, path) for path in study.matched_axes}
+    changes = {path: study.base_arm[path] for path in study.matched_axes}
     if isinstance(experiment, ConfigError) or all(arm[path] == value for path, value in changes.items()):
         return experiment
     try:
@@ -301,11 +302,12 @@ def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> Plann
 
 def _refuse_bad_values(study: Study, experiments: Mapping[Named[Any], Experiment | ConfigError]) -> None:
     # A value that its own field refuses in every arm is a mistake in the study, not a combination to prune.
-    for path, values in study.axes.items():
+    levels = study.levels
+    for path, values in levels.items():
         for value in values:
             outcomes = [outcome for arm, outcome in experiments.items() if arm[path] == value]
             refused = [outcome for outcome in outcomes if isinstance(outcome, ConfigError)]
-            inner = [other for other in study.axes if other.startswith(f"{path}.")]
+            inner = [other for other in levels if other.startswith(f"{path}.")]
             if outcomes and len(refused) == len(outcomes) and _is_about(path, refused[0], inner):
                 raise refused[0]
 

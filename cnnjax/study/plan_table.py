@@ -13,13 +13,13 @@ from cnnjax.config import Named
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.experiment import Experiment
 from cnnjax.study.plan import Plan, PlannedTrial, written
-from cnnjax.study.study import text
+from cnnjax.study.values import text
 
 
 def plan_table(plan: Plan) -> Group:
     """Arms with their programs, parameters, MACs and steps; the pruned ones with their reason; totals."""
     table = Table(title="plan", title_justify="left")
-    axes = list(plan.study.axes)
+    axes = list(plan.study.all_axes)
     for path in axes:
         table.add_column(path.removeprefix("model."))
     if plan.study.match:

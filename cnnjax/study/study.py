@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -13,8 +12,8 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from cnnjax.config import (
     Config,
     Named,
-    digest,
     explain,
+    later,
     named_with,
     outermost_first,
     parse,
@@ -23,56 +22,40 @@ from cnnjax.config import (
     replace_text,
     replace_texts,
     required_fields,
-    snake_case,
     split_values,
-    tag_key_of,
 )
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
+from cnnjax.study.designs import Arm, Axes, Design, Distribution, Grid, OneAtATime, changes_of, paths_of, values_of
+from cnnjax.study.designs.axes import BASE
+from cnnjax.study.exclusions import Exclusion, Exclusions, remaining
+from cnnjax.study.values import thawed
 
 Measure = Literal["macs", "params"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-LONGEST = 120  # characters of a value's text
-
-
-def _hashable(axes: Mapping[str, tuple[Any, ...]]) -> Named[tuple[Any, ...]]:
-    """Axes whose values can tell arms apart: mappings inside them are Named, sequences are tuples."""
-    for path, values in axes.items():
-        for value in values:
-            try:
-                hash(_frozen(value))
-            except TypeError:
-                raise ValueError(f"{path}: a {type(value).__name__} is no value of a field") from None
-    return Named({path: tuple(map(_frozen, values)) for path, values in axes.items()})
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return Named({name: _frozen(entry) for name, entry in value.items()})
-    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
-
-
-def _thawed(value: Any) -> Any:
-    if isinstance(value, Named):
-        return {name: _thawed(entry) for name, entry in value.items()}
-    return tuple(map(_thawed, value)) if isinstance(value, tuple) else value
 
 
 class Study(Config):
     """`Study(experiment, axes={"model.pool": ["max", "average"]}, seeds=5)`.
 
     axes: values by dotted path into the experiment: scalars, tuples, configs, or the tags and mappings that stand for
-    configs (`"mixing": [None, "mixup", {"name": "cutmix", "alpha": 0.5}]`). combine: "grid", every combination; or
-    "one_at_a_time", the base and each axis's other values alone. seeds: how many (0, 1, 2, ...), or which.
+    configs (`"mixing": [None, "mixup", {"name": "cutmix", "alpha": 0.5}]`); or, under a name of its own, a group: what
+    each of its choices sets (`"recipe": {"plain": {}, "long": {"epochs": 90, "optim.weight_decay": 1e-4}}`). combine:
+    "grid", every combination; or "one_at_a_time", the base and each axis's other values alone. design: any other way
+    (`Zip(axes={...})`), in the place of both. exclude: arms that are left out: those that have certain values
+    (`{"model.kernel_size": 7, "model.strides": 2}`), or break a condition (`"model.kernel_size == 7 requires
+    model.strides == 1"`), or for whose experiment a function is true. seeds: how many (0, 1, 2, ...), or which.
     match: "macs" or "params" rescales the widths of every arm to the cost of the base; by path (`{"model.kernel_size":
     "macs"}`) only those axes are evened out, against the arm that has the base's values there.
     """
 
     experiment: Experiment
-    axes: Annotated[Mapping[str, tuple[Any, ...]], AfterValidator(_hashable)] = Named()
+    axes: Axes = Named()
     combine: Literal["grid", "one_at_a_time"] = "grid"
     seeds: Annotated[int, Field(ge=1)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 3
     match: Measure | Annotated[Mapping[str, Measure], AfterValidator(Named)] | None = None
+    design: Design | None = later(None)
+    exclude: Exclusions = later(())
 
     def __init__(self, experiment: Experiment | None = None, /, *others: Any, **fields: Any):
         if others:
@@ -80,25 +63,52 @@ class Study(Config):
         super().__init__(**({} if experiment is None else {"experiment": experiment}), **fields)
 
     @model_validator(mode="after")
-    def _axes_are_paths(self) -> Study:
-        for path, values in self.axes.items():
-            if path == "seed":
-                raise ValueError("axes: seed is no axis of its own; give seeds=(1, 2); on the command line --seeds 2")
-            read(self.experiment, path)
-            if not values:
-                raise ValueError(f"axes: {path} has no values")
-            labels = [labelled(value) for value in values]
-            repeated = dict.fromkeys(text(value) for value in values if labels.count(labelled(value)) > 1)
-            if repeated:
-                raise ValueError(f"axes: {path} repeats {', '.join(repeated)}")
+    def _one_design(self) -> Study:
+        if self.design is not None and (self.axes or self.combine != "grid"):
+            given = "axes" if self.axes else "combine"
+            raise ValueError(f"{given}: the design has axes of its own; leave {given} out, or leave out the design")
+        return self
+
+    @model_validator(mode="after")
+    def _axes_are_of_the_experiment(self) -> Study:
+        axes = self.all_axes
+        for name, axis in axes.items():
+            if isinstance(axis, Named):
+                self._check_group(name, axis)
+            else:
+                read(self.experiment, name)
+        for exclusion in self.exclude:
+            self._check_paths(exclusion)
         for path in self.matched_axes:
-            if path not in self.axes:
-                raise ValueError(f"match: {unknown('axis', path, self.axes)}")
+            if path not in axes:
+                raise ValueError(f"match: {unknown('axis', path, axes)}")
         if isinstance(self.match, Mapping) and len(set(self.match.values())) > 1:
             raise ValueError("match: all axes are matched in macs, or all in params")
         if len(set(self.seed_values)) < len(self.seed_values):
             raise ValueError(f"seeds: {self.seeds} repeats a seed")
         return self
+
+    def _check_group(self, name: str, choices: Mapping[str, Mapping[str, Any]]) -> None:
+        if name in type(self.experiment).model_fields:
+            raise ValueError(f"axes: {name} is a field of the experiment: give the group of fields another name")
+        others = [path for other, axis in self.all_axes.items() if other != name for path in paths_of(other, axis)]
+        for choice, changes in choices.items():
+            # What stands inside of another axis's value may not be there in the base.
+            inside = [path for path in changes if any(path.startswith(f"{other}.") for other in others)]
+            try:
+                self._changed({path: value for path, value in changes.items() if path not in inside})
+            except ConfigError as error:
+                raise ConfigError(f"axes: {name}, {choice}: {error}", path=error.path) from None
+
+    def _check_paths(self, exclusion: Exclusion) -> None:
+        """Raise ConfigError where an exclusion reads what no arm has."""
+        for path in exclusion.paths:
+            inside = any(path.startswith(f"{other}.") for other in self.paths)
+            if path not in self.all_axes and not inside:
+                try:
+                    read(self.experiment, path)
+                except ConfigError as error:
+                    raise ConfigError(f"exclude: {exclusion.text!r}: {error}", path=path) from None
 
     @property
     def seed_values(self) -> tuple[int, ...]:
@@ -110,42 +120,82 @@ class Study(Config):
         """The axes along which all arms shall cost the same."""
         if self.match is None:
             return ()
-        return tuple(self.match if isinstance(self.match, Mapping) else self.axes)
+        return tuple(self.match if isinstance(self.match, Mapping) else self.all_axes)
 
     @property
     def measure(self) -> Measure | None:
         """What `match` makes equal."""
         return next(iter(self.match.values()), None) if isinstance(self.match, Mapping) else self.match
 
-    @property
-    def arms(self) -> tuple[Named[Any], ...]:
-        """What each arm sets: a value for every axis, in the order of the axes."""
-        if self.combine == "grid":
-            return tuple(
-                Named(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())
-            )
-        base = self.base_arm
-        others = [
-            {**base, path: value} for path, values in self.axes.items() for value in values if value != base[path]
-        ]
-        return (base, *map(Named, others))
+    @cached_property
+    def chosen_design(self) -> Design:
+        """The design: the one given, or that of `axes` and `combine`."""
+        if self.design is not None:
+            return self.design
+        return Grid(axes=self.axes) if self.combine == "grid" else OneAtATime(axes=self.axes)
+
+    @cached_property
+    def all_axes(self) -> Named[Any]:
+        """The axes of the design by name: values or a distribution by path, or a group's choices."""
+        return self.chosen_design.all_axes()
 
     @property
-    def base_arm(self) -> Named[Any]:
-        """The base's values, written as the axes do where they have them: `"batch"` for `BatchNorm()`."""
-        return Named({path: self._base_value(path) for path in self.axes})
+    def paths(self) -> tuple[str, ...]:
+        """The paths into the experiment that its axes set."""
+        return tuple(path for name, axis in self.all_axes.items() for path in paths_of(name, axis))
+
+    @cached_property
+    def levels(self) -> Named[tuple[Any, ...]]:
+        """The values of each axis, by its name: a group's are its choices' names, a distribution's what is drawn."""
+        axes = self.all_axes
+        drawn = [name for name, axis in axes.items() if isinstance(axis, Distribution)]
+        arms = self.arms if drawn else ()
+        found = {name: tuple(sorted({arm[name] for arm in arms})) for name in drawn}
+        return Named({name: found[name] if name in found else values_of(axis) for name, axis in axes.items()})
+
+    @property
+    def count(self) -> int:
+        """How many arms there are, known without making them; where some are excluded, no more than that."""
+        return self.chosen_design.count(self.base_arm)
+
+    def iter_arms(self) -> Iterator[Arm]:
+        """The arms one by one: a value for every axis, in the order of the axes.
+
+        Raises ConfigError, after the last one, where an exclusion left out none of them, or all left out every one.
+        """
+        arms = self.chosen_design.arms(self.base_arm)
+        return remaining(arms, self.exclude, self.varied) if self.exclude else arms
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """All arms."""
+        return tuple(self.iter_arms())
+
+    @cached_property
+    def base_arm(self) -> Arm:
+        """The base's values, written as the axes do where they have them: `"batch"` for `BatchNorm()`.
+
+        Of a group it is the choice that leaves the base as it is, else "base".
+        """
+        return Named({name: self._base_value(name, axis) for name, axis in self.all_axes.items()})
 
     def varied(self, arm: Mapping[str, Any]) -> Experiment:
         """The experiment with the values of an arm. Raises ConfigError."""
-        return replace(self.experiment, {path: _thawed(value) for path, value in arm.items()})
+        return self._changed(changes_of(self.all_axes, arm))
 
-    def _base_value(self, path: str) -> Any:
-        base = read(self.experiment, path)
-        return next((value for value in self.axes[path] if self._becomes(path, value) == base), base)
+    def _changed(self, changes: Mapping[str, Any]) -> Experiment:
+        return replace(self.experiment, {path: thawed(value) for path, value in changes.items()})
 
-    def _becomes(self, path: str, value: Any) -> Any:
+    def _base_value(self, name: str, axis: Any) -> Any:
+        if isinstance(axis, Named):
+            return next((choice for choice in axis if self._becomes(name, choice) == self.experiment), BASE)
+        base = read(self.experiment, name)
+        values = () if isinstance(axis, Distribution) else axis
+        return next((value for value in values if self._becomes(name, value, name) == base), base)
+
+    def _becomes(self, name: str, value: Any, path: str = "") -> Any:
         try:
-            return read(self.varied({path: value}), path)
+            return read(self.varied({name: value}), path)
         except ConfigError:
             return value
 
@@ -229,87 +279,3 @@ def with_fields(study: Study, **fields: Any) -> Study:
         return Study.model_validate(kept | fields)
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
-
-
-# --- the values of axes as short text
-
-
-def labelled(value: Any) -> Any:
-    """A value as JSON for files and reports, which know no configs: each config is its `text`."""
-    if isinstance(value, Config | Named):
-        return text(value)
-    return [labelled(entry) for entry in value] if isinstance(value, tuple) else value
-
-
-def text(value: Any) -> str:
-    """A value as short text: `cutmix(alpha=0.5)`, `(random_crop, flip)`, `none`.
-
-    A config is its tag, or the nearest preset's name, with the fields that differ; a mapping shows what it gives. What
-    stays long is cut, and ends in a digest of its content.
-    """
-    written = _text(value)
-    if len(written) <= LONGEST or isinstance(value, str):
-        return written
-    return f"{written[: LONGEST - 9]}… #{digest(value, 6)}"
-
-
-def _text(value: Any) -> str:
-    if value is None or value == ():
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        # Only a name is as clear alone: (16,) is not 16.
-        alone = len(value) == 1 and isinstance(value[0], str | Config | Named)
-        return _text(value[0]) if alone else f"({', '.join(map(_text, value))})"
-    if isinstance(value, Named):
-        return _mapping_text(value)
-    return _config_text(value) if isinstance(value, Config) else str(value)
-
-
-def _mapping_text(value: Named[Any]) -> str:
-    key = tag_key_of(value)
-    return _called(value.get(key, ""), {name: entry for name, entry in value.items() if name != key})
-
-
-@cache
-def _config_text(config: Config) -> str:
-    fields = {name: getattr(config, name) for name in type(config).model_fields}
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in type(config).model_fields.items()}
-    changes = {config.tag or snake_case(type(config).__name__): _changes(defaults, fields)}
-    for name, make in config.presets.items():
-        preset = _made(make)
-        if type(preset) is type(config):
-            changes[name] = _changes(dict(preset), fields)
-    published = [name for name in config.presets if changes.get(name) == {}]
-    nearest = min(published or changes, key=lambda name: len(_called("", changes[name])))
-    return _called(nearest, changes[nearest])
-
-
-@cache
-def _made(make: Callable[[], Config]) -> Config:
-    return make()
-
-
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """What is not as before, by path: `layers.conv1.kernel_size`."""
-    changes: dict[str, Any] = {}
-    for name, value in after.items():
-        old = before.get(name)
-        old_fields, fields = _fields(old), _fields(value)
-        if value == old and name in before:
-            continue
-        if type(value) is type(old) and fields and list(fields) == list(old_fields):
-            changes |= {f"{name}.{inner}": entry for inner, entry in _changes(old_fields, fields).items()}
-        else:
-            changes[name] = value
-    return changes
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, Config | Named) else {}
-
-
-def _called(name: str, fields: Mapping[str, Any]) -> str:
-    written = ", ".join(f"{field}={_text(value)}" for field, value in fields.items())
-    return f"{name}({written})" if written or not name else name
