@@ -15,7 +15,7 @@ from cnnjax.config.base import Config, snake_case
 from cnnjax.config.binding import bind, lanes, program_digest, program_text
 from cnnjax.config.explain import explain
 from cnnjax.config.identity import canonical, digest, plain
-from cnnjax.config.leaves import configs, diff, leaves
+from cnnjax.config.leaves import classes, configs, diff, leaves
 from cnnjax.config.marked_fields import is_lane, is_later, lane, lane_fields, later, refused, renamed
 from cnnjax.config.named import Named, NamedOf
 from cnnjax.config.paths import named_with, outermost_first, read, replace, required_fields
@@ -28,6 +28,7 @@ __all__ = [
     "NamedOf",
     "bind",
     "canonical",
+    "classes",
     "configs",
     "diff",
     "digest",

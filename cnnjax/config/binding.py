@@ -45,7 +45,7 @@ def _program_text(node: Node) -> str:
         return canonical_text(node)
     _refuse_private(node, inside[0][0])
     shared = {name: _shared(node, name) for name, _ in _own_lanes(node)}
-    return remembered(node, "_program_text", lambda: fields_text(node, program_text, shared))
+    return remembered(node, "program text", lambda: fields_text(node, program_text, shared))
 
 
 def _shared(node: Node, name: str) -> float:
@@ -57,7 +57,7 @@ def _shared(node: Node, name: str) -> float:
 def _lanes(config: Any) -> tuple[tuple[str, float], ...]:
     """The path of each lane that has a number, and the number."""
     if isinstance(config, Node):
-        return () if config.no_lanes else remembered(config, "_lanes", lambda: tuple(_lanes_of(config)))
+        return () if config.no_lanes else remembered(config, "lanes", lambda: tuple(_lanes_of(config)))
     inside = children(config).items()
     return tuple((_joined(name, path), value) for name, entry in inside for path, value in _lanes(entry))
 

@@ -58,7 +58,7 @@ def canonical_text(value: Any) -> str:
 
 
 def _text_of(node: Node) -> str:
-    return remembered(node, "_canonical_text", lambda: fields_text(node, canonical_text))
+    return remembered(node, "canonical text", lambda: fields_text(node, canonical_text))
 
 
 def written(value: Any, text_of: Callable[[Node], str]) -> str:

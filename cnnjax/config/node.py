@@ -43,12 +43,12 @@ class Node(BaseModel):
 def remembered(node: Node, name: str, make: Callable[[], T]) -> T:
     """What `make` returns, asked once for each config: a config never changes, and a copy (`model_copy`) asks anew.
 
-    name: under which the config keeps it; begins with an underscore, as no field does.
+    name: of what is remembered. It is kept under a key that no field or attribute can have.
     """
-    held = vars(node)
-    if name not in held:
-        held[name] = make()
-    return held[name]
+    held, key = vars(node), f"_ {name}"
+    if key not in held:
+        held[key] = make()
+    return held[key]
 
 
 def children(value: Any) -> dict[str, Any]:

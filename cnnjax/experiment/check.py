@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from cnnjax.analysis import Analysis, analysed
 from cnnjax.analysis.layers import volume
 from cnnjax.analysis.lint import lint_training
-from cnnjax.config import digest, lanes
+from cnnjax.config import digest, lanes, program_text
 from cnnjax.data import Dataset, SingleView
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
 from cnnjax.experiment.experiment import Experiment
@@ -121,7 +121,7 @@ def _at_size(subject: Subject, size: Size | None) -> Analysis:
     """The analysis of the network at a size of training or, of None, of evaluation; errors say which it is."""
     experiment, dataset = subject.experiment, subject.dataset
     try:
-        analysis, _ = _network_at(subject, input_shape_of(experiment, dataset, size))
+        analysis, _ = _network_at(subject, _shape_at(subject, size))
         if size is None:
             _check_views(subject, analysis)
         return analysis
@@ -151,9 +151,18 @@ def steps_alike(experiment: Experiment, teachers: Teachers = EMPTY) -> tuple[str
     return content, {path: float(values[path]) for path in sorted(read) if path != "seed"}
 
 
+SHAPES = Remembered[tuple[int, int, int]](256)
 ANALYSED = Remembered[tuple[Analysis, Mapping[str, Any]]](256)
 REHEARSED = Remembered[TrainState](64)
 ALIKE = Remembered[tuple[str, frozenset[str]]](256)
+
+
+def _shape_at(subject: Subject, size: Size | None) -> tuple[int, int, int]:
+    """`input_shape_of` the experiment."""
+    experiment, dataset = subject.experiment, subject.dataset
+    looked_at = program_text((experiment.test_time, experiment.resolution))
+    key = looked_at, subject.task, subject.made, dataset.image_shape, size
+    return SHAPES(key, lambda: input_shape_of(experiment, dataset, size))
 
 
 def _network_at(subject: Subject, shape: tuple[int, int, int]) -> tuple[Analysis, Mapping[str, Any]]:

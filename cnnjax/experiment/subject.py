@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import flax.linen as linen
 
 from cnnjax.code import code_of
-from cnnjax.config import configs, program_text
+from cnnjax.config import classes, program_text
 from cnnjax.data import Dataset
 from cnnjax.errors import CnnjaxError
 from cnnjax.experiment.experiment import Experiment
@@ -46,7 +46,7 @@ class Subject:
     @cached_property
     def classes(self) -> frozenset[type]:
         """The classes of all configs in the experiment."""
-        return frozenset(type(node) for _, node in configs(self.experiment))
+        return classes(self.experiment)
 
     @cached_property
     def code(self) -> str | None:
