@@ -16,6 +16,7 @@ import pytest
 from cnnjax import records
 from cnnjax.code import Code, Definition
 from cnnjax.errors import NewerVersion, RunError
+from cnnjax.records.adaptive_json import AdaptiveRecord, FindingEntry, ProposalEntry
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
@@ -149,6 +150,20 @@ ACT = Definition("act", "function", "exp.py", 3, "c0de", "def act(x):\n    retur
 RECORDS: list[tuple[Record, str, Any, str]] = [
     # the record; a key, a value it does not take, and what is said of it
     (StudyRecord(axes={"model.pool": ["max", None]}, seeds=(0, 1), base={"epochs": 2}), "seeds", 3, "valid array"),
+    (
+        AdaptiveRecord(
+            design={"adaptive": "halving"},
+            words="successive halving",
+            effect="",
+            metric="validation_accuracy",
+            higher_is_better=True,
+            proposals=(ProposalEntry(arm={"epochs": 3}, seed=0, trial="a", until=2),),
+            findings=(FindingEntry(arm={}, best={}, n=3, verdict="worse"),),
+        ),
+        "metric",
+        3,
+        "string",
+    ),
     (PlanRecord(trials=(TRIAL,), pruned=(PrunedEntry(arm={}, seeds=(0,), reason="too large"),)), "trials", {}, "array"),
     (ConfigRecord.model_validate({"model": {"name": "small_cnn"}, "seed": 0}), "version", 0, "whole number from 1"),
     (EnvironmentRecord(cnnjax="0.1.0", commit=None, versions={"jax": "0.10.2"}), "cores", "two", "valid integer"),

@@ -42,12 +42,14 @@ class Checked:
     """What a check finds.
 
     analysis: of the network's layers, with the warnings of its training. length: of the training. state: shapes and
-    types of the state of one trial. kept: bytes that are kept from step to step (`kept_bytes`).
+    types of the state of one trial. foreign: whether a training step has convolutions that are not cnnjax's
+    (`chunks.convolves`). kept: bytes that are kept from step to step (`kept_bytes`).
     """
 
     analysis: Analysis
     length: Length
     state: TrainState
+    foreign: bool
     kept: dict[str, int]
 
 
@@ -71,7 +73,7 @@ def check(
             raise ConfigError(f"methods.{number}: {error}", path=error.path or f"methods.{number}") from None
     check_teachers(experiment, dataset, teachers)
     try:
-        state = _state_of(subject, analysis, length, devices, teachers, families)
+        state, foreign = _state_of(subject, analysis, length, devices, teachers, families)
     except ConfigError:
         # Where a lane is at fault, that is the better message.
         _check_own_lanes(experiment, length, teachers)
@@ -80,7 +82,7 @@ def check(
     experiment.optim.check_params(state.params)
     sizes = sizes_of(training_spans(experiment, dataset, length))
     analysis = replace(analysis, warnings=analysis.warnings + teachers_warnings(dataset, sizes, teachers))
-    return Checked(analysis, length, state, kept_bytes(experiment, state, teachers))
+    return Checked(analysis, length, state, foreign, kept_bytes(experiment, state, teachers))
 
 
 def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
@@ -153,7 +155,7 @@ def steps_alike(experiment: Experiment, teachers: Teachers = EMPTY) -> tuple[str
 
 SHAPES = Remembered[tuple[int, int, int]](256)
 ANALYSED = Remembered[tuple[Analysis, Mapping[str, Any]]](256)
-REHEARSED = Remembered[TrainState](64)
+REHEARSED = Remembered[tuple[TrainState, bool]](64)
 ALIKE = Remembered[tuple[str, frozenset[str]]](256)
 
 
@@ -186,27 +188,27 @@ def _state_of(
     devices: int,
     teachers: Teachers,
     families: Families | None,
-) -> TrainState:
-    """The shapes of the state, once the steps of the program, or of one of its family, are traced."""
+) -> tuple[TrainState, bool]:
+    """What `rehearse` finds, once the steps of the program, or of one of its family, are traced."""
     family = None if families is None or teachers else family_of(subject, analysis)
     if families is not None and (family, length, devices) in families:
         _, variables = _network_at(subject, analysis.input_shape)
         functions = functions_of(subject.experiment, length, form=subject.dataset)
-        return shapes_from(functions, lane_shapes(subject.experiment), variables)
+        return shapes_from(functions, lane_shapes(subject.experiment), variables), False
     key = subject.same_program, length, devices, *teachers.items()
-    state = REHEARSED(key, lambda: _rehearsed(subject, length, devices, teachers))
+    found = REHEARSED(key, lambda: _rehearsed(subject, length, devices, teachers))
     if families is not None and family is not None:
         families.add((family, length, devices))
-    return state
+    return found
 
 
-def _rehearsed(subject: Subject, length: Length, devices: int, teachers: Teachers) -> TrainState:
+def _rehearsed(subject: Subject, length: Length, devices: int, teachers: Teachers) -> tuple[TrainState, bool]:
     experiment, dataset = subject.experiment, subject.dataset
     try:
         batch = partial(batch_shapes, experiment, dataset, length)
         functions = partial(functions_of, experiment, length, form=dataset, teachers=teachers)
         fixed = shapes_of(teachers)
-        state = rehearse(
+        state, foreign = rehearse(
             functions(),
             lane_shapes(experiment),
             batch(),
@@ -216,7 +218,7 @@ def _rehearsed(subject: Subject, length: Length, devices: int, teachers: Teacher
         )
         for size in sizes_of(training_spans(experiment, dataset, length))[1:]:
             rehearse_step(functions(size=size), state, batch(size), devices=devices, fixed=fixed)
-        return state
+        return state, foreign
     except ShapeError as error:
         raise ShapeError(f"model: {error}") from error.__cause__
     except ConfigError as error:

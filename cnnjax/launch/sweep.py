@@ -13,18 +13,21 @@ import jax
 from cnnjax.config import plain
 from cnnjax.errors import RunError
 from cnnjax.events import Costs, Event, Planned, Sink
-from cnnjax.experiment import Experiment
+from cnnjax.experiment import Experiment, length_of
 from cnnjax.files import locked
 from cnnjax.launch.launcher import Launch, Launcher
 from cnnjax.launch.launcher import launcher as by_name
 from cnnjax.launch.one_program import Outcomes
+from cnnjax.launch.rounds import in_rounds
+from cnnjax.launch.search import Search, refuse_another_way
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.plan_json import PlanRecord
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
+from cnnjax.study.candidates import plan_of_candidates
 from cnnjax.study.earlier import merged, settle
-from cnnjax.study.plan import Plan, PlannedTrial, label, plan, written
+from cnnjax.study.plan import Plan, PlannedTrial, label, written
 from cnnjax.study.study import Study
 
 
@@ -68,7 +71,7 @@ def sweep(
     with everything saved.
     """
     run = by_name(launcher)
-    planned = plan(study, hardware=options.hardware)
+    planned = plan_of_candidates(study, hardware=options.hardware)
     emit = _one_at_a_time(sinks) if jax.process_index() == 0 else []
     spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop}
     about = {"name": name, "question": question}
@@ -90,17 +93,56 @@ def _sweep(
     with locked(out / "trials", taken=f"another sweep is working in {out}: wait for it, or choose another --out"):
         elsewhere = settle(planned, out, options.stale)
         if elsewhere is None:
+            refuse_another_way(planned.study, out, replace=replace_study)
+            if planned.study.adaptive is not None:
+                return _in_rounds(planned, out, options, run, about=about, replace_study=replace_study, spread=spread)
             wider = write_plan(planned, out, replace=replace_study, **about)
-            study = StudyOfTrials(about["name"] or out.resolve().name, out, _arms_of(planned))
-            launched = Launch(planned, study, options, **spread)
-            sized = any(trial.sizes for trial in planned.trials)
-            for trial in planned.trials:
-                for sink in launched.sinks:
-                    costs = _costs(trial) if sized else ()
-                    sink(Planned(trial=trial.id, arm=written(trial.arm), steps=trial.steps, costs=costs))
-            return Outcome(**vars(run(launched)), plan=planned, out=out, wider=wider)
+            outcomes = _trained(planned, out, options, run, about=about, spread=spread)
+            return Outcome(**vars(outcomes), plan=planned, out=out, wider=wider)
     options = replace(options, stale="stop")
     return _sweep(planned, elsewhere, options, run, about=about, replace_study=replace_study, spread=spread)
+
+
+def _trained(
+    planned: Plan, out: Path, options: Options, run: Launcher, *, about: dict[str, str], spread: dict[str, Any]
+) -> Outcomes:
+    """Train the trials of a plan, to the epoch that the options say."""
+    study = StudyOfTrials(about["name"] or out.resolve().name, out, _arms_of(planned))
+    launched = Launch(planned, study, options, **spread)
+    sized = any(trial.sizes for trial in planned.trials)
+    for trial in planned.trials:
+        steps, costs = _steps(trial, options.until_epoch), _costs(trial) if sized else ()
+        for sink in launched.sinks:
+            sink(Planned(trial=trial.id, arm=written(trial.arm), steps=steps, costs=costs))
+    return run(launched)
+
+
+def _steps(trial: PlannedTrial, until: int | None) -> int:
+    return trial.steps if until is None else length_of(trial.experiment).end_of_epoch(until)
+
+
+def _in_rounds(
+    planned: Plan,
+    out: Path,
+    options: Options,
+    run: Launcher,
+    *,
+    about: dict[str, str],
+    replace_study: bool,
+    spread: dict[str, Any],
+) -> Outcome:
+    """Train what the study's adaptive design proposes, round by round."""
+    search = Search(planned, out, hardware=options.hardware)
+    search.begin()
+
+    def train(part: Plan, until: int | None) -> Outcomes:
+        return _trained(part, out, replace(options, until_epoch=until), run, about=about, spread=spread)
+
+    def grown(whole: Plan) -> None:
+        write_plan(whole, out, replace=replace_study, **about)
+
+    outcomes = in_rounds(search, train, grown=grown, jobs=spread["workers"] or 1)
+    return Outcome(**vars(outcomes), plan=search.plan, out=out)
 
 
 def _costs(trial: PlannedTrial) -> Costs:
@@ -137,6 +179,7 @@ def write_plan(planned: Plan, out: Path, *, name: str = "", question: str = "", 
         seeds=study.seed_values,
         match=study.measure,
         base=plain(study.experiment),
+        **({} if study.adaptive is None else {"adaptive": plain(study.adaptive)}),
     )
     kept_study, kept_plan = merged(description, planned.record, out, replace=replace)
     kept_study.write(StudyRecord.at(out))

@@ -26,6 +26,7 @@ from cnnjax.config import (
 )
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
+from cnnjax.study.adaptive import Adaptive
 from cnnjax.study.designs import Arm, Axes, Design, Distribution, Grid, OneAtATime, changes_of, paths_of, values_of
 from cnnjax.study.designs.axes import BASE
 from cnnjax.study.exclusions import Exclusion, Exclusions, remaining
@@ -46,7 +47,8 @@ class Study(Config):
     (`{"model.kernel_size": 7, "model.strides": 2}`), or break a condition (`"model.kernel_size == 7 requires
     model.strides == 1"`), or for whose experiment a function is true. seeds: how many (0, 1, 2, ...), or which.
     match: "macs" or "params" rescales the widths of every arm to the cost of the base; by path (`{"model.kernel_size":
-    "macs"}`) only those axes are evened out, against the arm that has the base's values there.
+    "macs"}`) only those axes are evened out, against the arm that has the base's values there. adaptive: how validation
+    results decide what is trained next (`SuccessiveHalving(first=2)`); None trains every arm with every seed.
     """
 
     experiment: Experiment
@@ -56,6 +58,7 @@ class Study(Config):
     match: Measure | Annotated[Mapping[str, Measure], AfterValidator(Named)] | None = None
     design: Design | None = later(None)
     exclude: Exclusions = later(())
+    adaptive: Adaptive | None = later(None)
 
     def __init__(self, experiment: Experiment | None = None, /, *others: Any, **fields: Any):
         if others:
