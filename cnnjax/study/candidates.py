@@ -23,7 +23,7 @@ from cnnjax.study.study import Study, with_fields
 
 @dataclass(frozen=True)
 class Goal:
-    """The metric that decides, as it is named in rows and results: `validation_accuracy`."""
+    """The metric that decides, as it is named in rows and results: `validation_loss`."""
 
     metric: str
     higher_is_better: bool
@@ -94,6 +94,20 @@ def plan_of_arm(study: Study, arm: Mapping[str, Any], *, hardware: Hardware) -> 
         raise ConfigError(f"{written(arm)}: the study excludes it")
     one = with_fields(study, axes=axes, combine="grid", design=None, exclude=(), adaptive=None)
     return plan(one, hardware=hardware)
+
+
+def known_of(planned: Plan) -> str:
+    """What is known of an adaptive study before anything runs, as a sentence; empty of one that trains everything.
+
+    Raises ConfigError where it cannot be.
+    """
+    design = planned.study.adaptive
+    if design is None:
+        return ""
+    candidates = candidates_of(planned)
+    design.check(candidates)
+    goal = goal_of(planned.trials[0].experiment, design.metric)
+    return f"{design.words} by {goal.metric}: {design.cost(candidates)}"
 
 
 def first_of_arms(planned: Plan) -> dict[Any, PlannedTrial]:

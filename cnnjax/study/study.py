@@ -215,6 +215,7 @@ def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
             f"seed={overrides['seed']}: seed is no axis of its own, and a study sets it; give seeds=(1, 2) in the "
             "file, or on the command line --seeds 2"
         )
+    _refuse_what_a_design_sets(study, overrides)
     values = {path: split_values(text) for path, text in overrides.items()}
     fixed = {path: overrides[path] for path in values if len(values[path]) == 1}
     varied = {path: values[path] for path in outermost_first(values) if path not in fixed}
@@ -226,6 +227,17 @@ def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
     inside = [path for path in fixed if any(path.startswith(f"{other}.") for other in axes)]
     axes |= {path: (_value(experiment, path, fixed[path]),) for path in inside}
     return with_fields(study, experiment=experiment, axes=axes)
+
+
+def _refuse_what_a_design_sets(study: Study, overrides: Mapping[str, str]) -> None:
+    """Raise ConfigError where an override would be overruled: a group or the design of the study sets that path."""
+    axes = study.all_axes if study.design is not None else study.axes
+    for name, axis in axes.items():
+        if study.design is None and not isinstance(axis, Named):
+            continue
+        for path in (name, *paths_of(name, axis)):
+            if path in overrides:
+                raise ConfigError(f"{path}: the study's axis {name} sets it: change it in the file", path=path)
 
 
 def _with_required(experiment: Experiment, path: str, written: str, fixed: dict[str, str]) -> str:
