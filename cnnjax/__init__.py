@@ -166,6 +166,7 @@ if TYPE_CHECKING:
     from cnnjax.run.loop import train
     from cnnjax.run.options import Options
     from cnnjax.run.trained import Trained
+    from cnnjax.study.adaptive import ASHA, OptunaSampler, SequentialSeeds, SuccessiveHalving
     from cnnjax.study.describe import describe
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
@@ -339,6 +340,7 @@ _HOMES = {
     "run.options": ["Options"],
     "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Segmentation", "Task"],
     "run.hardware": ["Hardware"],
+    "study.adaptive": ["ASHA", "OptunaSampler", "SequentialSeeds", "SuccessiveHalving"],
     "study.describe": ["describe"],
     "launch.sweep": ["sweep"],
     "study.load": ["load"],
@@ -350,6 +352,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 # Written out, for type checkers.
 __all__ = [
+    "ASHA",
     "CBAM",
     "ECA",
     "EMA",
@@ -463,6 +466,7 @@ __all__ = [
     "OneCycle",
     "Optim",
     "Options",
+    "OptunaSampler",
     "Orthogonal",
     "Part",
     "PiecewiseLinear",
@@ -493,6 +497,7 @@ __all__ = [
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "Segmentation",
+    "SequentialSeeds",
     "ShapeError",
     "Shapes",
     "ShuffleNetV2",
@@ -509,6 +514,7 @@ __all__ = [
     "StagedResizing",
     "Step",
     "Study",
+    "SuccessiveHalving",
     "Switch",
     "Synthetic",
     "Task",

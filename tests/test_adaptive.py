@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -370,3 +372,17 @@ def test_the_mean_of_an_arm_does_not_hang_on_the_order_of_its_seeds():
         for order in (values, values[::-1])
     )
     assert one == other
+
+
+def test_the_examples_of_the_docs():
+    page = (Path(__file__).parents[1] / "docs" / "adaptive.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    made = {}
+    exec(code, made)
+    kinds = {"halving": SuccessiveHalving, "asha": ASHA, "seeds": SequentialSeeds, "search": OptunaSampler}
+    assert {name: type(made[name].adaptive) for name in kinds} == kinds
+    assert "reaches 6.2 standard deviations to either side at 3\nseeds and 1.4 at 10" in page
+    for count, said in ((3, 6.2), (10, 1.4)):
+        values = stats.norm.ppf((np.arange(count) + 0.5) / count)
+        low, high = confidence_sequence(list(values / values.std(ddof=1)), error=0.05)
+        assert (high - low) / 2 == pytest.approx(said, abs=0.05)

@@ -8,14 +8,27 @@ import threading
 
 import pytest
 
-from cnnjax import SGD, Experiment, Hardware, Options, SmallCNN, Study, Synthetic, sweep
+from cnnjax import (
+    ASHA,
+    SGD,
+    Experiment,
+    Hardware,
+    Options,
+    OptunaSampler,
+    SequentialSeeds,
+    SmallCNN,
+    Study,
+    SuccessiveHalving,
+    Synthetic,
+    report,
+    sweep,
+)
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, Interrupted, RunError
 from cnnjax.events import Finished, Paused, StepTaken
 from cnnjax.launch.search import Search
 from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.metrics_jsonl import EpochRow, read_rows
-from cnnjax.study.adaptive import ASHA, OptunaSampler, SequentialSeeds, SuccessiveHalving
 
 BASE = Experiment(
     model=SmallCNN(features=2, dense=0),
@@ -31,7 +44,7 @@ OPTIONS = Options(Hardware(devices=1))
 """An epoch is 30 examples: two steps of 16, so that epochs end after steps 2, 4, 6 and 8."""
 
 
-def run(study, out, **more):
+def trained(study, out, **more):
     return sweep(study, out, options=OPTIONS, workers=1, pack=1, **more)
 
 
@@ -47,7 +60,7 @@ def loss_at(out, entry):
 @pytest.fixture(scope="module")
 def halved(tmp_path_factory):
     out, seen = tmp_path_factory.mktemp("halving") / "study", []
-    return out, run(HALVING, out, sinks=[seen.append]), seen
+    return out, trained(HALVING, out, sinks=[seen.append]), seen
 
 
 def test_halving_trains_the_better_half_further(halved):
@@ -80,7 +93,7 @@ def test_it_decides_by_validation_and_never_by_test(halved):
 def test_once_more_it_trains_nothing(halved):
     out, first, _ = halved
     seen = []
-    again = run(HALVING, out, sinks=[seen.append])
+    again = trained(HALVING, out, sinks=[seen.append])
     assert not [event for event in seen if isinstance(event, StepTaken)]
     assert again.skipped == first.done
 
@@ -100,8 +113,8 @@ def stopped_after(steps, stop):
 def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(halved, tmp_path, steps):
     stop = threading.Event()
     with pytest.raises(Interrupted):
-        run(HALVING, tmp_path, sinks=[stopped_after(steps, stop)], stop=stop)
-    run(HALVING, tmp_path)
+        trained(HALVING, tmp_path, sinks=[stopped_after(steps, stop)], stop=stop)
+    trained(HALVING, tmp_path)
     assert record(tmp_path) == record(halved[0])
     for entry in record(tmp_path).proposals:
         one, other = (folder / "trials" / entry.trial / "metrics.jsonl" for folder in (tmp_path, halved[0]))
@@ -109,7 +122,7 @@ def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(halved, tmp_path
 
 
 def test_asha_trains_one_arm_to_its_end_at_least(tmp_path):
-    outcome = run(replace_design(HALVING, ASHA(first=1, factor=2, metric="loss")), tmp_path)
+    outcome = trained(replace_design(HALVING, ASHA(first=1, factor=2, metric="loss")), tmp_path)
     entries = record(tmp_path).proposals
     assert outcome.complete
     assert {entry.trial for entry in entries if entry.until is None} == set(outcome.done)
@@ -124,13 +137,16 @@ def test_seeds_are_added_and_what_is_found_is_written(tmp_path):
     study = Study(
         replace(BASE, {"epochs": 1}), axes=RATES, seeds=2, adaptive=SequentialSeeds(most_seeds=4, metric="loss")
     )
-    outcome = run(study, tmp_path)
+    outcome = trained(study, tmp_path)
     held = record(tmp_path)
     seeds = {(entry.arm["optim.learning_rate"], entry.seed) for entry in held.proposals}
     assert len(seeds) == len(held.proposals) == len(outcome.done)
     assert max(seed for _, seed in seeds) == 3, "seeds that the study does not name"
     assert len(held.findings) == 3, "all but the best"
     assert {finding.verdict for finding in held.findings} <= {"worse", "not told apart"}
+    said = json.loads(report(tmp_path).json)
+    assert said["chosen"] is not None, "though arms have different numbers of seeds"
+    assert "By always-valid intervals" in said["headline"][2]
 
 
 def test_optuna_proposes_from_axes_and_goes_on(tmp_path):
@@ -138,7 +154,7 @@ def test_optuna_proposes_from_axes_and_goes_on(tmp_path):
     axes = {"optim.learning_rate": [0.01, 0.1], "model.kernel_size": [3, 9]}
     base = replace(BASE, {"epochs": 1, "model.padding": "valid", "model.blocks": 1})
     study = Study(base, axes=axes, seeds=1, adaptive=OptunaSampler(trials=6, metric="loss"))
-    outcome = run(study, tmp_path / "whole")
+    outcome = trained(study, tmp_path / "whole")
     held = record(tmp_path / "whole")
     assert len(held.proposals) == 6
     pruned = [entry for entry in held.proposals if entry.trial is None]
@@ -149,7 +165,7 @@ def test_optuna_proposes_from_axes_and_goes_on(tmp_path):
     # As if it had been killed after its second proposal.
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     held.model_copy(update={"proposals": held.proposals[:2]}).write(AdaptiveRecord.at(tmp_path / "cut"))
-    run(study, tmp_path / "cut")
+    trained(study, tmp_path / "cut")
     assert record(tmp_path / "cut") == held
 
 
@@ -163,13 +179,13 @@ def test_optuna_proposes_from_axes_and_goes_on(tmp_path):
 )
 def test_what_cannot_be_decided_is_refused_before_anything_runs(changes, design, said, tmp_path):
     with pytest.raises(ConfigError, match=said):
-        run(Study(replace(BASE, changes), axes=RATES, adaptive=design), tmp_path)
+        trained(Study(replace(BASE, changes), axes=RATES, adaptive=design), tmp_path)
     assert not list(tmp_path.glob("*.json"))
 
 
 def test_arms_that_all_diverge_end_the_search(tmp_path):
     study = Study(replace(BASE, {"optim.learning_rate": 1e30}), axes={"optim.momentum": [0.8, 0.9]}, seeds=1)
-    outcome = run(replace_design(study, SuccessiveHalving(factor=2)), tmp_path)
+    outcome = trained(replace_design(study, SuccessiveHalving(factor=2)), tmp_path)
     assert len(outcome.failed) == 2
     assert not outcome.complete
     assert len(record(tmp_path).proposals) == 2
@@ -179,12 +195,22 @@ def test_a_folder_holds_one_way_to_decide(halved, tmp_path):
     shutil.copytree(halved[0], tmp_path / "study")
     for other in (None, SuccessiveHalving(first=2)):
         with pytest.raises(RunError, match="decides what to train by adaptive = halving"):
-            run(replace_design(HALVING, other), tmp_path / "study")
-    outcome = run(replace_design(HALVING, None), tmp_path / "study", replace=True)
+            trained(replace_design(HALVING, other), tmp_path / "study")
+    outcome = trained(replace_design(HALVING, None), tmp_path / "study", replace=True)
     assert len(outcome.done) == 6
     assert record(tmp_path / "study") is None
     with pytest.raises(RunError, match="trains all of its trials"):
-        run(HALVING, tmp_path / "study")
+        trained(HALVING, tmp_path / "study")
+
+
+def test_a_report_says_that_the_study_is_adaptive(halved):
+    summary = report(halved[0])
+    said = json.loads(summary.json)
+    assert "2 of 8 planned trials finished, 6 stopped early" in said["headline"][0]
+    assert said["headline"][1].startswith("Adaptive study (successive halving): what was trained was decided by")
+    assert "flatter" in said["headline"][1]
+    assert said["trials"] == {"planned": 8, "done": 2, "failed": 0, "unfinished": 0, "stopped early": 6}
+    assert "Adaptive study" in (halved[0] / "report" / "report.md").read_text()
 
 
 def test_what_it_was_at_a_rung_stays_whatever_became_of_it(halved):
@@ -193,3 +219,35 @@ def test_what_it_was_at_a_rung_stays_whatever_became_of_it(halved):
     assert all(each.score is not None for each in search.seen())
     assert not search.pending()
     assert [each.proposal.until for each in search.seen()[-2:]] == [None, None]
+
+
+FILE = """
+from cnnjax import SGD, Experiment, SmallCNN, Study, Synthetic
+experiment = Experiment(
+    model=SmallCNN(features=2, dense=0),
+    data=Synthetic(height=4, width=4, channels=1, classes=2, examples=40, test_examples=8),
+    optim=SGD(learning_rate=0.1), batch_size=16, validation=0.25, epochs=4)
+study = Study(experiment, axes={"optim.learning_rate": [0.001, 0.01, 0.1, 0.5]}, seeds=2)
+"""
+
+
+def test_the_command_line(run, tmp_path):
+    file = tmp_path / "rates.py"
+    file.write_text(FILE)
+    code, said, _ = run("sweep", file, "--halving", "1:2", "--dry-run")
+    assert code == 0
+    assert "successive halving by validation_accuracy: 4 arms to epoch 1, then 2 arms to epoch 2, then 1 arm" in said
+    code, said, _ = run("sweep", file, "--sequential-seeds", "6:0.01", "--dry-run", "--json")
+    assert "4 arms with 2 seeds each (8 trials)" in json.loads(said)["adaptive"]
+    for words, message in (
+        (("--halving", "two"), "must be as in --halving 2:3"),
+        (("--halving", "4"), "the training has 4"),
+        (("--optuna", "best:3"), "must be as in --optuna tpe:30"),
+        (("--halving", "1", "--asha", "1"), "a study decides in one way"),
+    ):
+        code, _, complaint = run("sweep", file, *words, "--dry-run")
+        assert code == 1
+        assert message in " ".join(complaint.split())
+    code, said, _ = run("sweep", file, "--asha", "1:2", "--json")
+    assert code == 0
+    assert (tmp_path / "runs" / "rates-asha" / "adaptive.json").exists()

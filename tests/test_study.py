@@ -535,7 +535,7 @@ def test_a_damaged_result_is_an_error_of_its_trial_alone(tmp_path):
 
 def test_a_program_is_checked_once(tmp_path, monkeypatch):
     """The plan, the compiling ahead and the training of all seeds need its layers and its rehearsal once."""
-    checks, counts = sys.modules["cnnjax.experiment.check"], {"analyse": 0, "rehearse": 0}
+    checks, counts = sys.modules["cnnjax.experiment.check"], {"analysed": 0, "rehearse": 0}
 
     def counted(name, function):
         def call(*positional, **named):
@@ -544,10 +544,10 @@ def test_a_program_is_checked_once(tmp_path, monkeypatch):
 
         return call
 
-    for cached in (checks._analysed, checks._rehearsed):
-        cached.cache_clear()
+    for remembered in (checks.ANALYSED, checks.REHEARSED):
+        remembered.forget()
     for name in counts:
         monkeypatch.setattr(checks, name, counted(name, getattr(checks, name)))
     study = Study(BASE, axes={"model.features": [5, 6]}, seeds=3)
     assert sweep(study, tmp_path, options=OPTIONS).complete
-    assert counts == {"analyse": 2, "rehearse": 2}
+    assert counts == {"analysed": 2, "rehearse": 2}

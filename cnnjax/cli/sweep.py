@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnjax.cli.adaptive_options import Asha, Halving, Optuna, SequentialSeeds, adaptive_of
 from cnnjax.cli.app import WIDE, app, err, out
 from cnnjax.cli.options import (
     AsJson,
@@ -66,6 +67,10 @@ def sweep(
         str | None,
         typer.Option(help="Rescale widths so that all arms have the base's macs or params.", metavar="macs|params"),
     ] = None,
+    halving: Halving = None,
+    asha: Asha = None,
+    sequential_seeds: SequentialSeeds = None,
+    optuna: Optuna = None,
     out_folder: Out = None,
     launcher: Annotated[str, typer.Option(help="Where trials are trained: local, in this process.")] = "local",
     replace: Annotated[
@@ -121,10 +126,15 @@ def sweep(
         study = with_fields(study, combine="one_at_a_time")
     if match is not None:
         study = with_fields(study, match=match)
+    adaptive = adaptive_of(halving, asha, sequential_seeds, optuna)
+    if adaptive is not None:
+        study = with_fields(study, adaptive=adaptive)
     here = devices if dry_run else devices_here(on, machine, devices)
     hardware = hardware_of(here, parallel, resident, workers)
     options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
     folder = out_folder or default_out(loaded)
+    if out_folder is None and adaptive is not None:
+        folder = folder.with_name(f"{folder.name}-{adaptive.tag}")
     if dry_run:
         planned_for = _planned_for(devices, device_kind, device_memory, machine)
         _print_plan(study, folder, planned_for, _whole_of(loaded, study), as_json=as_json)
@@ -195,17 +205,21 @@ def _whole_of(loaded: ExperimentFile, study: Any) -> WholeSet | None:
 
 
 def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, *, as_json: bool) -> None:
+    from cnnjax.study.candidates import known_of, plan_of_candidates
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
-    from cnnjax.study.plan import plan
     from cnnjax.study.plan_table import plan_table
 
-    planned = plan(study, hardware=devices, whole=whole)
+    planned = plan_of_candidates(study, hardware=devices, whole=whole)
+    known = known_of(planned)
     found = earlier(planned, folder)
     if as_json:
         stale = [{"id": entry.trial.id, "reasons": list(entry.stale)} for entry in found if entry.stale]
-        typer.echo(json.dumps(planned.to_json() | {"devices": dataclasses.asdict(planned.devices), "stale": stale}))
+        more = {"devices": dataclasses.asdict(planned.devices), "stale": stale}
+        typer.echo(json.dumps(planned.to_json() | more | ({"adaptive": known} if known else {})))
         return
     WIDE.print(plan_table(planned))
+    if known:
+        out.print(f"adaptive: {known}", markup=False, highlight=False, soft_wrap=True)
     if whole is not None:
         out.print(
             f"planned for the whole set, {whole.train:,} images to train on and {whole.test:,} to test on, which is "

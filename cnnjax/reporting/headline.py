@@ -6,6 +6,7 @@ from collections import Counter
 
 from cnnjax.records.result_json import TRIED_AGAIN
 from cnnjax.records.specification import Specification
+from cnnjax.reporting.adaptive import STOPPED, adaptive_sentences
 from cnnjax.reporting.intervals import FEWEST, Spread
 from cnnjax.reporting.labels import abbreviate
 from cnnjax.reporting.mixture import mixed_code
@@ -30,14 +31,14 @@ def headline(table: Table) -> list[str]:
     """The state of the study, the arm that validation chooses, and how surely."""
     mixed = mixed_code(table.trials, table.codes)
     notes = [*_strangers(table), *_mixture(table), *_metric_note(table), *_choice(table)]
-    return [*mixed, _state(table), *notes]
+    return [*mixed, _state(table), *adaptive_sentences(table.adaptive), *notes]
 
 
 def _state(table: Table) -> str:
     states = Counter(table.trials["status"])
     seeds = table.trials["seed"].nunique()
     parts = [f"{states['done']} of {len(table.trials)} planned trials finished"]
-    parts += [f"{states[state]} {state}" for state in ("failed", "unfinished") if states[state]]
+    parts += [f"{states[state]} {state}" for state in ("failed", "unfinished", STOPPED) if states[state]]
     parts += [f"{plural(len(table.pruned), 'arm')} pruned before training"] if table.pruned else []
     return f"{', '.join(parts)}: {plural(len(table.arms), 'arm')}, {plural(seeds, 'seed')}."
 

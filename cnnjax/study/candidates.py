@@ -96,6 +96,20 @@ def plan_of_arm(study: Study, arm: Mapping[str, Any], *, hardware: Hardware) -> 
     return plan(one, hardware=hardware)
 
 
+def known_of(planned: Plan) -> str:
+    """What is known of an adaptive study before anything runs, as a sentence; empty of one that trains everything.
+
+    Raises ConfigError where it cannot be.
+    """
+    design = planned.study.adaptive
+    if design is None:
+        return ""
+    candidates = candidates_of(planned)
+    design.check(candidates)
+    goal = goal_of(planned.trials[0].experiment, design.metric)
+    return f"{design.words} by {goal.metric}: {design.cost(candidates)}"
+
+
 def first_of_arms(planned: Plan) -> dict[Any, PlannedTrial]:
     """The first trial of each arm."""
     trials: dict[Any, PlannedTrial] = {}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from cnnjax.analysis.layers import SizeRow
 from cnnjax.cards import WholeSet
 from cnnjax.code import Code, code_of
-from cnnjax.config import Named, diff, digest, replace
+from cnnjax.config import Named, diff, digest, digest_of_text, program_text, replace
 from cnnjax.data.unread import planned_as
 from cnnjax.errors import ConfigError, RunError, expect
-from cnnjax.experiment import Experiment, Teachers, analysis_of, check, stated_rate
+from cnnjax.experiment import Experiment, Families, Teachers, analysis_of, check, stated_rate
 from cnnjax.lanes import lane_values
 from cnnjax.models import Model
 from cnnjax.records.plan_json import PlanRecord, PrunedEntry, SizeEntry, TrialEntry
@@ -57,7 +58,7 @@ class PlannedTrial:
         """How many training steps are compiled: one for each size of images."""
         return len({row.size for row in self.sizes}) or 1
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The experiment's content hash, which names its directory."""
         return self.experiment.id
@@ -71,7 +72,7 @@ class PlannedTrial:
             texts.append(f"{path.removeprefix('model.').removeprefix('layers.').removesuffix('.features')} {shown}")
         return "; ".join(texts) or "as given"
 
-    @property
+    @cached_property
     def program(self) -> str:
         """The digest of what is compiled: trials with the same one share it."""
         return self.experiment.program
@@ -174,11 +175,16 @@ def plan(
 
 
 def _plan(study: Study, hardware: Hardware | Devices) -> Plan:
+    _refuse_too_many(study)
     experiments = {arm: _experiment(study, arm) for arm in study.arms}
     _refuse_bad_values(study, experiments)
     costs: dict[Experiment, int] = {}
     devices = here(hardware) if isinstance(hardware, Hardware) else hardware
-    checks = {arm: _check(_even(study, arm, experiment, costs), devices) for arm, experiment in experiments.items()}
+    even = {arm: _even(study, arm, experiment, costs) for arm, experiment in experiments.items()}
+    checks, families = dict[Named[Any], _Checked | ConfigError](), Families()
+    for arm in _by_network(even):
+        checks[arm] = _check(even[arm], devices, families)
+    checks = {arm: checks[arm] for arm in even}
     good = {arm: found for arm, found in checks.items() if not isinstance(found, ConfigError)}
     # Only the user's own classes are looked at, for a check says which of cnnjax's fields have no effect. A look costs
     # a trace of each arm.
@@ -188,9 +194,10 @@ def _plan(study: Study, hardware: Hardware | Devices) -> Plan:
     for arm, warning in without_effect(own).items():
         checks[arm] = dataclasses.replace(good[arm], warnings=(*good[arm].warnings, warning))
     trials, pruned = [], []
+    neighbours = _neighbours(good) if len(good) < len(checks) else {}
     for arm, outcome in checks.items():
         if isinstance(outcome, ConfigError):
-            pruned.append(PrunedArm(arm, _guilty(arm, checks), str(outcome), outcome.path))
+            pruned.append(PrunedArm(arm, _guilty(arm, neighbours), str(outcome), outcome.path))
         else:
             trials += [_trial(study, arm, seed, outcome) for seed in study.seed_values]
     _refuse_twins(trials)
@@ -214,6 +221,36 @@ class _Checked:
     training_macs: int
     teachers: Teachers
     kept: Named[int]
+
+
+MOST_TRIALS = 100_000
+
+
+def _refuse_too_many(study: Study) -> None:
+    arms, seeds = study.count, len(study.seed_values)
+    if arms * seeds > MOST_TRIALS:
+        at_most = "at most " if study.exclude else ""
+        raise ConfigError(
+            f"the study has {at_most}{arms:,} arms x {seeds} seeds = {arms * seeds:,} trials, and a plan at most "
+            f"{MOST_TRIALS:,}: take fewer values or seeds, one_at_a_time, or a sample of the arms (design=...)"
+        )
+
+
+def _by_network(experiments: Mapping[Named[Any], Experiment | ConfigError]) -> list[Named[Any]]:
+    """The arms in an order in which those of one network, and of one program, stand together."""
+    firsts: dict[str, int] = {}
+
+    def place(arm: Named[Any]) -> tuple[int, ...]:
+        experiment = experiments[arm]
+        if isinstance(experiment, ConfigError):
+            return (-1, -1)
+        try:
+            texts = program_text(experiment.model), program_text(experiment)
+        except ConfigError:  # the check raises it again
+            return (-1, -1)
+        return tuple(firsts.setdefault(digest_of_text(text), len(firsts)) for text in texts)
+
+    return sorted(experiments, key=place)
 
 
 def _experiment(study: Study, arm: Named[Any]) -> Experiment | ConfigError:
@@ -254,14 +291,14 @@ def _cost(experiment: Experiment, measure: str) -> int:
     return analysis.params if measure == "params" else analysis.training_macs
 
 
-def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked | ConfigError:
+def _check(experiment: Experiment | ConfigError, devices: Devices, families: Families) -> _Checked | ConfigError:
     if isinstance(experiment, ConfigError):
         return experiment
     code = code_of(experiment)
     try:
         check_batch_size(experiment.batch_size, devices=devices.count, accumulate=experiment.accumulate)
         teachers = _from_runs(experiment)
-        checked = check(experiment, devices=devices.count, teachers=teachers)
+        checked = check(experiment, devices=devices.count, teachers=teachers, families=families)
         room = check_room(experiment, devices, teachers)
     except ConfigError as error:
         return error
@@ -273,7 +310,7 @@ def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked |
         steps,
         code,
         data,
-        repr(analysis.layers),
+        repr(analysis.layers) if code.definitions else "",
         analysis.warnings + room,
         analysis.sizes,
         analysis.training_macs,
@@ -302,14 +339,17 @@ def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> Plann
 
 def _refuse_bad_values(study: Study, experiments: Mapping[Named[Any], Experiment | ConfigError]) -> None:
     # A value that its own field refuses in every arm is a mistake in the study, not a combination to prune.
-    levels = study.levels
-    for path, values in levels.items():
-        for value in values:
-            outcomes = [outcome for arm, outcome in experiments.items() if arm[path] == value]
-            refused = [outcome for outcome in outcomes if isinstance(outcome, ConfigError)]
-            inner = [other for other in levels if other.startswith(f"{path}.")]
-            if outcomes and len(refused) == len(outcomes) and _is_about(path, refused[0], inner):
-                raise refused[0]
+    names, counts, refused = list(study.levels), dict[Any, int](), dict[Any, list[ConfigError]]()
+    for arm, outcome in experiments.items():
+        for at in arm.items():
+            counts[at] = counts.get(at, 0) + 1
+            if isinstance(outcome, ConfigError):
+                refused.setdefault(at, []).append(outcome)
+    for path, values in study.levels.items() if refused else ():
+        inner = [other for other in names if other.startswith(f"{path}.")]
+        for at in ((path, value) for value in values):
+            if at in refused and len(refused[at]) == counts[at] and _is_about(path, refused[at][0], inner):
+                raise refused[at][0]
 
 
 def _is_about(path: str, error: ConfigError, inner: Sequence[str]) -> bool:
@@ -333,14 +373,22 @@ def _refuse_twins(trials: Sequence[PlannedTrial]) -> None:
             raise ConfigError(f"two arms are the same experiment: {written(one)} and {written(other)}")
 
 
-def _guilty(arm: Named[Any], checks: Mapping[Named[Any], Any]) -> Named[Any]:
+def _neighbours(working: Iterable[Named[Any]]) -> dict[str, set[Any]]:
+    """By axis, what else the arms that work have: one with the same has another value there."""
+    found: dict[str, set[Any]] = {}
+    for arm in working:
+        for path in arm:
+            found.setdefault(path, set()).add(_others(arm, path))
+    return found
+
+
+def _others(arm: Named[Any], path: str) -> Any:
+    return tuple(entry for entry in arm.items() if entry[0] != path)
+
+
+def _guilty(arm: Named[Any], neighbours: Mapping[str, set[Any]]) -> Named[Any]:
     """The values that, changed alone, give an arm that works; all of them where there is none."""
-    working = [other for other, outcome in checks.items() if not isinstance(outcome, ConfigError)]
-    guilty = {
-        path: value
-        for path, value in arm.items()
-        if any(other[path] != value and all(other[p] == arm[p] for p in arm if p != path) for other in working)
-    }
+    guilty = {path: value for path, value in arm.items() if _others(arm, path) in neighbours.get(path, ())}
     return Named(guilty or arm)
 
 
