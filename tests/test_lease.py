@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -78,10 +79,8 @@ def test_of_many_takers_one_wins(tmp_path):
 
     def take():
         gate.wait()
-        try:
+        with contextlib.suppress(Taken):
             won.append(Lease.take(tmp_path))
-        except Taken:
-            pass
 
     for _ in range(20):
         threads = [threading.Thread(target=take) for _ in range(8)]
@@ -102,10 +101,8 @@ def test_of_many_takers_of_a_lease_that_ran_out_one_wins(tmp_path):
 
         def take(won=won, gate=gate):
             gate.wait()
-            try:
+            with contextlib.suppress(Taken):
                 won.append(Lease.take(tmp_path))
-            except Taken:
-                pass
 
         threads = [threading.Thread(target=take) for _ in range(6)]
         [thread.start() for thread in threads]

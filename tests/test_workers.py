@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnjax import SGD, Experiment, Hardware, Options, SmallCNN, Study, Synthetic, plan, sweep
+from cnnjax import Experiment, Hardware, Options, SmallCNN, Study, Synthetic, plan, sweep
 from cnnjax.errors import Interrupted, RunError
 from cnnjax.events import EpochEnded, Finished, StepTaken
 from cnnjax.launch import one_program
@@ -166,7 +166,7 @@ class Own(SmallCNN):
 
 
 def test_a_study_of_own_classes_without_a_file_says_why(tmp_path):
-    planned(tmp_path, Study(Experiment(model=Own(features=2, dense=0), data=DATA, steps=2), seeds=1))
+    planned(tmp_path, Study(Experiment(model=Own(features=2, dense=0), data=DATA, batch_size=8, steps=2), seeds=1))
     with pytest.raises(RunError, match="was started from Python, without an experiment file"):
         work(tmp_path, options=OPTIONS)
 
@@ -223,18 +223,15 @@ def test_a_cancelled_study_stops_and_its_sweep_goes_on(whole, tmp_path):
 
 # --- faults
 
-DIVERGES = Study(
-    BASE.model_copy(update={"optim": SGD(learning_rate=0.1)}), axes={"optim.learning_rate": [1e30]}, seeds=1
-)
+DIVERGES = Study(BASE, axes={"optim.learning_rate": [1e30]}, seeds=1)
 
 
 def test_a_poison_trial_fails_and_the_others_go_on(tmp_path):
     ids = planned(tmp_path)
     folder = tmp_path / "trials" / ids[0]
     lease = Lease.take(folder)
-    dead = lease.record.model_copy(
-        update={"deaths": MOST_DEATHS - 1, "pid": 2**22 + 1, "process": lease.record.process}
-    )
+    # No process has that number.
+    dead = lease.record.model_copy(update={"deaths": MOST_DEATHS - 1, "pid": 2**22 + 1})
     lease.path.write_text(json.dumps(dead.to_json()))
     outcome = work(tmp_path, options=OPTIONS)
     assert outcome.failed == [ids[0]]
@@ -302,17 +299,12 @@ def test_status_says_who_runs_what_from_files_alone(tmp_path):
     record = lost.record.model_copy(update={"process": ""})
     lost.path.write_text(json.dumps(record.to_json()))
     os.utime(lost.path, (0, 0))
-    work(tmp_path, options=OPTIONS, wait=False, sinks=[lambda _: os.utime(lost.path, (0, 0))] if False else [])
+    work(tmp_path, options=OPTIONS, wait=False)
     found = status(tmp_path)
     assert (found.trials, found.done, found.failed, found.pruned) == (6, 5, 0, 0)
     [running] = found.running
-    assert (running.trial, running.worker, running.pid, running.step, running.steps) == (
-        ids[5],
-        "slow",
-        os.getpid(),
-        3,
-        4,
-    )
+    assert (running.trial, running.worker, running.pid) == (ids[5], "slow", os.getpid())
+    assert (running.step, running.steps) == (3, 4)
     assert not running.lost
     assert found.seconds_left is not None
     assert found.measured == 5
