@@ -11,6 +11,7 @@ from typing import Any
 
 from cnnjax.config import plain
 from cnnjax.errors import NewerVersion, RunError
+from cnnjax.files import writing
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.plan_json import PlanRecord
 from cnnjax.records.study_json import StudyRecord
@@ -70,6 +71,8 @@ def write_plan(
     kept_study, kept_plan = merged(description, planned.record, out, replace=replace)
     work = work_of(planned, kept_plan, out, file=file, overrides=overrides, options=options)
     kept_study.write(StudyRecord.at(out))
+    with writing(out):
+        (out / "trials").mkdir(exist_ok=True)
     work.write(WorkRecord.at(out))
     kept_plan.write(PlanRecord.at(out))
     return None if kept_study is description else len(kept_plan.trials)
