@@ -11,7 +11,7 @@ from typing import Any
 from cnnjax.analysis.layers import SizeRow
 from cnnjax.cards import WholeSet
 from cnnjax.code import Code, code_of
-from cnnjax.config import Named, diff, digest, digest_of_text, program_text, replace
+from cnnjax.config import Config, Named, canonical_text, diff, digest_of_text, program_text, replace
 from cnnjax.data.unread import planned_as
 from cnnjax.errors import ConfigError, RunError, expect
 from cnnjax.experiment import Experiment, Families, Teachers, analysis_of, check, stated_rate
@@ -176,7 +176,8 @@ def plan(
 
 def _plan(study: Study, hardware: Hardware | Devices) -> Plan:
     _refuse_too_many(study)
-    experiments = {arm: _experiment(study, arm) for arm in study.arms}
+    held: dict[Any, Config] = {}
+    experiments = {arm: _experiment(study, arm, held) for arm in study.arms}
     _refuse_bad_values(study, experiments)
     costs: dict[Experiment, int] = {}
     devices = here(hardware) if isinstance(hardware, Hardware) else hardware
@@ -253,11 +254,17 @@ def _by_network(experiments: Mapping[Named[Any], Experiment | ConfigError]) -> l
     return sorted(experiments, key=place)
 
 
-def _experiment(study: Study, arm: Named[Any]) -> Experiment | ConfigError:
+def _experiment(study: Study, arm: Named[Any], held: dict[Any, Config]) -> Experiment | ConfigError:
+    """held: the configs in experiments so far, of which equal ones are one object: there may be many thousand arms."""
     try:
-        return study.varied(arm)
+        experiment = study.varied(arm)
     except ConfigError as error:
         return error
+    # By their text, since 0 and 0.0 are equal.
+    inside = {name: (canonical_text((value,)), value) for name, value in experiment if isinstance(value, Config)}
+    return experiment.model_copy(
+        update={name: held.setdefault((type(value), text), value) for name, (text, value) in inside.items()}
+    )
 
 
 def _even(
@@ -329,12 +336,18 @@ def _from_runs(experiment: Experiment) -> Teachers:
 
 
 def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> PlannedTrial:
-    experiment = replace(outcome.experiment, {"seed": seed})
+    # A study's seeds are checked as an experiment's are; a class of a user's may look at its own.
+    own = type(outcome.experiment) is not Experiment
+    experiment = replace(outcome.experiment, {"seed": seed}) if own else _with_seed(outcome.experiment, seed)
     matched = diff(study.varied(arm), outcome.experiment) if study.match else {}
     changed = Named({path: new for path, (_, new) in matched.items() if path != "seed"})
     names = ("params", "macs", "steps", "code", "data", "warnings", "sizes", "training_macs", "kept")
     checked = {name: getattr(outcome, name) for name in names}
     return PlannedTrial(experiment, arm, matched=changed, **checked)
+
+
+def _with_seed(experiment: Experiment, seed: int) -> Experiment:
+    return experiment.model_copy(update={"seed": seed})
 
 
 def _refuse_bad_values(study: Study, experiments: Mapping[Named[Any], Experiment | ConfigError]) -> None:
@@ -362,10 +375,10 @@ def _is_inside(path: str, outer: str) -> bool:
 
 def _refuse_twins(trials: Sequence[PlannedTrial]) -> None:
     # By what is computed: lanes that are one number in float32 are one experiment under two names.
-    seen: dict[tuple[str, str], PlannedTrial] = {}
+    seen: dict[Any, PlannedTrial] = {}
     for trial in trials:
-        values = {path: scalar.item() for path, scalar in lane_values(trial.experiment).items()}
-        twin = seen.setdefault((trial.program, digest(Named(values))), trial)
+        values = tuple((path, scalar.item()) for path, scalar in lane_values(trial.experiment).items())
+        twin = seen.setdefault((trial.program, values), trial)
         if twin is not trial:
             one, other = (
                 {path: arm[path] for path in arm if twin.arm[path] != trial.arm[path]} for arm in (twin.arm, trial.arm)
