@@ -17,11 +17,13 @@ from cnnjax import records
 from cnnjax.code import Code, Definition
 from cnnjax.errors import NewerVersion, RunError
 from cnnjax.records.adaptive_json import AdaptiveRecord, FindingEntry, ProposalEntry
+from cnnjax.records.cancel_json import CancelRecord
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.environment_json import EnvironmentRecord
 from cnnjax.records.exported import Exported
+from cnnjax.records.lease_json import LeaseRecord
 from cnnjax.records.metrics_jsonl import EpochRow, append_row, keep_rows, read_rows
 from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
 from cnnjax.records.record import Record
@@ -32,6 +34,7 @@ from cnnjax.records.source_json import SourceRecord
 from cnnjax.records.specification import BEFORE, Specification, specification_of
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.records.used_run import UsedRun
+from cnnjax.records.work_json import WorkRecord
 
 
 class Weather(Record):
@@ -216,6 +219,9 @@ RECORDS: list[tuple[Record, str, Any, str]] = [
         "nearly",
         "'pass' or 'fail'",
     ),
+    (LeaseRecord(worker="a", host="h", pid=7, since="2026-01-31T12:00:00", seconds=60.0), "pid", "7", "valid integer"),
+    (WorkRecord(cnnjax="0.1.0", folder="/", base={"seed": 0}, trials={"ab": {"seed": 1}}), "trials", [], "object"),
+    (CancelRecord(since="2026-01-31T12:00:00", by="cancelled by ann"), "by", 3, "valid string"),
     (CodeRecord.of(Code((ACT,))), "recorded", "now", "match pattern"),
     (CheckpointNotes(id="a1b2", scale=((0.5,), (0.2,)), classes=("a",)), "epoch_sums", None, "must be an object"),
     (resolved(), "outputs", "two", "valid integer"),

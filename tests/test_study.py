@@ -35,7 +35,7 @@ from cnnjax.config import Named, read, replace, replace_texts
 from cnnjax.data import CutMix, Flip, ImageFolder, Mixup, RandomCrop
 from cnnjax.errors import ConfigError, Interrupted
 from cnnjax.events import Planned, StepTaken
-from cnnjax.launch import local_launcher, one_program
+from cnnjax.launch import one_program, worker
 from cnnjax.models import BatchNorm, GroupNorm
 from cnnjax.optim import Cosine
 from cnnjax.reporting import terminal_table
@@ -413,7 +413,7 @@ def test_a_trial_in_a_study_is_the_trial_alone(tmp_path):
 
 def test_the_next_program_is_compiled_while_one_trains(tmp_path, monkeypatch):
     begun, training, overlapped = [], threading.Event(), []
-    monkeypatch.setattr(local_launcher, "cores", lambda: 2)
+    monkeypatch.setattr(worker, "cores", lambda: 2)
     prepare, run = Program.prepare, one_program.run_trials
 
     def watched_prepare(program):
@@ -440,7 +440,7 @@ def test_the_next_program_is_compiled_while_one_trains(tmp_path, monkeypatch):
 
 def test_nothing_more_is_compiled_once_it_is_stopped(tmp_path, monkeypatch):
     prepared = []
-    monkeypatch.setattr(local_launcher, "cores", lambda: 2)
+    monkeypatch.setattr(worker, "cores", lambda: 2)
     monkeypatch.setattr(Program, "prepare", lambda program: prepared.append(program))
     monkeypatch.setattr(one_program, "run_trials", lambda *_, stop, **__: stop.set() or _interrupted())
     study = Study(BASE, axes={"model.features": [2, 3, 4, 5, 6, 7, 8]}, seeds=1)

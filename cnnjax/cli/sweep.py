@@ -104,6 +104,12 @@ def sweep(
     stale: Stale = "stop",
     log: Log = None,
     log_every: LogEvery = 50,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train trials that diverged again too, from the start.")
+    ] = False,
+    stop_on_failure: Annotated[
+        bool, typer.Option("--stop-on-failure", help="Stop all workers of the study once a trial failed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
@@ -135,7 +141,8 @@ def sweep(
         return
     if device_kind is not None or device_memory is not None:
         raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
-    outcome = _run_study(study, loaded, folder, options, pack, launcher, replace=replace, as_json=as_json)
+    faults = {"overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
+    outcome = _run_study(study, loaded, folder, options, pack, launcher, faults, replace=replace, as_json=as_json)
     folder = outcome.out
     if outcome.wider is not None:
         note(
@@ -160,6 +167,7 @@ def _run_study(
     options: Options,
     pack: int | None,
     launcher: str,
+    faults: dict[str, Any],
     *,
     replace: bool,
     as_json: bool,
@@ -168,6 +176,7 @@ def _run_study(
 
     with progress(loaded.name, hidden=as_json) as show:
         about: dict[str, Any] = {"name": loaded.name, "question": loaded.question, "launcher": launcher}
+        about |= faults | {"file": loaded.path if loaded.path.is_file() else None}
         sinks = [StudyProgress(show)]
         return run(study, folder, options=options, pack=pack, replace=replace, sinks=sinks, **about)
 

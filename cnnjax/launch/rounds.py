@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from cnnjax.launch.one_program import Outcomes
+from cnnjax.launch.claims import Outcomes
 from cnnjax.launch.search import Search
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.study.plan import Plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from cnnjax.records.result_json import TRIED_AGAIN
 from cnnjax.records.specification import Specification
 from cnnjax.reporting.adaptive import STOPPED, adaptive_sentences
 from cnnjax.reporting.intervals import FEWEST, Spread
@@ -125,7 +126,7 @@ def _to_come(table: Table) -> str:
     """That the choice may change, where trials are still to come: a diverged one is final, the others are not."""
     trials = table.trials
     unfinished = int((trials["status"] == "unfinished").sum())
-    again = trials["cause"].isin(["crashed", "damaged"]).sum()
+    again = trials["cause"].isin([*TRIED_AGAIN, "damaged"]).sum()
     parts = [f"{plural(unfinished, 'planned trial')} unfinished"] if unfinished else []
     parts += [f"{plural(int(again), 'failed trial')} to be tried again by the next sweep"] if again else []
     return f" This may change: {', '.join(parts)}." if parts else ""
