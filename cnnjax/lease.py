@@ -261,10 +261,9 @@ def server_time(folder: Path) -> float:
 
 def _deaths(held: Holding | None, begun: int) -> int:
     """How many holders in a row ended without a newer checkpoint than `begun`, the last one being `held`."""
-    if held is None:
+    if held is None or held.record is None or held.record.begun != begun:
         return 0
-    before = 0 if held.record is None or held.record.begun != begun else held.record.deaths
-    return before + 1
+    return held.record.deaths + 1
 
 
 def _padded(record: LeaseRecord) -> bytes:

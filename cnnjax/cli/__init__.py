@@ -8,6 +8,7 @@ from cnnjax.cli import (
     train,
     sweep,
     work,
+    status,
     report,
     describe,
     evaluate,

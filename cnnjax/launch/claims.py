@@ -12,15 +12,18 @@ from cnnjax.config import plain
 from cnnjax.errors import NewerVersion, RunError
 from cnnjax.events import Sink, Skipped
 from cnnjax.launch.units import Units
-from cnnjax.lease import Taken, server_time
+from cnnjax.lease import Taken, holding, server_time
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.stale import origin
 from cnnjax.run.used_runs import check_same_runs, refuse_own_folder
 from cnnjax.study.plan import PlannedTrial
 
-MOST_DEATHS = 5
+MOST_DEATHS = 10
 """A trial whose process was killed so often in a row, without a checkpoint between, fails: it kills its workers."""
+
+SUSPECT_DEATHS = 2
+"""After so many it comes last, so that it does not keep workers from all others."""
 
 
 @dataclass
@@ -77,10 +80,10 @@ class Claims:
         One that nobody works on comes first: so each worker compiles another one. `end` gives it back.
         """
         with self._lock:
-            for alone in (True, False):
+            for alone, suspects in ((True, False), (False, False), (False, True)):
                 now = cache(lambda: server_time(self.units.out))
                 for program in [name for name in self._left if name not in self._claimed]:
-                    claimed = self._first(program, now, alone=alone)
+                    claimed = self._first(program, now, alone=alone, suspects=suspects)
                     if claimed is not None:
                         self._claimed[program] = {claimed.id: claimed}
                         return program, claimed
@@ -90,7 +93,7 @@ class Claims:
         """Another trial of a program that this thread is at; None where none can be claimed."""
         with self._lock:
             now = cache(lambda: server_time(self.units.out))
-            claimed = self._first(program, now)
+            claimed = self._first(program, now, suspects=False)
             if claimed is not None:
                 self._claimed[program][claimed.id] = claimed
             return claimed
@@ -121,12 +124,15 @@ class Claims:
 
     # --- with the lock
 
-    def _first(self, program: str, now: Callable[[], float], *, alone: bool = False) -> Claimed | None:
-        """The first trial that can be claimed; alone: only where no other worker holds one before it."""
+    def _first(self, program: str, now: Callable[[], float], *, suspects: bool, alone: bool = False) -> Claimed | None:
+        """The first trial that can be claimed.
+
+        alone: only where no other worker holds one before it. suspects: one that killed its workers, too.
+        """
         for id in list(self._left[program]):
             if id in self._claimed.get(program, {}):
                 continue
-            if self._settled(program, id):
+            if self._settled(program, id) or (not suspects and self._is_suspect(id, now)):
                 continue
             try:
                 claimed = self._claim(program, id, now)
@@ -137,6 +143,11 @@ class Claims:
             if claimed is not None:
                 return claimed
         return None
+
+    def _is_suspect(self, id: str, now: Callable[[], float]) -> bool:
+        held = holding(self.units.directory(id).path, now=now)
+        # The holder of now is one more, if it ended.
+        return held is not None and held.record is not None and held.over and held.record.deaths + 1 >= SUSPECT_DEATHS
 
     def _claim(self, program: str, id: str, now: Callable[[], float]) -> Claimed | None:
         """The trial, held; None where there is nothing to do about it. Raises Taken, and RunError of `Units.trial`."""
