@@ -379,6 +379,7 @@ __all__ = [
     "Band",
     "BatchNorm",
     "Binary",
+    "Budget",
     "ByPath",
     "Card",
     "CentreFit",

@@ -179,16 +179,8 @@ def test_compilations_are_those_of_programs():
     methods = replace(BASE, {"methods": ("swa",), "model.norm": "batch", "steps": None, "epochs": 8})
     assert plan(Study(methods, seeds=3), hardware=HARDWARE).compilations == 3 + 2
     # Two sizes of images are two training steps.
-    resized = replace(
-        BASE,
-        {
-            "resolution": {"name": "schedule", "sizes": ((0, 8), (1, 16))},
-            "model.dense": 0,
-            "model.pool": "max",
-            "steps": None,
-            "epochs": 2,
-        },
-    )
+    sizes = {"name": "schedule", "sizes": ((0, 8), (1, 16))}
+    resized = replace(BASE, {"model": "resnet20", "resolution": sizes, "steps": None, "epochs": 2})
     assert plan(resized, hardware=HARDWARE).compilations == 3 + 1
 
 
