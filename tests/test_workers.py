@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cnnjax import Experiment, Hardware, Options, SmallCNN, Study, Synthetic, plan, sweep
-from cnnjax.errors import Interrupted, RunError
+from cnnjax.errors import DiskFull, Interrupted, RunError
 from cnnjax.events import EpochEnded, Finished, StepTaken
 from cnnjax.launch import one_program
 from cnnjax.launch.cancel import cancel, go_on
@@ -24,7 +24,6 @@ from cnnjax.launch.status import status
 from cnnjax.launch.study_files import write_plan
 from cnnjax.launch.work import work
 from cnnjax.lease import Lease
-from cnnjax.records.lease_json import LeaseRecord
 from cnnjax.records.plan_json import PlanRecord
 from cnnjax.records.work_json import WorkRecord, changes, with_changes
 
@@ -276,6 +275,27 @@ def test_diverged_trials_are_trained_again_only_where_asked(tmp_path):
     assert (tmp_path / "trials" / id / "stale" / "1" / "result.json").exists()
 
 
+def test_a_full_disk_loses_nothing(whole, tmp_path):
+    """A small file system in memory, where this process may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "none", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        with pytest.raises(DiskFull, match="no space left|No space left"):
+            sweep(STUDY, disk, options=OPTIONS, workers=1)
+        before = numbers(disk)
+        assert before == {id: numbers(whole)[id] for id in before}
+        subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
+        outcome = sweep(STUDY, disk, options=OPTIONS, workers=1)
+        assert outcome.complete
+        assert sorted(outcome.skipped) == sorted(before)
+        assert numbers(disk) == numbers(whole)
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
 def test_stop_on_failure_stops_the_study(tmp_path):
     study = Study(BASE, axes={"optim.learning_rate": [1e30, 0.1]}, seeds=2)
     with pytest.raises(RunError, match="failed: .*diverged.*\n--stop-on-failure"):
@@ -368,8 +388,7 @@ def test_twenty_random_kills_change_nothing(tmp_path):
             os.killpg(each.pid, signal.SIGKILL)
             each.wait()
     assert status(out).done == 36
-    assert kills > 5, "it was over too soon to show anything"
+    assert kills == 20, "it was over too soon"
     assert numbers(out) == numbers(tmp_path / "whole")
     rows = [json.loads(line)["step"] for line in next(out.glob("trials/*/metrics.jsonl")).read_text().splitlines()]
     assert rows == sorted(set(rows))
-    assert LeaseRecord.number_of("lease.12.json") == 12

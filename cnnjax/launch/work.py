@@ -68,7 +68,7 @@ def work(
 def options_from(plain: Mapping[str, Any]) -> Options:
     """The options that work.json holds."""
     hardware = {key: plain[key] for key in ("devices", "parallel", "resident", "workers") if key in plain}
-    keys = ("checkpoint_seconds", "checkpoint_steps", "keep", "log", "log_every", "until_epoch")
+    keys = ("checkpoint_seconds", "checkpoint_steps", "keep", "log", "log_every", "stale")
     return replace(Options(Hardware(**hardware)), **{key: plain[key] for key in keys if key in plain})
 
 
@@ -78,6 +78,7 @@ def plain_options(options: Options, pack: int | None) -> dict[str, Any]:
     held: dict[str, Any] = {
         "parallel": hardware.parallel,
         "resident": hardware.resident,
+        "workers": hardware.workers,
         "checkpoint_seconds": options.checkpoint_seconds,
         "checkpoint_steps": options.checkpoint_steps,
         "keep": options.keep,
