@@ -167,6 +167,7 @@ if TYPE_CHECKING:
     from cnnjax.run.options import Options
     from cnnjax.run.trained import Trained
     from cnnjax.study.adaptive import ASHA, OptunaSampler, SequentialSeeds, SuccessiveHalving
+    from cnnjax.study.budget import Budget
     from cnnjax.study.describe import describe
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
@@ -341,6 +342,7 @@ _HOMES = {
     "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Segmentation", "Task"],
     "run.hardware": ["Hardware"],
     "study.adaptive": ["ASHA", "OptunaSampler", "SequentialSeeds", "SuccessiveHalving"],
+    "study.budget": ["Budget"],
     "study.describe": ["describe"],
     "launch.sweep": ["sweep"],
     "study.load": ["load"],
@@ -377,6 +379,7 @@ __all__ = [
     "Band",
     "BatchNorm",
     "Binary",
+    "Budget",
     "ByPath",
     "Card",
     "CentreFit",

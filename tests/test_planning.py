@@ -45,7 +45,7 @@ def counts(monkeypatch):
 
         return call
 
-    for remembered in (CHECKS.ANALYSED, CHECKS.REHEARSED):
+    for remembered in (CHECKS.ANALYSED, CHECKS.REHEARSED, CHECKS.OF_FAMILIES):
         remembered.forget()
     for name in counted:
         monkeypatch.setattr(CHECKS, name, counting(name, getattr(CHECKS, name)))

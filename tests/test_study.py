@@ -544,7 +544,7 @@ def test_a_program_is_checked_once(tmp_path, monkeypatch):
 
         return call
 
-    for remembered in (checks.ANALYSED, checks.REHEARSED):
+    for remembered in (checks.ANALYSED, checks.REHEARSED, checks.OF_FAMILIES):
         remembered.forget()
     for name in counts:
         monkeypatch.setattr(checks, name, counted(name, getattr(checks, name)))

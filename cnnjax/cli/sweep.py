@@ -33,6 +33,7 @@ from cnnjax.cli.options import (
     pairs,
     placed,
 )
+from cnnjax.cli.plan_options import Budgets, Estimated, estimated, print_estimate, with_budget
 from cnnjax.cli.printing import note, print_report
 from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
@@ -71,6 +72,8 @@ def sweep(
     asha: Asha = None,
     sequential_seeds: SequentialSeeds = None,
     optuna: Optuna = None,
+    budget: Budgets = None,
+    estimate: Estimated = False,
     out_folder: Out = None,
     launcher: Annotated[str, typer.Option(help="Where trials are trained: local, in this process.")] = "local",
     replace: Annotated[
@@ -129,6 +132,9 @@ def sweep(
     adaptive = adaptive_of(halving, asha, sequential_seeds, optuna)
     if adaptive is not None:
         study = with_fields(study, adaptive=adaptive)
+    study = with_budget(study, budget)
+    if estimate and not dry_run:
+        raise ConfigError("--estimate times steps and trains nothing: give --dry-run with it")
     here = devices if dry_run else devices_here(on, machine, devices)
     hardware = hardware_of(here, parallel, resident, workers)
     options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
@@ -137,7 +143,8 @@ def sweep(
         folder = folder.with_name(f"{folder.name}-{adaptive.tag}")
     if dry_run:
         planned_for = _planned_for(devices, device_kind, device_memory, machine)
-        _print_plan(study, folder, planned_for, _whole_of(loaded, study), as_json=as_json)
+        whole = None if estimate else _whole_of(loaded, study)
+        _print_plan(study, folder, planned_for, whole, as_json=as_json, times=estimate)
         return
     if device_kind is not None or device_memory is not None:
         raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
@@ -204,20 +211,25 @@ def _whole_of(loaded: ExperimentFile, study: Any) -> WholeSet | None:
     return loaded.card.whole if loaded.card is not None and same else None
 
 
-def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, *, as_json: bool) -> None:
+def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, *, as_json: bool, times: bool) -> None:
     from cnnjax.study.candidates import known_of, plan_of_candidates
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
     from cnnjax.study.plan_table import plan_table
 
     planned = plan_of_candidates(study, hardware=devices, whole=whole)
+    planned, hours = estimated(planned, devices, hidden=as_json) if times else (planned, None)
     known = known_of(planned)
     found = earlier(planned, folder)
     if as_json:
         stale = [{"id": entry.trial.id, "reasons": list(entry.stale)} for entry in found if entry.stale]
-        more = {"devices": dataclasses.asdict(planned.devices), "stale": stale}
+        more: dict[str, Any] = {"devices": dataclasses.asdict(planned.devices), "stale": stale}
+        more |= {"programs": len(planned.programs), "compilations": planned.compilations}
+        more |= {"not_checked": planned.unchecked} | ({"estimate": hours.to_json()} if hours else {})
         typer.echo(json.dumps(planned.to_json() | more | ({"adaptive": known} if known else {})))
         return
     WIDE.print(plan_table(planned))
+    if hours is not None:
+        print_estimate(hours)
     if known:
         out.print(f"adaptive: {known}", markup=False, highlight=False, soft_wrap=True)
     if whole is not None:

@@ -36,7 +36,11 @@ def program_text(config: Any) -> str:
 
     Raises ConfigError where a lane cannot be bound, as `bind` does.
     """
-    return written(config, _program_text)
+    return _program_text(config) if isinstance(config, Node) else _program_text_inside(config)
+
+
+def _program_text_inside(value: Any) -> str:
+    return written(value, lambda node: remembered(node, "program text", lambda: _program_text(node)))
 
 
 def _program_text(node: Node) -> str:
@@ -45,7 +49,7 @@ def _program_text(node: Node) -> str:
         return canonical_text(node)
     _refuse_private(node, inside[0][0])
     shared = {name: _shared(node, name) for name, _ in _own_lanes(node)}
-    return remembered(node, "program text", lambda: fields_text(node, program_text, shared))
+    return fields_text(node, _program_text_inside, shared)
 
 
 def _shared(node: Node, name: str) -> float:

@@ -53,12 +53,12 @@ def digest_of_text(text: str, length: int = 12) -> str:
 
 
 def canonical_text(value: Any) -> str:
-    """`canonical(value)` as JSON text. Configs remember theirs: many experiments of a study hold the same ones."""
-    return written(value, _text_of)
+    """`canonical(value)` as JSON text. Configs inside of it remember theirs: experiments of a study share them."""
+    return fields_text(value, _text_inside) if isinstance(value, Node) else _text_inside(value)
 
 
-def _text_of(node: Node) -> str:
-    return remembered(node, "canonical text", lambda: fields_text(node, canonical_text))
+def _text_inside(value: Any) -> str:
+    return written(value, lambda node: remembered(node, "canonical text", lambda: canonical_text(node)))
 
 
 def written(value: Any, text_of: Callable[[Node], str]) -> str:

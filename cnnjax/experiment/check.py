@@ -156,6 +156,8 @@ def steps_alike(experiment: Experiment, teachers: Teachers = EMPTY) -> tuple[str
 SHAPES = Remembered[tuple[int, int, int]](256)
 ANALYSED = Remembered[tuple[Analysis, Mapping[str, Any]]](256)
 REHEARSED = Remembered[tuple[TrainState, bool]](64)
+OF_FAMILIES = Remembered[tuple[TrainState, bool]](64)
+"""As REHEARSED, but for plans: what is not traced since another program of its family was."""
 ALIKE = Remembered[tuple[str, frozenset[str]]](256)
 
 
@@ -190,16 +192,24 @@ def _state_of(
     families: Families | None,
 ) -> tuple[TrainState, bool]:
     """What `rehearse` finds, once the steps of the program, or of one of its family, are traced."""
-    family = None if families is None or teachers else family_of(subject, analysis)
-    if families is not None and (family, length, devices) in families:
-        _, variables = _network_at(subject, analysis.input_shape)
-        functions = functions_of(subject.experiment, length, form=subject.dataset)
-        return shapes_from(functions, lane_shapes(subject.experiment), variables), False
     key = subject.same_program, length, devices, *teachers.items()
-    found = REHEARSED(key, lambda: _rehearsed(subject, length, devices, teachers))
-    if families is not None and family is not None:
+
+    def trace() -> tuple[TrainState, bool]:
+        return REHEARSED(key, lambda: _rehearsed(subject, length, devices, teachers))
+
+    def of_family() -> tuple[TrainState, bool]:
+        family = None if teachers else family_of(subject, analysis)
+        if family is None or families is None:
+            return trace()
+        if (family, length, devices) in families:
+            _, variables = _network_at(subject, analysis.input_shape)
+            functions = functions_of(subject.experiment, length, form=subject.dataset)
+            return shapes_from(functions, lane_shapes(subject.experiment), variables), False
+        found = trace()
         families.add((family, length, devices))
-    return found
+        return found
+
+    return trace() if families is None else OF_FAMILIES(key, of_family)
 
 
 def _rehearsed(subject: Subject, length: Length, devices: int, teachers: Teachers) -> tuple[TrainState, bool]:

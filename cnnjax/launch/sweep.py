@@ -12,11 +12,12 @@ from typing import Any
 
 import jax
 
-from cnnjax.errors import RunError
+from cnnjax.errors import ConfigError, RunError
 from cnnjax.events import Sink
 from cnnjax.experiment import Experiment
 from cnnjax.launch.cancel import go_on
 from cnnjax.launch.claims import Outcomes
+from cnnjax.launch.estimate import estimate, within_hours
 from cnnjax.launch.launcher import Launch, Launcher
 from cnnjax.launch.launcher import launcher as by_name
 from cnnjax.launch.rounds import in_rounds
@@ -87,12 +88,24 @@ def sweep(
     Raises ConfigError for a study that cannot be, RunError where other code or data made what is there
     (`Options.stale`) or another study is, DiskFull or Interrupted with everything saved.
     """
-    planned = plan_of_candidates(study, hardware=options.hardware)
+    planned = _within_budget(plan_of_candidates(study, hardware=options.hardware), options, workers)
     emit = one_at_a_time(sinks) if jax.process_index() == 0 else []
     spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop, "stop_on_failure": stop_on_failure}
     about = {"name": name, "question": question, "file": file, "overrides": overrides or {}}
     sweeping = _Sweeping(by_name(launcher), about, spread, replace_study=replace, retry_failed=retry_failed)
     return _sweep(planned, Path(out), options, sweeping)
+
+
+def _within_budget(planned: Plan, options: Options, workers: int | None) -> Plan:
+    """The plan without arms that take more hours than the study's budget, for which their programs are timed first."""
+    budget, adaptive = planned.study.budget, planned.study.adaptive
+    if budget is None or budget.hours is None:
+        return planned
+    if adaptive is not None and not adaptive.from_arms:
+        raise ConfigError(
+            f"budget.hours: {adaptive.tag} proposes arms as it goes, which are not timed before; leave hours out"
+        )
+    return within_hours(estimate(planned, hardware=options.hardware, workers=workers))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from cnnjax.launch.units import Units
 from cnnjax.machine import cores
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
+from cnnjax.study.plan import PlannedTrial
 
 MOST_THREADS = 4
 
@@ -55,7 +56,7 @@ def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:
     trial failed and `stops_on_failure`.
     """
     claims = Claims(units, worker=worker.name, sinks=worker.sinks)
-    count = worker.programs or _count(units)
+    count = worker.programs or side_by_side([units.trial(ids[0]) for ids in units.programs.values()])
     # One compiles ahead, where there is a core for it.
     threads = count + (1 if cores() > count else 0)
     asked = [worker.stop] if worker.stop else []
@@ -130,8 +131,11 @@ def _until_done(futures: list[Future[None]]) -> None:
             future.result()
 
 
-def _count(units: Units) -> int:
-    """How many programs train side by side: a small one keeps one core busy, a large one all of them."""
-    if jax.default_backend() != "cpu" or not all(small(units.trial(ids[0])) for ids in units.programs.values()):
+def side_by_side(firsts: Sequence[PlannedTrial]) -> int:
+    """How many programs train side by side: a small one keeps one core busy, a large one all of them.
+
+    firsts: the first trial of each.
+    """
+    if jax.default_backend() != "cpu" or not all(map(small, firsts)):
         return 1
-    return max(1, min(cores(), MOST_THREADS, len(units.programs)))
+    return max(1, min(cores(), MOST_THREADS, len(firsts)))

@@ -27,6 +27,7 @@ from cnnjax.config import (
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
 from cnnjax.study.adaptive import Adaptive
+from cnnjax.study.budget import Budget
 from cnnjax.study.designs import Arm, Axes, Design, Distribution, Grid, OneAtATime, changes_of, paths_of, values_of
 from cnnjax.study.designs.axes import BASE
 from cnnjax.study.exclusions import Exclusion, Exclusions, remaining
@@ -59,6 +60,7 @@ class Study(Config):
     design: Design | None = later(None)
     exclude: Exclusions = later(())
     adaptive: Adaptive | None = later(None)
+    budget: Budget | None = later(None)
 
     def __init__(self, experiment: Experiment | None = None, /, *others: Any, **fields: Any):
         if others:
