@@ -33,6 +33,7 @@ from cnnjax.study.designs import (
     random,
 )
 from cnnjax.study.designs.fractional_factorial import LETTERS, TABLE
+from cnnjax.study.study import with_overrides
 
 BASE = Experiment(
     model=SmallCNN(features=4, dense=0),
@@ -498,3 +499,11 @@ def test_an_exclusion_outlives_json_but_for_functions():
     study = pools(exclude=[lambda experiment: experiment.model.strides == 2])
     with pytest.raises(ConfigError, match="stands in the experiment file"):
         _ = Study.from_json(study.to_json()).arms
+
+
+def test_an_override_that_a_design_or_a_group_would_overrule_is_refused():
+    zipped, grouped = Study(BASE, design=ZIPPED), Study(BASE, axes={"recipe": RECIPES})
+    for study, path in ((zipped, "model.features"), (grouped, "epochs"), (grouped, "recipe")):
+        with pytest.raises(ConfigError, match=f"{path}: the study's axis .* sets it"):
+            with_overrides(study, {path: "3"})
+    assert with_overrides(zipped, {"epochs": "3"}).experiment.epochs == 3

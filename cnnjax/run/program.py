@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
+from itertools import islice
 from typing import Any
 
 import jax
@@ -255,10 +256,13 @@ class Program:
         teachers = {name: loaded.teacher for name, loaded in self.teachers.items()}
         return functions_of(self.experiment, self.length, size=size, teachers=teachers)
 
-    def evaluate(self, state: TrainState, split: str) -> Sums:
-        """Detailed sums (host arrays) over one of "train", "validation", "test"; see `with_weights_of`."""
+    def evaluate(self, state: TrainState, split: str, *, most: int | None = None) -> Sums:
+        """Detailed sums (host arrays) over one of "train", "validation", "test"; see `with_weights_of`.
+
+        most: batches that are looked at; None for all.
+        """
         total: Any = None
-        for rows in self.feed.evaluation(split):
+        for rows in islice(self.feed.evaluation(split), most):
             # Sums stay on the device; only so many batches are begun that the one before last is done.
             jax.block_until_ready(total)
             sums = self._step("eval", eval_step, self.functions, state, rows)(state, self.feed.data, rows, {})

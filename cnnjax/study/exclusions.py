@@ -145,7 +145,7 @@ def remaining(
     excluded, left, total = [0] * len(exclusions), 0, 0
     for arm in arms:
         total += 1
-        held = [number for number, exclusion in enumerate(exclusions) if _leaves_out(exclusion, arm, varied)]
+        held = [number for number, exclusion in enumerate(exclusions) if leaves_out(exclusion, arm, varied)]
         for number in held:
             excluded[number] += 1
         if not held:
@@ -162,7 +162,9 @@ def remaining(
         raise ConfigError(f"exclude: nothing is left of the {total:,} arms: {texts}")
 
 
-def _leaves_out(exclusion: Exclusion, arm: Arm, varied: Callable[[Arm], Experiment]) -> bool:
+def leaves_out(exclusion: Exclusion, arm: Arm, varied: Callable[[Arm], Experiment]) -> bool:
+    """Whether an exclusion leaves out the arm."""
+
     @cache
     def experiment() -> Experiment:
         return varied(arm)

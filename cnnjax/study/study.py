@@ -26,6 +26,8 @@ from cnnjax.config import (
 )
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
+from cnnjax.study.adaptive import Adaptive
+from cnnjax.study.budget import Budget
 from cnnjax.study.designs import Arm, Axes, Design, Distribution, Grid, OneAtATime, changes_of, paths_of, values_of
 from cnnjax.study.designs.axes import BASE
 from cnnjax.study.exclusions import Exclusion, Exclusions, remaining
@@ -46,7 +48,8 @@ class Study(Config):
     (`{"model.kernel_size": 7, "model.strides": 2}`), or break a condition (`"model.kernel_size == 7 requires
     model.strides == 1"`), or for whose experiment a function is true. seeds: how many (0, 1, 2, ...), or which.
     match: "macs" or "params" rescales the widths of every arm to the cost of the base; by path (`{"model.kernel_size":
-    "macs"}`) only those axes are evened out, against the arm that has the base's values there.
+    "macs"}`) only those axes are evened out, against the arm that has the base's values there. adaptive: how validation
+    results decide what is trained next (`SuccessiveHalving(first=2)`); None trains every arm with every seed.
     """
 
     experiment: Experiment
@@ -56,6 +59,8 @@ class Study(Config):
     match: Measure | Annotated[Mapping[str, Measure], AfterValidator(Named)] | None = None
     design: Design | None = later(None)
     exclude: Exclusions = later(())
+    adaptive: Adaptive | None = later(None)
+    budget: Budget | None = later(None)
 
     def __init__(self, experiment: Experiment | None = None, /, *others: Any, **fields: Any):
         if others:
@@ -212,6 +217,7 @@ def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
             f"seed={overrides['seed']}: seed is no axis of its own, and a study sets it; give seeds=(1, 2) in the "
             "file, or on the command line --seeds 2"
         )
+    _refuse_what_a_design_sets(study, overrides)
     values = {path: split_values(text) for path, text in overrides.items()}
     fixed = {path: overrides[path] for path in values if len(values[path]) == 1}
     varied = {path: values[path] for path in outermost_first(values) if path not in fixed}
@@ -223,6 +229,17 @@ def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
     inside = [path for path in fixed if any(path.startswith(f"{other}.") for other in axes)]
     axes |= {path: (_value(experiment, path, fixed[path]),) for path in inside}
     return with_fields(study, experiment=experiment, axes=axes)
+
+
+def _refuse_what_a_design_sets(study: Study, overrides: Mapping[str, str]) -> None:
+    """Raise ConfigError where an override would be overruled: a group or the design of the study sets that path."""
+    axes = study.all_axes if study.design is not None else study.axes
+    for name, axis in axes.items():
+        if study.design is None and not isinstance(axis, Named):
+            continue
+        for path in (name, *paths_of(name, axis)):
+            if path in overrides:
+                raise ConfigError(f"{path}: the study's axis {name} sets it: change it in the file", path=path)
 
 
 def _with_required(experiment: Experiment, path: str, written: str, fixed: dict[str, str]) -> str:

@@ -118,6 +118,11 @@ def state_from(functions: StateFunctions, lane: Lane, variables: Mapping[str, An
     return _begun(functions.bound(lane), lane, variables)
 
 
+def shapes_from(functions: StateFunctions, lane: Mapping[str, Any], variables: Mapping[str, Any]) -> TrainState:
+    """The shapes and types of `state_from` these variables, of which shapes and types are enough."""
+    return jax.eval_shape(partial(state_from, functions), lane, dict(variables))
+
+
 def _begun(functions: StateFunctions, lane: Lane, variables: Mapping[str, Any]) -> TrainState:
     fields = split_variables(variables)
     state = TrainState(
