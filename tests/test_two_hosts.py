@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import jax
 import numpy as np
 import pytest
 
-from cnnjax import SGD, Digits, Experiment, Hardware, Options, SmallCNN, train
+from cnnjax import SGD, Digits, Experiment, Hardware, Options, SmallCNN, Study, sweep, train
+from cnnjax.config import replace
+from cnnjax.errors import Interrupted
 from cnnjax.run.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.slow
@@ -152,6 +155,31 @@ def test_killed_and_stopped_they_continue_bitwise(tmp_path):
     assert json.loads((run / "result.json").read_text())["metrics"] == whole["metrics"]
     for one, two in zip(state_of(tmp_path / "whole"), state_of(run), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+WORK = """
+from cnnjax.launch.work import work
+
+with joined(Hosts(f"localhost:{port}", 2, process, "test")):
+    outcomes = work(out)
+    print(json.dumps([len(outcomes.done), outcomes.errors]))
+"""
+
+
+def test_a_worker_of_two_processes_trains_the_trials_of_a_study(tmp_path):
+    study = Study(replace(TINY, {"steps": 6}), axes={"optim.learning_rate": [0.05, 0.1]}, seeds=1)
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(Interrupted):
+        sweep(study, tmp_path / "study", stop=stopped, options=Options(Hardware(devices=1)))
+    both = Pair(WORK, tmp_path / "study").ended()
+    assert [code for code, _, _ in both] == [0, 0], both
+    assert [out for _, out, _ in both] == ["[2, {}]\n", "[0, {}]\n"]
+    assert sweep(study, tmp_path / "alone", options=Options(Hardware(devices=2))).complete
+    trials = sorted((tmp_path / "alone/trials").glob("*/metrics.jsonl"))
+    assert len(trials) == 2
+    for alone in trials:
+        assert alone.read_bytes() == (tmp_path / "study/trials" / alone.parent.name / "metrics.jsonl").read_bytes()
 
 
 UNLIKE = """
