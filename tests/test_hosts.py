@@ -6,9 +6,11 @@ import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.hosts import Cues, Hosts, check_alike, found, from_first, gathered, joined
@@ -235,3 +237,30 @@ def test_alone_everything_is_as_if_there_were_no_others():
     stop.set()
     assert cues.stops(2)
     assert cues.stopped
+
+
+# --- the manifest of docs/kubernetes
+
+
+def test_the_pods_of_the_manifest_find_each_other():
+    """What Kubernetes would start, as it names pods of an Indexed Job: JOB-INDEX.SUBDOMAIN, by a headless Service."""
+    text = (Path(__file__).parents[1] / "docs/kubernetes/train.yaml").read_text()
+    service, job = yaml.safe_load_all(text)
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    environ = {each["name"]: each["value"] for each in container["env"]}
+    assert (service["kind"], job["kind"], spec["completionMode"]) == ("Service", "Job", "Indexed")
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert spec["completions"] == spec["parallelism"] == int(environ["CNNJAX_PROCESSES"])
+    assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
+    words = container["command"]
+    hosts = found(
+        words[words.index("--hosts") + 1],
+        {"JOB_COMPLETION_INDEX": "1"},
+        coordinator=environ["CNNJAX_COORDINATOR"],
+        processes=int(environ["CNNJAX_PROCESSES"]),
+    )
+    first = f"{job['metadata']['name']}-0.{pod['subdomain']}"
+    assert hosts == Hosts(f"{first}:8476", 2, 1, "from a Kubernetes job's index")
