@@ -219,7 +219,8 @@ def _take_steps(pack: Pack, state: TrainState, step: int, options: Options, cues
     epoch, saved, pace = _epoch_of(pack, step), time.perf_counter(), Pace(most, pack.clock)
     while step < last and not cues.stops(step):
         cut = min(last, epoch.last_step, program.span_at(step).last + 1, _next_save(options, step))
-        state, taken = program.take(state, experiments, step, pace.count(cut - step))
+        with pack.spending("step"):
+            state, taken = program.take(state, experiments, step, pace.count(cut - step))
         # These steps run while the numbers of those before are looked at.
         if pending is not None:
             _look_at(pack, pending, pace)
@@ -233,7 +234,8 @@ def _take_steps(pack: Pack, state: TrainState, step: int, options: Options, cues
         if not pack.alive:
             break
         if step == program.steps or (ends_epoch and program.sizes["validation"]):
-            state = program.estimated(state, experiments)
+            with pack.spending("evaluation"):
+                state = program.estimated(state, experiments)
         if ends_epoch:
             _end_epoch(pack, state, epoch, step)
             epoch = _Epoch(pack, epoch.number + 1, step)
@@ -282,7 +284,9 @@ def _next_save(options: Options, step: int) -> float:
 def _look_at(pack: Pack, taken: Taken, pace: Pace) -> None:
     """Count the sums of each step, once the devices have them."""
     summarize = pack.program.functions.summarize
-    for step, sums in taken.each():
+    with pack.spending("step"):
+        each = list(taken.each())
+    for step, sums in each:
         for trial, own in pack.own(sums):
             if math.isfinite(own["loss"]):
                 trial.add(own)
