@@ -537,6 +537,7 @@ __all__ = [
     "analyse",
     "describe",
     "export",
+    "jit",
     "lane",
     "later",
     "linear_probe",
