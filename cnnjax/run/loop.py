@@ -122,8 +122,9 @@ def run_trials(
     The directory of each that ended gets its result.json.
 
     The directories are claimed by the caller and hold checkpoints of one step, or none. Fewer experiments than the
-    program packs are padded, so that a continued trial runs in the very program it was begun in. Once `stop` is set the
-    next step is the last: everything is saved, and Interrupted raised. A trial whose checkpoint is damaged is left
+    program packs are padded, so that a continued trial runs in the very program it was begun in. Once `stop` is set
+    no further call is made, and those that were (each of a tenth of a second or one step) end: everything is saved, and
+    Interrupted raised. A trial whose checkpoint is damaged is left
     alone: its error is returned by its position.
     """
     with contextlib.ExitStack() as stack:

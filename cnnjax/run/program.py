@@ -248,6 +248,17 @@ class Program:
         state, sums = self._taken(state, rows, self.size_at(step))
         return state, Taken(sums, step, count, in_chunk=self.chunk is not None)
 
+    def advance(self, state: TrainState, experiments: Sequence[Experiment], first: int, last: int) -> TrainState:
+        """The state after all steps from number `first` until `last` of them were taken, in as few calls as it takes.
+
+        The given state is used up. Nothing is looked at: for timings.
+        """
+        while first < last:
+            count = min(self.chunk or 1, last - first, self.span_at(first).last + 1 - first)
+            state, _ = self.take(state, experiments, first, count)
+            first += count
+        return state
+
     def _rows(self, experiments: Sequence[Experiment], step: int, count: int) -> dict[str, jax.Array]:
         """What the compiled training step takes: the rows of one step, or of a chunk."""
         if self.chunk is None or isinstance(self.feed, Streamed):
