@@ -15,12 +15,12 @@ from cnnjax.run import small_checkpoint
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.training.state import TrainState
 
-PARAMS = {"conv": {"kernel": np.arange(6, dtype=np.float32).reshape(1, 2, 3)}, "scale.1": np.float64([0.1])}
+PARAMS = {"conv": {"kernel": np.arange(6, dtype=np.float32).reshape(1, 2, 3)}, "scale.1": np.array([0.1])}
 OTHERS = {
     "nothing": None,
     "empty": {},
-    "pair": (np.bool_([True, False]), []),
-    "half": np.float16([[1.5]]),
+    "pair": (np.array([True, False]), []),
+    "half": np.array([[1.5]], np.float16),
     "none": (),
     "columns": np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(2, 3)),
 }
@@ -45,7 +45,7 @@ STATES = {
 }
 
 
-@pytest.fixture(params=STATES.values(), ids=STATES)
+@pytest.fixture(params=STATES.values(), ids=list(STATES))
 def both(request, tmp_path) -> tuple[TrainState, Path, Path]:
     """A state, its small checkpoint of step 3 and Orbax's own."""
     ours, orbax = tmp_path / "ours", tmp_path / "orbax"
