@@ -38,7 +38,7 @@ class Asked:
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that are given, by the names of designs' fields."""
-        given = {"points": self.points, "seed": self.seed, "resolution": self.resolution}
+        given: dict[str, Any] = {"points": self.points, "seed": self.seed, "resolution": self.resolution}
         given["generators"] = _generators(self.generators) or None
         return {name: value for name, value in given.items() if value is not None}
 
@@ -130,7 +130,7 @@ def _own(study: Study, varied: Mapping[str, Any], settings: Mapping[str, Any]) -
         )
     _refuse_strange(settings, type(design), f"the study's design, {design.tag}")
     fields = {name: getattr(design, name) for name in type(design).model_fields}
-    return {"design": type(design)(**(fields | settings))} if settings else {}
+    return {"design": type(design)(**(fields | dict(settings)))} if settings else {}
 
 
 def _plain(axes: Mapping[str, Any], settings: Mapping[str, Any], proposed: int) -> dict[str, Any]:
