@@ -20,8 +20,7 @@ from cnnjax.study.values import text
 def plan_table(plan: Plan) -> Group:
     """Arms with their programs, parameters, MACs and steps; the pruned ones with their reason; totals."""
     table = Table(title="plan", title_justify="left")
-    axes = list(plan.study.all_axes)
-    for path in axes:
+    for path in plan.trials[0].arm:
         table.add_column(path.removeprefix("model."))
     if plan.study.match:
         table.add_column(f"widths (equal {plan.study.measure})")
