@@ -27,7 +27,8 @@ from cnnjax.run.together import of_first
 from cnnjax.run.weights import check_initial, initial_weights
 from cnnjax.training.estimate import begun_anew, ended, estimate_step
 from cnnjax.training.fitting import first_tries, fit_step, fits
-from cnnjax.training.parallel import bound, check_batch_size, distribute
+from cnnjax.training.parallel import bound, check_batch_size, distribute, put_whole
+from cnnjax.training.sharding import split_shardings
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import (
     StepFunctions,
@@ -138,10 +139,10 @@ class Program:
         """Compile the training steps before there is a state, where the feed's rows cost nothing to have."""
         if isinstance(self.feed, Streamed) or "train" in self._compiled:
             return
-        lanes = () if self.packed == 1 else (self.packed,)
-        where = placed(self.mesh)
         state = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(lanes + x.shape, x.dtype, sharding=where), self.checked.state
+            lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+            self._shapes,
+            self._shardings or jax.tree.map(lambda _: placed(self.mesh), self._shapes),
         )
         rows = self._rows([self.experiment] * self.packed, 0, 1)
         for size in sizes_of(self.spans):
@@ -153,7 +154,23 @@ class Program:
         Of several processes the first one's counts: another kind of processor may draw other last bits.
         """
         state = states[0] if self.packed == 1 else jax.tree.map(lambda *x: np.stack(x), *states)
-        return put(of_first(state), self.mesh)
+        whole = of_first(state)
+        if self._shardings is None:
+            return put(whole, self.mesh)
+        return jax.tree.map(put_whole, whole, self._shardings)
+
+    @cached_property
+    def _shardings(self) -> TrainState | None:
+        """How a state lies on the devices; None where it is whole on each."""
+        if not self.hardware.shard_state or self.mesh.size == 1:
+            return None
+        return split_shardings(self._shapes, self.mesh, packed=self.packed > 1)
+
+    @property
+    def _shapes(self) -> TrainState:
+        """Of a state, of all lanes."""
+        lanes = () if self.packed == 1 else (self.packed,)
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(lanes + x.shape, x.dtype), self.checked.state)
 
     @property
     def _init_one(self) -> Callable:
@@ -208,12 +225,13 @@ class Program:
         """How many steps one call takes at most; None where each is a call of its own.
 
         That depends on the experiment and the devices alone, so that a training that goes on runs what it ran before.
-        Chunks are for resident data and short steps; not for pmap, several hosts, and networks whose convolutions are
-        not cnnjax's on a CPU (`chunks.convolves`).
+        Chunks are for resident data and short steps; not for pmap, several hosts, split states, and networks
+        whose convolutions are not cnnjax's on a CPU (`chunks.convolves`).
         """
         on_cpu = self.mesh.devices.flat[0].platform == "cpu"
         macs = 3 * self.analysis.training_macs * self.experiment.batch_size
         alone = self.hardware.parallel == "pmap" or self.mesh.is_multi_process or isinstance(self.feed, Streamed)
+        alone = alone or self.hardware.shard_state
         slow = on_cpu and self.checked.foreign
         return None if alone or slow or macs > (LONG if on_cpu else ACCELERATED * LONG) else MOST_STEPS
 
@@ -338,6 +356,7 @@ class Program:
             packed=self.packed > 1,
             donate=trains,
             chunk=self.chunk if trains else None,
+            shardings=self._shardings,
         )
         if self.hardware.parallel == "pmap":
             return mapped

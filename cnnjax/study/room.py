@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jax import numpy as jnp
 
 from cnnjax.analysis.layers import Memory
 from cnnjax.analysis.memory import training_memory
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import Experiment, Teachers, around_of, largest_input_of, network_of, optimizer_of
+from cnnjax.experiment import (
+    Experiment,
+    Teachers,
+    around_of,
+    input_shape_of,
+    largest_input_of,
+    network_of,
+    optimizer_of,
+    state_shapes,
+)
 from cnnjax.experiment.subject import Remembered, Subject
 from cnnjax.models.outputs import array_of
 from cnnjax.run.devices import Devices
+from cnnjax.training.sharding import bytes_of_part
 
 
 def check_room(experiment: Experiment, devices: Devices, teachers: Teachers) -> tuple[str, ...]:
@@ -46,7 +58,19 @@ def step_memory(experiment: Experiment, devices: Devices, teachers: Teachers) ->
     """The memory of a training step on each device: found once for each program."""
     size = _size(experiment, devices)
     key = Subject(experiment).same_program, size, *teachers.items()
-    return _FOUND(key, lambda: _memory(experiment, size, teachers))
+    memory = _FOUND(key, lambda: _memory(experiment, size, teachers))
+    return _split(memory, experiment, devices.count) if devices.split and devices.count > 1 else memory
+
+
+def _split(memory: Memory, experiment: Experiment, devices: int) -> Memory:
+    """The memory where the state is split over the devices, and its parameters are gathered for each step."""
+    state = state_shapes(experiment, network_of(experiment), input_shape_of(experiment))
+    params, optimizer = bytes_of_part(state.params, devices), bytes_of_part(state.opt_state, devices)
+    kept = bytes_of_part((state.statistics, state.methods), devices)
+    activations = memory.activations + memory.params
+    less = memory.params + memory.optimizer + memory.state - params - optimizer - kept
+    total = memory.total - less + memory.params
+    return replace(memory, params=params, optimizer=optimizer, state=kept, activations=activations, total=total)
 
 
 _FOUND = Remembered[Memory](64)

@@ -19,6 +19,7 @@ from jax.sharding import PartitionSpec as P
 from cnnjax.calling import AXIS
 from cnnjax.errors import ConfigError
 from cnnjax.training.chunks import in_chunks
+from cnnjax.training.sharding import gathered
 
 PER_LANE = ("index",)
 """The rows that differ between packed trials."""
@@ -70,14 +71,24 @@ def distribute(
     packed: bool = False,
     donate: bool = True,
     chunk: int | None = None,
+    shardings: Any = None,
 ) -> Any:
     """`step(state, data, rows, fixed)` as one compiled call over the mesh; it returns values that are on every device.
 
     kind: "jit" lets the compiler place the collectives; "shard_map" and "pmap" run the step on each device's part,
     which then takes its own collectives. The state is donated where `donate`. chunk: the call takes up to so many steps
-    (`in_chunks`); not with pmap.
+    (`in_chunks`); not with pmap. shardings: of the leaves of a state that is split over the devices (`sharding`), with
+    jit alone; a step that is donated its state returns it so, too.
     """
     lanes = _over_lanes(step) if packed else step
+    if shardings is not None:
+        outputs = replicated(mesh)
+        whole = _with_whole_variables(lanes, mesh)
+        return (
+            jax.jit(whole, donate_argnums=(0,), out_shardings=(shardings, outputs))
+            if donate
+            else jax.jit(whole, out_shardings=outputs)
+        )
     if kind == "pmap":
         return _pmapped(lanes, mesh, packed=packed)
     if kind == "shard_map":
@@ -85,6 +96,13 @@ def distribute(
     if chunk is not None:
         lanes = in_chunks(lanes, chunk)
     return jax.jit(lanes, donate_argnums=(0,) if donate else ())
+
+
+def _with_whole_variables(step: Callable, mesh: Mesh) -> Callable:
+    def with_whole_variables(state: Any, data: Any, rows: dict[str, jax.Array], fixed: Any):
+        return step(state.replace(params=gathered(state.params, mesh)), data, rows, fixed)
+
+    return with_whole_variables
 
 
 def _over_lanes(step: Callable) -> Callable:
