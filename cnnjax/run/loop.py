@@ -122,8 +122,9 @@ def run_trials(
     The directory of each that ended gets its result.json.
 
     The directories are claimed by the caller and hold checkpoints of one step, or none. Fewer experiments than the
-    program packs are padded, so that a continued trial runs in the very program it was begun in. Once `stop` is set the
-    next step is the last: everything is saved, and Interrupted raised. A trial whose checkpoint is damaged is left
+    program packs are padded, so that a continued trial runs in the very program it was begun in. Once `stop` is set
+    no further call is made, and those that were (each of a tenth of a second or one step) end: everything is saved, and
+    Interrupted raised. A trial whose checkpoint is damaged is left
     alone: its error is returned by its position.
     """
     with contextlib.ExitStack() as stack:
@@ -217,7 +218,8 @@ def _take_steps(pack: Pack, state: TrainState, step: int, options: Options, cues
     epoch, saved, pace = _epoch_of(pack, step), time.perf_counter(), Pace(program.chunk or 1, pack.clock)
     while step < last and not cues.stops(step):
         cut = min(last, epoch.last_step, program.span_at(step).last + 1, _next_save(options, step))
-        state, taken = program.take(state, experiments, step, pace.count(cut - step))
+        with pack.spending("step"):
+            state, taken = program.take(state, experiments, step, pace.count(cut - step))
         # These steps run while the numbers of those before are looked at.
         if pending is not None:
             _look_at(pack, pending, pace)
@@ -231,7 +233,8 @@ def _take_steps(pack: Pack, state: TrainState, step: int, options: Options, cues
         if not pack.alive:
             break
         if step == program.steps or (ends_epoch and program.sizes["validation"]):
-            state = program.estimated(state, experiments)
+            with pack.spending("evaluation"):
+                state = program.estimated(state, experiments)
         if ends_epoch:
             _end_epoch(pack, state, epoch, step)
             epoch = _Epoch(pack, epoch.number + 1, step)
@@ -280,7 +283,9 @@ def _next_save(options: Options, step: int) -> float:
 def _look_at(pack: Pack, taken: Taken, pace: Pace) -> None:
     """Count the sums of each step, once the devices have them."""
     summarize = pack.program.functions.summarize
-    for step, sums in taken.each():
+    with pack.spending("step"):
+        each = list(taken.each())
+    for step, sums in each:
         for trial, own in pack.own(sums):
             if math.isfinite(own["loss"]):
                 trial.add(own)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -30,7 +31,7 @@ class Clock:
 
     def __init__(self, program: Program):
         self._program = program
-        self._before = 0.0
+        self._before = self._earlier = 0.0
         self._started: float | None = None
 
     @property
@@ -40,7 +41,12 @@ class Clock:
 
     def set(self, seconds: float) -> None:
         """Go on from what an earlier call had."""
-        self._before = seconds
+        self._before = self._earlier = seconds
+
+    @property
+    def own_seconds(self) -> float:
+        """Without those of earlier calls."""
+        return self.seconds - self._earlier
 
     def start(self) -> None:
         """Run."""
@@ -59,7 +65,8 @@ class Pack:
 
     def __init__(self, program: Program, trials: Sequence[Trial]):
         self.program, self.trials, self.clock = program, trials, Clock(program)
-        self._compiled_before = program.compile_told
+        self._compiled_before, self._input_before = program.compile_told, program.input_seconds
+        self._spent = {"step": 0.0, "evaluation": 0.0}
         # Before anything is read for training: files may change while it goes on.
         self.dataset = program.experiment.data.load()
         self.fingerprint = self.dataset.fingerprint
@@ -73,6 +80,20 @@ class Pack:
     def alive(self) -> list[Trial]:
         """The trials that go on."""
         return [trial for trial in self.trials if not trial.over]
+
+    @contextlib.contextmanager
+    def spending(self, kind: Literal["step", "evaluation"]) -> Iterator[None]:
+        """Count what the clock goes on in the context as spent on that."""
+        began = self.clock.seconds
+        yield
+        self._spent[kind] += self.clock.seconds - began
+
+    def _shares(self, compile_seconds: float) -> dict[str, float]:
+        """Seconds of each trial in this call: see `ResultRecord`."""
+        made = self.program.input_seconds - self._input_before
+        spent = {"input": made, **self._spent, "step": max(0.0, self._spent["step"] - made)}
+        spent["idle"] = max(0.0, self.clock.own_seconds - sum(spent.values()))
+        return {"compile": compile_seconds} | {name: x / len(self.trials) for name, x in spent.items()}
 
     def padded(self, one_each: Sequence[Any]) -> list[Any]:
         """What there is one of for each trial, with the first repeated for the slots that are left."""
@@ -95,7 +116,8 @@ class Pack:
         summarize = self.program.functions.summarize
         measured: dict[str, dict[str, dict[str, Any]]] = {}
         for part, method in evaluated_parts(self.program.experiment, split).items():
-            sums = self.program.evaluate(self.program.with_weights_of(state, method), split)
+            with self.spending("evaluation"):
+                sums = self.program.evaluate(self.program.with_weights_of(state, method), split)
             for trial, own in self.own(sums):
                 measured.setdefault(trial.id, {})[part] = summarize(own)
         return measured
@@ -180,12 +202,14 @@ class Pack:
         trial.directory.check_held()
         # The first result of a program has what was compiled ahead of it.
         self.program.compile_told = self.program.compile_seconds
+        compile_seconds = (self.program.compile_told - self._compiled_before) / len(self.trials)
         write_result(
             trial,
             self.program,
             self.dataset,
             steps=steps,
             train_seconds=self.clock.seconds / len(self.trials),
-            compile_seconds=(self.program.compile_told - self._compiled_before) / len(self.trials),
+            compile_seconds=compile_seconds,
+            seconds=self._shares(compile_seconds),
             outcome=outcome,
         )
