@@ -89,8 +89,9 @@ def state_of(run: Path) -> list[np.ndarray]:
 
 NUMBERS = """
 with joined(Hosts(f"localhost:{port}", 2, process, "test")):
-    for name, hardware in {"two": Hardware(devices=1), "split": Hardware(shard_state=True), "streamed": Hardware(resident=0.0),
-                           "shard_map": Hardware(parallel="shard_map")}.items():
+    ways = {"two": Hardware(devices=1), "split": Hardware(shard_state=True), "streamed": Hardware(resident=0.0),
+            "shard_map": Hardware(parallel="shard_map")}
+    for name, hardware in ways.items():
         result = train(tiny, f"{out}/{name}", options=Options(hardware))
         print(json.dumps(result["metrics"]))
 """

@@ -51,7 +51,7 @@ class Devices:
     def __str__(self) -> str:
         known = "" if self.memory is None else f" with {short_bytes(self.memory)} each"
         of = f"{self.count} x {self.kind}" if self.kind else f"{self.count} device{'s' if self.count > 1 else ''}"
-        return f"{of}{known}"
+        return f"{of}{known}{', which the state is split over' if self.split else ''}"
 
 
 def here(hardware: Hardware) -> Devices:

@@ -17,7 +17,7 @@ from cnnjax.code import code_of
 from cnnjax.errors import Interrupted, RunError, expect
 from cnnjax.events import EpochEnded, Failed, Finished, Paused, Sink, StepTaken
 from cnnjax.experiment import Experiment
-from cnnjax.hosts import Cues, from_first, is_first
+from cnnjax.hosts import Cues, from_first, is_first, processes
 from cnnjax.interrupts import stopping
 from cnnjax.machine import resident_memory
 from cnnjax.records.result_json import EvaluationRecord, ResultRecord
@@ -215,7 +215,9 @@ def _take_steps(pack: Pack, state: TrainState, step: int, options: Options, cues
     program, experiments, pending = pack.program, pack.experiments, None
     last = program.steps if options.until_epoch is None else program.length.end_of_epoch(options.until_epoch)
     pack.clock.start()
-    epoch, saved, pace = _epoch_of(pack, step), time.perf_counter(), Pace(program.chunk or 1, pack.clock)
+    # Processes that train together would not measure the same pace, so they take single steps.
+    most = program.chunk if program.chunk and processes() == 1 else 1
+    epoch, saved, pace = _epoch_of(pack, step), time.perf_counter(), Pace(most, pack.clock)
     while step < last and not cues.stops(step):
         cut = min(last, epoch.last_step, program.span_at(step).last + 1, _next_save(options, step))
         with pack.spending("step"):

@@ -236,13 +236,12 @@ class Program:
         """How many steps one call takes at most; None where each is a call of its own.
 
         That depends on the experiment and the devices alone, so that a training that goes on runs what it ran before.
-        Chunks are for resident data and short steps; not for pmap, several hosts, split states, and networks
-        whose convolutions are not cnnjax's on a CPU (`chunks.convolves`).
+        Chunks are for resident data and short steps; not for pmap, several hosts, and networks whose convolutions are
+        not cnnjax's on a CPU (`chunks.convolves`).
         """
         on_cpu = self.mesh.devices.flat[0].platform == "cpu"
         macs = 3 * self.analysis.training_macs * self.experiment.batch_size
         alone = self.hardware.parallel == "pmap" or self.mesh.is_multi_process or isinstance(self.feed, Streamed)
-        alone = alone or self.hardware.shard_state
         slow = on_cpu and self.checked.foreign
         return None if alone or slow or macs > (LONG if on_cpu else ACCELERATED * LONG) else MOST_STEPS
 
@@ -342,7 +341,7 @@ class Program:
         @lru_cache
         def compiled_for(method: str) -> Callable[[TrainState], TrainState]:
             one = partial(with_weights_of, self.functions, name=method)
-            return jax.jit(jax.vmap(one) if self.packed > 1 else one)
+            return jax.jit(jax.vmap(one) if self.packed > 1 else one, out_shardings=self._shardings)
 
         return compiled_for
 
