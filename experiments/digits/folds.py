@@ -1,8 +1,8 @@
-"""On few images, what moves the accuracy more: which images they are, or the seed?
+"""What moves the validation accuracy more: which tenth of the images is held out, or the seed?
 
-Hypothesis: the split does. Each fifth of the images is held out in turn, and of the rest 8 of each class are trained on,
-with five seeds each; the standard deviation between folds, without the part that is the seeds', is larger than that
-between seeds within a fold. With all 1,150 images of the rest (`per_class=none`) it is not.
+Hypothesis: the tenth does. Of 144 images a share of 98% has a standard deviation of 1.2 points by the choice of images
+alone, and seeds are within 0.6 points of each other. On the test part, the same images for all, it makes no difference
+which nine tenths were trained on.
 """
 
 from cnnjax import SGD, Digits, Experiment, SmallCNN, Study
@@ -11,9 +11,7 @@ experiment = Experiment(
     model=SmallCNN(features=16, kernel_size=3, pool="max"),
     data=Digits(),
     optim=SGD(learning_rate=0.05),
-    batch_size=16,
-    epochs=60,
-    folds=5,
-    per_class=8,
+    epochs=20,
+    folds=10,
 )
-study = Study(experiment, axes={"fold": [0, 1, 2, 3, 4]}, seeds=5)
+study = Study(experiment, axes={"fold": list(range(10))}, seeds=5)
