@@ -22,6 +22,8 @@ def provenance_grid(table: Table) -> Grid:
     if spent := time_spent_text(table):
         rows.append(("time", spent))
     rows.append(("seeds", ", ".join(map(str, sorted(done["seed"].unique())))))
+    if table.replicate == "fold":
+        rows.append(("folds", ", ".join(map(str, sorted(done["replicate"].unique())))))
     return Grid("", (Column("what"), Column("value")), rows)
 
 
