@@ -84,10 +84,11 @@ def sweep(
     which a sink may do, everything is saved and Interrupted raised.
 
     Other processes may train trials of the same study, of which none is trained twice: those of `cnnjax work`, and
-    other sweeps in `out`; of an adaptive study (`Study.adaptive`) each also proposes what comes next. file, overrides: the experiment file that the study is of, and what was set on the command
-    line: where the study has classes of its own, only a file lets others join. Trials that failed by an error are tried
-    again; retry_failed: those that diverged too, from the start. An adaptive study decided knowing that they failed: it
-    tries none again without retry_failed, and decides anew with it. stop_on_failure: stop all workers once a trial failed.
+    other sweeps in `out`; of an adaptive study (`Study.adaptive`) each also proposes what comes next. file, overrides:
+    the experiment file that the study is of, and what was set on the command line: where the study has classes of its
+    own, only a file lets others join. Trials that failed by an error are tried again; retry_failed: those that diverged
+    too, from the start. An adaptive study has decided knowing that trials failed: it tries them again with
+    retry_failed alone, and then decides anew. stop_on_failure: stop all workers once a trial failed.
 
     Raises ConfigError for a study that cannot be, RunError where other code or data made what is there
     (`Options.stale`) or another study is, DiskFull or Interrupted with everything saved.
