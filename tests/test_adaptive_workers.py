@@ -167,8 +167,8 @@ def test_who_cannot_propose_trains_what_is_pending_and_says_so(tmp_path):
     search.grow()
     assert len(work(tmp_path, options=OPTIONS, wait=False).done) == 1
     assert len(record(tmp_path).proposals) == 1
-        with pytest.warns(UserWarning, match="optuna. proposes in its sweep alone"):
-        threading.Timer(1.0, lambda: sweep(study, tmp_path, options=OPTIONS)).start()
+    threading.Timer(1.0, lambda: sweep(study, tmp_path, options=OPTIONS)).start()
+    with pytest.warns(UserWarning, match="optuna. proposes in its sweep alone"):
         work(tmp_path, options=OPTIONS)
     assert record(tmp_path).over
     assert len(record(tmp_path).proposals) == 2
