@@ -35,6 +35,7 @@ from cnnjax.cli.options import (
     Parallel,
     Resident,
     Seconds,
+    ShardState,
     Stale,
     Steps,
     Workers,
@@ -128,6 +129,7 @@ def sweep(
     parallel: Parallel = "jit",
     resident: Resident = 0.25,
     workers: Workers = 0,
+    shard_state: ShardState = False,
     checkpoint_seconds: Seconds = 60.0,
     checkpoint_steps: Steps = None,
     stale: Stale = "stop",
@@ -143,6 +145,7 @@ def sweep(
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
     from cnnjax.launch.launcher import launcher as check_launcher
+    from cnnjax.run.devices import split_over
     from cnnjax.study.designed import designed
     from cnnjax.study.study import with_fields
 
@@ -162,13 +165,14 @@ def sweep(
     if estimate and not dry_run:
         raise ConfigError("--estimate times steps and trains nothing: give --dry-run with it")
     here = devices if dry_run else devices_here(on, machine, devices)
-    hardware = hardware_of(here, parallel, resident, workers)
+    hardware = hardware_of(here, parallel, resident, workers, shard_state=shard_state)
     options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
     folder = out_folder or default_out(loaded)
     if out_folder is None and adaptive is not None:
         folder = folder.with_name(f"{folder.name}-{adaptive.tag}")
     if dry_run:
         planned_for = _planned_for(devices, device_kind, device_memory, machine)
+        planned_for = split_over(planned_for) if shard_state else planned_for
         whole = None if estimate else _whole_of(loaded, study)
         _print_plan(study, folder, planned_for, whole, as_json=as_json, times=estimate)
         return
