@@ -238,9 +238,11 @@ def _whole_of(loaded: ExperimentFile, study: Any) -> WholeSet | None:
 
 
 def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, *, as_json: bool, times: bool) -> None:
+    from cnnjax.records.design_words import design_words, planned_json
     from cnnjax.study.candidates import known_of, plan_of_candidates
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
     from cnnjax.study.plan_table import plan_table
+    from cnnjax.study.records import study_record
 
     planned = plan_of_candidates(study, hardware=devices, whole=whole)
     planned, hours = estimated(planned, devices, hidden=as_json) if times else (planned, None)
@@ -251,9 +253,12 @@ def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, 
         more: dict[str, Any] = {"devices": dataclasses.asdict(planned.devices), "stale": stale}
         more |= {"programs": len(planned.programs), "compilations": planned.compilations}
         more |= {"not_checked": planned.unchecked} | ({"estimate": hours.to_json()} if hours else {})
+        more |= planned_json(study_record(study))
         typer.echo(json.dumps(planned.to_json() | more | ({"adaptive": known} if known else {})))
         return
     WIDE.print(plan_table(planned))
+    for sentence in design_words(study_record(study)):
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
     if hours is not None:
         print_estimate(hours)
     if known:

@@ -18,7 +18,9 @@ from cnnjax.records.study_json import StudyRecord
 from cnnjax.records.work_json import WorkRecord, changes
 from cnnjax.run.stale import keep
 from cnnjax.study.earlier import AGAIN, directory_of, merged
-from cnnjax.study.plan import Plan, label
+from cnnjax.study.exclusions import ByFunction
+from cnnjax.study.plan import Plan
+from cnnjax.study.records import study_record
 
 
 def retry(planned: Plan, out: Path, *, diverged: bool) -> None:
@@ -58,16 +60,10 @@ def write_plan(
     file, overrides, options: what workers need beside the trials (`WorkRecord`).
     """
     study = planned.study
-    description = StudyRecord(
-        name=name,
-        question=question,
-        axes={path: [label({path: value})[path] for value in values] for path, values in study.levels.items()},
-        combine=study.chosen_design.tag,
-        seeds=study.seed_values,
-        match=study.measure,
-        base=plain(study.experiment),
-        **({} if study.adaptive is None else {"adaptive": plain(study.adaptive)}),
-    )
+    description = study_record(study, name=name, question=question)
+    for exclusion in study.exclude:
+        if isinstance(exclusion, ByFunction):
+            keep(exclusion.code, CodeRecord.at(out))
     kept_study, kept_plan = merged(description, planned.record, out, replace=replace)
     work = work_of(planned, kept_plan, out, file=file, overrides=overrides, options=options)
     kept_study.write(StudyRecord.at(out))
