@@ -16,6 +16,7 @@ from cnnjax.cli.design_options import (
     DesignName,
     DesignSeed,
     Excluded,
+    Extend,
     Generators,
     Groups,
     OneAtATimeFlag,
@@ -23,6 +24,7 @@ from cnnjax.cli.design_options import (
     ResolutionOfFraction,
     Zips,
     asked_design,
+    print_merged,
 )
 from cnnjax.cli.options import (
     AsJson,
@@ -35,6 +37,7 @@ from cnnjax.cli.options import (
     Parallel,
     Resident,
     Seconds,
+    ShardState,
     Stale,
     Steps,
     Workers,
@@ -47,7 +50,7 @@ from cnnjax.cli.options import (
     placed,
 )
 from cnnjax.cli.plan_options import Budgets, Estimated, estimated, print_estimate, with_budget
-from cnnjax.cli.printing import note, print_report
+from cnnjax.cli.printing import print_report
 from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import progress
@@ -102,6 +105,7 @@ def sweep(
     estimate: Estimated = False,
     out_folder: Out = None,
     launcher: Annotated[str, typer.Option(help="Where trials are trained: local, in this process.")] = "local",
+    extend: Extend = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Let this study take the place of another one in the same folder.")
     ] = False,
@@ -128,6 +132,7 @@ def sweep(
     parallel: Parallel = "jit",
     resident: Resident = 0.25,
     workers: Workers = 0,
+    shard_state: ShardState = False,
     checkpoint_seconds: Seconds = 60.0,
     checkpoint_steps: Steps = None,
     stale: Stale = "stop",
@@ -143,6 +148,7 @@ def sweep(
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
     from cnnjax.launch.launcher import launcher as check_launcher
+    from cnnjax.run.devices import split_over
     from cnnjax.study.designed import designed
     from cnnjax.study.study import with_fields
 
@@ -162,26 +168,26 @@ def sweep(
     if estimate and not dry_run:
         raise ConfigError("--estimate times steps and trains nothing: give --dry-run with it")
     here = devices if dry_run else devices_here(on, machine, devices)
-    hardware = hardware_of(here, parallel, resident, workers)
+    hardware = hardware_of(here, parallel, resident, workers, shard_state=shard_state)
     options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
     folder = out_folder or default_out(loaded)
     if out_folder is None and adaptive is not None:
         folder = folder.with_name(f"{folder.name}-{adaptive.tag}")
     if dry_run:
         planned_for = _planned_for(devices, device_kind, device_memory, machine)
+        planned_for = split_over(planned_for) if shard_state else planned_for
         whole = None if estimate else _whole_of(loaded, study)
         _print_plan(study, folder, planned_for, whole, as_json=as_json, times=estimate)
         return
     if device_kind is not None or device_memory is not None:
         raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
-    faults = {"overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
+    if extend and replace:
+        raise ConfigError("--extend keeps what is there, and --replace takes its place: give one of them")
+    faults = {"extend": extend, "overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
     outcome = _run_study(study, loaded, folder, options, pack, launcher, faults, replace=replace, as_json=as_json)
     folder = outcome.out
-    if outcome.wider is not None:
-        note(
-            f"{folder} holds a wider study of {outcome.wider} trials, these {len(outcome.plan.trials)} among them: it "
-            "stays, and is reported; --replace puts this one in its place"
-        )
+    if outcome.merged is not None:
+        print_merged(outcome.merged, folder, len(outcome.plan.trials))
     for trial, reason in outcome.errors.items():
         err.print(f"trial {trial}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
     if outcome.done or outcome.skipped:

@@ -17,8 +17,9 @@ from cnnjax.records.plan_json import PlanRecord
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.records.work_json import WorkRecord, changes
 from cnnjax.run.stale import keep
-from cnnjax.study.earlier import AGAIN, directory_of, merged
+from cnnjax.study.earlier import AGAIN, directory_of
 from cnnjax.study.exclusions import ByFunction
+from cnnjax.study.merging import Merged, merged
 from cnnjax.study.plan import Plan
 from cnnjax.study.records import study_record
 
@@ -51,27 +52,28 @@ def write_plan(
     name: str = "",
     question: str = "",
     replace: bool = False,
+    extend: bool = False,
     file: Path | None = None,
     overrides: Mapping[str, str] = MappingProxyType({}),
     options: Mapping[str, Any] = MappingProxyType({}),
-) -> int | None:
-    """study.json, plan.json and work.json. Where a wider study that is there stays, returns the number of its trials.
+) -> Merged:
+    """study.json, plan.json and work.json, as those that are there allow it (`merged`).
 
     file, overrides, options: what workers need beside the trials (`WorkRecord`).
     """
     study = planned.study
     description = study_record(study, name=name, question=question)
+    kept = merged(study, description, planned.record, out, replace=replace, extend=extend)
+    work = work_of(planned, kept.plan, out, file=file, overrides=overrides, options=options)
     for exclusion in study.exclude:
         if isinstance(exclusion, ByFunction):
             keep(exclusion.code, CodeRecord.at(out))
-    kept_study, kept_plan = merged(description, planned.record, out, replace=replace)
-    work = work_of(planned, kept_plan, out, file=file, overrides=overrides, options=options)
-    kept_study.write(StudyRecord.at(out))
+    kept.study.write(StudyRecord.at(out))
     with writing(out):
         (out / "trials").mkdir(exist_ok=True)
     work.write(WorkRecord.at(out))
-    kept_plan.write(PlanRecord.at(out))
-    return None if kept_study is description else len(kept_plan.trials)
+    kept.plan.write(PlanRecord.at(out))
+    return kept
 
 
 def work_of(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnnjax.records.study_json import ExclusionEntry, StudyRecord
+from cnnjax.records.study_json import EarlierEntry, ExclusionEntry, StudyRecord
 
-PLANNED = ("design", "exclude", "left_out")
+PLANNED = ("design", "exclude", "left_out", "extends")
 """The keys of study.json that say which arms were planned."""
 
 SHOWN = 6
@@ -22,7 +22,7 @@ def design_words(study: StudyRecord) -> list[str]:
     made = f"Design: {_design(design)}"
     if study.arms is not None:
         made += f": {_count(study.arms + study.left_out, 'arm')}"
-    return [f"{made}{_fallen_together(study, design)}.", *_excluded(study)]
+    return [f"{made}{_fallen_together(study, design)}.", *_excluded(study), *map(_earlier, study.extends)]
 
 
 def planned_json(study: StudyRecord) -> dict[str, Any]:
@@ -67,6 +67,13 @@ def _fallen_together(study: StudyRecord, design: Mapping[str, Any]) -> str:
     if points is None or arms is None or arms + study.left_out >= points:
         return ""
     return f", for {_count(points - arms - study.left_out, 'point')} fell on arms that others had"
+
+
+def _earlier(entry: EarlierEntry) -> str:
+    """Which finished trials of an earlier study stay, and how that study was another one."""
+    of = "" if entry.design is None else f" ({_design(entry.design)})"
+    apart = f": {'; '.join(entry.differences)}" if entry.differences else ""
+    return f"{_count(entry.trials, 'finished trial')} of an earlier study{of} stay beside these{apart}."
 
 
 def _excluded(study: StudyRecord) -> list[str]:

@@ -22,6 +22,19 @@ class ExclusionEntry(Entry):
     code: str | None = None
 
 
+class EarlierEntry(Entry):
+    """A study that another one extends: what was planned of it (as in `StudyRecord`), and how many of its finished
+    trials stay beside those of the other. differences: between the two, in words."""
+
+    design: dict[str, Any] | None = None
+    exclude: tuple[ExclusionEntry, ...] = ()
+    left_out: int = 0
+    arms: int | None = None
+    seeds: tuple[int, ...] = ()
+    trials: int
+    differences: tuple[str, ...] = ()
+
+
 class StudyRecord(Record):
     """study.json: what a study asks.
 
@@ -32,7 +45,8 @@ class StudyRecord(Record):
 
     design: the whole design as plain JSON, with what its axes are: values, distributions, or the choices of a group;
     None in files from before it was written. exclude: the arms that are left out of it, and left_out how many those are
-    in all. arms: how many remain; None where they are proposed as the study goes.
+    in all. arms: how many remain; None where they are proposed as the study goes. extends: earlier studies of which
+    finished trials stay beside this one's; axes and seeds are then those of all of them.
     """
 
     filename: ClassVar[str] = "study.json"
@@ -50,3 +64,4 @@ class StudyRecord(Record):
     exclude: tuple[ExclusionEntry, ...] = ()
     left_out: int = 0
     arms: int | None = None
+    extends: tuple[EarlierEntry, ...] = ()

@@ -71,6 +71,11 @@ class Study(Config):
                 raise ValueError(f"match: {unknown('axis', path, axes)}")
         if isinstance(self.match, Mapping) and len(set(self.match.values())) > 1:
             raise ValueError("match: all axes are matched in macs, or all in params")
+        if self.adaptive is not None and "fold" in self.paths:
+            raise ValueError(
+                "adaptive: it would choose among folds by their validation results, and a fold is nothing to choose: "
+                "leave fold out of the axes (the base experiment may have one), or leave adaptive out"
+            )
         if len(set(self.seed_values)) < len(self.seed_values):
             raise ValueError(f"seeds: {self.seeds} repeats a seed")
         return self
