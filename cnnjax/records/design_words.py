@@ -73,7 +73,8 @@ def _earlier(entry: EarlierEntry) -> str:
     """Which finished trials of an earlier study stay, and how that study was another one."""
     of = "" if entry.design is None else f" ({_design(entry.design)})"
     apart = f": {'; '.join(entry.differences)}" if entry.differences else ""
-    return f"{_count(entry.trials, 'finished trial')} of an earlier study{of} stay beside these{apart}."
+    stay = "stays" if entry.trials == 1 else "stay"
+    return f"{_count(entry.trials, 'finished trial')} of an earlier study{of} {stay} beside these{apart}."
 
 
 def _excluded(study: StudyRecord) -> list[str]:

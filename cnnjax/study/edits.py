@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cnnjax.config import diff
+from cnnjax.config import diff, union_keys
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
 from cnnjax.records.study_json import StudyRecord
@@ -50,10 +50,15 @@ def base_changes(held: StudyRecord, experiment: Experiment) -> dict[str, tuple[A
 
 
 def _base(changes: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
-    for path, (there, here) in list(changes.items())[:SHOWN]:
+    # Where another member of a union stands, its name says it: its fields are others too.
+    names = [path for path in changes if path.rpartition(".")[2] in union_keys()]
+    inside = [f"{path.rpartition('.')[0]}." for path in names]
+    said = [path for path in changes if path in names or not any(path.startswith(outer) for outer in inside)]
+    for path in said[:SHOWN]:
+        there, here = changes[path]
         yield f"base experiment: {f'{path} = ' if path else ''}{text(frozen(there))} there, {text(frozen(here))} here"
-    if len(changes) > SHOWN:
-        yield f"base experiment: {len(changes) - SHOWN} more fields"
+    if len(said) > SHOWN:
+        yield f"base experiment: {len(said) - SHOWN} more fields"
 
 
 def _axes(held: StudyRecord, now: StudyRecord) -> Iterator[str]:
