@@ -246,7 +246,7 @@ def test_the_command_line_says_what_differs(run, tmp_path):
     code, _, error = run("sweep", "wider.py", "--out", tmp_path / "study", "--devices", 1)
     assert code == 1
     assert "axis model.features: value 3 is gone" in error
-    assert "Give --extend" in error
+    assert "with --extend" in error
     code, _, error = run("sweep", "wider.py", "--extend", "--replace", "--devices", 1)
     assert code == 1
     assert "give one of them" in error

@@ -34,7 +34,7 @@ def headline(table: Table) -> list[str]:
     mixed = mixed_code(table.trials, table.codes)
     notes = [*_strangers(table), *_mixture(table), *_metric_note(table), *_choice(table)]
     planned = [] if table.study is None else design_words(table.study)
-    return [*mixed, _state(table), *planned, *adaptive_sentences(table.adaptive), *notes, *fold_sentences(table)]
+    return [*mixed, _state(table), *adaptive_sentences(table.adaptive), *planned, *notes, *fold_sentences(table)]
 
 
 def _state(table: Table) -> str:

@@ -69,9 +69,9 @@ def merged(
     if not extend:
         raise RunError(
             f"{out} holds another study, of {len(there)} trials, and {len(finished)} that are finished are none of "
-            f"this one's {len(now)}. What differs:\n{_listed(edits)}\nGive --extend, and they stay beside this study's "
-            "in its plan and report; or another folder with --out; or --replace, and this study takes the place of "
-            "that one (trials stay where they are)"
+            f"this one's {len(now)}. What differs:\n{_listed(edits)}\nkeep those trials beside this study's, in its plan "
+            "and its report, with --extend (of cnnjax sweep); or choose another folder with --out; or let this study "
+            "take the place of that one with --replace (trials stay where they are)"
         )
     extended = _Extension(study, record, held, out).of(plan, finished, edits)
     return dataclasses.replace(extended, dropped=len(lost) - len(finished))
