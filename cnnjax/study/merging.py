@@ -70,8 +70,9 @@ def merged(
         raise RunError(
             f"{out} holds another study, of {len(there)} trials, and {len(finished)} that are finished are none of "
             f"this one's {len(now)}. What differs:\n{_listed(edits)}\n"
-            "keep those trials beside this study's, in plan and report, with --extend (of cnnjax sweep); or choose another folder with --out; or let this study "
-            "take the place of that one with --replace (trials stay where they are)"
+            "keep those trials beside this study's, in plan and report, with --extend (of cnnjax sweep); or choose "
+            "another folder with --out; or let this study take the place of that one with --replace (trials stay where "
+            "they are)"
         )
     extended = _Extension(study, record, held, out).of(plan, finished, edits)
     return dataclasses.replace(extended, dropped=len(lost) - len(finished))
