@@ -6,13 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from cnnjax import Digits, Experiment, ImageFolder, Shapes, SmallCNN, Synthetic
+from cnnjax import Digits, Experiment, ImageFolder, Shapes, SmallCNN, Study, Synthetic, plan
 from cnnjax.config import replace
 from cnnjax.data import Data, Dataset, Examples, MaskFolder
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import check, parts_of
 from cnnjax.run.feed import Resident
 from cnnjax.run.hardware import Hardware
+from cnnjax.study.adaptive import SuccessiveHalving
+from cnnjax.study.designs import Grid, OneAtATime, Product
 from tests.test_folder import picture, write
 from tests.test_masks import CELLS, fill
 
@@ -131,3 +133,26 @@ def test_without_folds_an_experiment_is_what_it_was():
     folds = [Experiment(model=MODEL, folds=5, fold=fold) for fold in range(5)]
     assert len({plain.id, *(each.id for each in folds)}) == 6
     assert Experiment.from_json(folds[3].to_json()) == folds[3]
+
+
+BASE = Experiment(model=MODEL, data=Synthetic(height=8, width=8, examples=40, test_examples=8), folds=4, batch_size=8)
+
+
+def test_every_arm_of_a_study_has_the_same_folds():
+    design = Product(designs=(OneAtATime(axes={"optim.learning_rate": [0.1, 0.2]}), Grid(axes={"fold": [0, 1, 2, 3]})))
+    trials = plan(Study(BASE, design=design, seeds=1)).trials
+    assert len(trials) == 2 * 4
+    assert {trial.experiment.fold for trial in trials} == {0, 1, 2, 3}
+    star = Study(BASE, axes={"optim.learning_rate": [0.1, 0.2], "fold": [0, 1, 2]}, combine="one_at_a_time")
+    with pytest.raises(ConfigError, match="fold: arms are compared fold by fold, but .* has 0, 1, 2, and .* has 0:"):
+        plan(star)
+
+
+def test_a_fold_is_nothing_to_choose():
+    with pytest.raises(ConfigError, match="adaptive: it would choose among folds"):
+        Study(BASE, axes={"fold": [0, 1]}, adaptive=SuccessiveHalving(first=1, factor=2))
+
+
+def test_a_fold_that_there_is_not_is_refused_when_planned():
+    with pytest.raises(ConfigError, match="fold = 4: there are 4 folds, numbered 0 to 3"):
+        plan(Study(BASE, axes={"fold": [4, 5]}))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from cnnjax.errors import expect
 from cnnjax.files import write_bytes
+from cnnjax.records.design_words import planned_json
 from cnnjax.reporting.adaptive import STOPPED
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.headline import headline
@@ -22,6 +23,8 @@ from cnnjax.reporting.pages import render_html, render_markdown
 from cnnjax.reporting.pictures import draw, every_name
 from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_of
 from cnnjax.reporting.study_table import Table, collect
+from cnnjax.reporting.tables import repeats_of
+from cnnjax.reporting.time_spent import time_spent
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,9 @@ def _tidy(table: Table) -> Frame:
     paths = [axis.path for axis in (*table.axes, *table.constants)]
     costs = ["params", "macs", "steps", "train_seconds", "compile_seconds", "packed"]
     origin = ["id", "data_fingerprint", "cause", "error"]
-    trials = table.trials[["arm", *paths, "seed", "status", *table.metrics, *costs, *origin]]
-    return trials.rename(columns={"arm": "number"})
+    repeats = repeats_of(table)
+    trials = table.trials[["arm", *paths, *repeats.values(), "status", *table.metrics, *costs, *origin]]
+    return trials.rename(columns={"arm": "number", **{column: name for name, column in repeats.items()}})
 
 
 def _all_effects(table: Table) -> Frame:
@@ -102,6 +106,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "name": table.name,
         "question": table.question,
         "axes": {axis.path: list(axis.values) for axis in (*table.axes, *table.constants)},
+        **({} if table.study is None else planned_json(table.study)),
         "choose_by": by.choose,
         "quote": by.quote,
         "chosen": chosen(table),
@@ -109,13 +114,19 @@ def summary_json(table: Table) -> dict[str, Any]:
         "headline": headline(table),
         "mixed_code": mixed_code(table.trials, table.codes),
         "trials": {"planned": len(table.trials)} | {name: int(statuses.get(name, 0)) for name in _statuses(table)},
+        "seconds": time_spent(table),
         "not_in_plan": list(table.strangers),
         "arms": [_arm_json(table, frame, arm.number) for arm in table.arms],
         "pruned": [{"arm": entry.values, "seeds": list(entry.seeds), "reason": entry.reason} for entry in table.pruned],
-        "failed": table.trials.loc[table.trials["status"] == "failed", ["arm", "seed", "id", "cause", "error"]].to_dict(
-            "records"
-        ),
+        "failed": _failed(table).to_dict("records"),
+        **({"compared_by": table.replicate} if table.replicate != "seed" else {}),
     }
+
+
+def _failed(table: Table) -> Frame:
+    repeats = repeats_of(table)
+    failed = table.trials.loc[table.trials["status"] == "failed", ["arm", *repeats.values(), "id", "cause", "error"]]
+    return failed.rename(columns={column: name for name, column in repeats.items()})
 
 
 def _statuses(table: Table) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from cnnjax.study.axis_texts import applied
 from cnnjax.study.budget import Budget
 from cnnjax.study.designs import Arm, Axes, Design, Distribution, Grid, OneAtATime, changes_of, paths_of, values_of
 from cnnjax.study.designs.axes import BASE
-from cnnjax.study.exclusions import Exclusions, remaining
+from cnnjax.study.exclusions import Exclusions, LeftOut, remaining
 
 Measure = Literal["macs", "params"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -71,6 +71,11 @@ class Study(Config):
                 raise ValueError(f"match: {unknown('axis', path, axes)}")
         if isinstance(self.match, Mapping) and len(set(self.match.values())) > 1:
             raise ValueError("match: all axes are matched in macs, or all in params")
+        if self.adaptive is not None and "fold" in self.paths:
+            raise ValueError(
+                "adaptive: it would choose among folds by their validation results, and a fold is nothing to choose: "
+                "leave fold out of the axes (the base experiment may have one), or leave adaptive out"
+            )
         if len(set(self.seed_values)) < len(self.seed_values):
             raise ValueError(f"seeds: {self.seeds} repeats a seed")
         return self
@@ -128,13 +133,21 @@ class Study(Config):
 
         Raises ConfigError, after the last one, where an exclusion left out none of them, or all left out every one.
         """
-        arms = self.chosen_design.arms(self.base_arm)
-        return remaining(arms, self.exclude, self.varied) if self.exclude else arms
+        return self._remaining(LeftOut([0] * len(self.exclude)))
 
     @property
     def arms(self) -> tuple[Arm, ...]:
         """All arms."""
-        return tuple(self.iter_arms())
+        return self.sifted[0]
+
+    @cached_property
+    def sifted(self) -> tuple[tuple[Arm, ...], LeftOut]:
+        """All arms, and how many are left out."""
+        left_out = LeftOut([0] * len(self.exclude))
+        return tuple(self._remaining(left_out)), left_out
+
+    def _remaining(self, left_out: LeftOut) -> Iterator[Arm]:
+        return remaining(self.chosen_design.arms(self.base_arm), self.exclude, self.varied, left_out)
 
     @cached_property
     def base_arm(self) -> Arm:
