@@ -21,7 +21,6 @@ from cnnjax import Experiment, Hardware, Options, SmallCNN, Study, sweep
 from cnnjax.data.folder import ImageFolder
 from cnnjax.errors import DiskFull, Interrupted, RunError
 from cnnjax.events import EpochEnded, Finished, Started
-from cnnjax.launch import one_program
 from cnnjax.launch.cancel import SECONDS, cancelled
 from cnnjax.launch.status import status
 from cnnjax.launch.work import work
