@@ -176,9 +176,12 @@ class Claims:
         return None
 
     def _settled(self, program: str, id: str) -> bool:
-        """Whether the trial has a result: then it is counted, and nothing more is done about it."""
+        """Whether the trial has a result, which is then counted, or stands where it is to be: it is dropped."""
         directory = self.units.directory(id)
         if not directory.result.exists():
+            if self.units.stands(id):
+                self._drop(program, id)
+                return True
             return False
         try:
             result = directory.finished()
@@ -225,7 +228,7 @@ def _killed(deaths: int, begun: int) -> str:
     where = f"after step {begun}" if begun else "before its first checkpoint"
     return (
         f"its process was killed {deaths} times in a row {where}: it may need more memory than there is (accumulate, a "
-        "smaller batch_size), or its step crashes the process; --retry-failed tries it again"
+        "smaller batch_size), or its step crashes the process; the next sweep tries it again"
     )
 
 
