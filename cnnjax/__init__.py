@@ -166,6 +166,8 @@ if TYPE_CHECKING:
     from cnnjax.run.loop import train
     from cnnjax.run.options import Options
     from cnnjax.run.trained import Trained
+    from cnnjax.study.adaptive import ASHA, OptunaSampler, SequentialSeeds, SuccessiveHalving
+    from cnnjax.study.budget import Budget
     from cnnjax.study.describe import describe
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
@@ -339,6 +341,8 @@ _HOMES = {
     "run.options": ["Options"],
     "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Segmentation", "Task"],
     "run.hardware": ["Hardware"],
+    "study.adaptive": ["ASHA", "OptunaSampler", "SequentialSeeds", "SuccessiveHalving"],
+    "study.budget": ["Budget"],
     "study.describe": ["describe"],
     "launch.sweep": ["sweep"],
     "study.load": ["load"],
@@ -350,6 +354,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 # Written out, for type checkers.
 __all__ = [
+    "ASHA",
     "CBAM",
     "ECA",
     "EMA",
@@ -374,6 +379,7 @@ __all__ = [
     "Band",
     "BatchNorm",
     "Binary",
+    "Budget",
     "ByPath",
     "Card",
     "CentreFit",
@@ -463,6 +469,7 @@ __all__ = [
     "OneCycle",
     "Optim",
     "Options",
+    "OptunaSampler",
     "Orthogonal",
     "Part",
     "PiecewiseLinear",
@@ -493,6 +500,7 @@ __all__ = [
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "Segmentation",
+    "SequentialSeeds",
     "ShapeError",
     "Shapes",
     "ShuffleNetV2",
@@ -509,6 +517,7 @@ __all__ = [
     "StagedResizing",
     "Step",
     "Study",
+    "SuccessiveHalving",
     "Switch",
     "Synthetic",
     "Task",

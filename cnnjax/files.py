@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -111,7 +111,12 @@ def read_json(path: Path, *, remedy: str) -> Any:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
 
 
-def append_text(path: Path, text: str) -> None:
-    """Append to a file. Raises RunError where it is a symbolic link."""
+def append_text(path: Path, text: str, *, check: Callable[[], None] = lambda: None) -> None:
+    """Append to a file. Raises RunError where it is a symbolic link.
+
+    check: called once the file is open, before anything is written. So what it allows goes into the file that was there
+    then, and not into one that took its place meanwhile.
+    """
     with writing(path), open_own(path, os.O_WRONLY | os.O_APPEND) as file:
+        check()
         file.write(text.encode())

@@ -10,12 +10,13 @@ import linecache
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
-from cnnjax.config import Config, bind, configs, is_lane, lanes
+from cnnjax.config import Config, bind, classes, configs, is_lane, lanes
 from cnnjax.errors import ConfigError
 
 Values = Mapping[str, Any]
@@ -60,18 +61,24 @@ def is_built_in(member: type[Config]) -> bool:
 
 def overridden_lanes(config: Config) -> list[str]:
     """A warning for each plain field that a base class of its config declares as a lane."""
-    warnings = []
-    for path, node in configs(config):
-        for name, field in type(node).model_fields.items():
-            bases = [base for base in type(node).__mro__ if issubclass(base, Config)]
-            base = next((base for base in bases if is_lane(base.model_fields.get(name))), None)
-            if base is not None and not is_lane(field):
-                default = "..." if field.is_required() else repr(field.default)
-                warnings.append(
-                    f"{path}.{name}: {type(node).__name__} declares a plain field where {base.__name__} has a lane, so "
-                    f"every value of it is a program of its own; to share one: {name}: float = lane({default})"
-                )
-    return warnings
+    if not any(map(_overridden, classes(config))):
+        return []
+    return [f"{path}.{what}" for path, node in configs(config) for what in _overridden(type(node))]
+
+
+@lru_cache(maxsize=1024)
+def _overridden(cls: type[Config]) -> tuple[str, ...]:
+    """What is said of each plain field of a class that a base declares as a lane, without its path."""
+    bases, warnings = [base for base in cls.__mro__ if issubclass(base, Config)], []
+    for name, field in cls.model_fields.items():
+        base = next((base for base in bases if is_lane(base.model_fields.get(name))), None)
+        if base is not None and not is_lane(field):
+            default = "..." if field.is_required() else repr(field.default)
+            warnings.append(
+                f"{name}: {cls.__name__} declares a plain field where {base.__name__} has a lane, so "
+                f"every value of it is a program of its own; to share one: {name}: float = lane({default})"
+            )
+    return tuple(warnings)
 
 
 # --- by tracing

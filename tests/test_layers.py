@@ -17,6 +17,7 @@ LAYERS = [
     {"config", "arithmetic", "files", "machine", "interrupts", "lowering", "calling", "events"},
     {"lanes", "code", "documents", "cards"},
     {"records"},
+    {"lease"},
     {"nn", "analysis", "data", "optim", "losses", "metrics", "initialization"},
     {"models", "training", "loggers"},
     {"tasks", "convert"},
@@ -31,7 +32,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # reporting reads files alone, so that a report needs no class of an experiment and no JAX.
-REPORTING_MAY = {"errors", "config", "files", "code", "records", "documents", "cards", "reporting"}
+REPORTING_MAY = {"errors", "config", "files", "code", "records", "lease", "documents", "cards", "reporting"}
 
 
 def part_of(path: Path) -> str:

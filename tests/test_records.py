@@ -16,11 +16,14 @@ import pytest
 from cnnjax import records
 from cnnjax.code import Code, Definition
 from cnnjax.errors import NewerVersion, RunError
+from cnnjax.records.adaptive_json import AdaptiveRecord, FindingEntry, ProposalEntry
+from cnnjax.records.cancel_json import CancelRecord
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.environment_json import EnvironmentRecord
 from cnnjax.records.exported import Exported
+from cnnjax.records.lease_json import LeaseRecord
 from cnnjax.records.metrics_jsonl import EpochRow, append_row, keep_rows, read_rows
 from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
 from cnnjax.records.record import Record
@@ -31,6 +34,7 @@ from cnnjax.records.source_json import SourceRecord
 from cnnjax.records.specification import BEFORE, Specification, specification_of
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.records.used_run import UsedRun
+from cnnjax.records.work_json import WorkRecord
 
 
 class Weather(Record):
@@ -149,6 +153,20 @@ ACT = Definition("act", "function", "exp.py", 3, "c0de", "def act(x):\n    retur
 RECORDS: list[tuple[Record, str, Any, str]] = [
     # the record; a key, a value it does not take, and what is said of it
     (StudyRecord(axes={"model.pool": ["max", None]}, seeds=(0, 1), base={"epochs": 2}), "seeds", 3, "valid array"),
+    (
+        AdaptiveRecord(
+            design={"adaptive": "halving"},
+            words="successive halving",
+            effect="",
+            metric="validation_accuracy",
+            higher_is_better=True,
+            proposals=(ProposalEntry(arm={"epochs": 3}, seed=0, trial="a", until=2),),
+            findings=(FindingEntry(arm={}, best={}, n=3, verdict="worse"),),
+        ),
+        "metric",
+        3,
+        "string",
+    ),
     (PlanRecord(trials=(TRIAL,), pruned=(PrunedEntry(arm={}, seeds=(0,), reason="too large"),)), "trials", {}, "array"),
     (ConfigRecord.model_validate({"model": {"name": "small_cnn"}, "seed": 0}), "version", 0, "whole number from 1"),
     (EnvironmentRecord(cnnjax="0.1.0", commit=None, versions={"jax": "0.10.2"}), "cores", "two", "valid integer"),
@@ -201,6 +219,9 @@ RECORDS: list[tuple[Record, str, Any, str]] = [
         "nearly",
         "'pass' or 'fail'",
     ),
+    (LeaseRecord(worker="a", host="h", pid=7, since="2026-01-31T12:00:00", seconds=60.0), "pid", "7", "valid integer"),
+    (WorkRecord(cnnjax="0.1.0", folder="/", base={"seed": 0}, trials={"ab": {"seed": 1}}), "trials", [], "object"),
+    (CancelRecord(since="2026-01-31T12:00:00", by="cancelled by ann"), "by", 3, "valid string"),
     (CodeRecord.of(Code((ACT,))), "recorded", "now", "match pattern"),
     (CheckpointNotes(id="a1b2", scale=((0.5,), (0.2,)), classes=("a",)), "epoch_sums", None, "must be an object"),
     (resolved(), "outputs", "two", "valid integer"),

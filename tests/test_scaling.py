@@ -42,7 +42,7 @@ def test_batch_statistics_are_a_few_small_exchanges_a_layer(parallel):
     largest, *others = found
     # Under jit the gradients of scale and bias come with the statistics': they are sums that those need too.
     assert abs(largest.bytes - 4 * params) <= 4 * 2 * (4 + 8) + 64
-    assert len(others) <= 2 * 3 + 1, "two layers: mean, variance, and both gradients; and the metrics"
+    assert len(others) <= 2 * 3 + 2, "two layers: mean, variance, and both gradients; and the metrics, in one or two"
     assert sum(one.bytes for one in others) <= 4 * 4 * (4 + 8) + 64
 
 

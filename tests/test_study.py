@@ -35,7 +35,7 @@ from cnnjax.config import Named, read, replace, replace_texts
 from cnnjax.data import CutMix, Flip, ImageFolder, Mixup, RandomCrop
 from cnnjax.errors import ConfigError, Interrupted
 from cnnjax.events import Planned, StepTaken
-from cnnjax.launch import local_launcher, one_program
+from cnnjax.launch import one_program, worker
 from cnnjax.models import BatchNorm, GroupNorm
 from cnnjax.optim import Cosine
 from cnnjax.reporting import terminal_table
@@ -413,7 +413,7 @@ def test_a_trial_in_a_study_is_the_trial_alone(tmp_path):
 
 def test_the_next_program_is_compiled_while_one_trains(tmp_path, monkeypatch):
     begun, training, overlapped = [], threading.Event(), []
-    monkeypatch.setattr(local_launcher, "cores", lambda: 2)
+    monkeypatch.setattr(worker, "cores", lambda: 2)
     prepare, run = Program.prepare, one_program.run_trials
 
     def watched_prepare(program):
@@ -440,7 +440,7 @@ def test_the_next_program_is_compiled_while_one_trains(tmp_path, monkeypatch):
 
 def test_nothing_more_is_compiled_once_it_is_stopped(tmp_path, monkeypatch):
     prepared = []
-    monkeypatch.setattr(local_launcher, "cores", lambda: 2)
+    monkeypatch.setattr(worker, "cores", lambda: 2)
     monkeypatch.setattr(Program, "prepare", lambda program: prepared.append(program))
     monkeypatch.setattr(one_program, "run_trials", lambda *_, stop, **__: stop.set() or _interrupted())
     study = Study(BASE, axes={"model.features": [2, 3, 4, 5, 6, 7, 8]}, seeds=1)
@@ -535,7 +535,7 @@ def test_a_damaged_result_is_an_error_of_its_trial_alone(tmp_path):
 
 def test_a_program_is_checked_once(tmp_path, monkeypatch):
     """The plan, the compiling ahead and the training of all seeds need its layers and its rehearsal once."""
-    checks, counts = sys.modules["cnnjax.experiment.check"], {"analyse": 0, "rehearse": 0}
+    checks, counts = sys.modules["cnnjax.experiment.check"], {"analysed": 0, "rehearse": 0}
 
     def counted(name, function):
         def call(*positional, **named):
@@ -544,10 +544,10 @@ def test_a_program_is_checked_once(tmp_path, monkeypatch):
 
         return call
 
-    for cached in (checks._analysed, checks._rehearsed):
-        cached.cache_clear()
+    for remembered in (checks.ANALYSED, checks.REHEARSED, checks.OF_FAMILIES):
+        remembered.forget()
     for name in counts:
         monkeypatch.setattr(checks, name, counted(name, getattr(checks, name)))
     study = Study(BASE, axes={"model.features": [5, 6]}, seeds=3)
     assert sweep(study, tmp_path, options=OPTIONS).complete
-    assert counts == {"analyse": 2, "rehearse": 2}
+    assert counts == {"analysed": 2, "rehearse": 2}

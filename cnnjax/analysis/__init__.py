@@ -7,8 +7,8 @@ No weight is allocated and nothing runs. `layer_table`, `matrix_forms` and `diff
 from __future__ import annotations
 
 from cnnjax.analysis.difference import Difference
-from cnnjax.analysis.layer_analysis import analyse
+from cnnjax.analysis.layer_analysis import analyse, analysed
 from cnnjax.analysis.layers import Analysis, LayerRow
 from cnnjax.analysis.training_activations import with_training
 
-__all__ = ["Analysis", "Difference", "LayerRow", "analyse", "with_training"]
+__all__ = ["Analysis", "Difference", "LayerRow", "analyse", "analysed", "with_training"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flax import linen as nn
 from jax import numpy as jnp
@@ -51,8 +52,16 @@ def analyse(
         CnnjaxError: the module cannot be traced for another reason. What it raises of this kind itself passes
             unchanged.
     """
+    return analysed(module, input_shape, train=train, dtype=dtype)[0]
+
+
+def analysed(
+    module: nn.Module, input_shape: tuple[int, int, int], *, train: bool = False, dtype: DTypeLike = jnp.float32
+) -> tuple[Analysis, Mapping[str, Any]]:
+    """What `analyse` returns, and the shapes and types of the module's first variables by collection."""
     analysis, traced = measured(module, input_shape, train=train, dtype=dtype)
-    return dataclasses.replace(analysis, warnings=lint(analysis, _weights(module, traced, input_shape)))
+    analysis = dataclasses.replace(analysis, warnings=lint(analysis, _weights(module, traced, input_shape)))
+    return analysis, traced.variables
 
 
 def measured(

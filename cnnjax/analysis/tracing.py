@@ -49,6 +49,7 @@ class Trace:
     params: dict[Path, int] = dataclasses.field(default_factory=dict)
     weights: dict[Path, int] = dataclasses.field(default_factory=dict)
     state: int = 0
+    variables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def counting(self, variables: Mapping[str, Any]) -> Trace:
         """With the numbers of these variables."""
@@ -58,6 +59,7 @@ class Trace:
             params=_by_path(params, {call.path for call in self.calls.values()}),
             weights=_by_path(params, set(self.marked.values())),
             state=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves({**variables, "params": {}})),
+            variables=variables,
         )
 
 

@@ -7,6 +7,8 @@ One file a command, or a group of them. The order of the imports is that of `cnn
 from cnnjax.cli import (
     train,
     sweep,
+    work,
+    status,
     report,
     describe,
     evaluate,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnjax.cli.adaptive_options import Asha, Halving, Optuna, SequentialSeeds, adaptive_of
 from cnnjax.cli.app import WIDE, app, err, out
 from cnnjax.cli.options import (
     AsJson,
@@ -32,6 +33,7 @@ from cnnjax.cli.options import (
     pairs,
     placed,
 )
+from cnnjax.cli.plan_options import Budgets, Estimated, estimated, print_estimate, with_budget
 from cnnjax.cli.printing import note, print_report
 from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
@@ -66,6 +68,12 @@ def sweep(
         str | None,
         typer.Option(help="Rescale widths so that all arms have the base's macs or params.", metavar="macs|params"),
     ] = None,
+    halving: Halving = None,
+    asha: Asha = None,
+    sequential_seeds: SequentialSeeds = None,
+    optuna: Optuna = None,
+    budget: Budgets = None,
+    estimate: Estimated = False,
     out_folder: Out = None,
     launcher: Annotated[str, typer.Option(help="Where trials are trained: local, in this process.")] = "local",
     replace: Annotated[
@@ -99,6 +107,12 @@ def sweep(
     stale: Stale = "stop",
     log: Log = None,
     log_every: LogEvery = 50,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train trials that diverged again too, from the start.")
+    ] = False,
+    stop_on_failure: Annotated[
+        bool, typer.Option("--stop-on-failure", help="Stop all workers of the study once a trial failed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
@@ -115,17 +129,27 @@ def sweep(
         study = with_fields(study, combine="one_at_a_time")
     if match is not None:
         study = with_fields(study, match=match)
+    adaptive = adaptive_of(halving, asha, sequential_seeds, optuna)
+    if adaptive is not None:
+        study = with_fields(study, adaptive=adaptive)
+    study = with_budget(study, budget)
+    if estimate and not dry_run:
+        raise ConfigError("--estimate times steps and trains nothing: give --dry-run with it")
     here = devices if dry_run else devices_here(on, machine, devices)
     hardware = hardware_of(here, parallel, resident, workers)
     options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
     folder = out_folder or default_out(loaded)
+    if out_folder is None and adaptive is not None:
+        folder = folder.with_name(f"{folder.name}-{adaptive.tag}")
     if dry_run:
         planned_for = _planned_for(devices, device_kind, device_memory, machine)
-        _print_plan(study, folder, planned_for, _whole_of(loaded, study), as_json=as_json)
+        whole = None if estimate else _whole_of(loaded, study)
+        _print_plan(study, folder, planned_for, whole, as_json=as_json, times=estimate)
         return
     if device_kind is not None or device_memory is not None:
         raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
-    outcome = _run_study(study, loaded, folder, options, pack, launcher, replace=replace, as_json=as_json)
+    faults = {"overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
+    outcome = _run_study(study, loaded, folder, options, pack, launcher, faults, replace=replace, as_json=as_json)
     folder = outcome.out
     if outcome.wider is not None:
         note(
@@ -150,6 +174,7 @@ def _run_study(
     options: Options,
     pack: int | None,
     launcher: str,
+    faults: dict[str, Any],
     *,
     replace: bool,
     as_json: bool,
@@ -158,6 +183,7 @@ def _run_study(
 
     with progress(loaded.name, hidden=as_json) as show:
         about: dict[str, Any] = {"name": loaded.name, "question": loaded.question, "launcher": launcher}
+        about |= faults | {"file": loaded.path if loaded.path.is_file() else None}
         sinks = [StudyProgress(show)]
         return run(study, folder, options=options, pack=pack, replace=replace, sinks=sinks, **about)
 
@@ -185,18 +211,27 @@ def _whole_of(loaded: ExperimentFile, study: Any) -> WholeSet | None:
     return loaded.card.whole if loaded.card is not None and same else None
 
 
-def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, *, as_json: bool) -> None:
+def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, *, as_json: bool, times: bool) -> None:
+    from cnnjax.study.candidates import known_of, plan_of_candidates
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
-    from cnnjax.study.plan import plan
     from cnnjax.study.plan_table import plan_table
 
-    planned = plan(study, hardware=devices, whole=whole)
+    planned = plan_of_candidates(study, hardware=devices, whole=whole)
+    planned, hours = estimated(planned, devices, hidden=as_json) if times else (planned, None)
+    known = known_of(planned)
     found = earlier(planned, folder)
     if as_json:
         stale = [{"id": entry.trial.id, "reasons": list(entry.stale)} for entry in found if entry.stale]
-        typer.echo(json.dumps(planned.to_json() | {"devices": dataclasses.asdict(planned.devices), "stale": stale}))
+        more: dict[str, Any] = {"devices": dataclasses.asdict(planned.devices), "stale": stale}
+        more |= {"programs": len(planned.programs), "compilations": planned.compilations}
+        more |= {"not_checked": planned.unchecked} | ({"estimate": hours.to_json()} if hours else {})
+        typer.echo(json.dumps(planned.to_json() | more | ({"adaptive": known} if known else {})))
         return
     WIDE.print(plan_table(planned))
+    if hours is not None:
+        print_estimate(hours)
+    if known:
+        out.print(f"adaptive: {known}", markup=False, highlight=False, soft_wrap=True)
     if whole is not None:
         out.print(
             f"planned for the whole set, {whole.train:,} images to train on and {whole.test:,} to test on, which is "

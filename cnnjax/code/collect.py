@@ -21,7 +21,7 @@ from typing import Any
 from cnnjax.code.held import enclosed, foreign, home, unsaid, value_text
 from cnnjax.code.module import Chain, Import, Module, find, first_line, is_own, references
 from cnnjax.code.typed_in import loaded, memory_text
-from cnnjax.config import Config, Named
+from cnnjax.config import classes
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,7 @@ def _by_name(code: Code) -> dict[str, dict[str, Definition]]:
 
 def code_of(*values: Any) -> Code:
     """The code of the user's that the configs in `values` run; empty where all their classes are cnnjax's."""
-    found: dict[type, None] = {}
-    for value in values:
-        found.update(dict.fromkeys(_classes(value)))
-    return _code_of(frozenset(found), loaded())
+    return _code_of(frozenset().union(*map(classes, values)), loaded())
 
 
 @lru_cache(maxsize=1024)
@@ -101,19 +98,6 @@ def _code_of(classes: frozenset[type], state: Any) -> Code:
 def _sorted(definitions: Iterable[Definition]) -> Code:
     unique = {(entry.file, entry.name, entry.digest): entry for entry in definitions}
     return Code(tuple(unique[key] for key in sorted(unique)))
-
-
-def _classes(value: Any) -> Iterator[type]:
-    """The classes of the configs in a value."""
-    if isinstance(value, Config):
-        yield type(value)
-        value = [getattr(value, name) for name in type(value).model_fields]
-    elif isinstance(value, Named):
-        value = value.values()
-    elif not isinstance(value, tuple):
-        return
-    for entry in value:
-        yield from _classes(entry)
 
 
 def _is_users(cls: type) -> bool:

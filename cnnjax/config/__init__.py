@@ -12,10 +12,10 @@ tuple positions. This package knows nothing of networks and imports no JAX.
 """
 
 from cnnjax.config.base import Config, snake_case
-from cnnjax.config.binding import bind, lanes, program_digest
+from cnnjax.config.binding import bind, lanes, program_digest, program_text
 from cnnjax.config.explain import explain
-from cnnjax.config.identity import canonical, digest, plain
-from cnnjax.config.leaves import configs, diff, leaves
+from cnnjax.config.identity import canonical, canonical_text, digest, digest_of_text, plain
+from cnnjax.config.leaves import classes, configs, diff, leaves
 from cnnjax.config.marked_fields import is_lane, is_later, lane, lane_fields, later, refused, renamed
 from cnnjax.config.named import Named, NamedOf
 from cnnjax.config.paths import named_with, outermost_first, read, replace, required_fields
@@ -28,9 +28,12 @@ __all__ = [
     "NamedOf",
     "bind",
     "canonical",
+    "canonical_text",
+    "classes",
     "configs",
     "diff",
     "digest",
+    "digest_of_text",
     "explain",
     "is_lane",
     "is_later",
@@ -44,6 +47,7 @@ __all__ = [
     "parse",
     "plain",
     "program_digest",
+    "program_text",
     "read",
     "refused",
     "renamed",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from cnnjax.config.node import Node, children
+from cnnjax.config.named import Named
+from cnnjax.config.node import Node, children, remembered
 
 
 def leaves(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -27,6 +28,17 @@ def configs(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, config
     for name, entry in children(config).items():
         yield from configs(entry, f"{prefix}.{name}" if prefix else name)
+
+
+def classes(config: Any) -> frozenset[type]:
+    """The classes of the config and of all configs inside it."""
+    if isinstance(config, Node):
+        return remembered(config, "classes", lambda: frozenset({type(config)}.union(*map(classes, _inside(config)))))
+    return frozenset().union(*map(classes, _inside(config)))
+
+
+def _inside(config: Any) -> list[Any]:
+    return [entry for entry in children(config).values() if isinstance(entry, Node | Named | tuple)]
 
 
 def diff(left: Any, right: Any) -> dict[str, tuple[Any, Any]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from cnnjax.config.named import Named
+
+T = TypeVar("T")
 
 
 class Node(BaseModel):
@@ -38,11 +40,23 @@ class Node(BaseModel):
         raise NotImplementedError
 
 
+def remembered(node: Node, name: str, make: Callable[[], T]) -> T:
+    """What `make` returns, asked once for each config: a config never changes, and a copy (`model_copy`) asks anew.
+
+    name: of what is remembered. It is kept under a key that no field or attribute can have.
+    """
+    held, key = vars(node), f"_ {name}"
+    if key not in held:
+        held[key] = make()
+    return held[key]
+
+
 def children(value: Any) -> dict[str, Any]:
     """What lies directly inside a value, by path step: fields and the tag, named entries, tuple positions."""
     if isinstance(value, Node):
         tag = {value.tag_key: value.tag} if value.tag_key else {}
-        return tag | {name: getattr(value, name) for name in type(value).model_fields}
+        held = vars(value)
+        return tag | {name: held[name] for name in type(value).model_fields}
     if isinstance(value, Named):
         return dict(value)
     if isinstance(value, tuple):

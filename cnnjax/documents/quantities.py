@@ -1,6 +1,11 @@
-"""Large numbers written short: three digits and a unit."""
+"""Large numbers written short, three digits and a unit, and read."""
 
 from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from cnnjax.errors import ConfigError
 
 LEGEND = "k, M, G, T are 10^3, 10^6, 10^9, 10^12; a byte (B) is 8 bits"
 """What the units of `short` and `short_bytes` mean."""
@@ -22,3 +27,26 @@ def short_bytes(number: float) -> str:
     """12845056 -> "12.8 MB"."""
     text = short(number)
     return f"{text}B" if " " in text else f"{text} B"
+
+
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?(?:[eE]\d+)?)\s*([a-zA-Z]*)")
+_BYTES = {"gib": 2**30, "gb": 10**9, "mib": 2**20, "mb": 10**6, "tib": 2**40, "tb": 10**12, "b": 1}
+
+
+def number_of(text: str) -> int:
+    """A whole number written short: "1000", "100k", "2.5M", "1e6". Raises ConfigError."""
+    found = _AMOUNT.fullmatch(text.strip().replace("_", ""))
+    units = {unit.lower(): 1000**power for power, unit in enumerate(_UNITS)}
+    if found is not None and found[2].lower() in units:
+        number = Decimal(found[1]) * units[found[2].lower()]
+        if number == int(number):
+            return int(number)
+    raise ConfigError(f"{text!r}: must be a whole number, such as 1000000, 1e6 or 1M ({LEGEND})")
+
+
+def bytes_of(text: str) -> int:
+    """A size as bytes: "80GB", "16GiB". Raises ConfigError."""
+    found = _AMOUNT.fullmatch(text.strip())
+    if found is None or found[2].lower() not in _BYTES or not float(found[1]):
+        raise ConfigError(f"{text!r}: must be a size, such as 80GB or 16GiB")
+    return int(float(found[1]) * _BYTES[found[2].lower()])

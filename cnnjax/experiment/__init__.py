@@ -2,6 +2,7 @@
 
 from cnnjax.experiment.check import Checked, analysis_of, check, steps_alike
 from cnnjax.experiment.experiment import Experiment
+from cnnjax.experiment.families import Families
 from cnnjax.experiment.functions import (
     around_of,
     blank_state,

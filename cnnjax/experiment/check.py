@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from cnnjax.analysis import Analysis, analyse
+from cnnjax.analysis import Analysis, analysed
 from cnnjax.analysis.layers import volume
 from cnnjax.analysis.lint import lint_training
-from cnnjax.code import code_of
-from cnnjax.config import bind, digest, lanes
+from cnnjax.config import digest, lanes, program_text
 from cnnjax.data import Dataset, SingleView
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, ShapeError, users_line
 from cnnjax.experiment.experiment import Experiment
+from cnnjax.experiment.families import Families, family_of
 from cnnjax.experiment.functions import batch_shapes, entries_used, functions_of, lane_shapes
 from cnnjax.experiment.idle_fields import idle_fields
 from cnnjax.experiment.kept import kept_bytes
 from cnnjax.experiment.length import Length, length_of, parts_of
-from cnnjax.experiment.network import input_shape_of, network_of, task_of
+from cnnjax.experiment.network import input_shape_of
 from cnnjax.experiment.size_checks import check_decoded, check_same_parameters, size_rows, smallest_warnings
 from cnnjax.experiment.sizes import Size, evaluation_size, sizes_of, training_spans
+from cnnjax.experiment.subject import Remembered, Subject
 from cnnjax.experiment.teacher import Teachers, check_teachers, shapes_of, teachers_warnings
 from cnnjax.experiment.training_examples import check_training_examples
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
@@ -33,7 +34,7 @@ from cnnjax.training.evaluated import estimated
 from cnnjax.training.rehearsal import rehearse, rehearse_step
 from cnnjax.training.rehearsal import steps_alike as traced_alike
 from cnnjax.training.state import TrainState
-from cnnjax.training.step import EMPTY, eval_step, init_state, train_step
+from cnnjax.training.step import EMPTY, eval_step, init_state, shapes_from, train_step
 
 
 @dataclass(frozen=True)
@@ -41,23 +42,30 @@ class Checked:
     """What a check finds.
 
     analysis: of the network's layers, with the warnings of its training. length: of the training. state: shapes and
-    types of the state of one trial. kept: bytes that are kept from step to step (`kept_bytes`).
+    types of the state of one trial. foreign: whether a training step has convolutions that are not cnnjax's
+    (`chunks.convolves`). kept: bytes that are kept from step to step (`kept_bytes`).
     """
 
     analysis: Analysis
     length: Length
     state: TrainState
+    foreign: bool
     kept: dict[str, int]
 
 
-def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPTY) -> Checked:
+def check(
+    experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPTY, families: Families | None = None
+) -> Checked:
     """Trace the network, one training step and one evaluation step as they will be compiled, training nothing.
 
     teachers: of the experiment's methods, by their names. Warnings are of the network and of its training with this
-    batch size, on `devices`, for this data. Experiments of one program are traced once. Raises ConfigError, ShapeError
-    (with the layer and the arithmetic) or DataError.
+    batch size, on `devices`, for this data. A network is analysed once, whatever else differs, and the steps of one
+    program are traced once. families: those whose steps need not be traced any more, to which this one's is added:
+    programs that differ only in the widths of a network of cnnjax's own. Raises ConfigError, ShapeError (with the layer
+    and the arithmetic) or DataError.
     """
-    analysis, length, dataset = analysis_of(experiment, devices=devices), length_of(experiment), experiment.data.load()
+    subject = Subject(experiment)
+    analysis, length, dataset = _analysis_of(subject, devices), length_of(experiment), subject.dataset
     for number, method in enumerate(experiment.methods):
         try:
             method.check(steps=length.steps, steps_per_epoch=length.steps_per_epoch)
@@ -65,7 +73,7 @@ def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPT
             raise ConfigError(f"methods.{number}: {error}", path=error.path or f"methods.{number}") from None
     check_teachers(experiment, dataset, teachers)
     try:
-        state = _rehearsed(_ByProgram(experiment, length, devices, *teachers.items()))
+        state, foreign = _state_of(subject, analysis, length, devices, teachers, families)
     except ConfigError:
         # Where a lane is at fault, that is the better message.
         _check_own_lanes(experiment, length, teachers)
@@ -74,13 +82,17 @@ def check(experiment: Experiment, *, devices: int = 1, teachers: Teachers = EMPT
     experiment.optim.check_params(state.params)
     sizes = sizes_of(training_spans(experiment, dataset, length))
     analysis = replace(analysis, warnings=analysis.warnings + teachers_warnings(dataset, sizes, teachers))
-    return Checked(analysis, length, state, kept_bytes(experiment, state, teachers))
+    return Checked(analysis, length, state, foreign, kept_bytes(experiment, state, teachers))
 
 
 def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
     """The part of `check` that looks at the network alone: its layers, what they cost, and what is odd about them."""
-    dataset, parts = experiment.data.load(), parts_of(experiment)
-    _check_task(experiment, task_of(experiment, dataset), dataset)
+    return _analysis_of(Subject(experiment), devices)
+
+
+def _analysis_of(subject: Subject, devices: int) -> Analysis:
+    experiment, dataset, parts = subject.experiment, subject.dataset, parts_of(subject.experiment)
+    _check_task(experiment, subject.task, dataset)
     check_training_examples(experiment, dataset, entries_used(experiment, dataset))
     check_decoded(experiment, dataset)
     lane_values(experiment)  # Raises ConfigError for those that have none.
@@ -91,26 +103,30 @@ def analysis_of(experiment: Experiment, *, devices: int = 1) -> Analysis:
             f"batch_size = {experiment.batch_size}: there are only {len(parts.train)} training examples",
             path="batch_size",
         )
-    analysis = _at_size(experiment, None, dataset)
+    analysis = _at_size(subject, None)
     analysis = replace(analysis, warnings=analysis.warnings + _warnings(experiment, analysis, dataset, devices))
-    return analysis if experiment.resolution is None else _with_sizes(experiment, analysis, dataset)
+    return analysis if experiment.resolution is None else _with_sizes(subject, analysis)
 
 
-def _with_sizes(experiment: Experiment, analysis: Analysis, dataset: Dataset) -> Analysis:
+def _with_sizes(subject: Subject, analysis: Analysis) -> Analysis:
     """The analysis with what the training's sizes of images cost, and what is odd about the smallest."""
-    length = length_of(experiment)
-    spans = training_spans(experiment, dataset, length)
-    analyses = {size: _at_size(experiment, size, dataset) for size in sizes_of(spans)}
+    length = length_of(subject.experiment)
+    spans = training_spans(subject.experiment, subject.dataset, length)
+    analyses = {size: _at_size(subject, size) for size in sizes_of(spans)}
     for trained in analyses.values():
         check_same_parameters(analysis, trained)
     warnings = analysis.warnings + smallest_warnings(analysis, analyses)
     return replace(analysis, warnings=warnings, sizes=size_rows(spans, analyses, length))
 
 
-def _at_size(experiment: Experiment, size: Size | None, dataset: Dataset) -> Analysis:
+def _at_size(subject: Subject, size: Size | None) -> Analysis:
     """The analysis of the network at a size of training or, of None, of evaluation; errors say which it is."""
+    experiment, dataset = subject.experiment, subject.dataset
     try:
-        return _analysed(_ByProgram(experiment, size))
+        analysis, _ = _network_at(subject, _shape_at(subject, size))
+        if size is None:
+            _check_views(subject, analysis)
+        return analysis
     except (ShapeError, ConfigError) as error:
         if experiment.resolution is None:
             raise
@@ -127,7 +143,9 @@ def steps_alike(experiment: Experiment, teachers: Teachers = EMPTY) -> tuple[str
 
     Experiments on the same data for which both are equal are the same training: what else they say has no effect.
     """
-    content, read = _steps_alike(_ByProgram(experiment, length_of(experiment), *teachers.items()))
+    subject, length = Subject(experiment), length_of(experiment)
+    key = subject.same_program, length, *teachers.items()
+    content, read = ALIKE(key, lambda: _steps_alike(subject, length, teachers))
     content = digest([content, [teacher.checksum for teacher in teachers.values()]])
     if estimated(experiment.methods, experiment.optim):
         content = f"{content}, statistics of {experiment.statistics_batches} batches"
@@ -135,49 +153,72 @@ def steps_alike(experiment: Experiment, teachers: Teachers = EMPTY) -> tuple[str
     return content, {path: float(values[path]) for path in sorted(read) if path != "seed"}
 
 
-class _ByProgram:
-    """An experiment with what else its steps depend on; equal to others of one program."""
-
-    def __init__(self, experiment: Experiment, *others: Any):
-        self.experiment, self.others = experiment, others
-        # What a user's class makes may change while it goes by the same name, in a notebook.
-        made = code_of(experiment).digest, type(network_of(experiment))
-        self._same = bind(experiment, dict.fromkeys(lanes(experiment), 0)), *made, *others
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByProgram) and self._same == other._same
-
-    def __hash__(self) -> int:
-        return hash(self._same)
+SHAPES = Remembered[tuple[int, int, int]](256)
+ANALYSED = Remembered[tuple[Analysis, Mapping[str, Any]]](256)
+REHEARSED = Remembered[tuple[TrainState, bool]](64)
+OF_FAMILIES = Remembered[tuple[TrainState, bool]](64)
+"""As REHEARSED, but for plans: what is not traced since another program of its family was."""
+ALIKE = Remembered[tuple[str, frozenset[str]]](256)
 
 
-@lru_cache(maxsize=256)
-def _analysed(program: _ByProgram) -> Analysis:
-    """What `analyse` says of the network at a size of training or, of None, of evaluation; what a user's module raises,
-    with its line."""
-    experiment, dataset, (size,) = program.experiment, program.experiment.data.load(), program.others
-    network = network_of(experiment, dataset)
-    try:
-        analysis = analyse(network, input_shape_of(experiment, dataset, size))
-    except CnnjaxError as error:
-        message = f"{error}{users_line(error)}"
-        kind = ShapeError if isinstance(error, ShapeError) else ConfigError
-        raise kind(message if message.startswith("model") else f"model.{message}") from error.__cause__
-    if size is None:
-        _check_views(experiment, analysis, dataset)
-    return analysis
+def _shape_at(subject: Subject, size: Size | None) -> tuple[int, int, int]:
+    """`input_shape_of` the experiment."""
+    experiment, dataset = subject.experiment, subject.dataset
+    looked_at = program_text((experiment.test_time, experiment.resolution))
+    key = looked_at, subject.task, subject.made, dataset.image_shape, size
+    return SHAPES(key, lambda: input_shape_of(experiment, dataset, size))
 
 
-@lru_cache(maxsize=64)
-def _rehearsed(program: _ByProgram) -> TrainState:
-    """The shapes of the state, once the steps are traced."""
-    experiment, (length, devices, *teachers) = program.experiment, program.others
-    dataset = experiment.data.load()
+def _network_at(subject: Subject, shape: tuple[int, int, int]) -> tuple[Analysis, Mapping[str, Any]]:
+    """What `analysed` says of the network for images of that shape; what a user's module raises, with its line."""
+
+    def ask() -> tuple[Analysis, Mapping[str, Any]]:
+        try:
+            return analysed(subject.network, shape)
+        except CnnjaxError as error:
+            message = f"{error}{users_line(error)}"
+            kind = ShapeError if isinstance(error, ShapeError) else ConfigError
+            raise kind(message if message.startswith("model") else f"model.{message}") from error.__cause__
+
+    return ANALYSED((subject.same_network, shape), ask)
+
+
+def _state_of(
+    subject: Subject,
+    analysis: Analysis,
+    length: Length,
+    devices: int,
+    teachers: Teachers,
+    families: Families | None,
+) -> tuple[TrainState, bool]:
+    """What `rehearse` finds, once the steps of the program, or of one of its family, are traced."""
+    key = subject.same_program, length, devices, *teachers.items()
+
+    def trace() -> tuple[TrainState, bool]:
+        return REHEARSED(key, lambda: _rehearsed(subject, length, devices, teachers))
+
+    def of_family() -> tuple[TrainState, bool]:
+        family = None if teachers else family_of(subject, analysis)
+        if family is None or families is None:
+            return trace()
+        if (family, length, devices) in families:
+            _, variables = _network_at(subject, analysis.input_shape)
+            functions = functions_of(subject.experiment, length, form=subject.dataset)
+            return shapes_from(functions, lane_shapes(subject.experiment), variables), False
+        found = trace()
+        families.add((family, length, devices))
+        return found
+
+    return trace() if families is None else OF_FAMILIES(key, of_family)
+
+
+def _rehearsed(subject: Subject, length: Length, devices: int, teachers: Teachers) -> tuple[TrainState, bool]:
+    experiment, dataset = subject.experiment, subject.dataset
     try:
         batch = partial(batch_shapes, experiment, dataset, length)
-        functions = partial(functions_of, experiment, length, form=dataset, teachers=dict(teachers))
-        fixed = shapes_of(dict(teachers))
-        state = rehearse(
+        functions = partial(functions_of, experiment, length, form=dataset, teachers=teachers)
+        fixed = shapes_of(teachers)
+        state, foreign = rehearse(
             functions(),
             lane_shapes(experiment),
             batch(),
@@ -187,7 +228,7 @@ def _rehearsed(program: _ByProgram) -> TrainState:
         )
         for size in sizes_of(training_spans(experiment, dataset, length))[1:]:
             rehearse_step(functions(size=size), state, batch(size), devices=devices, fixed=fixed)
-        return state
+        return state, foreign
     except ShapeError as error:
         raise ShapeError(f"model: {error}") from error.__cause__
     except ConfigError as error:
@@ -195,16 +236,14 @@ def _rehearsed(program: _ByProgram) -> TrainState:
         raise ConfigError(f"{where}{error}", path=error.path) from error.__cause__
 
 
-@lru_cache(maxsize=256)
-def _steps_alike(program: _ByProgram) -> tuple[str, frozenset[str]]:
-    experiment, (length, *teachers) = program.experiment, program.others
-    dataset = experiment.data.load()
+def _steps_alike(subject: Subject, length: Length, teachers: Teachers) -> tuple[str, frozenset[str]]:
+    experiment, dataset = subject.experiment, subject.dataset
     return traced_alike(
-        functions_of(experiment, length, form=dataset, teachers=dict(teachers)),
+        functions_of(experiment, length, form=dataset, teachers=teachers),
         lane_shapes(experiment),
         batch_shapes(experiment, dataset, length),
         image_shape=input_shape_of(experiment, dataset),
-        fixed=shapes_of(dict(teachers)),
+        fixed=shapes_of(teachers),
     )
 
 
@@ -218,15 +257,12 @@ def _check_same(experiment: Experiment, analysis: Analysis, state: TrainState) -
         )
 
 
-def _check_views(experiment: Experiment, analysis: Analysis, dataset: Dataset) -> None:
+def _check_views(subject: Subject, analysis: Analysis) -> None:
     """Raise ConfigError unless the network that is trained can look at the views of `test_time`, which it is analysed
     for. Where there is a resolution, the sizes that it is trained at are compared with them."""
+    experiment, dataset = subject.experiment, subject.dataset
     view, shape = analysis.input_shape, input_shape_of(experiment, dataset, dataset.image_shape[:2])
-    if (
-        experiment.resolution is None
-        and view != shape
-        and analyse(network_of(experiment, dataset), shape).params != analysis.params
-    ):
+    if experiment.resolution is None and view != shape and _network_at(subject, shape)[0].params != analysis.params:
         raise ConfigError(
             f"test_time = {experiment.test_time.tag!r}: its views are {'x'.join(map(str, view))}, for which this "
             "network has layers of other sizes than for the images it is trained on; pool globally, or take other views"

@@ -1,7 +1,6 @@
-"""Where the trials of a study are trained: a launcher is one file, NAME_launcher.py.
+"""Where the trials of a study are trained: by workers, which share its folder and nothing else.
 
-What a launcher hands out is the trials of one program (`one_program.run_group`), which need only a folder.
+A sweep writes what the study is of; a worker (`work`) claims trials by leases and trains them. A launcher is one file,
+NAME_launcher.py, that starts workers. Nothing is imported here: to look at a study's folder (`status`, `cancel`) needs
+no JAX.
 """
-
-from cnnjax.launch.launcher import Launch, Launcher, launcher
-from cnnjax.launch.sweep import Outcome, sweep

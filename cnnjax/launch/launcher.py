@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.events import Sink
-from cnnjax.launch.one_program import Outcomes
+from cnnjax.launch.claims import Outcomes
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.plan import Plan
@@ -25,6 +25,8 @@ class Launch:
 
     pack: how many trials of one program to train together; workers: how many programs to train side by side; None for
     what is fastest. sinks: called with every event, one at a time. stop: to be set by who wants no further step taken.
+    stop_on_failure: the study is cancelled once a trial failed. Processes elsewhere need the folder alone: they run
+    `python -m cnnjax work DIR` (`launch/work.py`), and find the options in work.json.
     """
 
     planned: Plan
@@ -34,6 +36,7 @@ class Launch:
     workers: int | None = None
     sinks: Sequence[Sink] = ()
     stop: threading.Event | None = None
+    stop_on_failure: bool = False
 
 
 Launcher = Callable[[Launch], Outcomes]

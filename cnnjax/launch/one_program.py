@@ -1,7 +1,4 @@
-"""The trials of one program: what is finished is skipped, what was begun is continued, the rest is trained.
-
-A group is what an executor hands out: it needs only the trials and the folder they live in.
-"""
+"""The trials of one program: a worker claims them one after the other and trains them, compiling once."""
 
 from __future__ import annotations
 
@@ -9,25 +6,23 @@ import contextlib
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 
-from cnnjax.config import plain
-from cnnjax.errors import CnnjaxError, DiskFull, Interrupted, RunError
-from cnnjax.events import Sink, Skipped
-from cnnjax.records.result_json import ResultRecord
-from cnnjax.run.directory import RunDirectory
+from cnnjax.errors import CnnjaxError, DataError, DiskFull, Interrupted, RunError
+from cnnjax.events import EpochEnded, Event, Saved, Sink, Started
+from cnnjax.interrupts import AnyOf
+from cnnjax.launch.cancel import write_cancel
+from cnnjax.launch.claims import Claimed, Claims, write_failure
+from cnnjax.lease import Lost
 from cnnjax.run.feed import is_streamed
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.loop import run_trials
 from cnnjax.run.options import Options
 from cnnjax.run.program import Program
-from cnnjax.run.stale import origin
 from cnnjax.run.trial import StudyOfTrials
-from cnnjax.run.used_runs import check_same_runs, refuse_own_folder
-from cnnjax.study.earlier import directory_of
 from cnnjax.study.plan import PlannedTrial
 
 SMALL_IMAGE = 8 * 8
@@ -40,21 +35,23 @@ other at 8x8, and longer on larger images (benchmarks/RESULTS.md): there they sh
 MOST_PACKED = 16
 
 
-@dataclass
-class Outcomes:
-    """What became of trials, by id: skipped (finished before), done, failed; why those without a result have none."""
+@dataclass(frozen=True)
+class How:
+    """How a worker trains. pack: how many trials of one program together; None for what is fastest.
 
-    skipped: list[str] = field(default_factory=list)
-    done: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    errors: dict[str, str] = field(default_factory=dict)
+    slot: acquired before training; a program that waits for it is compiled meanwhile. sinks: called with every event.
+    study: that of the trials, for loggers. stop: no further step is taken once it is set. stops_on_failure: a trial
+    that fails cancels the study.
+    """
 
-    def add(self, other: Outcomes) -> None:
-        """Take in what became of other trials."""
-        self.skipped += other.skipped
-        self.done += other.done
-        self.failed += other.failed
-        self.errors |= other.errors
+    out: Path
+    options: Options
+    stop: threading.Event
+    slot: threading.Semaphore
+    pack: int | None = None
+    sinks: Sequence[Sink] = ()
+    study: StudyOfTrials | None = None
+    stops_on_failure: bool = False
 
 
 def small(trial: PlannedTrial) -> bool:
@@ -63,43 +60,58 @@ def small(trial: PlannedTrial) -> bool:
     return max([height * width, *(h * w for h, w in (row.size for row in trial.sizes))]) <= SMALL_IMAGE
 
 
-def run_group(
-    trials: Sequence[PlannedTrial],
-    out: Path,
-    *,
-    options: Options,
-    stop: threading.Event,
-    slot: threading.Semaphore | None = None,
-    pack: int | None = None,
-    sinks: Sequence[Sink] = (),
-    study: StudyOfTrials | None = None,
-) -> Outcomes:
-    """Train the trials of one program that have no result yet, compiling once for each number packed.
+def most_packed(trial: PlannedTrial, pack: int | None, hardware: Hardware) -> int:
+    """How many trials of its program are trained together. pack: what was asked for."""
+    # Streamed data are for one trial at a time.
+    if is_streamed(trial.experiment, hardware):
+        return 1
+    return pack or (MOST_PACKED if small(trial) and jax.default_backend() != "cpu" else 1)
 
-    slot: acquired before training; a group that waits for it compiles its program meanwhile. sinks: called with every
-    event. study: the study of the trials, for loggers. A trial that fails does not stop the others. Raises DiskFull,
-    and Interrupted once `stop` is set.
+
+def run_program(name: str, first: Claimed, claims: Claims, how: How) -> None:
+    """Train the trials of a program, `first` being claimed already, until no other can be claimed.
+
+    A trial that fails does not stop the others, but where that is asked for: then RunError is raised. Raises DiskFull,
+    and Interrupted once `how.stop` is set.
     """
-    outcomes = Outcomes()
-    missing = [trial for trial in trials if _is_missing(trial, out, outcomes, sinks)]
-    programs: dict[int, Program] = {}
-    with contextlib.ExitStack() as claims:
-        packs = _packs(missing, out, outcomes, pack, claims, options.hardware)
-        if packs and slot:
-            if not stop.is_set():
-                _compile_ahead(*packs[0], programs, options)
-            claims.enter_context(_held(slot, stop))
-        for together, packed in packs:
-            if stop.is_set():
-                raise Interrupted(f"stopped; all saved in {out}")
-            outcomes.add(_run_together(together, packed, programs, out, options, stop, sinks, study))
-    return outcomes
+    claimed, programs = [first], {}
+    with contextlib.ExitStack() as stack:
+        most = most_packed(first.trial, how.pack, how.options.hardware)
+        _fill(claimed, most, name, claims)
+        if not how.stop.is_set():
+            _compile_ahead(*_together(claimed, most), programs, how.options)
+        stack.enter_context(_held(how.slot, how.stop))
+        while claimed:
+            if how.stop.is_set():
+                raise Interrupted(f"stopped; all saved in {how.out}")
+            trials, packed = _together(claimed, most)
+            if _run_together(name, trials, packed, programs, claims, how):
+                claimed = [each for each in claimed if each not in trials]
+                _stop_on_failure(trials, claims, how)
+            else:
+                most = packed // 2
+            _fill(claimed, most, name, claims)
 
 
-def _compile_ahead(trials: Sequence[PlannedTrial], packed: int, programs: dict[int, Program], options: Options) -> None:
+def _fill(claimed: list[Claimed], most: int, program: str, claims: Claims) -> None:
+    """Claim more trials, up to `most`."""
+    while len(claimed) < most and (more := claims.more(program)) is not None:
+        claimed.append(more)
+
+
+def _together(claimed: Sequence[Claimed], most: int) -> tuple[list[Claimed], int]:
+    """The trials to train next, and how many the program packs: those begun continue as they were begun."""
+    begun = claimed[0].begun
+    alike = [each for each in claimed if each.begun == begun]
+    _, packed = begun
+    trials = alike[: packed or most]
+    return trials, packed or len(trials)
+
+
+def _compile_ahead(trials: Sequence[Claimed], packed: int, programs: dict[int, Program], options: Options) -> None:
     # Errors are ignored here: training raises them again.
     with contextlib.suppress(Exception):
-        program = Program(trials[0].experiment, packed=packed, hardware=options.hardware)
+        program = Program(trials[0].trial.experiment, packed=packed, hardware=options.hardware)
         program.prepare()
         programs[packed] = program
 
@@ -117,118 +129,113 @@ def _held(slot: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
             slot.release()
 
 
-def _is_missing(trial: PlannedTrial, out: Path, outcomes: Outcomes, sinks: Sequence[Sink]) -> bool:
-    try:
-        result = directory_of(trial, out).finished()
-        refuse_own_folder(trial.experiment, directory_of(trial, out).path)
-        check_same_runs(trial.experiment, {} if result is None else result.used_runs, directory_of(trial, out).path)
-    except RunError as error:
-        outcomes.errors[trial.id] = str(error)
-        return False
-    # A training that diverged would diverge again; one that crashed is tried again.
-    if result is None or result.crashed:
-        return True
-    directory_of(trial, out).begin(trial.experiment)
-    if result.status == "done":
-        outcomes.skipped.append(trial.id)
-    else:
-        outcomes.failed.append(trial.id)
-        outcomes.errors[trial.id] = result.error or "failed"
-    for sink in sinks:
-        sink(Skipped(trial=trial.id, steps=trial.steps))
-    return False
-
-
-def _packs(
-    missing: Sequence[PlannedTrial],
-    out: Path,
-    outcomes: Outcomes,
-    pack: int | None,
-    claims: contextlib.ExitStack,
-    hardware: Hardware,
-) -> list[tuple[Sequence[PlannedTrial], int]]:
-    """Trials to train together, each with how many the program packs: those begun continue as they were begun."""
-    begun: dict[tuple[int, int], list[PlannedTrial]] = {}
-    for trial in missing:
-        directory = directory_of(trial, out)
-        try:
-            claims.enter_context(directory.claimed(trial.experiment))
-            begun.setdefault(_begun(directory), []).append(trial)
-        except DiskFull:
-            raise
-        except RunError as error:
-            outcomes.errors[trial.id] = str(error)
-    packs: list[tuple[Sequence[PlannedTrial], int]] = []
-    for (_, packed), trials in sorted(begun.items()):
-        # Streamed data are for one trial at a time.
-        wanted = pack or (MOST_PACKED if small(trials[0]) and jax.default_backend() != "cpu" else 1)
-        most = packed or (1 if is_streamed(trials[0].experiment, hardware) else wanted)
-        parts = [trials[start : start + most] for start in range(0, len(trials), most)]
-        packs += [(part, packed or len(part)) for part in parts]
-    return packs
-
-
-def _begun(directory: RunDirectory) -> tuple[int, int]:
-    """(step, trials packed) of the newest checkpoint; (0, 0) where nothing was saved."""
-    made = origin(directory)
-    return (0, 0) if made is None else (made.step or 0, made.packed)
-
-
 def _run_together(
-    trials: Sequence[PlannedTrial],
-    packed: int,
-    programs: dict[int, Program],
-    out: Path,
-    options: Options,
-    stop: threading.Event,
-    sinks: Sequence[Sink],
-    study: StudyOfTrials | None,
-) -> Outcomes:
-    directories = [directory_of(trial, out) for trial in trials]
-    outcomes = Outcomes()
+    name: str, claimed: Sequence[Claimed], packed: int, programs: dict[int, Program], claims: Claims, how: How
+) -> bool:
+    """Train trials together. False where that takes more memory than there is, and fewer may be tried together."""
+    errors: dict[str, str] = {}
     try:
-        if packed not in programs:
-            programs[packed] = Program(trials[0].experiment, packed=packed, hardware=options.hardware)
-        experiments = [trial.experiment for trial in trials]
-        broken = run_trials(
-            programs[packed], experiments, directories, stop=stop, options=options, sinks=sinks, study=study
-        )
-        outcomes.errors |= {trials[position].id: str(error) for position, error in broken.items()}
-    except (DiskFull, Interrupted):
+        errors = _train(claimed, packed, programs, how)
+    except DiskFull:
         raise
+    except Interrupted:
+        # Without being asked, it stops where another worker has taken a trial over.
+        if how.stop.is_set() or not any(each.lost for each in claimed):
+            raise
+    except Lost:
+        pass
+    except DataError as error:
+        _record(claimed, "data", str(error))
     except CnnjaxError as error:
-        outcomes.errors |= {trial.id: str(error) for trial in trials}
+        errors = {each.id: str(error) for each in claimed}
     except Exception as error:
-        for trial, directory in zip(trials, directories, strict=True):
-            if directory.finished() is None:
-                _write_crash(trial, directory, error)
-    for trial, directory in zip(trials, directories, strict=True):
-        _count(trial, directory, outcomes)
-    return outcomes
+        programs.pop(packed, None)
+        if not _is_out_of_memory(error):
+            _record_crash(claimed, error)
+        elif packed > 1 and not claimed[0].begun[1]:
+            return False
+        else:
+            _record(claimed, "out_of_memory", _out_of_memory(claimed[0].trial, packed, error))
+    for each in claimed:
+        claims.trained(name, each, errors.get(each.id), paused=how.options.until_epoch is not None)
+    return True
 
 
-def _write_crash(trial: PlannedTrial, directory: RunDirectory, error: Exception) -> None:
-    message = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-    directory.log("crashed:\n" + "".join(traceback.format_exception(error)))
-    ResultRecord(
-        id=trial.id,
-        codes=(trial.code.digest,),
-        status="failed",
-        cause="crashed",
-        seed=trial.experiment.seed,
-        params=trial.params,
-        macs=trial.macs,
-        steps=0,
-        metrics={},
-        error=f"{message} (the whole traceback is in {directory.path / 'log.txt'})",
-        config=plain(trial.experiment),
-    ).write(directory.result)
+def _stop_on_failure(claimed: Sequence[Claimed], claims: Claims, how: How) -> None:
+    """Cancel the study where one of these trials failed, if that is asked for. Raises RunError."""
+    errors = {each.id: claims.outcomes.errors[each.id] for each in claimed if each.id in claims.outcomes.errors}
+    if how.stops_on_failure and errors:
+        trial, error = next(iter(errors.items()))
+        reason = f"trial {trial} failed: {error}"
+        write_cancel(how.out, f"stopped on failure: {reason}")
+        raise RunError(f"{reason}\n--stop-on-failure: all else is saved in {how.out}, and the same command goes on")
 
 
-def _count(trial: PlannedTrial, directory: RunDirectory, outcomes: Outcomes) -> None:
-    result = directory.finished()
-    if result is not None and result.status == "done":
-        outcomes.done.append(trial.id)
-    elif result is not None:
-        outcomes.failed.append(trial.id)
-        outcomes.errors[trial.id] = result.error or "failed"
+def _train(claimed: Sequence[Claimed], packed: int, programs: dict[int, Program], how: How) -> dict[str, str]:
+    """Why trials could not be trained, by id: those whose checkpoints are damaged."""
+    if packed not in programs:
+        programs[packed] = Program(claimed[0].trial.experiment, packed=packed, hardware=how.options.hardware)
+    directories = [each.directory for each in claimed]
+    leases = [each.directory.lease for each in claimed]
+    sinks = [*how.sinks, _Steps(claimed)]
+    broken = run_trials(
+        programs[packed],
+        [each.trial.experiment for each in claimed],
+        directories,
+        stop=AnyOf(how.stop, *(lease.lost for lease in leases if lease is not None)),
+        options=how.options,
+        sinks=sinks,
+        study=how.study,
+    )
+    return {claimed[position].id: str(error) for position, error in broken.items()}
+
+
+class _Steps:
+    """Tells others how far the trials are."""
+
+    def __init__(self, claimed: Sequence[Claimed]):
+        self._leases = {each.id: each.directory.lease for each in claimed}
+
+    def __call__(self, event: Event) -> None:
+        lease = self._leases.get(event.trial)
+        if isinstance(event, Started | EpochEnded | Saved) and lease is not None:
+            lease.step = event.step
+
+
+# --- trials that fail without a result of their own
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """XLA has no class for it: its errors begin with their status."""
+    return "RESOURCE_EXHAUSTED" in str(error) or isinstance(error, MemoryError)
+
+
+def _out_of_memory(trial: PlannedTrial, packed: int, error: Exception) -> str:
+    experiment, text = trial.experiment, _one_line(error)
+    parts = experiment.accumulate * 2
+    together = f" ({packed} trials together)" if packed > 1 else ""
+    way = f"accumulate={parts} computes a batch of {experiment.batch_size} in {parts} parts, each with less memory"
+    if experiment.batch_size % parts:
+        way = "a smaller batch_size takes less memory, and accumulate=N computes a batch in N parts"
+    return f"out of memory{together}: {way} ({text})"
+
+
+def _record_crash(claimed: Sequence[Claimed], error: Exception) -> None:
+    trace = "".join(traceback.format_exception(error))
+    for each in claimed:
+        each.directory.log(f"crashed:\n{trace}")
+    text = f"{type(error).__name__}: {_one_line(error)}"
+    _record(claimed, "crashed", f"{text} (the whole traceback is in {{folder}}/log.txt)")
+
+
+def _record(claimed: Sequence[Claimed], cause: str, error: str) -> None:
+    """Give each trial that has no result one that says why."""
+    for each in claimed:
+        if each.lost or each.directory.finished() is not None:
+            continue
+        each.directory.begin(each.trial.experiment)
+        write_failure(each.trial, each.directory, cause, error.replace("{folder}", str(each.directory.path)))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]

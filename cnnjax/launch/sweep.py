@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from cnnjax.config import plain
-from cnnjax.errors import RunError
-from cnnjax.events import Costs, Event, Planned, Sink
+from cnnjax.errors import ConfigError, RunError
+from cnnjax.events import Sink
 from cnnjax.experiment import Experiment
-from cnnjax.files import locked
+from cnnjax.launch.cancel import go_on
+from cnnjax.launch.claims import Outcomes
+from cnnjax.launch.estimate import estimate, within_hours
 from cnnjax.launch.launcher import Launch, Launcher
 from cnnjax.launch.launcher import launcher as by_name
-from cnnjax.launch.one_program import Outcomes
+from cnnjax.launch.rounds import in_rounds
+from cnnjax.launch.search import Search, refuse_another_way
+from cnnjax.launch.study_files import retry, write_plan
+from cnnjax.launch.units import PlannedUnits, planned_events
+from cnnjax.launch.work import plain_options
+from cnnjax.launch.worker import one_at_a_time
+from cnnjax.lease import Lease, Taken
 from cnnjax.records.config_json import ConfigRecord
-from cnnjax.records.plan_json import PlanRecord
-from cnnjax.records.study_json import StudyRecord
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
-from cnnjax.study.earlier import merged, settle
-from cnnjax.study.plan import Plan, PlannedTrial, label, plan, written
+from cnnjax.study.candidates import plan_of_candidates
+from cnnjax.study.earlier import settle
+from cnnjax.study.plan import Plan
 from cnnjax.study.study import Study
+
+PATIENCE = 30.0
+"""Seconds that a sweep waits for another one that is settling the same folder."""
 
 
 @dataclass(kw_only=True)
@@ -55,6 +66,10 @@ def sweep(
     launcher: str = "local",
     sinks: Sequence[Sink] = (),
     stop: threading.Event | None = None,
+    file: Path | None = None,
+    overrides: Mapping[str, str] | None = None,
+    retry_failed: bool = False,
+    stop_on_failure: bool = False,
 ) -> Outcome:
     """Train every trial of a study (or of an experiment, three seeds) that has no result yet, in `out`/trials/<id>.
 
@@ -63,82 +78,109 @@ def sweep(
     round-off. A trial that fails does not stop the others. A wider study that has all these trials stays what `out` is
     the study of; `replace` lets this one take the place of any other. launcher: where trials are trained, by name.
     sinks: called with every event (`cnnjax.events`), one event at a time, from several threads. stop: once it is set,
-    which a sink may do, everything is saved and Interrupted raised. Raises ConfigError for a study that cannot be,
-    RunError where other code or data made what is there (`Options.stale`) or another study is, DiskFull or Interrupted
-    with everything saved.
+    which a sink may do, everything is saved and Interrupted raised.
+
+    Other processes may train trials of the same study, of which none is trained twice: those of `cnnjax work`, and
+    other sweeps in `out`. file, overrides: the experiment file that the study is of, and what was set on the command
+    line: where the study has classes of its own, only a file lets others join. Trials that failed by an error are tried
+    again; retry_failed: those that diverged too, from the start. stop_on_failure: stop all workers once a trial failed.
+
+    Raises ConfigError for a study that cannot be, RunError where other code or data made what is there
+    (`Options.stale`) or another study is, DiskFull or Interrupted with everything saved.
     """
-    run = by_name(launcher)
-    planned = plan(study, hardware=options.hardware)
-    emit = _one_at_a_time(sinks) if jax.process_index() == 0 else []
-    spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop}
-    about = {"name": name, "question": question}
-    return _sweep(planned, Path(out), options, run, about=about, replace_study=replace, spread=spread)
+    planned = _within_budget(plan_of_candidates(study, hardware=options.hardware), options, workers)
+    emit = one_at_a_time(sinks) if jax.process_index() == 0 else []
+    spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop, "stop_on_failure": stop_on_failure}
+    about = {"name": name, "question": question, "file": file, "overrides": overrides or {}}
+    sweeping = _Sweeping(by_name(launcher), about, spread, replace_study=replace, retry_failed=retry_failed)
+    return _sweep(planned, Path(out), options, sweeping)
 
 
-def _sweep(
-    planned: Plan,
-    out: Path,
-    options: Options,
-    run: Launcher,
-    *,
-    about: dict[str, str],
-    replace_study: bool,
-    spread: dict[str, Any],
-) -> Outcome:
+def _within_budget(planned: Plan, options: Options, workers: int | None) -> Plan:
+    """The plan without arms that take more hours than the study's budget, for which their programs are timed first."""
+    budget, adaptive = planned.study.budget, planned.study.adaptive
+    if budget is None or budget.hours is None:
+        return planned
+    if adaptive is not None and not adaptive.from_arms:
+        raise ConfigError(
+            f"budget.hours: {adaptive.tag} proposes arms as it goes, which are not timed before; leave hours out"
+        )
+    return within_hours(estimate(planned, hardware=options.hardware, workers=workers))
+
+
+@dataclass(frozen=True)
+class _Sweeping:
+    """How a study is swept. about: what its files say beside the plan (`write_plan`). spread: fields of `Launch`."""
+
+    run: Launcher
+    about: Mapping[str, Any]
+    spread: Mapping[str, Any]
+    replace_study: bool
+    retry_failed: bool
+
+
+def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcome:
     if ConfigRecord.at(out).exists():
         raise RunError(f"{out} holds a run, not a study: choose another folder with --out")
-    with locked(out / "trials", taken=f"another sweep is working in {out}: wait for it, or choose another --out"):
-        elsewhere = settle(planned, out, options.stale)
+    with _alone(out):
+        elsewhere, wider = settle(planned, out, options.stale), None
         if elsewhere is None:
-            wider = write_plan(planned, out, replace=replace_study, **about)
-            study = StudyOfTrials(about["name"] or out.resolve().name, out, _arms_of(planned))
-            launched = Launch(planned, study, options, **spread)
-            sized = any(trial.sizes for trial in planned.trials)
-            for trial in planned.trials:
-                for sink in launched.sinks:
-                    costs = _costs(trial) if sized else ()
-                    sink(Planned(trial=trial.id, arm=written(trial.arm), steps=trial.steps, costs=costs))
-            return Outcome(**vars(run(launched)), plan=planned, out=out, wider=wider)
-    options = replace(options, stale="stop")
-    return _sweep(planned, elsewhere, options, run, about=about, replace_study=replace_study, spread=spread)
+            refuse_another_way(planned.study, out, replace=how.replace_study)
+            go_on(out)
+            if planned.study.adaptive is not None:
+                # What comes next depends on what came before: one process proposes.
+                return _in_rounds(planned, out, options, how)
+            wider = _write(planned, out, options, how)
+            retry(planned, out, diverged=how.retry_failed)
+    if elsewhere is not None:
+        return _sweep(planned, elsewhere, replace(options, stale="stop"), how)
+    return Outcome(**vars(_trained(planned, out, options, how)), plan=planned, out=out, wider=wider)
 
 
-def _costs(trial: PlannedTrial) -> Costs:
-    """The trial's steps with the MACs of an image in each."""
-    rows = tuple((row.steps, float(row.macs)) for row in trial.sizes)
-    return rows or ((trial.steps, float(trial.training_macs)),)
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Alone in looking through a study's folder and in writing what it is of, which takes a moment."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            lease = Lease.take(out, worker="sweep")
+            break
+        except Taken:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+    try:
+        yield
+    finally:
+        lease.release()
 
 
-def _one_at_a_time(sinks: Sequence[Sink]) -> list[Sink]:
-    """The sinks as one, which several threads may call."""
-    lock = threading.Lock()
-
-    def emit(event: Event) -> None:
-        with lock:
-            for sink in sinks:
-                sink(event)
-
-    return [emit]
+def _write(planned: Plan, out: Path, options: Options, how: _Sweeping) -> int | None:
+    plain = plain_options(options, how.spread["pack"])
+    return write_plan(planned, out, replace=how.replace_study, options=plain, **how.about)
 
 
-def _arms_of(planned: Plan) -> dict[str, dict[str, Any]]:
-    """Each trial's values on the study's axes, as JSON, by its id."""
-    return {trial.id: label(trial.arm) for trial in planned.trials}
+def _trained(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcomes:
+    """Train the trials of a plan, to the epoch that the options say."""
+    units = PlannedUnits(planned, out)
+    study = StudyOfTrials(how.about["name"] or out.resolve().name, out, units.arms)
+    launched = Launch(planned, study, options, **how.spread)
+    for event in planned_events(units, until=options.until_epoch):
+        for sink in launched.sinks:
+            sink(event)
+    return how.run(launched)
 
 
-def write_plan(planned: Plan, out: Path, *, name: str = "", question: str = "", replace: bool = False) -> int | None:
-    """study.json and plan.json. Where a wider study that is there stays, returns the number of its trials."""
-    study = planned.study
-    description = StudyRecord(
-        name=name,
-        question=question,
-        axes={path: [label({path: value})[path] for value in values] for path, values in study.levels.items()},
-        combine=study.chosen_design.tag,
-        seeds=study.seed_values,
-        match=study.measure,
-        base=plain(study.experiment),
-    )
-    kept_study, kept_plan = merged(description, planned.record, out, replace=replace)
-    kept_study.write(StudyRecord.at(out))
-    kept_plan.write(PlanRecord.at(out))
-    return None if kept_study is description else len(kept_plan.trials)
+def _in_rounds(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcome:
+    """Train what the study's adaptive design proposes, round by round."""
+    search = Search(planned, out, hardware=options.hardware)
+    search.begin()
+
+    def train(part: Plan, until: int | None) -> Outcomes:
+        return _trained(part, out, replace(options, until_epoch=until), how)
+
+    def grown(whole: Plan) -> None:
+        _write(whole, out, options, how)
+
+    outcomes = in_rounds(search, train, grown=grown, jobs=how.spread["workers"] or 1)
+    return Outcome(**vars(outcomes), plan=search.plan, out=out)

@@ -13,7 +13,7 @@ from cnnjax.config import digest
 from cnnjax.errors import CnnjaxError, ConfigError, Interrupted, RunError, unknown
 from cnnjax.events import Sink
 from cnnjax.experiment.network import task_of
-from cnnjax.launch import sweep
+from cnnjax.launch.sweep import sweep
 from cnnjax.recipes.budget import Budget
 from cnnjax.recipes.judging import is_complete, judged
 from cnnjax.recipes.shelf import Recipe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,9 +44,9 @@ def read_rows(path: Path) -> list[EpochRow]:
     return [row for _, row in _lines(path)]
 
 
-def append_row(path: Path, row: EpochRow) -> None:
-    """Add a row at the end of a metrics.jsonl."""
-    append_text(path, json.dumps(row.to_json(), allow_nan=False) + "\n")
+def append_row(path: Path, row: EpochRow, *, check: Callable[[], None] = lambda: None) -> None:
+    """Add a row at the end of a metrics.jsonl. check: as of `append_text`."""
+    append_text(path, json.dumps(row.to_json(), allow_nan=False) + "\n", check=check)
 
 
 def keep_rows(path: Path, until_step: int) -> None:

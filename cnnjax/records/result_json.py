@@ -10,6 +10,9 @@ from pydantic import Field
 from cnnjax.records.record import Record, TrialId
 from cnnjax.records.used_run import UsedRun, used_runs
 
+TRIED_AGAIN = ("crashed", "out_of_memory", "data", "killed")
+"""Causes of failure that another attempt may not meet; a training that diverged would diverge again."""
+
 
 class ResultRecord(Record):
     """result.json: there is one where a training is over.
@@ -18,8 +21,9 @@ class ResultRecord(Record):
     it was not recorded. steps: that were taken. examples: by part. train_seconds, compile_seconds: of each trial, where
     `packed` of them were trained together. initial: the run that it started from. teachers: those that its methods
     learned from, by the method. skipped: images that could not be decoded, by part. metrics: by part and
-    name (`test_accuracy`, a fraction). error: why a failed one failed. cause: "diverged", or "crashed", which is tried
-    again. config: the experiment.
+    name (`test_accuracy`, a fraction). error: why a failed one failed. cause: "diverged", "crashed" (an error of the
+    program), "out_of_memory", "data" (an error in the data) or "killed" (its process, again and again). config: the
+    experiment.
     """
 
     filename: ClassVar[str] = "result.json"
@@ -51,8 +55,8 @@ class ResultRecord(Record):
 
     @property
     def crashed(self) -> bool:
-        """It ended by an error, and is tried again; one that diverged would diverge again."""
-        return self.cause == "crashed"
+        """It ended by an error, and is tried again by the next sweep; one that diverged would diverge again."""
+        return self.cause in TRIED_AGAIN
 
 
 class EvaluationRecord(Record):

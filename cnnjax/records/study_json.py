@@ -14,7 +14,8 @@ class StudyRecord(Record):
 
     axes: by path, the values in order; a config among them is short text. combine: how they are combined ("grid",
     "one_at_a_time", ...). match: the cost that is made equal for all arms ("macs" or "params"); None for none. base:
-    the base experiment.
+    the base experiment. adaptive: the design by which validation results decided what was trained, as plain JSON; None
+    where all of the plan is.
     """
 
     filename: ClassVar[str] = "study.json"
@@ -26,3 +27,4 @@ class StudyRecord(Record):
     seeds: tuple[int, ...]
     match: str | None = None
     base: dict[str, Any] = Field(default_factory=dict)
+    adaptive: dict[str, Any] | None = None

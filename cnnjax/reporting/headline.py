@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from cnnjax.records.result_json import TRIED_AGAIN
 from cnnjax.records.specification import Specification
+from cnnjax.reporting.adaptive import STOPPED, adaptive_sentences
 from cnnjax.reporting.intervals import FEWEST, Spread
 from cnnjax.reporting.labels import abbreviate
 from cnnjax.reporting.mixture import mixed_code
@@ -29,14 +31,14 @@ def headline(table: Table) -> list[str]:
     """The state of the study, the arm that validation chooses, and how surely."""
     mixed = mixed_code(table.trials, table.codes)
     notes = [*_strangers(table), *_mixture(table), *_metric_note(table), *_choice(table)]
-    return [*mixed, _state(table), *notes]
+    return [*mixed, _state(table), *adaptive_sentences(table.adaptive), *notes]
 
 
 def _state(table: Table) -> str:
     states = Counter(table.trials["status"])
     seeds = table.trials["seed"].nunique()
     parts = [f"{states['done']} of {len(table.trials)} planned trials finished"]
-    parts += [f"{states[state]} {state}" for state in ("failed", "unfinished") if states[state]]
+    parts += [f"{states[state]} {state}" for state in ("failed", "unfinished", STOPPED) if states[state]]
     parts += [f"{plural(len(table.pruned), 'arm')} pruned before training"] if table.pruned else []
     return f"{', '.join(parts)}: {plural(len(table.arms), 'arm')}, {plural(seeds, 'seed')}."
 
@@ -124,7 +126,7 @@ def _to_come(table: Table) -> str:
     """That the choice may change, where trials are still to come: a diverged one is final, the others are not."""
     trials = table.trials
     unfinished = int((trials["status"] == "unfinished").sum())
-    again = trials["cause"].isin(["crashed", "damaged"]).sum()
+    again = trials["cause"].isin([*TRIED_AGAIN, "damaged"]).sum()
     parts = [f"{plural(unfinished, 'planned trial')} unfinished"] if unfinished else []
     parts += [f"{plural(int(again), 'failed trial')} to be tried again by the next sweep"] if again else []
     return f" This may change: {', '.join(parts)}." if parts else ""

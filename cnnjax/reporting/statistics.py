@@ -142,9 +142,11 @@ def complete(table: Table) -> set[int]:
 
     Where seeds diverged, the mean of those that survived is of the lucky ones.
     """
-    planned, by = int(table.trials.groupby("arm").size().max()), measure(table)
+    sizes, by = table.trials.groupby("arm").size(), measure(table)
     finished = table.done.groupby("arm")[by.choose or by.quote or "id"].count()
-    return {int(number) for number, n in finished.items() if n == planned}
+    # An adaptive study may give arms different numbers of seeds, and says so.
+    planned = sizes if table.adaptive is not None else dict.fromkeys(finished.index, int(sizes.max()))
+    return {int(number) for number, n in finished.items() if n == planned[number]}
 
 
 def same_examples(table: Table) -> bool:

@@ -12,10 +12,12 @@ from typing import Any
 
 from cnnjax.code import Code
 from cnnjax.errors import RunError
+from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.metrics_jsonl import EpochRow, read_rows
 from cnnjax.records.plan_json import PrunedEntry, TrialEntry
 from cnnjax.records.result_json import ResultRecord
+from cnnjax.reporting.adaptive import STOPPED, read_adaptive, stopped_trials
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.labels import Axis, axes_of, key, lookup
 from cnnjax.reporting.mixture import kept_codes, refused
@@ -69,6 +71,8 @@ class Table:
     match: the cost that is equal for all arms ("macs" or "params"), by rescaled widths; None where none is.
     base: the base experiment's config as plain JSON.
     environments: the `environment.json` of each finished trial that has one.
+    adaptive: how validation results decided what was trained, where they did; a trial that they stopped has the status
+        "stopped early".
     """
 
     out: Path
@@ -88,6 +92,7 @@ class Table:
     strangers: tuple[str, ...]
     codes: Mapping[str, tuple[Code, str]]
     environments: tuple[Mapping[str, Any], ...]
+    adaptive: AdaptiveRecord | None = None
 
     @property
     def done(self) -> Frame:
@@ -122,6 +127,9 @@ def collect(out: Path | str) -> Table:
         {"arm": numbers[key(arm)], **_row(trial, results[trial.id]), **arm}
         for arm, trial in zip(planned, plan.trials, strict=True)
     ]
+    adaptive = read_adaptive(out)
+    stopped = stopped_trials(adaptive)
+    rows = [row | {"status": STOPPED} if row["status"] == UNFINISHED and row["id"] in stopped else row for row in rows]
     rows = refused(rows, {trial.id: trial.data_fingerprint for trial in plan.trials})
     _require_finished(out, rows)
     trials = Frame(rows).sort_values(["arm", "seed"], kind="stable", ignore_index=True)
@@ -149,6 +157,7 @@ def collect(out: Path | str) -> Table:
         strangers=tuple(sorted(name for name in trial_folders(out) if name not in folder_names)),
         codes=kept_codes(CodeRecord.at(out), (digest for own in trials["codes"] for digest in own)),
         environments=tuple(environments(folders[name] for name in done["id"])),
+        adaptive=adaptive,
     )
 
 

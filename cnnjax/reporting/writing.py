@@ -13,6 +13,7 @@ import pandas as pd
 
 from cnnjax.errors import expect
 from cnnjax.files import write_bytes
+from cnnjax.reporting.adaptive import STOPPED
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.headline import headline
 from cnnjax.reporting.intervals import FEWEST, LEVEL
@@ -107,7 +108,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "intervals": {"level": LEVEL, "fewest_seeds": FEWEST},
         "headline": headline(table),
         "mixed_code": mixed_code(table.trials, table.codes),
-        "trials": {"planned": len(table.trials)} | {name: int(statuses.get(name, 0)) for name in STATUSES},
+        "trials": {"planned": len(table.trials)} | {name: int(statuses.get(name, 0)) for name in _statuses(table)},
         "not_in_plan": list(table.strangers),
         "arms": [_arm_json(table, frame, arm.number) for arm in table.arms],
         "pruned": [{"arm": entry.values, "seeds": list(entry.seeds), "reason": entry.reason} for entry in table.pruned],
@@ -117,7 +118,8 @@ def summary_json(table: Table) -> dict[str, Any]:
     }
 
 
-STATUSES = ("done", "failed", "unfinished")
+def _statuses(table: Table) -> tuple[str, ...]:
+    return ("done", "failed", "unfinished", *(() if table.adaptive is None else (STOPPED,)))
 
 
 def _arm_json(table: Table, frame: Frame, number: int) -> Mapping[str, Any]:

@@ -6,16 +6,18 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cnnjax.config import diff, plain
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
-from cnnjax.files import append_text, locked, writing
+from cnnjax.files import append_text, writing
+from cnnjax.lease import Lease
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.environment_json import EnvironmentRecord
+from cnnjax.records.lease_json import LeaseRecord
 from cnnjax.records.metrics_jsonl import EpochRow, append_row, keep_rows
 from cnnjax.records.result_json import EvaluationRecord, ResultRecord
 from cnnjax.records.source_json import SourceRecord
@@ -38,17 +40,47 @@ class RunDirectory:
         self.source = SourceRecord.at(self.path)
         self.evaluation = EvaluationRecord.at(self.path)
         self.checkpoints = self.path / "checkpoints"
+        self.lease: Lease | None = None
 
     @contextlib.contextmanager
     def claimed(self, experiment: Experiment) -> Iterator[RunDirectory]:
         """Own the directory for `experiment` while in the context.
 
-        Raises RunError where it holds a different experiment, another process works in it, or it cannot be written.
-        The claim ends with the process, however that ends.
+        Raises Taken where another process works in it, RunError where it holds a different experiment or cannot be
+        written. Of a process that is killed others take it over (`cnnjax.lease`).
         """
-        with locked(self.path, taken=f"{self.path}: another process is working on this run"):
-            self._refuse_another(experiment)
+        with self.leased():
+            self.refuse_another(experiment)
             yield self
+
+    @contextlib.contextmanager
+    def leased(self, worker: str = "", now: Callable[[], float] | None = None) -> Iterator[Lease]:
+        """Hold the directory's lease while in the context; one that is held already stays. Raises Taken, RunError.
+
+        worker, now: as of `Lease.take`.
+        """
+        if self.lease is not None:
+            yield self.lease
+            return
+        self.lease = Lease.take(self.path, worker=worker, begun=self.saved_step(), now=now)
+        try:
+            yield self.lease
+        finally:
+            self.lease.release()
+            self.lease = None
+
+    def check_held(self) -> None:
+        """Raise Lost where another process has taken the directory over: nothing may be written any more."""
+        if self.lease is not None:
+            self.lease.check()
+
+    def saved_step(self) -> int:
+        """The step of the newest checkpoint, by its folder's name; 0 where there is none."""
+        try:
+            names = [path.name for path in self.checkpoints.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        return max((int(name) for name in names if name.isdigit()), default=0)
 
     def begin(self, experiment: Experiment) -> None:
         """Write config.json, once it is known that the experiment can be trained."""
@@ -57,18 +89,22 @@ class RunDirectory:
 
     def set_aside(self) -> Path | None:
         """Move all there is into a folder of its own under stale/, as if nothing had been trained; returns that."""
-        held = [path for path in self.path.iterdir() if path.name not in (".lock", "stale", self.sources.name)]
-        if not held:
-            return None
-        places = (self.path / "stale" / str(number) for number in itertools.count(1))
-        aside = next(place for place in places if not place.exists())
-        with writing(aside):
-            aside.mkdir(parents=True)
-            for path in held:
-                path.rename(aside / path.name)
-        return aside
+        with self.leased():
+            stay = (".lock", "stale", self.sources.name)
+            there = [path for path in self.path.iterdir() if LeaseRecord.number_of(path.name) is None]
+            held = [path for path in there if path.name not in stay]
+            if not held:
+                return None
+            places = (self.path / "stale" / str(number) for number in itertools.count(1))
+            aside = next(place for place in places if not place.exists())
+            with writing(aside):
+                aside.mkdir(parents=True)
+                for path in held:
+                    path.rename(aside / path.name)
+            return aside
 
-    def _refuse_another(self, experiment: Experiment) -> None:
+    def refuse_another(self, experiment: Experiment) -> None:
+        """Raise RunError where the directory holds a study, or another experiment."""
         held = self.experiment_json()
         if StudyRecord.at(self.path).exists():
             raise RunError(f"{self.path} holds a study: choose another folder with --out")
@@ -104,12 +140,13 @@ class RunDirectory:
         )
 
     def keep_rows(self, until_step: int) -> None:
-        """Drop the rows of steps after `until_step`: they will be written again."""
+        """Drop the rows of steps after `until_step`: they will be written again. Raises Lost."""
+        self.check_held()
         keep_rows(self.metrics, until_step)
 
     def add_row(self, row: EpochRow) -> None:
-        """Append one row to metrics.jsonl."""
-        append_row(self.metrics, row)
+        """Append one row to metrics.jsonl. Raises Lost."""
+        append_row(self.metrics, row, check=self.check_held)
 
     def log(self, message: str) -> None:
         """Append a line to log.txt, with the time."""

@@ -27,6 +27,7 @@ from cnnjax.experiment import Experiment, entries_used, length_of, parts_of
 from cnnjax.experiment.sizes import decodes_at_its_sizes, training_spans
 from cnnjax.nn.mesh import manual_axes
 from cnnjax.run.hardware import Hardware
+from cnnjax.training.chunks import COUNT
 from cnnjax.training.parallel import replicated, rows_sharding
 
 SPLITS = ("train", "validation", "test")
@@ -81,11 +82,11 @@ def put(tree: Any, mesh: Mesh) -> Any:
     return jax.device_put(tree, placed(mesh))
 
 
-def put_rows(rows: np.ndarray, mesh: Mesh, *, packed: bool = False) -> jax.Array:
-    """The rows of this host, on its devices: examples on the first axis; of packed trials' rows on the second."""
+def put_rows(rows: np.ndarray, mesh: Mesh, *, axis: int = 0) -> jax.Array:
+    """The rows of this host, on its devices, over which the examples on that axis are split."""
     if mesh.size == 1:
         return jax.device_put(rows, mesh.devices.flat[0])
-    return jax.make_array_from_process_local_data(rows_sharding(mesh, packed=packed), rows)
+    return jax.make_array_from_process_local_data(rows_sharding(mesh, axis=axis), rows)
 
 
 def with_partners(batch: Arrays) -> Arrays:
@@ -148,8 +149,28 @@ class Resident:
 
     def rows(self, experiments: Sequence[Experiment], step: int) -> Arrays:
         """What to train on at `step`: int32 indices [B] (packed: [lanes, B]) and positions [B] in the batch."""
-        indices = [order_of(experiment, self.sizes["train"]).indices(step) for experiment in experiments]
-        return {"index": self._put_index(indices), "position": self._positions}
+        return {"index": self._put_index(self._indices(experiments, step)), "position": self._positions}
+
+    def chunk(self, experiments: Sequence[Experiment], first: int, count: int, most: int) -> Arrays:
+        """What to train on at `count` steps from `first` on, as `training.chunks` takes it: as `rows`, with `most`
+        indices on an axis before the others."""
+        return self.stacked([self._indices(experiments, step) for step in range(first, first + count)], most)
+
+    def stacked(self, indices: Sequence[np.ndarray], most: int) -> Arrays:
+        """The indices of single steps, on the host, as those of a chunk."""
+        held = np.zeros((most, *indices[0].shape), np.int32)
+        held[: len(indices)] = indices
+        axis = held.ndim - 1
+        return {
+            "index": put_rows(held, self.mesh, axis=axis),
+            "position": self._positions,
+            COUNT: put(np.int32(len(indices)), self.mesh),
+        }
+
+    def _indices(self, experiments: Sequence[Experiment], step: int) -> np.ndarray:
+        """int32 [B] (packed: [lanes, B]), on the host."""
+        own = [order_of(experiment, self.sizes["train"]).indices(step) for experiment in experiments]
+        return own[0] if self.packed == 1 else np.stack(own)
 
     def first_batches(self, experiments: Sequence[Experiment], count: int) -> Iterator[Arrays]:
         """The rows of the first `count` batches of a training that repeats no example."""
@@ -165,15 +186,16 @@ class Resident:
         for number in range(len(batches)):
             position = batches(number)[0]
             yield {
-                "index": self._put_index([first + position] * self.packed),
+                "index": self._put_index(self._for_every_trial(first + position)),
                 "position": put_rows(position, self.mesh),
                 "valid": put_rows(batches.mask(number), self.mesh),
             }
 
-    def _put_index(self, indices: Sequence[np.ndarray]) -> jax.Array:
-        if self.packed == 1:
-            return put_rows(indices[0], self.mesh)
-        return put_rows(np.stack(indices), self.mesh, packed=True)
+    def _for_every_trial(self, indices: np.ndarray) -> np.ndarray:
+        return indices if self.packed == 1 else np.stack([indices] * self.packed)
+
+    def _put_index(self, indices: np.ndarray) -> jax.Array:
+        return put_rows(indices, self.mesh, axis=indices.ndim - 1)
 
     def close(self) -> None:
         """Does nothing: no thread or file is open."""

@@ -13,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from cnnjax.code import code_of
 from cnnjax.errors import Interrupted, RunError, expect
 from cnnjax.events import EpochEnded, Failed, Finished, Paused, Sink, StepTaken
@@ -26,8 +24,9 @@ from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
 from cnnjax.run.hardware import memory_in_use
 from cnnjax.run.options import Options
+from cnnjax.run.pace import Pace
 from cnnjax.run.pack import Pack
-from cnnjax.run.program import Program
+from cnnjax.run.program import Program, Taken
 from cnnjax.run.resolve import record, resolve
 from cnnjax.run.result import finite, named
 from cnnjax.run.stale import keep as keep_code
@@ -178,17 +177,18 @@ def _take_steps(
     program, experiments, pending = pack.program, pack.experiments, None
     last = program.steps if options.until_epoch is None else program.length.end_of_epoch(options.until_epoch)
     pack.clock.start()
-    epoch, saved = _epoch_of(pack, step), time.perf_counter()
+    epoch, saved, pace = _epoch_of(pack, step), time.perf_counter(), Pace(program.chunk or 1, pack.clock)
     while step < last and not stop.is_set():
-        state, sums = program.train(state, program.rows(experiments, step), program.size_at(step))
-        # Step n runs while the numbers of step n - 1 are looked at.
+        cut = min(last, epoch.last_step, program.span_at(step).last + 1, _next_save(options, step))
+        state, taken = program.take(state, experiments, step, pace.count(cut - step))
+        # These steps run while the numbers of those before are looked at.
         if pending is not None:
-            _look_at(pack, pending, step)
-        pending, step = sums, step + 1
+            _look_at(pack, pending, pace)
+        pending, step = taken, taken.last
         ends_epoch = step >= epoch.last_step
         saves = step < program.steps and _is_due(options, step, since=saved)
         if ends_epoch or saves:
-            _look_at(pack, pending, step)
+            _look_at(pack, pending, pace)
             pending = None
         if not pack.alive:
             break
@@ -203,7 +203,7 @@ def _take_steps(
             pack.clock.start()
             saved = time.perf_counter()
     if pending is not None:
-        _look_at(pack, pending, step)
+        _look_at(pack, pending, pace)
     pack.clock.stop()
     return state, step
 
@@ -231,15 +231,22 @@ def _is_due(options: Options, step: int, *, since: float) -> bool:
     return time.perf_counter() - since >= options.checkpoint_seconds
 
 
-def _look_at(pack: Pack, sums: Any, step: int) -> None:
-    """Count the sums of step number `step`, counted from 1, once the devices have them."""
+def _next_save(options: Options, step: int) -> float:
+    """The first step after `step` that a checkpoint is due after because of its number."""
+    return (step // options.checkpoint_steps + 1) * options.checkpoint_steps if options.checkpoint_steps else math.inf
+
+
+def _look_at(pack: Pack, taken: Taken, pace: Pace) -> None:
+    """Count the sums of each step, once the devices have them."""
     summarize = pack.program.functions.summarize
-    for trial, own in pack.own(jax.device_get(sums)):
-        if math.isfinite(own["loss"]):
-            trial.add(own)
-            trial.emit(StepTaken(trial=trial.id, step=step, sums=own, summarize=summarize))
-        else:
-            _fail(pack, trial, f"the training loss is {own['loss']} at step {step}{DIVERGED}", step)
+    for step, sums in taken.each():
+        for trial, own in pack.own(sums):
+            if math.isfinite(own["loss"]):
+                trial.add(own)
+                trial.emit(StepTaken(trial=trial.id, step=step, sums=own, summarize=summarize))
+            else:
+                _fail(pack, trial, f"the training loss is {own['loss']} at step {step}{DIVERGED}", step)
+    pace.done(taken.count)
 
 
 def _end_epoch(pack: Pack, state: TrainState, epoch: _Epoch, step: int) -> None:

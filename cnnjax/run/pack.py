@@ -104,6 +104,7 @@ class Pack:
         for slot, trial in enumerate(self.trials):
             if trial.over or trial.checkpoints.latest() == step:
                 continue
+            trial.directory.check_held()
             notes = CheckpointNotes(
                 id=trial.id,
                 codes=trial.codes,
@@ -148,7 +149,11 @@ class Pack:
                 )
 
     def write_result(self, trial: Trial, steps: int, outcome: Mapping[str, Any]) -> None:
-        """Write a trial's result.json; the trials share the seconds. outcome: see `result.write_result`."""
+        """Write a trial's result.json; the trials share the seconds. outcome: see `result.write_result`.
+
+        Raises Lost where the trial is another process's now, as `save` does.
+        """
+        trial.directory.check_held()
         # The first result of a program has what was compiled ahead of it.
         self.program.compile_told = self.program.compile_seconds
         write_result(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
+from itertools import islice
 from typing import Any
 
 import jax
@@ -18,7 +20,7 @@ from cnnjax.experiment.sizes import Size, Span, sizes_of, training_spans
 from cnnjax.lanes import lane_values
 from cnnjax.records.used_run import UsedRun
 from cnnjax.run.compiling import compiled
-from cnnjax.run.feed import Streamed, first_batch, make_feed, placed, put, with_partners
+from cnnjax.run.feed import Resident, Streamed, first_batch, make_feed, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.teachers import loaded_teachers, on_devices
 from cnnjax.run.weights import check_initial, initial_weights
@@ -42,9 +44,41 @@ BRIEF = 1e12
 MANY = 1e6
 """Parameters that take longer to draw, by code that is not optimized, than it takes to optimize it."""
 
+MOST_STEPS = 64
+"""Steps that one call takes at most."""
+
+LONG = 1e10
+"""Multiply-accumulates of a step that takes a CPU so long that calling it costs nothing; accelerators take more."""
+
+ACCELERATED = 100
+"""How many times as many are LONG for those."""
+
 # For XLA:CPU, of programs that run a few times.
 UNOPTIMIZED = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
 LITTLE_OPTIMIZED = UNOPTIMIZED | {"xla_backend_optimization_level": 1}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What some steps measured, on the devices: `sums`, with an axis of steps before the others where they are of a
+    chunk. first: the number of the first step, counted from 0. count: how many there are."""
+
+    sums: Sums
+    first: int
+    count: int
+    in_chunk: bool
+
+    @property
+    def last(self) -> int:
+        """How many steps were taken once these were."""
+        return self.first + self.count
+
+    def each(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(its number, counted from 1, its sums, on the host) of each step; waits for the devices."""
+        held = jax.device_get(self.sums)
+        for place in range(self.count):
+            own = {name: x[place] for name, x in held.items()} if self.in_chunk else held
+            yield self.first + place + 1, own
 
 
 class Program:
@@ -108,7 +142,7 @@ class Program:
         state = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(lanes + x.shape, x.dtype, sharding=where), self.checked.state
         )
-        rows = self.feed.rows([self.experiment] * self.packed, 0)
+        rows = self._rows([self.experiment] * self.packed, 0, 1)
         for size in sizes_of(self.spans):
             self._training_step(size, state, rows)
 
@@ -158,10 +192,50 @@ class Program:
 
     def size_at(self, step: int) -> Size:
         """(height, width) of the images that step number `step`, counted from 0, trains on."""
-        return next(span.size for span in self.spans if step <= span.last)
+        return self.span_at(step).size
+
+    def span_at(self, step: int) -> Span:
+        """The steps of one size of images that step number `step` is one of."""
+        return next(span for span in self.spans if step <= span.last)
+
+    @cached_property
+    def chunk(self) -> int | None:
+        """How many steps one call takes at most; None where each is a call of its own.
+
+        That depends on the experiment and the devices alone, so that a training that goes on runs what it ran before.
+        Chunks are for resident data and short steps; not for pmap, several hosts, and networks whose convolutions are
+        not cnnjax's on a CPU (`chunks.convolves`).
+        """
+        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
+        macs = 3 * self.analysis.training_macs * self.experiment.batch_size
+        alone = self.hardware.parallel == "pmap" or self.mesh.is_multi_process or isinstance(self.feed, Streamed)
+        slow = on_cpu and self.checked.foreign
+        return None if alone or slow or macs > (LONG if on_cpu else ACCELERATED * LONG) else MOST_STEPS
 
     def train(self, state: TrainState, rows: dict[str, jax.Array], size: Size | None = None) -> tuple[TrainState, Sums]:
         """One step of every lane, on images of that size (None: the only one); the given state is used up."""
+        if self.chunk is not None and isinstance(self.feed, Resident):
+            rows = self.feed.stacked([np.asarray(rows["index"])], self.chunk)
+        state, sums = self._taken(state, rows, size)
+        return state, sums if self.chunk is None else jax.tree.map(lambda x: x[0], sums)
+
+    def take(
+        self, state: TrainState, experiments: Sequence[Experiment], step: int, count: int
+    ) -> tuple[TrainState, Taken]:
+        """`count` steps of every lane, from number `step`, counted from 0, on: of one size, and no more than `chunk`.
+
+        The given state is used up. Cut as they may be, steps give bitwise the same.
+        """
+        state, sums = self._taken(state, self._rows(experiments, step, count), self.size_at(step))
+        return state, Taken(sums, step, count, in_chunk=self.chunk is not None)
+
+    def _rows(self, experiments: Sequence[Experiment], step: int, count: int) -> dict[str, jax.Array]:
+        """What the compiled training step takes: the rows of one step, or of a chunk."""
+        if self.chunk is None or isinstance(self.feed, Streamed):
+            return self.feed.rows(experiments, step)
+        return self.feed.chunk(experiments, step, count, self.chunk)
+
+    def _taken(self, state: TrainState, rows: dict[str, jax.Array], size: Size | None) -> tuple[TrainState, Sums]:
         (size,) = sizes_of(self.spans) if size is None else (size,)
         return self._training_step(size, state, rows)(state, self.feed.data, rows, self.fixed)
 
@@ -177,10 +251,13 @@ class Program:
         teachers = {name: loaded.teacher for name, loaded in self.teachers.items()}
         return functions_of(self.experiment, self.length, size=size, teachers=teachers)
 
-    def evaluate(self, state: TrainState, split: str) -> Sums:
-        """Detailed sums (host arrays) over one of "train", "validation", "test"; see `with_weights_of`."""
+    def evaluate(self, state: TrainState, split: str, *, most: int | None = None) -> Sums:
+        """Detailed sums (host arrays) over one of "train", "validation", "test"; see `with_weights_of`.
+
+        most: batches that are looked at; None for all.
+        """
         total: Any = None
-        for rows in self.feed.evaluation(split):
+        for rows in islice(self.feed.evaluation(split), most):
             # Sums stay on the device; only so many batches are begun that the one before last is done.
             jax.block_until_ready(total)
             sums = self._step("eval", eval_step, self.functions, state, rows)(state, self.feed.data, rows, {})
@@ -255,6 +332,7 @@ class Program:
             kind=self.hardware.parallel,
             packed=self.packed > 1,
             donate=trains,
+            chunk=self.chunk if trains else None,
         )
         if self.hardware.parallel == "pmap":
             return mapped

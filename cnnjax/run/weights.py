@@ -32,6 +32,7 @@ from cnnjax.lanes import lane_values
 from cnnjax.models import Model, config
 from cnnjax.models.heads.classifier import is_under_head, under_head
 from cnnjax.records.checkpoint_notes import CheckpointNotes
+from cnnjax.records.lease_json import LeaseRecord
 from cnnjax.records.resolved import Resolved
 from cnnjax.records.source_json import SourceRecord
 from cnnjax.run.checkpoint import Checkpoints
@@ -130,6 +131,7 @@ def _refuse_others(directory: RunDirectory) -> None:
     files = (directory.config, directory.environment, directory.source, directory.checkpoints)
     own = {".lock", "log.txt", Resolved.filename, *(path.name for path in files)}
     held = {path.name for path in directory.path.iterdir()} if directory.path.is_dir() else set()
+    held = {name for name in held if LeaseRecord.number_of(name) is None}
     steps = {path.name for path in directory.checkpoints.iterdir()} if directory.checkpoints.is_dir() else set()
     trained = any(name.isdigit() and name != "0" for name in steps)
     if held - own or trained:

@@ -3,158 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from cnnjax.analysis.layers import SizeRow
 from cnnjax.cards import WholeSet
 from cnnjax.code import Code, code_of
-from cnnjax.config import Named, diff, digest, replace
+from cnnjax.config import Config, Named, canonical_text, diff, digest_of_text, program_text, replace
 from cnnjax.data.unread import planned_as
 from cnnjax.errors import ConfigError, RunError, expect
-from cnnjax.experiment import Experiment, Teachers, analysis_of, check, stated_rate
-from cnnjax.lanes import lane_values
+from cnnjax.experiment import Experiment, Families, Teachers, analysis_of, check
+from cnnjax.experiment.compilations import compilations_of
 from cnnjax.models import Model
-from cnnjax.records.plan_json import PlanRecord, PrunedEntry, SizeEntry, TrialEntry
 from cnnjax.run.devices import Devices, here
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.teachers import teachers_of
 from cnnjax.run.weights import check_initial
 from cnnjax.study.alike import without_effect
+from cnnjax.study.budget import Budget
+from cnnjax.study.faults import guilty, neighbours, refuse_bad_values, refuse_too_many, refuse_twins
 from cnnjax.study.match import rescaled_to
-from cnnjax.study.room import check_room
+from cnnjax.study.planned import Plan, PlannedTrial, PrunedArm, label, written
+from cnnjax.study.room import check_room, step_memory
 from cnnjax.study.study import Study
-from cnnjax.study.values import labelled, text
 from cnnjax.training.parallel import check_batch_size
 
-
-@dataclass(frozen=True)
-class PlannedTrial:
-    """One arm with one seed. params, macs: of the network (MACs of one image forward). steps: of the training. kept:
-    bytes that the optimizer and each method keep from step to step, by name.
-
-    code: the user's own that it runs. data: fingerprint of its data. matched: the fields that `Study.match` changed,
-    with their values. warnings: what the network's lint says. sizes: of images in training, in order, where the
-    experiment says them; training_macs: of one image forward in training, the mean over its steps.
-    """
-
-    experiment: Experiment
-    arm: Named[Any]
-    params: int
-    macs: int
-    steps: int
-    code: Code = field(default_factory=Code)
-    data: str | None = None
-    matched: Named[Any] = field(default_factory=Named)
-    warnings: tuple[str, ...] = ()
-    kept: Named[int] = field(default_factory=Named)
-    sizes: tuple[SizeRow, ...] = ()
-    training_macs: int = 0
-
-    @property
-    def steps_compiled(self) -> int:
-        """How many training steps are compiled: one for each size of images."""
-        return len({row.size for row in self.sizes}) or 1
-
-    @property
-    def id(self) -> str:
-        """The experiment's content hash, which names its directory."""
-        return self.experiment.id
-
-    @property
-    def widths(self) -> str:
-        """`features 14, 28; dense 56`: what was changed to make costs equal."""
-        texts = []
-        for path, value in label(self.matched).items():
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else f"{value}"
-            texts.append(f"{path.removeprefix('model.').removeprefix('layers.').removesuffix('.features')} {shown}")
-        return "; ".join(texts) or "as given"
-
-    @property
-    def program(self) -> str:
-        """The digest of what is compiled: trials with the same one share it."""
-        return self.experiment.program
-
-    @property
-    def entry(self) -> TrialEntry:
-        """The trial in plan.json."""
-        matched = {"matched": label(self.matched), "widths": self.widths} if self.matched else {}
-        return TrialEntry(
-            id=self.id,
-            arm=label(self.arm),
-            seed=self.experiment.seed,
-            params=self.params,
-            macs=self.macs,
-            steps=self.steps,
-            kept=dict(self.kept),
-            program=self.program,
-            data_fingerprint=self.data,
-            **matched,
-            **stated_rate(self.experiment),
-            **self._sizes(),
-        )
-
-    def _sizes(self) -> dict[str, Any]:
-        """What plan.json says of the sizes of images, where there are some."""
-        if not self.sizes:
-            return {}
-        rows = [SizeEntry(size=row.size, epochs=row.epochs, steps=row.steps, macs=row.macs) for row in self.sizes]
-        return {"sizes": tuple(rows), "steps_compiled": self.steps_compiled, "training_macs": self.training_macs}
-
-
-@dataclass(frozen=True)
-class PrunedArm:
-    """An arm that cannot be trained, and why: the values without which it would work, and the error.
-
-    path: the field that the error says it is about; empty where it says none.
-    """
-
-    arm: Named[Any]
-    guilty: Named[Any]
-    error: str
-    path: str = ""
-
-    @property
-    def reason(self) -> str:
-        """The error, led by the guilty values where it is not about one of them."""
-        if any(_is_inside(self.path, path) for path in self.guilty):
-            return self.error
-        return f"{written(self.guilty)}: {self.error}"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The trials of a study in order, and the pruned arms. devices: that each trial will run on."""
-
-    study: Study
-    trials: tuple[PlannedTrial, ...]
-    pruned: tuple[PrunedArm, ...]
-    devices: Devices
-
-    @property
-    def programs(self) -> dict[str, list[PlannedTrial]]:
-        """Trials by program, in order."""
-        groups: dict[str, list[PlannedTrial]] = {}
-        for trial in self.trials:
-            groups.setdefault(trial.program, []).append(trial)
-        return groups
-
-    @property
-    def record(self) -> PlanRecord:
-        """plan.json."""
-        seeds = self.study.seed_values
-        pruned = [PrunedEntry(arm=label(arm.arm), seeds=seeds, reason=arm.reason) for arm in self.pruned]
-        return PlanRecord(trials=tuple(trial.entry for trial in self.trials), pruned=tuple(pruned))
-
-    def to_json(self) -> dict[str, Any]:
-        """plan.json as plain data."""
-        return self.record.to_json()
-
-
-def label(arm: Mapping[str, Any]) -> dict[str, Any]:
-    """An arm as JSON: a whole config given as a value is short text, `cutmix(alpha=0.5)`."""
-    return {path: labelled(value) for path, value in arm.items()}
+__all__ = ["Plan", "PlannedTrial", "PrunedArm", "label", "plan", "written"]
 
 
 def plan(
@@ -174,11 +49,17 @@ def plan(
 
 
 def _plan(study: Study, hardware: Hardware | Devices) -> Plan:
-    experiments = {arm: _experiment(study, arm) for arm in study.arms}
-    _refuse_bad_values(study, experiments)
+    refuse_too_many(study)
+    held: dict[Any, Config] = {}
+    experiments = {arm: _experiment(study, arm, held) for arm in study.arms}
+    refuse_bad_values(study, experiments)
     costs: dict[Experiment, int] = {}
     devices = here(hardware) if isinstance(hardware, Hardware) else hardware
-    checks = {arm: _check(_even(study, arm, experiment, costs), devices) for arm, experiment in experiments.items()}
+    even = {arm: _even(study, arm, experiment, costs) for arm, experiment in experiments.items()}
+    checks, families = dict[Named[Any], _Checked | ConfigError](), Families()
+    for arm in _by_network(even):
+        checks[arm] = _check(even[arm], devices, families, study.budget)
+    checks = {arm: checks[arm] for arm in even}
     good = {arm: found for arm, found in checks.items() if not isinstance(found, ConfigError)}
     # Only the user's own classes are looked at, for a check says which of cnnjax's fields have no effect. A look costs
     # a trace of each arm.
@@ -188,12 +69,13 @@ def _plan(study: Study, hardware: Hardware | Devices) -> Plan:
     for arm, warning in without_effect(own).items():
         checks[arm] = dataclasses.replace(good[arm], warnings=(*good[arm].warnings, warning))
     trials, pruned = [], []
+    near = neighbours(good) if len(good) < len(checks) else {}
     for arm, outcome in checks.items():
         if isinstance(outcome, ConfigError):
-            pruned.append(PrunedArm(arm, _guilty(arm, checks), str(outcome), outcome.path))
+            pruned.append(PrunedArm(arm, guilty(arm, near), str(outcome), outcome.path))
         else:
             trials += [_trial(study, arm, seed, outcome) for seed in study.seed_values]
-    _refuse_twins(trials)
+    refuse_twins(trials)
     if not trials:
         reasons = "\n".join(f"  {written(entry.arm)}: {entry.error}" for entry in pruned)
         raise ConfigError(f"nothing is left to train, all {len(pruned)} arms are pruned:\n{reasons}")
@@ -214,13 +96,37 @@ class _Checked:
     training_macs: int
     teachers: Teachers
     kept: Named[int]
+    compilations: int
 
 
-def _experiment(study: Study, arm: Named[Any]) -> Experiment | ConfigError:
+def _by_network(experiments: Mapping[Named[Any], Experiment | ConfigError]) -> list[Named[Any]]:
+    """The arms in an order in which those of one network, and of one program, stand together."""
+    firsts: dict[str, int] = {}
+
+    def place(arm: Named[Any]) -> tuple[int, ...]:
+        experiment = experiments[arm]
+        if isinstance(experiment, ConfigError):
+            return (-1, -1)
+        try:
+            texts = program_text(experiment.model), program_text(experiment)
+        except ConfigError:  # the check raises it again
+            return (-1, -1)
+        return tuple(firsts.setdefault(digest_of_text(text), len(firsts)) for text in texts)
+
+    return sorted(experiments, key=place)
+
+
+def _experiment(study: Study, arm: Named[Any], held: dict[Any, Config]) -> Experiment | ConfigError:
+    """held: the configs in experiments so far, of which equal ones are one object: there may be many thousand arms."""
     try:
-        return study.varied(arm)
+        experiment = study.varied(arm)
     except ConfigError as error:
-        return error
+        return _without_frames(error)
+    # By their text, since 0 and 0.0 are equal.
+    inside = {name: (canonical_text((value,)), value) for name, value in experiment if isinstance(value, Config)}
+    return experiment.model_copy(
+        update={name: held.setdefault((type(value), text), value) for name, (text, value) in inside.items()}
+    )
 
 
 def _even(
@@ -244,7 +150,7 @@ def _even(
 
         model = rescaled_to(experiment.model, costs[reference], cost=cost, what=measure)
     except ConfigError as error:
-        return error
+        return _without_frames(error)
     return experiment.model_copy(update={"model": model})
 
 
@@ -254,17 +160,22 @@ def _cost(experiment: Experiment, measure: str) -> int:
     return analysis.params if measure == "params" else analysis.training_macs
 
 
-def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked | ConfigError:
+def _check(
+    experiment: Experiment | ConfigError, devices: Devices, families: Families, budget: Budget | None
+) -> _Checked | ConfigError:
     if isinstance(experiment, ConfigError):
         return experiment
     code = code_of(experiment)
     try:
         check_batch_size(experiment.batch_size, devices=devices.count, accumulate=experiment.accumulate)
         teachers = _from_runs(experiment)
-        checked = check(experiment, devices=devices.count, teachers=teachers)
+        checked = check(experiment, devices=devices.count, teachers=teachers, families=families)
         room = check_room(experiment, devices, teachers)
+        if budget is not None:
+            costs = {"params": checked.analysis.params, "macs": checked.analysis.macs}
+            budget.check(**costs, memory=lambda: step_memory(experiment, devices, teachers).total)
     except ConfigError as error:
-        return error
+        return _without_frames(error)
     analysis, steps, data = checked.analysis, checked.length.steps, experiment.data.load().fingerprint
     return _Checked(
         experiment,
@@ -273,13 +184,20 @@ def _check(experiment: Experiment | ConfigError, devices: Devices) -> _Checked |
         steps,
         code,
         data,
-        repr(analysis.layers),
+        repr(analysis.layers) if code.definitions else "",
         analysis.warnings + room,
         analysis.sizes,
         analysis.training_macs,
         teachers,
         Named(checked.kept),
+        compilations_of(experiment, checked.state, len({row.size for row in analysis.sizes}) or 1),
     )
+
+
+def _without_frames(error: ConfigError) -> ConfigError:
+    """The error without its traceback, which holds all that was traced: there may be many."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _from_runs(experiment: Experiment) -> Teachers:
@@ -292,58 +210,15 @@ def _from_runs(experiment: Experiment) -> Teachers:
 
 
 def _trial(study: Study, arm: Named[Any], seed: int, outcome: _Checked) -> PlannedTrial:
-    experiment = replace(outcome.experiment, {"seed": seed})
+    # A study's seeds are checked as an experiment's are; a class of a user's may look at its own.
+    own = type(outcome.experiment) is not Experiment
+    experiment = replace(outcome.experiment, {"seed": seed}) if own else _with_seed(outcome.experiment, seed)
     matched = diff(study.varied(arm), outcome.experiment) if study.match else {}
     changed = Named({path: new for path, (_, new) in matched.items() if path != "seed"})
-    names = ("params", "macs", "steps", "code", "data", "warnings", "sizes", "training_macs", "kept")
+    names = ("params", "macs", "steps", "code", "data", "warnings", "sizes", "training_macs", "kept", "compilations")
     checked = {name: getattr(outcome, name) for name in names}
     return PlannedTrial(experiment, arm, matched=changed, **checked)
 
 
-def _refuse_bad_values(study: Study, experiments: Mapping[Named[Any], Experiment | ConfigError]) -> None:
-    # A value that its own field refuses in every arm is a mistake in the study, not a combination to prune.
-    levels = study.levels
-    for path, values in levels.items():
-        for value in values:
-            outcomes = [outcome for arm, outcome in experiments.items() if arm[path] == value]
-            refused = [outcome for outcome in outcomes if isinstance(outcome, ConfigError)]
-            inner = [other for other in levels if other.startswith(f"{path}.")]
-            if outcomes and len(refused) == len(outcomes) and _is_about(path, refused[0], inner):
-                raise refused[0]
-
-
-def _is_about(path: str, error: ConfigError, inner: Sequence[str]) -> bool:
-    return _is_inside(error.path, path) and not any(_is_inside(error.path, other) for other in inner)
-
-
-def _is_inside(path: str, outer: str) -> bool:
-    return path == outer or path.startswith(f"{outer}.")
-
-
-def _refuse_twins(trials: Sequence[PlannedTrial]) -> None:
-    # By what is computed: lanes that are one number in float32 are one experiment under two names.
-    seen: dict[tuple[str, str], PlannedTrial] = {}
-    for trial in trials:
-        values = {path: scalar.item() for path, scalar in lane_values(trial.experiment).items()}
-        twin = seen.setdefault((trial.program, digest(Named(values))), trial)
-        if twin is not trial:
-            one, other = (
-                {path: arm[path] for path in arm if twin.arm[path] != trial.arm[path]} for arm in (twin.arm, trial.arm)
-            )
-            raise ConfigError(f"two arms are the same experiment: {written(one)} and {written(other)}")
-
-
-def _guilty(arm: Named[Any], checks: Mapping[Named[Any], Any]) -> Named[Any]:
-    """The values that, changed alone, give an arm that works; all of them where there is none."""
-    working = [other for other, outcome in checks.items() if not isinstance(outcome, ConfigError)]
-    guilty = {
-        path: value
-        for path, value in arm.items()
-        if any(other[path] != value and all(other[p] == arm[p] for p in arm if p != path) for other in working)
-    }
-    return Named(guilty or arm)
-
-
-def written(arm: Mapping[str, Any]) -> str:
-    """An arm as `path = value, path = value`."""
-    return ", ".join(f"{path} = {text(value)}" for path, value in arm.items()) or "the base experiment"
+def _with_seed(experiment: Experiment, seed: int) -> Experiment:
+    return experiment.model_copy(update={"seed": seed})

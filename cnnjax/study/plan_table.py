@@ -54,11 +54,12 @@ def plan_table(plan: Plan) -> Group:
     seeds = plan.study.seed_values
     total = Text(
         f"{len(plan.trials)} trials = {len(arms)} arms x {len(seeds)} seeds, {len(plan.programs)} programs to compile"
-        f"{_steps_compiled(plan)}, "
+        f"{_steps_compiled(plan)}, {plan.compilations} compilations in all, "
         f"{sum(trial.steps for trial in plan.trials):,} steps; {len(plan.pruned)} arms pruned; each trial on "
         f"{plan.devices}; kept from step to step, at most: {_kept(plan)}"
     )
-    return Group(table, *pruned, *warned, total)
+    unchecked = [Text(f"not checked: {what}", "yellow") for what in plan.unchecked]
+    return Group(table, *pruned, *warned, *unchecked, total)
 
 
 def _rate(experiment: Experiment) -> str:

@@ -9,6 +9,7 @@ from cnnjax.analysis.memory import training_memory
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment, Teachers, around_of, largest_input_of, network_of, optimizer_of
+from cnnjax.experiment.subject import Remembered, Subject
 from cnnjax.models.outputs import array_of
 from cnnjax.run.devices import Devices
 
@@ -24,8 +25,7 @@ def check_room(experiment: Experiment, devices: Devices, teachers: Teachers) -> 
     """
     if devices.memory is None:
         return ()
-    size = max(1, experiment.batch_size // experiment.accumulate // devices.count)
-    memory = _memory(experiment, size, teachers)
+    size, memory = _size(experiment, devices), step_memory(experiment, devices, teachers)
     least = memory.params + memory.optimizer + memory.state + memory.batch + memory.teachers
     has = f"on each device, which has {short_bytes(devices.memory)}"
     if least > devices.memory:
@@ -40,6 +40,21 @@ def check_room(experiment: Experiment, devices: Devices, teachers: Teachers) -> 
             "devices, a smaller batch_size, or accumulate",
         )
     return ()
+
+
+def step_memory(experiment: Experiment, devices: Devices, teachers: Teachers) -> Memory:
+    """The memory of a training step on each device: found once for each program."""
+    size = _size(experiment, devices)
+    key = Subject(experiment).same_program, size, *teachers.items()
+    return _FOUND(key, lambda: _memory(experiment, size, teachers))
+
+
+_FOUND = Remembered[Memory](64)
+
+
+def _size(experiment: Experiment, devices: Devices) -> int:
+    """Images that a device has in a step at once."""
+    return max(1, experiment.batch_size // experiment.accumulate // devices.count)
 
 
 def _memory(experiment: Experiment, size: int, teachers: Teachers) -> Memory:

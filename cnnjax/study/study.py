@@ -26,8 +26,11 @@ from cnnjax.config import (
 )
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
-from cnnjax.study.designs import Arm, Axes, Design, Grid, OneAtATime, changes_of, paths_of, values_of
+from cnnjax.study.adaptive import Adaptive
+from cnnjax.study.budget import Budget
+from cnnjax.study.designs import Arm, Axes, Design, Distribution, Grid, OneAtATime, changes_of, paths_of, values_of
 from cnnjax.study.designs.axes import BASE
+from cnnjax.study.exclusions import Exclusion, Exclusions, remaining
 from cnnjax.study.values import thawed
 
 Measure = Literal["macs", "params"]
@@ -41,9 +44,12 @@ class Study(Config):
     configs (`"mixing": [None, "mixup", {"name": "cutmix", "alpha": 0.5}]`); or, under a name of its own, a group: what
     each of its choices sets (`"recipe": {"plain": {}, "long": {"epochs": 90, "optim.weight_decay": 1e-4}}`). combine:
     "grid", every combination; or "one_at_a_time", the base and each axis's other values alone. design: any other way
-    (`Zip(axes={...})`), in the place of both. seeds: how many (0, 1, 2, ...), or which.
+    (`Zip(axes={...})`), in the place of both. exclude: arms that are left out: those that have certain values
+    (`{"model.kernel_size": 7, "model.strides": 2}`), or break a condition (`"model.kernel_size == 7 requires
+    model.strides == 1"`), or for whose experiment a function is true. seeds: how many (0, 1, 2, ...), or which.
     match: "macs" or "params" rescales the widths of every arm to the cost of the base; by path (`{"model.kernel_size":
-    "macs"}`) only those axes are evened out, against the arm that has the base's values there.
+    "macs"}`) only those axes are evened out, against the arm that has the base's values there. adaptive: how validation
+    results decide what is trained next (`SuccessiveHalving(first=2)`); None trains every arm with every seed.
     """
 
     experiment: Experiment
@@ -52,6 +58,9 @@ class Study(Config):
     seeds: Annotated[int, Field(ge=1)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 3
     match: Measure | Annotated[Mapping[str, Measure], AfterValidator(Named)] | None = None
     design: Design | None = later(None)
+    exclude: Exclusions = later(())
+    adaptive: Adaptive | None = later(None)
+    budget: Budget | None = later(None)
 
     def __init__(self, experiment: Experiment | None = None, /, *others: Any, **fields: Any):
         if others:
@@ -73,6 +82,8 @@ class Study(Config):
                 self._check_group(name, axis)
             else:
                 read(self.experiment, name)
+        for exclusion in self.exclude:
+            self._check_paths(exclusion)
         for path in self.matched_axes:
             if path not in axes:
                 raise ValueError(f"match: {unknown('axis', path, axes)}")
@@ -93,6 +104,16 @@ class Study(Config):
                 self._changed({path: value for path, value in changes.items() if path not in inside})
             except ConfigError as error:
                 raise ConfigError(f"axes: {name}, {choice}: {error}", path=error.path) from None
+
+    def _check_paths(self, exclusion: Exclusion) -> None:
+        """Raise ConfigError where an exclusion reads what no arm has."""
+        for path in exclusion.paths:
+            inside = any(path.startswith(f"{other}.") for other in self.paths)
+            if path not in self.all_axes and not inside:
+                try:
+                    read(self.experiment, path)
+                except ConfigError as error:
+                    raise ConfigError(f"exclude: {exclusion.text!r}: {error}", path=path) from None
 
     @property
     def seed_values(self) -> tuple[int, ...]:
@@ -120,7 +141,7 @@ class Study(Config):
 
     @cached_property
     def all_axes(self) -> Named[Any]:
-        """The axes of the design by name: values by path, or a group's choices."""
+        """The axes of the design by name: values or a distribution by path, or a group's choices."""
         return self.chosen_design.all_axes()
 
     @property
@@ -128,19 +149,27 @@ class Study(Config):
         """The paths into the experiment that its axes set."""
         return tuple(path for name, axis in self.all_axes.items() for path in paths_of(name, axis))
 
-    @property
+    @cached_property
     def levels(self) -> Named[tuple[Any, ...]]:
-        """The values of each axis, by its name; of a group the names of its choices."""
-        return Named({name: values_of(axis) for name, axis in self.all_axes.items()})
+        """The values of each axis, by its name: a group's are its choices' names, a distribution's what is drawn."""
+        axes = self.all_axes
+        drawn = [name for name, axis in axes.items() if isinstance(axis, Distribution)]
+        arms = self.arms if drawn else ()
+        found = {name: tuple(sorted({arm[name] for arm in arms})) for name in drawn}
+        return Named({name: found[name] if name in found else values_of(axis) for name, axis in axes.items()})
 
     @property
     def count(self) -> int:
-        """How many arms there are, known without making them."""
+        """How many arms there are, known without making them; where some are excluded, no more than that."""
         return self.chosen_design.count(self.base_arm)
 
     def iter_arms(self) -> Iterator[Arm]:
-        """The arms one by one: a value for every axis, in the order of the axes."""
-        return self.chosen_design.arms(self.base_arm)
+        """The arms one by one: a value for every axis, in the order of the axes.
+
+        Raises ConfigError, after the last one, where an exclusion left out none of them, or all left out every one.
+        """
+        arms = self.chosen_design.arms(self.base_arm)
+        return remaining(arms, self.exclude, self.varied) if self.exclude else arms
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -166,7 +195,8 @@ class Study(Config):
         if isinstance(axis, Named):
             return next((choice for choice in axis if self._becomes(name, choice) == self.experiment), BASE)
         base = read(self.experiment, name)
-        return next((value for value in axis if self._becomes(name, value, name) == base), base)
+        values = () if isinstance(axis, Distribution) else axis
+        return next((value for value in values if self._becomes(name, value, name) == base), base)
 
     def _becomes(self, name: str, value: Any, path: str = "") -> Any:
         try:
@@ -187,6 +217,7 @@ def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
             f"seed={overrides['seed']}: seed is no axis of its own, and a study sets it; give seeds=(1, 2) in the "
             "file, or on the command line --seeds 2"
         )
+    _refuse_what_a_design_sets(study, overrides)
     values = {path: split_values(text) for path, text in overrides.items()}
     fixed = {path: overrides[path] for path in values if len(values[path]) == 1}
     varied = {path: values[path] for path in outermost_first(values) if path not in fixed}
@@ -198,6 +229,17 @@ def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
     inside = [path for path in fixed if any(path.startswith(f"{other}.") for other in axes)]
     axes |= {path: (_value(experiment, path, fixed[path]),) for path in inside}
     return with_fields(study, experiment=experiment, axes=axes)
+
+
+def _refuse_what_a_design_sets(study: Study, overrides: Mapping[str, str]) -> None:
+    """Raise ConfigError where an override would be overruled: a group or the design of the study sets that path."""
+    axes = study.all_axes if study.design is not None else study.axes
+    for name, axis in axes.items():
+        if study.design is None and not isinstance(axis, Named):
+            continue
+        for path in (name, *paths_of(name, axis)):
+            if path in overrides:
+                raise ConfigError(f"{path}: the study's axis {name} sets it: change it in the file", path=path)
 
 
 def _with_required(experiment: Experiment, path: str, written: str, fixed: dict[str, str]) -> str:

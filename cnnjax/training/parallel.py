@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from cnnjax.calling import AXIS
 from cnnjax.errors import ConfigError
+from cnnjax.training.chunks import in_chunks
 
 PER_LANE = ("index",)
 """The rows that differ between packed trials."""
@@ -48,22 +49,33 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
-def rows_sharding(mesh: Mesh, *, packed: bool = False) -> NamedSharding:
-    """Examples split over the devices: the first axis of rows, the second of packed ones."""
-    return NamedSharding(mesh, P(None, AXIS) if packed else P(AXIS))
+def rows_sharding(mesh: Mesh, *, axis: int = 0) -> NamedSharding:
+    """Examples, which are on that axis of the rows, split over the devices."""
+    return NamedSharding(mesh, P(*[None] * axis, AXIS))
 
 
-def distribute(step: Callable, mesh: Mesh, *, kind: Parallel = "jit", packed: bool = False, donate: bool = True) -> Any:
+def distribute(
+    step: Callable,
+    mesh: Mesh,
+    *,
+    kind: Parallel = "jit",
+    packed: bool = False,
+    donate: bool = True,
+    chunk: int | None = None,
+) -> Any:
     """`step(state, data, rows, fixed)` as one compiled call over the mesh; it returns values that are on every device.
 
     kind: "jit" lets the compiler place the collectives; "shard_map" and "pmap" run the step on each device's part,
-    which then takes its own collectives. The state is donated where `donate`.
+    which then takes its own collectives. The state is donated where `donate`. chunk: the call takes up to so many steps
+    (`in_chunks`); not with pmap.
     """
     lanes = _over_lanes(step) if packed else step
     if kind == "pmap":
         return _pmapped(lanes, mesh, packed=packed)
     if kind == "shard_map":
         lanes = _sharded(lanes, mesh, packed=packed)
+    if chunk is not None:
+        lanes = in_chunks(lanes, chunk)
     return jax.jit(lanes, donate_argnums=(0,) if donate else ())
 
 

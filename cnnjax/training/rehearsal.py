@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.extend.core import Jaxpr
 from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 
 from cnnjax.calling import AXIS, check_modes
 from cnnjax.errors import CnnjaxError, ConfigError, ShapeError, users_line
 from cnnjax.machine import without_collection
+from cnnjax.training.chunks import convolves
 from cnnjax.training.estimate import estimate_step
 from cnnjax.training.evaluated import evaluations, of_others
 from cnnjax.training.fitting import first_tries, fit_step, fits
@@ -32,11 +34,12 @@ def rehearse(
     image_shape: tuple[int, int, int],
     devices: int = 1,
     fixed: Mapping[str, Any] = EMPTY,
-) -> TrainState:
+) -> tuple[TrainState, bool]:
     """Trace the first state, one training step and one evaluation step: the functions that will be compiled.
 
     lane, batch, fixed: shapes and types of what the step will be given, all entries and partners included. Returns the
-    shapes of the state. Raises ConfigError that says what fails, and in which line of a user's code.
+    shapes of the state, and whether a training step has convolutions of XLA's own (`chunks.convolves`). Raises
+    ConfigError that says what fails, and in which line of a user's code.
     """
     check_modes(functions.network)
     with without_collection():
@@ -44,7 +47,7 @@ def rehearse(
         _check_parameters(state.params)
         for fitting, arguments in _fitting(functions, state, batch, image_shape):
             _traced("the initialization on the first batch", fitting, *arguments)
-        rehearse_step(functions, state, batch, devices=devices, fixed=fixed)
+        foreign = rehearse_step(functions, state, batch, devices=devices, fixed=fixed)
         with _on(devices):
             _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch))
             for name in state.estimated:
@@ -53,7 +56,7 @@ def rehearse(
         for name in _evaluating(functions):
             what = f"what the method {name!r} evaluates"
             _check_unchanged(what, state, _traced(what, partial(with_weights_of, functions, name=name), state))
-    return state
+    return state, foreign
 
 
 def rehearse_step(
@@ -63,11 +66,16 @@ def rehearse_step(
     *,
     devices: int = 1,
     fixed: Mapping[str, Any] = EMPTY,
-) -> None:
-    """Trace one training step from a state of these shapes. Raises as `rehearse` does."""
+) -> bool:
+    """Trace one training step from a state of these shapes: whether it has convolutions of XLA's own.
+
+    Raises as `rehearse` does.
+    """
     with without_collection(), _on(devices):
-        after, _ = _traced("the training step", partial(train_step, functions), state, dict(batch), dict(fixed))
+        step = partial(train_step, functions)
+        jaxpr, (after, _) = _trace("the training step", step, state, dict(batch), dict(fixed))
         _check_unchanged("a training step", state, after)
+        return convolves(jaxpr)
 
 
 def _on(devices: int) -> Any:
@@ -133,10 +141,15 @@ def _evaluated(batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Shape
 
 
 def _traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The shapes of what it returns."""
+    return _trace(what, function, *arguments)[1]
+
+
+def _trace(what: str, function: Callable[..., Any], *arguments: Any) -> tuple[Jaxpr, Any]:
     try:
         traced, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
         _check_not_kept(traced.consts)
-        return shapes
+        return traced.jaxpr, shapes
     except ShapeError as error:
         raise ShapeError(f"{error}{users_line(error)}") from error
     except CnnjaxError as error:

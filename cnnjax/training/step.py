@@ -19,6 +19,7 @@ from cnnjax.initialization import Initialization, kernels_of
 from cnnjax.nn import auxiliary
 from cnnjax.nn.mesh import manual_axes
 from cnnjax.optim import Optim
+from cnnjax.training.chunks import convolves
 from cnnjax.training.evaluated import estimated, unestimated
 from cnnjax.training.methods.method import Gradient, Method, acted, begun, taught, wrapped
 from cnnjax.training.state import TrainState, derive, root_key, split_variables, step_key
@@ -115,6 +116,11 @@ def state_shapes(functions: StateFunctions, lane: Mapping[str, Any], image_shape
 def state_from(functions: StateFunctions, lane: Lane, variables: Mapping[str, Any]) -> TrainState:
     """The state before the first step of a training that starts from these variables of its network, by collection."""
     return _begun(functions.bound(lane), lane, variables)
+
+
+def shapes_from(functions: StateFunctions, lane: Mapping[str, Any], variables: Mapping[str, Any]) -> TrainState:
+    """The shapes and types of `state_from` these variables, of which shapes and types are enough."""
+    return jax.eval_shape(partial(state_from, functions), lane, dict(variables))
 
 
 def _begun(functions: StateFunctions, lane: Lane, variables: Mapping[str, Any]) -> TrainState:
@@ -242,7 +248,7 @@ def _over_parts(one_part: Callable, statistics: Any, batch: Batch, key: jax.Arra
     keys = jax.random.split(key, parts)
     # XLA:CPU is slow at convolutions in a loop that are not cnnjax.nn's: with those it is unrolled.
     first = jax.tree.map(lambda x: x[0], (cut, keys))
-    unroll = jax.default_backend() == "cpu" and " conv_general_dilated" in str(jax.make_jaxpr(body)(statistics, first))
+    unroll = jax.default_backend() == "cpu" and convolves(jax.make_jaxpr(body)(statistics, first).jaxpr)
     statistics, (gradients, sums) = jax.lax.scan(body, statistics, (cut, keys), unroll=unroll)
     return jax.tree.map(lambda g: g.mean(0), gradients), statistics, jax.tree.map(lambda s: s.sum(0), sums)
 

@@ -1,14 +1,16 @@
-"""Axes: what is varied, by name. A path with its values, or a group: a name for several paths that are set together."""
+"""Axes: what is varied, by name. A path with its values or their distribution, or a
+group: a name for several paths that are set together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
 from cnnjax.config import Named
 from cnnjax.errors import ConfigError, unknown
+from cnnjax.study.designs.distribution import Distribution
 from cnnjax.study.values import frozen, labelled, text
 
 BASE = "base"
@@ -26,16 +28,25 @@ def checked_axes(axes: Mapping[str, Any]) -> Named[Any]:
 
     Raises ConfigError for an axis without values, one that repeats a value, and a path that two axes set.
     """
-    for name, axis in axes.items():
+    listed = {name: axis for name, axis in axes.items() if not isinstance(axis, Distribution)}
+    for name, axis in listed.items():
         _refuse_unhashable(name, axis.values() if isinstance(axis, Mapping) else axis)
     checked = Named({name: frozen(axis) for name, axis in axes.items()})
     for name, axis in checked.items():
-        _check_group(name, axis) if isinstance(axis, Named) else _check_values(name, axis)
+        if name == "seed":
+            raise ConfigError("seed is no axis of its own; give seeds=(1, 2); on the command line --seeds 2")
+        if isinstance(axis, Named):
+            _check_group(name, axis)
+        elif name in listed:
+            _check_values(name, axis)
     refuse_overlap(checked)
     return checked
 
 
-Axes = Annotated[Mapping[str, Axis], AfterValidator(checked_axes)]
+if TYPE_CHECKING:
+    Axes = Mapping[str, Any]  # Lists are taken too.
+else:
+    Axes = Annotated[Mapping[str, Axis], AfterValidator(checked_axes)]
 """Field type of axes by name: `{"model.pool": ["max", "average"], "recipe": {"plain": {}, "long": {"epochs": 90}}}`."""
 
 
@@ -48,8 +59,6 @@ def _refuse_unhashable(name: str, values: Iterable[Any]) -> None:
 
 
 def _check_values(path: str, values: Values) -> None:
-    if path == "seed":
-        raise ConfigError("seed is no axis of its own; give seeds=(1, 2); on the command line --seeds 2")
     if not values:
         raise ConfigError(f"{path} has no values")
     labels = [labelled(value) for value in values]

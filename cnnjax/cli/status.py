@@ -1,0 +1,98 @@
+"""`cnnjax status`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnjax.cli.app import WIDE, app
+from cnnjax.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from cnnjax.launch.status import StudyStatus
+
+MOST_ERRORS = 10
+
+
+@app.command(epilog="Examples:  cnnjax status runs/pooling  ·  cnnjax status runs/pooling --watch  ·  --json")
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.", show_default=False)],
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until all trials are over.")] = False,
+    every: Annotated[float, typer.Option("--every", help="Seconds between, with --watch.", min=0.1)] = 2.0,
+    as_json: AsJson = False,
+) -> None:
+    """How far a study is and who works on it, from its folder alone."""
+    from rich.live import Live
+
+    from cnnjax.launch.status import status as read
+
+    found = read(folder)
+    if not watch:
+        _print(found, as_json=as_json)
+        return
+    if as_json or not WIDE.is_terminal:
+        while True:
+            _print(found, as_json=as_json)
+            if found.over:
+                return
+            time.sleep(every)
+            found = read(folder)
+    with Live(_shown(found), console=WIDE, auto_refresh=False) as live:
+        while not found.over:
+            time.sleep(every)
+            found = read(folder)
+            live.update(_shown(found), refresh=True)
+
+
+def _print(found: StudyStatus, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+    else:
+        WIDE.print(_shown(found))
+
+
+def _shown(found: StudyStatus) -> Group:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from cnnjax.progress import hours
+
+    live = [each for each in found.running if not each.lost]
+    lost = len(found.running) - len(live)
+    parts = [f"{found.done} of {found.trials} trials done"]
+    counts = {
+        "failed": found.failed + len(found.damaged),
+        "running": len(live),
+        "stopped midway": found.begun + lost,
+        "waiting": found.waiting,
+    }
+    parts += [f"{count} {what}" for what, count in counts.items() if count]
+    parts += [f"{found.pruned} arms pruned"] if found.pruned else []
+    if found.seconds_left is not None:
+        parts.append(f"about {hours(found.seconds_left)} left (as {found.measured} finished trials took)")
+    lines = [Text(f"{found.name}: {', '.join(parts)}")]
+    if found.cancelled is not None:
+        lines.append(Text(f"{found.cancelled}: workers stop; the study's sweep goes on", style="yellow"))
+    table = Table(box=None, pad_edge=False)
+    for name in ("trial", "arm", "seed", "step", "worker", "process", "since", "heard of"):
+        table.add_column(name)
+    for each in found.running:
+        arm = ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in each.arm.items()) or "base"
+        table.add_row(
+            *(each.trial, arm, f"{each.seed}", f"{each.step}/{each.steps}", each.worker, f"{each.pid} on {each.host}"),
+            each.since[:19].replace("T", " "),
+            f"lost, {each.heard:.0f} s ago" if each.lost else f"{each.heard:.0f} s ago",
+            style="yellow" if each.lost else "",
+        )
+    failures = [*found.errors.items(), *found.damaged.items()]
+    said = [Text(f"trial {trial} failed: {error[:300]}", style="red") for trial, error in failures[:MOST_ERRORS]]
+    more = len(failures) - len(said)
+    said += [Text(f"and {more} more", style="red")] if more else []
+    return Group(*lines, *([table] if found.running else []), *said)

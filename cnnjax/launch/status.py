@@ -1,0 +1,189 @@
+"""How far a study is, and who works on it: from the files in its folder alone, without JAX."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cnnjax.errors import RunError
+from cnnjax.lease import Holding, holding, server_time
+from cnnjax.records.cancel_json import CancelRecord
+from cnnjax.records.lease_json import LeaseRecord
+from cnnjax.records.plan_json import PlanRecord, TrialEntry
+from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.study_json import StudyRecord
+
+AGAIN = "the study's next sweep writes it anew"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial that somebody works on. since: by the clock of the worker. step: as the worker last said, of `steps`.
+
+    heard: seconds since the worker was last heard of. lost: whether that is so long that another may take its place.
+    """
+
+    trial: str
+    arm: Mapping[str, Any]
+    seed: int
+    worker: str
+    host: str
+    pid: int
+    since: str
+    step: int
+    steps: int
+    heard: float
+    lost: bool
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """Of a study's trials: how many are done, failed, being trained, begun but with nobody at them, not begun.
+
+    pruned: arms that cannot be trained. errors: why trials failed, by id. damaged: trials whose result cannot be read.
+    seconds_left: until all are over with as many workers as there are now; None where no trial is done, or nobody
+    works. measured: of how many finished trials that is. cancelled: by whom and when; None where it is not.
+    """
+
+    name: str
+    trials: int
+    done: int
+    failed: int
+    running: tuple[Running, ...]
+    begun: int
+    waiting: int
+    pruned: int
+    errors: Mapping[str, str] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    seconds_left: float | None = None
+    measured: int = 0
+    cancelled: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether every trial is done or failed."""
+        return self.done + self.failed + len(self.damaged) == self.trials
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def status(out: Path) -> StudyStatus:
+    """How far the study in `out` is. Raises RunError where there is none, or its plan cannot be read."""
+    study = StudyRecord.read(StudyRecord.at(out), remedy=AGAIN)
+    plan = PlanRecord.read(PlanRecord.at(out), remedy=AGAIN)
+    if study is None or plan is None:
+        seen = "holds no study" if out.is_dir() else "is no folder that this machine sees"
+        raise RunError(f"{out} {seen}")
+    found = _Found(out)
+    for entry in plan.trials:
+        found.look_at(entry)
+    cancelled = CancelRecord.read(CancelRecord.at(out), remedy="delete it, and the study goes on")
+    begun = len(found.begun) + sum(each.lost for each in found.running)
+    running = tuple(each for each in found.running if not each.lost)
+    over = len(found.seconds) + len(found.errors) + len(found.damaged)
+    return StudyStatus(
+        name=study.name or out.resolve().name,
+        trials=len(plan.trials),
+        done=len(found.seconds),
+        failed=len(found.errors),
+        running=tuple(found.running),
+        begun=len(found.begun),
+        waiting=len(plan.trials) - over - len(running) - begun,
+        pruned=len(plan.pruned),
+        errors=found.errors,
+        damaged=found.damaged,
+        seconds_left=found.seconds_left(plan.trials),
+        measured=len(found.seconds),
+        cancelled=None if cancelled is None else cancelled.why,
+    )
+
+
+class _Found:
+    """What the folders of trials hold. seconds: that each finished trial took; begun: that nobody works on, by id."""
+
+    def __init__(self, out: Path):
+        self.folder = out / "trials"
+        self.seconds: dict[str, float] = {}
+        self.errors: dict[str, str] = {}
+        self.damaged: dict[str, str] = {}
+        self.begun: set[str] = set()
+        self.running: list[Running] = []
+        self._there = set(os.listdir(self.folder)) if self.folder.is_dir() else set()
+        self._now = cache(lambda: server_time(out))
+
+    def look_at(self, entry: TrialEntry) -> None:
+        """Count a trial."""
+        if entry.id not in self._there:
+            return
+        folder = self.folder / entry.id
+        names = os.listdir(folder)
+        if ResultRecord.filename in names:
+            self._count(entry, folder)
+            return
+        held = None
+        if any(LeaseRecord.number_of(name) is not None for name in names):
+            held = holding(folder, now=self._now)
+        if held is not None and held.record is not None:
+            self.running.append(_running(entry, held, held.record))
+        elif "checkpoints" in names:
+            self.begun.add(entry.id)
+
+    def _count(self, entry: TrialEntry, folder: Path) -> None:
+        try:
+            result = ResultRecord.read(ResultRecord.at(folder), remedy="delete it, and the trial is trained again")
+        except RunError as error:
+            self.damaged[entry.id] = str(error)
+            return
+        if result is None:
+            return
+        if result.status == "done":
+            self.seconds[entry.id] = (result.train_seconds or 0.0) + (result.compile_seconds or 0.0)
+        else:
+            self.errors[entry.id] = result.error or "failed"
+
+    def seconds_left(self, entries: tuple[TrialEntry, ...]) -> float | None:
+        """As long as trials of the same program took, or by their arithmetic where none of it is done."""
+        workers = sum(not each.lost for each in self.running)
+        done = [entry for entry in entries if entry.id in self.seconds]
+        if not done or not workers:
+            return None
+        rate = sum(self.seconds.values()) / sum(map(_arithmetic, done))
+        own: dict[str | None, list[float]] = {}
+        for entry in done:
+            own.setdefault(entry.program, []).append(self.seconds[entry.id])
+        steps = {each.trial: each.step for each in self.running}
+        left = 0.0
+        for entry in entries:
+            if entry.id in self.seconds or entry.id in self.errors or entry.id in self.damaged:
+                continue
+            alike = own.get(entry.program)
+            whole = sum(alike) / len(alike) if alike else rate * _arithmetic(entry)
+            left += whole * (1 - steps.get(entry.id, 0) / max(1, entry.steps or 1))
+        return left / workers
+
+
+def _arithmetic(entry: TrialEntry) -> float:
+    """What a training costs, in any measure."""
+    return float(max(1, entry.steps or 1)) * float(max(1, entry.training_macs or entry.macs or 1))
+
+
+def _running(entry: TrialEntry, held: Holding, record: LeaseRecord) -> Running:
+    return Running(
+        trial=entry.id,
+        arm=entry.arm,
+        seed=entry.seed,
+        worker=record.worker,
+        host=record.host,
+        pid=record.pid,
+        since=record.since,
+        step=record.step,
+        steps=entry.steps or 0,
+        heard=max(0.0, held.silent),
+        lost=held.over,
+    )

@@ -1,0 +1,113 @@
+"""What a sweep writes into a study's folder before anything is trained: study.json, plan.json and work.json."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from cnnjax.config import plain
+from cnnjax.errors import NewerVersion, RunError
+from cnnjax.files import writing
+from cnnjax.records.code_json import CodeRecord
+from cnnjax.records.plan_json import PlanRecord
+from cnnjax.records.study_json import StudyRecord
+from cnnjax.records.work_json import WorkRecord, changes
+from cnnjax.run.stale import keep
+from cnnjax.study.earlier import AGAIN, directory_of, merged
+from cnnjax.study.plan import Plan, label
+
+
+def retry(planned: Plan, out: Path, *, diverged: bool) -> None:
+    """Let trials that failed by an error be tried again, from their newest checkpoint.
+
+    diverged: let those that diverged, too, from the start; what they left is put aside in `stale`.
+    """
+    for trial in planned.trials:
+        directory = directory_of(trial, out)
+        try:
+            result = directory.finished()
+        except NewerVersion:
+            raise
+        except RunError:
+            continue  # it is damaged: training says so
+        if result is None or result.status == "done":
+            continue
+        if result.crashed:
+            directory.result.unlink(missing_ok=True)
+        elif diverged:
+            directory.set_aside()
+
+
+def write_plan(
+    planned: Plan,
+    out: Path,
+    *,
+    name: str = "",
+    question: str = "",
+    replace: bool = False,
+    file: Path | None = None,
+    overrides: Mapping[str, str] = MappingProxyType({}),
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> int | None:
+    """study.json, plan.json and work.json. Where a wider study that is there stays, returns the number of its trials.
+
+    file, overrides, options: what workers need beside the trials (`WorkRecord`).
+    """
+    study = planned.study
+    description = StudyRecord(
+        name=name,
+        question=question,
+        axes={path: [label({path: value})[path] for value in values] for path, values in study.levels.items()},
+        combine=study.chosen_design.tag,
+        seeds=study.seed_values,
+        match=study.measure,
+        base=plain(study.experiment),
+        **({} if study.adaptive is None else {"adaptive": plain(study.adaptive)}),
+    )
+    kept_study, kept_plan = merged(description, planned.record, out, replace=replace)
+    work = work_of(planned, kept_plan, out, file=file, overrides=overrides, options=options)
+    kept_study.write(StudyRecord.at(out))
+    with writing(out):
+        (out / "trials").mkdir(exist_ok=True)
+    work.write(WorkRecord.at(out))
+    kept_plan.write(PlanRecord.at(out))
+    return None if kept_study is description else len(kept_plan.trials)
+
+
+def work_of(
+    planned: Plan,
+    kept: PlanRecord,
+    out: Path,
+    *,
+    file: Path | None,
+    overrides: Mapping[str, str],
+    options: Mapping[str, Any],
+) -> WorkRecord:
+    """work.json of the trials of a plan.json: those planned now, and those of a wider study that stays."""
+    base = plain(planned.study.experiment)
+    trials = {trial.id: changes(base, plain(trial.experiment)) for trial in planned.trials}
+    codes = {trial.id: trial.code.digest for trial in planned.trials if trial.code.digest is not None}
+    for code in {trial.code.digest: trial.code for trial in planned.trials}.values():
+        keep(code, CodeRecord.at(out))
+    others = [entry.id for entry in kept.trials if entry.id not in trials]
+    before = WorkRecord.read(WorkRecord.at(out), remedy=AGAIN) if others else None
+    version = metadata.version("cnnjax")
+    # Another version's experiments have other fields: its trials stay as they are until they are planned again.
+    if before is not None and before.cnnjax == version:
+        there = [id for id in others if id in before.trials]
+        trials |= {id: changes(base, before.experiment(id)) for id in there}
+        codes |= {id: before.codes[id] for id in there if id in before.codes}
+    return WorkRecord(
+        cnnjax=version,
+        file=None if file is None else str(file.resolve()),
+        folder=os.getcwd(),
+        overrides=dict(overrides),
+        options=dict(options),
+        base=base,
+        trials=trials,
+        codes=codes,
+    )

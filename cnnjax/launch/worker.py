@@ -1,0 +1,141 @@
+"""A worker: threads of one process that claim the trials of a study and train them, until none is left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import jax
+
+from cnnjax.errors import Interrupted
+from cnnjax.events import Event, Sink
+from cnnjax.interrupts import AnyOf, stopping
+from cnnjax.launch.cancel import Watch
+from cnnjax.launch.claims import Claims, Outcomes, given_back
+from cnnjax.launch.one_program import How, run_program, small
+from cnnjax.launch.units import Units
+from cnnjax.machine import cores
+from cnnjax.run.options import Options
+from cnnjax.run.trial import StudyOfTrials
+from cnnjax.study.plan import PlannedTrial
+
+MOST_THREADS = 4
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
+"""Seconds between two looks at whether the trials of others are over."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What a worker is told beside the study.
+
+    name: that others see; its machine and process where it is empty. pack: how many trials of one program to train
+    together; programs: how many programs to train side by side; None for what is fastest. sinks: called with every
+    event, one at a time. stop: to be set by who wants no further step taken. waits: whether it stays while others train
+    the last trials, to take over those of one that is lost. stops_on_failure: no further step is taken anywhere once a
+    trial failed.
+    """
+
+    options: Options
+    name: str = ""
+    pack: int | None = None
+    programs: int | None = None
+    sinks: Sequence[Sink] = ()
+    stop: threading.Event | None = None
+    waits: bool = True
+    stops_on_failure: bool = False
+
+
+def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:
+    """Train the trials that nobody has finished, and say what became of all.
+
+    Raises Interrupted, with all saved, where it is asked to stop or the study is cancelled; DiskFull; RunError where a
+    trial failed and `stops_on_failure`.
+    """
+    claims = Claims(units, worker=worker.name, sinks=worker.sinks)
+    count = worker.programs or side_by_side([units.trial(ids[0]) for ids in units.programs.values()])
+    # One compiles ahead, where there is a core for it.
+    threads = count + (1 if cores() > count else 0)
+    asked = [worker.stop] if worker.stop else []
+    with stopping() as interrupted, Watch(units.out) as watch, ThreadPoolExecutor(threads, "worker") as pool:
+        stop = AnyOf(interrupted, watch.cancelled, *asked)
+        slot = threading.Semaphore(count)
+        how = How(
+            units.out,
+            worker.options,
+            stop,
+            slot,
+            pack=worker.pack,
+            sinks=worker.sinks,
+            study=study,
+            stops_on_failure=worker.stops_on_failure,
+        )
+        futures = [pool.submit(_train_all, claims, how, worker) for _ in range(threads)]
+        try:
+            _until_done(futures)
+        except BaseException as error:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, Interrupted) and watch.cancelled.is_set():
+                raise Interrupted(f"{watch.why}; all saved in {units.out}") from None
+            raise
+    return claims.outcomes
+
+
+def _train_all(claims: Claims, how: How, worker: Worker) -> None:
+    """What one thread does."""
+    seconds = _FIRST_WAIT
+    while not how.stop.is_set():
+        found = claims.begin()
+        if found is not None:
+            seconds = _FIRST_WAIT
+            with given_back(claims, found[0]):
+                run_program(*found, claims, how)
+        elif worker.waits and claims.waits():
+            _sleep(seconds, how.stop)
+            seconds = min(seconds * 1.5, _LONGEST_WAIT)
+        else:
+            return
+    if claims.waits():
+        raise Interrupted(f"stopped; all saved in {how.out}")
+
+
+def _sleep(seconds: float, stop: threading.Event) -> None:
+    """Wait, in short waits, for `stop` may be several events."""
+    until = time.monotonic() + seconds
+    while not stop.is_set() and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def one_at_a_time(sinks: Sequence[Sink]) -> list[Sink]:
+    """The sinks as one, which several threads may call."""
+    lock = threading.Lock()
+
+    def emit(event: Event) -> None:
+        with lock:
+            for sink in sinks:
+                sink(event)
+
+    return [emit]
+
+
+def _until_done(futures: list[Future[None]]) -> None:
+    """Wait until all are done, in short waits that let signals through. Raises the first error of any."""
+    left = set(futures)
+    while left:
+        done, left = wait(left, timeout=0.2, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+
+
+def side_by_side(firsts: Sequence[PlannedTrial]) -> int:
+    """How many programs train side by side: a small one keeps one core busy, a large one all of them.
+
+    firsts: the first trial of each.
+    """
+    if jax.default_backend() != "cpu" or not all(map(small, firsts)):
+        return 1
+    return max(1, min(cores(), MOST_THREADS, len(firsts)))

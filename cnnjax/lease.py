@@ -1,0 +1,327 @@
+"""Who works on a folder: a lease, which its holder renews, and which another takes over once it is not renewed.
+
+It needs no lock of the system and is right on a folder that many machines share (NFS):
+
+- The lease of a folder is the file lease.<n>.json of the highest n. It is made by exclusive creation, which one of
+  several processes wins; nobody but its holder writes it.
+- A lease n that has run out is taken over by creating n + 1. What is below is then deleted.
+- The holder of n notices that at its next renewal: n + 1 is there, or its own file is gone. Between renewals no other
+  process can have taken it, as long as less time has passed than it lasts.
+- Whether a lease has run out is told from times that the file server wrote: that of its newest renewal, and that of a
+  file written just now beside it. The clocks of the machines may be hours apart.
+- A process of this machine that is no longer there needs no waiting for: its lease is over at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cnnjax.errors import RunError
+from cnnjax.files import writing
+from cnnjax.records.lease_json import LeaseRecord
+
+SECONDS = 60.0
+"""Without renewal a lease lasts so long. A node that is lost is noticed after that time."""
+
+_RENEWALS = 5
+"""In the time that a lease lasts."""
+
+_BYTES = 1024
+"""What a lease file is padded to: it is rewritten in place, and a reader shall find it whole."""
+
+_GONE = (errno.ENOENT, errno.ESTALE)
+
+
+class Taken(RunError):
+    """Another process works on the folder. holding: its lease, where it could be read."""
+
+    def __init__(self, message: str, holding: Holding | None = None):
+        super().__init__(message)
+        self.holding = holding
+
+
+class Lost(RunError):
+    """The lease ran out before it was renewed, and another process has taken the work over: nothing may be written."""
+
+
+@dataclass(frozen=True)
+class Holding:
+    """The lease of a folder as others see it. record: None while it is being made, or where it is damaged.
+
+    silent: seconds since it was renewed, by the file server's clock.
+    """
+
+    path: Path
+    number: int
+    record: LeaseRecord | None
+    silent: float
+
+    @property
+    def ended(self) -> bool:
+        """Whether its holder is a process of this machine that is no longer there."""
+        return self.record is not None and _has_ended(self.record)
+
+    @property
+    def over(self) -> bool:
+        """Whether it may be taken over."""
+        return self.ended or self.silent > (SECONDS if self.record is None else self.record.seconds)
+
+    def __str__(self) -> str:
+        who = "somebody" if self.record is None else self.record.holder
+        return f"{who}, last heard of {max(0.0, self.silent):.0f} s ago"
+
+
+def holding(folder: Path, *, now: Callable[[], float] | None = None) -> Holding | None:
+    """The lease of a folder; None where nobody works on it. now: gives the file server's time, where that is known."""
+    numbers = _numbers(folder)
+    return _look(folder, max(numbers), now) if numbers else None
+
+
+class Lease:
+    """The lease of a folder, held: it is renewed by a thread until it is released.
+
+    lost: set once another process has taken the folder over. step: how far the work is, for others to see.
+    """
+
+    def __init__(self, path: Path, record: LeaseRecord, descriptor: int, renewed: float):
+        self.path, self.record, self.lost, self.step = path, record, threading.Event(), record.begun
+        self._descriptor, self._renewed = descriptor, renewed
+        self._next = LeaseRecord.numbered(path.parent, _number(path) + 1)
+        self._lock, self._released = threading.RLock(), threading.Event()
+        threading.Thread(target=self._beat, daemon=True, name="lease").start()
+
+    @classmethod
+    def take(
+        cls,
+        folder: Path,
+        *,
+        worker: str = "",
+        seconds: float = SECONDS,
+        begun: int = 0,
+        now: Callable[[], float] | None = None,
+    ) -> Lease:
+        """Take a folder, which is made if it is not there.
+
+        worker: the name that others see. begun: the step of the newest checkpoint. now: gives the file server's time,
+        where that is known. Raises Taken where another process has it, RunError where it cannot be written.
+        """
+        with writing(folder, remedy="choose another folder with --out"):
+            folder.mkdir(parents=True, exist_ok=True)
+            before = _numbers(folder)
+            held = _look(folder, max(before), now) if before else None
+            if held is not None and not held.over:
+                raise Taken(
+                    f"{folder}: another process is working on this: {held}; should it be lost, its place is free "
+                    f"{SECONDS if held.record is None else held.record.seconds:g} s after that",
+                    held,
+                )
+            record, started = _own(worker, seconds, begun, _deaths(held, begun)), _uptime()
+            path = LeaseRecord.numbered(folder, max(before, default=0) + 1)
+            descriptor = _made(path, record)
+            for number in sorted(before):
+                LeaseRecord.numbered(folder, number).unlink(missing_ok=True)
+        return cls(path, record, descriptor, started)
+
+    def check(self) -> None:
+        """Raise Lost where another process has taken the folder over: called before anything is written in it.
+
+        Costs nothing while the lease cannot have run out since it was renewed.
+        """
+        if _uptime() - self._renewed > self.record.seconds / 2:
+            self.renew()
+        if self.lost.is_set():
+            raise Lost(
+                f"{self.path.parent}: this process was not heard of for more than {self.record.seconds:g} s, and "
+                "another one has taken its work over"
+            )
+
+    def renew(self) -> None:
+        """Write that the work goes on; sets `lost` where it is another's now."""
+        with self._lock:
+            if self._released.is_set() or self.lost.is_set():
+                return
+            started = _uptime()
+            if self._is_own():
+                self._renewed = started
+            else:
+                self.lost.set()
+
+    def release(self) -> None:
+        """Give the folder back. What is not given back runs out."""
+        with self._lock:
+            if self._released.is_set():
+                return
+            self._released.set()
+            with contextlib.suppress(OSError):
+                if self._is_own():
+                    self.path.unlink()
+            os.close(self._descriptor)
+
+    def _is_own(self) -> bool:
+        """Whether it is still the folder's lease; its file has a new time then."""
+        try:
+            with contextlib.suppress(OSError):
+                # On a full disk the time of the file says enough.
+                os.pwrite(self._descriptor, _padded(self.record.model_copy(update={"step": self.step})), 0)
+            os.utime(self._descriptor)
+            own, there = os.fstat(self._descriptor), os.stat(self.path)
+        except OSError as error:
+            if error.errno in _GONE:
+                return False
+            raise
+        return os.path.samestat(own, there) and not self._next.exists()
+
+    def _beat(self) -> None:
+        while not self._released.wait(self.record.seconds / _RENEWALS) and not self.lost.is_set():
+            # What cannot be reached now is tried again; `check` says so where it stays so.
+            with contextlib.suppress(OSError):
+                self.renew()
+
+
+def _made(path: Path, record: LeaseRecord) -> int:
+    """A descriptor of the new lease file. Raises Taken."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    except FileExistsError:
+        raise _just_taken(path) from None
+    try:
+        os.pwrite(descriptor, _padded(record), 0)
+        # Since this process looked, others may have taken the lease over, given it back, and taken it again.
+        others = (_look(path.parent, number, None) for number in _numbers(path.parent) - {_number(path)})
+        if any(other is not None and not other.over for other in others):
+            raise _just_taken(path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _just_taken(path: Path) -> Taken:
+    return Taken(f"{path.parent}: another process has just begun to work on this")
+
+
+def _numbers(folder: Path) -> set[int]:
+    """Of the lease files in a folder."""
+    try:
+        found = map(LeaseRecord.number_of, os.listdir(folder))
+    except FileNotFoundError:
+        return set()
+    return {number for number in found if number is not None}
+
+
+def _number(path: Path) -> int:
+    number = LeaseRecord.number_of(path.name)
+    assert number is not None, "the path of a lease"
+    return number
+
+
+def _look(folder: Path, number: int, now: Callable[[], float] | None) -> Holding | None:
+    path = LeaseRecord.numbered(folder, number)
+    try:
+        # A file that is opened is looked up anew on the server; what `stat` says may be a minute old on NFS.
+        with open(path, "rb") as file:
+            renewed, content = os.fstat(file.fileno()).st_mtime, file.read()
+    except OSError as error:
+        if error.errno in _GONE:
+            return None
+        raise
+    try:
+        record = LeaseRecord.parse(json.loads(content), path, remedy="delete it")
+    except (ValueError, RunError):
+        record = None
+    return Holding(path, number, record, (server_time(folder) if now is None else now()) - renewed)
+
+
+def server_time(folder: Path) -> float:
+    """The time of the machine that keeps the folder's files, in seconds; of this one where the folder is read-only."""
+    probe = folder / f".time.{uuid.uuid4().hex}"
+    try:
+        descriptor = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError:
+        return time.time()
+    try:
+        os.utime(descriptor)
+        return os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
+        probe.unlink(missing_ok=True)
+
+
+def _deaths(held: Holding | None, begun: int) -> int:
+    """How many holders in a row ended without a newer checkpoint than `begun`, the last one being `held`."""
+    if held is None or held.record is None or held.record.begun != begun:
+        return 0
+    return held.record.deaths + 1
+
+
+def _padded(record: LeaseRecord) -> bytes:
+    return (json.dumps(record.to_json()).ljust(_BYTES - 1) + "\n").encode()
+
+
+def _own(worker: str, seconds: float, begun: int, deaths: int) -> LeaseRecord:
+    host, pid = socket.gethostname(), os.getpid()
+    return LeaseRecord(
+        worker=worker or f"{host}-{pid}",
+        host=host,
+        pid=pid,
+        process=_process(pid) or "",
+        since=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
+        seconds=seconds,
+        begun=begun,
+        step=begun,
+        deaths=deaths,
+    )
+
+
+# --- processes of this machine
+
+
+def _has_ended(record: LeaseRecord) -> bool:
+    machine, _, _ = record.process.rpartition("/")
+    return bool(machine) and machine == _machine() and _process(record.pid) != record.process
+
+
+def _machine() -> str | None:
+    """What this machine since it was started, and the numbers of its processes, are known by; None where unknown.
+
+    Containers have the names of their machine and count processes anew: they differ in the namespace.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
+
+
+def _process(pid: int) -> str | None:
+    """What tells a process from those before and after it that have its number; None where it has ended or is unknown.
+
+    A process that was killed and that its parent has not asked about has ended.
+    """
+    machine = _machine()
+    if machine is None:
+        return None
+    try:
+        # The name, in parentheses, may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    state, started = fields[0], fields[19]
+    return None if state in "ZX" else f"{machine}/{started}"
+
+
+def _uptime() -> float:
+    """Seconds, those included in which the machine slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

@@ -1,0 +1,216 @@
+"""Leases: one of several takers has a folder; a dead one's is taken over; who lost it writes no more."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cnnjax.errors import DiskFull, RunError
+from cnnjax.lease import Lease, Lost, Taken, holding
+from cnnjax.records.lease_json import LeaseRecord
+
+HOLD = """
+import pathlib, sys, time
+from cnnjax.lease import Lease
+lease = Lease.take(pathlib.Path(sys.argv[1]), seconds=float(sys.argv[2]))
+print("held", flush=True)
+time.sleep(100)
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Starts another process that holds the folder."""
+    started = []
+
+    def start(seconds=60.0):
+        words = [sys.executable, "-c", HOLD, str(tmp_path), str(seconds)]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def leases(folder):
+    return sorted(name for name in os.listdir(folder) if LeaseRecord.number_of(name) is not None)
+
+
+def foreign(folder, **changed):
+    """The folder's lease as that of a process of another machine, which this one cannot ask about."""
+    held = holding(folder)
+    assert held is not None
+    assert held.record is not None
+    record = held.record.model_copy(update={"host": "elsewhere", "process": "", **changed})
+    held.path.write_text(json.dumps(record.to_json()))
+    return held.path
+
+
+def age(path, seconds):
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+def test_a_folder_is_taken_once_and_given_back(tmp_path):
+    lease = Lease.take(tmp_path / "new", worker="one")
+    with pytest.raises(Taken, match=rf"another process is working on this: worker one, process {os.getpid()} on "):
+        Lease.take(tmp_path / "new")
+    lease.release()
+    lease.release()
+    assert os.listdir(tmp_path / "new") == []
+    Lease.take(tmp_path / "new").release()
+
+
+def test_of_many_takers_one_wins(tmp_path):
+    won, gate = [], threading.Barrier(8)
+
+    def take():
+        gate.wait()
+        with contextlib.suppress(Taken):
+            won.append(Lease.take(tmp_path))
+
+    for _ in range(20):
+        threads = [threading.Thread(target=take) for _ in range(8)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        [lease] = won
+        assert not lease.lost.is_set()
+        won.clear()
+        lease.release()
+
+
+def test_of_many_takers_of_a_lease_that_ran_out_one_wins(tmp_path):
+    for _ in range(10):
+        old = Lease.take(tmp_path)
+        foreign(tmp_path)
+        age(old.path, 100)
+        won, gate = [], threading.Barrier(6)
+
+        def take(won=won, gate=gate):
+            gate.wait()
+            with contextlib.suppress(Taken):
+                won.append(Lease.take(tmp_path))
+
+        threads = [threading.Thread(target=take) for _ in range(6)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        [lease] = won
+        old.renew()
+        assert old.lost.is_set()
+        assert leases(tmp_path) == [lease.path.name]
+        old.release()
+        lease.renew()
+        assert not lease.lost.is_set()
+        lease.release()
+
+
+def test_a_killed_process_of_this_machine_is_not_waited_for(tmp_path, other):
+    process = other()
+    with pytest.raises(Taken):
+        Lease.take(tmp_path)
+    process.kill()  # and nobody has asked what became of it
+    time.sleep(0.1)
+    lease = Lease.take(tmp_path)
+    assert lease.record.deaths == 1
+    lease.release()
+
+
+def test_a_process_of_another_machine_is_waited_for(tmp_path, other):
+    other().kill()
+    path = foreign(tmp_path)
+    with pytest.raises(Taken, match="should it be lost, its place is free 60 s after that"):
+        Lease.take(tmp_path)
+    age(path, 61)
+    Lease.take(tmp_path).release()
+
+
+def test_clocks_an_hour_apart_do_no_harm(tmp_path, other, monkeypatch):
+    other().kill()
+    hour = timedelta(hours=1)
+    path = foreign(tmp_path, since=(datetime.now(UTC) - hour).isoformat(timespec="seconds"))
+    real = time.time
+    for apart in (3600, -3600):
+        monkeypatch.setattr(time, "time", lambda apart=apart: real() + apart)
+        with pytest.raises(Taken):
+            Lease.take(tmp_path)
+    # The file server's clock is another one than both.
+    age(path, 61)
+    Lease.take(tmp_path).release()
+
+
+def test_a_holder_that_wakes_up_after_another_took_over_stops(tmp_path):
+    lease = Lease.take(tmp_path, seconds=60)
+    foreign(tmp_path)
+    age(lease.path, 100)
+    new = Lease.take(tmp_path)
+    lease._renewed -= 100  # as after a suspension of that length
+    with pytest.raises(Lost, match="another one has taken its work over"):
+        lease.check()
+    assert lease.lost.is_set()
+    lease.release()
+    new.check()
+    assert leases(tmp_path) == ["lease.2.json"]
+    new.release()
+
+
+def test_it_is_renewed_while_it_is_held(tmp_path):
+    lease = Lease.take(tmp_path, seconds=0.5)
+    lease.step = 7
+    time.sleep(1.0)
+    held = holding(tmp_path)
+    assert held is not None
+    assert held.silent < 0.5
+    assert held.record is not None
+    assert held.record.step == 7
+    lease.release()
+
+
+def test_a_lease_that_was_not_written_whole_runs_out_too(tmp_path):
+    path = LeaseRecord.numbered(tmp_path, 3)
+    path.write_text("")
+    with pytest.raises(Taken, match="somebody"):
+        Lease.take(tmp_path)
+    age(path, 61)
+    lease = Lease.take(tmp_path)
+    assert lease.path.name == "lease.4.json"
+    lease.release()
+
+
+def test_deaths_count_while_there_is_no_newer_checkpoint(tmp_path):
+    for begun, deaths in [(0, 0), (0, 1), (0, 2), (10, 0), (10, 1)]:
+        lease = Lease.take(tmp_path, begun=begun)
+        assert lease.record.deaths == deaths
+        foreign(tmp_path)
+        age(lease.path, 100)
+
+
+def test_a_full_disk_leaves_no_lease(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(DiskFull, match="make room and run the same command again"):
+        Lease.take(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lease.1.json").symlink_to(tmp_path / "precious")
+    with pytest.raises(RunError):
+        Lease.take(tmp_path / "run")
+    assert (tmp_path / "precious").read_text() == "mine"
