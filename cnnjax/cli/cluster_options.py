@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,8 +44,8 @@ Resource = Annotated[
 ]
 
 
-def cluster_settings(launcher: str, file: Path | None, **options: Any) -> dict[str, Any]:
-    """What a launcher is told: the options that were given, and the launcher's table of the file for the rest.
+def cluster_settings(launcher: str, file: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a launcher is told: the options that are not None, and the launcher's table of the file for the rest.
 
     Raises ConfigError for an option that is not this launcher's, and for a file that cannot be read.
     """

@@ -11,6 +11,22 @@ import typer
 
 from cnnjax.cli.adaptive_options import Asha, Halving, Optuna, SequentialSeeds, adaptive_of
 from cnnjax.cli.app import WIDE, app, err, out
+from cnnjax.cli.cluster_options import (
+    Address,
+    Cluster,
+    Cpus,
+    Gpus,
+    Gres,
+    Jobs,
+    Launcher,
+    Mem,
+    Nodes,
+    Partition,
+    Resource,
+    Time,
+    cluster_settings,
+    print_detached,
+)
 from cnnjax.cli.options import (
     AsJson,
     Devices,
@@ -75,7 +91,18 @@ def sweep(
     budget: Budgets = None,
     estimate: Estimated = False,
     out_folder: Out = None,
-    launcher: Annotated[str, typer.Option(help="Where trials are trained: local, in this process.")] = "local",
+    launcher: Launcher = "local",
+    cluster: Cluster = None,
+    partition: Partition = None,
+    gres: Gres = None,
+    time: Time = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
+    mem: Mem = None,
+    nodes: Nodes = None,
+    jobs: Jobs = None,
+    address: Address = None,
+    resource: Resource = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Let this study take the place of another one in the same folder.")
     ] = False,
@@ -116,10 +143,13 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
-    from cnnjax.launch.launcher import launcher as check_launcher
+    from cnnjax.launch.launcher import settings_of
     from cnnjax.study.study import with_fields, with_overrides
 
-    check_launcher(launcher)
+    told = {"partition": partition, "gres": gres, "time": time, "cpus": cpus, "gpus": gpus, "mem": mem, "nodes": nodes}
+    told |= {"jobs": jobs, "address": address, "resource": resource}
+    settings = cluster_settings(launcher, cluster, told)
+    settings_of(launcher, settings)
     fields = pairs(overrides)
     loaded, machine = placed(load_file(file), on, fields, devices)
     study = with_overrides(loaded.study, fields)
@@ -149,6 +179,7 @@ def sweep(
     if device_kind is not None or device_memory is not None:
         raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
     faults = {"overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
+    faults |= {"settings": settings}
     outcome = _run_study(study, loaded, folder, options, pack, launcher, faults, replace=replace, as_json=as_json)
     folder = outcome.out
     if outcome.wider is not None:
@@ -156,6 +187,9 @@ def sweep(
             f"{folder} holds a wider study of {outcome.wider} trials, these {len(outcome.plan.trials)} among them: it "
             "stays, and is reported; --replace puts this one in its place"
         )
+    if outcome.detached is not None:
+        print_detached(outcome.detached, as_json=as_json)
+        return
     for trial, reason in outcome.errors.items():
         err.print(f"trial {trial}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
     if outcome.done or outcome.skipped:

@@ -20,7 +20,7 @@ from cnnjax.launch.worker_process import Worker, jobs_folder, new_token, work_op
 from cnnjax.records.result_json import ResultRecord
 
 if TYPE_CHECKING:
-    from cnnjax.launch.one_program import Outcomes
+    from cnnjax.launch.claims import Outcomes
 
 __all__ = ["NEEDS", "Settings", "check", "launch"]
 
@@ -147,7 +147,7 @@ class _Progress:
 
     def outcomes(self, errors: list[str]) -> Outcomes:
         """Of all trials; `errors` are why workers ended early."""
-        from cnnjax.launch.one_program import Outcomes
+        from cnnjax.launch.claims import Outcomes
 
         outcomes = Outcomes()
         for trial in self._results:

@@ -15,6 +15,7 @@ from typing import Any
 from cnnjax import interrupts
 from cnnjax.errors import RunError
 from cnnjax.launch.worker_process import Worker, jobs_folder
+from cnnjax.records.cancel_json import CancelRecord
 
 
 @dataclasses.dataclass
@@ -47,7 +48,7 @@ class SlurmWorker(Worker):
         """After a request to stop: back into the queue, unless it was cancelled."""
         # Where the request was SLURM's signal before the time limit, submitit has it too, and requeues meanwhile.
         time.sleep(2.0)
-        if _goes_on():
+        if _goes_on() and not CancelRecord.at(Path(self.out)).exists():
             print("asked to stop by SIGTERM: back into the queue", file=sys.stderr, flush=True)
             signal.raise_signal(signal.SIGUSR2)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from cnnjax.experiment import Experiment
 from cnnjax.launch.cancel import go_on
 from cnnjax.launch.claims import Outcomes
 from cnnjax.launch.estimate import estimate, within_hours
-from cnnjax.launch.launcher import Launch, Launcher
+from cnnjax.launch.launcher import Detached, Launch, Launcher, check_launch, settings_of
 from cnnjax.launch.launcher import launcher as by_name
 from cnnjax.launch.rounds import in_rounds
 from cnnjax.launch.search import Search, refuse_another_way
@@ -41,16 +42,20 @@ PATIENCE = 30.0
 
 @dataclass(kw_only=True)
 class Outcome(Outcomes):
-    """What became of a study's trials. out: where they are. wider: trials of the study that `out` is of."""
+    """What became of a study's trials. out: where they are. wider: trials of the study that `out` is of.
+
+    detached: where jobs of a cluster train them, which go on.
+    """
 
     plan: Plan
     out: Path = Path()
     wider: int | None = None
+    detached: Detached | None = None
 
     @property
     def complete(self) -> bool:
         """Every planned trial has a result, and none failed."""
-        return not self.failed and not self.errors
+        return not self.failed and not self.errors and self.detached is None
 
 
 def sweep(
@@ -64,6 +69,7 @@ def sweep(
     workers: int | None = None,
     replace: bool = False,
     launcher: str = "local",
+    settings: Mapping[str, Any] = MappingProxyType({}),
     sinks: Sequence[Sink] = (),
     stop: threading.Event | None = None,
     file: Path | None = None,
@@ -76,9 +82,10 @@ def sweep(
     pack: how many trials of one program to train together; workers: how many programs to train side by side; None
     decides both by the size of the images, the processor and its cores. Neither changes what a trial computes but for
     round-off. A trial that fails does not stop the others. A wider study that has all these trials stays what `out` is
-    the study of; `replace` lets this one take the place of any other. launcher: where trials are trained, by name.
-    sinks: called with every event (`cnnjax.events`), one event at a time, from several threads. stop: once it is set,
-    which a sink may do, everything is saved and Interrupted raised.
+    the study of; `replace` lets this one take the place of any other. launcher: where trials are trained, by name; one
+    whose jobs go on without this process leaves `Outcome.detached`. settings: what the launcher is told
+    (docs/clusters.md). sinks: called with every event (`cnnjax.events`), one event at a time, from several threads.
+    stop: once it is set, which a sink may do, everything is saved and Interrupted raised.
 
     Other processes may train trials of the same study, of which none is trained twice: those of `cnnjax work`, and
     other sweeps in `out`. file, overrides: the experiment file that the study is of, and what was set on the command
@@ -88,11 +95,19 @@ def sweep(
     Raises ConfigError for a study that cannot be, RunError where other code or data made what is there
     (`Options.stale`) or another study is, DiskFull or Interrupted with everything saved.
     """
+    run, told = by_name(launcher), settings_of(launcher, settings)
+    check_launch(launcher, told, options)
+    if launcher != "local" and isinstance(study, Study) and study.adaptive is not None:
+        raise ConfigError(
+            f"--launcher {launcher} trains no adaptive study: what is trained next is proposed by one process, which "
+            "trains it itself (--launcher local)"
+        )
     planned = _within_budget(plan_of_candidates(study, hardware=options.hardware), options, workers)
     emit = one_at_a_time(sinks) if jax.process_index() == 0 else []
     spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop, "stop_on_failure": stop_on_failure}
+    spread["settings"] = told
     about = {"name": name, "question": question, "file": file, "overrides": overrides or {}}
-    sweeping = _Sweeping(by_name(launcher), about, spread, replace_study=replace, retry_failed=retry_failed)
+    sweeping = _Sweeping(run, about, spread, replace_study=replace, retry_failed=retry_failed)
     return _sweep(planned, Path(out), options, sweeping)
 
 
@@ -134,7 +149,10 @@ def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcom
             retry(planned, out, diverged=how.retry_failed)
     if elsewhere is not None:
         return _sweep(planned, elsewhere, replace(options, stale="stop"), how)
-    return Outcome(**vars(_trained(planned, out, options, how)), plan=planned, out=out, wider=wider)
+    trained = _trained(planned, out, options, how)
+    if isinstance(trained, Detached):
+        return Outcome(plan=planned, out=out, wider=wider, detached=trained)
+    return Outcome(**vars(trained), plan=planned, out=out, wider=wider)
 
 
 @contextlib.contextmanager
@@ -160,7 +178,7 @@ def _write(planned: Plan, out: Path, options: Options, how: _Sweeping) -> int | 
     return write_plan(planned, out, replace=how.replace_study, options=plain, **how.about)
 
 
-def _trained(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcomes:
+def _trained(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcomes | Detached:
     """Train the trials of a plan, to the epoch that the options say."""
     units = PlannedUnits(planned, out)
     study = StudyOfTrials(how.about["name"] or out.resolve().name, out, units.arms)
@@ -177,7 +195,9 @@ def _in_rounds(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Ou
     search.begin()
 
     def train(part: Plan, until: int | None) -> Outcomes:
-        return _trained(part, out, replace(options, until_epoch=until), how)
+        trained = _trained(part, out, replace(options, until_epoch=until), how)
+        assert not isinstance(trained, Detached)  # only the local launcher trains adaptive studies
+        return trained
 
     def grown(whole: Plan) -> None:
         _write(whole, out, options, how)

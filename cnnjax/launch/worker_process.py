@@ -39,7 +39,7 @@ def work_options(launched: Launch) -> tuple[str, ...]:
     """
     own = [each.__name__ for each in launched.options.loggers if not each.__module__.startswith("cnnjax.loggers.")]
     if own:
-        raise ConfigError(f"log = {', '.join(own)}: workers in other processes take cnnjax's own loggers alone, by name")
+        raise ConfigError(f"log = {', '.join(own)}: workers elsewhere take cnnjax's own loggers alone")
     return ("--stop-on-failure",) if launched.stop_on_failure else ()
 
 
