@@ -93,7 +93,7 @@ from cnnjax.metrics import summarize
 from cnnjax.nn.geometry import Geometry
 from cnnjax.nn.trilinear import OPERANDS, compute
 from cnnjax.run.environment import commit
-from cnnjax.run.program import Program
+from cnnjax.run.program import Program, Taken
 
 ROOT = Path(__file__).resolve().parents[1]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -264,18 +264,20 @@ class CnnjaxTraining:
     def __init__(self, experiment: Experiment):
         self.experiment = experiment
         self.program = Program(experiment, hardware=Hardware(devices=1))
-        self.state, self.sums, self.number = self.program.init([experiment]), {}, 0
+        self.state, self.number = self.program.init([experiment]), 0
+        self.taken: Taken | None = None
 
     def step(self) -> None:
-        rows = self.program.rows([self.experiment], self.number)
-        self.state, self.sums = self.program.train(self.state, rows)
+        self.state, self.taken = self.program.take(self.state, [self.experiment], self.number, 1)
         self.number += 1
 
     def wait(self) -> None:
         jax.block_until_ready(self.state)
 
     def numbers(self) -> Record:
-        loss = float(self.sums["loss"]) / float(self.sums["count"])
+        assert self.taken is not None, "no step was taken"
+        [(_, sums)] = self.taken.each()
+        loss = float(sums["loss"]) / float(sums["count"])
         analysis = self.program.analysis
         return {"loss": loss, "params": analysis.params, "macs": analysis.macs, "peak_bytes": jax_peak_bytes()}
 
@@ -660,13 +662,13 @@ class Lanes:
 
 
 def stepping(program: Program, states: list[Any], groups: list[list[Experiment]]) -> tuple[Step, Step]:
-    """(a step of each group of trials, waiting for all), on four batches in turn that are chosen ahead."""
-    rows = [[program.rows(trials, number) for trials in groups] for number in range(4)]
+    """(a step of each group of trials, waiting for all), on four batches in turn."""
     taken = itertools.count()
 
     def step() -> None:
-        for position, row in enumerate(rows[next(taken) % len(rows)]):
-            states[position], _ = program.train(states[position], row)
+        number = next(taken) % 4
+        for position, trials in enumerate(groups):
+            states[position], _ = program.take(states[position], trials, number, 1)
 
     def wait() -> None:
         jax.block_until_ready(states)
@@ -748,14 +750,13 @@ def airbench(data: Data, epochs: int, *, batch: int) -> Experiment:
 def epoch_by_epoch(experiment: Experiment) -> Iterator[Record]:
     """Test accuracy after each epoch, and the seconds trained until then; compiling and testing are not in them."""
     program = Program(experiment, hardware=Hardware(devices=1))
-    state, _ = program.train(program.init([experiment]), program.rows([experiment], 0))
+    state = program.advance(program.init([experiment]), [experiment], 0, 1)
     program.evaluate(state, "test")
     state, step, seconds = program.init([experiment]), 0, 0.0
     for epoch in range(1, experiment.epochs + 1):
         start = time.perf_counter()
-        while step < program.length.end_of_epoch(epoch):
-            state, _ = program.train(state, program.rows([experiment], step))
-            step += 1
+        end = program.length.end_of_epoch(epoch)
+        state, step = program.advance(state, [experiment], step, end), end
         jax.block_until_ready(state)
         seconds += time.perf_counter() - start
         found = summarize(program.evaluate(state, "test"))["accuracy"]

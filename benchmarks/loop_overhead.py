@@ -42,14 +42,10 @@ def experiment(steps: int) -> Experiment:
 
 def bare_seconds(program: Program, steps: int) -> float:
     chosen = program.experiment
-    rows = [program.rows([chosen], step) for step in range(steps)]
-    state = program.init([chosen])
-    for step in range(SKIPPED):
-        state, _ = program.train(state, rows[step])
+    state = program.advance(program.init([chosen]), [chosen], 0, SKIPPED)
     jax.block_until_ready(state)
     start = time.perf_counter()
-    for step in range(SKIPPED, steps):
-        state, _ = program.train(state, rows[step])
+    state = program.advance(state, [chosen], SKIPPED, steps)
     jax.block_until_ready(state)
     return time.perf_counter() - start
 

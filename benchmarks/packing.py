@@ -25,12 +25,10 @@ def step_seconds(experiments: list[Experiment], *, packed: int, steps: int, repe
     program = Program(experiments[0], packed=packed, hardware=Hardware(devices=1))
     chosen = experiments[:packed]
     state = program.init(chosen)
-    rows = [program.rows(chosen, step) for step in range(steps)]
     seconds = []
     for repeat in range(repeats + 1):
         start = time.perf_counter()
-        for row in rows:
-            state, _ = program.train(state, row)
+        state = program.advance(state, chosen, 0, steps)
         jax.block_until_ready(state)
         if repeat:
             seconds.append((time.perf_counter() - start) / steps)

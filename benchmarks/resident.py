@@ -49,15 +49,14 @@ def main() -> None:
     program = Program(chosen, hardware=Hardware(devices=1))
     made, state, pairs = batch_maker(program), program.init([chosen]), []
     jax.block_until_ready(made(0))
-    state, _ = program.train(state, program.rows([chosen], 0))
+    state = program.advance(state, [chosen], 0, args.steps)
     for repeat in range(args.repeats):
         start = time.perf_counter()
         for step in range(10 * args.steps):
             jax.block_until_ready(made(10 * args.steps * repeat + step))
         data = (time.perf_counter() - start) / (10 * args.steps)
         start = time.perf_counter()
-        for step in range(args.steps):
-            state, _ = program.train(state, program.rows([chosen], args.steps * repeat + step))
+        state = program.advance(state, [chosen], args.steps * repeat, args.steps * (repeat + 1))
         jax.block_until_ready(state)
         pairs.append((data, (time.perf_counter() - start) / args.steps))
     report(pairs, args.json)

@@ -84,10 +84,8 @@ class Run:
         import jax
 
         start = time.perf_counter()
-        for _ in range(steps):
-            rows = self.program.rows([self.program.experiment], self.step)
-            self.state, _ = self.program.train(self.state, rows)
-            self.step += 1
+        self.state = self.program.advance(self.state, [self.program.experiment], self.step, self.step + steps)
+        self.step += steps
         jax.block_until_ready(self.state)
         self.seconds.append((time.perf_counter() - start) / steps)
 

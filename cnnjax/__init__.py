@@ -161,6 +161,7 @@ if TYPE_CHECKING:
         linear_probe,
     )
     from cnnjax.reporting import report
+    from cnnjax.run.compiling import jit
     from cnnjax.run.export import export
     from cnnjax.run.hardware import Hardware
     from cnnjax.run.loop import train
@@ -335,6 +336,7 @@ _HOMES = {
         "linear_probe",
     ],
     "reporting": ["report"],
+    "run.compiling": ["jit"],
     "run.export": ["export"],
     "run.trained": ["Trained"],
     "run.loop": ["train"],
@@ -535,6 +537,7 @@ __all__ = [
     "analyse",
     "describe",
     "export",
+    "jit",
     "lane",
     "later",
     "linear_probe",

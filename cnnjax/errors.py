@@ -47,6 +47,10 @@ class DiskFull(RunError):
     """There is no room to write: a study stops, since every other trial would fail too."""
 
 
+class HostLost(RunError):
+    """Another process that trained together with this one is gone: no trial can go on, and none is at fault."""
+
+
 class Interrupted(CnnjaxError):
     """The user asked to stop; everything is saved."""
 

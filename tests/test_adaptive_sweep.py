@@ -29,6 +29,7 @@ from cnnjax.events import Finished, Paused, StepTaken
 from cnnjax.launch.search import Search
 from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.metrics_jsonl import EpochRow, read_rows
+from cnnjax.study.designs import LogUniform, Random
 
 BASE = Experiment(
     model=SmallCNN(features=2, dense=0),
@@ -165,6 +166,22 @@ def test_optuna_proposes_from_axes_and_goes_on(tmp_path):
     # As if it had been killed after its second proposal.
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     held.model_copy(update={"proposals": held.proposals[:2]}).write(AdaptiveRecord.at(tmp_path / "cut"))
+    trained(study, tmp_path / "cut")
+    assert record(tmp_path / "cut") == held
+
+
+def test_optuna_samples_a_distribution_and_goes_on(tmp_path):
+    pytest.importorskip("optuna")
+    base = replace(BASE, {"epochs": 1})
+    design = Random(axes={"optim.learning_rate": LogUniform(low=1e-3, high=1.0)}, points=3)
+    study = Study(base, design=design, seeds=1, adaptive=OptunaSampler(trials=3, metric="loss"))
+    trained(study, tmp_path / "whole")
+    held = record(tmp_path / "whole")
+    rates = [entry.arm["optim.learning_rate"] for entry in held.proposals]
+    assert len(set(rates)) == 3
+    assert all(1e-3 <= rate <= 1.0 for rate in rates)
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    held.model_copy(update={"proposals": held.proposals[:1]}).write(AdaptiveRecord.at(tmp_path / "cut"))
     trained(study, tmp_path / "cut")
     assert record(tmp_path / "cut") == held
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from flax import linen
 
 from cnnjax.code import changes, code_of
 from cnnjax.study.file import load
@@ -39,11 +40,12 @@ def compared(tmp_path):
         for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
-        loaded = set(sys.modules)
+        loaded, relu = set(sys.modules), linen.relu
         importlib.invalidate_caches()
         try:
             return code_of(load(folder / "exp.py").experiment)
         finally:
+            linen.relu = relu  # some files put their own in its place, which no other test may see
             for name in set(sys.modules) - loaded:
                 if str(folder) in str(
                     getattr(sys.modules[name], "__path__", getattr(sys.modules[name], "__file__", ""))

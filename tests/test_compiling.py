@@ -84,3 +84,15 @@ def test_convolutions_are_xlas_own():
 def test_options_that_an_xla_does_not_know_are_left_out(options):
     lowered = jax.jit(jnp.sin).lower(jnp.ones(3))
     assert compiling.compiled(lowered, options)(jnp.ones(3)).shape == (3,)
+
+
+def test_jit_compiles_with_our_options():
+    kernel = jnp.ones((3, 3, 2, 2))
+
+    def convolve(x, strides):
+        return jax.lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    ours = compiling.jit(convolve, static_argnums=1)
+    x = jnp.arange(32.0).reshape(1, 4, 4, 2)
+    assert "ynn" not in ours.lower(x, (2, 2)).compile().as_text()
+    assert jnp.allclose(ours(x, (2, 2)), convolve(x, (2, 2)))

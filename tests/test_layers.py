@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 # Lowest first. Modules of one row are siblings: they do not import each other, but where `|` says so.
 LAYERS = [
     {"errors"},
-    {"config", "arithmetic", "files", "machine", "interrupts", "lowering", "calling", "events"},
+    {"config", "arithmetic", "files", "machine", "interrupts", "lowering", "calling", "events", "hosts"},
     {"lanes", "code", "documents", "cards"},
     {"records"},
     {"lease"},

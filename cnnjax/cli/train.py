@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cnnjax.cli.app import WIDE, app, out
+from cnnjax.cli.hosts_options import Coordinator, HostsOption, Meeting, Process, Processes, together
 from cnnjax.cli.options import (
     AsJson,
     Devices,
@@ -59,20 +60,31 @@ def train(
     stale: Stale = "stop",
     log: Log = None,
     log_every: LogEvery = 50,
+    hosts: HostsOption = "auto",
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process: Process = None,
+    meeting_seconds: Meeting = 300.0,
     as_json: AsJson = False,
 ) -> None:
     """Train one experiment. The same command continues a training that was stopped."""
     from cnnjax.config import replace_texts
-    from cnnjax.run.loop import trained
+    from cnnjax.hosts import is_first
 
     fields = pairs(overrides)
-    loaded, machine = placed(load_file(file), on, fields, devices)
-    experiment = replace_texts(loaded.experiment, fields)
-    folder = out_folder or default_out(loaded)
-    hardware = hardware_of(devices_here(on, machine, devices), parallel, resident, workers)
-    options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
-    with progress(loaded.name, hidden=as_json) as show:
-        result = trained(experiment, folder, options=options, sinks=[TrainingProgress(show)])
+    with together(hosts, coordinator, processes, process, meeting_seconds):
+        # JAX must know the other processes before it is asked for anything.
+        from cnnjax.run.loop import trained
+
+        loaded, machine = placed(load_file(file), on, fields, devices)
+        experiment = replace_texts(loaded.experiment, fields)
+        folder = out_folder or default_out(loaded)
+        hardware = hardware_of(devices_here(on, machine, devices), parallel, resident, workers)
+        options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
+        with progress(loaded.name, hidden=as_json or not is_first()) as show:
+            result = trained(experiment, folder, options=options, sinks=[TrainingProgress(show)])
+    if not is_first():
+        return
     if as_json:
         typer.echo(json.dumps(result.to_json()))
     else:

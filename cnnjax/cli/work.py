@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cnnjax.cli.app import app, err
+from cnnjax.cli.hosts_options import Coordinator, HostsOption, Meeting, Process, Processes, together
 from cnnjax.cli.options import AsJson
 from cnnjax.cli.printing import note
 from cnnjax.cli.progress_sinks import StudyProgress
@@ -49,12 +50,18 @@ def work(
     stale: Annotated[str, typer.Option(help="Where code is other than planned: stop, or keep and use it.")] = "stop",
     log: Annotated[list[str] | None, typer.Option(help=f"Loggers. {AS_SWEPT}", show_default=False)] = None,
     log_every: Annotated[int | None, typer.Option(help=f"Steps between their losses. {AS_SWEPT}", min=1)] = None,
+    hosts: HostsOption = "one",
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process: Process = None,
+    meeting_seconds: Meeting = 300.0,
     as_json: AsJson = False,
 ) -> None:
     """Train trials of a study beside other workers; `cnnjax sweep FILE` has planned it.
 
     Ends with 0 when nothing is left to do: why a trial failed is in its result.json and in `cnnjax status`.
     """
+    from cnnjax.hosts import is_first
     from cnnjax.launch.units import read_work
     from cnnjax.launch.work import options_from
     from cnnjax.launch.work import work as run
@@ -78,17 +85,20 @@ def work(
     }
     given = {name: value for name, value in asked.items() if value is not None}
     options = options_from(planned.options | given | {"stale": stale})
-    with progress(folder.name, hidden=as_json) as show:
-        outcome = run(
-            folder,
-            options=options,
-            sinks=[StudyProgress(show)],
-            pack=pack,
-            workers=side_by_side,
-            name=worker,
-            wait=wait,
-            stop_on_failure=stop_on_failure,
-        )
+    with together(hosts, coordinator, processes, process, meeting_seconds):
+        with progress(folder.name, hidden=as_json or not is_first()) as show:
+            outcome = run(
+                folder,
+                options=options,
+                sinks=[StudyProgress(show)],
+                pack=pack,
+                workers=side_by_side,
+                name=worker,
+                wait=wait,
+                stop_on_failure=stop_on_failure,
+            )
+        if not is_first():
+            return
     for trial, reason in outcome.errors.items():
         err.print(f"trial {trial}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
     if as_json:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import jax
 
-from cnnjax.errors import CnnjaxError, DataError, DiskFull, Interrupted, RunError
+from cnnjax.errors import CnnjaxError, DataError, DiskFull, HostLost, Interrupted, RunError
 from cnnjax.events import EpochEnded, Event, Saved, Sink, Started
+from cnnjax.hosts import processes
 from cnnjax.interrupts import AnyOf
 from cnnjax.launch.cancel import write_cancel
 from cnnjax.launch.claims import Claimed, Claims, write_failure
+from cnnjax.launch.together import check_all_go_on, tell_next
 from cnnjax.lease import Lost
 from cnnjax.run.feed import is_streamed
 from cnnjax.run.hardware import Hardware
@@ -63,7 +65,7 @@ def small(trial: PlannedTrial) -> bool:
 def most_packed(trial: PlannedTrial, pack: int | None, hardware: Hardware) -> int:
     """How many trials of its program are trained together. pack: what was asked for."""
     # Streamed data are for one trial at a time.
-    if is_streamed(trial.experiment, hardware):
+    if is_streamed(trial.experiment, hardware) or (processes() > 1 and pack is None):
         return 1
     return pack or (MOST_PACKED if small(trial) and jax.default_backend() != "cpu" else 1)
 
@@ -78,7 +80,7 @@ def run_program(name: str, first: Claimed, claims: Claims, how: How) -> None:
     with contextlib.ExitStack() as stack:
         most = most_packed(first.trial, how.pack, how.options.hardware)
         _fill(claimed, most, name, claims)
-        if not how.stop.is_set():
+        if not how.stop.is_set() and processes() == 1:
             _compile_ahead(*_together(claimed, most), programs, how.options)
         stack.enter_context(_held(how.slot, how.stop))
         while claimed:
@@ -134,30 +136,35 @@ def _run_together(
 ) -> bool:
     """Train trials together. False where that takes more memory than there is, and fewer may be tried together."""
     errors: dict[str, str] = {}
+    failure: BaseException | None = None
     try:
         errors = _train(claimed, packed, programs, how)
-    except DiskFull:
+    except (DiskFull, HostLost):
         raise
     except Interrupted:
         # Without being asked, it stops where another worker has taken a trial over.
-        if how.stop.is_set() or not any(each.lost for each in claimed):
+        if how.stop.is_set() or processes() > 1 or not any(each.lost for each in claimed):
             raise
-    except Lost:
-        pass
+    except Lost as error:
+        failure = error
     except DataError as error:
+        failure = error
         _record(claimed, "data", str(error))
     except CnnjaxError as error:
+        failure = error
         errors = {each.id: str(error) for each in claimed}
     except Exception as error:
+        failure = error
         programs.pop(packed, None)
         if not _is_out_of_memory(error):
             _record_crash(claimed, error)
-        elif packed > 1 and not claimed[0].begun[1]:
+        elif packed > 1 and not claimed[0].begun[1] and processes() == 1:
             return False
         else:
             _record(claimed, "out_of_memory", _out_of_memory(claimed[0].trial, packed, error))
     for each in claimed:
         claims.trained(name, each, errors.get(each.id), paused=how.options.until_epoch is not None)
+    check_all_go_on(failure)
     return True
 
 
@@ -173,6 +180,7 @@ def _stop_on_failure(claimed: Sequence[Claimed], claims: Claims, how: How) -> No
 
 def _train(claimed: Sequence[Claimed], packed: int, programs: dict[int, Program], how: How) -> dict[str, str]:
     """Why trials could not be trained, by id: those whose checkpoints are damaged."""
+    tell_next([each.id for each in claimed], packed, anew=packed not in programs)
     if packed not in programs:
         programs[packed] = Program(claimed[0].trial.experiment, packed=packed, hardware=how.options.hardware)
     directories = [each.directory for each in claimed]

@@ -91,7 +91,7 @@ class FiledUnits(Units):
             programs.setdefault(entry.program or entry.id, []).append(entry.id)
         self.programs = programs
         if self.work.codes:
-            self._load_classes()
+            self._load_definitions()
 
     def trial(self, id: str) -> PlannedTrial:
         entry, experiment = self._entries[id], self._experiment(id)
@@ -127,7 +127,7 @@ class FiledUnits(Units):
             raise RunError(f"{WorkRecord.at(self.out)} lacks {len(missing)} trials of the plan: {SWEEP}")
         return plan
 
-    def _load_classes(self) -> None:
+    def _load_definitions(self) -> None:
         """Define the user's own classes, by running the experiment file."""
         some = next(iter(self.work.codes))
         if self.work.file is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from cnnjax.errors import RunError
 from cnnjax.events import Sink
+from cnnjax.hosts import is_first
 from cnnjax.launch.cancel import cancelled
 from cnnjax.launch.claims import Outcomes
 from cnnjax.launch.units import FiledUnits, planned_events
@@ -49,7 +50,7 @@ def work(
         raise RunError(f"{out}: {found.why}; `cnnjax cancel {out} --undo`, or its sweep, lets workers begin again")
     units = FiledUnits(out, stale="stop" if options is None else options.stale)
     options = options or options_from(units.work.options)
-    emit = one_at_a_time(sinks)
+    emit = one_at_a_time(sinks) if is_first() else []
     description = StudyRecord.read(StudyRecord.at(out), remedy="run its sweep once more: that writes it")
     if description is not None and description.adaptive is not None:
         raise RunError(

@@ -12,10 +12,12 @@ import jax
 
 from cnnjax.errors import Interrupted
 from cnnjax.events import Event, Sink
+from cnnjax.hosts import is_first, processes
 from cnnjax.interrupts import AnyOf, stopping
 from cnnjax.launch.cancel import Watch
 from cnnjax.launch.claims import Claims, Outcomes, given_back
 from cnnjax.launch.one_program import How, run_program, small
+from cnnjax.launch.together import follow, tell_end
 from cnnjax.launch.units import Units
 from cnnjax.machine import cores
 from cnnjax.run.options import Options
@@ -52,13 +54,18 @@ class Worker:
 def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:
     """Train the trials that nobody has finished, and say what became of all.
 
-    Raises Interrupted, with all saved, where it is asked to stop or the study is cancelled; DiskFull; RunError where a
-    trial failed and `stops_on_failure`.
+    Of several processes that train together the first one claims and the others follow; its outcomes alone say
+    something. Raises Interrupted, with all saved, where it is asked to stop or the study is cancelled; DiskFull;
+    RunError where a trial failed and `stops_on_failure`, and of several processes where one failed by an error.
     """
+    if not is_first():
+        with stopping() as interrupted:
+            follow(units, study, worker.options, AnyOf(interrupted, *([worker.stop] if worker.stop else [])))
+        return Outcomes()
     claims = Claims(units, worker=worker.name, sinks=worker.sinks)
     count = worker.programs or side_by_side([units.trial(ids[0]) for ids in units.programs.values()])
     # One compiles ahead, where there is a core for it.
-    threads = count + (1 if cores() > count else 0)
+    threads = count + (1 if cores() > count else 0) if processes() == 1 else 1
     asked = [worker.stop] if worker.stop else []
     with stopping() as interrupted, Watch(units.out) as watch, ThreadPoolExecutor(threads, "worker") as pool:
         stop = AnyOf(interrupted, watch.cancelled, *asked)
@@ -78,10 +85,13 @@ def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:
             _until_done(futures)
         except BaseException as error:
             stop.set()
+            if isinstance(error, Interrupted):
+                tell_end(stopped=True)
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, Interrupted) and watch.cancelled.is_set():
                 raise Interrupted(f"{watch.why}; all saved in {units.out}") from None
             raise
+    tell_end()
     return claims.outcomes
 
 

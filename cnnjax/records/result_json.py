@@ -19,7 +19,10 @@ class ResultRecord(Record):
 
     codes: digests of the user's own code that made it, the newest last; None is code of cnnjax alone, and empty where
     it was not recorded. steps: that were taken. examples: by part. train_seconds, compile_seconds: of each trial, where
-    `packed` of them were trained together. initial: the run that it started from. teachers: those that its methods
+    `packed` of them were trained together. seconds: where those of the call that ended the training went, by trial:
+    "compile", "input" (choosing and making batches), "step", "evaluation" and "idle" (all else the loop does).
+    compilations: how many its program had until then, those remembered from earlier processes too. initial: the run
+    that it started from. teachers: those that its methods
     learned from, by the method. skipped: images that could not be decoded, by part. metrics: by part and
     name (`test_accuracy`, a fraction). error: why a failed one failed. cause: "diverged", "crashed" (an error of the
     program), "out_of_memory", "data" (an error in the data) or "killed" (its process, again and again). config: the
@@ -39,6 +42,8 @@ class ResultRecord(Record):
     examples: dict[str, int] = Field(default_factory=dict)
     train_seconds: float | None = None
     compile_seconds: float | None = None
+    seconds: dict[str, float] = Field(default_factory=dict)
+    compilations: int | None = None
     packed: int = 1
     initial: UsedRun | None = None
     teachers: dict[str, UsedRun] = Field(default_factory=dict)

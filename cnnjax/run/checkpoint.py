@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint.options import MultiprocessingOptions
 
 from cnnjax.errors import DiskFull, RunError
+from cnnjax.hosts import processes
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.training.state import TrainState
 
@@ -38,6 +40,15 @@ class Checkpoints:
         how: dict[str, Any] = {"max_to_keep": keep, "create": True, "cleanup_tmp_directories": True}
         if read_only:
             how = {"read_only": True, "lightweight_initialize": True, "create": False, "save_interval_steps": 0}
+        if processes() > 1:
+            # Orbax would wait for the others, which have no part in it.
+            mine = jax.process_index()
+            how["create"] = False
+            how["multiprocessing_options"] = MultiprocessingOptions(
+                primary_host=mine, active_processes={mine}, barrier_sync_key_prefix=f"cnnjax-{mine}"
+            )
+            if not read_only:
+                folder.mkdir(parents=True, exist_ok=True)
         self._options = ocp.CheckpointManagerOptions(enable_async_checkpointing=True, **how)
         self._manager = self._opened()
 
@@ -132,6 +143,27 @@ class Checkpoints:
             f"a checkpoint in {self.folder} could not be {what}: {{}}; what was saved before is kept: mend this and "
             "run the same command again"
         )
+
+
+class NoCheckpoints:
+    """Those of a process that follows another, which has the checkpoints: there are none, and nothing is written."""
+
+    def latest(self) -> int | None:
+        """None: there is none."""
+        return None
+
+    def notes(self) -> CheckpointNotes | None:
+        """None: there are none."""
+        return None
+
+    def save(self, step: int, state: Any, notes: CheckpointNotes) -> None:
+        """Do nothing."""
+
+    def wait(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class _Explained:

@@ -41,6 +41,32 @@ def compiled(lowered: Any, options: Mapping[str, Any] = {}) -> Callable:
     return lowered.compile()
 
 
+def jit(function: Callable, **options: Any) -> Any:
+    """`jax.jit` with what cnnjax compiles with: on a CPU the options `XLA_CPU`, elsewhere none.
+
+    For networks of `cnnjax.models.build` in a loop of your own. options: those of `jax.jit`; its `compiler_options`
+    come before cnnjax's. `cnnjax train` also has memory in pages of 2 MiB, which Linux gives to a process only when it
+    starts: `GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python script.py`. What it returns cannot be called within another
+    `jax.jit`.
+    """
+    chosen = {**_known_options(), **(options.pop("compiler_options", None) or {})}
+    return jax.jit(function, compiler_options=chosen or None, **options)
+
+
+@cache
+def _known_options() -> dict[str, str]:
+    """`XLA_CPU` on a CPU whose XLA knows them; else none."""
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda x: x, compiler_options=XLA_CPU).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "option" not in str(error):
+            raise
+        return {}
+    return dict(XLA_CPU)
+
+
 @cache
 def remember_compiled() -> Path | None:
     """Use JAX's persistent compilation cache from now on, in a folder for this kind of processor; returns it.

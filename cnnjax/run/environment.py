@@ -37,7 +37,7 @@ def environment() -> EnvironmentRecord:
     return EnvironmentRecord(
         cnnjax=metadata.version("cnnjax"),
         cnnjax_commit=commit(PACKAGE),
-        cnnjax_source=_source(PACKAGE),
+        cnnjax_source=source(),
         commit=commit(Path.cwd()),
         command=" ".join(sys.argv),
         python=platform.python_version(),
@@ -59,7 +59,8 @@ def settings() -> dict[str, Any]:
     return {name: value for name, value in chosen.items() if value != SETTINGS[name]} | variables
 
 
-def _source(package: Path) -> str:
+@cache
+def source(package: Path = PACKAGE) -> str:
     """A digest of the package's source: outside git no commit names it, and one with changes may be any of many.
 
     Without the recipes, which are experiments, and lie inside the package where that is installed.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -25,10 +25,11 @@ from cnnjax.data.splits import Splits, splits
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment, entries_used, length_of, parts_of
 from cnnjax.experiment.sizes import decodes_at_its_sizes, training_spans
+from cnnjax.hosts import from_first
 from cnnjax.nn.mesh import manual_axes
 from cnnjax.run.hardware import Hardware
 from cnnjax.training.chunks import COUNT
-from cnnjax.training.parallel import replicated, rows_sharding
+from cnnjax.training.parallel import put_whole, replicated, rows_sharding
 
 SPLITS = ("train", "validation", "test")
 ON_DEVICE = 2
@@ -48,7 +49,8 @@ def is_streamed(experiment: Experiment, hardware: Hardware) -> bool:
 
 def make_feed(experiment: Experiment, mesh: Mesh, *, packed: int, hardware: Hardware) -> Resident | Streamed:
     """The feed of `packed` trials of the experiment's program. Raises ConfigError where streamed ones are packed."""
-    if not is_streamed(experiment, hardware):
+    # Hosts may have more or less memory.
+    if not from_first(is_streamed(experiment, hardware), what="whether the data are streamed"):
         return Resident(experiment, mesh, packed=packed)
     if packed > 1:
         raise ConfigError(
@@ -78,15 +80,22 @@ def first_batch(experiment: Experiment) -> Arrays:
 
 
 def put(tree: Any, mesh: Mesh) -> Any:
-    """The arrays on every device of the mesh."""
-    return jax.device_put(tree, placed(mesh))
+    """The arrays, which every process holds, on every device of the mesh."""
+    return jax.tree.map(partial(put_whole, sharding=placed(mesh)), tree)
 
 
 def put_rows(rows: np.ndarray, mesh: Mesh, *, axis: int = 0) -> jax.Array:
-    """The rows of this host, on its devices, over which the examples on that axis are split."""
+    """The rows of a batch, which every process holds, over whose devices the examples on that axis are split."""
     if mesh.size == 1:
         return jax.device_put(rows, mesh.devices.flat[0])
-    return jax.make_array_from_process_local_data(rows_sharding(mesh, axis=axis), rows)
+    return put_whole(rows, rows_sharding(mesh, axis=axis))
+
+
+def put_share(rows: np.ndarray, mesh: Mesh) -> jax.Array:
+    """A batch of which each process holds its own rows, in the order of the processes, on their devices."""
+    if mesh.size == 1:
+        return jax.device_put(rows, mesh.devices.flat[0])
+    return jax.make_array_from_process_local_data(rows_sharding(mesh), rows)
 
 
 def with_partners(batch: Arrays) -> Arrays:
@@ -261,7 +270,7 @@ class Streamed:
         made = (each for part, first, last in runs for each in self._made(part, batches, first, last))
         for number, entries in made:
             rows = {**entries, "index": batches(number)[0], "position": position}
-            ahead.append({name: put_rows(array, self.mesh) for name, array in rows.items()})
+            ahead.append({name: put_share(array, self.mesh) for name, array in rows.items()})
             if len(ahead) == ON_DEVICE:
                 yield ahead.popleft()
         yield from ahead
@@ -272,7 +281,7 @@ class Streamed:
         batches = BatchesInOrder(len(part), _evaluation_size(self.experiment, self.sizes, self.mesh), self._share)
         for number, entries in self._made(part, batches, 0, len(batches)):
             rows = {**entries, "position": batches(number)[0], "valid": batches.mask(number)}
-            yield {name: put_rows(array, self.mesh) for name, array in rows.items()}
+            yield {name: put_share(array, self.mesh) for name, array in rows.items()}
 
     def _made(self, part: Part, batches: Batches, first: int, last: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """(its number, the entries of its examples that are used) of each batch."""

@@ -1,4 +1,4 @@
-"""The devices of this process that a program runs on, and how they get their data."""
+"""The devices that a program runs on, and how they get their data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cnnjax.training.parallel import Parallel, make_mesh
 class Hardware:
     """The devices a program runs on, and how they get their data. None of it changes results, but for round-off.
 
-    devices: how many of this process's devices one training uses (None: all). resident: a set that takes at most this
+    devices: how many devices of each process one training uses (None: all). resident: a set that takes at most this
     share of a device's memory lives there; others are streamed. workers: processes that read images for a streamed
     set; 0 for threads of this one, as many as there are cores.
     """
@@ -36,11 +36,23 @@ class Hardware:
             raise ConfigError(f"workers = {self.workers}: must be 0 (threads) or a number of processes")
 
     def mesh(self) -> Mesh:
-        """The mesh of these devices. Raises ConfigError where there are not that many."""
-        available = jax.local_devices()
-        if self.devices is not None and self.devices > len(available):
+        """The mesh of these devices, those of all processes that train together. Raises ConfigError where there are not
+        that many, or processes have unequal numbers of them."""
+        hosts: dict[int, list[Any]] = {}
+        for device in sorted(jax.devices(), key=lambda device: device.process_index):
+            hosts.setdefault(device.process_index, []).append(device)
+        if self.devices is not None and self.devices > len(available := hosts[jax.process_index()]):
             raise ConfigError(f"devices = {self.devices}: this process has {len(available)}")
-        return make_mesh(available[: self.devices])
+        counts = {host: len(devices) for host, devices in hosts.items()}
+        if self.devices is None and len(set(counts.values())) > 1:
+            told = ", ".join(f"process {host} has {count}" for host, count in counts.items())
+            raise ConfigError(
+                f"processes that train together need the same number of devices: {told}; --devices "
+                f"{min(counts.values())} uses as many of each"
+            )
+        if len(hosts) > 1 and self.parallel == "pmap":
+            raise ConfigError("--parallel pmap: not with several processes; take jit or shard_map")
+        return make_mesh([device for devices in hosts.values() for device in devices[: self.devices]])
 
     def has_room(self, nbytes: int) -> bool:
         """Whether a set of so many bytes is small enough to live on each device."""

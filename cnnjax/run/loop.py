@@ -17,6 +17,7 @@ from cnnjax.code import code_of
 from cnnjax.errors import Interrupted, RunError, expect
 from cnnjax.events import EpochEnded, Failed, Finished, Paused, Sink, StepTaken
 from cnnjax.experiment import Experiment
+from cnnjax.hosts import Cues, from_first, is_first, processes
 from cnnjax.interrupts import stopping
 from cnnjax.machine import resident_memory
 from cnnjax.records.result_json import EvaluationRecord, ResultRecord
@@ -31,11 +32,15 @@ from cnnjax.run.resolve import record, resolve
 from cnnjax.run.result import finite, named
 from cnnjax.run.stale import keep as keep_code
 from cnnjax.run.stale import reasons, refuse_another, refuse_in_any_case, saved, settle
+from cnnjax.run.together import check_same_training, losses_explained, written_by_first
 from cnnjax.run.trial import StudyOfTrials, Trial, opened
 from cnnjax.run.used_runs import check_same_runs, refuse_others, refuse_own_folder
 from cnnjax.training.state import TrainState
 
 DIVERGED = ": the training diverged (try a lower optim.learning_rate, warm-up or clip_norm)"
+
+# What process 0 tells those that train with it.
+TRAINS, RESULT = "whether there is something to train", "the result"
 
 
 def train(
@@ -56,6 +61,8 @@ def trained(
     """`train`, with its result as a record. Raises Interrupted where `Options.until_epoch` pauses it."""
     expect(experiment, (Experiment,), call="train", takes="an Experiment (sweep takes a Study, `cnnjax train` a file)")
     directory = RunDirectory(Path(out))
+    if not is_first():
+        return _followed(experiment, directory.path, options)
     refuse_own_folder(experiment, directory.path)
     with directory.claimed(experiment):
         elsewhere = settle(directory, experiment, options.stale)
@@ -66,7 +73,9 @@ def trained(
             check_same_runs(experiment, finished.used_runs, directory.path)
             # Where it was lost.
             directory.begin(experiment)
+            from_first(False, what=TRAINS)
         else:
+            from_first(True, what=TRAINS)
             # Reading the data may take long, and leaves nothing to save: Ctrl-C ends it at once.
             program = Program(experiment, packed=1, hardware=options.hardware)
             with stopping() as stop:
@@ -74,11 +83,28 @@ def trained(
             if broken:
                 raise broken[0]
             finished = directory.finished()
-    if finished is None and options.until_epoch is not None:
-        raise Interrupted(f"paused after epoch {options.until_epoch}; all saved in {directory.path}")
-    if finished is None:
-        raise RunError(f"{directory.path}: the training ended without a result")
-    return finished
+    from_first(finished and finished.to_json(), what=RESULT)
+    return _ended(finished, directory.path, options)
+
+
+def _followed(experiment: Experiment, path: Path, options: Options) -> ResultRecord:
+    """Take part in what process 0 trains in its folder `path`, and return its result."""
+    if from_first(None, what=TRAINS):
+        program = Program(experiment, packed=1, hardware=options.hardware)
+        with stopping() as stop:
+            broken = run_trials(program, [experiment], [RunDirectory(path)], stop=stop, options=options)
+        if broken:
+            raise broken[0]
+    result = from_first(None, what=RESULT)
+    return _ended(result and ResultRecord.parse(result, "what process 0 says", remedy=""), path, options)
+
+
+def _ended(result: ResultRecord | None, path: Path, options: Options) -> ResultRecord:
+    if result is None and options.until_epoch is not None:
+        raise Interrupted(f"paused after epoch {options.until_epoch}; all saved in {path}")
+    if result is None:
+        raise RunError(f"{path}: the training ended without a result")
+    return result
 
 
 def run_trials(
@@ -96,14 +122,17 @@ def run_trials(
     The directory of each that ended gets its result.json.
 
     The directories are claimed by the caller and hold checkpoints of one step, or none. Fewer experiments than the
-    program packs are padded, so that a continued trial runs in the very program it was begun in. Once `stop` is set the
-    next step is the last: everything is saved, and Interrupted raised. A trial whose checkpoint is damaged is left
+    program packs are padded, so that a continued trial runs in the very program it was begun in. Once `stop` is set
+    no further call is made, and those that were (each of a tenth of a second or one step) end: everything is saved, and
+    Interrupted raised. A trial whose checkpoint is damaged is left
     alone: its error is returned by its position.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(losses_explained())
+        mine = stack.enter_context(written_by_first(directories))
         trials = [
             stack.enter_context(opened(experiment, directory, options=options, sinks=sinks, study=study))
-            for experiment, directory in zip(experiments, directories, strict=True)
+            for experiment, directory in zip(experiments, mine, strict=True)
         ]
         _train_and_evaluate(Pack(program, trials), options, stop)
     return {position: trial.damage for position, trial in enumerate(trials) if trial.damage}
@@ -111,17 +140,20 @@ def run_trials(
 
 def _train_and_evaluate(pack: Pack, options: Options, stop: threading.Event) -> None:
     program = pack.program
+    _check_alike(pack, options)
     for trial in pack.trials:
         _claim(trial, pack, options)
+    pack.follow()
+    cues = Cues(stop)
     with contextlib.closing(program):
         state, step = _begin(pack)
         if pack.alive:
-            state, step = _take_steps(pack, state, step, options, stop)
+            state, step = _take_steps(pack, state, step, options, cues)
     if not pack.alive:
         return
     pack.save(state, step)
-    if stop.is_set() and step < program.steps:
-        where = pack.trials[0].directory.path
+    if cues.stopped and step < program.steps:
+        where = from_first(str(pack.trials[0].directory.path), what="where all is saved")
         raise Interrupted(f"stopped at step {step} of {program.steps}; all saved in {where}")
     for trial in pack.trials:
         trial.checkpoints.wait()
@@ -131,6 +163,14 @@ def _train_and_evaluate(pack: Pack, options: Options, stop: threading.Event) -> 
         return
     pack.check_data()
     _finish(pack, state)
+
+
+def _check_alike(pack: Pack, options: Options) -> None:
+    """Raise ConfigError where other processes would train something else."""
+    code = code_of(pack.program.experiment).digest
+    facts = {"experiment": [trial.id for trial in pack.trials], "your code": code, "data": pack.fingerprint}
+    used = {f"weights of {name}": run.checksum for name, run in pack.program.used_runs.items()}
+    check_same_training(facts | used | {"packed": pack.program.packed}, options.hardware)
 
 
 def _claim(trial: Trial, pack: Pack, options: Options) -> None:
@@ -162,7 +202,7 @@ def _begin(pack: Pack) -> tuple[TrainState, int]:
     steps = {trial.checkpoints.latest() for trial in pack.trials}
     if len(steps) != 1:
         raise RunError(f"trials of one program are at different steps: {steps}")
-    step = steps.pop()
+    step = from_first(steps.pop(), what="the step to continue from")
     state = pack.program.init(pack.experiments) if step is None else pack.restore()
     costs = tuple((row.steps, float(row.macs)) for row in pack.program.analysis.sizes)
     for trial in pack.alive:
@@ -170,30 +210,33 @@ def _begin(pack: Pack) -> tuple[TrainState, int]:
     return state, step or 0
 
 
-def _take_steps(
-    pack: Pack, state: TrainState, step: int, options: Options, stop: threading.Event
-) -> tuple[TrainState, int]:
-    """Train from `step` on, to the last step or the pause, or until `stop` is set or no trial is left."""
+def _take_steps(pack: Pack, state: TrainState, step: int, options: Options, cues: Cues) -> tuple[TrainState, int]:
+    """Train from `step` on, to the last step or the pause, or until it is to stop or no trial is left."""
     program, experiments, pending = pack.program, pack.experiments, None
     last = program.steps if options.until_epoch is None else program.length.end_of_epoch(options.until_epoch)
     pack.clock.start()
-    epoch, saved, pace = _epoch_of(pack, step), time.perf_counter(), Pace(program.chunk or 1, pack.clock)
-    while step < last and not stop.is_set():
+    # Processes that train together would not measure the same pace, so they take single steps.
+    most = program.chunk if program.chunk and processes() == 1 else 1
+    epoch, saved, pace = _epoch_of(pack, step), time.perf_counter(), Pace(most, pack.clock)
+    while step < last and not cues.stops(step):
         cut = min(last, epoch.last_step, program.span_at(step).last + 1, _next_save(options, step))
-        state, taken = program.take(state, experiments, step, pace.count(cut - step))
+        with pack.spending("step"):
+            state, taken = program.take(state, experiments, step, pace.count(cut - step))
         # These steps run while the numbers of those before are looked at.
         if pending is not None:
             _look_at(pack, pending, pace)
         pending, step = taken, taken.last
         ends_epoch = step >= epoch.last_step
-        saves = step < program.steps and _is_due(options, step, since=saved)
+        saves = cues.saves(step, due=_is_due(options, since=saved)) or _is_step_due(options, step)
+        saves = saves and step < program.steps
         if ends_epoch or saves:
             _look_at(pack, pending, pace)
             pending = None
         if not pack.alive:
             break
         if step == program.steps or (ends_epoch and program.sizes["validation"]):
-            state = program.estimated(state, experiments)
+            with pack.spending("evaluation"):
+                state = program.estimated(state, experiments)
         if ends_epoch:
             _end_epoch(pack, state, epoch, step)
             epoch = _Epoch(pack, epoch.number + 1, step)
@@ -224,11 +267,14 @@ def _epoch_of(pack: Pack, step: int) -> _Epoch:
     return epoch
 
 
-def _is_due(options: Options, step: int, *, since: float) -> bool:
-    """Whether a checkpoint is to be written after `step`, the last one being of the time `since`."""
-    if options.checkpoint_steps:
-        return step % options.checkpoint_steps == 0
-    return time.perf_counter() - since >= options.checkpoint_seconds
+def _is_due(options: Options, *, since: float) -> bool:
+    """Whether it is time for a checkpoint, the last one being of the time `since`."""
+    return not options.checkpoint_steps and time.perf_counter() - since >= options.checkpoint_seconds
+
+
+def _is_step_due(options: Options, step: int) -> bool:
+    """Whether a checkpoint is to be written after `step` whatever the time."""
+    return bool(options.checkpoint_steps) and step % options.checkpoint_steps == 0
 
 
 def _next_save(options: Options, step: int) -> float:
@@ -239,7 +285,9 @@ def _next_save(options: Options, step: int) -> float:
 def _look_at(pack: Pack, taken: Taken, pace: Pace) -> None:
     """Count the sums of each step, once the devices have them."""
     summarize = pack.program.functions.summarize
-    for step, sums in taken.each():
+    with pack.spending("step"):
+        each = list(taken.each())
+    for step, sums in each:
         for trial, own in pack.own(sums):
             if math.isfinite(own["loss"]):
                 trial.add(own)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -12,9 +13,11 @@ import numpy as np
 from cnnjax.errors import RunError
 from cnnjax.events import Saved
 from cnnjax.experiment import Experiment
+from cnnjax.hosts import from_first, is_first
 from cnnjax.lanes import lane_values
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.used_run import fields_of
+from cnnjax.run.checkpoint import NoCheckpoints
 from cnnjax.run.feed import Streamed
 from cnnjax.run.program import Program
 from cnnjax.run.result import evaluated_parts, write_result
@@ -27,7 +30,7 @@ class Clock:
 
     def __init__(self, program: Program):
         self._program = program
-        self._before = 0.0
+        self._before = self._earlier = 0.0
         self._started: float | None = None
 
     @property
@@ -37,7 +40,12 @@ class Clock:
 
     def set(self, seconds: float) -> None:
         """Go on from what an earlier call had."""
-        self._before = seconds
+        self._before = self._earlier = seconds
+
+    @property
+    def own_seconds(self) -> float:
+        """Without those of earlier calls."""
+        return self.seconds - self._earlier
 
     def start(self) -> None:
         """Run."""
@@ -56,7 +64,8 @@ class Pack:
 
     def __init__(self, program: Program, trials: Sequence[Trial]):
         self.program, self.trials, self.clock = program, trials, Clock(program)
-        self._compiled_before = program.compile_told
+        self._compiled_before, self._input_before = program.compile_told, program.input_seconds
+        self._spent = {"step": 0.0, "evaluation": 0.0}
         # Before anything is read for training: files may change while it goes on.
         self.dataset = program.experiment.data.load()
         self.fingerprint = self.dataset.fingerprint
@@ -70,6 +79,20 @@ class Pack:
     def alive(self) -> list[Trial]:
         """The trials that go on."""
         return [trial for trial in self.trials if not trial.over]
+
+    @contextlib.contextmanager
+    def spending(self, kind: Literal["step", "evaluation"]) -> Iterator[None]:
+        """Count what the clock goes on in the context as spent on that."""
+        began = self.clock.seconds
+        yield
+        self._spent[kind] += self.clock.seconds - began
+
+    def _shares(self, compile_seconds: float) -> dict[str, float]:
+        """Seconds of each trial in this call: see `ResultRecord`."""
+        made = self.program.input_seconds - self._input_before
+        spent = {"input": made, **self._spent, "step": max(0.0, self._spent["step"] - made)}
+        spent["idle"] = max(0.0, self.clock.own_seconds - sum(spent.values()))
+        return {"compile": compile_seconds} | {name: x / len(self.trials) for name, x in spent.items()}
 
     def padded(self, one_each: Sequence[Any]) -> list[Any]:
         """What there is one of for each trial, with the first repeated for the slots that are left."""
@@ -92,13 +115,17 @@ class Pack:
         summarize = self.program.functions.summarize
         measured: dict[str, dict[str, dict[str, Any]]] = {}
         for part, method in evaluated_parts(self.program.experiment, split).items():
-            sums = self.program.evaluate(self.program.with_weights_of(state, method), split)
+            with self.spending("evaluation"):
+                sums = self.program.evaluate(self.program.with_weights_of(state, method), split)
             for trial, own in self.own(sums):
                 measured.setdefault(trial.id, {})[part] = summarize(own)
         return measured
 
     def save(self, state: TrainState, step: int) -> None:
-        """Begin to write a checkpoint of every trial that goes on, unless it has one of this step."""
+        """Begin to write a checkpoint of every trial that goes on, unless it has one of this step. On the first process
+        alone: the others do nothing."""
+        if not is_first():
+            return
         # Copies: what is being written in the background must not change under the next step.
         host = jax.tree.map(np.array, jax.device_get(state))
         for slot, trial in enumerate(self.trials):
@@ -123,19 +150,34 @@ class Pack:
 
     def restore(self) -> TrainState:
         """The state of the newest checkpoints; a trial whose checkpoint is damaged has a blank one, and is over."""
-        blank = self.program.blank()
-        states = []
-        for trial in self.trials:
-            try:
-                if trial.damage is not None:
-                    raise trial.damage
-                state, notes = trial.checkpoints.restore(blank.replace(lane=lane_values(trial.experiment)))
-                trial.epoch_sums, trial.last_row = dict(notes.epoch_sums), dict(notes.last_row)
-                self.clock.set(notes.seconds)
-            except RunError as error:
-                state, trial.damage = blank, error
-            states.append(state)
+        states = [self._restored(trial) for trial in self.trials]
+        self.follow()
         return self.program.place(self.padded(states))
+
+    def _restored(self, trial: Trial) -> TrainState:
+        blank = self.program.blank()
+        # On a process that follows another one, which reads them.
+        if trial.damage is not None or isinstance(trial.checkpoints, NoCheckpoints):
+            return blank
+        try:
+            state, notes = trial.checkpoints.restore(blank.replace(lane=lane_values(trial.experiment)))
+        except RunError as error:
+            trial.damage = error
+            return blank
+        trial.epoch_sums, trial.last_row = dict(notes.epoch_sums), dict(notes.last_row)
+        self.clock.set(notes.seconds)
+        return state
+
+    def follow(self) -> None:
+        """Let the trials of other processes be what the first one has read of them."""
+        told = [
+            {"damage": trial.damage and str(trial.damage), "sums": trial.epoch_sums, "row": trial.last_row}
+            for trial in self.trials
+        ]
+        for trial, known in zip(self.trials, from_first(told, what="what it has read"), strict=True):
+            if not is_first():
+                trial.damage = known["damage"] and RunError(known["damage"])
+                trial.epoch_sums, trial.last_row = known["sums"], known["row"]
 
     def check_data(self) -> None:
         """Raise RunError where files that were read while it went on are others now."""
@@ -156,12 +198,14 @@ class Pack:
         trial.directory.check_held()
         # The first result of a program has what was compiled ahead of it.
         self.program.compile_told = self.program.compile_seconds
+        compile_seconds = (self.program.compile_told - self._compiled_before) / len(self.trials)
         write_result(
             trial,
             self.program,
             self.dataset,
             steps=steps,
             train_seconds=self.clock.seconds / len(self.trials),
-            compile_seconds=(self.program.compile_told - self._compiled_before) / len(self.trials),
+            compile_seconds=compile_seconds,
+            seconds=self._shares(compile_seconds),
             outcome=outcome,
         )

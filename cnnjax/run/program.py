@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,10 @@ from cnnjax.run.compiling import compiled
 from cnnjax.run.feed import Resident, Streamed, first_batch, make_feed, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.teachers import loaded_teachers, on_devices
+from cnnjax.run.together import of_first
 from cnnjax.run.weights import check_initial, initial_weights
 from cnnjax.training.estimate import begun_anew, ended, estimate_step
+from cnnjax.training.evaluated import evaluations
 from cnnjax.training.fitting import first_tries, fit_step, fits
 from cnnjax.training.parallel import bound, check_batch_size, distribute
 from cnnjax.training.state import TrainState
@@ -40,6 +43,9 @@ from cnnjax.training.step import (
 
 BRIEF = 1e12
 """Multiply-accumulates of a training that takes a CPU some seconds, so that compiling is a good part of it."""
+
+MUCH = 5e8
+"""Multiply-accumulates of evaluations that take a CPU half a second or longer by code that is not optimized."""
 
 MANY = 1e6
 """Parameters that take longer to draw, by code that is not optimized, than it takes to optimize it."""
@@ -105,7 +111,8 @@ class Program:
         self.functions: StepFunctions = functions_of(experiment, self.length, teachers=teachers)
         self.spans: tuple[Span, ...] = training_spans(experiment, experiment.data.load(), self.length)
         self.fixed = on_devices(self.teachers, self.mesh)
-        self.compile_seconds = 0.0
+        self.compile_seconds, self.compilations = 0.0, 0
+        self.input_seconds = 0.0  # making rows and waiting for them
         self.compile_told = 0.0  # of these, what some result has
 
     @property
@@ -147,8 +154,12 @@ class Program:
             self._training_step(size, state, rows)
 
     def place(self, states: Sequence[TrainState]) -> TrainState:
-        """States of single trials, on the host, as one state on every device of the mesh, packed if the program is."""
-        return put(states[0] if self.packed == 1 else jax.tree.map(lambda *x: np.stack(x), *states), self.mesh)
+        """States of single trials, on the host, as one state on every device of the mesh, packed if the program is.
+
+        Of several processes the first one's counts: another kind of processor may draw other last bits.
+        """
+        state = states[0] if self.packed == 1 else jax.tree.map(lambda *x: np.stack(x), *states)
+        return put(of_first(state), self.mesh)
 
     @property
     def _init_one(self) -> Callable:
@@ -156,22 +167,27 @@ class Program:
 
     @cached_property
     def _init(self) -> Callable:
-        start = time.perf_counter()
         # Runs once a trial, so that optimizing it may take longer than it then saves.
         options = LITTLE_OPTIMIZED if self.analysis.params > MANY else UNOPTIMIZED
-        made = compiled(jax.jit(self._init_one).lower(lane_values(self.experiment)), options)
+        with self._compiling():
+            return compiled(jax.jit(self._init_one).lower(lane_values(self.experiment)), options)
+
+    @contextlib.contextmanager
+    def _compiling(self) -> Iterator[None]:
+        """Counts a compilation, and its seconds."""
+        start = time.perf_counter()
+        yield
         self.compile_seconds += time.perf_counter() - start
-        return made
+        self.compilations += 1
 
     def _fitted(self, state: TrainState, experiment: Experiment) -> TrainState:
         """The first state (host arrays) with weights fitted to the first batch, on one device whatever the mesh."""
         tries, more = first_tries(self.functions, input_shape_of(experiment)), True
         batch = jax.device_get(first_batch(experiment))
         if "fit" not in self._compiled:
-            start = time.perf_counter()
-            lowered = jax.jit(partial(fit_step, self.functions)).lower(state, tries, batch)
-            self._compiled["fit"] = compiled(lowered, UNOPTIMIZED if self._is_brief else {})
-            self.compile_seconds += time.perf_counter() - start
+            with self._compiling():
+                lowered = jax.jit(partial(fit_step, self.functions)).lower(state, tries, batch)
+                self._compiled["fit"] = compiled(lowered, UNOPTIMIZED if self._is_brief else {})
         while more:
             state, tries, more = self._compiled["fit"](state, tries, batch)
         return jax.device_get(state_from(self.functions, state.lane, state.variables))
@@ -226,8 +242,22 @@ class Program:
 
         The given state is used up. Cut as they may be, steps give bitwise the same.
         """
-        state, sums = self._taken(state, self._rows(experiments, step, count), self.size_at(step))
+        start = time.perf_counter()
+        rows = self._rows(experiments, step, count)
+        self.input_seconds += time.perf_counter() - start
+        state, sums = self._taken(state, rows, self.size_at(step))
         return state, Taken(sums, step, count, in_chunk=self.chunk is not None)
+
+    def advance(self, state: TrainState, experiments: Sequence[Experiment], first: int, last: int) -> TrainState:
+        """The state after all steps from number `first` until `last` of them were taken, in as few calls as it takes.
+
+        The given state is used up. Nothing is looked at: for timings.
+        """
+        while first < last:
+            count = min(self.chunk or 1, last - first, self.span_at(first).last + 1 - first)
+            state, _ = self.take(state, experiments, first, count)
+            first += count
+        return state
 
     def _rows(self, experiments: Sequence[Experiment], step: int, count: int) -> dict[str, jax.Array]:
         """What the compiled training step takes: the rows of one step, or of a chunk."""
@@ -316,6 +346,14 @@ class Program:
         macs = 3 * self.analysis.training_macs * self.experiment.batch_size * self.steps * self.packed
         return macs < BRIEF
 
+    @property
+    def _evaluates_much(self) -> bool:
+        """Whether all evaluations of a training together take longer, unoptimized, than optimizing them."""
+        epochs = -(-self.steps * self.experiment.batch_size // self.sizes["train"])
+        images = (epochs + 1) * self.sizes["validation"] + self.sizes["test"]
+        measured = len(evaluations(self.experiment.methods, self.experiment.optim))
+        return self.analysis.macs * images * measured * self.packed > MUCH
+
     @cached_property
     def _compiled(self) -> dict[str, Callable]:
         return {}
@@ -336,13 +374,11 @@ class Program:
         )
         if self.hardware.parallel == "pmap":
             return mapped
-        options = UNOPTIMIZED if self._is_brief and not trains else {}
-        start = time.perf_counter()
+        often = trains or (step is eval_step and self._evaluates_much)
+        options = UNOPTIMIZED if self._is_brief and not often else {}
         # The mesh in context tells batch normalization by device how many devices there are.
-        with jax.set_mesh(self.mesh):
-            made = compiled(mapped.lower(state, self.feed.data, rows, self.fixed if trains else {}), options)
-        self.compile_seconds += time.perf_counter() - start
-        return made
+        with self._compiling(), jax.set_mesh(self.mesh):
+            return compiled(mapped.lower(state, self.feed.data, rows, self.fixed if trains else {}), options)
 
 
 @jax.jit

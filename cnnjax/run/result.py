@@ -40,6 +40,7 @@ def write_result(
     steps: int,
     train_seconds: float,
     compile_seconds: float,
+    seconds: Mapping[str, float],
     outcome: Mapping[str, Any],
 ) -> None:
     """Write result.json. outcome: status and metrics; where it failed, error and cause."""
@@ -54,6 +55,8 @@ def write_result(
         examples={part: size for part, size in program.sizes.items() if size},
         train_seconds=train_seconds,
         compile_seconds=compile_seconds,
+        seconds=dict(seconds),
+        compilations=program.compilations,
         packed=program.packed,
         **fields_of(program.used_runs),
         data_fingerprint=dataset.fingerprint,

@@ -16,7 +16,7 @@ from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.code_json import REMEDY, CodeRecord
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.used_run import UsedRun
-from cnnjax.run.checkpoint import Checkpoints
+from cnnjax.run.checkpoint import Checkpoints, NoCheckpoints
 from cnnjax.run.directory import RunDirectory
 
 Policy = Literal["stop", "rerun", "keep", "separate"]
@@ -73,7 +73,7 @@ def origin(directory: RunDirectory) -> Origin | None:
         checkpoints.close()
 
 
-def saved(checkpoints: Checkpoints) -> Origin | None:
+def saved(checkpoints: Checkpoints | NoCheckpoints) -> Origin | None:
     """What made the newest checkpoint; None where there is none."""
     notes = checkpoints.notes()
     return None if notes is None else replace(_made_by(notes), step=checkpoints.latest())

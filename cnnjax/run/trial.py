@@ -10,14 +10,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from cnnjax.config import plain
 from cnnjax.errors import CnnjaxError, RunError
 from cnnjax.events import Costs, EpochEnded, Failed, Finished, Paused, Saved, Sink, Started, StepTaken
 from cnnjax.experiment import Experiment
+from cnnjax.hosts import is_first
 from cnnjax.loggers import Guarded
-from cnnjax.run.checkpoint import Checkpoints
+from cnnjax.run.checkpoint import Checkpoints, NoCheckpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.options import Options
 from cnnjax.run.sinks import LogFile, MetricsFile
@@ -45,7 +44,7 @@ class Trial:
 
     experiment: Experiment
     directory: RunDirectory
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints | NoCheckpoints
     sinks: Sequence[Sink] = ()
     study: StudyOfTrials | None = None
     codes: tuple[str | None, ...] = ()
@@ -113,12 +112,13 @@ def opened(
 ) -> Iterator[Trial]:
     """The trial of `experiment` in its claimed directory, with its checkpoints and sinks open while in the context.
 
-    Of several processes that train together only the first has sinks. An error that is no CnnjaxError is a crash, which
-    the sinks hear of.
+    Of several processes that train together only the first has sinks and checkpoints. An error that is no CnnjaxError
+    is a crash, which the sinks hear of.
     """
     with contextlib.ExitStack() as stack:
-        checkpoints = stack.enter_context(contextlib.closing(Checkpoints(directory.checkpoints, keep=options.keep)))
-        first = jax.process_index() == 0
+        first = is_first()
+        checkpoints = Checkpoints(directory.checkpoints, keep=options.keep) if first else NoCheckpoints()
+        stack.callback(checkpoints.close)
         loggers = [
             Guarded(cls(every=options.log_every), partial(_report, directory)) for cls in options.loggers if first
         ]

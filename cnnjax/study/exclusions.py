@@ -154,8 +154,7 @@ def remaining(
     for number, count in enumerate(excluded):
         if not count:
             raise ConfigError(
-                f"exclude: {exclusions[number].text!r} leaves out none of the {total:,} arms: mend it or take it away "
-                "(on the command line --exclude none takes away all that the file has)"
+                f"exclude: {exclusions[number].text!r} leaves out none of the {total:,} arms: mend it or take it away"
             )
     if not left:
         texts = "; ".join(exclusion.text for exclusion in exclusions)

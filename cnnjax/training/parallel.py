@@ -54,6 +54,14 @@ def rows_sharding(mesh: Mesh, *, axis: int = 0) -> NamedSharding:
     return NamedSharding(mesh, P(*[None] * axis, AXIS))
 
 
+def put_whole(x: np.ndarray, sharding: Any) -> jax.Array:
+    """An array that every process holds whole, on the devices of all of them."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(x, sharding)
+    x = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+
 def distribute(
     step: Callable,
     mesh: Mesh,

@@ -17,6 +17,7 @@ from cnnjax.study.adaptive.observation import (
     of_rung,
     scores_by_arm,
 )
+from cnnjax.study.designs.distribution import Distribution
 from cnnjax.study.values import labelled
 
 SAMPLERS = {
@@ -33,7 +34,8 @@ class OptunaSampler(Adaptive, tag="optuna"):
     """`trials` arms, each chosen by a sampler of Optuna from the validation results of those before.
 
     sampler: "tpe" (Bergstra et al. 2011), "gp", "cmaes", "nsgaii", "qmc" or "random"; gp needs PyTorch, cmaes the
-    package of that name. The axes' values are choices without an order; a distribution is sampled as such. together:
+    package of that name. The axes' values are choices without an order; of a distribution the sampler sees
+    the share, 0 to 1, that lies below a value, so that a logarithmic one is searched evenly in the logarithm. together:
     how many arms are proposed before any of them has a result. seed: the sampler's. Each arm is trained with all seeds
     of the study, and its result is their mean. An arm may be proposed again: it is trained once and counts each time.
     Nothing but the results is kept: the sampler is made anew and asked and told all that was before, in the same order,
@@ -112,15 +114,26 @@ def _optuna() -> Any:
 
 
 def _distribution(axis: Any) -> Any:
-    """Optuna's distribution of an axis: of the places of its values, or the names of a group's choices."""
+    """Optuna's distribution of an axis: of the places of its values, or the names of a group's choices.
+
+    Of a distribution of ours it is that of the share of it that lies below the value.
+    """
+    if isinstance(axis, Distribution):
+        return _optuna().distributions.FloatDistribution(0.0, 1.0)
     choices = tuple(axis) if isinstance(axis, Mapping) else tuple(range(len(axis)))
     return _optuna().distributions.CategoricalDistribution(choices)
 
 
 def _value(axis: Any, sampled: Any) -> Any:
+    if isinstance(axis, Distribution):
+        return axis.at(sampled)
     return sampled if isinstance(axis, Mapping) else axis[sampled]
 
 
 def _labelled(axis: Any, label: Any) -> Any:
     """The value of an axis that a file has under that label."""
-    return label if isinstance(axis, Mapping) else next((value for value in axis if labelled(value) == label), label)
+    return (
+        label
+        if isinstance(axis, Mapping | Distribution)
+        else next((value for value in axis if labelled(value) == label), label)
+    )

@@ -6,35 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from cnnjax.config import Named
 from cnnjax.study.designs.design import Arm, Design
-from cnnjax.study.designs.sampling import SampledAxes, arms_at, check_points
+from cnnjax.study.designs.sampling import Sampled, arms_at
 
 
-class LatinHypercube(Design, tag="latin_hypercube"):
+class LatinHypercube(Sampled, Design, tag="latin_hypercube"):
     """`points` arms of which each axis has one in every `points`-th part of its range (McKay, Beckman, Conover 1979).
 
     `LatinHypercube(axes={"optim.learning_rate": LogUniform(low=1e-3, high=1.0)}, points=20)`. seed: of where in its
     part each lies, and of how the axes are put together. Another number of points gives other arms throughout. Points
     that fall on one arm, where values are few, count once: `count` is the most.
     """
-
-    axes: SampledAxes
-    points: int = Field(ge=1)
-    seed: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _are_there(self) -> LatinHypercube:
-        check_points(self.points, self.axes)
-        return self
-
-    def all_axes(self) -> Named[Any]:
-        return Named(self.axes)
-
-    def count(self, base: Mapping[str, Any]) -> int:
-        return self.points
 
     def arms(self, base: Mapping[str, Any]) -> Iterator[Arm]:
         from scipy.stats import qmc

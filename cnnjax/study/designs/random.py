@@ -7,39 +7,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from cnnjax.config import Named
 from cnnjax.errors import ConfigError
 from cnnjax.study.designs.design import Arm, Design
-from cnnjax.study.designs.sampling import SampledAxes, arms_at, check_points
+from cnnjax.study.designs.sampling import Sampled, arms_at
 
 AT_ONCE = 1024
 MOST_DRAWS = 100
 """Draws for each point that is asked for, after which so many different ones are not to be had."""
 
 
-class Random(Design, tag="random"):
+class Random(Sampled, Design, tag="random"):
     """`points` different arms, each axis drawn by itself (Bergstra and Bengio 2012, "Random search").
 
     `Random(axes={"optim.learning_rate": LogUniform(low=1e-3, high=1.0), "model.pool": ["max", "blur"]}, points=60)`.
     seed: of the draws. More points of one seed begin with those of fewer.
     """
-
-    axes: SampledAxes
-    points: int = Field(ge=1)
-    seed: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _are_there(self) -> Random:
-        check_points(self.points, self.axes)
-        return self
-
-    def all_axes(self) -> Named[Any]:
-        return Named(self.axes)
-
-    def count(self, base: Mapping[str, Any]) -> int:
-        return self.points
 
     def arms(self, base: Mapping[str, Any]) -> Iterator[Arm]:
         found = 0

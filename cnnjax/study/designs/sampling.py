@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from cnnjax.config import Named
+from cnnjax.config import Config, Named
 from cnnjax.errors import ConfigError
 from cnnjax.study.designs.axes import Choices, Values, checked_axes, values_of
 from cnnjax.study.designs.design import Arm
@@ -21,6 +21,27 @@ else:
         Mapping[str, Distribution | Values | Choices], Field(min_length=1), AfterValidator(checked_axes)
     ]
 """Field type of axes that are drawn from: a distribution, or values or a group's choices, all alike."""
+
+
+class Sampled(Config):
+    """The fields of designs that draw `points` arms from their axes, with a `seed` of their own."""
+
+    axes: SampledAxes
+    points: int = Field(ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _are_there(self) -> Self:
+        check_points(self.points, self.axes)
+        return self
+
+    def all_axes(self) -> Named[Any]:
+        """The axes, as they are given."""
+        return Named(self.axes)
+
+    def count(self, base: Mapping[str, Any]) -> int:
+        """The points; where several may fall on one arm, there are no more than that."""
+        return self.points
 
 
 def arms_at(points: Iterable[Iterable[float]], axes: Mapping[str, Any]) -> Iterator[Arm]:

@@ -6,17 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from cnnjax.config import Named
 from cnnjax.errors import ConfigError
 from cnnjax.study.designs.design import Arm, Design
-from cnnjax.study.designs.sampling import SampledAxes, arms_at, check_points
+from cnnjax.study.designs.sampling import Sampled, arms_at
 
 AT_ONCE = 1024
 
 
-class Sobol(Design, tag="sobol"):
+class Sobol(Sampled, Design, tag="sobol"):
     """`points` arms that fill the space of the axes more evenly than random ones (Sobol 1967; scrambled as Owen 1998).
 
     `Sobol(axes={"optim.learning_rate": LogUniform(low=1e-3, high=1.0), "model.features": [8, 16]}, points=64)`.
@@ -24,23 +23,12 @@ class Sobol(Design, tag="sobol"):
     begin with those of fewer. Points that fall on one arm, where values are few, count once: `count` is the most.
     """
 
-    axes: SampledAxes
-    points: int = Field(ge=1)
-    seed: int = Field(default=0, ge=0)
-
     @model_validator(mode="after")
     def _balanced(self) -> Sobol:
         if self.points & (self.points - 1):
             below = 1 << (self.points.bit_length() - 1)
             raise ConfigError(f"points = {self.points}: only powers of two are balanced, {below} or {2 * below}")
-        check_points(self.points, self.axes)
         return self
-
-    def all_axes(self) -> Named[Any]:
-        return Named(self.axes)
-
-    def count(self, base: Mapping[str, Any]) -> int:
-        return self.points
 
     def arms(self, base: Mapping[str, Any]) -> Iterator[Arm]:
         return arms_at(self._drawn(), self.axes)

@@ -1,0 +1,220 @@
+"""Two processes that train one experiment: their numbers, their checkpoints, and how they end. Real ones, on CPUs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from cnnjax import SGD, Digits, Experiment, Hardware, Options, SmallCNN, Study, sweep, train
+from cnnjax.config import replace
+from cnnjax.errors import Interrupted
+from cnnjax.run.checkpoint import Checkpoints
+
+pytestmark = pytest.mark.slow
+
+TINY = Experiment(
+    model=SmallCNN(features=4), data=Digits(), optim=SGD(learning_rate=0.05), batch_size=32, steps=24, validation=0.2
+)
+SETUP = """
+import json, logging, os, sys, time
+import jax
+from cnnjax.hosts import Hosts, joined, is_first
+from cnnjax import Experiment, Hardware, Options, train
+from cnnjax.config import replace
+port, process, out, told = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
+tiny = Experiment.from_json(json.dumps(told["experiment"]))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("localhost", 0))
+        return bound.getsockname()[1]
+
+
+class Pair:
+    """Two processes that run a program, each with so many CPU devices."""
+
+    def __init__(self, program: str, out: Path, *, devices: tuple[int, int] = (1, 1), **told):
+        port = free_port()
+        told = json.dumps({"experiment": json.loads(TINY.to_json()), **told})
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", SETUP + program, str(port), str(number), str(out), told],
+                env=os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for number, count in enumerate(devices)
+        ]
+
+    def ended(self, seconds: float = 120.0) -> list[tuple[int, str, str]]:
+        """Exit code, output and errors of each."""
+        said = []
+        try:
+            for process in self.processes:
+                out, err = process.communicate(timeout=seconds)
+                said.append((process.returncode, out, err))
+        finally:
+            for process in self.processes:
+                process.kill()
+        return said
+
+
+def state_of(run: Path) -> list[np.ndarray]:
+    """What the newest checkpoint of a run holds."""
+    import orbax.checkpoint as ocp
+
+    step = Checkpoints(run / "checkpoints", read_only=True).latest()
+    tree = ocp.StandardCheckpointer().restore((run / "checkpoints" / str(step) / "state").absolute())
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+NUMBERS = """
+with joined(Hosts(f"localhost:{port}", 2, process, "test")):
+    for name, hardware in {"two": Hardware(devices=1), "four": Hardware(), "streamed": Hardware(resident=0.0),
+                           "shard_map": Hardware(parallel="shard_map")}.items():
+        result = train(tiny, f"{out}/{name}", options=Options(hardware))
+        print(json.dumps(result["metrics"]))
+"""
+
+
+def test_two_processes_give_the_numbers_of_one(tmp_path):
+    """Bitwise with a device each: sums of two numbers have one order. With two each to round-off."""
+    both = Pair(NUMBERS, tmp_path, devices=(2, 2)).ended()
+    assert [code for code, _, _ in both] == [0, 0], both
+    assert both[0][1] == both[1][1]
+    alone = train(TINY, tmp_path / "alone", options=Options(Hardware(devices=2)))
+    assert (tmp_path / "two/metrics.jsonl").read_bytes() == (tmp_path / "alone/metrics.jsonl").read_bytes()
+    for one, two in zip(state_of(tmp_path / "alone"), state_of(tmp_path / "two"), strict=True):
+        np.testing.assert_array_equal(one, two)
+    for name in ("four", "streamed", "shard_map"):
+        metrics = json.loads((tmp_path / name / "result.json").read_text())["metrics"]
+        assert metrics == pytest.approx(alone["metrics"], rel=1e-5), name
+    assert json.loads((tmp_path / "four/environment.json").read_text())["hosts"] == 2
+
+
+CONTINUED = """
+from cnnjax import interrupts
+from cnnjax.errors import Interrupted
+from cnnjax.run import loop
+
+interrupts.listen()
+look = loop._look_at
+
+def slow(pack, taken, pace):
+    look(pack, taken, pace)
+    step = taken.last
+    if told["kill"] == process and step == 9:
+        os.kill(os.getpid(), 9)
+    if told["slow"]:
+        print(step, flush=True)
+        time.sleep(0.1)
+
+loop._look_at = slow
+try:
+    with joined(Hosts(f"localhost:{port}", 2, process, "test")):
+        train(tiny, out, options=Options(checkpoint_steps=4))
+except Interrupted as stop:
+    print(stop)
+    raise SystemExit(3)
+"""
+
+
+def test_killed_and_stopped_they_continue_bitwise(tmp_path):
+    run = tmp_path / "run"
+    killed, other = (Pair(CONTINUED, run, kill=1, slow=False)).ended()[::-1]
+    assert killed[0] == -signal.SIGKILL
+    assert other[0] == 1
+    assert "HostLost: the connection to another process broke" in other[2]
+    assert Checkpoints(run / "checkpoints", read_only=True).latest() == 8
+    stopped = Pair(CONTINUED, run, kill=None, slow=True)
+    while "12" not in stopped.processes[1].stdout.readline():
+        assert stopped.processes[1].poll() is None, stopped.ended()
+    stopped.processes[1].send_signal(signal.SIGTERM)
+    ended = stopped.ended()
+    assert [code for code, _, _ in ended] == [3, 3], ended
+    at = Checkpoints(run / "checkpoints", read_only=True).latest()
+    assert 12 <= at < 24
+    assert all(f"stopped at step {at} of 24; all saved in {run}" in out for _, out, _ in ended)
+    assert [code for code, _, _ in Pair(CONTINUED, run, kill=None, slow=False).ended()] == [0, 0]
+    whole = train(TINY, tmp_path / "whole", options=Options(Hardware(devices=2)))
+    assert (run / "metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+    assert json.loads((run / "result.json").read_text())["metrics"] == whole["metrics"]
+    for one, two in zip(state_of(tmp_path / "whole"), state_of(run), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+WORK = """
+from cnnjax.launch.work import work
+
+with joined(Hosts(f"localhost:{port}", 2, process, "test")):
+    outcomes = work(out)
+    print(json.dumps([len(outcomes.done), outcomes.errors]))
+"""
+
+
+def test_a_worker_of_two_processes_trains_the_trials_of_a_study(tmp_path):
+    study = Study(replace(TINY, {"steps": 6}), axes={"optim.learning_rate": [0.05, 0.1]}, seeds=1)
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(Interrupted):
+        sweep(study, tmp_path / "study", stop=stopped, options=Options(Hardware(devices=1)))
+    both = Pair(WORK, tmp_path / "study").ended()
+    assert [code for code, _, _ in both] == [0, 0], both
+    assert [out for _, out, _ in both] == ["[2, {}]\n", "[0, {}]\n"]
+    assert sweep(study, tmp_path / "alone", options=Options(Hardware(devices=2))).complete
+    trials = sorted((tmp_path / "alone/trials").glob("*/metrics.jsonl"))
+    assert len(trials) == 2
+    for alone in trials:
+        assert alone.read_bytes() == (tmp_path / "study/trials" / alone.parent.name / "metrics.jsonl").read_bytes()
+
+
+UNLIKE = """
+def refused(experiment, hardware):
+    try:
+        train(experiment, f"{out}/{process}", options=Options(hardware))
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}")
+
+with joined(Hosts(f"localhost:{port}", 2, process, "test")):
+    refused(tiny, Hardware())
+    refused(replace(tiny, {"batch_size": 33, "steps": 2}), Hardware(devices=1))
+    refused(tiny, Hardware(devices=1, parallel="pmap"))
+    refused(replace(tiny, {"seed": process}), Hardware(devices=1))
+    if process == 1:
+        raise ValueError("a broken layer")
+    time.sleep(60)
+"""
+
+
+def test_what_differs_and_what_fails_ends_both_with_a_message(tmp_path):
+    began = time.monotonic()
+    (code, out, err), (other_code, other_out, other_err) = Pair(UNLIKE, tmp_path, devices=(2, 3)).ended()
+    assert [code, other_code] == [1, 1]
+    assert out == other_out
+    lines = out.splitlines()
+    assert lines[0] == (
+        "ConfigError: processes that train together need the same number of devices: process 0 has 2, process 1 has 3; "
+        "--devices 2 uses as many of each"
+    )
+    assert lines[1].startswith("ConfigError: batch_size = 33: does not divide evenly over 2 devices")
+    assert lines[2] == "ConfigError: --parallel pmap: not with several processes; take jit or shard_map"
+    assert lines[3].startswith("ConfigError: the processes would not train the same: experiment is [")
+    assert "on process 1" in lines[3]
+    assert "process 0 of 2 ends: process 1 (" in err
+    assert "failed: ValueError: a broken layer" in err
+    assert "ValueError: a broken layer" in other_err
+    assert time.monotonic() - began < 50
