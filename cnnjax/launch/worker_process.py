@@ -112,9 +112,11 @@ class Worker:
             self._child.send_signal(signal.SIGUSR2)
 
     def wait(self) -> None:
-        """Until the process that runs has ended."""
+        """Until the process that runs has ended. A handler of signals may call it while `run` waits for the same."""
         if self._child is not None:
-            self._child.wait()
+            # Popen.wait holds a lock, which the thread that the handler interrupts has.
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
 
     def _run_once(self, name: str, output: Path | None) -> int:
         with open(output, "ab") if output else contextlib.nullcontext() as file:
