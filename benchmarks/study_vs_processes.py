@@ -45,10 +45,10 @@ SPLIT_OF_CNNJAX = """
 import json, flax.linen, optax
 from sklearn.datasets import load_digits
 from cnnjax.data.digits import Digits
-from cnnjax.data.splits import splits
+from cnnjax.data.splits import Carving, splits
 
 row = {image.tobytes(): number for number, image in enumerate(load_digits().images.astype("uint8"))}
-parts = splits(Digits().load(), validation=0.1)
+parts = splits(Digits().load(), Carving(validation=0.1))
 names = ("train", "validation", "test")
 print(json.dumps({name: [row[image.tobytes()] for image in getattr(parts, name).images] for name in names}))
 """

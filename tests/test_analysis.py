@@ -17,6 +17,7 @@ from rich.console import Console
 
 from cnnjax import models
 from cnnjax.analysis import Analysis, analyse
+from cnnjax.analysis.equation import scan_operands
 from cnnjax.analysis.layer_table import table
 from cnnjax.errors import CnnjaxError, ShapeError
 from cnnjax.nn import Resize, TransposedConvolution
@@ -462,6 +463,15 @@ def test_scan_counts_every_step():
     assert (step.path, step.params, step.macs) == ("steps.block.conv", 5 * 148, 5 * 256 * 144)
     assert step.activations == 5 * 1024
     assert after.receptive_field == (11, 11)
+
+
+def test_operands_of_a_scan_are_told_apart_in_both_forms_of_jax():
+    class Tree:
+        def unpack(self):
+            return [(None, None), (None,), (None, None, None)]
+
+    assert scan_operands({"ft_in": Tree()}) == (2, 1)
+    assert scan_operands({"num_consts": 2, "num_carry": 1, "length": 3}) == (2, 1)
 
 
 def test_scanned_rows_of_the_image_are_seen_together():

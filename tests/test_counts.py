@@ -13,6 +13,7 @@ from jax import lax
 from jax.extend.core import Literal
 
 from cnnjax.analysis import analyse, with_training
+from cnnjax.analysis.equation import scan_operands
 from cnnjax.nn import TransposedConvolution
 
 
@@ -48,7 +49,7 @@ def equation_products(equation, flags):
     name, p = equation.primitive.name, equation.params
     everywhere = [any(flags)] * len(equation.outvars)
     if name == "scan":
-        consts, carry = p["num_consts"], p["num_carry"]
+        consts, carry = scan_operands(p)
         for _ in range(carry + 1):
             count, outputs = products(p["jaxpr"].jaxpr, flags)
             flags[consts : consts + carry] = map(any, zip(flags[consts:], outputs[:carry], strict=False))

@@ -17,7 +17,7 @@ from cnnjax.data.dataset import Dataset
 from cnnjax.data.examples import Examples
 from cnnjax.data.order import Order, epoch_order, steps_until
 from cnnjax.data.source import Data
-from cnnjax.data.splits import split_off, splits
+from cnnjax.data.splits import Carving, split_off, splits
 from cnnjax.errors import ConfigError, DataError
 
 
@@ -57,13 +57,13 @@ def test_a_split_is_stratified_whole_and_repeatable(labels, share, seed):
 
 def test_validation_is_carved_from_train_and_test_is_untouched():
     digits = Digits().load()
-    parts = splits(digits, 0.1)
+    parts = splits(digits, Carving(0.1))
     assert (len(parts.train), len(parts.validation), len(parts.test)) == (1294, 144, 359)
     assert parts.test is digits.test
-    assert splits(digits, 0).validation is None
-    assert len(splits(digits, 100).validation) == 100
+    assert splits(digits, Carving(0)).validation is None
+    assert len(splits(digits, Carving(100)).validation) == 100
     with pytest.raises(ConfigError, match="cannot split 1438 of 1438"):
-        splits(digits, 1438)
+        splits(digits, Carving(1438))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -13,7 +13,7 @@ from cnnjax.config import replace
 from cnnjax.data.entries import Entry, padded_boxes
 from cnnjax.data.loader import Loader, TrainingBatches
 from cnnjax.data.order import Order
-from cnnjax.data.splits import fold_off, split_off, splits, subset
+from cnnjax.data.splits import Carving, fold_off, split_off, splits, subset
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.experiment import length_of, parts_of
 from cnnjax.experiment.functions import batch_shapes
@@ -264,7 +264,7 @@ def test_what_is_ignored_may_be_in_masks():
 def test_examples_without_labels_are_split_plainly():
     part = Examples(np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1), mask=np.zeros((10, 1, 1), np.uint8))
     dataset = Dataset("mine", part, part, classes=("a",))
-    parts = splits(dataset, 0.2, fraction=0.5)
+    parts = splits(dataset, Carving(0.2, fraction=0.5))
     assert (len(parts.train), len(parts.validation)) == (4, 2)
     assert not set(parts.train.images.flat) & set(parts.validation.images.flat)
     with pytest.raises(DataError, match="per_class = 2: the examples have no label"):

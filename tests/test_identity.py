@@ -380,6 +380,8 @@ VARIANTS = {
         optim=c.SGD(groups={"stem.*": {"learning_rate": 0.1, "weight_decay": 0.0}, "*.bias": {"frozen": True}})
     ),
     "single view": experiment(test_time=c.SingleView(), model="lenet5"),
+    "common random numbers": experiment(augment=(c.Flip(), c.Cutout()), random_numbers="common"),
+    "a validation fold": experiment(folds=5, fold=3),
 }
 PRESETS = {f"preset {network.name}": experiment(model=network.config) for network in [*TABLE, *MAPS.values()]}
 NARROW = {f"narrow {network.name}": experiment(model=network.small_config) for network in TABLE}

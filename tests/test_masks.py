@@ -29,7 +29,7 @@ from cnnjax.data.loader import Loader, TrainingBatches
 from cnnjax.data.masks import IGNORED, decode_mask
 from cnnjax.data.order import Order
 from cnnjax.data.shapes import draw_shape
-from cnnjax.data.splits import splits
+from cnnjax.data.splits import Carving, splits
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.events import StepTaken
 from cnnjax.run import feed
@@ -371,7 +371,7 @@ def test_a_shapes_middle_does_not_tell_what_it_is():
 
 def test_the_numbers_of_shapes_are_of_all_parts():
     dataset = Shapes(examples=20, test_examples=5).load()
-    numbers = statistics(dataset, splits(dataset, 5))
+    numbers = statistics(dataset, splits(dataset, Carving(5)))
     assert numbers.sizes() == {"train": 15, "validation": 5, "test": 5}
     masks = dataset.train.arrays["mask"]
     assert numbers.pixels["train"] == tuple(int((masks == label).sum()) for label in range(4))

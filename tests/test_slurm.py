@@ -101,12 +101,13 @@ def wait_for(happened, what: str, seconds: float = 90.0):
 
 def checkpointed(out: Path, count: int) -> bool:
     """Whether so many trials have a checkpoint and no result."""
-    return sum(path.is_dir() and any(path.iterdir()) for path in begun(out)) >= count
+    return len(begun(out)) >= count
 
 
 def begun(out: Path) -> list[Path]:
-    found = out.glob("trials/*/checkpoints")
-    return [path for path in found if not path.with_name("result.json").exists()]
+    """The folders of trials that have a checkpoint and no result."""
+    found = {path.parents[1] for path in out.glob("trials/*/checkpoints/*")}
+    return [path for path in found if not (path / "result.json").exists()]
 
 
 def said_by_jobs(out: Path) -> str:
@@ -156,11 +157,11 @@ def test_a_job_that_has_to_end_saves_and_goes_back_into_the_queue(file, local, o
     wait_for(lambda: checkpointed(out, 1), "a checkpoint")
     ask("scancel", f"--signal={number}", job)
     wait_for(lambda: "Restarts=1" in ask("scontrol", "show", "job", job), "the job to be requeued")
-    saved = {path.parent.name for path in begun(out)}
+    saved = begun(out)
     wait_for(lambda: status(out).over, "the end of the study")
     assert numbers(out) == numbers(local)
     assert saved
-    assert all("continue at step" in (out / "trials" / trial / "log.txt").read_text() for trial in saved)
+    assert all("continue at step" in (trial / "log.txt").read_text() for trial in saved)
 
 
 def test_cancel_ends_jobs_with_all_saved_and_the_same_sweep_goes_on(file, local, out):

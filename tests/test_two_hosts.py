@@ -24,7 +24,12 @@ from cnnjax.run.checkpoint import Checkpoints
 pytestmark = pytest.mark.slow
 
 TINY = Experiment(
-    model=SmallCNN(features=4), data=Digits(), optim=SGD(learning_rate=0.05), batch_size=32, steps=24, validation=0.2
+    model=SmallCNN(features=4, dense=512),
+    data=Digits(),
+    optim=SGD(learning_rate=0.05),
+    batch_size=32,
+    steps=24,
+    validation=0.2,
 )
 SETUP = """
 import json, logging, os, sys, time
@@ -84,15 +89,17 @@ def state_of(run: Path) -> list[np.ndarray]:
 
 NUMBERS = """
 with joined(Hosts(f"localhost:{port}", 2, process, "test")):
-    for name, hardware in {"two": Hardware(devices=1), "four": Hardware(), "streamed": Hardware(resident=0.0),
-                           "shard_map": Hardware(parallel="shard_map")}.items():
+    ways = {"two": Hardware(devices=1), "split": Hardware(shard_state=True), "streamed": Hardware(resident=0.0),
+            "shard_map": Hardware(parallel="shard_map")}
+    for name, hardware in ways.items():
         result = train(tiny, f"{out}/{name}", options=Options(hardware))
         print(json.dumps(result["metrics"]))
 """
 
 
 def test_two_processes_give_the_numbers_of_one(tmp_path):
-    """Bitwise with a device each: sums of two numbers have one order. With two each to round-off."""
+    """Bitwise with a device each: sums of two numbers have one order. With two each to round-off, a state
+    that is split over all four too."""
     both = Pair(NUMBERS, tmp_path, devices=(2, 2)).ended()
     assert [code for code, _, _ in both] == [0, 0], both
     assert both[0][1] == both[1][1]
@@ -100,10 +107,12 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
     assert (tmp_path / "two/metrics.jsonl").read_bytes() == (tmp_path / "alone/metrics.jsonl").read_bytes()
     for one, two in zip(state_of(tmp_path / "alone"), state_of(tmp_path / "two"), strict=True):
         np.testing.assert_array_equal(one, two)
-    for name in ("four", "streamed", "shard_map"):
+    for name in ("split", "streamed", "shard_map"):
         metrics = json.loads((tmp_path / name / "result.json").read_text())["metrics"]
         assert metrics == pytest.approx(alone["metrics"], rel=1e-5), name
-    assert json.loads((tmp_path / "four/environment.json").read_text())["hosts"] == 2
+        for one, two in zip(state_of(tmp_path / "alone"), state_of(tmp_path / name), strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+    assert json.loads((tmp_path / "split/environment.json").read_text())["hosts"] == 2
 
 
 CONTINUED = """

@@ -15,7 +15,7 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal
 from cnnjax.analysis import receptive_field
 from cnnjax.analysis.call_marks import Call, Mark, mark
 from cnnjax.analysis.constants import Constants
-from cnnjax.analysis.equation import called, input_shape, output_shape
+from cnnjax.analysis.equation import called, input_shape, output_shape, scan_operands
 from cnnjax.analysis.macs import macs
 from cnnjax.analysis.propagation import has_rule, propagate
 from cnnjax.analysis.receptive_field import EVERYTHING, IMAGE, Field
@@ -208,11 +208,10 @@ class _Walk:
 
     def _scan(self, params: dict[str, Any], values: _Values, times: int) -> _Values:
         body, length = params["jaxpr"].jaxpr, params["length"]
-        consts, carried = params["num_consts"], params["num_consts"] + params["num_carry"]
-        slices = [
-            value and value._replace(field=receptive_field.sliced(value.field, length)) for value in values[carried:]
-        ]
-        carry = values[consts:carried]
+        consts, carried = scan_operands(params)
+        along = values[consts + carried :]
+        slices = [value and value._replace(field=receptive_field.sliced(value.field, length)) for value in along]
+        carry = values[consts : consts + carried]
         for _ in range(length - 1):
             before, carry = carry, self._aside().run(body, [*values[:consts], *carry, *slices])[: len(carry)]
             if carry == before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from jax.extend.core import Jaxpr, JaxprEqn
@@ -32,3 +33,14 @@ def called(equation: JaxprEqn) -> Jaxpr | None:
         if isinstance(inner, Jaxpr) and len(inner.invars) == len(equation.invars):
             return inner
     return None
+
+
+def scan_operands(params: Mapping[str, Any]) -> tuple[int, int]:
+    """Of a scan: how many operands every turn reads, and how many are carried; those it goes along are the rest.
+
+    jax 0.11 groups the operands in a tree (`ft_in`: read, carried, gone along), earlier versions count them.
+    """
+    if "ft_in" in params:
+        read, carried, _ = params["ft_in"].unpack()
+        return len(read), len(carried)
+    return params["num_consts"], params["num_carry"]

@@ -10,7 +10,7 @@ from jax import numpy as jnp
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 from cnnjax.analysis.call_marks import Path, mark, weight_mark
-from cnnjax.analysis.equation import called, input_shape, shape
+from cnnjax.analysis.equation import called, input_shape, scan_operands, shape
 from cnnjax.analysis.tracing import Trace
 
 _FLAT = {"stop_gradient", "floor", "ceil", "round", "sign"}
@@ -77,7 +77,7 @@ class _Backward:
         return [name not in _FLAT and not by_zero] * len(equation.invars)
 
     def _scan(self, params: dict[str, Any], outputs: list[bool]) -> list[bool]:
-        consts, carried = params["num_consts"], params["num_carry"]
+        consts, carried = scan_operands(params)
         return self._loop(params["jaxpr"].jaxpr, outputs, slice(consts, consts + carried))
 
     def _while(self, params: dict[str, Any], outputs: list[bool]) -> list[bool]:

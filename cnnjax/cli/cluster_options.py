@@ -49,9 +49,9 @@ def cluster_settings(launcher: str, file: Path | None, options: Mapping[str, Any
 
     Raises ConfigError for an option that is not this launcher's, and for a file that cannot be read.
     """
-    from cnnjax.launch.launcher import settings_class
+    from cnnjax.launch.launcher import settings_type
 
-    cls = settings_class(launcher)
+    cls = settings_type(launcher)
     given = {name: _plain(value) for name, value in options.items() if value is not None}
     known = set() if cls is None else set(cls.model_fields)
     strange = [f"--{name}" for name in given if _field(name) not in known]

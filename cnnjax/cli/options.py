@@ -67,6 +67,13 @@ Workers = Annotated[
         "--workers", help="Processes that read parts of 5,000 images and more; 0: threads, one a core.", min=0
     ),
 ]
+ShardState = Annotated[
+    bool,
+    typer.Option(
+        "--shard-state",
+        help="Split large parameters and the optimizer's state over the devices, instead of having all on each.",
+    ),
+]
 Folder = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Where prepared sets lie. [default: $TFDS_DATA_DIR or TFDS's own]"),
@@ -145,12 +152,14 @@ def default_out(loaded: ExperimentFile) -> Path:
     return Path("runs") / loaded.name
 
 
-def hardware_of(devices: int | None, parallel: str, resident: float, workers: int) -> Hardware:
+def hardware_of(
+    devices: int | None, parallel: str, resident: float, workers: int, *, shard_state: bool = False
+) -> Hardware:
     from cnnjax.run.hardware import Hardware
 
     if parallel not in ("jit", "shard_map", "pmap"):
         raise ConfigError(f"--parallel {parallel}: must be jit, shard_map or pmap")
-    return Hardware(devices, parallel, resident, workers)
+    return Hardware(devices, parallel, resident, workers, shard_state)
 
 
 def options_of(

@@ -27,6 +27,19 @@ from cnnjax.cli.cluster_options import (
     cluster_settings,
     print_detached,
 )
+from cnnjax.cli.design_options import (
+    Arms,
+    DesignName,
+    DesignSeed,
+    Excluded,
+    Generators,
+    Groups,
+    OneAtATimeFlag,
+    Points,
+    ResolutionOfFraction,
+    Zips,
+    asked_design,
+)
 from cnnjax.cli.options import (
     AsJson,
     Devices,
@@ -38,6 +51,7 @@ from cnnjax.cli.options import (
     Parallel,
     Resident,
     Seconds,
+    ShardState,
     Stale,
     Steps,
     Workers,
@@ -65,6 +79,12 @@ if TYPE_CHECKING:
 @app.command(
     epilog="Examples:  cnnjax sweep experiments/digits/pooling.py --dry-run  ·  "
     "cnnjax sweep FILE model.kernel_size=3,5,7 model.pool=max,average --seeds 5  ·  "
+    "cnnjax sweep FILE 'optim.learning_rate=log(1e-3,1e-1)' 'model.features=integers(8,64)' --design random "
+    "--points 20  ·  "
+    "cnnjax sweep FILE model.features=8,16 epochs=20,10 model.pool=max,blur --zip model.features,epochs  ·  "
+    "cnnjax sweep FILE model.kernel_size=3,5,7 model.strides=1,2 --exclude 'model.kernel_size=7 requires "
+    "model.strides=1'  ·  "
+    "cnnjax sweep FILE --group 'recipe=plain; strong: epochs=90 mixing=cutmix' --dry-run  ·  "
     "cnnjax sweep FILE --dry-run --devices 8 --device-kind h100  ·  "
     "cnnjax sweep FILE --on gpu --dry-run"
 )
@@ -77,9 +97,16 @@ def sweep(
     seeds: Annotated[
         int | None, typer.Option(help="How many seeds each arm is trained with. [default: the study's]", min=1)
     ] = None,
-    one_at_a_time: Annotated[
-        bool, typer.Option("--one-at-a-time", help="Vary one axis at a time around the base, not their grid.")
-    ] = False,
+    design: DesignName = None,
+    points: Points = None,
+    design_seed: DesignSeed = None,
+    resolution: ResolutionOfFraction = None,
+    generator: Generators = None,
+    zipped: Zips = None,
+    arm: Arms = None,
+    group: Groups = None,
+    exclude: Excluded = None,
+    one_at_a_time: OneAtATimeFlag = False,
     match: Annotated[
         str | None,
         typer.Option(help="Rescale widths so that all arms have the base's macs or params.", metavar="macs|params"),
@@ -129,6 +156,7 @@ def sweep(
     parallel: Parallel = "jit",
     resident: Resident = 0.25,
     workers: Workers = 0,
+    shard_state: ShardState = False,
     checkpoint_seconds: Seconds = 60.0,
     checkpoint_steps: Steps = None,
     stale: Stale = "stop",
@@ -144,7 +172,9 @@ def sweep(
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
     from cnnjax.launch.launcher import settings_of
-    from cnnjax.study.study import with_fields, with_overrides
+    from cnnjax.run.devices import split_over
+    from cnnjax.study.designed import designed
+    from cnnjax.study.study import with_fields
 
     told = {"partition": partition, "gres": gres, "time": time, "cpus": cpus, "gpus": gpus, "mem": mem, "nodes": nodes}
     told |= {"jobs": jobs, "address": address, "resource": resource}
@@ -152,27 +182,27 @@ def sweep(
     settings_of(launcher, settings)
     fields = pairs(overrides)
     loaded, machine = placed(load_file(file), on, fields, devices)
-    study = with_overrides(loaded.study, fields)
+    adaptive = adaptive_of(halving, asha, sequential_seeds, optuna)
+    asked = asked_design(design, one_at_a_time, points, design_seed, resolution, generator, zipped, arm, group, exclude)
+    study = designed(loaded.study, fields, asked, proposed=getattr(adaptive, "trials", 0))
     if seeds is not None:
         study = with_fields(study, seeds=seeds)
-    if one_at_a_time:
-        study = with_fields(study, combine="one_at_a_time")
     if match is not None:
         study = with_fields(study, match=match)
-    adaptive = adaptive_of(halving, asha, sequential_seeds, optuna)
     if adaptive is not None:
         study = with_fields(study, adaptive=adaptive)
     study = with_budget(study, budget)
     if estimate and not dry_run:
         raise ConfigError("--estimate times steps and trains nothing: give --dry-run with it")
     here = devices if dry_run else devices_here(on, machine, devices)
-    hardware = hardware_of(here, parallel, resident, workers)
+    hardware = hardware_of(here, parallel, resident, workers, shard_state=shard_state)
     options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
     folder = out_folder or default_out(loaded)
     if out_folder is None and adaptive is not None:
         folder = folder.with_name(f"{folder.name}-{adaptive.tag}")
     if dry_run:
         planned_for = _planned_for(devices, device_kind, device_memory, machine)
+        planned_for = split_over(planned_for) if shard_state else planned_for
         whole = None if estimate else _whole_of(loaded, study)
         _print_plan(study, folder, planned_for, whole, as_json=as_json, times=estimate)
         return

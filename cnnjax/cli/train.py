@@ -22,6 +22,7 @@ from cnnjax.cli.options import (
     Parallel,
     Resident,
     Seconds,
+    ShardState,
     Stale,
     Steps,
     Workers,
@@ -55,6 +56,7 @@ def train(
     parallel: Parallel = "jit",
     resident: Resident = 0.25,
     workers: Workers = 0,
+    shard_state: ShardState = False,
     checkpoint_seconds: Seconds = 60.0,
     checkpoint_steps: Steps = None,
     stale: Stale = "stop",
@@ -79,7 +81,7 @@ def train(
         loaded, machine = placed(load_file(file), on, fields, devices)
         experiment = replace_texts(loaded.experiment, fields)
         folder = out_folder or default_out(loaded)
-        hardware = hardware_of(devices_here(on, machine, devices), parallel, resident, workers)
+        hardware = hardware_of(devices_here(on, machine, devices), parallel, resident, workers, shard_state=shard_state)
         options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
         with progress(loaded.name, hidden=as_json or not is_first()) as show:
             result = trained(experiment, folder, options=options, sinks=[TrainingProgress(show)])

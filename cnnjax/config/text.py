@@ -81,8 +81,8 @@ def _parsed(text: str) -> Any:
     return WrittenNone(text) if text == "none" else parse(text)
 
 
-def split_values(text: str) -> list[str]:
-    """`3,5,(3,5)` -> `3`, `5`, `(3,5)`: split at the commas outside brackets and quotes."""
+def split_values(text: str, at: str = ",") -> list[str]:
+    """`3,5,(3,5)` -> `3`, `5`, `(3,5)`: split at the commas (each character of `at`) outside brackets and quotes."""
     values, depth, quote, start = [], 0, "", 0
     for position, character in enumerate(text):
         if quote:
@@ -93,7 +93,7 @@ def split_values(text: str) -> list[str]:
             depth += 1
         elif character in ")]}":
             depth -= 1
-        elif character == "," and depth == 0:
+        elif character in at and depth == 0:
             values.append(text[start:position])
             start = position + 1
     return [value.strip() for value in [*values, text[start:]]]

@@ -32,7 +32,8 @@ class Order:
 
     Batches follow the epochs' permutations laid end to end, so no example is dropped: a batch may finish one epoch and
     begin the next. Each example stands there `repeats` times in a row, before the batch is `dealt` out in turn to so
-    many equal parts, which then follow each other.
+    many equal parts, which then follow each other. common: whether the randomness of an example depends on how many
+    were drawn before it, whatever the size of the batches; else on the step and its place in the batch.
     """
 
     seed: int
@@ -40,6 +41,7 @@ class Order:
     examples: int
     repeats: int = 1
     dealt: int = 1
+    common: bool = False
 
     def indices(self, step: int) -> np.ndarray:
         """The indices (int32 [batch_size]) of the batch at `step`, counted from 0."""
@@ -61,7 +63,8 @@ class Order:
     def generator(self, step: int, position: int) -> np.random.Generator:
         """What is random about the example at `position` of the batch at `step`, before it is on the device."""
         # The counter's last word sets these apart from the permutations, whose keys are alike.
-        key = np.array([self.seed, (step << 32) + position], np.uint64)
+        number = step * self.batch_size + position if self.common else (step << 32) + position
+        key = np.array([self.seed, number], np.uint64)
         return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, 1]))
 
 

@@ -110,12 +110,29 @@ class Splits:
     test: Part
 
 
-def splits(dataset: Dataset, validation: float | int, *, fraction: float = 1.0, per_class: int | None = None) -> Splits:
-    """Carve the validation part from train; test stays untouched. The same split for every seed of a study.
+@dataclass(frozen=True)
+class Carving:
+    """How the training examples of a data set are divided; the same for every seed of a study.
 
-    fraction, per_class: of what is left for training, a `subset`: validation is the same whatever they are.
+    validation: share or count of them carved off for choosing. folds: in its place, into how many parts of equal size
+    they are cut, of which number `fold` is the validation part. fraction, per_class: of the rest, a `subset` is trained
+    on; validation is the same whatever they are.
     """
-    train, part = split_off(dataset.train, validation) if validation else (dataset.train, None)
-    if fraction < 1 or per_class is not None:
-        train = subset(train, fraction=fraction, per_class=per_class)
+
+    validation: float | int = 0
+    fraction: float = 1.0
+    per_class: int | None = None
+    folds: int | None = None
+    fold: int = 0
+
+
+def splits(dataset: Dataset, carving: Carving) -> Splits:
+    """Carve the validation part from train; test stays untouched. Raises ConfigError or DataError."""
+    train, part = dataset.train, None
+    if carving.folds is not None:
+        train, part = fold_off(train, carving.fold, carving.folds)
+    elif carving.validation:
+        train, part = split_off(train, carving.validation)
+    if carving.fraction < 1 or carving.per_class is not None:
+        train = subset(train, fraction=carving.fraction, per_class=carving.per_class)
     return Splits(train, part, dataset.test)

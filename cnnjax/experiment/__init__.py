@@ -16,7 +16,7 @@ from cnnjax.experiment.functions import (
     stated_rate,
 )
 from cnnjax.experiment.kept import kept_bytes
-from cnnjax.experiment.length import Length, length_of, parts_of
+from cnnjax.experiment.length import Length, carving_of, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of, largest_input_of, network_of, task_of
 from cnnjax.experiment.teacher import Teacher, Teachers
 from cnnjax.experiment.training_examples import augmented, augmented_entries

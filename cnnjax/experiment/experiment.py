@@ -33,8 +33,10 @@ class Experiment(Config):
     batch_size: examples a step, over all devices; `accumulate` cuts it into parts whose gradients are averaged.
     precision: of the computation; parameters are float32 either way.
     validation: share (below 1) or count of training examples carved off for choosing; 0 for none. The split is the
-    same for every seed. fraction, per_class: share of the rest, or examples of each class, to train on, for learning
-    curves: validation and test stay the same, and more examples hold the fewer.
+    same for every seed. folds: in its place, into how many parts of equal size the training examples are cut, of which
+    number `fold`, counted from 0, is the validation part; `validation` then stays at its default. fraction, per_class:
+    share of the rest, or examples of each class, to train on, for learning curves: validation and test stay the same,
+    and more examples hold the fewer.
     repeats: how often in a row a batch holds each example, augmented each time anew (Hoffer et al. 2020); an epoch has
     as many examples as ever, so that it sees one in `repeats` of the training part. dealt: of how many equal parts
     of a batch each gets every so many-th example, so that those of one image are in different ones: with the number of
@@ -47,6 +49,10 @@ class Experiment(Config):
     initialization: what the network's kernels start as; None leaves each layer its own. With `initial` it is that of
     what starts afresh.
     resolution: the sizes of images in training, step by step, and in evaluation; None for those of the data.
+    random_numbers: which random numbers augmentations draw. "by_place": those of their place in `augment` and of the
+    example's place in its batch, as trainings of before did. "common": those of what they are (the second `flip` of
+    the list) and of how many examples were drawn before, so that arms of a study with the same seed draw the same for
+    the operations they have in common, wherever these stand and whatever the batch size (docs/designs.md).
     """
 
     model: Model
@@ -73,6 +79,9 @@ class Experiment(Config):
     statistics_batches: int | None = later(None, ge=1)
     initialization: Initialization | None = later(None)
     dealt: int = later(1, ge=1)
+    random_numbers: Literal["by_place", "common"] = later("by_place")
+    folds: int | None = later(None, ge=2)
+    fold: int = later(0, ge=0)
 
     @field_validator("methods")
     @classmethod
@@ -95,6 +104,22 @@ class Experiment(Config):
             raise ValueError(f"batch_size = {self.batch_size} is not divisible by dealt = {self.dealt}")
         if self.fraction < 1 and self.per_class is not None:
             raise ValueError(f"fraction = {self.fraction} and per_class = {self.per_class}: give one of both")
+        return self
+
+    @model_validator(mode="after")
+    def _one_validation_part(self) -> Experiment:
+        if self.folds is None:
+            if self.fold:
+                raise ValueError(f"fold = {self.fold}: say of how many it is one: folds=5")
+            return self
+        if self.fold >= self.folds:
+            raise ValueError(f"fold = {self.fold}: there are {self.folds} folds, numbered 0 to {self.folds - 1}")
+        standard = type(self).model_fields["validation"].default
+        if self.validation != standard:
+            raise ValueError(
+                f"validation = {self.validation}: with folds = {self.folds} the validation part is a fold; leave "
+                "validation out, or folds"
+            )
         return self
 
     @classmethod

@@ -23,7 +23,7 @@ from cnnjax.experiment.network import input_shape_of, network_of, task_of
 from cnnjax.experiment.scale import normalize_of
 from cnnjax.experiment.sizes import Size, decoded_size, evaluation_size, resized_form, training_spans
 from cnnjax.experiment.teacher import Teachers, shapes_of
-from cnnjax.experiment.training_examples import resized_entries, training_examples
+from cnnjax.experiment.training_examples import keys_of_batch, resized_entries, training_examples
 from cnnjax.lanes import lane_values
 from cnnjax.losses import SoftmaxCrossEntropy
 from cnnjax.models.depth import depths
@@ -97,7 +97,7 @@ def _inputs(
         trained = training_spans(experiment, form, length)[0].size if size is None else size
         seen = training_examples(experiment, form, used, examples=length.examples, size=trained)
         weighed = seen(batch, key, step)
-        keys = example_keys(derive(key, "task"), batch["position"])
+        keys = keys_of_batch(experiment, "task", batch["position"], key=key, step=step)
         unscaled = weighed[0][0]["image"]
         images = normalize(jax.vmap(task.image)(unscaled, keys))
         return images, tuple((_made_targets(task, entries, keys), weight) for entries, weight in weighed), unscaled

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from cnnjax.data import Dataset
 from cnnjax.data.order import steps_until
-from cnnjax.data.splits import Splits, splits
+from cnnjax.data.splits import Carving, Splits, splits
 from cnnjax.experiment.experiment import Experiment
 
 
@@ -42,7 +42,18 @@ class Length:
 
 def parts_of(experiment: Experiment) -> Splits:
     """Training, validation and test examples. Raises DataError or ConfigError."""
-    return _parts(experiment.data.load(), experiment.validation, experiment.fraction, experiment.per_class)
+    return _parts(experiment.data.load(), carving_of(experiment))
+
+
+def carving_of(experiment: Experiment) -> Carving:
+    """How an experiment's training examples are divided."""
+    return Carving(
+        validation=experiment.validation,
+        fraction=experiment.fraction,
+        per_class=experiment.per_class,
+        folds=experiment.folds,
+        fold=experiment.fold,
+    )
 
 
 def length_of(experiment: Experiment, examples: int | None = None) -> Length:
@@ -53,5 +64,5 @@ def length_of(experiment: Experiment, examples: int | None = None) -> Length:
 
 
 @lru_cache(maxsize=2)
-def _parts(dataset: Dataset, validation: float, fraction: float, per_class: int | None) -> Splits:
-    return splits(dataset, validation, fraction=fraction, per_class=per_class)
+def _parts(dataset: Dataset, carving: Carving) -> Splits:
+    return splits(dataset, carving)

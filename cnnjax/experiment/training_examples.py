@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from cnnjax.data.augment import Mixing, spatial
+from cnnjax.data.augment import Augmentation, Mixing, spatial
 from cnnjax.data.entries import Entry, Kind, kind_of
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.network import task_of
 from cnnjax.experiment.sizes import Size
-from cnnjax.training.state import derive, example_keys
+from cnnjax.training.state import derive, example_keys, root_key
 
 Entries = dict[str, jax.Array]
 Weighed = tuple[tuple[Entries, jax.Array | float], ...]
@@ -58,14 +59,45 @@ def augmented_entries(
         name: array.astype(jnp.float32) / maximum if kinds[name] == "image" else array
         for name, array in entries.items()
     }
-    for position, augmentation in enumerate(experiment.augment):
-        own = jax.vmap(lambda key, purpose=f"{position}": derive(key, purpose))(keys)
+    for purpose, augmentation in zip(purposes(experiment), experiment.augment, strict=True):
+        own = jax.vmap(lambda key, purpose=purpose: derive(key, purpose))(keys)
         x = jax.vmap(
             lambda example, key, i, e, a=augmentation: spatial.change(
                 a, example, kinds, key, index=i, epoch=e, outside=outside
             )
         )(x, own, index, epoch)
     return x
+
+
+def purposes(experiment: Experiment) -> tuple[str, ...]:
+    """What the key of each augmentation is derived for: its place, or with common random numbers what it is."""
+    if experiment.random_numbers == "by_place":
+        return tuple(map(str, range(len(experiment.augment))))
+    return by_tag(experiment.augment)
+
+
+def by_tag(augmentations: Sequence[Augmentation]) -> tuple[str, ...]:
+    """What each operation is: its tag, and how many of that tag stand before it: "flip 0", "cutout 0", "flip 1"."""
+    before: Counter[str] = Counter()
+    found = []
+    for augmentation in augmentations:
+        found.append(f"{augmentation.tag} {before[augmentation.tag]}")
+        before[augmentation.tag] += 1
+    return tuple(found)
+
+
+def keys_of_batch(
+    experiment: Experiment, purpose: str, position: jax.Array, *, key: jax.Array, step: jax.Array
+) -> jax.Array:
+    """The key of each example of a batch for a named purpose. position [B]: in the global batch. key: the step's.
+
+    With common random numbers it depends on how many examples were drawn before, whatever the size of the batches.
+    experiment: its seed is the training's, as in a copy whose lanes are bound.
+    """
+    if experiment.random_numbers == "by_place":
+        return example_keys(derive(key, purpose), position)
+    drawn_before = step * experiment.batch_size + position
+    return example_keys(derive(root_key(experiment.seed), purpose), drawn_before)
 
 
 def resized_entries(entries: Entries, kinds: Mapping[str, Kind], size: Size) -> Entries:
@@ -97,7 +129,7 @@ def training_examples(
     def seen(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Weighed:
         def one_of_both(prefix: str) -> Entries:
             position, index = batch[f"{prefix}position"], batch[f"{prefix}index"]
-            keys = example_keys(derive(key, "augment"), position)
+            keys = keys_of_batch(experiment, "augment", position, key=key, step=step)
             entries = augmented_entries(
                 experiment,
                 {name: batch[f"{prefix}{name}"] for name in kinds},

@@ -77,14 +77,14 @@ def launcher(name: str) -> Launcher:
     return _module(name).launch
 
 
-def settings_class(name: str) -> type[Config] | None:
+def settings_type(name: str) -> type[Config] | None:
     """What a launcher is told, as a config's class; None where it is told nothing."""
     return getattr(_file(name), "Settings", None)
 
 
 def settings_of(name: str, given: Mapping[str, Any]) -> Config | None:
     """The settings of a launcher; None where it has none. Raises ConfigError for what it cannot be told."""
-    cls = settings_class(name)
+    cls = settings_type(name)
     if cls is None and given:
         raise ConfigError(f"the launcher {name} takes no settings: leave out {', '.join(given)}")
     return None if cls is None else cls(**given)

@@ -68,7 +68,9 @@ def work(
 
 def options_from(plain: Mapping[str, Any]) -> Options:
     """The options that work.json holds."""
-    hardware = {key: plain[key] for key in ("devices", "parallel", "resident", "workers") if key in plain}
+    hardware = {
+        key: plain[key] for key in ("devices", "parallel", "resident", "workers", "shard_state") if key in plain
+    }
     keys = ("checkpoint_seconds", "checkpoint_steps", "keep", "log", "log_every", "stale")
     return replace(Options(Hardware(**hardware)), **{key: plain[key] for key in keys if key in plain})
 
@@ -86,4 +88,5 @@ def plain_options(options: Options, pack: int | None) -> dict[str, Any]:
         "log": [logger.name for logger in options.loggers if logger.__module__.startswith("cnnjax.loggers.")],
         "log_every": options.log_every,
     }
-    return held | {key: value for key, value in {"devices": hardware.devices, "pack": pack}.items() if value}
+    chosen = {"devices": hardware.devices, "pack": pack, "shard_state": hardware.shard_state}
+    return held | {key: value for key, value in chosen.items() if value}

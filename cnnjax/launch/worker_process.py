@@ -120,7 +120,9 @@ class Worker:
 
     def _run_once(self, name: str, output: Path | None) -> int:
         with open(output, "ab") if output else contextlib.nullcontext() as file:
-            return self._run_child(name, file)
+            code = self._run_child(name, file)
+        # Before it listens to signals, and after, one that asks it to stop ends it.
+        return interrupts.STOPPED if -code in interrupts.SIGNALS else code
 
     def _run_child(self, name: str, output: IO[bytes] | None) -> int:
         command = [sys.executable, "-m", "cnnjax", "work", self.out, "--worker", name, *self.options]

@@ -66,12 +66,12 @@ def measured(table: Table, metric: str) -> Measured:
     """The metric of a study of one arm over its seeds, and the seeds that diverged. Raises RunError without it."""
     if metric not in table.metrics:
         raise RunError(f"{table.out}: its trainings have no {metric}; they have {', '.join(table.metrics)}")
-    done = table.done.dropna(subset=metric)
+    done = table.results.dropna(subset=metric)
     diverged = table.trials[table.trials["cause"] == "diverged"]
     return Measured(
         metric=metric,
         specification=table.specified.of(metric),
-        values={str(seed): value for seed, value in zip(done["seed"], done[metric], strict=True)},
+        values={str(own): value for own, value in zip(done["replicate"], done[metric], strict=True)},
         diverged=tuple(f"seed {seed}" for seed in diverged["seed"]),
         **_numbers(spread(done[metric].tolist(), quantity_of(table, metric))),
     )

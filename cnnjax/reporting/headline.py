@@ -7,6 +7,7 @@ from collections import Counter
 from cnnjax.records.result_json import TRIED_AGAIN
 from cnnjax.records.specification import Specification
 from cnnjax.reporting.adaptive import STOPPED, adaptive_sentences
+from cnnjax.reporting.folds import fold_sentences
 from cnnjax.reporting.intervals import FEWEST, Spread
 from cnnjax.reporting.labels import abbreviate
 from cnnjax.reporting.mixture import mixed_code
@@ -31,16 +32,18 @@ def headline(table: Table) -> list[str]:
     """The state of the study, the arm that validation chooses, and how surely."""
     mixed = mixed_code(table.trials, table.codes)
     notes = [*_strangers(table), *_mixture(table), *_metric_note(table), *_choice(table)]
-    return [*mixed, _state(table), *adaptive_sentences(table.adaptive), *notes]
+    return [*mixed, _state(table), *adaptive_sentences(table.adaptive), *notes, *fold_sentences(table)]
 
 
 def _state(table: Table) -> str:
     states = Counter(table.trials["status"])
-    seeds = table.trials["seed"].nunique()
+    repeats = plural(table.trials["seed"].nunique(), "seed")
+    if table.replicate == "fold":
+        repeats = f"{plural(table.trials['replicate'].nunique(), 'fold')}, {repeats}"
     parts = [f"{states['done']} of {len(table.trials)} planned trials finished"]
     parts += [f"{states[state]} {state}" for state in ("failed", "unfinished", STOPPED) if states[state]]
     parts += [f"{plural(len(table.pruned), 'arm')} pruned before training"] if table.pruned else []
-    return f"{', '.join(parts)}: {plural(len(table.arms), 'arm')}, {plural(seeds, 'seed')}."
+    return f"{', '.join(parts)}: {plural(len(table.arms), 'arm')}, {repeats}."
 
 
 def _strangers(table: Table) -> list[str]:
@@ -111,7 +114,7 @@ def _choice(table: Table) -> list[str]:
     if by.choose is None or by.quote is None or by.compared is None or len(table.arms) < 2:
         return []
     if best is None:
-        return [f"No arm is chosen: none has all its seeds finished.{_to_come(table)}", *_unranked(table)]
+        return [f"No arm is chosen: none has all its {table.replicate}s finished.{_to_come(table)}", *_unranked(table)]
     frame = arms(table)
     most = "highest" if by.compared.higher_is_better else "lowest"
     results = [f"{most} mean {_sentence(table, spread_of(frame, best, by.choose), by.choose)}"]
@@ -139,7 +142,8 @@ def _unranked(table: Table) -> list[str]:
         return []
     shown = [f"arm {n} ({table.arms[n - 1].label}): {finished(table, n)}" for n in sorted(failed)]
     said = "; ".join(shown[:MOST_NAMED]) + (f"; and {len(shown) - MOST_NAMED} more" if len(shown) > MOST_NAMED else "")
-    return [f"Not ranked, for seeds failed and the mean of those that survive flatters an arm: {said}."]
+    lost = f"{table.replicate}s failed and the mean of those that survive flatters an arm"
+    return [f"Not ranked, for {lost}: {said}."]
 
 
 MOST_NAMED = 6
@@ -163,14 +167,15 @@ def _runner_up(table: Table, by: Measure) -> list[str]:
         return []
     gap = difference(table, first, rest[0], metric=by.choose)
     here = unit(table, by.choose)
+    word = table.replicate
     lead = f"Next by validation is arm {rest[0]} ({table.arms[rest[0] - 1].label})"
     if gap.n < 2:
-        return [f"{lead}; the two share {plural(gap.n, 'finished seed')}, too few to say whether they differ."]
+        return [f"{lead}; the two share {plural(gap.n, f'finished {word}')}, too few to say whether they differ."]
     points = " percentage points" if here.is_percent else f" {here.symbol}".rstrip()
-    numbers = f"{here.mean(gap)}{points}, n={gap.n} common seeds"
+    numbers = f"{here.mean(gap)}{points}, n={gap.n} common {word}s"
     if not gap.has_interval:
         why = "too few for an interval" if gap.n < FEWEST else "all the same, without an interval"
-        return [f"{lead}; difference, paired by seed, {numbers}: {why}, so they are not told apart."]
-    apart = "the two differ" if gap.low > 0 or gap.high < 0 else "these seeds do not tell the two apart"
-    numbers = f"{here.mean(gap)}{points} {here.interval(gap)}, n={gap.n} common seeds"
-    return [f"{lead}; difference, paired by seed, {numbers}: {apart} (not corrected for choosing the best of many)."]
+        return [f"{lead}; difference, paired by {word}, {numbers}: {why}, so they are not told apart."]
+    apart = "the two differ" if gap.low > 0 or gap.high < 0 else f"these {word}s do not tell the two apart"
+    numbers = f"{here.mean(gap)}{points} {here.interval(gap)}, n={gap.n} common {word}s"
+    return [f"{lead}; difference, paired by {word}, {numbers}: {apart} (not corrected for choosing the best of many)."]

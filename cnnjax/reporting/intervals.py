@@ -31,10 +31,6 @@ FEWEST = 3
 """Seeds that an interval needs."""
 
 NORMAL = float(special.ndtri(0.5 + LEVEL / 2))
-BINOMIAL = "exact binomial at the effective number of examples: seeds and examples"
-BINOMIAL_SEEDS = "exact binomial at the effective number of examples: seeds"
-STUDENT = "Student t: seeds"
-PAIRED = "Student t, paired by seed: seeds, and the fewest examples that can make the difference"
 PARTS = ("n", "mean", "sd", "low", "high", "method")
 
 
@@ -66,22 +62,44 @@ class Spread:
 class Quantity:
     """What a mean is of: values from `low` to `high`; `proportion` says whether each is a share of counted examples.
 
-    examples: how many examples each value was measured on, the same ones; None where that was not recorded.
+    examples: how many examples each value was measured on, the same ones; None where that was not recorded. over: what
+    the values are of: "seeds", or "folds" of the training examples, each with the mean over its seeds.
     """
 
     low: float = -math.inf
     high: float = math.inf
     proportion: bool = False
     examples: int | None = None
+    over: str = "seeds"
+
+    @property
+    def binomial(self) -> str:
+        """How an interval of such a share is made, and what it covers."""
+        return f"exact binomial at the effective number of examples: {self.over}{' and examples' * bool(self.examples)}"
+
+    @property
+    def student(self) -> str:
+        """How any other interval is made, and what it covers."""
+        return f"Student t: {self.over}"
+
+    @property
+    def paired(self) -> str:
+        """How an interval of differences of counted shares is made, and what it covers."""
+        return (
+            f"Student t, paired by {self.over[:-1]}: {self.over}, and the fewest examples that can make the difference"
+        )
 
 
-def quantity(metric: Specification | None, *, values: Iterable[float], examples: int | None) -> Quantity:
+def quantity(
+    metric: Specification | None, *, values: Iterable[float], examples: int | None, over: str = "seeds"
+) -> Quantity:
     """What a metric is, None where that is not known: a share lies in 0..1 and may be one of counted examples; others
     are 0 or more, as most losses here are. Where one of the `values` is not, nothing is taken for granted."""
     known = [value for value in values if not math.isnan(value)]
     if metric is not None and metric.unit == "share" and all(0 <= value <= 1 for value in known):
-        return Quantity(0.0, 1.0, proportion=metric.binomial, examples=examples if metric.binomial else None)
-    return Quantity() if any(value < 0 for value in known) else Quantity(low=0.0)
+        counted = examples if metric.binomial else None
+        return Quantity(0.0, 1.0, proportion=metric.binomial, examples=counted, over=over)
+    return Quantity(over=over) if any(value < 0 for value in known) else Quantity(low=0.0, over=over)
 
 
 def spread(values: Iterable[float], of: Quantity = Quantity()) -> Spread:
@@ -91,10 +109,10 @@ def spread(values: Iterable[float], of: Quantity = Quantity()) -> Spread:
         return Spread(n, mean, sd, math.nan, math.nan)
     if of.proportion:
         low, high = _binomial(n, mean, sd, examples=of.examples)
-        method = BINOMIAL if of.examples else BINOMIAL_SEEDS
+        method = of.binomial
     else:
         low, high = _student(n, mean, sd, of=of)
-        method = STUDENT
+        method = of.student
     return Spread(n, mean, sd, low, high, "" if math.isnan(low) else method)
 
 
@@ -149,7 +167,8 @@ def contrast(values: Iterable[float], terms: Sequence[Term]) -> Spread:
         return Spread(n, mean, sd, math.nan, math.nan)
     reach, sampling = sum(term.reach for term in terms), sum(term.sampling for term in terms)
     low, high = _student(n, mean, sd, of=Quantity(-reach, reach), sampling=sampling)
-    return Spread(n, mean, sd, low, high, "" if math.isnan(low) else PAIRED if sampling else STUDENT)
+    method = terms[0].of.paired if sampling else terms[0].of.student
+    return Spread(n, mean, sd, low, high, "" if math.isnan(low) else method)
 
 
 def _moments(values: Iterable[float]) -> tuple[int, float, float]:

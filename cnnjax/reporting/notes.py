@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnnjax.reporting.intervals import BINOMIAL, FEWEST, Quantity
+from cnnjax.reporting.intervals import FEWEST, Quantity
 from cnnjax.reporting.provenance import flat
 from cnnjax.reporting.statistics import arms, effects, measure, part_of, quantity_of, ranking, same_examples
 from cnnjax.reporting.study_table import Table
@@ -19,19 +19,30 @@ def arms_note(table: Table) -> str:
     constant = "".join(f" {axis.path} = {axis.texts[0]} throughout." for axis in table.constants)
     together = " Trials that were trained together share one measurement of seconds, without ±."
     return (
-        f"{roles}All results are of the last epoch. n counts the finished seeds; ± is their standard deviation "
+        f"{roles}All results are of the last epoch. n counts {_counted(table)}; ± is their standard deviation "
         f"(ddof = 1). {intervals_note(table)}{survivors_note(table)} MACs are of one forward pass of one example; "
         f"seconds are of training, without compilation.{together if (table.done['packed'] > 1).any() else ''}"
         f"{matched}{constant}"
     )
 
 
+def _counted(table: Table) -> str:
+    if table.replicate == "seed":
+        return "the finished seeds"
+    return "the finished folds, each with the mean over its seeds"
+
+
+def _least(table: Table) -> int:
+    """The fewest seeds or folds that an arm with results has."""
+    return min(table.results.groupby("arm").size(), default=0)
+
+
 def intervals_note(table: Table) -> str:
     """What the brackets are and what they cover."""
-    few = int(table.done.groupby("arm").size().min()) < FEWEST
-    none = " Two seeds cannot carry an interval, nor can one: an en dash stands there." if few else ""
+    few, words = _least(table) < FEWEST, f"{table.replicate}s"
+    none = f" Two {words} cannot carry an interval, nor can one: an en dash stands there." if few else ""
     if not any_interval(table):
-        return none.strip() or "There are no intervals: all seeds tie."
+        return none.strip() or f"There are no intervals: all {words} tie."
     note = "Brackets are the 95% interval of the mean, each arm on its own, not corrected for the number of arms. "
     kinds = [quantity_of(table, name) for name in measure(table).shown]
     of = kinds[-1]
@@ -43,7 +54,7 @@ def intervals_note(table: Table) -> str:
     exact = "They are exact binomial intervals at the effective number of examples (Korn and Graubard 1998)"
     shared = (
         " The examples are the same for every arm: where intervals overlap, arms may differ all the same, as their "
-        "differences paired by seed tell."
+        f"differences paired by {table.replicate} tell."
         if same_examples(table)
         else " Not all arms were measured on the same examples: their differences are less sure than they seem."
     )
@@ -61,15 +72,15 @@ def covered(table: Table) -> str:
     names = measure(table).shown
     kinds: dict[str, Quantity] = {name: quantity_of(table, name) for name in names}
     if not all(of.proportion for of in kinds.values()):
-        return "the choice of seeds, on these examples"
+        return f"the choice of {table.replicate}s, on these examples"
     if not all(of.examples for of in kinds.values()):
-        return "the choice of seeds only: of how many examples was not recorded"
+        return f"the choice of {table.replicate}s only: of how many examples was not recorded"
     sizes = ", ".join(f"{part} n={_sizes(table, part)}" for part in dict.fromkeys(map(part_of, names)))
-    return f"the choice of seeds and that of the examples ({sizes})"
+    return f"the choice of {table.replicate}s and that of the examples ({sizes})"
 
 
 def _sizes(table: Table, part: str) -> str:
-    sizes = sorted({sizes[part] for sizes in table.done["examples"]})
+    sizes = sorted({sizes[part] for sizes in table.results["examples"]})
     return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
 
 
@@ -77,7 +88,8 @@ def survivors_note(table: Table) -> str:
     """That means leave failed seeds out, where some failed; with a space before it."""
     if not (table.trials["status"] == "failed").any():
         return ""
-    return " Seeds that failed are in no mean, which flatters their arms: those are not ranked."
+    what = "Seeds that failed" if table.replicate == "seed" else "Folds of which a seed failed"
+    return f" {what} are in no mean, which flatters their arms: those are not ranked."
 
 
 def effects_note(table: Table) -> str:
@@ -87,32 +99,35 @@ def effects_note(table: Table) -> str:
         ", widened for the choice of examples as if arms disagreed on no more of them than make the difference (they "
         "are the same for both arms, so their error is not added twice)"
         if of.proportion and of.examples and same_examples(table)
-        else ", and cover the choice of seeds only"
+        else f", and cover the choice of {table.replicate}s only"
     )
     intervals = (
-        f" Differences' intervals are Student's t over seeds{wider}. None is corrected for the number of comparisons."
+        f" Differences' intervals are Student's t over {table.replicate}s{wider}. None is corrected for the number of "
+        "comparisons."
         if any_interval(table)
         else ""
     )
     return (
-        "Like is compared with like: only over settings of the other axes (matched arms) and seeds (n) with which "
-        "every value of the axis has finished, the largest such block where trials are missing. Each seed's result is "
+        f"Like is compared with like: only over settings of the other axes (matched arms) and {table.replicate}s (n) "
+        "with which every value of the axis has finished, the largest such block where trials are missing. Each "
+        f"{table.replicate}'s result is "
         "averaged over the matched arms; mean, ± and intervals are as in the arms' table. Differences are to the "
-        f"reference value, paired by seed.{intervals}{survivors_note(table)}"
+        f"reference value, paired by {table.replicate}.{intervals}{survivors_note(table)}"
     )
 
 
 def terminal_note(table: Table, *, starred: bool) -> str:
     """The line below the table in the terminal."""
-    parts = ["mean ± sd over n seeds"]
+    words = f"{table.replicate}s"
+    parts = [f"mean ± sd over n {words}"]
     if any_interval(table):
-        methods = {method for name in measure(table).shown for method in arms(table)[f"{name}_method"]}
-        covers = "seeds and examples" if methods <= {BINOMIAL, ""} else "seeds"
+        kinds = [quantity_of(table, name) for name in measure(table).shown]
+        covers = f"{words} and examples" if all(of.proportion and of.examples for of in kinds) else words
         parts[0] += f" [95% interval of the mean, over {covers}]"
-    if int(table.done.groupby("arm").size().min()) == FEWEST - 1:
-        parts.append("two seeds carry no interval")
+    if _least(table) == FEWEST - 1:
+        parts.append(f"two {words} carry no interval")
     parts.append("seconds of training")
-    parts += ["failed seeds are in no mean, which flatters"] if survivors_note(table) else []
+    parts += [f"failed {words} are in no mean, which flatters"] if survivors_note(table) else []
     return "; ".join([*parts, *(["* chosen by validation"] if starred else [])])
 
 

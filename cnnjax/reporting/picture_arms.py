@@ -44,7 +44,7 @@ def by_arm(table: Table) -> tuple[Figure, str]:
         start = left + position * (PANEL + GAP) + GAP / 2
         box = (start / figure.get_figwidth(), BOTTOM / height, PANEL / figure.get_figwidth(), ROW * len(rows) / height)
         _panel(figure.add_axes(box), table, arms, metric=metric, bounds=bounds)
-    _legend(figure, marked=chosen(table) is not None)
+    _legend(figure, marked=chosen(table) is not None, replicate=table.replicate)
     return figure, _caption(table) + selection(table, len(arms))
 
 
@@ -96,9 +96,9 @@ def _mark(stage: Axes, numbers: Sequence[int], best: int | None) -> None:
 
 
 def _seeds(table: Table, arms: Sequence[Arm], metric: str) -> list[list[float]]:
-    """For each arm the results of its finished seeds, as drawn."""
-    values = table.done[metric].dropna() * unit(table, metric).factor
-    return [values[table.done["arm"] == arm.number].tolist() for arm in arms]
+    """For each arm the results of its finished seeds or folds, as drawn."""
+    values = table.results[metric].dropna() * unit(table, metric).factor
+    return [values[table.results["arm"] == arm.number].tolist() for arm in arms]
 
 
 def _bounds(table: Table, arms: Sequence[Arm], metrics: Sequence[str]) -> tuple[float, float]:
@@ -130,20 +130,20 @@ def _panel(ax: Axes, table: Table, arms: Sequence[Arm], *, metric: str, bounds: 
     ax.locator_params(axis="x", nbins=6)
 
 
-def _legend(figure: Figure, *, marked: bool) -> None:
+def _legend(figure: Figure, *, marked: bool, replicate: str) -> None:
     handles: list[Artist] = [
         Line2D([], [], ls="-", lw=1.5, marker="D", ms=4, color=MEAN, label="mean with 95% interval"),
-        Line2D([], [], **SEED, label="one seed"),
+        Line2D([], [], **SEED, label=f"one {replicate}"),
     ]
     handles += [Patch(color=MARK, label="chosen by validation")] if marked else []
     figure.legend(handles=handles, loc="lower center", ncols=3, columnspacing=1.8, handlelength=1.8)
 
 
 def _caption(table: Table) -> str:
-    counts = table.done.groupby("arm").size()
+    counts = table.results.groupby("arm").size()
     seeds = f"n={counts.max()}" if counts.min() == counts.max() and len(counts) == len(table.arms) else "n as given"
     return (
-        f"The mean (diamond) with its 95% interval (line), which covers {covered(table)}, and every finished seed "
-        f"(circles), {seeds}. An arrowhead marks an interval that continues beyond the axis; an arm of one or two "
-        f"seeds has none.{survivors_note(table)} The axes do not start at zero."
+        f"The mean (diamond) with its 95% interval (line), which covers {covered(table)}, and every finished "
+        f"{table.replicate} (circles), {seeds}. An arrowhead marks an interval that continues beyond the axis; "
+        f"an arm of one or two {table.replicate}s has none.{survivors_note(table)} The axes do not start at zero."
     )

@@ -27,9 +27,9 @@ COSTS = {"params": "parameters", "macs": "MACs (one forward pass of one example)
 NAMED, NUMBERED = 16, 100
 HALO = [Stroke(linewidth=1.5, foreground="white"), Normal()]
 CAPTION = (
-    "Mean over seeds with its 95% interval, which covers {covered}; {labels}. One or two seeds have no interval, and a "
-    "hollow marker is a single seed.{survivors} Arms of nearly equal cost are set side by side. The vertical axis does "
-    "not start at zero."
+    "Mean over {word}s with its 95% interval, which covers {covered}; {labels}. One or two {word}s have no interval, "
+    "and a hollow marker is a single {word}.{survivors} Arms of nearly equal cost are set side by side. The vertical "
+    "axis does not start at zero."
 )
 
 
@@ -75,7 +75,9 @@ def against_cost(table: Table, *, cost: str) -> tuple[Figure, str] | None:
         f"labels give {' · '.join(axis.name for axis in table.axes)}" if named else "labels number the table's arms"
     )
     labels = labels if len(points) <= NUMBERED else "too many arms to label"
-    return figure, CAPTION.format(labels=labels, covered=covered(table), survivors=survivors_note(table))
+    return figure, CAPTION.format(
+        labels=labels, covered=covered(table), survivors=survivors_note(table), word=table.replicate
+    )
 
 
 def _looks(table: Table) -> list[Axis]:

@@ -231,7 +231,8 @@ def _caption(table: Table, facets: Sequence[Facet]) -> str:
     seeds = f"n={counts.min()}" if counts.min() == counts.max() else f"n={counts.min()} to {counts.max()}"
     alone = len(facets) > 1 and facets[0].axis is None
     context = " Grey: the other arms." if alone else ""
+    each = "seeds" if table.replicate == "seed" else "trials, one a fold and seed,"
     return (
-        f"Line: mean over the finished seeds of an arm ({seeds}); band: ± one standard deviation (ddof = 1), none for "
-        f"one seed. Panels of the same metric share their scale.{context}{survivors_note(table)}"
+        f"Line: mean over the finished {each} of an arm ({seeds}); band: ± one standard deviation (ddof = 1), none for "
+        f"a single one. Panels of the same metric share their scale.{context}{survivors_note(table)}"
     )

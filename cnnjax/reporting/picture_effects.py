@@ -43,21 +43,22 @@ def by_axis(table: Table) -> tuple[Figure, str] | None:
     for ax in grid[:, 0]:
         ax.set_ylabel(here.axis)
     _legend(figure)
-    common = "seeds and examples" if quantity_of(table, metric).examples else "seeds"
-    return figure, CAPTION.format(common=common) + survivors_note(table)
+    words = f"{table.replicate}s"
+    common = f"{words} and examples" if quantity_of(table, metric).examples else words
+    return figure, CAPTION.format(common=common, words=words, word=table.replicate) + survivors_note(table)
 
 
 CAPTION = (
-    "Grey: the mean of each arm over its finished seeds, joined where only this axis changes, hollow where no other "
+    "Grey: the mean of each arm over its finished {words}, joined where only this axis changes, hollow where no other "
     "arm differs in this axis alone. Blue: the mean over the matched arms with its 95% interval; the number of matched "
-    "arms and of seeds n stands above each panel; one or two seeds have no interval, a hollow diamond is one. Values "
-    "are spaced evenly, in the study's order. Intervals hold what the values have in common, {common}; the "
-    "differences between values, paired by seed, are in the tables. The vertical axis does not start at zero."
+    "arms and of {words} n stands above each panel; one or two {words} have no interval, a hollow diamond is one. "
+    "Values are spaced evenly, in the study's order. Intervals hold what the values have in common, {common}; the "
+    "differences between values, paired by {word}, are in the tables. The vertical axis does not start at zero."
 )
 
 
 def _bounds(table: Table, metric: str, here: Unit) -> tuple[float, float]:
-    means = table.done.groupby("arm")[metric].mean().dropna() * here.factor
+    means = table.results.groupby("arm")[metric].mean().dropna() * here.factor
     found = effects(table, metric=metric).to_dict("records")
     spreads = [effect_spreads(row)[0].scaled(here.factor) for row in found]
     return limits(means, spreads, percent=here.is_percent)
@@ -85,7 +86,7 @@ def _panel(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, room:
 
 
 def _arm_means(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit) -> None:
-    means = table.done.groupby("arm")[metric].mean().dropna() * here.factor
+    means = table.results.groupby("arm")[metric].mean().dropna() * here.factor
     runs: dict[str, list[tuple[int, float]]] = {}
     for arm in table.arms:
         if arm.number in means.index:

@@ -19,6 +19,8 @@ def provenance_grid(table: Table) -> Grid:
     rows += [(name, _tally(texts)) for name, texts in origins(table).items()]
     rows += [("training", _total(done["train_seconds"])), ("compilation", _total(done["compile_seconds"]))]
     rows.append(("seeds", ", ".join(map(str, sorted(done["seed"].unique())))))
+    if table.replicate == "fold":
+        rows.append(("folds", ", ".join(map(str, sorted(done["replicate"].unique())))))
     return Grid("", (Column("what"), Column("value")), rows)
 
 

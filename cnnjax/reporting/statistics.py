@@ -1,4 +1,8 @@
-"""Statistics over seeds: means with their spread, the arm that validation chooses, and what each axis does."""
+"""Statistics over seeds: means with their spread, the arm that validation chooses, and what each axis does.
+
+Where a study varies the fold that it validates on, all are over folds, each with the mean over its seeds; "seeds" below
+are then the folds (`Table.results`).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from cnnjax.records.specification import BEFORE, Specification
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import PARTS, Quantity, Spread, paired, quantity, spread
 from cnnjax.reporting.labels import Axis, key
-from cnnjax.reporting.study_table import Arm, Table
+from cnnjax.reporting.study_table import SECONDS, Arm, Table
 
 
 @dataclass(frozen=True)
@@ -78,23 +82,20 @@ def _apart(table: Table, known: Sequence[str]) -> tuple[str, ...]:
 def arms(table: Table) -> Frame:
     """A row per arm, in the axes' order, indexed by the arm's number.
 
-    Columns: the axes by path; `label`; `n` finished, `planned` and `failed` seeds; `params` and `macs`; for each metric
-    and for `train_seconds` and `compile_seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high` (95% interval)
-    and `_method` (of the interval); `chosen`.
+    Columns: the axes by path; `label`; `n` finished and `planned` seeds, `failed` trials; `params` and `macs`; for each
+    metric and for `train_seconds` and `compile_seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high` (95%
+    interval) and `_method` (of the interval); `chosen`.
     """
     groups, names = table.trials.groupby("arm"), [*table.metrics, *SECONDS]
     frame = Frame([dict(arm.values) for arm in table.arms], index=_numbers(table))
     frame["label"] = [arm.label for arm in table.arms]
-    frame["n"] = table.done.groupby("arm").size().reindex(frame.index, fill_value=0)
-    frame["planned"] = groups.size()
+    frame["n"] = table.results.groupby("arm").size().reindex(frame.index, fill_value=0)
+    frame["planned"] = groups["replicate"].nunique()
     frame["failed"] = groups["status"].agg(lambda states: int((states == "failed").sum()))
     frame[["params", "macs"]] = groups[["params", "macs"]].first()
     frame = frame.join(_spreads(table, names))
     frame["chosen"] = frame.index == chosen(table)
     return frame
-
-
-SECONDS = ("train_seconds", "compile_seconds")
 
 
 def _numbers(table: Table) -> pd.Index:
@@ -103,7 +104,7 @@ def _numbers(table: Table) -> pd.Index:
 
 def _spreads(table: Table, names: Sequence[str]) -> Frame:
     """The `Spread` of each metric, arm by arm, as columns `<name>_n` and so on."""
-    done = table.done
+    done = table.results
     groups = dict(iter(done.groupby("arm")))
     rows = [_arm_spreads(table, groups.get(arm.number, done.head(0)), names) for arm in table.arms]
     columns = {f"{name}_{part}": [getattr(row[name], part) for row in rows] for name in names for part in PARTS}
@@ -142,8 +143,8 @@ def complete(table: Table) -> set[int]:
 
     Where seeds diverged, the mean of those that survived is of the lucky ones.
     """
-    sizes, by = table.trials.groupby("arm").size(), measure(table)
-    finished = table.done.groupby("arm")[by.choose or by.quote or "id"].count()
+    sizes, by = table.trials.groupby("arm")["replicate"].nunique(), measure(table)
+    finished = table.results.groupby("arm")[by.choose or by.quote or "id"].count()
     # An adaptive study may give arms different numbers of seeds, and says so.
     planned = sizes if table.adaptive is not None else dict.fromkeys(finished.index, int(sizes.max()))
     return {int(number) for number, n in finished.items() if n == planned[number]}
@@ -152,7 +153,7 @@ def complete(table: Table) -> set[int]:
 def same_examples(table: Table) -> bool:
     """Whether all finished trials were measured on the same examples, as far as is recorded: one set of data, and as
     many of them in every part that is shown."""
-    done, parts = table.done, list(map(part_of, measure(table).shown))
+    done, parts = table.results, list(map(part_of, measure(table).shown))
     sizes = {tuple(sizes.get(part) for part in parts) for sizes in done["examples"]}
     return len(sizes) == 1 and done["data_fingerprint"].map(str).nunique() == 1
 
@@ -167,7 +168,7 @@ def _by_validation(table: Table) -> list[int]:
     by = measure(table)
     if by.choose is None or by.compared is None:
         return []
-    means = table.done.groupby("arm")[by.choose].mean().dropna()
+    means = table.results.groupby("arm")[by.choose].mean().dropna()
     # Means of the same numbers in another order differ in their last bits: they tie.
     means = means.map(lambda mean: float(f"{mean:.12g}"))
     return means.sort_values(ascending=not by.compared.higher_is_better, kind="stable").index.tolist()
@@ -190,15 +191,18 @@ def foremost(table: Table, *, limit: int) -> tuple[Arm, ...]:
 
 def difference(table: Table, left: int, right: int, *, metric: str) -> Spread:
     """The mean of `left - right` between two arms, paired over the seeds that both finished."""
-    done = table.done[table.done["arm"].isin([left, right])]
-    values = done.pivot(index="seed", columns="arm", values=metric)
+    done = table.results[table.results["arm"].isin([left, right])]
+    values = done.pivot(index="replicate", columns="arm", values=metric)
     return paired(values[left] - values[right], quantity_of(table, metric, done))
 
 
 def quantity_of(table: Table, metric: str, done: Frame | None = None) -> Quantity:
     """What `metric` is a mean of in the finished trials, or in those of them that are in `done`."""
-    done = table.done if done is None else done
-    return quantity(table.specified.of(metric), values=done[metric].tolist(), examples=examples_of(done, metric))
+    done = table.results if done is None else done
+    examples = examples_of(done, metric)
+    return quantity(
+        table.specified.of(metric), values=done[metric].tolist(), examples=examples, over=f"{table.replicate}s"
+    )
 
 
 def effects(table: Table, *, metric: str) -> Frame:
@@ -245,19 +249,19 @@ def matched(table: Table, axis: Axis, *, metric: str) -> tuple[int, Frame]:
     """The number of matched settings of the other axes, and the mean of `metric` over them: a row per seed, a column
     per value of `axis` (its position)."""
     places = {arm.number: (others(arm.values, axis), axis.position(arm.values[axis.path])) for arm in table.arms}
-    done = table.done.dropna(subset=metric)
+    done = table.results.dropna(subset=metric)
     results = Frame(
         {
             "setting": [places[number][0] for number in done["arm"]],
-            "seed": done["seed"],
+            "replicate": done["replicate"],
             "value": [places[number][1] for number in done["arm"]],
             "result": done[metric],
         }
     )
-    wide = results.pivot(index=["setting", "seed"], columns="value", values="result")
-    settings, seeds = _block(wide.notna().all(axis=1).unstack("seed", fill_value=False))
+    wide = results.pivot(index=["setting", "replicate"], columns="value", values="result")
+    settings, seeds = _block(wide.notna().all(axis=1).unstack("replicate", fill_value=False))
     inside = [setting in settings and seed in seeds for setting, seed in wide.index]
-    return len(settings), wide[inside].groupby("seed").mean()
+    return len(settings), wide[inside].groupby("replicate").mean()
 
 
 def _block(complete: Frame) -> tuple[set[Any], set[Any]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cnnjax.code import Code
 from cnnjax.errors import RunError
@@ -25,11 +25,14 @@ from cnnjax.reporting.reading import environments, read_study, resolved_of, resu
 from cnnjax.reporting.specified import Specified, specified
 
 UNFINISHED = "unfinished"
+FOLD = "fold"
+"""The path of the axis that says which fold of the training examples is the validation part."""
+SECONDS = ("train_seconds", "compile_seconds")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """The trials that differ only by seed: `number` from 1, `values` by axis path, `texts` by short axis name.
+    """The trials that differ only by seed and fold: `number` from 1, `values` by axis path, `texts` by short axis name.
 
     widths: what was changed to make its cost equal to the base's, where the study asks for that.
     """
@@ -73,6 +76,8 @@ class Table:
     environments: the `environment.json` of each finished trial that has one.
     adaptive: how validation results decided what was trained, where they did; a trial that they stopped has the status
         "stopped early".
+    replicate: what an arm is repeated with and compared by: "seed", or "fold" where the study varies the fold that it
+        validates on. `trials` say by `replicate` which one a trial belongs to.
     """
 
     out: Path
@@ -93,6 +98,16 @@ class Table:
     codes: Mapping[str, tuple[Code, str]]
     environments: tuple[Mapping[str, Any], ...]
     adaptive: AdaptiveRecord | None = None
+    replicate: Literal["seed", "fold"] = "seed"
+
+    @property
+    def results(self) -> Frame:
+        """What statistics are of: a row per arm and replicate, with `metrics` and SECONDS.
+
+        A seed's are those of its trial. A fold's are the means over its seeds, and it counts once all of these have
+        finished; `examples` of validation are those of all folds, each of which has its own.
+        """
+        return self.done if self.replicate == "seed" else _means_of_folds(self)
 
     @property
     def done(self) -> Frame:
@@ -114,6 +129,12 @@ def collect(out: Path | str) -> Table:
         return {path: arm.get(path, lookup(study.base, path)) for path in paths}
 
     planned, pruned = [whole(trial.arm) for trial in plan.trials], [whole(entry.arm) for entry in plan.pruned]
+    replicate = "fold" if len({arm[FOLD] for arm in planned if FOLD in arm}) > 1 else "seed"
+    replicates = [trial.seed for trial in plan.trials]
+    if replicate == "fold":
+        replicates = [arm.pop(FOLD) for arm in planned]
+        pruned = [{path: value for path, value in arm.items() if path != FOLD} for arm in pruned]
+        paths.remove(FOLD)
     declared = {path: study.axes.get(path, []) for path in paths}
     axes = axes_of(declared, arms=planned, base=study.base)
     varied = tuple(axis for axis in axes if len(axis.values) > 1)
@@ -124,15 +145,15 @@ def collect(out: Path | str) -> Table:
     results = {trial.id: result_or_damage(folders[trial.id], trial) for trial in plan.trials}
     numbers = {key(arm.values): arm.number for arm in arms}
     rows = [
-        {"arm": numbers[key(arm)], **_row(trial, results[trial.id]), **arm}
-        for arm, trial in zip(planned, plan.trials, strict=True)
+        {"arm": numbers[key(arm)], "replicate": own, **_row(trial, results[trial.id]), **arm}
+        for arm, own, trial in zip(planned, replicates, plan.trials, strict=True)
     ]
     adaptive = read_adaptive(out)
     stopped = stopped_trials(adaptive)
     rows = [row | {"status": STOPPED} if row["status"] == UNFINISHED and row["id"] in stopped else row for row in rows]
     rows = refused(rows, {trial.id: trial.data_fingerprint for trial in plan.trials})
     _require_finished(out, rows)
-    trials = Frame(rows).sort_values(["arm", "seed"], kind="stable", ignore_index=True)
+    trials = Frame(rows).sort_values(["arm", "replicate", "seed"], kind="stable", ignore_index=True)
     trials = trials.astype(dict.fromkeys(("params", "macs", "steps"), "Int64"))
     done = trials[trials["status"] == "done"]
     folder_names = {folder.name for folder in folders.values()}
@@ -150,7 +171,7 @@ def collect(out: Path | str) -> Table:
         metrics=tuple(dict.fromkeys(name for result in results.values() for name in _measured(result))),
         specified=_specified(done, folders, varied),
         curves=_curves(done, folders),
-        pruned=tuple(
+        pruned=_each_once(
             _pruned(entry, arm, [axis for axis in wider if len(axis.values) > 1])
             for arm, entry in zip(pruned, plan.pruned, strict=True)
         ),
@@ -158,7 +179,30 @@ def collect(out: Path | str) -> Table:
         codes=kept_codes(CodeRecord.at(out), (digest for own in trials["codes"] for digest in own)),
         environments=tuple(environments(folders[name] for name in done["id"])),
         adaptive=adaptive,
+        replicate=replicate,
     )
+
+
+def _means_of_folds(table: Table) -> Frame:
+    whole = (
+        (table.trials["status"] == "done").groupby([table.trials["arm"], table.trials["replicate"]]).transform("all")
+    )
+    folds = table.trials[whole].groupby(["arm", "replicate"])
+    names = [*table.metrics, *SECONDS]
+    means = folds[names].agg(lambda values: values.mean(skipna=False))
+    frame = folds[["id", "examples", "data_fingerprint"]].first().join([folds["packed"].max(), means]).reset_index()
+    held_out = [sizes.get("validation", 0) for sizes in frame["examples"]]
+    totals = Frame({"arm": frame["arm"], "of": held_out}).groupby("arm")["of"].transform("sum")
+    frame["examples"] = [
+        sizes | ({"validation": int(total)} if "validation" in sizes else {})
+        for sizes, total in zip(frame["examples"], totals, strict=True)
+    ]
+    return frame
+
+
+def _each_once(pruned: Iterable[Pruned]) -> tuple[Pruned, ...]:
+    """The pruned arms, of those that every fold has one."""
+    return tuple({(entry.label, entry.reason): entry for entry in pruned}.values())
 
 
 def _specified(done: Frame, folders: Mapping[str, Path], varied: Sequence[Axis]) -> Specified:

@@ -15,12 +15,13 @@ INTERVAL = "95% interval"
 
 
 def finished(table: Table, number: int) -> str:
-    """The seeds of an arm: `3`; `2 of 3` where one is missing, `1 of 3 (2 diverged)` where two failed."""
+    """The seeds or folds of an arm: `3`; `2 of 3` where one is missing, `1 of 3 (2 diverged)` where two failed."""
     own = table.trials[table.trials["arm"] == number]
-    done, failed = int((own["status"] == "done").sum()), own[own["status"] == "failed"]
+    done, planned = int((table.results["arm"] == number).sum()), own["replicate"].nunique()
+    failed = own[own["status"] == "failed"]
     causes = Counter(cause or "failed" for cause in failed["cause"])
     lost = ", ".join(f"{times} {cause}" for cause, times in causes.items())
-    return str(done) if done == len(own) else f"{done} of {len(own)}{f' ({lost})' if lost else ''}"
+    return str(done) if done == planned else f"{done} of {planned}{f' ({lost})' if lost else ''}"
 
 
 def arms_grid(table: Table) -> Grid:
@@ -61,7 +62,7 @@ def _cells(table: Table, values: Spread, metric: str, n: int) -> tuple[str, str]
 
 
 def effects_grid(table: Table, metric: str) -> Grid:
-    """What each value of each axis does to `metric`, and its difference from the reference value, paired by seed."""
+    """What each value of each axis does to `metric`, and its difference from the reference value, paired."""
     here, names = unit(table, metric), {axis.path: axis.name for axis in table.axes}
     rows = []
     for row in effects(table, metric=metric).to_dict("records"):
@@ -79,6 +80,11 @@ def _change(here: Unit, change: Spread | None) -> tuple[str, str]:
     return sign + here.mean(change), here.interval(change)
 
 
+def repeats_of(table: Table) -> dict[str, str]:
+    """What tells the trials of an arm apart, in words, and the columns of `Table.trials` that hold it."""
+    return {"fold": "replicate", "seed": "seed"} if table.replicate == "fold" else {"seed": "seed"}
+
+
 def pruned_grid(table: Table) -> Grid:
     """The arms rejected before training, with the reason."""
     rows = [(entry.label, str(len(entry.seeds)), entry.reason) for entry in table.pruned]
@@ -89,5 +95,6 @@ def failed_grid(table: Table) -> Grid:
     """The trials that failed, with what they said."""
     failed = table.trials[table.trials["status"] == "failed"]
     labels = {arm.number: arm.label for arm in table.arms}
-    rows = zip(failed["arm"].map(labels), failed["seed"].astype(str), failed["id"], failed["error"], strict=True)
-    return Grid("", _columns(("arm", "seed", "trial", "error")), list(rows))
+    repeats = [failed[name].astype(str) for name in repeats_of(table).values()]
+    rows = zip(failed["arm"].map(labels), *repeats, failed["id"], failed["error"], strict=True)
+    return Grid("", _columns(("arm", *repeats_of(table), "trial", "error")), list(rows))

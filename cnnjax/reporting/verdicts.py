@@ -32,7 +32,8 @@ class Verdict:
     word: HOLDS, FAILS, SAME (as the claim's margin), OPEN or NONE. values: the difference by seed; spread: of them.
     planned: how many seeds there are to be. settings: of the other axes, over which each seed's difference is a mean.
     diverged: the trainings that did, as "arm, seed"; counted: as which number, None where there is none. missing: those
-    that have not ended, and why. unit: how differences are printed.
+    that have not ended, and why. unit: how differences are printed. replicate: "seed", or "fold" of a study that varies
+    the fold it validates on: then "seed" above is a fold, whose difference is the mean over its seeds.
     """
 
     claim: Claim
@@ -45,6 +46,7 @@ class Verdict:
     diverged: tuple[str, ...] = ()
     counted: float | None = None
     missing: tuple[str, ...] = ()
+    replicate: str = "seed"
 
     @property
     def largest(self) -> float:
@@ -63,12 +65,12 @@ class Verdict:
     def measured(self) -> str:
         """`+0.42 points [0.10, 0.74], n = 5 seeds, at most 0.74 points`."""
         if not self.values:
-            return f"n = 0 of {plural(self.planned, 'seed')}"
+            return f"n = 0 of {plural(self.planned, self.replicate)}"
         n = f"{self.spread.n}" if self.spread.n == self.planned else f"{self.spread.n} of {self.planned}"
         mean = f"{'+' if self.spread.mean > 0 else ''}{self._size(self.spread.mean)}"
         interval = f" {self.unit.interval(self.spread)}" if self.spread.has_interval else ""
         most = f", at most {self._size(self.largest)}" if self.spread.has_interval else ""
-        return f"{mean}{interval}, n = {n} seeds{most}"
+        return f"{mean}{interval}, n = {n} {self.replicate}s{most}"
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -127,6 +129,7 @@ def verdict(table: Table, claim: Claim) -> Verdict:
         diverged=tuple(map(numbers.said, diverged)),
         counted=found[claim.metric][1] if diverged else None,
         missing=tuple(f"{numbers.said(trial)}: {numbers.why(trial)}" for trial in missing),
+        replicate=table.replicate,
     )
 
 
@@ -176,7 +179,7 @@ def _by_setting(table: Table, claim: Claim, side: Mapping[str, Any], fixed: set[
 
 
 Trial = tuple[int, int]
-"""The number of an arm, and a seed."""
+"""The number of an arm, and a seed; or a fold, whose numbers are the means over its seeds."""
 
 
 class _Numbers:
@@ -184,34 +187,46 @@ class _Numbers:
 
     def __init__(self, table: Table, claim: Claim, arms: Sequence[int]):
         self._table, self._claim = table, claim
-        rows = [row for row in table.trials.to_dict("records") if row["arm"] in arms]
-        self.trials: dict[Trial, dict[str, Any]] = {(row["arm"], row["seed"]): row for row in rows}
-        self._recorded = {trial: self._numbers(row) for trial, row in self.trials.items()}
+        self.trials: dict[Trial, list[dict[str, Any]]] = {}
+        for row in table.trials.to_dict("records"):
+            if row["arm"] in arms:
+                self.trials.setdefault((row["arm"], row["replicate"]), []).append(row)
+        self._recorded = {trial: [self._numbers(row) for row in rows] for trial, rows in self.trials.items()}
         self._labels = {arm.number: arm.label for arm in table.arms}
 
     def of(self, metric: str) -> tuple[dict[Trial, float], float | None]:
         """The metric by trial, those that diverged as the worst that it can be; and that, None where there is none."""
-        recorded = {trial: numbers[metric] for trial, numbers in self._recorded.items() if metric in numbers}
-        if not recorded:
-            names = sorted({name for numbers in self._recorded.values() for name in numbers})
+        every = [numbers for own in self._recorded.values() for numbers in own]
+        if not any(metric in numbers for numbers in every):
             when = "" if self._claim.epoch is None else f" of epoch {self._claim.epoch}"
-            said = unknown(f"metric{when}", metric, names)
+            said = unknown(f"metric{when}", metric, sorted({name for numbers in every for name in numbers}))
             raise RunError(f"{self._table.out}: claim {self._claim.text!r}: {said}")
-        is_what = self._table.specified.of(metric)
-        if is_what is None or is_what.unit != "share" or self._claim.less is not None:
-            return recorded, None
-        worst = 0.0 if is_what.higher_is_better else 1.0
-        return dict.fromkeys(self.diverged({metric: recorded}), worst) | recorded, worst
+        is_what, worst = self._table.specified.of(metric), None
+        if is_what is not None and is_what.unit == "share" and self._claim.less is None:
+            worst = 0.0 if is_what.higher_is_better else 1.0
+        found = {}
+        for trial, rows in self.trials.items():
+            values = [
+                numbers.get(metric, worst if row["cause"] == "diverged" else None)
+                for row, numbers in zip(rows, self._recorded[trial], strict=True)
+            ]
+            known = [value for value in values if value is not None]
+            if len(known) == len(rows):
+                found[trial] = sum(known) / len(known)
+        return found, worst
 
     def diverged(self, measured: Mapping[str, Mapping[Trial, float]]) -> list[Trial]:
         """The trials that diverged before they had all of the metrics."""
-        trials = [trial for trial, row in self.trials.items() if row["cause"] == "diverged"]
-        return [trial for trial in trials if not all(metric in self._recorded[trial] for metric in measured)]
+
+        def lacks(row: Mapping[str, Any], numbers: Mapping[str, float]) -> bool:
+            return row["cause"] == "diverged" and not all(metric in numbers for metric in measured)
+
+        return [trial for trial, rows in self.trials.items() if any(map(lacks, rows, self._recorded[trial]))]
 
     def quantity(self, metric: str, values: Mapping[Trial, float]) -> Quantity:
         """What the metric is."""
-        examples = examples_of(self._table.done, metric)
-        return quantity(self._table.specified.of(metric), values=values.values(), examples=examples)
+        examples, over = examples_of(self._table.results, metric), f"{self._table.replicate}s"
+        return quantity(self._table.specified.of(metric), values=values.values(), examples=examples, over=over)
 
     def unit(self, largest: float) -> Unit:
         """How differences are printed."""
@@ -219,13 +234,13 @@ class _Numbers:
 
     def said(self, trial: Trial) -> str:
         """`pool=max, seed 3`."""
-        number, seed = trial
-        return f"{self._labels[number]}, seed {seed}"
+        number, own = trial
+        return f"{self._labels[number]}, {self._table.replicate} {own}"
 
     def why(self, trial: Trial) -> str:
         """Why a trial has no number."""
-        row = self.trials[trial]
-        return row["cause"] or (row["status"] if row["status"] != "done" else "no such number")
+        said = [row["cause"] or row["status"] for row in self.trials[trial] if row["cause"] or row["status"] != "done"]
+        return ", ".join(dict.fromkeys(said)) or "no such number"
 
     def _numbers(self, row: Mapping[str, Any]) -> dict[str, float]:
         if self._claim.epoch is not None:

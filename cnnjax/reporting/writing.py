@@ -22,6 +22,7 @@ from cnnjax.reporting.pages import render_html, render_markdown
 from cnnjax.reporting.pictures import draw, every_name
 from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_of
 from cnnjax.reporting.study_table import Table, collect
+from cnnjax.reporting.tables import repeats_of
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,9 @@ def _tidy(table: Table) -> Frame:
     paths = [axis.path for axis in (*table.axes, *table.constants)]
     costs = ["params", "macs", "steps", "train_seconds", "compile_seconds", "packed"]
     origin = ["id", "data_fingerprint", "cause", "error"]
-    trials = table.trials[["arm", *paths, "seed", "status", *table.metrics, *costs, *origin]]
-    return trials.rename(columns={"arm": "number"})
+    repeats = repeats_of(table)
+    trials = table.trials[["arm", *paths, *repeats.values(), "status", *table.metrics, *costs, *origin]]
+    return trials.rename(columns={"arm": "number", **{column: name for name, column in repeats.items()}})
 
 
 def _all_effects(table: Table) -> Frame:
@@ -112,10 +114,15 @@ def summary_json(table: Table) -> dict[str, Any]:
         "not_in_plan": list(table.strangers),
         "arms": [_arm_json(table, frame, arm.number) for arm in table.arms],
         "pruned": [{"arm": entry.values, "seeds": list(entry.seeds), "reason": entry.reason} for entry in table.pruned],
-        "failed": table.trials.loc[table.trials["status"] == "failed", ["arm", "seed", "id", "cause", "error"]].to_dict(
-            "records"
-        ),
+        "failed": _failed(table).to_dict("records"),
+        **({"compared_by": table.replicate} if table.replicate != "seed" else {}),
     }
+
+
+def _failed(table: Table) -> Frame:
+    repeats = repeats_of(table)
+    failed = table.trials.loc[table.trials["status"] == "failed", ["arm", *repeats.values(), "id", "cause", "error"]]
+    return failed.rename(columns={column: name for name, column in repeats.items()})
 
 
 def _statuses(table: Table) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Checkpoints through Orbax: asynchronous, atomic, verified when read."""
+"""Checkpoints in Orbax's form: atomic, verified when read; large ones are written in the background."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from orbax.checkpoint.options import MultiprocessingOptions
 from cnnjax.errors import DiskFull, RunError
 from cnnjax.hosts import processes
 from cnnjax.records.checkpoint_notes import CheckpointNotes
+from cnnjax.run import small_checkpoint
 from cnnjax.training.state import TrainState
 
 Read = TypeVar("Read")
@@ -36,9 +37,23 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, keep: int = 2, read_only: bool = False):
         logging.getLogger("absl").setLevel(logging.ERROR)
-        self.folder = folder.absolute()
-        how: dict[str, Any] = {"max_to_keep": keep, "create": True, "cleanup_tmp_directories": True}
-        if read_only:
+        self.folder, self._keep, self._read_only = folder.absolute(), keep, read_only
+        self._now: ocp.CheckpointManager | None = None
+        if not read_only:
+            with self._explained("opened"):
+                small_checkpoint.clear(self.folder)
+
+    @property
+    def _manager(self) -> ocp.CheckpointManager:
+        """Orbax's, made when it is needed: of a trial that has no checkpoint yet it has nothing to say."""
+        if self._now is None:
+            with self._explained("opened"):
+                self._now = ocp.CheckpointManager(self.folder, options=self._options())
+        return self._now
+
+    def _options(self) -> ocp.CheckpointManagerOptions:
+        how: dict[str, Any] = {"max_to_keep": self._keep, "create": True}
+        if self._read_only:
             how = {"read_only": True, "lightweight_initialize": True, "create": False, "save_interval_steps": 0}
         if processes() > 1:
             # Orbax would wait for the others, which have no part in it.
@@ -47,25 +62,39 @@ class Checkpoints:
             how["multiprocessing_options"] = MultiprocessingOptions(
                 primary_host=mine, active_processes={mine}, barrier_sync_key_prefix=f"cnnjax-{mine}"
             )
-            if not read_only:
-                folder.mkdir(parents=True, exist_ok=True)
-        self._options = ocp.CheckpointManagerOptions(enable_async_checkpointing=True, **how)
-        self._manager = self._opened()
+            if not self._read_only:
+                self.folder.mkdir(parents=True, exist_ok=True)
+        return ocp.CheckpointManagerOptions(enable_async_checkpointing=True, **how)
 
-    def _opened(self) -> ocp.CheckpointManager:
-        with self._explained("opened"):
-            return ocp.CheckpointManager(self.folder, options=self._options)
+    def _put_away(self) -> None:
+        """Let Orbax look at the folder anew when it is needed again; what it saves is on disk first."""
+        if self._now is not None:
+            self.wait()
+            self._now.close()
+            self._now = None
 
     def latest(self) -> int | None:
         """The step of the newest checkpoint; None where there is none."""
-        return self._manager.latest_step()
+        return self._manager.latest_step() if self._now is not None or self.folder.is_dir() else None
 
     def save(self, step: int, state: Any, notes: CheckpointNotes) -> None:
-        """Begin to save `state` (host arrays) and `notes` as of `step`; returns before it is on disk."""
+        """Save `state` (host arrays) and `notes` as of `step`; what is large is on disk only after `wait`."""
         notes = notes.model_copy(update={"checksum": _checksum(state)})
+        if small_checkpoint.is_small(state):
+            self._put_away()
+            with self._explained(f"written at step {step}"):
+                small_checkpoint.write(self.folder / str(step), state, notes.to_json())
+                self._remove_old()
+            return
         content = ocp.args.Composite(state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes.to_json()))
         with _SAVING, self._explained(f"written at step {step}"):
             self._manager.save(step, args=content, force=True)
+
+    def _remove_old(self) -> None:
+        """Leave the newest `keep` of them."""
+        steps = sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+        for step in steps[: -self._keep]:
+            small_checkpoint.remove(self.folder / str(step))
 
     def notes(self) -> CheckpointNotes | None:
         """The notes of the newest checkpoint; None where there is none."""
@@ -86,8 +115,8 @@ class Checkpoints:
             try:
                 return read(chosen)
             except RunError:
-                self._manager.close()
-                self._manager = self._opened()
+                self._now, old = None, self._manager
+                old.close()
                 if step is not None or self.latest() == chosen:
                     raise
 
@@ -117,14 +146,15 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Until everything saved is on disk."""
+        if self._now is None:
+            return
         with self._explained("finished"):
-            self._manager.wait_until_finished()
-            self._manager.check_for_errors()
+            self._now.wait_until_finished()
+            self._now.check_for_errors()
 
     def close(self) -> None:
         """Wait until all is saved, and end Orbax's threads."""
-        self.wait()
-        self._manager.close()
+        self._put_away()
 
     def _parsed(self, content: Any, step: int | None) -> CheckpointNotes:
         where = f"checkpoint {self.folder / str(step)}"

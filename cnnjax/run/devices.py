@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError, unknown
@@ -37,23 +37,28 @@ _UNITS = {"gib": 2**30, "gb": GB, "mib": 2**20, "mb": 10**6}
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices one training is spread over. memory: bytes of each; None where it is not known, and not checked."""
+    """The devices one training is spread over.
+
+    memory: bytes of each; None where it is not known, and not checked. split: whether a state is split over them
+    (`Hardware.shard_state`).
+    """
 
     count: int = 1
     kind: str = ""
     memory: int | None = None
+    split: bool = False
 
     def __str__(self) -> str:
         known = "" if self.memory is None else f" with {short_bytes(self.memory)} each"
         of = f"{self.count} x {self.kind}" if self.kind else f"{self.count} device{'s' if self.count > 1 else ''}"
-        return f"{of}{known}"
+        return f"{of}{known}{', which the state is split over' if self.split else ''}"
 
 
 def here(hardware: Hardware) -> Devices:
     """The devices of this process that `hardware` uses. Raises ConfigError where there are not so many."""
     mesh = hardware.mesh()
     first = mesh.devices.flat[0]
-    return Devices(mesh.size, first.device_kind, (first.memory_stats() or {}).get("bytes_limit"))
+    return Devices(mesh.size, first.device_kind, (first.memory_stats() or {}).get("bytes_limit"), hardware.shard_state)
 
 
 def declared(count: int | None, kind: str | None, memory: str | None) -> Devices:
@@ -68,6 +73,11 @@ def declared(count: int | None, kind: str | None, memory: str | None) -> Devices
             raise ConfigError(f"--device-kind: {unknown('kind of device', kind.lower(), sorted(MEMORY))}{hint}")
         size = MEMORY[kind.lower()] * GB
     return Devices(count or 1, (kind or "").lower(), size)
+
+
+def split_over(devices: Hardware | Devices) -> Hardware | Devices:
+    """The same, over which a training's state is split (`Hardware.shard_state`)."""
+    return replace(devices, shard_state=True) if isinstance(devices, Hardware) else replace(devices, split=True)
 
 
 def _bytes(text: str) -> int:

@@ -21,9 +21,9 @@ from cnnjax.data.dataset import Dataset
 from cnnjax.data.examples import Part
 from cnnjax.data.loader import Batches, BatchesInOrder, Loader, Share, TrainingBatches
 from cnnjax.data.order import Order
-from cnnjax.data.splits import Splits, splits
+from cnnjax.data.splits import Carving, Splits, splits
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import Experiment, entries_used, length_of, parts_of
+from cnnjax.experiment import Experiment, carving_of, entries_used, length_of, parts_of
 from cnnjax.experiment.sizes import decodes_at_its_sizes, training_spans
 from cnnjax.hosts import from_first
 from cnnjax.nn.mesh import manual_axes
@@ -61,7 +61,8 @@ def make_feed(experiment: Experiment, mesh: Mesh, *, packed: int, hardware: Hard
 
 def order_of(experiment: Experiment, examples: int) -> Order:
     """The order in which an experiment sees its training part of so many examples."""
-    return Order(experiment.seed, experiment.batch_size, examples, experiment.repeats, experiment.dealt)
+    common = experiment.random_numbers == "common"
+    return Order(experiment.seed, experiment.batch_size, examples, experiment.repeats, experiment.dealt, common)
 
 
 def placed(mesh: Mesh) -> Sharding:
@@ -145,10 +146,9 @@ class Resident:
     def __init__(self, experiment: Experiment, mesh: Mesh, *, packed: int):
         self.experiment, self.mesh, self.packed = experiment, mesh, packed
         self.sizes = sizes_of(parts_of(experiment))
-        carving: Any = (experiment.validation, experiment.fraction, experiment.per_class)
         with _ONE_AT_A_TIME:
             dataset = experiment.data.load()
-            self.data = _on_devices(dataset, *carving, tuple(entries_used(experiment, dataset)), mesh)
+            self.data = _on_devices(dataset, carving_of(experiment), tuple(entries_used(experiment, dataset)), mesh)
         self._positions = put_rows(np.arange(experiment.batch_size, dtype=np.int32), mesh)
 
     @staticmethod
@@ -214,14 +214,12 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 @lru_cache(maxsize=2)
-def _on_devices(
-    dataset: Dataset, validation: float, fraction: float, per_class: int | None, names: tuple[str, ...], mesh: Mesh
-) -> Arrays:
+def _on_devices(dataset: Dataset, carving: Carving, names: tuple[str, ...], mesh: Mesh) -> Arrays:
     """The entries `names` of all parts of the data (`parts_of`) on every device.
 
     Put there once for all experiments that have the same.
     """
-    parts = splits(dataset.held, validation, fraction=fraction, per_class=per_class)
+    parts = splits(dataset.held, carving)
     held: Any = [part for part in vars(parts).values() if part is not None]
     return put({name: np.concatenate([part.values[name] for part in held]) for name in names}, mesh)
 

@@ -19,13 +19,15 @@ class Hardware:
 
     devices: how many devices of each process one training uses (None: all). resident: a set that takes at most this
     share of a device's memory lives there; others are streamed. workers: processes that read images for a streamed
-    set; 0 for threads of this one, as many as there are cores.
+    set; 0 for threads of this one, as many as there are cores. shard_state: each device keeps a part of large
+    parameters, optimizer state and what methods keep (`training.sharding`), instead of all; checkpoints are the same.
     """
 
     devices: int | None = None
     parallel: Parallel = "jit"
     resident: float = 0.25
     workers: int = 0
+    shard_state: bool = False
 
     def __post_init__(self):
         if self.devices is not None and self.devices < 1:
@@ -34,6 +36,8 @@ class Hardware:
             raise ConfigError(f"resident = {self.resident}: it is a share of the device's memory, 0 to 1")
         if self.workers < 0:
             raise ConfigError(f"workers = {self.workers}: must be 0 (threads) or a number of processes")
+        if self.shard_state and self.parallel != "jit":
+            raise ConfigError(f"shard_state with parallel = {self.parallel!r}: only with jit")
 
     def mesh(self) -> Mesh:
         """The mesh of these devices, those of all processes that train together. Raises ConfigError where there are not

@@ -21,6 +21,7 @@ from cnnjax.run.checkpoint import NoCheckpoints
 from cnnjax.run.feed import Streamed
 from cnnjax.run.program import Program
 from cnnjax.run.result import evaluated_parts, write_result
+from cnnjax.run.together import addressable
 from cnnjax.run.trial import Trial
 from cnnjax.training.state import TrainState
 
@@ -122,8 +123,11 @@ class Pack:
         return measured
 
     def save(self, state: TrainState, step: int) -> None:
-        """Begin to write a checkpoint of every trial that goes on, unless it has one of this step. On the first process
-        alone: the others do nothing."""
+        """Begin to write a checkpoint of every trial that goes on, unless it has one of this step.
+
+        On the first process alone; the others only give it their parts of the state, where it is split.
+        """
+        state = addressable(state)
         if not is_first():
             return
         # Copies: what is being written in the background must not change under the next step.

@@ -29,7 +29,8 @@ from cnnjax.run.weights import check_initial, initial_weights
 from cnnjax.training.estimate import begun_anew, ended, estimate_step
 from cnnjax.training.evaluated import evaluations
 from cnnjax.training.fitting import first_tries, fit_step, fits
-from cnnjax.training.parallel import bound, check_batch_size, distribute
+from cnnjax.training.parallel import bound, check_batch_size, distribute, put_whole
+from cnnjax.training.sharding import split_shardings
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import (
     StepFunctions,
@@ -144,10 +145,10 @@ class Program:
         """Compile the training steps before there is a state, where the feed's rows cost nothing to have."""
         if isinstance(self.feed, Streamed) or "train" in self._compiled:
             return
-        lanes = () if self.packed == 1 else (self.packed,)
-        where = placed(self.mesh)
         state = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(lanes + x.shape, x.dtype, sharding=where), self.checked.state
+            lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+            self._shapes,
+            self._shardings or jax.tree.map(lambda _: placed(self.mesh), self._shapes),
         )
         rows = self._rows([self.experiment] * self.packed, 0, 1)
         for size in sizes_of(self.spans):
@@ -159,7 +160,23 @@ class Program:
         Of several processes the first one's counts: another kind of processor may draw other last bits.
         """
         state = states[0] if self.packed == 1 else jax.tree.map(lambda *x: np.stack(x), *states)
-        return put(of_first(state), self.mesh)
+        whole = of_first(state)
+        if self._shardings is None:
+            return put(whole, self.mesh)
+        return jax.tree.map(put_whole, whole, self._shardings)
+
+    @cached_property
+    def _shardings(self) -> TrainState | None:
+        """How a state lies on the devices; None where it is whole on each."""
+        if not self.hardware.shard_state or self.mesh.size == 1:
+            return None
+        return split_shardings(self._shapes, self.mesh, packed=self.packed > 1)
+
+    @property
+    def _shapes(self) -> TrainState:
+        """Of a state, of all lanes."""
+        lanes = () if self.packed == 1 else (self.packed,)
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(lanes + x.shape, x.dtype), self.checked.state)
 
     @property
     def _init_one(self) -> Callable:
@@ -324,7 +341,7 @@ class Program:
         @lru_cache
         def compiled_for(method: str) -> Callable[[TrainState], TrainState]:
             one = partial(with_weights_of, self.functions, name=method)
-            return jax.jit(jax.vmap(one) if self.packed > 1 else one)
+            return jax.jit(jax.vmap(one) if self.packed > 1 else one, out_shardings=self._shardings)
 
         return compiled_for
 
@@ -371,6 +388,7 @@ class Program:
             packed=self.packed > 1,
             donate=trains,
             chunk=self.chunk if trains else None,
+            shardings=self._shardings,
         )
         if self.hardware.parallel == "pmap":
             return mapped

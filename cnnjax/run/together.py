@@ -17,6 +17,7 @@ from cnnjax.hosts import check_alike, is_first, processes
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import settings, source
 from cnnjax.run.hardware import Hardware
+from cnnjax.training.parallel import replicated
 
 Tree = TypeVar("Tree")
 
@@ -40,6 +41,22 @@ def of_first(tree: Tree) -> Tree:
         for part, array in zip(np.split(sent, ends), held, strict=True)
     ]
     return jax.tree.unflatten(structure, made)
+
+
+def addressable(tree: Tree) -> Tree:
+    """The arrays as this process can read them whole: those that are split over processes are gathered, one by one."""
+
+    def one(x: Any) -> Any:
+        if x.is_fully_addressable or x.is_fully_replicated:
+            return x
+        # On the host, so that no device holds more than one of them.
+        return np.asarray(jax.jit(_same, out_shardings=replicated(x.sharding.mesh))(x))
+
+    return jax.tree.map(one, tree)
+
+
+def _same(x: jax.Array) -> jax.Array:
+    return x
 
 
 @contextlib.contextmanager
@@ -74,10 +91,10 @@ def check_same_training(facts: dict[str, Any], hardware: Hardware) -> None:
     facts: of the training, as JSON.
     """
     if processes() > 1:
-        kinds = sorted({device.device_kind for device in jax.local_devices()})
-        how = {"devices": hardware.devices, "parallel": hardware.parallel, "kinds of device": kinds}
+        how = {name: getattr(hardware, name) for name in ("devices", "parallel", "shard_state")}
+        kinds = {"kinds of device": sorted({device.device_kind for device in jax.local_devices()})}
         chosen = settings() | {"XLA_FLAGS": _flags(settings().get("XLA_FLAGS", ""))}
-        check_alike({**facts, **how, "cnnjax's source": source(), "settings": chosen})
+        check_alike({**facts, **how, **kinds, "cnnjax's source": source(), "settings": chosen})
 
 
 def _flags(text: str) -> list[str]:

@@ -4,7 +4,7 @@
     either      = both { "or" both }
     both        = one { "and" one }
     one         = "not" one | "(" either ")" | path operator value
-    operator    = "==" | "!=" | "<" | "<=" | ">" | ">=" | "in" | "not in"
+    operator    = "==" | "=" | "!=" | "<" | "<=" | ">" | ">=" | "in" | "not in"
 
 A value is a number, a word (`max`, `none`, `true`), a text in quotes, or several of them in brackets (`[3, 5]`). The
 path stands on the left: a field of the experiment, or the name of a group of fields, whose values are its choices.
@@ -29,7 +29,7 @@ ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-OPERATORS = ("==", "!=", "in", "not in", *ORDERS)
+OPERATORS = ("==", "=", "!=", "in", "not in", *ORDERS)
 WORDS = ("and", "or", "not", "in", "requires")
 _TOKEN = re.compile(r"""\s*(==|!=|<=|>=|<|>|\(|\)|"[^"]*"|'[^']*'|\[[^]]*\]|[^\s()=!<>"'\[\]]+|\S)""")
 
@@ -45,12 +45,35 @@ Holds = Callable[[ValueAt], bool]
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A value at a path compared with what is written: `model.kernel_size in [5, 7]`."""
+
+    path: str
+    sign: str
+    value: Any
+
+    @property
+    def is_of_order(self) -> bool:
+        """Whether it is about less and more."""
+        return self.sign in ORDERS
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """The values that are written."""
+        return self.value if self.sign.endswith("in") else (self.value,)
+
+    def holds(self, forms: Forms) -> bool:
+        """Whether it holds of a value in its forms. Raises ConfigError where less and more is asked of no number."""
+        return _compare(self.path, forms, self.sign, self.value)
+
+
+@dataclass(frozen=True)
 class Condition:
-    """A condition that was read. paths: that it reads. when, requires: its two sides; None for one that has no
+    """A condition that was read. comparisons: all in it. when, requires: its two sides; None for one that has no
     `requires`."""
 
     written: str
-    paths: tuple[str, ...]
+    comparisons: tuple[Comparison, ...]
     when: Holds
     requires: Holds | None
 
@@ -71,7 +94,7 @@ def _read(written: str) -> Condition:
     requires = reader.either() if reader.takes("requires") else None
     if reader.ahead:
         raise reader.error(f"{reader.ahead[0]!r} follows a whole condition", "and, or, requires, or nothing")
-    return Condition(written, tuple(dict.fromkeys(reader.paths)), when, requires)
+    return Condition(written, tuple(reader.comparisons), when, requires)
 
 
 class _Reader:
@@ -80,7 +103,7 @@ class _Reader:
     def __init__(self, written: str):
         self.written = written
         self.ahead = _TOKEN.findall(written)
-        self.paths: list[str] = []
+        self.comparisons: list[Comparison] = []
 
     def error(self, found: str, expected: str) -> ConfigError:
         return ConfigError(
@@ -136,12 +159,13 @@ class _Reader:
             raise self.error(repr(value), "several values in brackets, such as [3, 5]")
         if sign in ORDERS and not _is_number(value):
             raise self.error(repr(value), "a number")
-        self.paths.append(path)
-        return lambda value_at: _compare(path, value_at(path), sign, value)
+        found = Comparison(path, "==" if sign == "=" else sign, value)
+        self.comparisons.append(found)
+        return lambda value_at: found.holds(value_at(path))
 
     def value(self) -> Any:
         written = self.next("a value")
-        if written in (*WORDS, *OPERATORS, "(", ")", "="):
+        if written in (*WORDS, *OPERATORS, "(", ")"):
             raise self.error(repr(written), "a value")
         return frozen(parse(written))
 

@@ -165,7 +165,7 @@ def _augmented_batches(view: View, indices: np.ndarray) -> list[dict[str, np.nda
     # A batch of the chosen, of which the last is the first one's partner, as in training.
     experiment = replace(view.found.experiment, {"precision": "float32", "batch_size": len(indices), "accumulate": 1})
     examples, used = len(view.train), _following(view)
-    order = Order(experiment.seed, len(indices), examples)
+    order = Order(experiment.seed, len(indices), examples, common=experiment.random_numbers == "common")
     # At the size that the training begins with.
     size = training_spans(experiment, view.dataset, length_of(view.found.experiment, examples))[0].size
     seen = jax.jit(training_examples(experiment, view.dataset, used, examples=examples, size=size))

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, PrivateAttr
 from cnnjax.config import Config, Named, parse, read
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
-from cnnjax.study.condition import Condition, Forms, ValueAt, same
+from cnnjax.study.condition import Comparison, Condition, Forms, ValueAt, same
 from cnnjax.study.designs import Arm
 from cnnjax.study.values import frozen, text
 
@@ -26,8 +26,8 @@ class Exclusion(Config, union="exclude"):
         raise NotImplementedError
 
     @property
-    def paths(self) -> tuple[str, ...]:
-        """The paths and groups that it reads; none where it takes the whole experiment."""
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """What it compares with what; nothing where it takes the whole experiment."""
         return ()
 
     def holds(self, value_at: ValueAt, experiment: Callable[[], Experiment]) -> bool:
@@ -45,8 +45,8 @@ class PartialArm(Exclusion, tag="partial_arm"):
         return " ".join(f"{path}={text(value)}" for path, value in self.values.items())
 
     @property
-    def paths(self) -> tuple[str, ...]:
-        return tuple(self.values)
+    def comparisons(self) -> tuple[Comparison, ...]:
+        return tuple(Comparison(path, "==", value) for path, value in self.values.items())
 
     def holds(self, value_at: ValueAt, experiment: Callable[[], Experiment]) -> bool:
         return all(same(value_at(path), value) for path, value in self.values.items())
@@ -66,8 +66,8 @@ class Rule(Exclusion, tag="rule"):
         return self.condition
 
     @property
-    def paths(self) -> tuple[str, ...]:
-        return Condition.read(self.condition).paths
+    def comparisons(self) -> tuple[Comparison, ...]:
+        return Condition.read(self.condition).comparisons
 
     def holds(self, value_at: ValueAt, experiment: Callable[[], Experiment]) -> bool:
         return Condition.read(self.condition).excludes(value_at)

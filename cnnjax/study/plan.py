@@ -23,6 +23,7 @@ from cnnjax.run.weights import check_initial
 from cnnjax.study.alike import without_effect
 from cnnjax.study.budget import Budget
 from cnnjax.study.faults import guilty, neighbours, refuse_bad_values, refuse_too_many, refuse_twins
+from cnnjax.study.folds import refuse_unequal_folds
 from cnnjax.study.match import rescaled_to
 from cnnjax.study.planned import Plan, PlannedTrial, PrunedArm, label, written
 from cnnjax.study.room import check_room, step_memory
@@ -51,7 +52,9 @@ def plan(
 def _plan(study: Study, hardware: Hardware | Devices) -> Plan:
     refuse_too_many(study)
     held: dict[Any, Config] = {}
-    experiments = {arm: _experiment(study, arm, held) for arm in study.arms}
+    arms = study.arms
+    refuse_unequal_folds(arms)
+    experiments = {arm: _experiment(study, arm, held) for arm in arms}
     refuse_bad_values(study, experiments)
     costs: dict[Experiment, int] = {}
     devices = here(hardware) if isinstance(hardware, Hardware) else hardware

@@ -12,6 +12,7 @@ from cnnjax.analysis.layers import volume
 from cnnjax.config import Named
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.experiment import Experiment
+from cnnjax.study.pairing import unpaired
 from cnnjax.study.plan import Plan, PlannedTrial, written
 from cnnjax.study.values import text
 
@@ -19,8 +20,7 @@ from cnnjax.study.values import text
 def plan_table(plan: Plan) -> Group:
     """Arms with their programs, parameters, MACs and steps; the pruned ones with their reason; totals."""
     table = Table(title="plan", title_justify="left")
-    axes = list(plan.study.all_axes)
-    for path in axes:
+    for path in plan.trials[0].arm:
         table.add_column(path.removeprefix("model."))
     if plan.study.match:
         table.add_column(f"widths (equal {plan.study.measure})")
@@ -95,5 +95,7 @@ def _warnings(plan: Plan) -> list[Text]:
     for trial in plan.trials:
         if trial.experiment.seed == plan.study.seed_values[0]:
             counts.update({warning: counts.get(warning, 0) + 1 for warning in trial.warnings})
+    unlike = unpaired(dict.fromkeys(trial.experiment for trial in plan.trials))
     arms = len(plan.trials) // len(plan.study.seed_values)
-    return [Text(f"warning ({count} of {arms} arms): {warning}", "yellow") for warning, count in counts.items()]
+    said = [Text(f"warning: {unlike}", "yellow")] if unlike else []
+    return said + [Text(f"warning ({count} of {arms} arms): {warning}", "yellow") for warning, count in counts.items()]

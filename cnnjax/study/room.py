@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from jax import numpy as jnp
 
 from cnnjax.analysis.layers import Memory
 from cnnjax.analysis.memory import training_memory
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError
-from cnnjax.experiment import Experiment, Teachers, around_of, largest_input_of, network_of, optimizer_of
+from cnnjax.experiment import (
+    Experiment,
+    Teachers,
+    around_of,
+    input_shape_of,
+    largest_input_of,
+    network_of,
+    optimizer_of,
+    state_shapes,
+)
 from cnnjax.experiment.subject import Remembered, Subject
 from cnnjax.models.outputs import array_of
 from cnnjax.run.devices import Devices
+from cnnjax.training.sharding import bytes_of_part
 
 
 def check_room(experiment: Experiment, devices: Devices, teachers: Teachers) -> tuple[str, ...]:
@@ -44,9 +57,9 @@ def check_room(experiment: Experiment, devices: Devices, teachers: Teachers) -> 
 
 def step_memory(experiment: Experiment, devices: Devices, teachers: Teachers) -> Memory:
     """The memory of a training step on each device: found once for each program."""
-    size = _size(experiment, devices)
-    key = Subject(experiment).same_program, size, *teachers.items()
-    return _FOUND(key, lambda: _memory(experiment, size, teachers))
+    size, parts = _size(experiment, devices), devices.count if devices.split else 1
+    key = Subject(experiment).same_program, size, parts, *teachers.items()
+    return _FOUND(key, lambda: _memory(experiment, size, parts, teachers))
 
 
 _FOUND = Remembered[Memory](64)
@@ -57,8 +70,9 @@ def _size(experiment: Experiment, devices: Devices) -> int:
     return max(1, experiment.batch_size // experiment.accumulate // devices.count)
 
 
-def _memory(experiment: Experiment, size: int, teachers: Teachers) -> Memory:
-    return training_memory(
+def _memory(experiment: Experiment, size: int, parts: int, teachers: Teachers) -> Memory:
+    """parts: how many devices the state is split over."""
+    memory = training_memory(
         network_of(experiment),
         largest_input_of(experiment),
         batch_size=size,
@@ -67,3 +81,19 @@ def _memory(experiment: Experiment, size: int, teachers: Teachers) -> Memory:
         dtype=jnp.dtype(experiment.precision),
         logits=lambda outputs: array_of(experiment.model, outputs),
     )
+    return memory if parts == 1 else _split(memory, experiment, parts)
+
+
+def _split(memory: Memory, experiment: Experiment, parts: int) -> Memory:
+    """The memory where each device has a part of the state; the parameters it gathers for a step are activations."""
+    state = state_shapes(experiment, network_of(experiment), input_shape_of(experiment))
+    split = {"params": state.params, "optimizer": state.opt_state, "state": state.methods}
+    less = {name: _bytes(tree) - bytes_of_part(tree, parts) for name, tree in split.items()}
+    kept = {name: getattr(memory, name) - elsewhere for name, elsewhere in less.items()}
+    gathered = memory.params
+    total = memory.total - sum(less.values()) + gathered
+    return replace(memory, **kept, activations=memory.activations + gathered, total=total)
+
+
+def _bytes(tree: Any) -> int:
+    return bytes_of_part(tree, 1)

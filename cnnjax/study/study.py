@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from cnnjax.config import (
-    Config,
-    Named,
-    explain,
-    later,
-    named_with,
-    outermost_first,
-    parse,
-    read,
-    replace,
-    replace_text,
-    replace_texts,
-    required_fields,
-    split_values,
-)
+from cnnjax.config import Config, Named, explain, later, read
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
 from cnnjax.study.adaptive import Adaptive
+from cnnjax.study.axis_checks import changed, check_axes, check_exclusion
+from cnnjax.study.axis_texts import applied
 from cnnjax.study.budget import Budget
 from cnnjax.study.designs import Arm, Axes, Design, Distribution, Grid, OneAtATime, changes_of, paths_of, values_of
 from cnnjax.study.designs.axes import BASE
-from cnnjax.study.exclusions import Exclusion, Exclusions, remaining
-from cnnjax.study.values import thawed
+from cnnjax.study.exclusions import Exclusions, remaining
 
 Measure = Literal["macs", "params"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -77,43 +63,22 @@ class Study(Config):
     @model_validator(mode="after")
     def _axes_are_of_the_experiment(self) -> Study:
         axes = self.all_axes
-        for name, axis in axes.items():
-            if isinstance(axis, Named):
-                self._check_group(name, axis)
-            else:
-                read(self.experiment, name)
+        check_axes(self.experiment, axes)
         for exclusion in self.exclude:
-            self._check_paths(exclusion)
+            check_exclusion(self.experiment, axes, exclusion)
         for path in self.matched_axes:
             if path not in axes:
                 raise ValueError(f"match: {unknown('axis', path, axes)}")
         if isinstance(self.match, Mapping) and len(set(self.match.values())) > 1:
             raise ValueError("match: all axes are matched in macs, or all in params")
+        if self.adaptive is not None and "fold" in self.paths:
+            raise ValueError(
+                "adaptive: it would choose among folds by their validation results, and a fold is nothing to choose: "
+                "leave fold out of the axes (the base experiment may have one), or leave adaptive out"
+            )
         if len(set(self.seed_values)) < len(self.seed_values):
             raise ValueError(f"seeds: {self.seeds} repeats a seed")
         return self
-
-    def _check_group(self, name: str, choices: Mapping[str, Mapping[str, Any]]) -> None:
-        if name in type(self.experiment).model_fields:
-            raise ValueError(f"axes: {name} is a field of the experiment: give the group of fields another name")
-        others = [path for other, axis in self.all_axes.items() if other != name for path in paths_of(other, axis)]
-        for choice, changes in choices.items():
-            # What stands inside of another axis's value may not be there in the base.
-            inside = [path for path in changes if any(path.startswith(f"{other}.") for other in others)]
-            try:
-                self._changed({path: value for path, value in changes.items() if path not in inside})
-            except ConfigError as error:
-                raise ConfigError(f"axes: {name}, {choice}: {error}", path=error.path) from None
-
-    def _check_paths(self, exclusion: Exclusion) -> None:
-        """Raise ConfigError where an exclusion reads what no arm has."""
-        for path in exclusion.paths:
-            inside = any(path.startswith(f"{other}.") for other in self.paths)
-            if path not in self.all_axes and not inside:
-                try:
-                    read(self.experiment, path)
-                except ConfigError as error:
-                    raise ConfigError(f"exclude: {exclusion.text!r}: {error}", path=path) from None
 
     @property
     def seed_values(self) -> tuple[int, ...]:
@@ -186,10 +151,7 @@ class Study(Config):
 
     def varied(self, arm: Mapping[str, Any]) -> Experiment:
         """The experiment with the values of an arm. Raises ConfigError."""
-        return self._changed(changes_of(self.all_axes, arm))
-
-    def _changed(self, changes: Mapping[str, Any]) -> Experiment:
-        return replace(self.experiment, {path: thawed(value) for path, value in changes.items()})
+        return changed(self.experiment, changes_of(self.all_axes, arm))
 
     def _base_value(self, name: str, axis: Any) -> Any:
         if isinstance(axis, Named):
@@ -206,87 +168,32 @@ class Study(Config):
 
 
 def with_overrides(study: Study, overrides: Mapping[str, str]) -> Study:
-    """The study with values written as text: one value changes the base, several (`3,5,7`) make an axis.
+    """The study with values written as text (`axis_texts.applied`): one value changes the base, several make an axis.
 
-    Values are typed by the field they go to. One value inside what an axis replaces (`optim=sgd,adamw
-    optim.learning_rate=0.1`) is an axis of that value, so that every arm has it; one that a member must be given
-    (`data=digits,folder data.root=pets`) goes with it. Raises ConfigError.
+    Raises ConfigError.
+    """
+    refuse_overruled(study, overrides)
+    experiment, axes = applied(study.experiment, study.axes, overrides)
+    return with_fields(study, experiment=experiment, axes=axes)
+
+
+def refuse_overruled(study: Study, overrides: Mapping[str, str], *, redesigned: bool = False) -> None:
+    """Raise ConfigError where an override is of the seed, or of what a group or the study's own design sets.
+
+    redesigned: the axes will stand in another design, so that those with values can be given others.
     """
     if "seed" in overrides:
         raise ConfigError(
             f"seed={overrides['seed']}: seed is no axis of its own, and a study sets it; give seeds=(1, 2) in the "
             "file, or on the command line --seeds 2"
         )
-    _refuse_what_a_design_sets(study, overrides)
-    values = {path: split_values(text) for path, text in overrides.items()}
-    fixed = {path: overrides[path] for path in values if len(values[path]) == 1}
-    varied = {path: values[path] for path in outermost_first(values) if path not in fixed}
-    for path, choices in varied.items():
-        varied[path] = [_with_required(study.experiment, path, choice, fixed) for choice in choices]
-    axes = {path: value for path, value in study.axes.items() if path not in fixed}
-    experiment = replace_texts(study.experiment, fixed | _first_of_required(study.experiment, fixed, varied))
-    axes |= {path: tuple(_value(experiment, path, value) for value in varied[path]) for path in varied}
-    inside = [path for path in fixed if any(path.startswith(f"{other}.") for other in axes)]
-    axes |= {path: (_value(experiment, path, fixed[path]),) for path in inside}
-    return with_fields(study, experiment=experiment, axes=axes)
-
-
-def _refuse_what_a_design_sets(study: Study, overrides: Mapping[str, str]) -> None:
-    """Raise ConfigError where an override would be overruled: a group or the design of the study sets that path."""
     axes = study.all_axes if study.design is not None else study.axes
     for name, axis in axes.items():
-        if study.design is None and not isinstance(axis, Named):
+        if (study.design is None or redesigned) and not isinstance(axis, Named):
             continue
         for path in (name, *paths_of(name, axis)):
             if path in overrides:
                 raise ConfigError(f"{path}: the study's axis {name} sets it: change it in the file", path=path)
-
-
-def _with_required(experiment: Experiment, path: str, written: str, fixed: dict[str, str]) -> str:
-    """The value with the fields that it must be given, taken out of what is fixed where the base has none of them."""
-    has_fields = any(other.startswith(f"{path}.") for other in fixed)
-    named = parse(written)
-    needed = required_fields(experiment, path, named) if has_fields else ()
-    given = [(field, parse(fixed[field.path])) for field in needed if field.path in fixed]
-    if not given:
-        return written
-    node = read(experiment, path)
-    for field, _ in given:
-        if not hasattr(node, field.name):
-            del fixed[field.path]
-    return json.dumps(named_with(named, given))
-
-
-def _first_of_required(
-    experiment: Experiment, fixed: Mapping[str, str], varied: Mapping[str, Sequence[str]]
-) -> dict[str, str]:
-    """The first value of each axis over a field that what is fixed must be given: `data=folder data.root=a,b`."""
-    outer = [path for path in fixed if any(other.startswith(f"{path}.") for other in varied)]
-    needed = {field.path for path in outer for field in required_fields(experiment, path, parse(fixed[path]))}
-    return {path: values[0] for path, values in varied.items() if path in needed}
-
-
-def _value(experiment: Experiment, path: str, written: str) -> Any:
-    """The value written for the field at `path`; configs stay as they were written, by tag or mapping."""
-    changed = replace_text(experiment, path, written)
-    try:
-        typed = read(changed, path)
-    except ConfigError:
-        return None  # which takes a named entry away
-    if not any(isinstance(part, Config) for part in _parts(typed)):
-        return typed
-    try:
-        replace(experiment, {path: parse(written)})
-    except ConfigError:
-        return written
-    return parse(written)
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    yield value
-    if isinstance(value, tuple | Named):
-        for entry in value.values() if isinstance(value, Named) else value:
-            yield from _parts(entry)
 
 
 def with_fields(study: Study, **fields: Any) -> Study:

@@ -63,8 +63,19 @@ def _mapping_text(value: Named[Any]) -> str:
     return _called(value.get(key, ""), {name: entry for name, entry in value.items() if name != key})
 
 
+def fields_said(config: Config) -> dict[str, Any]:
+    """The fields, by path, that a config's text says: in which it differs from what its name alone stands for."""
+    return _nearest(config)[1]
+
+
 @cache
 def _config_text(config: Config) -> str:
+    return _called(*_nearest(config))
+
+
+@cache
+def _nearest(config: Config) -> tuple[str, dict[str, Any]]:
+    """The tag or preset that the config is nearest to, and the fields in which it differs from that."""
     fields = {name: getattr(config, name) for name in type(config).model_fields}
     defaults = {name: field.get_default(call_default_factory=True) for name, field in type(config).model_fields.items()}
     changes = {config.tag or snake_case(type(config).__name__): _changes(defaults, fields)}
@@ -74,7 +85,7 @@ def _config_text(config: Config) -> str:
             changes[name] = _changes(dict(preset), fields)
     published = [name for name in config.presets if changes.get(name) == {}]
     nearest = min(published or changes, key=lambda name: len(_called("", changes[name])))
-    return _called(nearest, changes[nearest])
+    return nearest, changes[nearest]
 
 
 @cache

@@ -19,6 +19,7 @@ from jax.sharding import PartitionSpec as P
 from cnnjax.calling import AXIS
 from cnnjax.errors import ConfigError
 from cnnjax.training.chunks import in_chunks
+from cnnjax.training.sharding import whole
 
 PER_LANE = ("index",)
 """The rows that differ between packed trials."""
@@ -70,21 +71,37 @@ def distribute(
     packed: bool = False,
     donate: bool = True,
     chunk: int | None = None,
+    shardings: Any = None,
 ) -> Any:
     """`step(state, data, rows, fixed)` as one compiled call over the mesh; it returns values that are on every device.
 
     kind: "jit" lets the compiler place the collectives; "shard_map" and "pmap" run the step on each device's part,
     which then takes its own collectives. The state is donated where `donate`. chunk: the call takes up to so many steps
-    (`in_chunks`); not with pmap.
+    (`in_chunks`); not with pmap. shardings: of the leaves of a state that is split over the devices (`sharding`), with
+    jit alone; a step that is donated its state returns it so, too, and all else whole.
     """
     lanes = _over_lanes(step) if packed else step
     if kind == "pmap":
         return _pmapped(lanes, mesh, packed=packed)
     if kind == "shard_map":
         lanes = _sharded(lanes, mesh, packed=packed)
+    where: dict[str, Any] = {}
+    if shardings is not None:
+        lanes = _with_whole_params(lanes, mesh, shardings if donate else None)
+        where = {"out_shardings": (shardings, replicated(mesh)) if donate else replicated(mesh)}
     if chunk is not None:
         lanes = in_chunks(lanes, chunk)
-    return jax.jit(lanes, donate_argnums=(0,) if donate else ())
+    return jax.jit(lanes, donate_argnums=(0,) if donate else (), **where)
+
+
+def _with_whole_params(step: Callable, mesh: Mesh, shardings: Any | None) -> Callable:
+    """The step, which is given whole parameters; shardings: how the state that it returns is split, where it does."""
+
+    def with_whole_params(state: Any, data: Any, rows: dict[str, jax.Array], fixed: Any):
+        found = step(state.replace(params=whole(state.params, mesh)), data, rows, fixed)
+        return found if shardings is None else (jax.lax.with_sharding_constraint(found[0], shardings), found[1])
+
+    return with_whole_params
 
 
 def _over_lanes(step: Callable) -> Callable:

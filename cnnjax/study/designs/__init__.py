@@ -11,6 +11,7 @@ from cnnjax.study.designs.listed import Listed
 from cnnjax.study.designs.one_at_a_time import OneAtATime
 from cnnjax.study.designs.product import Product
 from cnnjax.study.designs.random import Random
+from cnnjax.study.designs.sampling import combinations
 from cnnjax.study.designs.sobol import Sobol
 from cnnjax.study.designs.zip import Zip
 
@@ -34,6 +35,7 @@ __all__ = [
     "Uniform",
     "Zip",
     "changes_of",
+    "combinations",
     "paths_of",
     "values_of",
 ]

@@ -3,10 +3,11 @@ group: a name for several paths that are set together."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from cnnjax.config import Named
 from cnnjax.errors import ConfigError, unknown
@@ -23,10 +24,11 @@ Choices = Mapping[str, Mapping[str, Any]]
 Axis = Values | Choices
 
 
-def checked_axes(axes: Mapping[str, Any]) -> Named[Any]:
+def checked_axes(axes: Mapping[str, Any], *, repeats: bool = False) -> Named[Any]:
     """Axes whose values can tell arms apart: mappings inside them are Named, sequences are tuples.
 
-    Raises ConfigError for an axis without values, one that repeats a value, and a path that two axes set.
+    Raises ConfigError for an axis without values, one that repeats a value (unless `repeats`), and a path that two axes
+    set.
     """
     listed = {name: axis for name, axis in axes.items() if not isinstance(axis, Distribution)}
     for name, axis in listed.items():
@@ -38,15 +40,27 @@ def checked_axes(axes: Mapping[str, Any]) -> Named[Any]:
         if isinstance(axis, Named):
             _check_group(name, axis)
         elif name in listed:
-            _check_values(name, axis)
+            _check_values(name, axis, repeats=repeats)
     refuse_overlap(checked)
     return checked
 
 
+def _refuse_distributions(axes: Any) -> Any:
+    """Raise ConfigError for a distribution among axes of which every value is taken."""
+    for name, axis in axes.items() if isinstance(axes, Mapping) else ():
+        if isinstance(axis, Distribution):
+            raise ConfigError(
+                f"{name} = {text(axis)} is drawn from: list its values, or take a design that draws, such as "
+                "Random(axes={...}, points=20); on the command line --design random --points 20"
+            )
+    return axes
+
+
 if TYPE_CHECKING:
-    Axes = Mapping[str, Any]  # Lists are taken too.
+    Axes = ListedAxes = Mapping[str, Any]  # Lists are taken too.
 else:
-    Axes = Annotated[Mapping[str, Axis], AfterValidator(checked_axes)]
+    ListedAxes = Annotated[Mapping[str, Axis], BeforeValidator(_refuse_distributions)]
+    Axes = Annotated[ListedAxes, AfterValidator(checked_axes)]
 """Field type of axes by name: `{"model.pool": ["max", "average"], "recipe": {"plain": {}, "long": {"epochs": 90}}}`."""
 
 
@@ -58,12 +72,12 @@ def _refuse_unhashable(name: str, values: Iterable[Any]) -> None:
             raise ConfigError(f"{name}: a {type(value).__name__} is no value of a field", path=name) from None
 
 
-def _check_values(path: str, values: Values) -> None:
+def _check_values(path: str, values: Values, *, repeats: bool) -> None:
     if not values:
         raise ConfigError(f"{path} has no values")
-    labels = [labelled(value) for value in values]
-    repeated = dict.fromkeys(text(value) for value in values if labels.count(labelled(value)) > 1)
-    if repeated:
+    counts = Counter(frozen(labelled(value)) for value in values)
+    repeated = dict.fromkeys(text(value) for value in values if counts[frozen(labelled(value))] > 1)
+    if repeated and not repeats:
         raise ConfigError(f"{path} repeats {', '.join(repeated)}")
 
 

@@ -98,7 +98,7 @@ class LogIntegers(Distribution, tag="log_integers"):
 
 def _check_range(low: float, high: float) -> None:
     if not low < high:
-        raise ConfigError(f"low = {low} is not below high = {high}")
+        raise ConfigError(f"low = {low} is not below high = {high}: the lower end comes first")
 
 
 def _rounded(value: float, low: float, high: float) -> float:

@@ -57,6 +57,8 @@ class FractionalFactorial(Design, tag="fractional_factorial"):
 
     @model_validator(mode="after")
     def _can_be(self) -> FractionalFactorial:
+        if not self.axes:
+            raise ConfigError("give axes of two values each, such as axes={'model.pool': ['max', 'blur'], ...}")
         for name, axis in self.axes.items():
             if len(values_of(axis)) != 2:
                 raise ConfigError(f"{name} has {len(values_of(axis))} values: it takes two")

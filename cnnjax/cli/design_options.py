@@ -1,0 +1,119 @@
+"""The options of `cnnjax sweep` that say which combinations of values are arms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnjax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cnnjax.study.designed import Asked
+
+DesignName = Annotated[
+    str | None,
+    typer.Option(
+        "--design",
+        metavar="NAME",
+        help="How axes are combined: grid, one_at_a_time, zip, random, sobol, latin_hypercube or fractional_factorial. "
+        "[default: the study's]",
+        show_default=False,
+    ),
+]
+Points = Annotated[
+    int | None,
+    typer.Option("--points", help="How many arms random, sobol and latin_hypercube draw.", show_default=False, min=1),
+]
+DesignSeed = Annotated[
+    int | None,
+    typer.Option("--design-seed", help="The seed of what is drawn. [default: 0]", show_default=False, min=0),
+]
+ResolutionOfFraction = Annotated[
+    int | None,
+    typer.Option(
+        "--resolution",
+        help="Of fractional_factorial: 3 tells main effects from each other, 4 from interactions too, 5 those as well.",
+        show_default=False,
+        min=3,
+    ),
+]
+Generators = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--generator",
+        metavar="AXIS=AXIS,AXIS",
+        help="Of fractional_factorial, in the place of --resolution: an axis that is the product of others.",
+        show_default=False,
+    ),
+]
+Zips = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--zip",
+        metavar="AXIS,AXIS",
+        help="Axes that change together, in every combination with the others; may be given several times.",
+        show_default=False,
+    ),
+]
+Arms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arm",
+        metavar="'PATH=VALUE ...'",
+        help="An arm by what it changes; given once for each arm, '' for the base.",
+        show_default=False,
+    ),
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        metavar="'NAME=CHOICE; CHOICE: PATH=VALUE ...'",
+        help="An axis of choices that set several fields: 'recipe=plain; strong: epochs=90 mixing=cutmix'.",
+        show_default=False,
+    ),
+]
+Excluded = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="CONDITION",
+        help="Arms to leave out: 'model.kernel_size=7 and model.strides!=1', 'A requires B'; may be given several "
+        "times; none lets go of the file's.",
+        show_default=False,
+    ),
+]
+OneAtATimeFlag = Annotated[
+    bool, typer.Option("--one-at-a-time", help="The same as --design one_at_a_time: the base, and each value alone.")
+]
+
+
+def asked_design(
+    design: str | None,
+    one_at_a_time: bool,
+    points: int | None,
+    seed: int | None,
+    resolution: int | None,
+    generators: list[str] | None,
+    zips: list[str] | None,
+    arms: list[str] | None,
+    groups: list[str] | None,
+    exclude: list[str] | None,
+) -> Asked:
+    """What the options ask for. Raises ConfigError where two of them name designs."""
+    from cnnjax.study.designed import Asked
+
+    if one_at_a_time and design not in (None, "one_at_a_time"):
+        raise ConfigError(f"--one-at-a-time and --design {design}: a study has one design; give one of them")
+    return Asked(
+        "one_at_a_time" if one_at_a_time else design,
+        points,
+        seed,
+        resolution,
+        generators or (),
+        zips or (),
+        arms or (),
+        groups or (),
+        exclude or (),
+    )

@@ -1,0 +1,31 @@
+"""Whether the arms of a study draw the same random numbers for what they have in common, seed by seed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from cnnjax.experiment import Experiment
+from cnnjax.experiment.training_examples import by_tag
+
+
+def unpaired(experiments: Iterable[Experiment]) -> str | None:
+    """A warning where arms that augment alike draw differently, though they need not; None where they do not.
+
+    experiments: of the arms. It is so by place (`Experiment.random_numbers`), where an operation stands at different
+    places of `augment`, or batch sizes differ.
+    """
+    augmented = [each for each in experiments if each.augment and each.random_numbers == "by_place"]
+    places: dict[str, set[int]] = defaultdict(set)
+    for tags in {by_tag(each.augment) for each in augmented}:
+        for place, tag in enumerate(tags):
+            places[tag].add(place)
+    why = [f"{tag.split()[0]} stands at different places of augment" for tag, found in places.items() if len(found) > 1]
+    why += ["batch sizes differ"] if len({each.batch_size for each in augmented}) > 1 else []
+    if not why:
+        return None
+    return (
+        f"arms with the same seed draw other random numbers for the augmentations they have in common, since "
+        f"{' and '.join(dict.fromkeys(why))}; random_numbers='common' makes them draw the same, so that differences "
+        "paired by seed are surer"
+    )
