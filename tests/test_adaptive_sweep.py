@@ -20,12 +20,14 @@ from cnnjax import (
     Study,
     SuccessiveHalving,
     Synthetic,
+    plan,
     report,
     sweep,
 )
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, Interrupted, RunError
 from cnnjax.events import Finished, Paused, StepTaken
+from cnnjax.launch.arms import PlannedArms
 from cnnjax.launch.search import Search
 from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.metrics_jsonl import EpochRow, read_rows
@@ -165,7 +167,7 @@ def test_optuna_proposes_from_axes_and_goes_on(tmp_path):
     assert len(outcome.done) == len({entry.trial for entry in held.proposals} - {None})
     # As if it had been killed after its second proposal.
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    held.model_copy(update={"proposals": held.proposals[:2]}).write(AdaptiveRecord.at(tmp_path / "cut"))
+    held.model_copy(update={"proposals": held.proposals[:2], "over": False}).write(AdaptiveRecord.at(tmp_path / "cut"))
     trained(study, tmp_path / "cut")
     assert record(tmp_path / "cut") == held
 
@@ -181,7 +183,7 @@ def test_optuna_samples_a_distribution_and_goes_on(tmp_path):
     assert len(set(rates)) == 3
     assert all(1e-3 <= rate <= 1.0 for rate in rates)
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    held.model_copy(update={"proposals": held.proposals[:1]}).write(AdaptiveRecord.at(tmp_path / "cut"))
+    held.model_copy(update={"proposals": held.proposals[:1], "over": False}).write(AdaptiveRecord.at(tmp_path / "cut"))
     trained(study, tmp_path / "cut")
     assert record(tmp_path / "cut") == held
 
@@ -231,8 +233,8 @@ def test_a_report_says_that_the_study_is_adaptive(halved):
 
 
 def test_what_it_was_at_a_rung_stays_whatever_became_of_it(halved):
-    out, outcome, _ = halved
-    search = Search(outcome.plan, out)
+    out, _, _ = halved
+    search = Search(PlannedArms(plan(HALVING)), out)
     assert all(each.score is not None for each in search.seen())
     assert not search.pending()
     assert [each.proposal.until for each in search.seen()[-2:]] == [None, None]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnnjax import Experiment, Hardware, Options, SmallCNN, Study, Synthetic, sweep
+from cnnjax import Experiment, Hardware, Options, OptunaSampler, SmallCNN, Study, Synthetic, sweep
 from cnnjax.errors import ConfigError
 from cnnjax.events import Finished, Planned
 from cnnjax.launch.launcher import launcher, names
@@ -30,6 +30,13 @@ def test_a_launcher_trains_what_is_missing(tmp_path):
     trials = {trial.id for trial in outcome.plan.trials}
     assert {event.trial for event in seen if isinstance(event, Planned)} == trials
     assert {event.trial for event in seen if isinstance(event, Finished)} == set(outcome.done)
+
+
+def test_arms_that_are_made_while_a_study_runs_are_for_one_process(tmp_path, monkeypatch):
+    monkeypatch.setattr("cnnjax.launch.sweep.check_launch", lambda *_: None)
+    study = Study(BASE, axes={"model.features": [2, 3]}, adaptive=OptunaSampler(trials=2))
+    with pytest.raises(ConfigError, match="--launcher slurm: the arms of this adaptive study"):
+        sweep(study, tmp_path, launcher="slurm", options=OPTIONS)
 
 
 def test_an_unknown_launcher_names_those_there_are():

@@ -18,6 +18,7 @@ from cnnjax.code import Code, Definition
 from cnnjax.errors import NewerVersion, RunError
 from cnnjax.records.adaptive_json import AdaptiveRecord, FindingEntry, ProposalEntry
 from cnnjax.records.cancel_json import CancelRecord
+from cnnjax.records.candidates_json import CandidateEntry, CandidatesRecord
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
@@ -166,6 +167,12 @@ RECORDS: list[tuple[Record, str, Any, str]] = [
         "metric",
         3,
         "string",
+    ),
+    (
+        CandidatesRecord(base={}, arms=(CandidateEntry(first=TRIAL),), seeds=(0, 1), epochs=2),
+        "epochs",
+        "two",
+        "integer",
     ),
     (PlanRecord(trials=(TRIAL,), pruned=(PrunedEntry(arm={}, seeds=(0,), reason="too large"),)), "trials", {}, "array"),
     (ConfigRecord.model_validate({"model": {"name": "small_cnn"}, "seed": 0}), "version", 0, "whole number from 1"),

@@ -62,7 +62,7 @@ def work(
     Ends with 0 when nothing is left to do: why a trial failed is in its result.json and in `cnnjax status`.
     """
     from cnnjax.hosts import is_first
-    from cnnjax.launch.units import read_work
+    from cnnjax.launch.made import read_work
     from cnnjax.launch.work import options_from
     from cnnjax.launch.work import work as run
 

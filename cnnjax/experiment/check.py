@@ -24,7 +24,7 @@ from cnnjax.experiment.kept import kept_bytes
 from cnnjax.experiment.length import Length, length_of, parts_of
 from cnnjax.experiment.network import input_shape_of
 from cnnjax.experiment.size_checks import check_decoded, check_same_parameters, size_rows, smallest_warnings
-from cnnjax.experiment.sizes import Size, evaluation_size, sizes_of, training_spans
+from cnnjax.experiment.sizes import Size, evaluation_size, extreme_sizes, sizes_of, training_spans
 from cnnjax.experiment.subject import Remembered, Subject
 from cnnjax.experiment.teacher import Teachers, check_teachers, shapes_of, teachers_warnings
 from cnnjax.experiment.training_examples import check_training_examples
@@ -60,7 +60,8 @@ def check(
 
     teachers: of the experiment's methods, by their names. Warnings are of the network and of its training with this
     batch size, on `devices`, for this data. A network is analysed once, whatever else differs, and the steps of one
-    program are traced once. families: those whose steps need not be traced any more, to which this one's is added:
+    program are traced once: where the sizes of images differ, the network is traced at each, and the step at the first,
+    the smallest and the largest. families: those whose steps need not be traced any more, to which this one's is added:
     programs that differ only in the widths of a network of cnnjax's own. Raises ConfigError, ShapeError (with the layer
     and the arithmetic) or DataError.
     """
@@ -226,8 +227,10 @@ def _rehearsed(subject: Subject, length: Length, devices: int, teachers: Teacher
             devices=devices,
             fixed=fixed,
         )
-        for size in sizes_of(training_spans(experiment, dataset, length))[1:]:
-            rehearse_step(functions(size=size), state, batch(size), devices=devices, fixed=fixed)
+        sizes = sizes_of(training_spans(experiment, dataset, length))
+        for size in extreme_sizes(sizes):
+            if size != sizes[0]:
+                rehearse_step(functions(size=size), state, batch(size), devices=devices, fixed=fixed)
         return state, foreign
     except ShapeError as error:
         raise ShapeError(f"model: {error}") from error.__cause__

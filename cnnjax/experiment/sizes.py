@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -51,6 +52,11 @@ def training_spans(experiment: Experiment, form: ExampleForm, length: Length) ->
 def sizes_of(spans: tuple[Span, ...]) -> tuple[Size, ...]:
     """The different sizes of a training, in the order in which they come first: each is compiled once."""
     return tuple(dict.fromkeys(span.size for span in spans))
+
+
+def extreme_sizes(sizes: Sequence[Size]) -> tuple[Size, ...]:
+    """The smallest of the sizes, and the largest where it is another: what fits both fits those between."""
+    return tuple(dict.fromkeys((min(sizes, key=math.prod), max(sizes, key=math.prod))))
 
 
 def decoded_size(experiment: Experiment, form: ExampleForm, size: Size) -> Size:

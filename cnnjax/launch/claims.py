@@ -176,9 +176,12 @@ class Claims:
         return None
 
     def _settled(self, program: str, id: str) -> bool:
-        """Whether the trial has a result: then it is counted, and nothing more is done about it."""
+        """Whether the trial has a result, which is then counted, or stands where it is to be: it is dropped."""
         directory = self.units.directory(id)
         if not directory.result.exists():
+            if self.units.stands(id):
+                self._drop(program, id)
+                return True
             return False
         try:
             result = directory.finished()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from cnnjax.launch.arms import PlannedArms
 from cnnjax.launch.claims import Outcomes
 from cnnjax.launch.launcher import Launch
+from cnnjax.launch.rounds import in_rounds
+from cnnjax.launch.search import Search
 from cnnjax.launch.units import PlannedUnits
 from cnnjax.launch.worker import Worker, train_units
 
@@ -18,4 +21,8 @@ def launch(launched: Launch) -> Outcomes:
         stop=launched.stop,
         stops_on_failure=launched.stop_on_failure,
     )
-    return train_units(PlannedUnits(launched.planned, launched.study.out), launched.study, worker)
+    out = launched.study.out
+    if launched.planned.study.adaptive is not None:
+        search = Search(PlannedArms(launched.planned, hardware=launched.options.hardware), out)
+        return in_rounds(search, worker, name=launched.study.name, jobs=launched.workers or 1)
+    return train_units(PlannedUnits(launched.planned, out), launched.study, worker)

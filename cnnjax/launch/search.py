@@ -2,92 +2,90 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnjax.config import Named, plain, replace
+from cnnjax.config import plain
 from cnnjax.errors import ConfigError, RunError
+from cnnjax.launch.arms import Arms
+from cnnjax.launch.made import SWEEP
+from cnnjax.lease import Lease, Taken, holding
 from cnnjax.records.adaptive_json import AdaptiveRecord, FindingEntry, ProposalEntry
+from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.metrics_jsonl import EpochRow, read_rows
+from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
 from cnnjax.records.result_json import ResultRecord
-from cnnjax.records.study_json import StudyRecord
-from cnnjax.run.hardware import Hardware
+from cnnjax.records.work_json import WorkRecord, changes
+from cnnjax.run.stale import keep
 from cnnjax.study.adaptive import Observation, Proposal
 from cnnjax.study.adaptive.adaptive import Finding
-from cnnjax.study.candidates import candidates_of, first_of_arms, goal_of, plan_of_arm
-from cnnjax.study.plan import Plan, PlannedTrial, PrunedArm, label
-from cnnjax.study.study import Study
+from cnnjax.study.plan import PlannedTrial, PrunedArm, label
 
 AGAIN = "restore it, or choose another folder with --out"
 
 
 class Search:
-    """The study of `planned`, whose adaptive design decides what is trained in `out`.
+    """The adaptive study in `out`, which decides among `arms` what is trained.
 
-    planned: all of its arms. Everything else is read from the folder whenever it is asked for, so that what was killed,
-    or another process beside this one, goes on from there. Raises ConfigError where the design cannot be done.
+    Its state is the folder's, read whenever it is asked for, so that another process beside this one, or after it,
+    goes on from there. A decision is made under the folder's lease, by one process at a time.
     """
 
-    def __init__(self, planned: Plan, out: Path, *, hardware: Hardware = Hardware()):
-        assert planned.study.adaptive is not None
-        self.planned, self.out, self.design = planned, out, planned.study.adaptive
-        self._hardware = hardware
-        self.candidates = candidates_of(planned)
-        self.goal = goal_of(planned.trials[0].experiment, self.design.metric)
-        self.design.check(self.candidates)
-        self._made: dict[tuple[Named[Any], int], PlannedTrial] = {}
-        self._first = first_of_arms(planned)
-        self._arms = {json.dumps(label(arm)): arm for arm in self._first}
+    def __init__(self, arms: Arms, out: Path):
+        self.arms, self.out = arms, out
 
     # --- what there is
 
     @property
-    def entries(self) -> tuple[ProposalEntry, ...]:
-        """The proposals made so far. Raises RunError where adaptive.json is damaged."""
+    def record(self) -> AdaptiveRecord:
+        """adaptive.json. Raises RunError where it is damaged or gone."""
         held = AdaptiveRecord.read(AdaptiveRecord.at(self.out), remedy=AGAIN)
-        return () if held is None else held.proposals
+        if held is None:
+            raise RunError(f"{AdaptiveRecord.at(self.out)} is gone: {SWEEP}")
+        return held
 
     def seen(self) -> list[Observation]:
         """The proposals with what came of them."""
-        return [self._observed(entry) for entry in self.entries]
+        return self._seen(self.record.proposals)
 
     def pending(self) -> dict[int | None, list[PlannedTrial]]:
-        """The trials that are to be trained, by the epoch until which they are."""
-        found: dict[int | None, dict[str, PlannedTrial]] = {}
-        for entry in self.entries:
-            if self._observed(entry).pending:
-                trial = self._trial(self._arm(entry), entry.seed)
-                found.setdefault(entry.until, {})[trial.id] = trial
-        return {until: list(trials.values()) for until, trials in found.items()}
+        """The trials that are to be trained, by the epoch until which they are: the last that was proposed."""
+        waiting = {entry.trial: entry for entry in self.record.proposals if self._observed(entry).pending}
+        found: dict[int | None, list[PlannedTrial]] = {}
+        for entry in waiting.values():
+            found.setdefault(entry.until, []).append(self._trial(entry))
+        return found
+
+    def stands(self, trial: str, until: int | None) -> bool:
+        """Whether a trial was trained to the end of epoch `until`."""
+        return until is not None and self._row(trial, until) is not None
 
     @property
-    def plan(self) -> Plan:
-        """The plan of what was proposed so far, each trial once, with the arms that were pruned."""
-        trials, pruned = {}, {}
-        for entry in self.entries:
-            arm = self._arm(entry)
-            if entry.trial is None:
-                pruned[arm] = PrunedArm(arm, arm, entry.failure or "")
-            else:
-                trials[entry.trial] = self._trial(arm, entry.seed)
-        return dataclasses.replace(
-            self.planned, trials=tuple(trials.values()), pruned=(*self.planned.pruned, *pruned.values())
-        )
+    def trials(self) -> list[PlannedTrial]:
+        """Those proposed so far, each once."""
+        entries = {entry.trial: entry for entry in self.record.proposals if entry.trial is not None}
+        return [self._trial(entry) for entry in entries.values()]
+
+    @property
+    def pruned(self) -> list[PrunedArm]:
+        """The arms that were proposed and cannot be trained."""
+        return self._pruned(self.record.proposals)
+
+    def _seen(self, entries: Iterable[ProposalEntry]) -> list[Observation]:
+        return [self._observed(entry) for entry in entries]
 
     def _observed(self, entry: ProposalEntry) -> Observation:
-        proposal = Proposal(self._arm(entry), entry.seed, entry.until, entry.rung)
+        proposal = Proposal(self.arms.arm(entry.arm), entry.seed, entry.until, entry.rung)
         if entry.trial is None:
             return Observation(proposal, failure=entry.failure or "pruned")
+        # What it was like there stays, whatever became of it afterwards.
+        row = None if entry.until is None else self._row(entry.trial, entry.until)
+        if row is not None:
+            return self._scored(proposal, row.numbers)
         folder = self.out / "trials" / entry.trial
-        if entry.until is not None:
-            # What it was like there stays, whatever became of it afterwards.
-            rows = [row for row in read_rows(EpochRow.at(folder)) if row.epoch == entry.until]
-            if rows:
-                return self._scored(proposal, rows[-1].numbers)
         result = ResultRecord.read(ResultRecord.at(folder), remedy="delete it, and the same command trains it again")
         if result is None:
             return Observation(proposal)
@@ -95,100 +93,129 @@ class Search:
             return Observation(proposal, failure=result.error or "failed")
         return self._scored(proposal, result.metrics)
 
-    def _scored(self, proposal: Proposal, numbers: Any) -> Observation:
-        score = self.goal.score(numbers)
-        failure = f"no finite {self.goal.metric} was measured" if score is None else None
+    def _row(self, trial: str, epoch: int) -> EpochRow | None:
+        rows = [row for row in read_rows(EpochRow.at(self.out / "trials" / trial)) if row.epoch == epoch]
+        return rows[-1] if rows else None
+
+    def _scored(self, proposal: Proposal, numbers: Mapping[str, Any]) -> Observation:
+        score = self.arms.goal.score(numbers)
+        failure = f"no finite {self.arms.goal.metric} was measured" if score is None else None
         return Observation(proposal, score, failure)
+
+    def _trial(self, entry: ProposalEntry) -> PlannedTrial:
+        return self.arms.trial(self.arms.arm(entry.arm), entry.seed)
 
     # --- what is next
 
     def begin(self) -> None:
         """Begin where nothing was proposed yet: adaptive.json says how the study decides."""
-        if not self.entries:
-            self._write((), ())
+        if not AdaptiveRecord.at(self.out).exists():
+            self._write(())
 
-    def grow(self, jobs: int = 1) -> int:
-        """Write down what the design proposes next, asked `jobs` times over; returns how many proposals that is."""
-        entries, seen = self.entries, self.seen()
+    def again(self) -> None:
+        """Forget what was decided: it is decided anew, by what there is now. What was trained stays, and counts."""
+        self._write(())
+
+    def grow(self, jobs: int = 1, *, leaving: Collection[str] = ()) -> int:
+        """Write down what the design proposes next, asked `jobs` times over; returns how many proposals that is.
+
+        None are where it waits for results, where another process is deciding or has decided, where this one cannot,
+        where a pending trial is free to be trained (but those of `leaving`), and where the study is over: then
+        `record.over` says so.
+        """
+        if not self.arms.proposes:
+            return 0
+        try:
+            lease = Lease.take(self.out, worker="adaptive")
+        except Taken:
+            return 0
+        try:
+            return self._grow(jobs, leaving)
+        finally:
+            lease.release()
+
+    def _grow(self, jobs: int, leaving: Collection[str]) -> int:
+        before = self.record
+        seen = self._seen(before.proposals)
+        waiting = [entry.trial for entry, each in zip(before.proposals, seen, strict=True) if each.pending]
+        if before.over or any(trial and trial not in leaving and self._is_free(trial) for trial in waiting):
+            return 0
         new: list[ProposalEntry] = []
         for _ in range(jobs):
-            proposed = [self._entry(each) for each in self.design.propose(self.candidates, seen)]
+            proposed = [self._entry(each) for each in self.arms.design.propose(self.arms.candidates, seen)]
             new += proposed
-            seen += [self._observed(entry) for entry in proposed]
-        findings = [] if new else self.design.findings(self.candidates, seen)
-        self._write((*entries, *new), findings)
+            seen += self._seen(proposed)
+        if new:
+            self._plan((*before.proposals, *new))
+            self._write((*before.proposals, *new))
+        elif not waiting:
+            findings = self.arms.design.findings(self.arms.candidates, seen)
+            self._write(before.proposals, findings, over=True)
         return len(new)
+
+    def _is_free(self, trial: str) -> bool:
+        held = holding(self.out / "trials" / trial)
+        return held is None or held.over
 
     def _entry(self, proposal: Proposal) -> ProposalEntry:
         entry = {"arm": label(proposal.arm), "seed": proposal.seed, "rung": proposal.rung}
         entry |= {} if proposal.until is None else {"until": proposal.until}
-        self._arms.setdefault(json.dumps(label(proposal.arm)), proposal.arm)
         try:
-            return ProposalEntry(**entry, trial=self._trial(proposal.arm, proposal.seed).id)
+            return ProposalEntry(**entry, trial=self.arms.trial(proposal.arm, proposal.seed).id)
         except ConfigError as error:
             return ProposalEntry(**entry, failure=str(error))
 
-    def _write(self, entries: Sequence[ProposalEntry], findings: Sequence[Finding]) -> None:
+    # --- files
+
+    def _write(self, entries: Sequence[ProposalEntry], findings: Sequence[Finding] = (), *, over: bool = False) -> None:
         AdaptiveRecord(
-            design=plain(self.design),
-            words=self.design.words,
-            effect=self.design.effect,
-            metric=self.goal.metric,
-            higher_is_better=self.goal.higher_is_better,
+            design=plain(self.arms.design),
+            words=self.arms.design.words,
+            effect=self.arms.design.effect,
+            metric=self.arms.goal.metric,
+            higher_is_better=self.arms.goal.higher_is_better,
             proposals=tuple(entries),
             findings=tuple(_finding(each) for each in findings),
+            over=over,
         ).write(AdaptiveRecord.at(self.out))
 
-    # --- arms and trials
+    def _plan(self, entries: Sequence[ProposalEntry]) -> None:
+        """Write work.json and plan.json of these proposals, before adaptive.json names them."""
+        work = WorkRecord.read(WorkRecord.at(self.out), remedy=SWEEP)
+        plan = PlanRecord.read(PlanRecord.at(self.out), remedy=SWEEP)
+        if work is None or plan is None:
+            raise RunError(f"{self.out} has no {(WorkRecord if work is None else PlanRecord).filename}: {SWEEP}")
+        known = {trial.id: trial for trial in plan.trials}
+        trials, codes, planned = dict(work.trials), dict(work.codes), dict[str, TrialEntry]()
+        for entry in entries:
+            if entry.trial is None or entry.trial in planned:
+                continue
+            if entry.trial in known and entry.trial in trials:
+                planned[entry.trial] = known[entry.trial]
+                continue
+            made = self._trial(entry)
+            planned[made.id], trials[made.id] = made.entry, changes(work.base, plain(made.experiment))
+            if made.code.digest is not None:
+                keep(made.code, CodeRecord.at(self.out))
+                codes[made.id] = made.code.digest
+        # Those that a decision made anew no longer asks for, but that are finished.
+        finished = {id: trial for id, trial in known.items() if ResultRecord.at(self.out / "trials" / id).exists()}
+        work.model_copy(update={"trials": trials, "codes": codes}).write(WorkRecord.at(self.out))
+        pruned = {json.dumps(each.arm): each for each in (*plan.pruned, *self._unfit(entries))}
+        PlanRecord(trials=tuple((planned | finished).values()), pruned=tuple(pruned.values())).write(
+            PlanRecord.at(self.out)
+        )
 
-    def _arm(self, entry: ProposalEntry) -> Named[Any]:
-        key = json.dumps(entry.arm)
-        if key not in self._arms:
-            self._arms[key] = self._sampled(entry)
-        return self._arms[key]
+    def _unfit(self, entries: Sequence[ProposalEntry]) -> list[PrunedEntry]:
+        seeds = self.arms.candidates.seeds
+        return [PrunedEntry(arm=label(each.arm), seeds=seeds, reason=each.reason) for each in self._pruned(entries)]
 
-    def _sampled(self, entry: ProposalEntry) -> Named[Any]:
-        """The arm of a design that makes its own. Raises RunError where it cannot be of this study."""
-        if not self.design.from_arms and list(entry.arm) == list(self.candidates.axes):
-            return self.design.arm(self.candidates, entry.arm)
-        raise RunError(f"{AdaptiveRecord.at(self.out)} has an arm that is none of this study's: {_written(entry.arm)}")
-
-    def _trial(self, arm: Named[Any], seed: int) -> PlannedTrial:
-        """Raises ConfigError where the arm cannot be trained."""
-        if (arm, seed) not in self._made:
-            if arm not in self._first:
-                found = plan_of_arm(self.planned.study, arm, hardware=self._hardware)
-                self._first[arm] = dataclasses.replace(found.trials[0], arm=arm)
-            first = self._first[arm]
-            self._made[arm, seed] = dataclasses.replace(first, experiment=replace(first.experiment, {"seed": seed}))
-        return self._made[arm, seed]
+    def _pruned(self, entries: Iterable[ProposalEntry]) -> list[PrunedArm]:
+        failures = {self.arms.arm(each.arm): each.failure for each in entries if each.trial is None}
+        return [PrunedArm(arm, arm, failure or "") for arm, failure in failures.items()]
 
 
 def _finding(found: Finding) -> FindingEntry:
     low, high = found.interval
     known = {"low": low, "high": high} if math.isfinite(low) and math.isfinite(high) else {}
     return FindingEntry(arm=label(found.arm), best=label(found.best), n=found.n, verdict=found.verdict, **known)
-
-
-def _written(content: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in content.items())
-
-
-def refuse_another_way(study: Study, out: Path, *, replace: bool) -> None:
-    """Raise RunError where `out` holds a study that decides in another way what is trained; with `replace` it is left.
-
-    A study that trains everything, and each adaptive design, is another way.
-    """
-    held, path = StudyRecord.read(StudyRecord.at(out), remedy=AGAIN), AdaptiveRecord.at(out)
-    before = AdaptiveRecord.read(path, remedy=AGAIN)
-    now = None if study.adaptive is None else json.loads(json.dumps(plain(study.adaptive)))
-    there = None if before is None else before.design
-    if there == now or (held is None and before is None):
-        return
-    if not replace:
-        said = "trains all of its trials" if there is None else f"decides what to train by {_written(there)}"
-        raise RunError(
-            f"{out} holds a study that {said}, and this one does not: choose another folder with --out, or let this "
-            "one take its place with --replace (trials stay where they are, and are used)"
-        )
-    path.unlink(missing_ok=True)

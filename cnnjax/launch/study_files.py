@@ -21,11 +21,12 @@ from cnnjax.study.earlier import AGAIN, directory_of, merged
 from cnnjax.study.plan import Plan, label
 
 
-def retry(planned: Plan, out: Path, *, diverged: bool) -> None:
-    """Let trials that failed by an error be tried again, from their newest checkpoint.
+def retry(planned: Plan, out: Path, *, diverged: bool) -> list[str]:
+    """Let trials that failed by an error be tried again, from their newest checkpoint; returns which.
 
     diverged: let those that diverged, too, from the start; what they left is put aside in `stale`.
     """
+    found = []
     for trial in planned.trials:
         directory = directory_of(trial, out)
         try:
@@ -40,6 +41,10 @@ def retry(planned: Plan, out: Path, *, diverged: bool) -> None:
             directory.result.unlink(missing_ok=True)
         elif diverged:
             directory.set_aside()
+        else:
+            continue
+        found.append(trial.id)
+    return found
 
 
 def write_plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,24 +17,26 @@ import jax
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.events import Sink
 from cnnjax.experiment import Experiment
+from cnnjax.launch.arms import PlannedArms
+from cnnjax.launch.begin_search import begun, forget, plan_so_far, refuse_another_way
 from cnnjax.launch.cancel import go_on
 from cnnjax.launch.claims import Outcomes
 from cnnjax.launch.estimate import estimate, within_hours
 from cnnjax.launch.launcher import Detached, Launch, Launcher, check_launch, settings_of
 from cnnjax.launch.launcher import launcher as by_name
-from cnnjax.launch.rounds import in_rounds
-from cnnjax.launch.search import Search, refuse_another_way
+from cnnjax.launch.search import Search
 from cnnjax.launch.study_files import retry, write_plan
 from cnnjax.launch.units import PlannedUnits, planned_events
 from cnnjax.launch.work import plain_options
 from cnnjax.launch.worker import one_at_a_time
 from cnnjax.lease import Lease, Taken
+from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.candidates import plan_of_candidates
-from cnnjax.study.earlier import settle
-from cnnjax.study.plan import Plan
+from cnnjax.study.earlier import earlier, settle
+from cnnjax.study.plan import Plan, PlannedTrial
 from cnnjax.study.study import Study
 
 PATIENCE = 30.0
@@ -88,19 +91,22 @@ def sweep(
     stop: once it is set, which a sink may do, everything is saved and Interrupted raised.
 
     Other processes may train trials of the same study, of which none is trained twice: those of `cnnjax work`, and
-    other sweeps in `out`. file, overrides: the experiment file that the study is of, and what was set on the command
-    line: where the study has classes of its own, only a file lets others join. Trials that failed by an error are tried
-    again; retry_failed: those that diverged too, from the start. stop_on_failure: stop all workers once a trial failed.
+    other sweeps in `out`; of an adaptive study (`Study.adaptive`) each also proposes what comes next. file, overrides:
+    the experiment file that the study is of, and what was set on the command line: where the study has classes of its
+    own, only a file lets others join. Trials that failed by an error are tried again; retry_failed: those that diverged
+    too, from the start. An adaptive study has decided knowing that trials failed: it tries them again with
+    retry_failed alone, and then decides anew. stop_on_failure: stop all workers once a trial failed.
 
     Raises ConfigError for a study that cannot be, RunError where other code or data made what is there
     (`Options.stale`) or another study is, DiskFull or Interrupted with everything saved.
     """
     run, told = by_name(launcher), settings_of(launcher, settings)
     check_launch(launcher, told, options)
-    if launcher != "local" and isinstance(study, Study) and study.adaptive is not None:
+    adaptive = study.adaptive if isinstance(study, Study) else None
+    if launcher != "local" and adaptive is not None and not adaptive.from_arms:
         raise ConfigError(
-            f"--launcher {launcher} trains no adaptive study: what is trained next is proposed by one process, which "
-            "trains it itself (--launcher local)"
+            f"--launcher {launcher}: the arms of this adaptive study ({adaptive.words}) are made while it runs, by the "
+            "process of its sweep alone: train it with --launcher local"
         )
     planned = _within_budget(plan_of_candidates(study, hardware=options.hardware), options, workers)
     emit = one_at_a_time(sinks) if jax.process_index() == 0 else []
@@ -137,22 +143,48 @@ class _Sweeping:
 def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcome:
     if ConfigRecord.at(out).exists():
         raise RunError(f"{out} holds a run, not a study: choose another folder with --out")
+    adaptive = planned.study.adaptive is not None
+    arms = PlannedArms(planned, hardware=options.hardware) if adaptive else None
     with _alone(out):
-        elsewhere, wider = settle(planned, out, options.stale), None
+        replaces = refuse_another_way(planned.study, arms, out, replace=how.replace_study)
+        before = [] if arms is None or replaces else _proposed(arms, out)
+        whole = dataclasses.replace(
+            planned, trials=tuple({trial.id: trial for trial in (*planned.trials, *before)}.values())
+        )
+        anew = options.stale == "rerun" and any(entry.stale for entry in earlier(whole, out))
+        elsewhere, wider = settle(whole, out, options.stale), None
         if elsewhere is None:
-            refuse_another_way(planned.study, out, replace=how.replace_study)
+            if replaces:
+                forget(out)
             go_on(out)
-            if planned.study.adaptive is not None:
-                # What comes next depends on what came before: one process proposes.
-                return _in_rounds(planned, out, options, how)
-            wider = _write(planned, out, options, how)
-            retry(planned, out, diverged=how.retry_failed)
+            if arms is None:
+                wider = _write(planned, out, options, how)
+                retry(planned, out, diverged=how.retry_failed)
+            else:
+                _begin(planned, arms, out, options, how, anew=anew)
     if elsewhere is not None:
         return _sweep(planned, elsewhere, replace(options, stale="stop"), how)
     trained = _trained(planned, out, options, how)
+    ended = planned if arms is None else plan_so_far(planned, Search(arms, out))
     if isinstance(trained, Detached):
-        return Outcome(plan=planned, out=out, wider=wider, detached=trained)
-    return Outcome(**vars(trained), plan=planned, out=out, wider=wider)
+        return Outcome(plan=ended, out=out, wider=wider, detached=trained)
+    return Outcome(**vars(trained), plan=ended, out=out, wider=wider)
+
+
+def _proposed(arms: PlannedArms, out: Path) -> list[PlannedTrial]:
+    """The trials that the adaptive study in `out` has proposed."""
+    return Search(arms, out).trials if AdaptiveRecord.at(out).exists() else []
+
+
+def _begin(planned: Plan, arms: PlannedArms, out: Path, options: Options, how: _Sweeping, *, anew: bool) -> None:
+    """Write what workers of an adaptive study need. anew: what it decided is decided anew."""
+    search = begun(arms, out)
+    _write(plan_so_far(planned, search), out, options, how)
+    # Decisions were made knowing that a trial had failed: only where it is asked for are they made again.
+    if how.retry_failed and retry(plan_so_far(planned, search), out, diverged=True):
+        anew = True
+    if anew:
+        search.again()
 
 
 @contextlib.contextmanager
@@ -179,28 +211,11 @@ def _write(planned: Plan, out: Path, options: Options, how: _Sweeping) -> int | 
 
 
 def _trained(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcomes | Detached:
-    """Train the trials of a plan, to the epoch that the options say."""
+    """Train the trials of a plan, or what its study's adaptive design proposes."""
     units = PlannedUnits(planned, out)
     study = StudyOfTrials(how.about["name"] or out.resolve().name, out, units.arms)
     launched = Launch(planned, study, options, **how.spread)
-    for event in planned_events(units, until=options.until_epoch):
+    for event in planned_events(units) if planned.study.adaptive is None else ():
         for sink in launched.sinks:
             sink(event)
     return how.run(launched)
-
-
-def _in_rounds(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcome:
-    """Train what the study's adaptive design proposes, round by round."""
-    search = Search(planned, out, hardware=options.hardware)
-    search.begin()
-
-    def train(part: Plan, until: int | None) -> Outcomes:
-        trained = _trained(part, out, replace(options, until_epoch=until), how)
-        assert not isinstance(trained, Detached)  # only the local launcher trains adaptive studies
-        return trained
-
-    def grown(whole: Plan) -> None:
-        _write(whole, out, options, how)
-
-    outcomes = in_rounds(search, train, grown=grown, jobs=how.spread["workers"] or 1)
-    return Outcome(**vars(outcomes), plan=search.plan, out=out)

@@ -11,8 +11,12 @@ from typing import Any
 from cnnjax.errors import RunError
 from cnnjax.events import Sink
 from cnnjax.hosts import is_first
+from cnnjax.launch.arms import FiledArms
 from cnnjax.launch.cancel import cancelled
 from cnnjax.launch.claims import Outcomes
+from cnnjax.launch.made import SWEEP, read_work
+from cnnjax.launch.rounds import in_rounds
+from cnnjax.launch.search import Search
 from cnnjax.launch.units import FiledUnits, planned_events
 from cnnjax.launch.worker import Worker, one_at_a_time, train_units
 from cnnjax.records.study_json import StudyRecord
@@ -36,7 +40,8 @@ def work(
     """Train trials of the study in the folder `out`, beside any other workers, until none is left.
 
     What `sweep` wrote there is all that is needed: experiments are made from work.json, nothing is planned anew. A
-    trial is claimed by a lease (`cnnjax.lease`); one of a worker that was lost is continued from its checkpoint.
+    trial is claimed by a lease (`cnnjax.lease`); one of a worker that was lost is continued from its checkpoint. Of an
+    adaptive study it proposes what comes next as well, where the design chooses among arms that were planned.
 
     options: how to train; as the sweep was started where not given. pack, workers: trials of one program, and programs,
     to train together; None for what is fastest. name: of this worker, for others to see. wait: stay while others train
@@ -48,22 +53,20 @@ def work(
     found = cancelled(out)
     if found is not None:
         raise RunError(f"{out}: {found.why}; `cnnjax cancel {out} --undo`, or its sweep, lets workers begin again")
-    units = FiledUnits(out, stale="stop" if options is None else options.stale)
-    options = options or options_from(units.work.options)
+    planned, stale = read_work(out), "stop" if options is None else options.stale
+    options = options or options_from(planned.options)
     emit = one_at_a_time(sinks) if is_first() else []
-    description = StudyRecord.read(StudyRecord.at(out), remedy="run its sweep once more: that writes it")
+    pack = pack or planned.options.get("pack")
+    worker = Worker(options, name, pack, workers, emit, stop, waits=wait, stops_on_failure=stop_on_failure)
+    description = StudyRecord.read(StudyRecord.at(out), remedy=SWEEP)
+    title = description.name if description is not None and description.name else out.resolve().name
     if description is not None and description.adaptive is not None:
-        raise RunError(
-            f"{out} is an adaptive study: which trials come next, and how far each is trained, is for its sweep to say"
-        )
+        return in_rounds(Search(FiledArms(out, stale=stale), out), worker, name=title, jobs=workers or 1)
+    units = FiledUnits(out, stale=stale)
     for event in planned_events(units):
         for sink in emit:
             sink(event)
-    title = description.name if description is not None and description.name else out.resolve().name
-    study = StudyOfTrials(title, out, units.arms)
-    pack = pack or units.work.options.get("pack")
-    worker = Worker(options, name, pack, workers, emit, stop, waits=wait, stops_on_failure=stop_on_failure)
-    return train_units(units, study, worker)
+    return train_units(units, StudyOfTrials(title, out, units.arms), worker)
 
 
 def options_from(plain: Mapping[str, Any]) -> Options:

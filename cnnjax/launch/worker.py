@@ -26,7 +26,7 @@ from cnnjax.study.plan import PlannedTrial
 
 MOST_THREADS = 4
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
+FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 """Seconds between two looks at whether the trials of others are over."""
 
 
@@ -97,16 +97,16 @@ def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:
 
 def _train_all(claims: Claims, how: How, worker: Worker) -> None:
     """What one thread does."""
-    seconds = _FIRST_WAIT
+    seconds = FIRST_WAIT
     while not how.stop.is_set():
         found = claims.begin()
         if found is not None:
-            seconds = _FIRST_WAIT
+            seconds = FIRST_WAIT
             with given_back(claims, found[0]):
                 run_program(*found, claims, how)
         elif worker.waits and claims.waits():
             _sleep(seconds, how.stop)
-            seconds = min(seconds * 1.5, _LONGEST_WAIT)
+            seconds = min(seconds * 1.5, LONGEST_WAIT)
         else:
             return
     if claims.waits():

@@ -39,7 +39,7 @@ class AdaptiveRecord(Record):
     """adaptive.json: how a study decided by validation results what to train next.
 
     design: the adaptive design as plain JSON; words: what it is called, and effect: what it does to the numbers of a
-    report. metric: the validation metric that decided, as it is named in results.
+    report. metric: the validation metric that decided, as it is named in results. over: nothing more is proposed.
     """
 
     filename: ClassVar[str] = "adaptive.json"
@@ -51,3 +51,4 @@ class AdaptiveRecord(Record):
     higher_is_better: bool
     proposals: tuple[ProposalEntry, ...] = ()
     findings: tuple[FindingEntry, ...] = ()
+    over: bool = False

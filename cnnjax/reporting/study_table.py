@@ -64,8 +64,9 @@ class Table:
 
     trials: a row per planned trial: `arm` (number), the axes by path, `seed`, `id`, `status` (done, failed or
         unfinished), `error`, its `cause` (diverged, crashed, damaged; empty where there is none), `params`, `macs`,
-        `train_seconds`, `compile_seconds`, `steps`, `packed` (how many were trained together, and share the seconds),
-        `examples` by part, `data_fingerprint` and a column per metric, as recorded (a share is a fraction).
+        `train_seconds`, `compile_seconds`, `seconds` (by kind, where recorded), `steps`, `packed` (how many were
+        trained together, and share the seconds), `examples` by part, `data_fingerprint` and a column per metric, as
+        recorded (a share is a fraction).
     metrics: the names of the metric columns; specified: what they are, and which arms are compared by.
     curves: a row per epoch of each finished trial: `arm`, `seed`, `id`, `epoch` and what the epoch recorded.
     axes: the axes that take more than one value; `constants` those that take one.
@@ -249,6 +250,7 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
         "macs": trial.macs,
         "train_seconds": math.nan,
         "compile_seconds": math.nan,
+        "seconds": {},
         "steps": None,
         "packed": 1,
         "examples": {},
@@ -266,6 +268,7 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
             "macs": result.macs,
             "train_seconds": _finite(result.train_seconds),
             "compile_seconds": _finite(result.compile_seconds),
+            "seconds": dict(result.seconds),
             "steps": result.steps,
             "packed": result.packed,
             "examples": result.examples,

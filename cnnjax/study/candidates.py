@@ -81,7 +81,8 @@ def candidates_of(planned: Plan) -> Candidates:
     if without:
         raise ConfigError(f"adaptive: {written(without[0])}: it has no validation part to decide by", path="validation")
     epochs = min(len(length_of(trial.experiment).epochs) for trial in trials.values())
-    return Candidates(tuple(trials), study.seed_values, epochs, axes=study.all_axes)
+    own = study.adaptive is not None and not study.adaptive.from_arms
+    return Candidates(tuple(trials), study.seed_values, epochs, axes=study.all_axes if own else {})
 
 
 def plan_of_arm(study: Study, arm: Mapping[str, Any], *, hardware: Hardware) -> Plan:

@@ -22,12 +22,10 @@ def refuse_unequal_folds(arms: Iterable[Named[Any]]) -> None:
     (first, folds), *others = found.items()
     for arm, own in others:
         if set(own) != set(folds):
-            one, other = (
-                f"{written(each)} has {', '.join(map(str, sorted(held)))}"
-                for each, held in ((first, folds), (arm, own))
-            )
+            both = ((first, folds), (arm, own))
+            one, other = (f"{written(each)} has {', '.join(map(str, sorted(held)))}" for each, held in both)
             raise ConfigError(
                 f"fold: arms are compared fold by fold, but {one}, and {other}: give all arms the same folds, as in "
-                'Product(designs=(..., Grid(axes={"fold": range(5)})))',
+                'Product(designs=(..., Grid(axes={"fold": [0, 1, 2]})))',
                 path=FOLD,
             )

@@ -14,8 +14,9 @@ from cnnjax.study.adaptive.observation import Observation, Proposal
 class Candidates:
     """What an adaptive design chooses among. arms: those that can be trained, in the study's order.
 
-    axes: values, choices or distribution of each axis, by name. seeds: the study's. epochs: of the shortest training
-    among the arms.
+    seeds: the study's. epochs: of the shortest training among the arms. axes: values, choices or distribution of each
+    axis, by name, for a design that makes its own arms; the others have none, so that any worker can propose by what a
+    file says.
     """
 
     arms: tuple[Named[Any], ...]

@@ -1,0 +1,194 @@
+"""Adaptive studies in several processes: each proposes and trains, and what is decided is what one alone decides."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from cnnjax import (
+    ASHA,
+    SGD,
+    Experiment,
+    Hardware,
+    Options,
+    OptunaSampler,
+    SmallCNN,
+    Study,
+    SuccessiveHalving,
+    Synthetic,
+    sweep,
+)
+from cnnjax.config import Named, replace
+from cnnjax.errors import RunError
+from cnnjax.events import Finished, Paused, StepTaken
+from cnnjax.launch.arms import FiledArms, PlannedArms
+from cnnjax.launch.begin_search import begun, plan_so_far
+from cnnjax.launch.search import Search
+from cnnjax.launch.study_files import write_plan
+from cnnjax.launch.work import plain_options, work
+from cnnjax.lease import Lease
+from cnnjax.records.adaptive_json import AdaptiveRecord
+from cnnjax.records.plan_json import PlanRecord
+from cnnjax.study.candidates import plan_of_candidates
+
+BASE = Experiment(
+    model=SmallCNN(features=2, dense=0),
+    data=Synthetic(height=4, width=4, channels=1, classes=2, examples=40, test_examples=8),
+    optim=SGD(learning_rate=0.1),
+    batch_size=16,
+    validation=0.25,
+    epochs=3,
+)
+RATES = {"optim.learning_rate": [0.001, 0.01, 0.1, 0.5]}
+HALVING = Study(BASE, axes=RATES, seeds=2, adaptive=SuccessiveHalving(first=1, factor=2, metric="loss"))
+OPTIONS = Options(Hardware(devices=1))
+
+
+def begin(study: Study, out: Path) -> Search:
+    """What a sweep writes before anything is proposed."""
+    planned = plan_of_candidates(study, hardware=OPTIONS.hardware)
+    search = begun(PlannedArms(planned, hardware=OPTIONS.hardware), out)
+    write_plan(plan_so_far(planned, search), out, options=plain_options(OPTIONS, 1))
+    return search
+
+
+def with_design(design, study=HALVING):
+    return study.model_copy(update={"adaptive": design})
+
+
+def record(out) -> AdaptiveRecord:
+    found = AdaptiveRecord.read(AdaptiveRecord.at(out), remedy="")
+    assert found is not None
+    return found
+
+
+def rows(out):
+    """metrics.jsonl of each trial."""
+    return {path.parent.name: path.read_bytes() for path in out.glob("trials/*/metrics.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def halved(tmp_path_factory):
+    """The study, trained by one sweep."""
+    out = tmp_path_factory.mktemp("halving") / "study"
+    assert sweep(HALVING, out, options=OPTIONS, workers=1, pack=1).complete
+    return out
+
+
+def side_by_side(out, count=2):
+    """Workers in threads, that know the folder alone; the events of each, and what it says became of the trials."""
+    events, outcomes = [[] for _ in range(count)], {}
+
+    def run(number):
+        sinks = [events[number].append]
+        outcomes[number] = work(out, options=OPTIONS, name=f"w{number}", workers=1, sinks=sinks)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    return events, [outcomes[number] for number in range(count)]
+
+
+def test_workers_propose_from_the_folder_alone_what_a_sweep_does(halved, tmp_path):
+    begin(HALVING, tmp_path)
+    events, outcomes = side_by_side(tmp_path)
+    assert record(tmp_path) == record(halved)
+    assert PlanRecord.at(tmp_path).read_bytes() == PlanRecord.at(halved).read_bytes()
+    assert rows(tmp_path) == rows(halved)
+    # 8 trials of 2 steps, 4 of 2 more, 2 of 2 more: none was taken twice.
+    taken = [(event.trial, event.step) for own in events for event in own if isinstance(event, StepTaken)]
+    assert len(set(taken)) == len(taken) == 28
+    done = [trial for outcome in outcomes for trial in outcome.done]
+    assert sorted(done) == sorted(entry.trial for entry in record(halved).proposals if entry.until is None)
+    assert not list(tmp_path.glob("**/lease.*"))
+
+
+def test_a_second_sweep_joins(halved, tmp_path):
+    gate, outcomes = threading.Event(), []
+
+    def run(sinks):
+        outcomes.append(sweep(HALVING, tmp_path, options=OPTIONS, workers=1, pack=1, sinks=sinks))
+
+    first = threading.Thread(target=run, args=([lambda _: gate.set()],))
+    first.start()
+    gate.wait()
+    run([])
+    first.join()
+    assert record(tmp_path) == record(halved)
+    assert rows(tmp_path) == rows(halved)
+    assert all(outcome.complete for outcome in outcomes)
+    assert len(outcomes[0].done) + len(outcomes[1].done) == 2
+
+
+def test_asha_with_two_workers_trains_each_trial_once_and_by_its_rule(tmp_path):
+    design = ASHA(first=1, factor=2, metric="loss")
+    begin(with_design(design, HALVING.model_copy(update={"seeds": 1})), tmp_path)
+    events, _ = side_by_side(tmp_path)
+    over = [(each.trial, each.step) for own in events for each in own if isinstance(each, Paused | Finished)]
+    entries = record(tmp_path).proposals
+    assert len(over) == len(set(over)) == len(entries)
+    assert record(tmp_path).over
+    for rung in (1, 2):
+        for entry in (entry for entry in entries if entry.rung == rung):
+            place = entries.index(entry)
+            below = [other for other in entries[:place] if (other.arm, other.seed) == (entry.arm, entry.seed)]
+            assert [other.rung for other in below] == list(range(rung)), "each rung after the one before"
+
+
+def test_a_trial_of_a_lost_worker_is_continued(halved, tmp_path):
+    search = begin(HALVING, tmp_path)
+    search.grow()
+    [first, *_] = record(tmp_path).proposals
+    lost = Lease.take(tmp_path / "trials" / str(first.trial), worker="lost")
+    # No process has that number.
+    lost.path.write_text(lost.path.read_text().replace(f'"pid": {os.getpid()}', f'"pid": {2**22 + 1}'))
+    work(tmp_path, options=OPTIONS)
+    assert record(tmp_path) == record(halved)
+    assert rows(tmp_path) == rows(halved)
+
+
+def test_nothing_is_proposed_while_something_is_free_or_somebody_decides(tmp_path):
+    search = begin(with_design(ASHA(first=1, factor=2, metric="loss")), tmp_path)
+    lease = Lease.take(tmp_path)
+    assert not search.grow(), "somebody else decides"
+    lease.release()
+    assert search.grow() == 2, "one arm, two seeds"
+    assert not search.grow(), "they are free to be trained"
+    assert search.grow(leaving=[str(entry.trial) for entry in record(tmp_path).proposals]) == 2
+
+
+def test_who_cannot_propose_trains_what_is_pending_and_says_so(tmp_path):
+    pytest.importorskip("optuna")
+    study = Study(replace(BASE, {"epochs": 1}), axes=RATES, seeds=1, adaptive=OptunaSampler(trials=2, metric="loss"))
+    search = begin(study, tmp_path)
+    search.grow()
+    assert len(work(tmp_path, options=OPTIONS, wait=False).done) == 1
+    assert len(record(tmp_path).proposals) == 1
+    threading.Timer(1.0, lambda: sweep(study, tmp_path, options=OPTIONS)).start()
+    with pytest.warns(UserWarning, match="optuna. proposes in its sweep alone"):
+        work(tmp_path, options=OPTIONS)
+    assert record(tmp_path).over
+    assert len(record(tmp_path).proposals) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seeds": 3}, "other seeds"),
+        ({"axes": Named({"optim.learning_rate": (0.001, 0.01)})}, "other arms"),
+        ({"experiment": replace(BASE, {"epochs": 4})}, "another base experiment"),
+    ],
+)
+def test_two_adaptive_studies_exclude_each_other(halved, changes, said):
+    with pytest.raises(RunError, match=f"holds an adaptive study with .*{said}.*--replace"):
+        sweep(HALVING.model_copy(update=changes), halved, options=OPTIONS)
+
+
+def test_a_folder_without_its_candidates_says_what_to_do(halved, tmp_path):
+    begin(HALVING, tmp_path)
+    (tmp_path / "candidates.json").unlink()
+    with pytest.raises(RunError, match=r"without candidates\.json: run its sweep once more"):
+        FiledArms(tmp_path)
