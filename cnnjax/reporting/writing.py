@@ -13,6 +13,7 @@ import pandas as pd
 
 from cnnjax.errors import expect
 from cnnjax.files import write_bytes
+from cnnjax.records.design_words import planned_json
 from cnnjax.reporting.adaptive import STOPPED
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.headline import headline
@@ -105,6 +106,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "name": table.name,
         "question": table.question,
         "axes": {axis.path: list(axis.values) for axis in (*table.axes, *table.constants)},
+        **({} if table.study is None else planned_json(table.study)),
         "choose_by": by.choose,
         "quote": by.quote,
         "chosen": chosen(table),
