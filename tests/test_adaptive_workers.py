@@ -29,6 +29,7 @@ from cnnjax import (
 from cnnjax.config import Named, replace
 from cnnjax.errors import RunError
 from cnnjax.events import Finished, Paused, StepTaken
+from cnnjax.launch import one_program
 from cnnjax.launch.arms import FiledArms, PlannedArms
 from cnnjax.launch.begin_search import begun, plan_so_far
 from cnnjax.launch.search import Search
@@ -178,6 +179,62 @@ def test_who_cannot_propose_trains_what_is_pending_and_says_so(tmp_path):
         work(tmp_path, options=OPTIONS)
     assert record(tmp_path).over
     assert len(record(tmp_path).proposals) == 2
+
+
+def broken(monkeypatch, rate):
+    """Have trials of a learning rate crash, until what is returned is cleared."""
+    run, rates = one_program.run_trials, {rate}
+
+    def failing(program, experiments, *args, **words):
+        if any(experiment.optim.learning_rate in rates for experiment in experiments):
+            raise RuntimeError("broken")
+        return run(program, experiments, *args, **words)
+
+    monkeypatch.setattr(one_program, "run_trials", failing)
+    return rates
+
+
+def test_a_trial_that_fails_is_worst_and_tried_again_only_where_that_is_asked_for(halved, tmp_path, monkeypatch):
+    best = next(entry.arm for entry in record(halved).proposals if entry.until is None)["optim.learning_rate"]
+    rates, steps = broken(monkeypatch, best), []
+
+    def swept(**more):
+        return sweep(HALVING, tmp_path, options=OPTIONS, workers=1, pack=1, **more)
+
+    first = swept()
+    assert len(first.failed) == 2
+    assert all("broken" in first.errors[trial] for trial in first.failed)
+    without = record(tmp_path)
+    assert best not in {entry.arm["optim.learning_rate"] for entry in without.proposals if entry.rung}
+    rates.clear()
+    again = swept(sinks=[lambda event: steps.extend([event] if isinstance(event, StepTaken) else [])])
+    assert not steps
+    assert again.failed == first.failed
+    assert record(tmp_path) == without, "what was decided stays"
+    mended = swept(retry_failed=True)
+    assert mended.complete
+    assert record(tmp_path) == record(halved), "decided anew, as if nothing had failed"
+    ended = [[entry.trial for entry in held.proposals if entry.until is None] for held in (without, record(halved))]
+    assert {trial: rows(tmp_path)[trial] for trial in ended[1]} == {trial: rows(halved)[trial] for trial in ended[1]}
+    planned = PlanRecord.read(PlanRecord.at(tmp_path), remedy="")
+    assert planned is not None
+    assert {trial.id for trial in planned.trials} >= {*ended[0], *ended[1]}, "what is finished stays in the plan"
+
+
+def test_what_diverged_is_trained_anew_from_the_start(tmp_path):
+    study = Study(BASE, axes={"optim.learning_rate": [0.1, 0.01, 1e30]}, seeds=1, adaptive=HALVING.adaptive)
+
+    def swept(**more):
+        return sweep(study, tmp_path, options=OPTIONS, workers=1, pack=1, **more)
+
+    first = swept()
+    [failed] = first.failed
+    held = record(tmp_path)
+    assert swept().failed == [failed]
+    assert not (tmp_path / "trials" / failed / "stale").exists()
+    assert swept(retry_failed=True).failed == [failed]
+    assert (tmp_path / "trials" / failed / "stale" / "1" / "result.json").exists()
+    assert record(tmp_path) == held
 
 
 @pytest.mark.parametrize(
