@@ -466,6 +466,18 @@ def test_seconds_of_trials_trained_together_are_one_measurement(tmp_path: Path) 
     assert (seconds["mean"], seconds["sd"], seconds["low"]) == (pytest.approx(0.409), None, None)
 
 
+def test_where_the_seconds_of_a_study_went_is_summed(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    assert json.loads(report(tmp_path).json)["seconds"] == {}
+    for number, trial in enumerate(trials[:2]):
+        seconds = {"compile": 3.0 * number, "input": 0.5, "step": 4.0, "evaluation": 1.0, "idle": 0.5}
+        change_result(tmp_path, trial, seconds=seconds)
+    summary, text = report(tmp_path), "compile 3.0 s (20%), input 1.0 s (7%), step 8.0 s (53%)"
+    assert text in page(summary)
+    spent = {"compile": 3.0, "input": 1.0, "step": 8.0, "evaluation": 2.0, "idle": 1.0, "trials": 2}
+    assert json.loads(summary.json)["seconds"] == spent
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -30,6 +30,7 @@ def print_document(document: Document, form: str) -> None:
 def print_report(folder: Path, *, as_json: bool) -> None:
     from cnnjax.reporting import report as write_report
     from cnnjax.reporting import terminal_table
+    from cnnjax.reporting.time_spent import time_spent_text
 
     summary = write_report(folder)
     if as_json:
@@ -38,4 +39,6 @@ def print_report(folder: Path, *, as_json: bool) -> None:
         for sentence in summary.mixed:
             out.print(sentence, style="bold red", markup=False, highlight=False, soft_wrap=True)
         WIDE.print(terminal_table(summary.table))
+        if spent := time_spent_text(summary.table):
+            out.print(f"time: {spent}", markup=False, highlight=False, soft_wrap=True)
         out.print(f"report: {folder / 'report' / 'report.html'}", soft_wrap=True)

@@ -35,6 +35,7 @@ from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.candidates import plan_of_candidates
 from cnnjax.study.earlier import earlier, settle
+from cnnjax.study.merging import Merged
 from cnnjax.study.plan import Plan, PlannedTrial
 from cnnjax.study.study import Study
 
@@ -44,11 +45,16 @@ PATIENCE = 30.0
 
 @dataclass(kw_only=True)
 class Outcome(Outcomes):
-    """What became of a study's trials. out: where they are. wider: trials of the study that `out` is of."""
+    """What became of a study's trials. out: where they are. merged: what became of the study that was there before."""
 
     plan: Plan
     out: Path = Path()
-    wider: int | None = None
+    merged: Merged | None = None
+
+    @property
+    def wider(self) -> int | None:
+        """Trials of the study that `out` is of, where that is a wider one that was there before."""
+        return len(self.merged.plan.trials) if self.merged is not None and self.merged.wider else None
 
     @property
     def complete(self) -> bool:
@@ -66,6 +72,7 @@ def sweep(
     pack: int | None = None,
     workers: int | None = None,
     replace: bool = False,
+    extend: bool = False,
     launcher: str = "local",
     sinks: Sequence[Sink] = (),
     stop: threading.Event | None = None,
@@ -79,7 +86,8 @@ def sweep(
     pack: how many trials of one program to train together; workers: how many programs to train side by side; None
     decides both by the size of the images, the processor and its cores. Neither changes what a trial computes but for
     round-off. A trial that fails does not stop the others. A wider study that has all these trials stays what `out` is
-    the study of; `replace` lets this one take the place of any other. launcher: where trials are trained, by name.
+    the study of. Where `out` holds another one, RunError says what differs: `extend` keeps its finished trials beside
+    those of this study, `replace` lets this one take its place. launcher: where trials are trained, by name.
     sinks: called with every event (`cnnjax.events`), one event at a time, from several threads. stop: once it is set,
     which a sink may do, everything is saved and Interrupted raised.
 
@@ -93,11 +101,15 @@ def sweep(
     Raises ConfigError for a study that cannot be, RunError where other code or data made what is there
     (`Options.stale`) or another study is, DiskFull or Interrupted with everything saved.
     """
+    if extend and replace:
+        raise ConfigError("extend keeps what is there, and replace takes its place: give one of them")
     planned = _within_budget(plan_of_candidates(study, hardware=options.hardware), options, workers)
     emit = one_at_a_time(sinks) if jax.process_index() == 0 else []
     spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop, "stop_on_failure": stop_on_failure}
     about = {"name": name, "question": question, "file": file, "overrides": overrides or {}}
-    sweeping = _Sweeping(by_name(launcher), about, spread, replace_study=replace, retry_failed=retry_failed)
+    sweeping = _Sweeping(
+        by_name(launcher), about, spread, replace_study=replace, extend=extend, retry_failed=retry_failed
+    )
     return _sweep(planned, Path(out), options, sweeping)
 
 
@@ -121,6 +133,7 @@ class _Sweeping:
     about: Mapping[str, Any]
     spread: Mapping[str, Any]
     replace_study: bool
+    extend: bool
     retry_failed: bool
 
 
@@ -136,13 +149,13 @@ def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcom
             planned, trials=tuple({trial.id: trial for trial in (*planned.trials, *before)}.values())
         )
         anew = options.stale == "rerun" and any(entry.stale for entry in earlier(whole, out))
-        elsewhere, wider = settle(whole, out, options.stale), None
+        elsewhere, merged = settle(whole, out, options.stale), None
         if elsewhere is None:
             if replaces:
                 forget(out)
             go_on(out)
             if arms is None:
-                wider = _write(planned, out, options, how)
+                merged = _write(planned, out, options, how)
                 retry(planned, out, diverged=how.retry_failed)
             else:
                 _begin(planned, arms, out, options, how, anew=anew)
@@ -150,7 +163,7 @@ def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcom
         return _sweep(planned, elsewhere, replace(options, stale="stop"), how)
     outcomes = _trained(planned, out, options, how)
     ended = planned if arms is None else plan_so_far(planned, Search(arms, out))
-    return Outcome(**vars(outcomes), plan=ended, out=out, wider=wider)
+    return Outcome(**vars(outcomes), plan=ended, out=out, merged=merged)
 
 
 def _proposed(arms: PlannedArms, out: Path) -> list[PlannedTrial]:
@@ -187,9 +200,9 @@ def _alone(out: Path) -> Iterator[None]:
         lease.release()
 
 
-def _write(planned: Plan, out: Path, options: Options, how: _Sweeping) -> int | None:
+def _write(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Merged:
     plain = plain_options(options, how.spread["pack"])
-    return write_plan(planned, out, replace=how.replace_study, options=plain, **how.about)
+    return write_plan(planned, out, replace=how.replace_study, extend=how.extend, options=plain, **how.about)
 
 
 def _trained(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcomes:

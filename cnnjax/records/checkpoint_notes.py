@@ -16,9 +16,10 @@ class CheckpointNotes(Record):
     id: of the experiment. codes: digests of the user's own code that made it, the newest last; None is code of cnnjax
     alone, and empty where it was not recorded. packed: how many trials were trained together. epoch_sums: what the
     current epoch has added up so far, last_row the last row of metrics.jsonl, seconds those trained so far, without
-    compiling. scale: (mean, std) by channel of the data. classes: their names, in the order of the outputs; empty for
-    none, None where they were not recorded. initial, teachers: the run that it started from, and those that its methods
-    learn from, by the method. checksum: of the arrays; it is put in where they are saved.
+    compiling. shares: where all seconds went until then, by trial (`ResultRecord.seconds`). scale: (mean, std) by
+    channel of the data. classes: their names, in the order of the outputs; empty for none, None where they were not
+    recorded. initial, teachers: the run that it started from, and those that its methods learn from, by the method.
+    checksum: of the arrays; it is put in where they are saved.
     """
 
     filename: ClassVar[str] = "notes"
@@ -29,6 +30,7 @@ class CheckpointNotes(Record):
     epoch_sums: dict[str, float] = Field(default_factory=dict)
     last_row: dict[str, Any] = Field(default_factory=dict)
     seconds: float = 0.0
+    shares: dict[str, float] = Field(default_factory=dict)
     data_fingerprint: str | None = None
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     classes: tuple[str, ...] | None = None

@@ -19,8 +19,9 @@ class ResultRecord(Record):
 
     codes: digests of the user's own code that made it, the newest last; None is code of cnnjax alone, and empty where
     it was not recorded. steps: that were taken. examples: by part. train_seconds, compile_seconds: of each trial, where
-    `packed` of them were trained together. seconds: where those of the call that ended the training went, by trial:
-    "compile", "input" (choosing and making batches), "step", "evaluation" and "idle" (all else the loop does).
+    `packed` of them were trained together. seconds: where all went, by trial, those of calls that
+    were stopped up to their last checkpoint: "compile", "input" (choosing and making batches), "step", "evaluation" and
+    "idle" (all else: files, checkpoints, looking at losses).
     compilations: how many its program had until then, those remembered from earlier processes too. initial: the run
     that it started from. teachers: those that its methods
     learned from, by the method. skipped: images that could not be decoded, by part. metrics: by part and

@@ -9,6 +9,7 @@ from typing import Any
 
 from cnnjax.documents.document import Column, Grid
 from cnnjax.reporting.study_table import Table
+from cnnjax.reporting.time_spent import time_spent_text
 from cnnjax.reporting.units import plural
 
 
@@ -18,6 +19,8 @@ def provenance_grid(table: Table) -> Grid:
     rows = [("recorded by", f"{len(table.environments)} of {plural(len(done), 'finished trial')}")]
     rows += [(name, _tally(texts)) for name, texts in origins(table).items()]
     rows += [("training", _total(done["train_seconds"])), ("compilation", _total(done["compile_seconds"]))]
+    if spent := time_spent_text(table):
+        rows.append(("time", spent))
     rows.append(("seeds", ", ".join(map(str, sorted(done["seed"].unique())))))
     if table.replicate == "fold":
         rows.append(("folds", ", ".join(map(str, sorted(done["replicate"].unique())))))

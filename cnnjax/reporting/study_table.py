@@ -17,6 +17,7 @@ from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.metrics_jsonl import EpochRow, read_rows
 from cnnjax.records.plan_json import PrunedEntry, TrialEntry
 from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.study_json import StudyRecord
 from cnnjax.reporting.adaptive import STOPPED, read_adaptive, stopped_trials
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.labels import Axis, axes_of, key, lookup
@@ -64,8 +65,9 @@ class Table:
 
     trials: a row per planned trial: `arm` (number), the axes by path, `seed`, `id`, `status` (done, failed or
         unfinished), `error`, its `cause` (diverged, crashed, damaged; empty where there is none), `params`, `macs`,
-        `train_seconds`, `compile_seconds`, `steps`, `packed` (how many were trained together, and share the seconds),
-        `examples` by part, `data_fingerprint` and a column per metric, as recorded (a share is a fraction).
+        `train_seconds`, `compile_seconds`, `seconds` (by kind, where recorded), `steps`, `packed` (how many were
+        trained together, and share the seconds), `examples` by part, `data_fingerprint` and a column per metric, as
+        recorded (a share is a fraction).
     metrics: the names of the metric columns; specified: what they are, and which arms are compared by.
     curves: a row per epoch of each finished trial: `arm`, `seed`, `id`, `epoch` and what the epoch recorded.
     axes: the axes that take more than one value; `constants` those that take one.
@@ -76,6 +78,7 @@ class Table:
     environments: the `environment.json` of each finished trial that has one.
     adaptive: how validation results decided what was trained, where they did; a trial that they stopped has the status
         "stopped early".
+    study: what study.json says; of a single run, its axes are none.
     replicate: what an arm is repeated with and compared by: "seed", or "fold" where the study varies the fold that it
         validates on. `trials` say by `replicate` which one a trial belongs to.
     """
@@ -98,6 +101,7 @@ class Table:
     codes: Mapping[str, tuple[Code, str]]
     environments: tuple[Mapping[str, Any], ...]
     adaptive: AdaptiveRecord | None = None
+    study: StudyRecord | None = None
     replicate: Literal["seed", "fold"] = "seed"
 
     @property
@@ -179,6 +183,7 @@ def collect(out: Path | str) -> Table:
         codes=kept_codes(CodeRecord.at(out), (digest for own in trials["codes"] for digest in own)),
         environments=tuple(environments(folders[name] for name in done["id"])),
         adaptive=adaptive,
+        study=study,
         replicate=replicate,
     )
 
@@ -249,6 +254,7 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
         "macs": trial.macs,
         "train_seconds": math.nan,
         "compile_seconds": math.nan,
+        "seconds": {},
         "steps": None,
         "packed": 1,
         "examples": {},
@@ -266,6 +272,7 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
             "macs": result.macs,
             "train_seconds": _finite(result.train_seconds),
             "compile_seconds": _finite(result.compile_seconds),
+            "seconds": dict(result.seconds),
             "steps": result.steps,
             "packed": result.packed,
             "examples": result.examples,

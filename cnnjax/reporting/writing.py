@@ -13,6 +13,7 @@ import pandas as pd
 
 from cnnjax.errors import expect
 from cnnjax.files import write_bytes
+from cnnjax.records.design_words import planned_json
 from cnnjax.reporting.adaptive import STOPPED
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.headline import headline
@@ -23,6 +24,7 @@ from cnnjax.reporting.pictures import draw, every_name
 from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_of
 from cnnjax.reporting.study_table import Table, collect
 from cnnjax.reporting.tables import repeats_of
+from cnnjax.reporting.time_spent import time_spent
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "name": table.name,
         "question": table.question,
         "axes": {axis.path: list(axis.values) for axis in (*table.axes, *table.constants)},
+        **({} if table.study is None else planned_json(table.study)),
         "choose_by": by.choose,
         "quote": by.quote,
         "chosen": chosen(table),
@@ -111,6 +114,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "headline": headline(table),
         "mixed_code": mixed_code(table.trials, table.codes),
         "trials": {"planned": len(table.trials)} | {name: int(statuses.get(name, 0)) for name in _statuses(table)},
+        "seconds": time_spent(table),
         "not_in_plan": list(table.strangers),
         "arms": [_arm_json(table, frame, arm.number) for arm in table.arms],
         "pruned": [{"arm": entry.values, "seeds": list(entry.seeds), "reason": entry.reason} for entry in table.pruned],

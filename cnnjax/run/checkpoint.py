@@ -1,4 +1,4 @@
-"""Checkpoints in Orbax's form: atomic, verified when read; large ones are written in the background."""
+"""Checkpoints in Orbax's form: asynchronous, atomic, verified when read; small ones are written by cnnjax."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import threading
 import zlib
 from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +40,8 @@ class Checkpoints:
         logging.getLogger("absl").setLevel(logging.ERROR)
         self.folder, self._keep, self._read_only = folder.absolute(), keep, read_only
         self._now: ocp.CheckpointManager | None = None
+        self._writer: ThreadPoolExecutor | None = None
+        self._written: Future[None] | None = None
         if not read_only:
             with self._explained("opened"):
                 small_checkpoint.clear(self.folder)
@@ -67,31 +70,41 @@ class Checkpoints:
         return ocp.CheckpointManagerOptions(enable_async_checkpointing=True, **how)
 
     def _put_away(self) -> None:
-        """Let Orbax look at the folder anew when it is needed again; what it saves is on disk first."""
+        """Let Orbax look at the folder anew when it is needed again; what is being saved is on disk first."""
+        self.wait()
         if self._now is not None:
-            self.wait()
             self._now.close()
             self._now = None
 
     def latest(self) -> int | None:
         """The step of the newest checkpoint; None where there is none."""
+        self._wait_for_small()
         return self._manager.latest_step() if self._now is not None or self.folder.is_dir() else None
 
     def save(self, step: int, state: Any, notes: CheckpointNotes) -> None:
-        """Save `state` (host arrays) and `notes` as of `step`; what is large is on disk only after `wait`."""
+        """Begin to save `state` (host arrays) and `notes` as of `step`; returns before it is on disk."""
         notes = notes.model_copy(update={"checksum": _checksum(state)})
         if small_checkpoint.is_small(state):
             self._put_away()
-            with self._explained(f"written at step {step}"):
-                small_checkpoint.write(self.folder / str(step), state, notes.to_json())
-                self._remove_old()
+            self._writer = self._writer or ThreadPoolExecutor(1, "checkpoint")
+            self._written = self._writer.submit(self._write_small, step, state, notes)
             return
         content = ocp.args.Composite(state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes.to_json()))
         with _SAVING, self._explained(f"written at step {step}"):
             self._manager.save(step, args=content, force=True)
 
+    def _write_small(self, step: int, state: Any, notes: CheckpointNotes) -> None:
+        """Write a small one, and leave the newest `keep` of all."""
+        with self._explained(f"written at step {step}"):
+            small_checkpoint.write(self.folder / str(step), state, notes.to_json())
+            self._remove_old()
+
+    def _wait_for_small(self) -> None:
+        if self._written is not None:
+            written, self._written = self._written, None
+            written.result()
+
     def _remove_old(self) -> None:
-        """Leave the newest `keep` of them."""
         steps = sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
         for step in steps[: -self._keep]:
             small_checkpoint.remove(self.folder / str(step))
@@ -146,6 +159,7 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Until everything saved is on disk."""
+        self._wait_for_small()
         if self._now is None:
             return
         with self._explained("finished"):
@@ -153,8 +167,12 @@ class Checkpoints:
             self._now.check_for_errors()
 
     def close(self) -> None:
-        """Wait until all is saved, and end Orbax's threads."""
-        self._put_away()
+        """Wait until all is saved, and end the threads that save."""
+        try:
+            self._put_away()
+        finally:
+            if self._writer is not None:
+                self._writer.shutdown()
 
     def _parsed(self, content: Any, step: int | None) -> CheckpointNotes:
         where = f"checkpoint {self.folder / str(step)}"

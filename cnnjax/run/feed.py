@@ -150,6 +150,7 @@ class Resident:
             dataset = experiment.data.load()
             self.data = _on_devices(dataset, carving_of(experiment), tuple(entries_used(experiment, dataset)), mesh)
         self._positions = put_rows(np.arange(experiment.batch_size, dtype=np.int32), mesh)
+        self._evaluated: dict[str, list[Arrays]] = {}
 
     @staticmethod
     def fetch(data: Arrays, rows: Arrays) -> Arrays:
@@ -189,6 +190,12 @@ class Resident:
 
     def evaluation(self, split: str) -> Iterator[Arrays]:
         """The rows of a part's batches: "position" is an example's place in the part, "valid" says which count."""
+        # The same every time: put on the devices once.
+        if split not in self._evaluated:
+            self._evaluated[split] = list(self._rows_in_order(split))
+        return iter(self._evaluated[split])
+
+    def _rows_in_order(self, split: str) -> Iterator[Arrays]:
         size = _evaluation_size(self.experiment, self.sizes, self.mesh)
         first = sum(self.sizes[name] for name in SPLITS[: SPLITS.index(split)])
         batches = BatchesInOrder(self.sizes[split], size)

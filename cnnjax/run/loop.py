@@ -26,7 +26,7 @@ from cnnjax.run.environment import environment
 from cnnjax.run.hardware import memory_in_use
 from cnnjax.run.options import Options
 from cnnjax.run.pace import Pace
-from cnnjax.run.pack import Pack
+from cnnjax.run.pack import Measured, Pack
 from cnnjax.run.program import Program, Taken
 from cnnjax.run.resolve import record, resolve
 from cnnjax.run.result import finite, named
@@ -147,22 +147,22 @@ def _train_and_evaluate(pack: Pack, options: Options, stop: threading.Event) -> 
     cues = Cues(stop)
     with contextlib.closing(program):
         state, step = _begin(pack)
+        validations: Measured | None = None
         if pack.alive:
-            state, step = _take_steps(pack, state, step, options, cues)
+            state, step, validations = _take_steps(pack, state, step, options, cues)
     if not pack.alive:
         return
     pack.save(state, step)
     if cues.stopped and step < program.steps:
         where = from_first(str(pack.trials[0].directory.path), what="where all is saved")
         raise Interrupted(f"stopped at step {step} of {program.steps}; all saved in {where}")
-    for trial in pack.trials:
-        trial.checkpoints.wait()
     if step < program.steps:
         for trial in pack.alive:
+            trial.checkpoints.wait()
             trial.emit(Paused(trial=trial.id, step=step))
         return
     pack.check_data()
-    _finish(pack, state)
+    _finish(pack, state, validations)
 
 
 def _check_alike(pack: Pack, options: Options) -> None:
@@ -210,14 +210,20 @@ def _begin(pack: Pack) -> tuple[TrainState, int]:
     return state, step or 0
 
 
-def _take_steps(pack: Pack, state: TrainState, step: int, options: Options, cues: Cues) -> tuple[TrainState, int]:
-    """Train from `step` on, to the last step or the pause, or until it is to stop or no trial is left."""
+def _take_steps(
+    pack: Pack, state: TrainState, step: int, options: Options, cues: Cues
+) -> tuple[TrainState, int, Measured | None]:
+    """Train from `step` on, to the last step or the pause, or until it is to stop or no trial is left.
+
+    Returns the state, the steps taken, and what the last epoch measured on the validation part; None where none ended.
+    """
     program, experiments, pending = pack.program, pack.experiments, None
     last = program.steps if options.until_epoch is None else program.length.end_of_epoch(options.until_epoch)
     pack.clock.start()
     # Processes that train together would not measure the same pace, so they take single steps.
     most = program.chunk if program.chunk and processes() == 1 else 1
     epoch, saved, pace = _epoch_of(pack, step), time.perf_counter(), Pace(most, pack.clock)
+    validations: Measured | None = None
     while step < last and not cues.stops(step):
         cut = min(last, epoch.last_step, program.span_at(step).last + 1, _next_save(options, step))
         with pack.spending("step"):
@@ -238,7 +244,7 @@ def _take_steps(pack: Pack, state: TrainState, step: int, options: Options, cues
             with pack.spending("evaluation"):
                 state = program.estimated(state, experiments)
         if ends_epoch:
-            _end_epoch(pack, state, epoch, step)
+            validations = _end_epoch(pack, state, epoch, step)
             epoch = _Epoch(pack, epoch.number + 1, step)
         if saves:
             pack.clock.stop()
@@ -248,7 +254,7 @@ def _take_steps(pack: Pack, state: TrainState, step: int, options: Options, cues
     if pending is not None:
         _look_at(pack, pending, pace)
     pack.clock.stop()
-    return state, step
+    return state, step, validations
 
 
 class _Epoch:
@@ -297,8 +303,8 @@ def _look_at(pack: Pack, taken: Taken, pace: Pace) -> None:
     pace.done(taken.count)
 
 
-def _end_epoch(pack: Pack, state: TrainState, epoch: _Epoch, step: int) -> None:
-    """Evaluate on the validation part and give each trial its row."""
+def _end_epoch(pack: Pack, state: TrainState, epoch: _Epoch, step: int) -> Measured:
+    """Evaluate on the validation part and give each trial its row; returns what was measured."""
     validations = pack.evaluate(state, "validation")
     figures = _figures(pack, epoch, step)
     for trial in pack.alive:
@@ -324,6 +330,7 @@ def _end_epoch(pack: Pack, state: TrainState, epoch: _Epoch, step: int) -> None:
                 figures=figures,
             )
         )
+    return validations
 
 
 def _named(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -349,12 +356,19 @@ def _figures(pack: Pack, epoch: _Epoch, step: int) -> dict[str, float]:
     return {name: value for name, value in figures.items() if value is not None}
 
 
-def _finish(pack: Pack, state: TrainState) -> None:
-    """Evaluate the trained network and write each trial's result."""
+def _finish(pack: Pack, state: TrainState, validations: Measured | None) -> None:
+    """Evaluate the trained network and write each trial's result.
+
+    validations: what the last epoch measured; None where it ended in an earlier call.
+    """
     pack.clock.start()
-    tests, validations = pack.evaluate(state, "test"), pack.evaluate(state, "validation")
+    tests = pack.evaluate(state, "test")
+    validations = pack.evaluate(state, "validation") if validations is None else validations
     pack.clock.stop()
     steps = pack.program.steps
+    # They were written meanwhile. A trial with a result has a checkpoint.
+    for trial in pack.trials:
+        trial.checkpoints.wait()
     for trial in pack.alive:
         parts = validations.get(trial.id, {}) | tests[trial.id]
         metrics = {name: value for name, value in trial.last_row.items() if name.startswith("train_")} | _named(parts)

@@ -25,13 +25,16 @@ from cnnjax.run.together import addressable
 from cnnjax.run.trial import Trial
 from cnnjax.training.state import TrainState
 
+Measured = dict[str, dict[str, dict[str, Any]]]
+"""What metrics are (`Task.summarize`), by trial id and part."""
+
 
 class Clock:
     """Seconds spent training and evaluating. Those spent compiling are left out, and those while it is stopped."""
 
     def __init__(self, program: Program):
         self._program = program
-        self._before = self._earlier = 0.0
+        self._before = 0.0
         self._started: float | None = None
 
     @property
@@ -41,12 +44,7 @@ class Clock:
 
     def set(self, seconds: float) -> None:
         """Go on from what an earlier call had."""
-        self._before = self._earlier = seconds
-
-    @property
-    def own_seconds(self) -> float:
-        """Without those of earlier calls."""
-        return self.seconds - self._earlier
+        self._before = seconds
 
     def start(self) -> None:
         """Run."""
@@ -65,8 +63,10 @@ class Pack:
 
     def __init__(self, program: Program, trials: Sequence[Trial]):
         self.program, self.trials, self.clock = program, trials, Clock(program)
+        self._began, self._compiled_then = time.perf_counter(), program.compile_seconds
         self._compiled_before, self._input_before = program.compile_told, program.input_seconds
         self._spent = {"step": 0.0, "evaluation": 0.0}
+        self._earlier: dict[str, float] = {}  # where the seconds of earlier calls went, by trial
         # Before anything is read for training: files may change while it goes on.
         self.dataset = program.experiment.data.load()
         self.fingerprint = self.dataset.fingerprint
@@ -88,12 +88,16 @@ class Pack:
         yield
         self._spent[kind] += self.clock.seconds - began
 
-    def _shares(self, compile_seconds: float) -> dict[str, float]:
-        """Seconds of each trial in this call: see `ResultRecord`."""
+    @property
+    def _shares(self) -> dict[str, float]:
+        """Where the seconds of each trial went until now, those of earlier calls included: see `ResultRecord`."""
         made = self.program.input_seconds - self._input_before
         spent = {"input": made, **self._spent, "step": max(0.0, self._spent["step"] - made)}
-        spent["idle"] = max(0.0, self.clock.own_seconds - sum(spent.values()))
-        return {"compile": compile_seconds} | {name: x / len(self.trials) for name, x in spent.items()}
+        passed = time.perf_counter() - self._began - (self.program.compile_seconds - self._compiled_then)
+        spent["idle"] = max(0.0, passed - sum(spent.values()))
+        # The first trials of a program have what was compiled ahead of them.
+        spent = {"compile": self.program.compile_seconds - self._compiled_before, **spent}
+        return {name: x / len(self.trials) + self._earlier.get(name, 0.0) for name, x in spent.items()}
 
     def padded(self, one_each: Sequence[Any]) -> list[Any]:
         """What there is one of for each trial, with the first repeated for the slots that are left."""
@@ -105,8 +109,8 @@ class Pack:
             if not trial.over:
                 yield trial, dict(numbers) if self.program.packed == 1 else {k: x[slot] for k, x in numbers.items()}
 
-    def evaluate(self, state: TrainState, split: str) -> dict[str, dict[str, dict[str, Any]]]:
-        """What the split's metrics are (`Task.summarize`), by trial id and part; empty where it holds no examples.
+    def evaluate(self, state: TrainState, split: str) -> Measured:
+        """What the split's metrics are; empty where it holds no examples.
 
         The part is the split; with what a method evaluates beside the trained weights it is followed by the method's
         name (`validation_ema`).
@@ -114,7 +118,7 @@ class Pack:
         if not self.program.sizes[split]:
             return {}
         summarize = self.program.functions.summarize
-        measured: dict[str, dict[str, dict[str, Any]]] = {}
+        measured: Measured = {}
         for part, method in evaluated_parts(self.program.experiment, split).items():
             with self.spending("evaluation"):
                 sums = self.program.evaluate(self.program.with_weights_of(state, method), split)
@@ -143,6 +147,7 @@ class Pack:
                 epoch_sums=dict(trial.epoch_sums),
                 last_row=dict(trial.last_row),
                 seconds=self.clock.seconds,
+                shares=self._shares,
                 data_fingerprint=self.fingerprint,
                 scale=self.dataset.scale,
                 classes=self.dataset.classes,
@@ -170,6 +175,7 @@ class Pack:
             return blank
         trial.epoch_sums, trial.last_row = dict(notes.epoch_sums), dict(notes.last_row)
         self.clock.set(notes.seconds)
+        self._earlier = dict(notes.shares)
         return state
 
     def follow(self) -> None:
@@ -200,16 +206,14 @@ class Pack:
         Raises Lost where the trial is another process's now, as `save` does.
         """
         trial.directory.check_held()
-        # The first result of a program has what was compiled ahead of it.
-        self.program.compile_told = self.program.compile_seconds
-        compile_seconds = (self.program.compile_told - self._compiled_before) / len(self.trials)
+        self.program.compile_told, shares = self.program.compile_seconds, self._shares
         write_result(
             trial,
             self.program,
             self.dataset,
             steps=steps,
             train_seconds=self.clock.seconds / len(self.trials),
-            compile_seconds=compile_seconds,
-            seconds=self._shares(compile_seconds),
+            compile_seconds=shares["compile"],
+            seconds=shares,
             outcome=outcome,
         )
