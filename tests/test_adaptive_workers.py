@@ -157,6 +157,16 @@ def test_a_trial_of_a_lost_worker_is_continued(halved, tmp_path):
     assert rows(tmp_path) == rows(halved)
 
 
+def test_status_knows_what_was_stopped_early_and_when_it_is_over(halved, tmp_path):
+    found = status(halved)
+    assert (found.trials, found.done, found.stopped, found.begun, found.waiting) == (8, 2, 6, 0, 0)
+    assert found.over
+    search = begin(HALVING, tmp_path)
+    assert (status(tmp_path).trials, status(tmp_path).over) == (0, False)
+    search.grow()
+    assert (status(tmp_path).waiting, status(tmp_path).over) == (8, False)
+
+
 def test_nothing_is_proposed_while_something_is_free_or_somebody_decides(tmp_path):
     search = begin(with_design(ASHA(first=1, factor=2, metric="loss")), tmp_path)
     lease = Lease.take(tmp_path)
