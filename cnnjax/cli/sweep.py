@@ -11,6 +11,22 @@ import typer
 
 from cnnjax.cli.adaptive_options import Asha, Halving, Optuna, SequentialSeeds, adaptive_of
 from cnnjax.cli.app import WIDE, app, err, out
+from cnnjax.cli.cluster_options import (
+    Address,
+    Cluster,
+    Cpus,
+    Gpus,
+    Gres,
+    Jobs,
+    Launcher,
+    Mem,
+    Nodes,
+    Partition,
+    Resource,
+    Time,
+    cluster_settings,
+    print_detached,
+)
 from cnnjax.cli.design_options import (
     Arms,
     DesignName,
@@ -104,7 +120,18 @@ def sweep(
     budget: Budgets = None,
     estimate: Estimated = False,
     out_folder: Out = None,
-    launcher: Annotated[str, typer.Option(help="Where trials are trained: local, in this process.")] = "local",
+    launcher: Launcher = "local",
+    cluster: Cluster = None,
+    partition: Partition = None,
+    gres: Gres = None,
+    time: Time = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
+    mem: Mem = None,
+    nodes: Nodes = None,
+    jobs: Jobs = None,
+    address: Address = None,
+    resource: Resource = None,
     extend: Extend = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Let this study take the place of another one in the same folder.")
@@ -147,12 +174,15 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
-    from cnnjax.launch.launcher import launcher as check_launcher
+    from cnnjax.launch.launcher import settings_of
     from cnnjax.run.devices import split_over
     from cnnjax.study.designed import designed
     from cnnjax.study.study import with_fields
 
-    check_launcher(launcher)
+    told = {"partition": partition, "gres": gres, "time": time, "cpus": cpus, "gpus": gpus, "mem": mem, "nodes": nodes}
+    told |= {"jobs": jobs, "address": address, "resource": resource}
+    settings = cluster_settings(launcher, cluster, told)
+    settings_of(launcher, settings)
     fields = pairs(overrides)
     loaded, machine = placed(load_file(file), on, fields, devices)
     adaptive = adaptive_of(halving, asha, sequential_seeds, optuna)
@@ -184,10 +214,14 @@ def sweep(
     if extend and replace:
         raise ConfigError("--extend keeps what is there, and --replace takes its place: give one of them")
     faults = {"extend": extend, "overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
+    faults |= {"settings": settings}
     outcome = _run_study(study, loaded, folder, options, pack, launcher, faults, replace=replace, as_json=as_json)
     folder = outcome.out
     if outcome.merged is not None:
         print_merged(outcome.merged, folder, len(outcome.plan.trials))
+    if outcome.detached is not None:
+        print_detached(outcome.detached, as_json=as_json)
+        return
     for trial, reason in outcome.errors.items():
         err.print(f"trial {trial}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
     if outcome.done or outcome.skipped:
