@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -247,6 +248,12 @@ def test_the_command_line_says_what_differs(run, tmp_path):
     assert code == 1
     assert "axis model.features: value 3 is gone" in error
     assert "with --extend" in error
+    code, output, _ = run("sweep", "wider.py", "--out", tmp_path / "study", "--devices", 1, "--dry-run")
+    assert code == 0
+    assert re.search(r"a sweep would stop: .*\n +axis model.features: value 3 is gone", output)
+    line = ("sweep", "wider.py", "--out", tmp_path / "study", "--devices", 1, "--dry-run", "--extend")
+    assert "4 finished trials of the study that" in run(*line)[2]
+    assert json.loads(run(*line, "--json")[1])["differs"][0] == "axis model.features: value 3 is gone"
     code, _, error = run("sweep", "wider.py", "--extend", "--replace", "--devices", 1)
     assert code == 1
     assert "give one of them" in error

@@ -78,6 +78,12 @@ def merged(
     return dataclasses.replace(extended, dropped=len(lost) - len(finished))
 
 
+def edits_of(study: Study, record: StudyRecord, out: Path) -> list[str]:
+    """How the study, whose study.json `record` would be, differs from the one that `out` holds; empty without one."""
+    held = StudyRecord.read(StudyRecord.at(out), remedy=AGAIN)
+    return [] if held is None else differences(held, record, study.experiment)
+
+
 def _listed(edits: Sequence[str]) -> str:
     return "\n".join(f"  {edit}" for edit in edits) or "  other trials"
 

@@ -5,8 +5,7 @@ Sixteen of the 128 combinations, so chosen that no choice is confused with an in
 every seed draws the same for all arms.
 """
 
-from cnnjax import SGD, Digits, Experiment, SmallCNN, Study
-from cnnjax.study.designs import FractionalFactorial
+from cnnjax import SGD, Digits, Experiment, FractionalFactorial, SmallCNN, Study
 
 experiment = Experiment(
     model=SmallCNN(features=8, kernel_size=3, pool="max"),
