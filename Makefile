@@ -7,12 +7,12 @@ OUT ?= runs/study
 ARGS ?=
 # Two workers; the run ends with the first one that dies, for pytest-xdist would wait for ever for its tests.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
-FAST := not slow and not benchmark and not torch and not browser and not loggers
+FAST := not slow and not benchmark and not torch and not browser and not loggers and not slurm and not ray
 # In make test-all, those that train or are not quick are compiled as users compile; formulas need no optimization, nor
 # does what is slow because much is compiled.
 QUICKLY := ($(FAST) and not compiled) or brief
 
-.PHONY: help study test test-all test-torch test-browser test-loggers lint format benchmark clean
+.PHONY: help study test test-all test-torch test-browser test-loggers test-slurm test-ray lint format benchmark clean
 
 help:
 	@echo "make study         a real ablation study on handwritten digits, with a report (under two minutes)"
@@ -21,6 +21,8 @@ help:
 	@echo "make test-torch    parity with PyTorch, torchvision and timm (installs them)"
 	@echo "make test-browser  the report page in Chromium (needs chromium on the PATH)"
 	@echo "make test-loggers  TensorBoard, W&B and MLflow, offline (installs them)"
+	@echo "make test-slurm    a study on a real SLURM of this machine: start it first, as root, by .ci/slurm start"
+	@echo "make test-ray      a study on a Ray cluster of two nodes on this machine (installs Ray)"
 	@echo "make lint          ruff, pyright and the citation file"
 	@echo "make format        let ruff rewrite the code"
 	@echo "make benchmark     the study against one plain Flax process a trial (about 15 minutes)"
@@ -47,13 +49,17 @@ $(VENV)/installed-loggers: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,wandb,mlflow]'
 	@touch $@
 
+$(VENV)/installed-clusters: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,slurm,ray]'
+	@touch $@
+
 study: $(VENV)/installed
 	$(BIN)/cnnjax sweep experiments/digits/study.py --out $(OUT) $(ARGS)
 
 test: $(VENV)/installed-dev
 	$(PYTEST) -m "$(FAST)"
 
-test-all: $(VENV)/installed-torch $(VENV)/installed-loggers
+test-all: $(VENV)/installed-torch $(VENV)/installed-loggers $(VENV)/installed-clusters
 	$(PYTEST) -m "$(QUICKLY)"
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST) -m "not ($(QUICKLY))"
 
@@ -65,6 +71,12 @@ test-browser: $(VENV)/installed-dev
 
 test-loggers: $(VENV)/installed-loggers
 	$(BIN)/python -m pytest -m loggers
+
+test-slurm: $(VENV)/installed-clusters
+	$(BIN)/python -m pytest -m slurm
+
+test-ray: $(VENV)/installed-clusters
+	$(BIN)/python -m pytest -m ray
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnnjax import Experiment, Hardware, Options, SmallCNN, Study, Synthetic, sweep
+from cnnjax import Experiment, Hardware, Options, OptunaSampler, SmallCNN, Study, Synthetic, sweep
 from cnnjax.errors import ConfigError
 from cnnjax.events import Finished, Planned
 from cnnjax.launch.launcher import launcher, names
@@ -11,18 +11,17 @@ DATA = Synthetic(height=4, width=4, channels=1, classes=2, examples=20, test_exa
 BASE = Experiment(model=SmallCNN(features=2, dense=0), data=DATA, batch_size=8, steps=2)
 STUDY = Study(BASE, axes={"model.features": [2, 3]}, seeds=2)
 OPTIONS = Options(Hardware(devices=1))
-LAUNCHERS = {"local": {"workers": 1}}
-"""What `sweep` is given for each launcher."""
+LAUNCHERS = {"local": "test_launch.py", "ray": "test_ray.py", "slurm": "test_slurm.py"}
+"""Each launcher, and the tests that train with it."""
 
 
 def test_every_launcher_has_a_row():
     assert list(LAUNCHERS) == names()
 
 
-@pytest.mark.parametrize("name", LAUNCHERS)
-def test_a_launcher_trains_what_is_missing(name, tmp_path):
+def test_a_launcher_trains_what_is_missing(tmp_path):
     seen = []
-    words = {"launcher": name, "options": OPTIONS, **LAUNCHERS[name]}
+    words = {"launcher": "local", "options": OPTIONS, "workers": 1}
     alone = sweep(Study(BASE, seeds=1), tmp_path, **words)
     outcome = sweep(STUDY, tmp_path, sinks=[seen.append], **words)
     assert outcome.complete
@@ -31,6 +30,15 @@ def test_a_launcher_trains_what_is_missing(name, tmp_path):
     trials = {trial.id for trial in outcome.plan.trials}
     assert {event.trial for event in seen if isinstance(event, Planned)} == trials
     assert {event.trial for event in seen if isinstance(event, Finished)} == set(outcome.done)
+
+
+def test_arms_that_are_made_while_a_study_runs_are_for_one_process(tmp_path, monkeypatch):
+    monkeypatch.setattr("cnnjax.launch.sweep.check_launch", lambda *_: None)
+    study = Study(
+        BASE, axes={"model.features": [2, 3]}, adaptive=OptunaSampler(sampler="random", trials=2, together=1, seed=0)
+    )
+    with pytest.raises(ConfigError, match="--launcher slurm: the arms of this adaptive study"):
+        sweep(study, tmp_path, launcher="slurm", options=OPTIONS)
 
 
 def test_an_unknown_launcher_names_those_there_are():

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnjax.errors import ConfigError
+from cnnjax.cli.app import out
+from cnnjax.cli.printing import note
+from cnnjax.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from cnnjax.study.designed import Asked
+    from cnnjax.study.merging import Merged
+    from cnnjax.study.plan import Plan
 
 DesignName = Annotated[
     str | None,
@@ -88,6 +93,13 @@ OneAtATimeFlag = Annotated[
     bool, typer.Option("--one-at-a-time", help="The same as --design one_at_a_time: the base, and each value alone.")
 ]
 
+Extend = Annotated[
+    bool,
+    typer.Option(
+        "--extend", help="Where the folder holds another study, keep its finished trials beside those of this one."
+    ),
+]
+
 
 def asked_design(
     design: str | None,
@@ -117,3 +129,47 @@ def asked_design(
         groups or (),
         exclude or (),
     )
+
+
+def design_json(planned: Plan, folder: Path) -> dict[str, Any]:
+    """What a dry run's JSON says of the design, and of how the study differs from the one that the folder holds."""
+    from cnnjax.records.design_words import planned_json
+    from cnnjax.study.merging import edits_of
+    from cnnjax.study.records import study_record
+
+    record = study_record(planned.study)
+    return {**planned_json(record), "differs": edits_of(planned.study, record, folder)}
+
+
+def print_design(planned: Plan, folder: Path, *, extend: bool, replace: bool) -> None:
+    """A dry run's sentences about the design, and about what a sweep would make of the study that the folder holds."""
+    from cnnjax.records.design_words import design_words
+    from cnnjax.study.merging import merged
+    from cnnjax.study.records import study_record
+
+    record = study_record(planned.study)
+    for sentence in design_words(record):
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    if planned.study.adaptive is not None:
+        return
+    try:
+        found = merged(planned.study, record, planned.record, folder, replace=replace, extend=extend)
+    except RunError as error:
+        out.print(f"a sweep would stop: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        return
+    print_merged(found, folder, len(planned.trials))
+
+
+def print_merged(merged: Merged, folder: Path, trials: int) -> None:
+    """How this study differs from the one that the folder held, and what became of that. trials: of this one."""
+    if merged.wider:
+        note(
+            f"{folder} holds a wider study of {len(merged.plan.trials)} trials, these {trials} among them: it stays, "
+            "and is reported; --replace puts this one in its place"
+        )
+    elif merged.stay:
+        note(f"of the study that {folder} held, {merged.stay} finished trials stay beside these {trials}")
+    if merged.dropped:
+        note(f"of the study that {folder} held, {merged.dropped} unfinished trials are no longer planned")
+    for difference in merged.differences:
+        note(f"differs from the study that {folder} held: {difference}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from cnnjax.cli.app import WIDE, app
 from cnnjax.cli.options import AsJson
+from cnnjax.errors import CnnjaxError
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -27,37 +29,52 @@ def status(
     every: Annotated[float, typer.Option("--every", help="Seconds between, with --watch.", min=0.1)] = 2.0,
     as_json: AsJson = False,
 ) -> None:
-    """How far a study is and who works on it, from its folder alone."""
+    """How far a study is and who works on it, from its folder alone; of jobs in SLURM's queue, what SLURM says too."""
     from rich.live import Live
 
     from cnnjax.launch.status import status as read
 
     found = read(folder)
     if not watch:
-        _print(found, as_json=as_json)
+        _print(found, folder, as_json=as_json)
         return
     if as_json or not WIDE.is_terminal:
         while True:
-            _print(found, as_json=as_json)
+            _print(found, folder, as_json=as_json)
             if found.over:
                 return
             time.sleep(every)
             found = read(folder)
-    with Live(_shown(found), console=WIDE, auto_refresh=False) as live:
+    with Live(_shown(found, folder), console=WIDE, auto_refresh=False) as live:
         while not found.over:
             time.sleep(every)
             found = read(folder)
-            live.update(_shown(found), refresh=True)
+            live.update(_shown(found, folder), refresh=True)
 
 
-def _print(found: StudyStatus, *, as_json: bool) -> None:
+def _print(found: StudyStatus, folder: Path, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(found.to_json()))
+        typer.echo(json.dumps(found.to_json() | {"jobs": _jobs(folder)}))
     else:
-        WIDE.print(_shown(found))
+        WIDE.print(_shown(found, folder))
 
 
-def _shown(found: StudyStatus) -> Group:
+def _jobs(folder: Path) -> list[str]:
+    """What a cluster says of the study's jobs. It is asked at most every 15 seconds."""
+    return _jobs_at(folder, int(time.monotonic() / 15))
+
+
+@lru_cache(maxsize=1)
+def _jobs_at(folder: Path, quarter_of_a_minute: int) -> list[str]:
+    from cnnjax.launch.launcher import jobs_said
+
+    try:
+        return jobs_said(folder)
+    except CnnjaxError as error:
+        return [f"of the cluster's jobs nothing is known: {error}"]
+
+
+def _shown(found: StudyStatus, folder: Path) -> Group:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -71,6 +88,7 @@ def _shown(found: StudyStatus) -> Group:
         "failed": found.failed + len(found.damaged),
         "running": len(live),
         "stopped midway": found.begun + lost,
+        "stopped early" if found.over else "waiting for a decision": found.stopped,
         "waiting": found.waiting,
     }
     parts += [f"{count} {what}" for what, count in counts.items() if count]
@@ -80,6 +98,7 @@ def _shown(found: StudyStatus) -> Group:
     lines = [Text(f"{found.name}: {', '.join(parts)}")]
     if found.cancelled is not None:
         lines.append(Text(f"{found.cancelled}: workers stop; the study's sweep goes on", style="yellow"))
+    lines += [Text(said) for said in _jobs(folder)]
     table = Table(box=None, pad_edge=False)
     for name in ("trial", "arm", "seed", "step", "worker", "process", "since", "heard of"):
         table.add_column(name)

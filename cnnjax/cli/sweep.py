@@ -11,11 +11,28 @@ import typer
 
 from cnnjax.cli.adaptive_options import Asha, Halving, Optuna, SequentialSeeds, adaptive_of
 from cnnjax.cli.app import WIDE, app, err, out
+from cnnjax.cli.cluster_options import (
+    Address,
+    Cluster,
+    Cpus,
+    Gpus,
+    Gres,
+    Jobs,
+    Launcher,
+    Mem,
+    Nodes,
+    Partition,
+    Resource,
+    Time,
+    cluster_settings,
+    print_detached,
+)
 from cnnjax.cli.design_options import (
     Arms,
     DesignName,
     DesignSeed,
     Excluded,
+    Extend,
     Generators,
     Groups,
     OneAtATimeFlag,
@@ -23,6 +40,9 @@ from cnnjax.cli.design_options import (
     ResolutionOfFraction,
     Zips,
     asked_design,
+    design_json,
+    print_design,
+    print_merged,
 )
 from cnnjax.cli.options import (
     AsJson,
@@ -48,7 +68,7 @@ from cnnjax.cli.options import (
     placed,
 )
 from cnnjax.cli.plan_options import Budgets, Estimated, estimated, print_estimate, with_budget
-from cnnjax.cli.printing import note, print_report
+from cnnjax.cli.printing import print_report
 from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import progress
@@ -102,7 +122,19 @@ def sweep(
     budget: Budgets = None,
     estimate: Estimated = False,
     out_folder: Out = None,
-    launcher: Annotated[str, typer.Option(help="Where trials are trained: local, in this process.")] = "local",
+    launcher: Launcher = "local",
+    cluster: Cluster = None,
+    partition: Partition = None,
+    gres: Gres = None,
+    time: Time = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
+    mem: Mem = None,
+    nodes: Nodes = None,
+    jobs: Jobs = None,
+    address: Address = None,
+    resource: Resource = None,
+    extend: Extend = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Let this study take the place of another one in the same folder.")
     ] = False,
@@ -144,12 +176,15 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
-    from cnnjax.launch.launcher import launcher as check_launcher
+    from cnnjax.launch.launcher import settings_of
     from cnnjax.run.devices import split_over
     from cnnjax.study.designed import designed
     from cnnjax.study.study import with_fields
 
-    check_launcher(launcher)
+    told = {"partition": partition, "gres": gres, "time": time, "cpus": cpus, "gpus": gpus, "mem": mem, "nodes": nodes}
+    told |= {"jobs": jobs, "address": address, "resource": resource}
+    settings = cluster_settings(launcher, cluster, told)
+    settings_of(launcher, settings)
     fields = pairs(overrides)
     loaded, machine = placed(load_file(file), on, fields, devices)
     adaptive = adaptive_of(halving, asha, sequential_seeds, optuna)
@@ -174,18 +209,20 @@ def sweep(
         planned_for = _planned_for(devices, device_kind, device_memory, machine)
         planned_for = split_over(planned_for) if shard_state else planned_for
         whole = None if estimate else _whole_of(loaded, study)
-        _print_plan(study, folder, planned_for, whole, as_json=as_json, times=estimate)
+        shown = {"as_json": as_json, "times": estimate, "extend": extend, "replace": replace}
+        _print_plan(study, folder, planned_for, whole, **shown)
         return
     if device_kind is not None or device_memory is not None:
         raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
-    faults = {"overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
+    faults = {"extend": extend, "overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
+    faults |= {"settings": settings}
     outcome = _run_study(study, loaded, folder, options, pack, launcher, faults, replace=replace, as_json=as_json)
     folder = outcome.out
-    if outcome.wider is not None:
-        note(
-            f"{folder} holds a wider study of {outcome.wider} trials, these {len(outcome.plan.trials)} among them: it "
-            "stays, and is reported; --replace puts this one in its place"
-        )
+    if outcome.merged is not None:
+        print_merged(outcome.merged, folder, len(outcome.plan.trials))
+    if outcome.detached is not None:
+        print_detached(outcome.detached, as_json=as_json)
+        return
     for trial, reason in outcome.errors.items():
         err.print(f"trial {trial}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
     if outcome.done or outcome.skipped:
@@ -241,7 +278,17 @@ def _whole_of(loaded: ExperimentFile, study: Any) -> WholeSet | None:
     return loaded.card.whole if loaded.card is not None and same else None
 
 
-def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, *, as_json: bool, times: bool) -> None:
+def _print_plan(
+    study: Any,
+    folder: Path,
+    devices: Any,
+    whole: WholeSet | None,
+    *,
+    as_json: bool,
+    times: bool,
+    extend: bool,
+    replace: bool,
+) -> None:
     from cnnjax.study.candidates import known_of, plan_of_candidates
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
     from cnnjax.study.plan_table import plan_table
@@ -255,9 +302,11 @@ def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, 
         more: dict[str, Any] = {"devices": dataclasses.asdict(planned.devices), "stale": stale}
         more |= {"programs": len(planned.programs), "compilations": planned.compilations}
         more |= {"not_checked": planned.unchecked} | ({"estimate": hours.to_json()} if hours else {})
+        more |= design_json(planned, folder)
         typer.echo(json.dumps(planned.to_json() | more | ({"adaptive": known} if known else {})))
         return
     WIDE.print(plan_table(planned))
+    print_design(planned, folder, extend=extend, replace=replace)
     if hours is not None:
         print_estimate(hours)
     if known:

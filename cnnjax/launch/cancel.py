@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import importlib
 import socket
 import threading
 from datetime import UTC, datetime
@@ -24,15 +23,12 @@ def cancel(out: Path) -> None:
 
     Jobs that a launcher started elsewhere are cancelled too. Raises RunError where there is no study.
     """
-    from cnnjax.launch.launcher import names
+    from cnnjax.launch.launcher import cancel_jobs
 
     if not StudyRecord.at(out).exists():
         raise RunError(f"{out} holds no study")
     write_cancel(out, f"cancelled by {_user()} on {socket.gethostname()}")
-    for name in names():
-        module = importlib.import_module(f"cnnjax.launch.{name}_launcher")
-        if hasattr(module, "cancel"):
-            module.cancel(out)
+    cancel_jobs(out)
 
 
 def write_cancel(out: Path, by: str) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from cnnjax.launch.begin_search import begun, forget, plan_so_far, refuse_anothe
 from cnnjax.launch.cancel import go_on
 from cnnjax.launch.claims import Outcomes
 from cnnjax.launch.estimate import estimate, within_hours
-from cnnjax.launch.launcher import Launch, Launcher
+from cnnjax.launch.launcher import Detached, Launch, Launcher, check_launch, settings_of
 from cnnjax.launch.launcher import launcher as by_name
 from cnnjax.launch.search import Search
 from cnnjax.launch.study_files import retry, write_plan
@@ -35,6 +36,7 @@ from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.candidates import plan_of_candidates
 from cnnjax.study.earlier import earlier, settle
+from cnnjax.study.merging import Merged
 from cnnjax.study.plan import Plan, PlannedTrial
 from cnnjax.study.study import Study
 
@@ -44,16 +46,25 @@ PATIENCE = 30.0
 
 @dataclass(kw_only=True)
 class Outcome(Outcomes):
-    """What became of a study's trials. out: where they are. wider: trials of the study that `out` is of."""
+    """What became of a study's trials. out: where they are. merged: what became of the study that was there before.
+
+    detached: where jobs of a cluster train them, which go on.
+    """
 
     plan: Plan
     out: Path = Path()
-    wider: int | None = None
+    merged: Merged | None = None
+    detached: Detached | None = None
+
+    @property
+    def wider(self) -> int | None:
+        """Trials of the study that `out` is of, where that is a wider one that was there before."""
+        return len(self.merged.plan.trials) if self.merged is not None and self.merged.wider else None
 
     @property
     def complete(self) -> bool:
         """Every planned trial has a result, and none failed."""
-        return not self.failed and not self.errors
+        return not self.failed and not self.errors and self.detached is None
 
 
 def sweep(
@@ -66,7 +77,9 @@ def sweep(
     pack: int | None = None,
     workers: int | None = None,
     replace: bool = False,
+    extend: bool = False,
     launcher: str = "local",
+    settings: Mapping[str, Any] = MappingProxyType({}),
     sinks: Sequence[Sink] = (),
     stop: threading.Event | None = None,
     file: Path | None = None,
@@ -79,7 +92,9 @@ def sweep(
     pack: how many trials of one program to train together; workers: how many programs to train side by side; None
     decides both by the size of the images, the processor and its cores. Neither changes what a trial computes but for
     round-off. A trial that fails does not stop the others. A wider study that has all these trials stays what `out` is
-    the study of; `replace` lets this one take the place of any other. launcher: where trials are trained, by name.
+    the study of. Where `out` holds another one, RunError says what differs: `extend` keeps its finished trials beside
+    those of this study, `replace` lets this one take its place. launcher: where trials are trained, by name; one whose
+    jobs go on without this process leaves `Outcome.detached`. settings: what the launcher is told (docs/clusters.md).
     sinks: called with every event (`cnnjax.events`), one event at a time, from several threads. stop: once it is set,
     which a sink may do, everything is saved and Interrupted raised.
 
@@ -93,11 +108,22 @@ def sweep(
     Raises ConfigError for a study that cannot be, RunError where other code or data made what is there
     (`Options.stale`) or another study is, DiskFull or Interrupted with everything saved.
     """
+    if extend and replace:
+        raise ConfigError("extend keeps what is there, and replace takes its place: give one of them")
+    run, told = by_name(launcher), settings_of(launcher, settings)
+    check_launch(launcher, told, options)
+    adaptive = study.adaptive if isinstance(study, Study) else None
+    if launcher != "local" and adaptive is not None and not adaptive.from_arms:
+        raise ConfigError(
+            f"--launcher {launcher}: the arms of this adaptive study ({adaptive.words}) are made while it runs, by the "
+            "process of its sweep alone: train it with --launcher local"
+        )
     planned = _within_budget(plan_of_candidates(study, hardware=options.hardware), options, workers)
     emit = one_at_a_time(sinks) if jax.process_index() == 0 else []
     spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop, "stop_on_failure": stop_on_failure}
+    spread["settings"] = told
     about = {"name": name, "question": question, "file": file, "overrides": overrides or {}}
-    sweeping = _Sweeping(by_name(launcher), about, spread, replace_study=replace, retry_failed=retry_failed)
+    sweeping = _Sweeping(run, about, spread, replace_study=replace, extend=extend, retry_failed=retry_failed)
     return _sweep(planned, Path(out), options, sweeping)
 
 
@@ -121,6 +147,7 @@ class _Sweeping:
     about: Mapping[str, Any]
     spread: Mapping[str, Any]
     replace_study: bool
+    extend: bool
     retry_failed: bool
 
 
@@ -136,21 +163,23 @@ def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcom
             planned, trials=tuple({trial.id: trial for trial in (*planned.trials, *before)}.values())
         )
         anew = options.stale == "rerun" and any(entry.stale for entry in earlier(whole, out))
-        elsewhere, wider = settle(whole, out, options.stale), None
+        elsewhere, merged = settle(whole, out, options.stale), None
         if elsewhere is None:
             if replaces:
                 forget(out)
             go_on(out)
             if arms is None:
-                wider = _write(planned, out, options, how)
+                merged = _write(planned, out, options, how)
                 retry(planned, out, diverged=how.retry_failed)
             else:
                 _begin(planned, arms, out, options, how, anew=anew)
     if elsewhere is not None:
         return _sweep(planned, elsewhere, replace(options, stale="stop"), how)
-    outcomes = _trained(planned, out, options, how)
+    trained = _trained(planned, out, options, how)
     ended = planned if arms is None else plan_so_far(planned, Search(arms, out))
-    return Outcome(**vars(outcomes), plan=ended, out=out, wider=wider)
+    if isinstance(trained, Detached):
+        return Outcome(plan=ended, out=out, merged=merged, detached=trained)
+    return Outcome(**vars(trained), plan=ended, out=out, merged=merged)
 
 
 def _proposed(arms: PlannedArms, out: Path) -> list[PlannedTrial]:
@@ -187,12 +216,12 @@ def _alone(out: Path) -> Iterator[None]:
         lease.release()
 
 
-def _write(planned: Plan, out: Path, options: Options, how: _Sweeping) -> int | None:
+def _write(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Merged:
     plain = plain_options(options, how.spread["pack"])
-    return write_plan(planned, out, replace=how.replace_study, options=plain, **how.about)
+    return write_plan(planned, out, replace=how.replace_study, extend=how.extend, options=plain, **how.about)
 
 
-def _trained(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcomes:
+def _trained(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcomes | Detached:
     """Train the trials of a plan, or what its study's adaptive design proposes."""
     units = PlannedUnits(planned, out)
     study = StudyOfTrials(how.about["name"] or out.resolve().name, out, units.arms)

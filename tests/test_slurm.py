@@ -1,0 +1,212 @@
+"""A study on a real SLURM (.ci/slurm start): jobs are lost, preempted and cancelled, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cnnjax import plan, sweep
+from cnnjax.launch.launcher import Detached, cancel_jobs, jobs_said
+from cnnjax.launch.status import status
+from cnnjax.study.file import load
+from tests.test_workers import numbers
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.xdist_group("slurm"),
+    pytest.mark.skipif(shutil.which("sbatch") is None, reason="there is no sbatch: .ci/slurm start"),
+    pytest.mark.skipif("SLURM_CONF" not in os.environ, reason="SLURM_CONF is not set: .ci/slurm env"),
+]
+
+FILE = """
+from cnnjax import Experiment, SGD, SmallCNN, Study, Synthetic
+DATA = Synthetic(height=8, width=8, channels=1, classes=4, examples=2048, test_examples=16)
+experiment = Experiment(model=SmallCNN(features=2, dense=0), data=DATA, optim=SGD(learning_rate=0.05), batch_size=16,
+    epochs=60)
+study = Study(experiment, axes={"model.features": [2, 3]}, seeds=2)
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("study") / "filters.py"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def local(file) -> Path:
+    """The study, trained here."""
+    out = file.parent / "local"
+    command(file.parent, "sweep", file, "--out", out, "--devices", 1)
+    return out
+
+
+@pytest.fixture
+def out() -> Iterator[Path]:
+    """A folder outside /tmp, which the third node does not share; jobs that are left end with it."""
+    path = Path("/var/tmp") / f"cnnjax-slurm-{os.getpid()}-{time.monotonic_ns()}"
+    yield path
+    cancel_jobs(path)
+    wait_for(lambda: not queue(), "jobs to end")
+    shutil.rmtree(path)
+
+
+def environ() -> dict[str, str]:
+    """Jobs compile as users do, for one device."""
+    ours = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0", "PYTHONPATH": str(Path(__file__).parents[1])}
+    return os.environ | ours
+
+
+def command(folder: Path, *words: object) -> str:
+    line = [sys.executable, "-m", "cnnjax", *map(str, words)]
+    done = subprocess.run(line, cwd=folder, env=environ(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def submit(file: Path, out: Path, *more: object) -> str:
+    """Submit the study; the number of its job."""
+    short = ["--time", "10", "--checkpoint-seconds", 0.3, "--devices", 1, "--pack", 1, "--json"]
+    said = command(file.parent, "sweep", file, "--out", out, "--launcher", "slurm", *short, *more)
+    return json.loads(said)["jobs"][0].split("_")[0]
+
+
+def queue() -> list[str]:
+    """`job|state|node` of the jobs that are waiting or running."""
+    return ask("squeue", "--noheader", "--array", "--format=%i|%T|%N").split()
+
+
+def ask(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def wait_for(happened, what: str, seconds: float = 90.0):
+    """What `happened()` returns once it is true."""
+    until = time.monotonic() + seconds
+    while not (found := happened()):
+        assert time.monotonic() < until, f"waited {seconds:g} s for {what}: {queue()}"
+        time.sleep(0.2)
+    return found
+
+
+def checkpointed(out: Path, count: int) -> bool:
+    """Whether so many trials have a checkpoint and no result."""
+    return len(begun(out)) >= count
+
+
+def begun(out: Path) -> list[Path]:
+    """The folders of trials that have a checkpoint and no result."""
+    found = {path.parents[1] for path in out.glob("trials/*/checkpoints/*")}
+    return [path for path in found if not (path / "result.json").exists()]
+
+
+def said_by_jobs(out: Path) -> str:
+    return "\n".join(path.read_text(errors="replace") for path in sorted(out.glob("jobs/*.err")))
+
+
+def lose(node: str) -> None:
+    """Kill all that runs on a node at once, and have SLURM notice."""
+    mine = f"SLURMD_NODENAME={node}".encode()
+    pids = {int(Path(f"/run/cnnjax-slurm/{node}/pid").read_text())}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if mine in (process / "environ").read_bytes().split(b"\0"):
+                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+                pids |= {int(process.name)}
+                pids |= {parent} if Path(f"/proc/{parent}/comm").read_text().strip() == "slurmstepd" else set()
+        except OSError:
+            continue  # it has ended
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # none of them shall tell of another's end
+        for pid in pids:
+            os.kill(pid, number)
+    ask("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
+
+
+def test_a_node_is_lost_in_the_middle(file, local, out):
+    """All trials are there once, with the numbers of those trained here."""
+    cores = os.cpu_count() or 1
+    job = submit(file, out, "--jobs", 2, "--cpus", cores)
+    wait_for(lambda: sum("RUNNING" in row for row in queue()) == 2, "a job on each node")
+    wait_for(lambda: checkpointed(out, 2), "checkpoints of both")
+    lose("two")
+    try:
+        wait_for(lambda: status(out).over, "the end of the study")
+    finally:
+        subprocess.run(["slurmd", "-N", "two"], check=True)
+    assert numbers(out) == numbers(local)
+    assert status(out).done == 4
+    assert not list(out.glob("stale"))
+    # What was lost goes back into the queue, to find nothing left to do.
+    assert "Restarts=1" in ask("scontrol", "show", "job", job)
+
+
+@pytest.mark.parametrize("number", ["USR2", "TERM"])
+def test_a_job_that_has_to_end_saves_and_goes_back_into_the_queue(file, local, out, number):
+    """USR2 comes before the time limit, TERM where another job takes its place."""
+    job = submit(file, out, "--jobs", 1)
+    wait_for(lambda: checkpointed(out, 1), "a checkpoint")
+    ask("scancel", f"--signal={number}", job)
+    wait_for(lambda: "Restarts=1" in ask("scontrol", "show", "job", job), "the job to be requeued")
+    saved = begun(out)
+    wait_for(lambda: status(out).over, "the end of the study")
+    assert numbers(out) == numbers(local)
+    assert saved
+    assert all("continue at step" in (trial / "log.txt").read_text() for trial in saved)
+
+
+def test_cancel_ends_jobs_with_all_saved_and_the_same_sweep_goes_on(file, local, out):
+    submit(file, out, "--jobs", 1)
+    wait_for(lambda: checkpointed(out, 1), "a checkpoint")
+    command(out, "cancel", out)
+    wait_for(lambda: not queue(), "the job to end")
+    assert not status(out).over
+    command(file.parent, "sweep", file, "--out", out, "--devices", 1)
+    assert numbers(out) == numbers(local)
+
+
+def test_a_worker_that_is_killed_is_started_again(file, local, out):
+    submit(file, out, "--jobs", 1)
+    wait_for(lambda: checkpointed(out, 1), "a checkpoint")
+    os.kill(status(out).running[0].pid, signal.SIGKILL)
+    wait_for(lambda: status(out).over, "the end of the study")
+    assert numbers(out) == numbers(local)
+    assert "was ended by SIGKILL, and is started again" in said_by_jobs(out)
+
+
+def test_a_folder_that_the_nodes_do_not_see_is_said(file, tmp_path):
+    """The node has a /tmp of its own."""
+    out = tmp_path / "out"
+    job = submit(file, out, "--jobs", 1, "--partition", "apart")
+    wait_for(lambda: not queue(), "the job to end")
+    said = command(tmp_path, "status", out)
+    assert f"SLURM job {job} ended before it began: apart does not see {out}" in " ".join(said.split())
+
+
+def test_what_slurm_refuses_is_said(file, tmp_path):
+    line = ["sweep", file, "--out", tmp_path / "out", "--launcher", "slurm", "--partition", "nowhere"]
+    words = [sys.executable, "-m", "cnnjax", *map(str, line)]
+    done = subprocess.run(words, cwd=tmp_path, env=environ(), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "SLURM took no job" in done.stderr
+    assert "invalid partition specified: nowhere" in done.stderr
+
+
+def test_from_python_the_jobs_are_told(file, out):
+    loaded = load(file)
+    outcome = sweep(loaded.study, out, file=file, launcher="slurm", settings={"jobs": 1, "sbatch": ("--hold",)})
+    assert isinstance(outcome.detached, Detached)
+    assert not outcome.complete
+    [job] = outcome.detached.jobs
+    assert f"cnnjax status {out}" in outcome.detached.text
+    assert len(plan(loaded.study).trials) == status(out).waiting == 4
+    assert jobs_said(out) == [f"SLURM job {job}: 1 pending (JobHeldUser)"]
