@@ -168,8 +168,8 @@ def print_merged(merged: Merged, folder: Path, trials: int) -> None:
             "and is reported; --replace puts this one in its place"
         )
     elif merged.stay:
-        note(f"{merged.stay} finished trials of the study that {folder} held stay beside these {trials}")
+        note(f"of the study that {folder} held, {merged.stay} finished trials stay beside these {trials}")
     if merged.dropped:
-        note(f"{merged.dropped} unfinished trials of the study that {folder} held are no longer planned")
+        note(f"of the study that {folder} held, {merged.dropped} unfinished trials are no longer planned")
     for difference in merged.differences:
         note(f"differs from the study that {folder} held: {difference}")

@@ -96,7 +96,11 @@ def sweep(
     file: File,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATH=A,B,C]...", help="Axes (several values) or fields (one).", show_default=False),
+        typer.Argument(
+            metavar="[PATH=A,B,C]...",
+            help="Axes (several values, or a distribution) or fields (one value).",
+            show_default=False,
+        ),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="How many seeds each arm is trained with. [default: the study's]", min=1)
