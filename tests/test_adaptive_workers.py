@@ -32,6 +32,8 @@ from cnnjax.events import Finished, Paused, StepTaken
 from cnnjax.launch import one_program
 from cnnjax.launch.arms import FiledArms, PlannedArms
 from cnnjax.launch.begin_search import begun, plan_so_far
+from cnnjax.launch.launcher import Launch
+from cnnjax.launch.ray_launcher import _Progress
 from cnnjax.launch.search import Search
 from cnnjax.launch.status import status
 from cnnjax.launch.study_files import write_plan
@@ -39,6 +41,7 @@ from cnnjax.launch.work import plain_options, work
 from cnnjax.lease import Lease
 from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.plan_json import PlanRecord
+from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.candidates import plan_of_candidates
 
 BASE = Experiment(
@@ -155,6 +158,33 @@ def test_a_trial_of_a_lost_worker_is_continued(halved, tmp_path):
     work(tmp_path, options=OPTIONS)
     assert record(tmp_path) == record(halved)
     assert rows(tmp_path) == rows(halved)
+
+
+def test_status_knows_what_was_stopped_early_and_when_it_is_over(halved, tmp_path):
+    found = status(halved)
+    assert (found.trials, found.done, found.stopped, found.begun, found.waiting) == (8, 2, 6, 0, 0)
+    assert found.over
+    search = begin(HALVING, tmp_path)
+    assert (status(tmp_path).trials, status(tmp_path).over) == (0, False)
+    search.grow()
+    assert (status(tmp_path).waiting, status(tmp_path).over) == (8, False)
+
+
+def test_ray_misses_no_trial_that_was_stopped_early(halved, tmp_path):
+    """What its launcher says of a study, from files alone."""
+    planned = plan_of_candidates(HALVING, hardware=OPTIONS.hardware)
+
+    def progress(out):
+        return _Progress(Launch(planned, StudyOfTrials("study", out, {}), OPTIONS))
+
+    over = progress(halved)
+    assert not over.missing
+    outcomes = over.outcomes([])
+    assert (len(outcomes.skipped), outcomes.errors) == (2, {})
+    begin(HALVING, tmp_path).grow()
+    begun = progress(tmp_path)
+    assert len(begun.missing) == 8
+    assert len(begun.outcomes(["a worker was lost"]).errors) == 8
 
 
 def test_nothing_is_proposed_while_something_is_free_or_somebody_decides(tmp_path):
