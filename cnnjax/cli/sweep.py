@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -303,7 +302,7 @@ def _print_plan(
     found = earlier(planned, folder)
     if as_json:
         stale = [{"id": entry.trial.id, "reasons": list(entry.stale)} for entry in found if entry.stale]
-        more: dict[str, Any] = {"devices": dataclasses.asdict(planned.devices), "stale": stale}
+        more: dict[str, Any] = {"devices": planned.devices.to_json(), "stale": stale}
         more |= {"programs": len(planned.programs), "compilations": planned.compilations}
         more |= {"not_checked": planned.unchecked} | ({"estimate": hours.to_json()} if hours else {})
         more |= design_json(planned, folder)
