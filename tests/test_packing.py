@@ -227,7 +227,7 @@ def test_a_begun_trial_goes_on_in_the_way_it_was_begun(monkeypatch, tmp_path, ca
     assert (notes.packed, notes.way) == (2, "products")
     claims = Claims(FiledUnits(tmp_path))
     _, claimed = claims.begin()
-    assert claimed.begun == (4, Packing(2, "products"))
+    assert claimed.begun == (5, Packing(2, "products"))
     claimed.held.close()
     assert len(sweep(study, tmp_path, options=ONE, pack=1).done) == 2
     assert {result["packing"]["way"] for result in results(tmp_path).values()} == {"products"}

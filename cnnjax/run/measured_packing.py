@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import statistics
 import time
 from collections.abc import MutableMapping
 from dataclasses import replace
@@ -37,8 +36,8 @@ FASTER = 1.1
 SHARE = 0.25
 """Measuring may take this share of the seconds that the trainings take without what is measured."""
 
-BLOCKS, BLOCK_SECONDS = 3, 0.1
-"""Timed are so many blocks of steps, each of about so many seconds."""
+BLOCKS, BLOCK_SECONDS = 5, 0.1
+"""Timed are so many blocks of steps, each of about so many seconds; the fastest counts, for others may be at work too."""
 
 COMPILING = 3.0
 """Seconds that compiling a packing takes at least, where it is not remembered from before."""
@@ -66,7 +65,7 @@ class MeasuredPacking:
     def best(self, trials: int, most: int) -> Packing:
         """The fastest packing of at most `most` for so many trials, of those that are worth measuring for them."""
         best = self._of(ALONE)
-        ways: tuple[Way, ...] = WAYS
+        ways: list[Way] = list(WAYS)
         for width in widths_up_to(min(most, trials)):
             tried = [Packing(width, way) for way in ways]
             if not self._worth(tried, best, trials):
@@ -75,7 +74,7 @@ class MeasuredPacking:
             if self._step(found) * FASTER > self._step(best):
                 break
             # The way that is better for few trials is so for many: a convolution costs what it costs.
-            best, ways = found, tuple(way for way in WAYS if way == found.way)
+            best, ways = found, [way for way in WAYS if way == found.way]
         return replace(best, gain=self._step(ALONE) / self._step(best))
 
     def _step(self, packing: Packing) -> float:
@@ -114,7 +113,7 @@ class MeasuredPacking:
 
 
 def step_seconds(program: Program, experiment: Experiment) -> tuple[float, float]:
-    """(seconds of one trial's step, seconds that were compiled for it): the median of a few blocks of steps."""
+    """(seconds of one trial's step, seconds that were compiled for it): in the fastest of a few blocks of steps."""
     width, count = program.packed, min(program.chunk or 1, program.spans[0].steps)
     trials = [experiment] * width
     before = program.compile_seconds
@@ -131,7 +130,7 @@ def step_seconds(program: Program, experiment: Experiment) -> tuple[float, float
     with contextlib.closing(program):
         calls(1)
         number = max(1, round(BLOCK_SECONDS / calls(1)))
-        seconds = statistics.median(calls(number) for _ in range(BLOCKS))
+        seconds = min(calls(number) for _ in range(BLOCKS))
     return seconds / count / width, program.compile_seconds - before
 
 
