@@ -37,7 +37,7 @@ SHARE = 0.25
 """Measuring may take this share of the seconds that the trainings take without what is measured."""
 
 BLOCKS, BLOCK_SECONDS = 5, 0.1
-"""Timed are so many blocks of steps, each of about so many seconds; the fastest counts, for others may be at work too."""
+"""So many blocks of steps are timed, each of about so many seconds. The fastest counts: others may be at work too."""
 
 COMPILING = 3.0
 """Seconds that compiling a packing takes at least, where it is not remembered from before."""
