@@ -22,8 +22,9 @@ class SlurmSettings(Config):
     mem (32G): of a node. nodes: how many one trial is spread over, with one process on each. jobs: how many workers
     (None: one a trial that is missing, eight at most). at_once: how many of them run side by side (None: all).
     save_seconds: how long before its end a job is told to save. retries: how often a worker that died is started
-    again; requeues: how often a job goes back into the queue at its time limit. setup: lines of shell before a worker
-    begins, such as "module load cuda". sbatch: further options of `sbatch`, such as "--mail-type=END".
+    again; requeues: how often a job goes back into the queue, at its time limit or where all of it was killed. setup:
+    lines of shell before a worker begins, such as "module load cuda". sbatch: further options of `sbatch`, such as
+    "--mail-type=END".
     """
 
     partition: str | None = None
