@@ -150,6 +150,8 @@ def _look(entry: JobsEntry, out: Path) -> list[str]:
         counts[state.lower() + waits] = counts.get(state.lower() + waits, 0) + 1
         if state in _GONE and f"slurm-{job}" not in found:
             lost.append(f"SLURM job {job} ended before it began: {not_shared(out, nodes)}, or see `scontrol show job`")
+        elif state in _GONE and state != "COMPLETED":
+            lost.append(f"SLURM job {job} is over ({state.lower()}); what it printed is in {jobs_folder(out)}/{job}_*")
     if not counts:
         return [f"SLURM job {main}: over"]
     return [f"SLURM job {main}: {', '.join(f'{count} {state}' for state, count in counts.items())}", *lost]
