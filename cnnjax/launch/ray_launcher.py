@@ -17,6 +17,7 @@ from cnnjax.interrupts import AnyOf, stopping
 from cnnjax.launch.launcher import Launch
 from cnnjax.launch.ray_settings import RaySettings, check
 from cnnjax.launch.worker_process import Worker, jobs_folder, new_token, work_options
+from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.result_json import ResultRecord
 
 if TYPE_CHECKING:
@@ -135,7 +136,10 @@ class _Progress:
 
     @property
     def missing(self) -> list[str]:
-        """Trials without a result, and those that are tried again."""
+        """Trials without a result, and those that are tried again; of an adaptive study that is not over, all."""
+        adaptive = self._adaptive
+        if adaptive is not None:
+            return [] if adaptive.over else list(self._results)
         return [trial for trial, result in self._results.items() if result is None or result.crashed]
 
     def look(self) -> None:
@@ -150,7 +154,7 @@ class _Progress:
         from cnnjax.launch.claims import Outcomes
 
         outcomes = Outcomes()
-        for trial in self._results:
+        for trial in self._asked_for():
             result = self._result(trial)
             if result is None:
                 outcomes.errors[trial] = "; ".join(errors) or "no worker trained it"
@@ -160,6 +164,19 @@ class _Progress:
             else:
                 (outcomes.skipped if trial in self._before else outcomes.done).append(trial)
         return outcomes
+
+    @property
+    def _adaptive(self) -> AdaptiveRecord | None:
+        path = AdaptiveRecord.at(self._launched.study.out)
+        return AdaptiveRecord.read(path, remedy="restore it, or choose another folder with --out")
+
+    def _asked_for(self) -> list[str]:
+        """All trials; of an adaptive study those that it proposed, and where it is over, those of them that ended."""
+        held = self._adaptive
+        if held is None:
+            return list(self._results)
+        proposed = list(dict.fromkeys(entry.trial for entry in held.proposals if entry.trial is not None))
+        return [trial for trial in proposed if not held.over or self._result(trial) is not None]
 
     def _result(self, trial: str) -> ResultRecord | None:
         path = ResultRecord.at(self._launched.study.out / "trials" / trial)

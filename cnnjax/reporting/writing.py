@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from cnnjax.errors import expect
 from cnnjax.files import write_bytes
 from cnnjax.records.design_words import planned_json
 from cnnjax.reporting.adaptive import STOPPED
+from cnnjax.reporting.fraction_effects import fraction_json
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.headline import headline
 from cnnjax.reporting.intervals import FEWEST, LEVEL
@@ -120,6 +120,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "pruned": [{"arm": entry.values, "seeds": list(entry.seeds), "reason": entry.reason} for entry in table.pruned],
         "failed": _failed(table).to_dict("records"),
         **({"compared_by": table.replicate} if table.replicate != "seed" else {}),
+        **({"fraction": of_fraction} if by.compared and (of_fraction := fraction_json(table, by.shown)) else {}),
     }
 
 
@@ -135,15 +136,8 @@ def _statuses(table: Table) -> tuple[str, ...]:
 
 def _arm_json(table: Table, frame: Frame, number: int) -> Mapping[str, Any]:
     row, arm = frame.loc[number], table.arms[number - 1]
-    spreads = {
-        name: {part: _known(value) for part, value in asdict(spread_of(frame, number, name)).items()}
-        for name in (*table.metrics, "train_seconds", "compile_seconds")
-    }
+    names = (*table.metrics, "train_seconds", "compile_seconds")
+    spreads = {name: spread_of(frame, number, name).to_json() for name in names}
     whole = ("n", "planned", "failed", "params", "macs")
     counts = {name: None if pd.isna(row[name]) else int(row[name]) for name in whole}
     return {"number": number, "arm": arm.values, "label": arm.label, **counts, "chosen": bool(row["chosen"]), **spreads}
-
-
-def _known(value: Any) -> Any:
-    """None for what there is none of: NaN, or the method of no interval."""
-    return None if value == "" or (isinstance(value, float) and math.isnan(value)) else value
