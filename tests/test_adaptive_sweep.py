@@ -31,7 +31,8 @@ from cnnjax.launch.arms import PlannedArms
 from cnnjax.launch.search import Search
 from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.metrics_jsonl import EpochRow, read_rows
-from cnnjax.study.designs import LogUniform, Random
+from cnnjax.study.candidates import plan_of_candidates
+from cnnjax.study.designs import Grid, LogUniform, Product, Random, Zip
 
 BASE = Experiment(
     model=SmallCNN(features=2, dense=0),
@@ -186,6 +187,22 @@ def test_optuna_samples_a_distribution_and_goes_on(tmp_path):
     held.model_copy(update={"proposals": held.proposals[:1], "over": False}).write(AdaptiveRecord.at(tmp_path / "cut"))
     trained(study, tmp_path / "cut")
     assert record(tmp_path / "cut") == held
+
+
+def test_optuna_takes_axes_whose_values_all_combine(tmp_path):
+    pytest.importorskip("optuna")
+    design = Zip(axes={"optim.learning_rate": (0.01, 0.1), "model.kernel_size": (1, 3)})
+    study = Study(BASE, design=design, seeds=1, adaptive=OptunaSampler(trials=2))
+    with pytest.raises(ConfigError, match="the study's zip design takes only some of the combinations"):
+        trained(study, tmp_path)
+    combined = Product(designs=(Grid(axes=RATES), Random(axes={"model.kernel_size": (1, 3)}, points=2)))
+    assert plan_of_candidates(Study(BASE, design=combined, seeds=1, adaptive=OptunaSampler(trials=2)))
+    left_out = ({"optim.learning_rate": 0.1},)
+    axes = {"optim.learning_rate": [0.01, 0.1]}
+    study = Study(replace(BASE, {"epochs": 1}), axes=axes, seeds=1, exclude=left_out, adaptive=OptunaSampler(trials=4))
+    outcome = trained(study, tmp_path)
+    assert len(outcome.done) == 1
+    assert "the study excludes it" in {entry.failure for entry in record(tmp_path).proposals if not entry.trial}.pop()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -24,14 +29,19 @@ from cnnjax import (
 from cnnjax.config import Named, replace
 from cnnjax.errors import RunError
 from cnnjax.events import Finished, Paused, StepTaken
+from cnnjax.launch import one_program
 from cnnjax.launch.arms import FiledArms, PlannedArms
 from cnnjax.launch.begin_search import begun, plan_so_far
+from cnnjax.launch.elsewhere import FollowedTrials
+from cnnjax.launch.launcher import Launch
 from cnnjax.launch.search import Search
+from cnnjax.launch.status import status
 from cnnjax.launch.study_files import write_plan
 from cnnjax.launch.work import plain_options, work
 from cnnjax.lease import Lease
 from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.plan_json import PlanRecord
+from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.candidates import plan_of_candidates
 
 BASE = Experiment(
@@ -150,6 +160,33 @@ def test_a_trial_of_a_lost_worker_is_continued(halved, tmp_path):
     assert rows(tmp_path) == rows(halved)
 
 
+def test_status_knows_what_was_stopped_early_and_when_it_is_over(halved, tmp_path):
+    found = status(halved)
+    assert (found.trials, found.done, found.stopped, found.begun, found.waiting) == (8, 2, 6, 0, 0)
+    assert found.over
+    search = begin(HALVING, tmp_path)
+    assert (status(tmp_path).trials, status(tmp_path).over) == (0, False)
+    search.grow()
+    assert (status(tmp_path).waiting, status(tmp_path).over) == (8, False)
+
+
+def test_ray_misses_no_trial_that_was_stopped_early(halved, tmp_path):
+    """What its launcher says of a study, from files alone."""
+    planned = plan_of_candidates(HALVING, hardware=OPTIONS.hardware)
+
+    def followed(out):
+        return FollowedTrials(Launch(planned, StudyOfTrials("study", out, {}), OPTIONS))
+
+    over = followed(halved)
+    assert over.missing == 0
+    outcomes = over.outcomes("")
+    assert (len(outcomes.skipped), outcomes.errors) == (2, {})
+    begin(HALVING, tmp_path).grow()
+    begun = followed(tmp_path)
+    assert begun.missing == 8
+    assert len(begun.outcomes("a worker was lost").errors) == 8
+
+
 def test_nothing_is_proposed_while_something_is_free_or_somebody_decides(tmp_path):
     search = begin(with_design(ASHA(first=1, factor=2, metric="loss")), tmp_path)
     lease = Lease.take(tmp_path)
@@ -174,6 +211,62 @@ def test_who_cannot_propose_trains_what_is_pending_and_says_so(tmp_path):
     assert len(record(tmp_path).proposals) == 2
 
 
+def broken(monkeypatch, rate):
+    """Have trials of a learning rate crash, until what is returned is cleared."""
+    run, rates = one_program.run_trials, {rate}
+
+    def failing(program, experiments, *args, **words):
+        if any(experiment.optim.learning_rate in rates for experiment in experiments):
+            raise RuntimeError("broken")
+        return run(program, experiments, *args, **words)
+
+    monkeypatch.setattr(one_program, "run_trials", failing)
+    return rates
+
+
+def test_a_trial_that_fails_is_worst_and_tried_again_only_where_that_is_asked_for(halved, tmp_path, monkeypatch):
+    best = next(entry.arm for entry in record(halved).proposals if entry.until is None)["optim.learning_rate"]
+    rates, steps = broken(monkeypatch, best), []
+
+    def swept(**more):
+        return sweep(HALVING, tmp_path, options=OPTIONS, workers=1, pack=1, **more)
+
+    first = swept()
+    assert len(first.failed) == 2
+    assert all("broken" in first.errors[trial] for trial in first.failed)
+    without = record(tmp_path)
+    assert best not in {entry.arm["optim.learning_rate"] for entry in without.proposals if entry.rung}
+    rates.clear()
+    again = swept(sinks=[lambda event: steps.extend([event] if isinstance(event, StepTaken) else [])])
+    assert not steps
+    assert again.failed == first.failed
+    assert record(tmp_path) == without, "what was decided stays"
+    mended = swept(retry_failed=True)
+    assert mended.complete
+    assert record(tmp_path) == record(halved), "decided anew, as if nothing had failed"
+    ended = [[entry.trial for entry in held.proposals if entry.until is None] for held in (without, record(halved))]
+    assert {trial: rows(tmp_path)[trial] for trial in ended[1]} == {trial: rows(halved)[trial] for trial in ended[1]}
+    planned = PlanRecord.read(PlanRecord.at(tmp_path), remedy="")
+    assert planned is not None
+    assert {trial.id for trial in planned.trials} >= {*ended[0], *ended[1]}, "what is finished stays in the plan"
+
+
+def test_what_diverged_is_trained_anew_from_the_start(tmp_path):
+    study = Study(BASE, axes={"optim.learning_rate": [0.1, 0.01, 1e30]}, seeds=1, adaptive=HALVING.adaptive)
+
+    def swept(**more):
+        return sweep(study, tmp_path, options=OPTIONS, workers=1, pack=1, **more)
+
+    first = swept()
+    [failed] = first.failed
+    held = record(tmp_path)
+    assert swept().failed == [failed]
+    assert not (tmp_path / "trials" / failed / "stale").exists()
+    assert swept(retry_failed=True).failed == [failed]
+    assert (tmp_path / "trials" / failed / "stale" / "1" / "result.json").exists()
+    assert record(tmp_path) == held
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -192,3 +285,60 @@ def test_a_folder_without_its_candidates_says_what_to_do(halved, tmp_path):
     (tmp_path / "candidates.json").unlink()
     with pytest.raises(RunError, match=r"without candidates\.json: run its sweep once more"):
         FiledArms(tmp_path)
+
+
+FILE = """
+from cnnjax import SGD, Digits, Experiment, SequentialSeeds, SmallCNN, Study, SuccessiveHalving
+
+experiment = Experiment(
+    model=SmallCNN(features=2, dense=0), data=Digits(), optim=SGD(learning_rate=0.05), batch_size=128, validation=0.2,
+    epochs=EPOCHS,
+)
+study = Study(experiment, axes={"optim.learning_rate": [0.001, 0.01, 0.1, 0.2]}, seeds=2, adaptive=DESIGN)
+"""
+KILLED = {
+    "SuccessiveHalving(first=1, factor=2)": 6,
+    'SequentialSeeds(most_seeds=4, metric="loss")': 2,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("design", KILLED)
+def test_workers_that_are_killed_again_and_again_change_nothing(design, tmp_path):
+    """Three processes, of which one is killed four times: a worker's process, or the sweep's own."""
+    file = tmp_path / "rates.py"
+    file.write_text(FILE.replace("EPOCHS", str(KILLED[design])).replace("DESIGN", design))
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    shared = ["--devices", "1", "--checkpoint-steps", "4"]
+    swept = [sys.executable, "-m", "cnnjax", "sweep", str(file), *shared, "--json", "--out"]
+    subprocess.run([*swept, str(whole)], check=True, capture_output=True)
+    worked = [sys.executable, "-m", "cnnjax", "work", str(out), "--side-by-side", "1", "--json"]
+
+    def start(words):
+        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    draw, kills = random.Random(0), 0
+    processes = [start([*swept, str(out)])]
+    until = time.monotonic() + 300
+    try:
+        while not PlanRecord.at(out).exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        processes += [start(worked) for _ in range(2)]
+        while not record(out).over and time.monotonic() < until:
+            time.sleep(draw.uniform(0.1, 1.0))
+            running = status(out).running
+            if kills < 4 and running:
+                victim = draw.choice(running).pid
+                position = next((i for i, each in enumerate(processes) if each.pid == victim), 0)
+                os.killpg(processes[position].pid, signal.SIGKILL)
+                processes[position].wait()
+                processes[position], kills = start(worked), kills + 1
+        assert [each.wait(timeout=60) for each in processes] == [0, 0, 0]
+    finally:
+        for each in processes:
+            if each.poll() is None:
+                os.killpg(each.pid, signal.SIGKILL)
+                each.wait()
+    assert kills == 4, "it was over too soon"
+    assert record(out) == record(whole)
+    assert rows(out) == rows(whole)

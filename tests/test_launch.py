@@ -34,7 +34,9 @@ def test_a_launcher_trains_what_is_missing(tmp_path):
 
 def test_arms_that_are_made_while_a_study_runs_are_for_one_process(tmp_path, monkeypatch):
     monkeypatch.setattr("cnnjax.launch.sweep.check_launch", lambda *_: None)
-    study = Study(BASE, axes={"model.features": [2, 3]}, adaptive=OptunaSampler(trials=2))
+    study = Study(
+        BASE, axes={"model.features": [2, 3]}, adaptive=OptunaSampler(sampler="random", trials=2, together=1, seed=0)
+    )
     with pytest.raises(ConfigError, match="--launcher slurm: the arms of this adaptive study"):
         sweep(study, tmp_path, launcher="slurm", options=OPTIONS)
 

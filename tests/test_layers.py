@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 # Lowest first. Modules of one row are siblings: they do not import each other, but where `|` says so.
 LAYERS = [
     {"errors"},
-    {"config", "arithmetic", "files", "machine", "interrupts", "lowering", "calling", "events", "hosts"},
+    {"config", "arithmetic", "aliasing", "files", "machine", "interrupts", "lowering", "calling", "events", "hosts"},
     {"lanes", "code", "documents", "cards"},
     {"records"},
     {"lease"},
@@ -32,7 +32,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # reporting reads files alone, so that a report needs no class of an experiment and no JAX.
-REPORTING_MAY = {"errors", "config", "files", "code", "records", "lease", "documents", "cards", "reporting"}
+REPORTING_MAY = {"errors", "config", "aliasing", "files", "code", "records", "lease", "documents", "cards", "reporting"}
 
 
 def part_of(path: Path) -> str:

@@ -318,7 +318,8 @@ def test_another_study_does_not_take_the_place_of_a_finished_one(run, place):
     held = (place / "study" / "plan.json").read_text()
     code, _, error = run("sweep", write(place), "steps=3", "--out", place / "study")
     assert code == 1
-    assert "another base experiment" in error
+    assert "base experiment: steps = 2 there, 3 here" in error
+    assert "--extend" in error
     assert "--replace" in error
     assert (place / "study" / "plan.json").read_text() == held
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnjax.cli.printing import note
 from cnnjax.errors import ConfigError
 
 if TYPE_CHECKING:
     from cnnjax.study.designed import Asked
+    from cnnjax.study.merging import Merged
 
 DesignName = Annotated[
     str | None,
@@ -88,6 +91,13 @@ OneAtATimeFlag = Annotated[
     bool, typer.Option("--one-at-a-time", help="The same as --design one_at_a_time: the base, and each value alone.")
 ]
 
+Extend = Annotated[
+    bool,
+    typer.Option(
+        "--extend", help="Where the folder holds another study, keep its finished trials beside those of this one."
+    ),
+]
+
 
 def asked_design(
     design: str | None,
@@ -117,3 +127,18 @@ def asked_design(
         groups or (),
         exclude or (),
     )
+
+
+def print_merged(merged: Merged, folder: Path, trials: int) -> None:
+    """How this study differs from the one that the folder held, and what became of that. trials: of this one."""
+    if merged.wider:
+        note(
+            f"{folder} holds a wider study of {len(merged.plan.trials)} trials, these {trials} among them: it stays, "
+            "and is reported; --replace puts this one in its place"
+        )
+    elif merged.stay:
+        note(f"{merged.stay} finished trials of the study that {folder} held stay beside these {trials}")
+    if merged.dropped:
+        note(f"{merged.dropped} unfinished trials of the study that {folder} held are no longer planned")
+    for difference in merged.differences:
+        note(f"differs from the study that {folder} held: {difference}")

@@ -88,6 +88,7 @@ def _shown(found: StudyStatus, folder: Path) -> Group:
         "failed": found.failed + len(found.damaged),
         "running": len(live),
         "stopped midway": found.begun + lost,
+        "stopped early" if found.over else "waiting for a decision": found.stopped,
         "waiting": found.waiting,
     }
     parts += [f"{count} {what}" for what, count in counts.items() if count]

@@ -32,6 +32,7 @@ from cnnjax.cli.design_options import (
     DesignName,
     DesignSeed,
     Excluded,
+    Extend,
     Generators,
     Groups,
     OneAtATimeFlag,
@@ -39,6 +40,7 @@ from cnnjax.cli.design_options import (
     ResolutionOfFraction,
     Zips,
     asked_design,
+    print_merged,
 )
 from cnnjax.cli.options import (
     AsJson,
@@ -64,7 +66,7 @@ from cnnjax.cli.options import (
     placed,
 )
 from cnnjax.cli.plan_options import Budgets, Estimated, estimated, print_estimate, with_budget
-from cnnjax.cli.printing import note, print_report
+from cnnjax.cli.printing import print_report
 from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import progress
@@ -130,6 +132,7 @@ def sweep(
     jobs: Jobs = None,
     address: Address = None,
     resource: Resource = None,
+    extend: Extend = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Let this study take the place of another one in the same folder.")
     ] = False,
@@ -208,15 +211,14 @@ def sweep(
         return
     if device_kind is not None or device_memory is not None:
         raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
-    faults = {"overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
+    if extend and replace:
+        raise ConfigError("--extend keeps what is there, and --replace takes its place: give one of them")
+    faults = {"extend": extend, "overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
     faults |= {"settings": settings}
     outcome = _run_study(study, loaded, folder, options, pack, launcher, faults, replace=replace, as_json=as_json)
     folder = outcome.out
-    if outcome.wider is not None:
-        note(
-            f"{folder} holds a wider study of {outcome.wider} trials, these {len(outcome.plan.trials)} among them: it "
-            "stays, and is reported; --replace puts this one in its place"
-        )
+    if outcome.merged is not None:
+        print_merged(outcome.merged, folder, len(outcome.plan.trials))
     if outcome.detached is not None:
         print_detached(outcome.detached, as_json=as_json)
         return
@@ -276,9 +278,11 @@ def _whole_of(loaded: ExperimentFile, study: Any) -> WholeSet | None:
 
 
 def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, *, as_json: bool, times: bool) -> None:
+    from cnnjax.records.design_words import design_words, planned_json
     from cnnjax.study.candidates import known_of, plan_of_candidates
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
     from cnnjax.study.plan_table import plan_table
+    from cnnjax.study.records import study_record
 
     planned = plan_of_candidates(study, hardware=devices, whole=whole)
     planned, hours = estimated(planned, devices, hidden=as_json) if times else (planned, None)
@@ -289,9 +293,12 @@ def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, 
         more: dict[str, Any] = {"devices": dataclasses.asdict(planned.devices), "stale": stale}
         more |= {"programs": len(planned.programs), "compilations": planned.compilations}
         more |= {"not_checked": planned.unchecked} | ({"estimate": hours.to_json()} if hours else {})
+        more |= planned_json(study_record(study))
         typer.echo(json.dumps(planned.to_json() | more | ({"adaptive": known} if known else {})))
         return
     WIDE.print(plan_table(planned))
+    for sentence in design_words(study_record(study)):
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
     if hours is not None:
         print_estimate(hours)
     if known:

@@ -12,6 +12,7 @@ import ast
 import hashlib
 import json
 import sys
+import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -84,6 +85,16 @@ def code_of(*values: Any) -> Code:
     return _code_of(frozenset().union(*map(classes, values)), loaded())
 
 
+def code_of_function(function: Any) -> Code:
+    """The code of the user's that a function, or any other object that is called, is made of."""
+    collection = _Collection()
+    if isinstance(function, types.FunctionType):
+        collection.add_function(function)
+    else:
+        collection.add_callable(function)
+    return _sorted(collection.found.values())
+
+
 @lru_cache(maxsize=1024)
 def _code_of(classes: frozenset[type], state: Any) -> Code:
     """state: what was loaded and typed in then, since in a notebook a class may stay and its helpers be others."""
@@ -133,9 +144,24 @@ class _Collection:
                 attribute, digest = f"{cls.__name__}.{name}", _hash([function.__qualname__])
                 self.found[module.name, attribute] = Definition(attribute, "patch", str(module.path), 0, digest)
 
-    def _add_from_memory(self, cls: type) -> None:
-        digest, used = memory_text(cls)
-        self.found[cls.__module__, cls.__qualname__] = Definition(cls.__name__, "class", "", 0, _hash([digest]))
+    def add_function(self, function: types.FunctionType) -> None:
+        """A function and what it refers to. One without a name in its module counts by its compiled code."""
+        module, name = home(function)
+        found = find(module)
+        if found is not None and name in found.bindings:
+            self._add(found, name)
+        if found is None or function.__code__.co_qualname not in found.bindings:
+            self._add_from_memory(function)
+
+    def add_callable(self, value: Any) -> None:
+        """An object that is called: its class, and what it holds."""
+        text, name = self._text(value), type(value).__qualname__
+        self.found["", name] = Definition(name, "object", "", 0, _hash([text]))
+
+    def _add_from_memory(self, value: type | types.FunctionType) -> None:
+        digest, used = memory_text(value)
+        kind = "class" if isinstance(value, type) else "function"
+        self.found[value.__module__, value.__qualname__] = Definition(value.__name__, kind, "", 0, _hash([digest]))
         for module, name in used:
             found = find(module)
             if found is not None and self._has(found, name):

@@ -11,11 +11,11 @@ from cnnjax.code.held import cells, home, value_text, wrappers
 from cnnjax.code.module import find, specs
 
 
-def memory_text(cls: type) -> tuple[Any, set[tuple[str, str]]]:
-    """The code of a class as text, alike for one version of Python only, and what it uses of modules that have files.
+def memory_text(written: type | types.FunctionType) -> tuple[Any, set[tuple[str, str]]]:
+    """The code of a class or function as text, and what it uses of modules that have files.
 
-    Those are pairs of a module and a name in it. Functions and classes typed in beside it, its base classes among them,
-    are part of the text.
+    The text is alike for one version of Python only. What is used are pairs of a module and a name in it. Functions and
+    classes typed in beside it, its base classes among them, are part of the text.
     """
     seen: set[int] = set()
     used: set[tuple[str, str]] = set()
@@ -29,7 +29,7 @@ def memory_text(cls: type) -> tuple[Any, set[tuple[str, str]]]:
             used.update((value.module, name) for name in value.names)
             return value.module
         if isinstance(value, types.FunctionType | type):
-            if id(value) in seen or home(value)[0] != cls.__module__:
+            if id(value) in seen or home(value)[0] != written.__module__:
                 used.add(home(value))
                 return value.__qualname__
             seen.add(id(value))
@@ -45,7 +45,7 @@ def memory_text(cls: type) -> tuple[Any, set[tuple[str, str]]]:
         bases = [content(base, namespace) for base in value.__bases__]
         return [value.__name__, bases, [[name, content(each, namespace)] for name, each in _members(value)]]
 
-    return content(cls, {}), used
+    return content(written, {}), used
 
 
 class _Used:

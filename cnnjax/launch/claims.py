@@ -228,7 +228,7 @@ def _killed(deaths: int, begun: int) -> str:
     where = f"after step {begun}" if begun else "before its first checkpoint"
     return (
         f"its process was killed {deaths} times in a row {where}: it may need more memory than there is (accumulate, a "
-        "smaller batch_size), or its step crashes the process; --retry-failed tries it again"
+        "smaller batch_size), or its step crashes the process; the next sweep tries it again"
     )
 
 

@@ -92,6 +92,7 @@ def run_program(name: str, first: Claimed, claims: Claims, how: How) -> None:
                 _stop_on_failure(trials, claims, how)
             else:
                 most = packed // 2
+                claimed = [*_fewer(name, trials, most, claims), *[each for each in claimed if each not in trials]]
             _fill(claimed, most, name, claims)
 
 
@@ -99,6 +100,19 @@ def _fill(claimed: list[Claimed], most: int, program: str, claims: Claims) -> No
     """Claim more trials, up to `most`."""
     while len(claimed) < most and (more := claims.more(program)) is not None:
         claimed.append(more)
+
+
+def _fewer(program: str, claimed: Sequence[Claimed], most: int, claims: Claims) -> list[Claimed]:
+    """Those of the trials that go on, from their newest checkpoints, so many together, in which there may be room."""
+    left = []
+    for each in claimed:
+        if each.lost or each.directory.finished() is not None:
+            claims.trained(program, each, None, paused=False)
+            continue
+        step = each.directory.saved_step()
+        each.begun = (step, most) if step else (0, 0)
+        left.append(each)
+    return left
 
 
 def _together(claimed: Sequence[Claimed], most: int) -> tuple[list[Claimed], int]:
@@ -158,7 +172,7 @@ def _run_together(
         programs.pop(packed, None)
         if not _is_out_of_memory(error):
             _record_crash(claimed, error)
-        elif packed > 1 and not claimed[0].begun[1] and processes() == 1:
+        elif packed > 1 and processes() == 1:
             return False
         else:
             _record(claimed, "out_of_memory", _out_of_memory(claimed[0].trial, packed, error))

@@ -44,12 +44,12 @@ def launch(launched: Launch) -> Outcomes:
     settings = launched.settings
     assert isinstance(settings, RaySettings)
     trials = FollowedTrials(launched)
-    if not trials.missing:
+    if trials.missing == 0:
         return trials.outcomes("")
     asked = [launched.stop] if launched.stop else []
     with stopping() as interrupted, _connected(settings) as ray:
         stop = AnyOf(interrupted, *asked)
-        tasks = _start(ray, launched, settings, len(trials.missing))
+        tasks = _start(ray, launched, settings, trials.missing)
         errors: list[str] = []
         while tasks:
             done, tasks = ray.wait(tasks, timeout=SECONDS_BETWEEN_LOOKS)
@@ -91,10 +91,11 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _start(ray: Any, launched: Launch, settings: RaySettings, missing: int) -> list[Any]:
+def _start(ray: Any, launched: Launch, settings: RaySettings, missing: int | None) -> list[Any]:
     """The workers' tasks."""
     out, needs = launched.study.out.resolve(), settings.needs
     fit = check_needs(resources(ray), settings)
+    count = settings.jobs or max(1, fit if missing is None else min(missing, fit))
     token = new_token(out)
     check_nodes(ray, settings, out, jobs_folder(out) / token)
     options = (*work_options(launched), "--side-by-side", str(launched.workers or 1))
@@ -106,7 +107,7 @@ def _start(ray: Any, launched: Launch, settings: RaySettings, missing: int) -> l
         resources=needs,
         max_retries=settings.retries,
     )(_work)
-    return [task.remote(worker, number) for number in range(settings.jobs or max(1, min(missing, fit)))]
+    return [task.remote(worker, number) for number in range(count)]
 
 
 def _work(worker: Worker, number: int) -> str:

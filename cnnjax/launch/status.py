@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -11,8 +11,10 @@ from typing import Any
 
 from cnnjax.errors import RunError
 from cnnjax.lease import Holding, holding, server_time
+from cnnjax.records.adaptive_json import AdaptiveRecord, ProposalEntry
 from cnnjax.records.cancel_json import CancelRecord
 from cnnjax.records.lease_json import LeaseRecord
+from cnnjax.records.metrics_jsonl import EpochRow, read_rows
 from cnnjax.records.plan_json import PlanRecord, TrialEntry
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.study_json import StudyRecord
@@ -47,6 +49,10 @@ class StudyStatus:
     pruned: arms that cannot be trained. errors: why trials failed, by id. damaged: trials whose result cannot be read.
     seconds_left: until all are over with as many workers as there are now; None where no trial is done, or nobody
     works. measured: of how many finished trials that is. cancelled: by whom and when; None where it is not.
+
+    Of an adaptive study, whose trials are those proposed so far: stopped: trained as far as it was decided, the end not
+    reached; ended: whether nothing more is proposed, None of other studies. What it will still propose is not known,
+    nor are seconds_left.
     """
 
     name: str
@@ -62,11 +68,13 @@ class StudyStatus:
     seconds_left: float | None = None
     measured: int = 0
     cancelled: str | None = None
+    stopped: int = 0
+    ended: bool | None = None
 
     @property
     def over(self) -> bool:
-        """Whether every trial is done or failed."""
-        return self.done + self.failed + len(self.damaged) == self.trials
+        """Whether every trial is done or failed, or the adaptive study has ended."""
+        return self.ended if self.ended is not None else self.done + self.failed + len(self.damaged) == self.trials
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -80,7 +88,8 @@ def status(out: Path) -> StudyStatus:
     if study is None or plan is None:
         seen = "holds no study" if out.is_dir() else "is no folder that this machine sees"
         raise RunError(f"{out} {seen}")
-    found = _Found(out)
+    adaptive = AdaptiveRecord.read(AdaptiveRecord.at(out), remedy=AGAIN)
+    found = _Found(out, () if adaptive is None else adaptive.proposals)
     for entry in plan.trials:
         found.look_at(entry)
     cancelled = CancelRecord.read(CancelRecord.at(out), remedy="delete it, and the study goes on")
@@ -94,20 +103,27 @@ def status(out: Path) -> StudyStatus:
         failed=len(found.errors),
         running=tuple(found.running),
         begun=len(found.begun),
-        waiting=len(plan.trials) - over - len(running) - begun,
+        waiting=len(plan.trials) - over - len(running) - begun - len(found.stopped),
         pruned=len(plan.pruned),
         errors=found.errors,
         damaged=found.damaged,
-        seconds_left=found.seconds_left(plan.trials),
+        seconds_left=None if adaptive is not None else found.seconds_left(plan.trials),
         measured=len(found.seconds),
         cancelled=None if cancelled is None else cancelled.why,
+        stopped=len(found.stopped),
+        ended=None if adaptive is None else adaptive.over,
     )
 
 
 class _Found:
-    """What the folders of trials hold. seconds: that each finished trial took; begun: that nobody works on, by id."""
+    """What the folders of trials hold. seconds: that each finished trial took; begun: that nobody works on, by id.
 
-    def __init__(self, out: Path):
+    stopped: trained to the epoch that `proposals` say.
+    """
+
+    def __init__(self, out: Path, proposals: Sequence[ProposalEntry]):
+        self._until = {entry.trial: entry.until for entry in proposals}
+        self.stopped: set[str] = set()
         self.folder = out / "trials"
         self.seconds: dict[str, float] = {}
         self.errors: dict[str, str] = {}
@@ -132,7 +148,11 @@ class _Found:
         if held is not None and held.record is not None:
             self.running.append(_running(entry, held, held.record))
         elif "checkpoints" in names:
-            self.begun.add(entry.id)
+            (self.stopped if self._stands(entry.id) else self.begun).add(entry.id)
+
+    def _stands(self, trial: str) -> bool:
+        until = self._until.get(trial)
+        return until is not None and any(row.epoch == until for row in read_rows(EpochRow.at(self.folder / trial)))
 
     def _count(self, entry: TrialEntry, folder: Path) -> None:
         try:

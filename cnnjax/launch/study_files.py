@@ -17,8 +17,11 @@ from cnnjax.records.plan_json import PlanRecord
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.records.work_json import WorkRecord, changes
 from cnnjax.run.stale import keep
-from cnnjax.study.earlier import AGAIN, directory_of, merged
-from cnnjax.study.plan import Plan, label
+from cnnjax.study.earlier import AGAIN, directory_of
+from cnnjax.study.exclusions import ByFunction
+from cnnjax.study.merging import Merged, merged
+from cnnjax.study.plan import Plan
+from cnnjax.study.records import study_record
 
 
 def retry(planned: Plan, out: Path, *, diverged: bool) -> list[str]:
@@ -54,33 +57,28 @@ def write_plan(
     name: str = "",
     question: str = "",
     replace: bool = False,
+    extend: bool = False,
     file: Path | None = None,
     overrides: Mapping[str, str] = MappingProxyType({}),
     options: Mapping[str, Any] = MappingProxyType({}),
-) -> int | None:
-    """study.json, plan.json and work.json. Where a wider study that is there stays, returns the number of its trials.
+) -> Merged:
+    """study.json, plan.json and work.json, as those that are there allow it (`merged`).
 
     file, overrides, options: what workers need beside the trials (`WorkRecord`).
     """
     study = planned.study
-    description = StudyRecord(
-        name=name,
-        question=question,
-        axes={path: [label({path: value})[path] for value in values] for path, values in study.levels.items()},
-        combine=study.chosen_design.tag,
-        seeds=study.seed_values,
-        match=study.measure,
-        base=plain(study.experiment),
-        **({} if study.adaptive is None else {"adaptive": plain(study.adaptive)}),
-    )
-    kept_study, kept_plan = merged(description, planned.record, out, replace=replace)
-    work = work_of(planned, kept_plan, out, file=file, overrides=overrides, options=options)
-    kept_study.write(StudyRecord.at(out))
+    description = study_record(study, name=name, question=question)
+    kept = merged(study, description, planned.record, out, replace=replace, extend=extend)
+    work = work_of(planned, kept.plan, out, file=file, overrides=overrides, options=options)
+    for exclusion in study.exclude:
+        if isinstance(exclusion, ByFunction):
+            keep(exclusion.code, CodeRecord.at(out))
+    kept.study.write(StudyRecord.at(out))
     with writing(out):
         (out / "trials").mkdir(exist_ok=True)
     work.write(WorkRecord.at(out))
-    kept_plan.write(PlanRecord.at(out))
-    return None if kept_study is description else len(kept_plan.trials)
+    kept.plan.write(PlanRecord.at(out))
+    return kept
 
 
 def work_of(

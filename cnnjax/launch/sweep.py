@@ -36,6 +36,7 @@ from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.candidates import plan_of_candidates
 from cnnjax.study.earlier import earlier, settle
+from cnnjax.study.merging import Merged
 from cnnjax.study.plan import Plan, PlannedTrial
 from cnnjax.study.study import Study
 
@@ -45,15 +46,20 @@ PATIENCE = 30.0
 
 @dataclass(kw_only=True)
 class Outcome(Outcomes):
-    """What became of a study's trials. out: where they are. wider: trials of the study that `out` is of.
+    """What became of a study's trials. out: where they are. merged: what became of the study that was there before.
 
     detached: where jobs of a cluster train them, which go on.
     """
 
     plan: Plan
     out: Path = Path()
-    wider: int | None = None
+    merged: Merged | None = None
     detached: Detached | None = None
+
+    @property
+    def wider(self) -> int | None:
+        """Trials of the study that `out` is of, where that is a wider one that was there before."""
+        return len(self.merged.plan.trials) if self.merged is not None and self.merged.wider else None
 
     @property
     def complete(self) -> bool:
@@ -71,6 +77,7 @@ def sweep(
     pack: int | None = None,
     workers: int | None = None,
     replace: bool = False,
+    extend: bool = False,
     launcher: str = "local",
     settings: Mapping[str, Any] = MappingProxyType({}),
     sinks: Sequence[Sink] = (),
@@ -85,10 +92,11 @@ def sweep(
     pack: how many trials of one program to train together; workers: how many programs to train side by side; None
     decides both by the size of the images, the processor and its cores. Neither changes what a trial computes but for
     round-off. A trial that fails does not stop the others. A wider study that has all these trials stays what `out` is
-    the study of; `replace` lets this one take the place of any other. launcher: where trials are trained, by name; one
-    whose jobs go on without this process leaves `Outcome.detached`. settings: what the launcher is told
-    (docs/clusters.md). sinks: called with every event (`cnnjax.events`), one event at a time, from several threads.
-    stop: once it is set, which a sink may do, everything is saved and Interrupted raised.
+    the study of. Where `out` holds another one, RunError says what differs: `extend` keeps its finished trials beside
+    those of this study, `replace` lets this one take its place. launcher: where trials are trained, by name; one whose
+    jobs go on without this process leaves `Outcome.detached`. settings: what the launcher is told (docs/clusters.md).
+    sinks: called with every event (`cnnjax.events`), one event at a time, from several threads. stop: once it is set,
+    which a sink may do, everything is saved and Interrupted raised.
 
     Other processes may train trials of the same study, of which none is trained twice: those of `cnnjax work`, and
     other sweeps in `out`; of an adaptive study (`Study.adaptive`) each also proposes what comes next. file, overrides:
@@ -100,6 +108,8 @@ def sweep(
     Raises ConfigError for a study that cannot be, RunError where other code or data made what is there
     (`Options.stale`) or another study is, DiskFull or Interrupted with everything saved.
     """
+    if extend and replace:
+        raise ConfigError("extend keeps what is there, and replace takes its place: give one of them")
     run, told = by_name(launcher), settings_of(launcher, settings)
     check_launch(launcher, told, options)
     adaptive = study.adaptive if isinstance(study, Study) else None
@@ -113,7 +123,7 @@ def sweep(
     spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop, "stop_on_failure": stop_on_failure}
     spread["settings"] = told
     about = {"name": name, "question": question, "file": file, "overrides": overrides or {}}
-    sweeping = _Sweeping(run, about, spread, replace_study=replace, retry_failed=retry_failed)
+    sweeping = _Sweeping(run, about, spread, replace_study=replace, extend=extend, retry_failed=retry_failed)
     return _sweep(planned, Path(out), options, sweeping)
 
 
@@ -137,6 +147,7 @@ class _Sweeping:
     about: Mapping[str, Any]
     spread: Mapping[str, Any]
     replace_study: bool
+    extend: bool
     retry_failed: bool
 
 
@@ -152,13 +163,13 @@ def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcom
             planned, trials=tuple({trial.id: trial for trial in (*planned.trials, *before)}.values())
         )
         anew = options.stale == "rerun" and any(entry.stale for entry in earlier(whole, out))
-        elsewhere, wider = settle(whole, out, options.stale), None
+        elsewhere, merged = settle(whole, out, options.stale), None
         if elsewhere is None:
             if replaces:
                 forget(out)
             go_on(out)
             if arms is None:
-                wider = _write(planned, out, options, how)
+                merged = _write(planned, out, options, how)
                 retry(planned, out, diverged=how.retry_failed)
             else:
                 _begin(planned, arms, out, options, how, anew=anew)
@@ -167,8 +178,8 @@ def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcom
     trained = _trained(planned, out, options, how)
     ended = planned if arms is None else plan_so_far(planned, Search(arms, out))
     if isinstance(trained, Detached):
-        return Outcome(plan=ended, out=out, wider=wider, detached=trained)
-    return Outcome(**vars(trained), plan=ended, out=out, wider=wider)
+        return Outcome(plan=ended, out=out, merged=merged, detached=trained)
+    return Outcome(**vars(trained), plan=ended, out=out, merged=merged)
 
 
 def _proposed(arms: PlannedArms, out: Path) -> list[PlannedTrial]:
@@ -205,9 +216,9 @@ def _alone(out: Path) -> Iterator[None]:
         lease.release()
 
 
-def _write(planned: Plan, out: Path, options: Options, how: _Sweeping) -> int | None:
+def _write(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Merged:
     plain = plain_options(options, how.spread["pack"])
-    return write_plan(planned, out, replace=how.replace_study, options=plain, **how.about)
+    return write_plan(planned, out, replace=how.replace_study, extend=how.extend, options=plain, **how.about)
 
 
 def _trained(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcomes | Detached:

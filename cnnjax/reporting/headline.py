@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from cnnjax.records.design_words import design_words
 from cnnjax.records.result_json import TRIED_AGAIN
 from cnnjax.records.specification import Specification
 from cnnjax.reporting.adaptive import STOPPED, adaptive_sentences
@@ -32,7 +33,8 @@ def headline(table: Table) -> list[str]:
     """The state of the study, the arm that validation chooses, and how surely."""
     mixed = mixed_code(table.trials, table.codes)
     notes = [*_strangers(table), *_mixture(table), *_metric_note(table), *_choice(table)]
-    return [*mixed, _state(table), *adaptive_sentences(table.adaptive), *notes, *fold_sentences(table)]
+    planned = [] if table.study is None else design_words(table.study)
+    return [*mixed, _state(table), *adaptive_sentences(table.adaptive), *planned, *notes, *fold_sentences(table)]
 
 
 def _state(table: Table) -> str:

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -51,6 +52,10 @@ class Spread:
     def has_interval(self) -> bool:
         """Whether there is an interval: of three seeds or more, unless they tie and nothing else is known."""
         return not math.isnan(self.low)
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields; None for what there is none of: NaN, or the method of no interval."""
+        return {name: None if value == "" or value != value else value for name, value in asdict(self).items()}
 
     def scaled(self, factor: float) -> Spread:
         """The same in other units, such as percent."""

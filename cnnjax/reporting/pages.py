@@ -10,6 +10,7 @@ from cnnjax.documents import html
 from cnnjax.documents.document import Block, Picture, Section, paragraph
 from cnnjax.documents.markdown import escaped, markdown
 from cnnjax.records.specification import Specification
+from cnnjax.reporting.fraction_effects import fraction, fraction_grid, fraction_notes
 from cnnjax.reporting.headline import headline
 from cnnjax.reporting.notes import arms_note, effects_note, equal_costs, unmatched, value_notes
 from cnnjax.reporting.picture_cost import COSTS
@@ -27,7 +28,7 @@ def sections(table: Table, pictures: Mapping[str, Picture]) -> list[Section]:
     arms = [arms_grid(table), *map(paragraph, [arms_note(table), *value_notes(table)])]
     every = [
         Section("Arms", [*arms, *_drawn(pictures, [by_arm_name(compared)])]),
-        Section("What each axis does", _effects(table, pictures)),
+        Section("What each axis does", [*_effects(table, pictures), *_fraction(table)]),
         Section(f"{title_of(compared)} against cost", _costs(table, pictures, compared)),
         Section("Learning curves", _drawn(pictures, ["learning_curves"])),
         Section("Pruned before training", [pruned_grid(table)]),
@@ -50,7 +51,15 @@ def _effects(table: Table, pictures: Mapping[str, Picture]) -> list[Block]:
     blocks = _drawn(pictures, ["effects"])
     blocks += chain.from_iterable([paragraph(title), grid] for title, grid in grids if grid.rows)
     notes = [effects_note(table)] if blocks else []
-    return [*blocks, *map(paragraph, [*notes, *unmatched(table, shown[-1])])]
+    return [*blocks, *map(paragraph, [*notes, *(unmatched(table, shown[-1]) if fraction(table) is None else [])])]
+
+
+def _fraction(table: Table) -> list[Block]:
+    if measure(table).compared is None or fraction(table) is None:
+        return []
+    grids = [(f"Effects on {unit(table, name).label}", fraction_grid(table, name)) for name in measure(table).shown]
+    blocks = chain.from_iterable([paragraph(title), grid] for title, grid in grids)
+    return [*blocks, *map(paragraph, fraction_notes(table))]
 
 
 def _drawn(pictures: Mapping[str, Picture], names: Sequence[str]) -> list[Block]:

@@ -17,6 +17,7 @@ from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.metrics_jsonl import EpochRow, read_rows
 from cnnjax.records.plan_json import PrunedEntry, TrialEntry
 from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.study_json import StudyRecord
 from cnnjax.reporting.adaptive import STOPPED, read_adaptive, stopped_trials
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.labels import Axis, axes_of, key, lookup
@@ -77,6 +78,7 @@ class Table:
     environments: the `environment.json` of each finished trial that has one.
     adaptive: how validation results decided what was trained, where they did; a trial that they stopped has the status
         "stopped early".
+    study: what study.json says; of a single run, its axes are none.
     replicate: what an arm is repeated with and compared by: "seed", or "fold" where the study varies the fold that it
         validates on. `trials` say by `replicate` which one a trial belongs to.
     """
@@ -99,6 +101,7 @@ class Table:
     codes: Mapping[str, tuple[Code, str]]
     environments: tuple[Mapping[str, Any], ...]
     adaptive: AdaptiveRecord | None = None
+    study: StudyRecord | None = None
     replicate: Literal["seed", "fold"] = "seed"
 
     @property
@@ -180,6 +183,7 @@ def collect(out: Path | str) -> Table:
         codes=kept_codes(CodeRecord.at(out), (digest for own in trials["codes"] for digest in own)),
         environments=tuple(environments(folders[name] for name in done["id"])),
         adaptive=adaptive,
+        study=study,
         replicate=replicate,
     )
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ import pandas as pd
 
 from cnnjax.errors import expect
 from cnnjax.files import write_bytes
+from cnnjax.records.design_words import planned_json
 from cnnjax.reporting.adaptive import STOPPED
+from cnnjax.reporting.fraction_effects import fraction_json
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.headline import headline
 from cnnjax.reporting.intervals import FEWEST, LEVEL
@@ -105,6 +106,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "name": table.name,
         "question": table.question,
         "axes": {axis.path: list(axis.values) for axis in (*table.axes, *table.constants)},
+        **({} if table.study is None else planned_json(table.study)),
         "choose_by": by.choose,
         "quote": by.quote,
         "chosen": chosen(table),
@@ -118,6 +120,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "pruned": [{"arm": entry.values, "seeds": list(entry.seeds), "reason": entry.reason} for entry in table.pruned],
         "failed": _failed(table).to_dict("records"),
         **({"compared_by": table.replicate} if table.replicate != "seed" else {}),
+        **({"fraction": of_fraction} if by.compared and (of_fraction := fraction_json(table, by.shown)) else {}),
     }
 
 
@@ -133,15 +136,8 @@ def _statuses(table: Table) -> tuple[str, ...]:
 
 def _arm_json(table: Table, frame: Frame, number: int) -> Mapping[str, Any]:
     row, arm = frame.loc[number], table.arms[number - 1]
-    spreads = {
-        name: {part: _known(value) for part, value in asdict(spread_of(frame, number, name)).items()}
-        for name in (*table.metrics, "train_seconds", "compile_seconds")
-    }
+    names = (*table.metrics, "train_seconds", "compile_seconds")
+    spreads = {name: spread_of(frame, number, name).to_json() for name in names}
     whole = ("n", "planned", "failed", "params", "macs")
     counts = {name: None if pd.isna(row[name]) else int(row[name]) for name in whole}
     return {"number": number, "arm": arm.values, "label": arm.label, **counts, "chosen": bool(row["chosen"]), **spreads}
-
-
-def _known(value: Any) -> Any:
-    """None for what there is none of: NaN, or the method of no interval."""
-    return None if value == "" or (isinstance(value, float) and math.isnan(value)) else value

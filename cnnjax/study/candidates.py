@@ -16,6 +16,8 @@ from cnnjax.records.specification import specification_of
 from cnnjax.run.devices import Devices
 from cnnjax.run.hardware import Hardware
 from cnnjax.study.adaptive.adaptive import Candidates
+from cnnjax.study.designs import Design, Grid, Product
+from cnnjax.study.designs.sampling import Sampled
 from cnnjax.study.exclusions import leaves_out
 from cnnjax.study.plan import Plan, PlannedTrial, plan, written
 from cnnjax.study.study import Study, with_fields
@@ -63,14 +65,28 @@ def plan_of_candidates(
 ) -> Plan:
     """What is planned of a study before anything runs: all of it; where its adaptive design makes the arms, the base.
 
-    Raises what `plan` does.
+    Raises what `plan` does, and ConfigError where the design would make arms that the study has not.
     """
     if not isinstance(study, Study) or study.adaptive is None or study.adaptive.from_arms:
         return plan(study, hardware=hardware, whole=whole)
+    design = study.chosen_design
+    if not _takes_all_combinations(design):
+        raise ConfigError(
+            f"adaptive = {study.adaptive.tag}: it samples each axis by itself, and the study's {design.tag} design "
+            "takes only some of the combinations: give the axes as a grid (axes={...}) or with distributions "
+            "(design=Random(...)), and leave combinations out with exclude",
+            path="adaptive",
+        )
     base = plan(
         with_fields(study, axes={}, combine="grid", design=None, match=None, exclude=()), hardware=hardware, whole=whole
     )
     return dataclasses.replace(base, study=study)
+
+
+def _takes_all_combinations(design: Design) -> bool:
+    if isinstance(design, Product):
+        return all(map(_takes_all_combinations, design.designs))
+    return isinstance(design, Grid | Sampled)
 
 
 def candidates_of(planned: Plan) -> Candidates:

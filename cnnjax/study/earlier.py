@@ -1,4 +1,4 @@
-"""What earlier sweeps left in a study's folder: whether its trials may be used, and whose study.json stays."""
+"""What earlier sweeps left in a study's folder: whether its trials may be used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from cnnjax.code import Code
 from cnnjax.errors import NewerVersion, RunError
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.plan_json import PlanRecord
-from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.stale import Origin, Policy, apart, origin, reasons, refusal, refuse_in_any_case
@@ -112,46 +111,5 @@ def _refuse_mixed_data(planned: Plan, found: Sequence[Earlier]) -> None:
             )
 
 
-# --- whose study.json and plan.json
-
-
-def merged(study: StudyRecord, plan: PlanRecord, out: Path, *, replace: bool) -> tuple[StudyRecord, PlanRecord]:
-    """The study.json and plan.json to write: those of the wider study where `out` holds one that has all these trials.
-
-    Raises RunError where it holds a study with finished trials that this one leaves out, and not all of this one's.
-    `replace` puts this one in its place.
-    """
-    held_study, held_plan = _held(out)
-    if replace or held_study is None or held_plan is None:
-        return study, plan
-    before = {trial.id: trial for trial in held_plan.trials}
-    now = {trial.id: trial for trial in plan.trials}
-    lost = [name for name in before if name not in now]
-    if not lost:
-        return study, plan
-    if now.keys() <= before.keys():
-        # As it is planned now, in the arm of the wider study, which may have more axes.
-        same = [
-            now[name].model_copy(update={"arm": trial.arm}) if name in now else trial for name, trial in before.items()
-        ]
-        return held_study, held_plan.model_copy(update={"trials": tuple(same)})
-    finished = [name for name in lost if ResultRecord.at(out / "trials" / name).exists()]
-    if not finished:
-        return study, plan
-    raise RunError(
-        f"{out} holds another study, of {len(before)} trials, and {len(finished)} that are finished are none of this "
-        f"one's {len(now)}: {_differences(held_study, study)}\nchoose another folder with --out, or let this study "
-        "take its place, and that of its report, with --replace (trials stay where they are)"
-    )
-
-
 def _held(out: Path) -> tuple[StudyRecord | None, PlanRecord | None]:
     return StudyRecord.read(StudyRecord.at(out), remedy=AGAIN), PlanRecord.read(PlanRecord.at(out), remedy=AGAIN)
-
-
-def _differences(held: StudyRecord, study: StudyRecord) -> str:
-    names = {"axes": "other axes or values", "combine": "another way to combine them", "seeds": "other seeds"}
-    names |= {"match": "another match", "base": "another base experiment"}
-    return (
-        ", ".join(text for name, text in names.items() if getattr(held, name) != getattr(study, name)) or "other trials"
-    )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PrivateAttr
 
+from cnnjax.code import Code, code_of_function
 from cnnjax.config import Config, Named, parse, read
+from cnnjax.data.loader import EXPERIMENT
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
 from cnnjax.study.condition import Comparison, Condition, Forms, ValueAt, same
@@ -90,6 +93,17 @@ class ByFunction(Exclusion, tag="function"):
     def text(self) -> str:
         return f"the function {self.name}"
 
+    @property
+    def function(self) -> str:
+        """Its qualified name, led by the module's: `pooling.too_big` in `pooling.py`."""
+        module = getattr(self._function, "__module__", None) or type(self._function).__module__
+        return f"{module.removeprefix(EXPERIMENT)}.{self.name}"
+
+    @property
+    def code(self) -> Code:
+        """The user's code that the function is made of."""
+        return code_of_function(self._function)
+
     def holds(self, value_at: ValueAt, experiment: Callable[[], Experiment]) -> bool:
         if self._function is None:
             raise ConfigError(f"exclude: {self.text} stands in the experiment file: load the study from there")
@@ -135,26 +149,36 @@ Exclusions = tuple[Annotated[Exclusion, BeforeValidator(exclusion)], ...]
 """Field type of what a study leaves out."""
 
 
-def remaining(
-    arms: Iterable[Arm], exclusions: Sequence[Exclusion], varied: Callable[[Arm], Experiment]
-) -> Iterator[Arm]:
-    """The arms that no exclusion leaves out, one by one. varied: the experiment of an arm.
+@dataclass
+class LeftOut:
+    """How many arms are left out: in all, and by each exclusion for itself."""
 
-    After the last one it raises ConfigError where an exclusion left out none, or all of them together every arm.
+    each: list[int]
+    total: int = 0
+
+
+def remaining(
+    arms: Iterable[Arm], exclusions: Sequence[Exclusion], varied: Callable[[Arm], Experiment], left_out: LeftOut
+) -> Iterator[Arm]:
+    """The arms that no exclusion leaves out, one by one. varied: the experiment of an arm. left_out: is counted up.
+
+    After the last arm it raises ConfigError where an exclusion left out none, or all of them together every arm.
     """
-    excluded, left, total = [0] * len(exclusions), 0, 0
+    left = 0
     for arm in arms:
-        total += 1
         held = [number for number, exclusion in enumerate(exclusions) if leaves_out(exclusion, arm, varied)]
         for number in held:
-            excluded[number] += 1
-        if not held:
+            left_out.each[number] += 1
+        if held:
+            left_out.total += 1
+        else:
             left += 1
             yield arm
-    for number, count in enumerate(excluded):
+    total = left + left_out.total
+    for exclusion, count in zip(exclusions, left_out.each, strict=True):
         if not count:
             raise ConfigError(
-                f"exclude: {exclusions[number].text!r} leaves out none of the {total:,} arms: mend it or take it away"
+                f"exclude: {exclusion.text!r} leaves out none of the {total:,} arms: mend it or take it away"
             )
     if not left:
         texts = "; ".join(exclusion.text for exclusion in exclusions)

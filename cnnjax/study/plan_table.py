@@ -14,6 +14,7 @@ from cnnjax.documents.quantities import short_bytes
 from cnnjax.experiment import Experiment
 from cnnjax.study.pairing import unpaired
 from cnnjax.study.plan import Plan, PlannedTrial, written
+from cnnjax.study.two_levels import fraction_sentences
 from cnnjax.study.values import text
 
 
@@ -59,7 +60,7 @@ def plan_table(plan: Plan) -> Group:
         f"{plan.devices}; kept from step to step, at most: {_kept(plan)}"
     )
     unchecked = [Text(f"not checked: {what}", "yellow") for what in plan.unchecked]
-    return Group(table, *pruned, *warned, *unchecked, total)
+    return Group(table, *pruned, *warned, *unchecked, *map(Text, fraction_sentences(plan)), total)
 
 
 def _rate(experiment: Experiment) -> str:

@@ -17,7 +17,7 @@ from cnnjax.study.axis_texts import applied
 from cnnjax.study.budget import Budget
 from cnnjax.study.designs import Arm, Axes, Design, Distribution, Grid, OneAtATime, changes_of, paths_of, values_of
 from cnnjax.study.designs.axes import BASE
-from cnnjax.study.exclusions import Exclusions, remaining
+from cnnjax.study.exclusions import Exclusions, LeftOut, remaining
 
 Measure = Literal["macs", "params"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -133,13 +133,21 @@ class Study(Config):
 
         Raises ConfigError, after the last one, where an exclusion left out none of them, or all left out every one.
         """
-        arms = self.chosen_design.arms(self.base_arm)
-        return remaining(arms, self.exclude, self.varied) if self.exclude else arms
+        return self._remaining(LeftOut([0] * len(self.exclude)))
 
     @property
     def arms(self) -> tuple[Arm, ...]:
         """All arms."""
-        return tuple(self.iter_arms())
+        return self.sifted[0]
+
+    @cached_property
+    def sifted(self) -> tuple[tuple[Arm, ...], LeftOut]:
+        """All arms, and how many are left out."""
+        left_out = LeftOut([0] * len(self.exclude))
+        return tuple(self._remaining(left_out)), left_out
+
+    def _remaining(self, left_out: LeftOut) -> Iterator[Arm]:
+        return remaining(self.chosen_design.arms(self.base_arm), self.exclude, self.varied, left_out)
 
     @cached_property
     def base_arm(self) -> Arm:

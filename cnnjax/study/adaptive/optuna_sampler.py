@@ -34,8 +34,10 @@ class OptunaSampler(Adaptive, tag="optuna"):
     """`trials` arms, each chosen by a sampler of Optuna from the validation results of those before.
 
     sampler: "tpe" (Bergstra et al. 2011), "gp", "cmaes", "nsgaii", "qmc" or "random"; gp needs PyTorch, cmaes the
-    package of that name. The axes' values are choices without an order; of a distribution the sampler sees
-    the share, 0 to 1, that lies below a value, so that a logarithmic one is searched evenly in the logarithm. together:
+    package of that name. The axes' values are choices without an order; of a distribution the sampler sees the share, 0
+    to 1, that lies below a value, so that a logarithmic one is searched evenly in the logarithm. Each axis is sampled
+    by itself, so the study's design is one that takes all combinations (a grid, or drawn from distributions, whose
+    number of points has no effect here); an arm that the study excludes is not trained and counts as failed. together:
     how many arms are proposed before any of them has a result. seed: the sampler's. Each arm is trained with all seeds
     of the study, and its result is their mean. An arm may be proposed again: it is trained once and counts each time.
     Nothing but the results is kept: the sampler is made anew and asked and told all that was before, in the same order,
