@@ -100,7 +100,7 @@ def _asked(address: str, seconds: float) -> list[dict[str, float]]:
             "another version"
         ) from None
     try:
-        said = json.loads(done.stdout.splitlines()[-1])
+        said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         said = {"error": " ".join(done.stderr.split())[-400:] or f"exit code {done.returncode}"}
     if "error" in said:
