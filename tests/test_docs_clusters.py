@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -19,6 +18,7 @@ from cnnjax import lease
 from cnnjax.cli import app
 from cnnjax.launch.launcher import settings_of
 from cnnjax.launch.slurm_launcher import MOST_JOBS
+from cnnjax.launch.status import status
 from tests.test_workers import numbers
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -36,7 +36,7 @@ study = Study(Experiment(model=SmallCNN(features=2, dense=0), data=DATA, batch_s
 """
 
 
-@pytest.mark.parametrize("line", sorted({*IN_SHELL, *IN_TEXT, *IN_PODS}))
+@pytest.mark.parametrize("line", sorted({line.strip() for line in (*IN_SHELL, *IN_TEXT, *IN_PODS)}))
 def test_a_command_is_understood(line):
     name, *words = shlex.split(line)
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
@@ -111,5 +111,5 @@ def test_its_shell_trains_the_study(shell, tmp_path, uses):
     assert "nobody trains it yet" in shell(script)
     out = tmp_path / "runs/study"
     assert len(numbers(out)) == 4
-    assert json.loads(shell("cnnjax status runs/study --json"))["done"] == 4
+    assert status(out).done == 4
     assert (out / "report/report.html").exists()
