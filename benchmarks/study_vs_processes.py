@@ -2,10 +2,11 @@
 
 Both sides train the same trials (features 8/16/32 x kernel 3/5 x pool max/average x seeds 0..2 on scikit-learn's
 digits) in the same run on the same machine, cold: every repetition gives each side an empty output folder and an empty
-cache folder. JAX's persistent compilation cache is off, as it is unless somebody turns it on; with --plain-cache the 36
-plain processes share one, so a program that one of them has compiled (and JAX found worth keeping) is free for those
-after it. Odd repetitions run the plain side first, even ones the other. Wall seconds are from the first process's start
-to the last one's end, imports included.
+cache folder. JAX's persistent compilation cache is off on the plain side, as it is unless somebody turns it on. With
+--warm each repetition runs both sides once more, with all that they compile in their caches: cnnjax's own from its
+cold run, and for the plain processes JAX's persistent cache, told to keep everything, which one process of each arm
+has filled, untimed. Odd repetitions run the plain side first, even ones the other. Wall seconds are from the first
+process's start to the last one's end, imports included.
 
 Both sides train and test on the same examples: cnnjax's split of the digits is given to the plain processes. (Another
 split, as stratified and as random, moves the mean test accuracy by a percent, several times what seeds do.) The
@@ -32,7 +33,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -149,13 +150,14 @@ def execute(command, env, log):
     return usage
 
 
-def cold_environment(cache, *, share_compiled):
+def environment_of(cache, *, share_compiled):
     environment = os.environ | {
         "XDG_CACHE_HOME": str(cache),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    return environment | ({"JAX_COMPILATION_CACHE_DIR": str(cache / "jax")} if share_compiled else {})
+    shared = {"JAX_COMPILATION_CACHE_DIR": str(cache / "jax"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return environment | (shared if share_compiled else {})
 
 
 def measured(commands, env, folder, workers):
@@ -190,6 +192,7 @@ def split_of_cnnjax():
 
 
 def run_plain(size, split, folder, env, workers):
+    folder.mkdir()
     split_file = folder / "split.json"
     split_file.write_text(json.dumps(split))
     commands, files = [], {}
@@ -210,6 +213,7 @@ def run_plain(size, split, folder, env, workers):
 
 
 def run_ours(command, folder, env):
+    folder.mkdir()
     out = folder / "out"
     words = [word.replace("{out}", str(out)) for word in shlex.split(command)]
     if "{out}" not in command:
@@ -280,9 +284,11 @@ def spread(values):
 
 
 def summarize(costs):
-    ratios = [pair["plain"].wall_seconds / pair["cnnjax"].wall_seconds for pair in costs]
-    summary = {"wall_ratio": spread(ratios)}
-    for side in ("plain", "cnnjax"):
+    summary = {}
+    for name in ("", " warm") if "plain warm" in costs[0] else ("",):
+        ratios = [pair[f"plain{name}"].wall_seconds / pair[f"cnnjax{name}"].wall_seconds for pair in costs]
+        summary[f"wall_ratio{name}"] = spread(ratios)
+    for side in costs[0]:
         peaks = [pair[side].peak_tree_bytes for pair in costs]
         summary[side] = {
             "wall_seconds": spread([pair[side].wall_seconds for pair in costs]),
@@ -380,16 +386,20 @@ def markdown_row(report):
 
 
 def print_report(report):
-    for side in ("plain", "cnnjax"):
+    for side in report["repeats"][0]:
         numbers = report["summary"][side]
         print(
-            f"{side:6s}  wall {of_range(numbers['wall_seconds'], 1)} s,"
+            f"{side:11s}  wall {of_range(numbers['wall_seconds'], 1)} s,"
             f" processor {of_range(numbers['cpu_seconds'], 1)} s,"
             f" peak resident {gigabytes(numbers['peak_tree_bytes'])} over all its processes,"
             f" {gigabytes(numbers['largest_process_bytes'])} in the largest"
         )
     agreement = report["accuracy"]
-    print(f"wall, plain / cnnjax: {of_range(report['summary']['wall_ratio'], 2)}, n = {len(report['repeats'])}")
+    for name in report["summary"]:
+        if name.startswith("wall_ratio"):
+            when = name.removeprefix("wall_ratio").strip() or "cold"
+            ratio = of_range(report["summary"][name], 2)
+            print(f"wall, plain / cnnjax, {when}: {ratio}, n = {len(report['repeats'])}")
     print(
         f"mean test accuracy over {agreement['n']} trials: plain {agreement['plain_mean']:.4f},"
         f" cnnjax {agreement['cnnjax_mean']:.4f}, difference {difference_text(agreement)}"
@@ -400,31 +410,41 @@ def print_report(report):
     print(markdown_row(report))
 
 
-def repetition(number, size, split, command, workers, plain_cache):
-    """Run both sides once, each in folders of its own, and return {"plain": (Cost, outcomes), "cnnjax": ...}."""
+def repetition(number, size, split, command, workers, warm):
+    """Run both sides once, or, if `warm`, twice, each in folders of its own.
+
+    Returns (Cost, outcomes) by side: "plain", "cnnjax", "plain warm", "cnnjax warm".
+    """
     order = ("plain", "cnnjax") if number % 2 else ("cnnjax", "plain")
     done = {}
-    for side in order:
-        with tempfile.TemporaryDirectory(prefix=f"study_{side}_") as folder, tempfile.TemporaryDirectory() as cache:
-            env = cold_environment(Path(cache), share_compiled=plain_cache and side == "plain")
-            if side == "plain":
-                done[side] = run_plain(size, split, Path(folder), env, workers)
-            else:
-                done[side] = run_ours(command, Path(folder), env)
+
+    def ran(side, *arguments):
+        done[side] = run_plain(*arguments) if side.startswith("plain") else run_ours(*arguments)
         print(f"repetition {number}, {side}: {done[side][0].wall_seconds:.1f} s", file=sys.stderr)
-    check_same_trials(done["plain"][1], done["cnnjax"][1])
-    return {side: done[side] for side in ("plain", "cnnjax")}
+
+    with tempfile.TemporaryDirectory(prefix="study_") as top:
+        top = Path(top)
+        env = environment_of(top / "cache", share_compiled=False)
+        cached = environment_of(top / "plain_cache", share_compiled=True)
+        for side in order:
+            ran(side, *((size, split, top / side, env, workers) if side == "plain" else (command, top / side, env)))
+        for side in order if warm else ():
+            if side == "plain":
+                run_plain(replace(size, seeds=1), split, top / "filling", cached, workers)
+                ran("plain warm", size, split, top / "plain_warm", cached, workers)
+            else:
+                ran("cnnjax warm", command, top / "cnnjax_warm", env)
+    for name in ("", " warm") if warm else ("",):
+        check_same_trials(done[f"plain{name}"][1], done[f"cnnjax{name}"][1])
+    return dict(sorted(done.items(), key=lambda each: ("warm" in each[0], not each[0].startswith("plain"))))
 
 
 def run(args):
     size = SMALL if args.small else Size()
     command = args.ours or (f"{OURS} {SMALL_OVERRIDES}" if args.small else OURS)
     report = {"environment": environment(), "size": asdict(size), "cnnjax_command": command, "workers": args.workers}
-    report["plain_cache"] = args.plain_cache
     split = split_of_cnnjax()
-    repeats = [
-        repetition(number + 1, size, split, command, args.workers, args.plain_cache) for number in range(args.repeats)
-    ]
+    repeats = [repetition(number + 1, size, split, command, args.workers, args.warm) for number in range(args.repeats)]
     # Repetitions train the same seeds again, so they say more about time and nothing more about accuracy.
     plain, ours = (repeats[0][side][1] for side in ("plain", "cnnjax"))
     costs = [{side: cost for side, (cost, _) in repeat.items()} for repeat in repeats]
@@ -455,7 +475,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=positive, default=1, help="times that both sides are measured")
     parser.add_argument("--workers", type=positive, default=2, help="plain processes at a time")
-    parser.add_argument("--plain-cache", action="store_true", help="let the plain processes share what they compile")
+    parser.add_argument("--warm", action="store_true", help="also both sides with what they compile in their caches")
     parser.add_argument("--small", action="store_true", help="two arms, one seed, two epochs: does it run at all?")
     parser.add_argument(
         "--ours",

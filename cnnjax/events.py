@@ -6,6 +6,14 @@ where it fails. A training is `Started` when its first state, new or from a chec
 come `StepTaken`, `EpochEnded` and `Saved`; and at last, once result.json is written, `Finished` or `Failed`. One that
 goes on later (`Options.until_epoch`) is `Paused`. A training that is interrupted just ends. The next call starts either
 again. Trials that train together (packed) have their own events, which alternate.
+
+
+@dataclass(frozen=True, kw_only=True)
+result already is then `Skipped`, and one that another process holds may be `Waiting`. A training is `Started` when its
+first state, new or from a checkpoint, is there; then come `StepTaken`, `EpochEnded` and `Saved`; and at last, once
+result.json is written, `Finished` or `Failed`. One that goes on later (`Options.until_epoch`) is `Paused`. A training
+that is interrupted just ends. The next call starts either again. Trials that train together (packed) have their own
+events, which alternate.
 """
 
 from __future__ import annotations
@@ -46,10 +54,30 @@ class Skipped(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+<<<<<<< HEAD
 class Elsewhere(Event):
     """A process elsewhere, such as a worker on a cluster, has come to this step of the trial, or to its last one."""
 
     step: int
+=======
+class Waiting(Event):
+    """Another process holds the trial, and may be lost: it is waited for. Said again while that lasts.
+
+    trial: empty where another sweep holds the whole study, which it does while it writes what the study is of.
+    holder: who that is, and when it was last heard of. left: seconds until the trial may be taken over, should it not
+    be heard of any more. others: how many more trials are held by others.
+    """
+
+    holder: str
+    left: float
+    others: int = 0
+
+    @property
+    def reason(self) -> str:
+        """All that as text."""
+        others = f" ({self.others} more trials are held)" if self.others else ""
+        return f"waiting for {self.holder}: if it is lost, this goes on in {max(0.0, self.left):.0f} s{others}"
+>>>>>>> main
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from scipy.stats import qmc
 
-from cnnjax import SGD, Experiment, SmallCNN, Study, Synthetic
+from cnnjax import SGD, Experiment, SmallCNN, Study, Synthetic, plan
 from cnnjax.config import Named, read, replace
 from cnnjax.errors import ConfigError
 from cnnjax.models import BatchNorm
@@ -283,6 +283,13 @@ def test_a_latin_hypercube_has_one_arm_in_each_part_of_each_range():
 def test_a_wrong_drawn_design_is_refused(make, words):
     with pytest.raises(ConfigError, match=words):
         make()
+
+
+def test_a_drawn_value_that_one_arm_cannot_have_prunes_that_arm():
+    axes = {"model": ["small_cnn", "lenet5"], "model.features": Integers(low=2, high=9)}
+    planned = plan(Study(BASE, design=Random(axes=axes, points=6), seeds=1))
+    assert {arm.arm["model"] for arm in planned.pruned} == {"lenet5"}
+    assert {trial.arm["model"] for trial in planned.trials} == {"small_cnn"}
 
 
 def test_random_arms_of_few_values_are_all_different(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -204,12 +205,15 @@ def test_studies_whose_trials_would_be_taken_for_each_other_are_not_put_together
 
 
 def test_the_bases_value_of_an_axis_may_change(tmp_path):
-    finish(tmp_path, of(axes={"model.features": [2, 3]}, seeds=1))
+    finish(tmp_path, of(axes={"model.features": [2, 3, 6]}, seeds=1))
     base = replace(BASE, {"model.features": 5, "model.pool": "blur"})
     study = of(base=base, axes={"model.features": [3, 5], "model.pool": ["max", "blur"]}, seeds=1)
     write_plan(plan(study), tmp_path, extend=True)
     arms = sorted(tuple(trial.arm.values()) for trial in planned_in(tmp_path).trials)
-    assert arms == [(2, "max"), (3, "blur"), (3, "max"), (5, "blur"), (5, "max")]
+    assert arms == [(2, "max"), (3, "blur"), (3, "max"), (5, "blur"), (5, "max"), (6, "max")]
+    held = StudyRecord.read(StudyRecord.at(tmp_path), remedy="")
+    assert held is not None
+    assert held.axes == {"model.features": [2, 3, 5, 6], "model.pool": ["max", "blur"]}
 
 
 def test_what_is_not_finished_is_dropped_and_counted(tmp_path):
@@ -247,6 +251,12 @@ def test_the_command_line_says_what_differs(run, tmp_path):
     assert code == 1
     assert "axis model.features: value 3 is gone" in error
     assert "with --extend" in error
+    code, output, _ = run("sweep", "wider.py", "--out", tmp_path / "study", "--devices", 1, "--dry-run")
+    assert code == 0
+    assert re.search(r"a sweep would stop: .*\n +axis model.features: value 3 is gone", output)
+    line = ("sweep", "wider.py", "--out", tmp_path / "study", "--devices", 1, "--dry-run", "--extend")
+    assert "4 finished trials stay beside these 8" in run(*line)[2]
+    assert json.loads(run(*line, "--json")[1])["differs"][0] == "axis model.features: value 3 is gone"
     code, _, error = run("sweep", "wider.py", "--extend", "--replace", "--devices", 1)
     assert code == 1
     assert "give one of them" in error

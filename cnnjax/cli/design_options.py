@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnjax.cli.app import out
 from cnnjax.cli.printing import note
-from cnnjax.errors import ConfigError
+from cnnjax.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from cnnjax.study.designed import Asked
     from cnnjax.study.merging import Merged
+    from cnnjax.study.plan import Plan
 
 DesignName = Annotated[
     str | None,
@@ -129,6 +131,35 @@ def asked_design(
     )
 
 
+def design_json(planned: Plan, folder: Path) -> dict[str, Any]:
+    """What a dry run's JSON says of the design, and of how the study differs from the one that the folder holds."""
+    from cnnjax.records.design_words import planned_json
+    from cnnjax.study.merging import edits_of
+    from cnnjax.study.records import study_record
+
+    record = study_record(planned.study)
+    return {**planned_json(record), "differs": edits_of(planned.study, record, folder)}
+
+
+def print_design(planned: Plan, folder: Path, *, extend: bool, replace: bool) -> None:
+    """A dry run's sentences about the design, and about what a sweep would make of the study that the folder holds."""
+    from cnnjax.records.design_words import design_words
+    from cnnjax.study.merging import merged
+    from cnnjax.study.records import study_record
+
+    record = study_record(planned.study)
+    for sentence in design_words(record):
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    if planned.study.adaptive is not None:
+        return
+    try:
+        found = merged(planned.study, record, planned.record, folder, replace=replace, extend=extend)
+    except RunError as error:
+        out.print(f"a sweep would stop: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        return
+    print_merged(found, folder, len(planned.trials))
+
+
 def print_merged(merged: Merged, folder: Path, trials: int) -> None:
     """How this study differs from the one that the folder held, and what became of that. trials: of this one."""
     if merged.wider:
@@ -137,8 +168,8 @@ def print_merged(merged: Merged, folder: Path, trials: int) -> None:
             "and is reported; --replace puts this one in its place"
         )
     elif merged.stay:
-        note(f"{merged.stay} finished trials of the study that {folder} held stay beside these {trials}")
+        note(f"of the study that {folder} held, {merged.stay} finished trials stay beside these {trials}")
     if merged.dropped:
-        note(f"{merged.dropped} unfinished trials of the study that {folder} held are no longer planned")
+        note(f"of the study that {folder} held, {merged.dropped} unfinished trials are no longer planned")
     for difference in merged.differences:
         note(f"differs from the study that {folder} held: {difference}")

@@ -40,6 +40,8 @@ from cnnjax.cli.design_options import (
     ResolutionOfFraction,
     Zips,
     asked_design,
+    design_json,
+    print_design,
     print_merged,
 )
 from cnnjax.cli.options import (
@@ -94,7 +96,11 @@ def sweep(
     file: File,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATH=A,B,C]...", help="Axes (several values) or fields (one).", show_default=False),
+        typer.Argument(
+            metavar="[PATH=A,B,C]...",
+            help="Axes (several values, or a distribution) or fields (one value).",
+            show_default=False,
+        ),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="How many seeds each arm is trained with. [default: the study's]", min=1)
@@ -207,12 +213,11 @@ def sweep(
         planned_for = _planned_for(devices, device_kind, device_memory, machine)
         planned_for = split_over(planned_for) if shard_state else planned_for
         whole = None if estimate else _whole_of(loaded, study)
-        _print_plan(study, folder, planned_for, whole, as_json=as_json, times=estimate)
+        shown = {"as_json": as_json, "times": estimate, "extend": extend, "replace": replace}
+        _print_plan(study, folder, planned_for, whole, **shown)
         return
     if device_kind is not None or device_memory is not None:
         raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
-    if extend and replace:
-        raise ConfigError("--extend keeps what is there, and --replace takes its place: give one of them")
     faults = {"extend": extend, "overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
     faults |= {"settings": settings}
     outcome = _run_study(study, loaded, folder, options, pack, launcher, faults, replace=replace, as_json=as_json)
@@ -277,12 +282,20 @@ def _whole_of(loaded: ExperimentFile, study: Any) -> WholeSet | None:
     return loaded.card.whole if loaded.card is not None and same else None
 
 
-def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, *, as_json: bool, times: bool) -> None:
-    from cnnjax.records.design_words import design_words, planned_json
+def _print_plan(
+    study: Any,
+    folder: Path,
+    devices: Any,
+    whole: WholeSet | None,
+    *,
+    as_json: bool,
+    times: bool,
+    extend: bool,
+    replace: bool,
+) -> None:
     from cnnjax.study.candidates import known_of, plan_of_candidates
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
     from cnnjax.study.plan_table import plan_table
-    from cnnjax.study.records import study_record
 
     planned = plan_of_candidates(study, hardware=devices, whole=whole)
     planned, hours = estimated(planned, devices, hidden=as_json) if times else (planned, None)
@@ -293,12 +306,11 @@ def _print_plan(study: Any, folder: Path, devices: Any, whole: WholeSet | None, 
         more: dict[str, Any] = {"devices": dataclasses.asdict(planned.devices), "stale": stale}
         more |= {"programs": len(planned.programs), "compilations": planned.compilations}
         more |= {"not_checked": planned.unchecked} | ({"estimate": hours.to_json()} if hours else {})
-        more |= planned_json(study_record(study))
+        more |= design_json(planned, folder)
         typer.echo(json.dumps(planned.to_json() | more | ({"adaptive": known} if known else {})))
         return
     WIDE.print(plan_table(planned))
-    for sentence in design_words(study_record(study)):
-        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    print_design(planned, folder, extend=extend, replace=replace)
     if hours is not None:
         print_estimate(hours)
     if known:

@@ -9,7 +9,7 @@ KINDS = ("compile", "input", "step", "evaluation", "idle")
 """The kinds of `ResultRecord.seconds`."""
 
 
-def time_spent(table: Table) -> dict[str, float]:
+def time_spent(table: Table) -> dict[str, float | int]:
     """Seconds by kind over the finished trials that recorded them, and of how many trials ("trials"); empty for none.
 
     Trials that are trained side by side take the same time twice, so the sum may be more than the clock's.
@@ -17,7 +17,7 @@ def time_spent(table: Table) -> dict[str, float]:
     recorded = [seconds for seconds in table.done["seconds"] if seconds]
     if not recorded:
         return {}
-    sums = {kind: sum(seconds.get(kind, 0.0) for seconds in recorded) for kind in KINDS}
+    sums: dict[str, float | int] = {kind: sum(seconds.get(kind, 0.0) for seconds in recorded) for kind in KINDS}
     return sums | {"trials": len(recorded)}
 
 

@@ -102,17 +102,21 @@ class ByFunction(Exclusion, tag="function"):
     @property
     def code(self) -> Code:
         """The user's code that the function is made of."""
-        return code_of_function(self._function)
+        return code_of_function(self._held())
 
-    def holds(self, value_at: ValueAt, experiment: Callable[[], Experiment]) -> bool:
+    def _held(self) -> Callable[..., Any]:
         if self._function is None:
             raise ConfigError(f"exclude: {self.text} stands in the experiment file: load the study from there")
+        return self._function
+
+    def holds(self, value_at: ValueAt, experiment: Callable[[], Experiment]) -> bool:
+        function = self._held()
         try:
             whole = experiment()
         except ConfigError:
             return False  # An arm that cannot be is pruned, with its reason.
         try:
-            answer = self._function(whole)
+            answer = function(whole)
         except Exception as error:
             raise ConfigError(f"exclude: {self.text} raises {type(error).__name__}: {error}") from error
         if not isinstance(answer, bool):

@@ -9,6 +9,7 @@ from cnnjax.config import Named
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
 from cnnjax.lanes import lane_values
+from cnnjax.study.designs import Distribution
 from cnnjax.study.planned import PlannedTrial, is_inside, written
 from cnnjax.study.study import Study
 
@@ -26,14 +27,16 @@ def refuse_too_many(study: Study) -> None:
 
 
 def refuse_bad_values(study: Study, experiments: Mapping[Named[Any], Experiment | ConfigError]) -> None:
-    # A value that its own field refuses in every arm is a mistake in the study, not a combination to prune.
+    # A value that its own field refuses in every arm is a mistake in the study, not a combination to prune. One that is
+    # drawn may be in one arm alone.
     names, counts, refused = list(study.levels), dict[Any, int](), dict[Any, list[ConfigError]]()
     for arm, outcome in experiments.items():
         for at in arm.items():
             counts[at] = counts.get(at, 0) + 1
             if isinstance(outcome, ConfigError):
                 refused.setdefault(at, []).append(outcome)
-    for path, values in study.levels.items() if refused else ():
+    listed = {path: axis for path, axis in study.all_axes.items() if not isinstance(axis, Distribution)}
+    for path, values in ((path, study.levels[path]) for path in listed) if refused else ():
         inner = [other for other in names if other.startswith(f"{path}.")]
         for at in ((path, value) for value in values):
             if at in refused and len(refused[at]) == counts[at] and _is_about(path, refused[at][0], inner):

@@ -78,6 +78,12 @@ def merged(
     return dataclasses.replace(extended, dropped=len(lost) - len(finished))
 
 
+def edits_of(study: Study, record: StudyRecord, out: Path) -> list[str]:
+    """How the study, whose study.json `record` would be, differs from the one that `out` holds; empty without one."""
+    held = StudyRecord.read(StudyRecord.at(out), remedy=AGAIN)
+    return [] if held is None else differences(held, record, study.experiment)
+
+
 def _listed(edits: Sequence[str]) -> str:
     return "\n".join(f"  {edit}" for edit in edits) or "  other trials"
 
@@ -142,8 +148,7 @@ class _Extension:
     def _axes(self) -> dict[str, list[Any]]:
         """The values of both, by axis."""
         names = {**self.held.axes, **self.record.axes}
-        values = {name: [*self.held.axes.get(name, ()), *self.record.axes.get(name, ())] for name in names}
-        return {name: list({repr(value): value for value in found}.values()) for name, found in values.items()}
+        return {name: _values(self.held.axes.get(name, []), self.record.axes.get(name, [])) for name in names}
 
     def _base_label(self, name: str, experiment: Experiment) -> Any:
         """What an arm has along an axis that its study does not vary."""
@@ -163,6 +168,13 @@ class _Extension:
                 self._refuse(f"trials {trial.id} and {twin.id} have the same values and are not the same", [])
             if not prints & {trial.data_fingerprint} and not any(name.split(".")[0] == "data" for name in trial.arm):
                 self._refuse(f"trial {trial.id} is of other data", [])
+
+
+def _values(there: list[Any], here: list[Any]) -> list[Any]:
+    """All values: numbers in their order where both have them so, else the new ones behind the former."""
+    found = list({repr(value): value for value in (*there, *here)}.values())
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
+    return sorted(found) if numbers and there == sorted(there) and here == sorted(here) else found
 
 
 def _whole(arm: Mapping[str, Any], others: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,5 +53,6 @@ class Listed(Design, tag="listed"):
         return len(self.chosen)
 
     def arms(self, base: Mapping[str, Any]) -> Iterator[Arm]:
+        paths = self.all_axes()
         for arm in self.chosen:
-            yield Named({path: arm.get(path, base[path]) for path in base if path in self.all_axes()})
+            yield Named({path: arm.get(path, base[path]) for path in base if path in paths})
