@@ -10,7 +10,7 @@ from functools import cache
 
 from cnnjax.config import plain
 from cnnjax.errors import NewerVersion, RunError
-from cnnjax.events import Sink, Skipped
+from cnnjax.events import Sink, Skipped, Waiting
 from cnnjax.launch.units import Units
 from cnnjax.lease import Taken, holding, server_time
 from cnnjax.records.result_json import ResultRecord
@@ -121,6 +121,17 @@ class Claims:
         """Whether others hold trials of programs that no thread of this worker is at."""
         with self._lock:
             return any(ids for program, ids in self._left.items() if program not in self._claimed)
+
+    def awaited(self) -> Waiting | None:
+        """What is waited for, of the first trial that another worker holds; None where none is held any more."""
+        with self._lock:
+            left = [id for program, ids in self._left.items() if program not in self._claimed for id in ids]
+        now = cache(lambda: server_time(self.units.out))
+        for id in left:
+            held = holding(self.units.directory(id).path, now=now)
+            if held is not None:
+                return Waiting(trial=id, holder=str(held), left=held.left, others=len(left) - 1)
+        return None
 
     # --- with the lock
 
