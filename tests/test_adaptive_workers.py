@@ -32,8 +32,8 @@ from cnnjax.events import Finished, Paused, StepTaken
 from cnnjax.launch import one_program
 from cnnjax.launch.arms import FiledArms, PlannedArms
 from cnnjax.launch.begin_search import begun, plan_so_far
+from cnnjax.launch.elsewhere import FollowedTrials
 from cnnjax.launch.launcher import Launch
-from cnnjax.launch.ray_launcher import _Progress
 from cnnjax.launch.search import Search
 from cnnjax.launch.status import status
 from cnnjax.launch.study_files import write_plan
@@ -175,17 +175,17 @@ def test_ray_misses_no_trial_that_was_stopped_early(halved, tmp_path):
     """What its launcher says of a study, from files alone."""
     planned = plan_of_candidates(HALVING, hardware=OPTIONS.hardware)
 
-    def progress(out):
-        return _Progress(Launch(planned, StudyOfTrials("study", out, {}), OPTIONS))
+    def followed(out):
+        return FollowedTrials(Launch(planned, StudyOfTrials("study", out, {}), OPTIONS))
 
-    over = progress(halved)
-    assert not over.missing
-    outcomes = over.outcomes([])
+    over = followed(halved)
+    assert over.missing == 0
+    outcomes = over.outcomes("")
     assert (len(outcomes.skipped), outcomes.errors) == (2, {})
     begin(HALVING, tmp_path).grow()
-    begun = progress(tmp_path)
-    assert len(begun.missing) == 8
-    assert len(begun.outcomes(["a worker was lost"]).errors) == 8
+    begun = followed(tmp_path)
+    assert begun.missing == 8
+    assert len(begun.outcomes("a worker was lost").errors) == 8
 
 
 def test_nothing_is_proposed_while_something_is_free_or_somebody_decides(tmp_path):
