@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cnnjax.events import Costs, EpochEnded, Event, Failed, Planned, Skipped, Started, StepTaken, Waiting
+from cnnjax.events import Costs, Elsewhere, EpochEnded, Event, Failed, Planned, Skipped, Started, StepTaken, Waiting
 from cnnjax.progress import Show, cost_of
 from cnnjax.records.resolved import compared_first
 from cnnjax.records.specification import Specification
@@ -68,6 +68,8 @@ class StudyProgress:
             case Started():
                 steps = event.step - self._taken[event.trial]
                 self._add(event.trial, steps, self._plan[event.trial].arm, at_once=True)
+            case Elsewhere() if event.step > self._taken[event.trial]:
+                self._add(event.trial, event.step - self._taken[event.trial], self._plan[event.trial].arm)
             case StepTaken():
                 self._add(event.trial, 1, self._plan[event.trial].arm)
             case Waiting():

@@ -294,6 +294,7 @@ def _print_plan(
 ) -> None:
     from cnnjax.study.candidates import known_of, plan_of_candidates
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
+    from cnnjax.study.pairing import comparisons_json
     from cnnjax.study.plan_table import plan_table
 
     planned = plan_of_candidates(study, hardware=devices, whole=whole)
@@ -305,7 +306,7 @@ def _print_plan(
         more: dict[str, Any] = {"devices": planned.devices.to_json(), "stale": stale}
         more |= {"programs": len(planned.programs), "compilations": planned.compilations}
         more |= {"not_checked": planned.unchecked} | ({"estimate": hours.to_json()} if hours else {})
-        more |= design_json(planned, folder)
+        more |= design_json(planned, folder) | comparisons_json(planned)
         typer.echo(json.dumps(planned.to_json() | more | ({"adaptive": known} if known else {})))
         return
     WIDE.print(plan_table(planned))
