@@ -65,7 +65,7 @@ class MeasuredPacking:
     def best(self, trials: int, most: int) -> Packing:
         """The fastest packing of at most `most` for so many trials, of those that are worth measuring for them."""
         best = self._of(ALONE)
-        ways: list[Way] = list(WAYS)
+        ways = WAYS
         for width in widths_up_to(min(most, trials)):
             tried = [Packing(width, way) for way in ways]
             if not self._worth(tried, best, trials):
@@ -74,7 +74,7 @@ class MeasuredPacking:
             if self._step(found) * FASTER > self._step(best):
                 break
             # The way that is better for few trials is so for many: a convolution costs what it costs.
-            best, ways = found, [way for way in WAYS if way == found.way]
+            best, ways = found, tuple(way for way in WAYS if way == found.way)
         return replace(best, gain=self._step(ALONE) / self._step(best))
 
     def _step(self, packing: Packing) -> float:
