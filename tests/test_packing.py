@@ -97,10 +97,9 @@ H200 = {"vmap 1": 1.0, "vmap 4": 0.37, "products 4": 0.29, "products 16": 0.15, 
 
 def test_the_fastest_way_and_width_is_chosen_once(monkeypatch, cache):
     asked = timed_as(monkeypatch, H200)
-    for _ in range(2):
-        best = MeasuredPacking(BASE, Hardware(devices=1), {}).best(trials=64, most=64)
-        assert best == Packing(64, "products")
-        assert best.gain == pytest.approx(1 / 0.09)
+    best, again = (MeasuredPacking(BASE, Hardware(devices=1), {}).best(trials=64, most=64) for _ in range(2))
+    assert best == again == Packing(64, "products")
+    assert best.gain == again.gain == pytest.approx(1 / 0.09)
     assert asked == ["vmap 1", "vmap 4", "products 4", "products 16", "products 64"]
     assert str(best) == "packed 64 by batched products, measured 11.1x"
 
@@ -227,9 +226,12 @@ def test_a_begun_trial_goes_on_in_the_way_it_was_begun(monkeypatch, tmp_path, ca
     sweep(study, tmp_path, options=replace(ONE, until_epoch=1))
     (first, _) = sorted((tmp_path / "trials").iterdir())
     notes = Checkpoints(first / "checkpoints", read_only=True).notes()
+    assert notes is not None
     assert (notes.packed, notes.way) == (2, "products")
     claims = Claims(FiledUnits(tmp_path))
-    _, claimed = claims.begin()
+    found = claims.begin()
+    assert found is not None
+    _, claimed = found
     assert claimed.begun == (5, Packing(2, "products"))
     claimed.held.close()
     assert len(sweep(study, tmp_path, options=ONE, pack=1).done) == 2
