@@ -150,7 +150,7 @@ def measure(study, out):
     compare("halving, first=2, factor=3", grid, SuccessiveHalving(first=2, factor=3), triples)
     compare("ASHA, first=2, factor=3, one worker", grid, ASHA(first=2, factor=3), triples)
     compare(f"full grid, {SEEDS} seeds", grid, None, [grid.candidates.seeds])
-    for precision in (None, 0.01):
+    for precision in (None, 0.02):
         design = SequentialSeeds(most_seeds=SEEDS, precision=precision)
         compare(f"sequential seeds, to {SEEDS}, precision {precision}", grid, design, triples)
         told_apart(grid, design, triples)

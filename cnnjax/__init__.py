@@ -167,7 +167,16 @@ if TYPE_CHECKING:
     from cnnjax.run.loop import train
     from cnnjax.run.options import Options
     from cnnjax.run.trained import Trained
-    from cnnjax.study.adaptive import ASHA, OptunaSampler, SequentialSeeds, SuccessiveHalving
+    from cnnjax.study.adaptive import (
+        ASHA,
+        Adaptive,
+        Candidates,
+        Observation,
+        OptunaSampler,
+        Proposal,
+        SequentialSeeds,
+        SuccessiveHalving,
+    )
     from cnnjax.study.budget import Budget
     from cnnjax.study.describe import describe
     from cnnjax.study.designs import (
@@ -361,7 +370,16 @@ _HOMES = {
     "run.options": ["Options"],
     "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Segmentation", "Task"],
     "run.hardware": ["Hardware"],
-    "study.adaptive": ["ASHA", "OptunaSampler", "SequentialSeeds", "SuccessiveHalving"],
+    "study.adaptive": [
+        "ASHA",
+        "Adaptive",
+        "Candidates",
+        "Observation",
+        "OptunaSampler",
+        "Proposal",
+        "SequentialSeeds",
+        "SuccessiveHalving",
+    ],
     "study.budget": ["Budget"],
     "study.describe": ["describe"],
     "launch.sweep": ["sweep"],
@@ -408,6 +426,7 @@ __all__ = [
     "Adafactor",
     "Adam",
     "AdamW",
+    "Adaptive",
     "AlphaGoPolicy",
     "AlternatingFlip",
     "Attention",
@@ -419,6 +438,7 @@ __all__ = [
     "Binary",
     "Budget",
     "ByPath",
+    "Candidates",
     "Card",
     "CentreFit",
     "CifarStem",
@@ -514,6 +534,7 @@ __all__ = [
     "NoNorm",
     "Norm",
     "Normalize",
+    "Observation",
     "OneAtATime",
     "OneCycle",
     "Optim",
@@ -529,6 +550,7 @@ __all__ = [
     "Predictions",
     "Product",
     "ProgressiveResizing",
+    "Proposal",
     "Published",
     "RMSProp",
     "RandAugment",

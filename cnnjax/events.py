@@ -1,10 +1,12 @@
 """What happens to a trial while it is trained, as events; what receives them is a sink.
 
 The events of one trial come in this order. A sweep begins with `Planned` for each of its trials; a trial that has a
-result already is then `Skipped`. A training is `Started` when its first state, new or from a checkpoint, is there; then
-come `StepTaken`, `EpochEnded` and `Saved`; and at last, once result.json is written, `Finished` or `Failed`. One that
-goes on later (`Options.until_epoch`) is `Paused`. A training that is interrupted just ends. The next call starts either
-again. Trials that train together (packed) have their own events, which alternate.
+result already is then `Skipped`, and one that another process holds may be `Waiting`. One that a worker on a cluster
+trains for this sweep has `Elsewhere` alone, and `Failed` where it fails. A training is `Started` when its first state,
+new or from a checkpoint, is there; then come `StepTaken`, `EpochEnded` and `Saved`; and at last, once result.json is
+written, `Finished` or `Failed`. One that goes on later (`Options.until_epoch`) is `Paused`. A training that is
+interrupted just ends. The next call starts either again. Trials that train together (packed) have their own events,
+which alternate.
 """
 
 from __future__ import annotations
@@ -42,6 +44,33 @@ class Skipped(Event):
     """The trial was finished, or diverged, in an earlier call, and stays as it is. steps: of its whole training."""
 
     steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere(Event):
+    """A process elsewhere, such as a worker on a cluster, has come to this step of the trial, or to its last one."""
+
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting(Event):
+    """Another process holds the trial, and may be lost: it is waited for. Said again while that lasts.
+
+    trial: empty where another sweep holds the whole study, which it does while it writes what the study is of.
+    holder: who that is, and when it was last heard of. left: seconds until the trial may be taken over, should it not
+    be heard of any more. others: how many more trials are held by others.
+    """
+
+    holder: str
+    left: float
+    others: int = 0
+
+    @property
+    def reason(self) -> str:
+        """All that as text."""
+        others = f" ({self.others} more trials are held)" if self.others else ""
+        return f"waiting for {self.holder}: if it is lost, this goes on in {max(0.0, self.left):.0f} s{others}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cnnjax.errors import RunError
 from cnnjax.files import writing
@@ -36,6 +37,9 @@ SECONDS = 60.0
 
 _RENEWALS = 5
 """In the time that a lease lasts."""
+
+_TOLD = 10.0
+"""Seconds between two sentences about what is waited for."""
 
 _BYTES = 1024
 """What a lease file is padded to: it is rewritten in place, and a reader shall find it whole."""
@@ -59,12 +63,13 @@ class Lost(RunError):
 class Holding:
     """The lease of a folder as others see it. record: None while it is being made, or where it is damaged.
 
-    silent: seconds since it was renewed, by the file server's clock.
+    renewed: when it was, by the file server's clock (seconds since 1970); silent: seconds since then.
     """
 
     path: Path
     number: int
     record: LeaseRecord | None
+    renewed: float
     silent: float
 
     @property
@@ -73,9 +78,19 @@ class Holding:
         return self.record is not None and _has_ended(self.record)
 
     @property
+    def lives(self) -> bool:
+        """Whether its holder is known to be there: a process of this machine that was not killed."""
+        return self.record is not None and _process(self.record.pid) == self.record.process != ""
+
+    @property
     def over(self) -> bool:
         """Whether it may be taken over."""
-        return self.ended or self.silent > (SECONDS if self.record is None else self.record.seconds)
+        return self.ended or self.left < 0
+
+    @property
+    def left(self) -> float:
+        """Seconds until it may be taken over, if it is not renewed; less than 0 where it may be."""
+        return (SECONDS if self.record is None else self.record.seconds) - self.silent
 
     def __str__(self) -> str:
         who = "somebody" if self.record is None else self.record.holder
@@ -132,6 +147,28 @@ class Lease:
             for number in sorted(before):
                 LeaseRecord.numbered(folder, number).unlink(missing_ok=True)
         return cls(path, record, descriptor, started)
+
+    @classmethod
+    def awaited(cls, folder: Path, told: Callable[[Holding], None], **how: Any) -> Lease:
+        """`take`; where it is unknown whether the holder is still there, after waiting until its lease has run out.
+
+        told: called with what is waited for, at once and every 10 s. Raises Taken at once where the holder is a process
+        of this machine that is there, and as soon as another is heard of.
+        """
+        seen: tuple[Path, float] | None = None
+        due = 0.0
+        while True:
+            try:
+                return cls.take(folder, **how)
+            except Taken as taken:
+                held = taken.holding
+                if held is None or held.lives or seen not in (None, (held.path, held.renewed)):
+                    raise
+                seen = held.path, held.renewed
+                if time.monotonic() > due:
+                    due = time.monotonic() + _TOLD
+                    told(held)
+            time.sleep(min(1.0, max(0.05, held.left)))
 
     def check(self) -> None:
         """Raise Lost where another process has taken the folder over: called before anything is written in it.
@@ -241,7 +278,7 @@ def _look(folder: Path, number: int, now: Callable[[], float] | None) -> Holding
         record = LeaseRecord.parse(json.loads(content), path, remedy="delete it")
     except (ValueError, RunError):
         record = None
-    return Holding(path, number, record, (server_time(folder) if now is None else now()) - renewed)
+    return Holding(path, number, record, renewed, (server_time(folder) if now is None else now()) - renewed)
 
 
 def server_time(folder: Path) -> float:
@@ -290,15 +327,19 @@ def _own(worker: str, seconds: float, begun: int, deaths: int) -> LeaseRecord:
 
 def _has_ended(record: LeaseRecord) -> bool:
     machine, _, _ = record.process.rpartition("/")
-    return bool(machine) and machine == _machine() and _process(record.pid) != record.process
+    same = bool(machine) and machine == _machine()
+    return same and _process(record.pid) != record.process and not _is_hidden(record.pid)
 
 
 def _machine() -> str | None:
     """What this machine since it was started, and the numbers of its processes, are known by; None where unknown.
 
-    Containers have the names of their machine and count processes anew: they differ in the namespace.
+    Names of machines play no part in it: containers may all have one. They count processes anew: so they differ in the
+    namespace. Where /proc is not that of the own namespace, it says nothing about the numbers in it.
     """
     try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return None
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
     except OSError:
@@ -320,6 +361,20 @@ def _process(pid: int) -> str | None:
         return None
     state, started = fields[0], fields[19]
     return None if state in "ZX" else f"{machine}/{started}"
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is a process of that number that this one is not shown: another user's, where /proc is so mounted
+    (hidepid)."""
+    if os.path.exists(f"/proc/{pid}/stat"):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _uptime() -> float:

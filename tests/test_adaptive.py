@@ -376,9 +376,11 @@ def test_the_mean_of_an_arm_does_not_hang_on_the_order_of_its_seeds():
 
 def test_the_examples_of_the_docs():
     page = (Path(__file__).parents[1] / "docs" / "adaptive.md").read_text()
-    [code] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    made = {}
-    exec(code, made)
+    code, own = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    made = {"__name__": __name__}
+    exec(code + own, made)
+    seen = run(made["Race"](), candidates(4, seeds=2), number)
+    assert reached(seen) == {(0, 2): [0, 0, 1, 1, 2, 2, 3, 3], (1, None): [3]}
     kinds = {"halving": SuccessiveHalving, "asha": ASHA, "seeds": SequentialSeeds, "search": OptunaSampler}
     assert {name: type(made[name].adaptive) for name in kinds} == kinds
     assert "reaches 6.2 standard deviations to either side at 3\nseeds and 1.4 at 10" in page

@@ -32,8 +32,8 @@ from cnnjax.events import Finished, Paused, StepTaken
 from cnnjax.launch import one_program
 from cnnjax.launch.arms import FiledArms, PlannedArms
 from cnnjax.launch.begin_search import begun, plan_so_far
+from cnnjax.launch.elsewhere import FollowedTrials
 from cnnjax.launch.launcher import Launch
-from cnnjax.launch.ray_launcher import _Progress
 from cnnjax.launch.search import Search
 from cnnjax.launch.status import status
 from cnnjax.launch.study_files import write_plan
@@ -43,6 +43,7 @@ from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.plan_json import PlanRecord
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.candidates import plan_of_candidates
+from cnnjax.study.file import load
 
 BASE = Experiment(
     model=SmallCNN(features=2, dense=0),
@@ -174,17 +175,17 @@ def test_ray_misses_no_trial_that_was_stopped_early(halved, tmp_path):
     """What its launcher says of a study, from files alone."""
     planned = plan_of_candidates(HALVING, hardware=OPTIONS.hardware)
 
-    def progress(out):
-        return _Progress(Launch(planned, StudyOfTrials("study", out, {}), OPTIONS))
+    def followed(out):
+        return FollowedTrials(Launch(planned, StudyOfTrials("study", out, {}), OPTIONS))
 
-    over = progress(halved)
-    assert not over.missing
-    outcomes = over.outcomes([])
+    over = followed(halved)
+    assert over.missing == 0
+    outcomes = over.outcomes("")
     assert (len(outcomes.skipped), outcomes.errors) == (2, {})
     begin(HALVING, tmp_path).grow()
-    begun = progress(tmp_path)
-    assert len(begun.missing) == 8
-    assert len(begun.outcomes(["a worker was lost"]).errors) == 8
+    begun = followed(tmp_path)
+    assert begun.missing == 8
+    assert len(begun.outcomes("a worker was lost").errors) == 8
 
 
 def test_nothing_is_proposed_while_something_is_free_or_somebody_decides(tmp_path):
@@ -285,6 +286,36 @@ def test_a_folder_without_its_candidates_says_what_to_do(halved, tmp_path):
     (tmp_path / "candidates.json").unlink()
     with pytest.raises(RunError, match=r"without candidates\.json: run its sweep once more"):
         FiledArms(tmp_path)
+
+
+OWN = """
+from cnnjax import SGD, Adaptive, Experiment, Proposal, SmallCNN, Study, Synthetic
+
+class Once(Adaptive, tag="once"):
+    def propose(self, candidates, seen):
+        return [] if seen else [Proposal(candidates.arms[0], 7, UNTIL)]
+
+    def cost(self, candidates):
+        return "one trial"
+
+data = Synthetic(height=4, width=4, channels=1, classes=2, examples=40, test_examples=8)
+experiment = Experiment(model=SmallCNN(features=2, dense=0), data=data, batch_size=16, validation=0.25, epochs=2)
+study = Study(experiment, axes={"optim.learning_rate": [0.01, 0.1]}, seeds=1, adaptive=Once())
+"""
+
+
+def test_a_design_of_ones_own_is_read_from_the_file_and_must_be_as_it_was(tmp_path):
+    file, out = tmp_path / "once.py", tmp_path / "out"
+    file.write_text(OWN.replace("UNTIL", "1"))
+    planned = plan_of_candidates(load(file).study, hardware=OPTIONS.hardware)
+    search = begun(PlannedArms(planned, hardware=OPTIONS.hardware), out)
+    write_plan(plan_so_far(planned, search), out, file=file)
+    other = Search(FiledArms(out), out)
+    assert other.grow() == 1
+    assert [(entry.seed, entry.until) for entry in record(out).proposals] == [(7, 1)]
+    file.write_text(OWN.replace("UNTIL", "2"))
+    with pytest.raises(RunError, match="the adaptive design was planned with other code.*Once in once.py changed"):
+        FiledArms(out)
 
 
 FILE = """

@@ -11,7 +11,7 @@ DATA = Synthetic(height=4, width=4, channels=1, classes=2, examples=20, test_exa
 BASE = Experiment(model=SmallCNN(features=2, dense=0), data=DATA, batch_size=8, steps=2)
 STUDY = Study(BASE, axes={"model.features": [2, 3]}, seeds=2)
 OPTIONS = Options(Hardware(devices=1))
-LAUNCHERS = {"local": "test_launch.py", "ray": "test_ray.py", "slurm": "test_slurm.py"}
+LAUNCHERS = {"local": "test_launch.py", "none": "test_docs_clusters.py", "ray": "test_ray.py", "slurm": "test_slurm.py"}
 """Each launcher, and the tests that train with it."""
 
 

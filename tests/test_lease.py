@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -149,6 +151,102 @@ def test_clocks_an_hour_apart_do_no_harm(tmp_path, other, monkeypatch):
     # The file server's clock is another one than both.
     age(path, 61)
     Lease.take(tmp_path).release()
+
+
+TAKE = """
+import os, pathlib, sys
+from cnnjax.lease import Lease, Taken
+try:
+    lease = Lease.take(pathlib.Path(sys.argv[1]))
+    print(os.getpid(), "took it")
+except Taken as taken:
+    print(os.getpid(), taken.holding.record.pid, taken.holding.lives)
+"""
+
+
+@pytest.mark.parametrize("proc", ["own", "of the machine"])
+def test_a_container_takes_nothing_of_a_process_of_another_that_has_its_number(tmp_path, proc):
+    """On one machine, of the same name, their processes all having number 1; with a /proc of their own or not."""
+    container = ["unshare", "--pid", "--fork", *(["--mount-proc"] if proc == "own" else []), sys.executable, "-c"]
+    if subprocess.run([*container, "pass"], capture_output=True).returncode:
+        pytest.skip("needs the right to make containers")
+    words = [*container, HOLD, str(tmp_path), "60"]
+    holder = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        other = subprocess.run([*container, TAKE, str(tmp_path)], capture_output=True, text=True, check=True)
+        assert other.stdout == "1 1 False\n"
+        with pytest.raises(Taken):
+            Lease.take(tmp_path)
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.wait()
+    held = holding(tmp_path)
+    assert held is not None
+    assert not held.over
+    age(held.path, 61)
+    other = subprocess.run([*container, TAKE, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert other.stdout == "1 took it\n"
+
+
+def test_a_machine_of_the_same_name_takes_nothing(tmp_path):
+    """Its processes have the same numbers, too, and that of this one's is not there."""
+    lease = Lease.take(tmp_path)
+    lease.lost.set()
+    boot, namespace, started = lease.record.process.split("/")
+    there = lease.record.model_copy(update={"pid": 2**22 + 1, "process": f"{boot[::-1]}/{namespace}/{started}"})
+    lease.path.write_text(json.dumps(there.to_json()))
+    with pytest.raises(Taken):
+        Lease.take(tmp_path)
+    lease.path.write_text(json.dumps(there.model_copy(update={"process": lease.record.process}).to_json()))
+    Lease.take(tmp_path).release()
+
+
+def test_a_process_that_the_system_hides_is_not_taken_for_gone(tmp_path, other, monkeypatch):
+    """As /proc does with those of other users where it is mounted with hidepid."""
+    process = other()
+    shown, there = Path.read_text, os.path.exists
+
+    def hiding(path, *args, **words):
+        if f"/{process.pid}/" in str(path):
+            raise FileNotFoundError(path)
+        return shown(path, *args, **words)
+
+    monkeypatch.setattr(Path, "read_text", hiding)
+    monkeypatch.setattr(os.path, "exists", lambda path: f"/{process.pid}/" not in str(path) and there(path))
+    with pytest.raises(Taken):
+        Lease.take(tmp_path)
+    process.kill()
+    process.wait()
+    Lease.take(tmp_path).release()
+
+
+def test_a_holder_that_may_be_gone_is_waited_for_as_long_as_it_is_not_heard_of(tmp_path, other):
+    told = []
+    other().kill()
+    path = foreign(tmp_path)
+    age(path, 59.5)
+    lease = Lease.awaited(tmp_path, told.append)
+    [held] = told
+    assert held.path == path
+    assert 0 < held.left <= 0.5
+    lease.release()
+
+    other().kill()
+    path = foreign(tmp_path)
+    age(path, 50)
+    threading.Timer(0.5, os.utime, [path]).start()
+    began = time.monotonic()
+    with pytest.raises(Taken, match="another process is working on this"):
+        Lease.awaited(tmp_path, told.append)
+    assert time.monotonic() - began < 5
+
+
+def test_a_holder_of_this_machine_is_not_waited_for(tmp_path, other):
+    other()
+    with pytest.raises(Taken):
+        Lease.awaited(tmp_path, lambda held: pytest.fail(str(held)))
 
 
 def test_a_holder_that_wakes_up_after_another_took_over_stops(tmp_path):

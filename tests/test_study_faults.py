@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -17,13 +19,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax import Experiment, Hardware, Options, SmallCNN, Study, sweep
+from cnnjax import Experiment, Hardware, Options, SmallCNN, Study, sweep, train
 from cnnjax.data.folder import ImageFolder
 from cnnjax.errors import DiskFull, Interrupted, RunError
-from cnnjax.events import EpochEnded, Finished, Started
+from cnnjax.events import EpochEnded, Finished, Sink, Started, Waiting
 from cnnjax.launch.cancel import SECONDS, cancelled
 from cnnjax.launch.status import status
 from cnnjax.launch.work import work
+from cnnjax.lease import Lease, holding
 from cnnjax.run.program import Program
 from tests.test_workers import BASE, OPTIONS, numbers, planned
 
@@ -251,3 +254,95 @@ def test_a_failure_stops_the_other_workers_too(tmp_path):
     assert (found.done, found.failed, found.begun) == (0, 1, 1)
     outcome = sweep(study, tmp_path, options=OPTIONS)
     assert (outcome.done, outcome.failed) == ([good], [bad])
+
+
+# --- a worker that is lost, or that sleeps
+
+
+@pytest.mark.slow
+def test_a_worker_says_what_it_waits_for(tmp_path):
+    [id] = planned(tmp_path, Study(BASE, seeds=1))
+    for run in (lambda sink: work(tmp_path, options=OPTIONS, sinks=[sink]), lambda sink: train_alone(tmp_path, sink)):
+        folder, said = tmp_path / "trials" / id, []
+        lose(Lease.take(folder, worker="far"), silent=59.5)
+        run(said.append)
+        first = next(event for event in said if isinstance(event, Waiting))
+        assert first.trial == id
+        assert re.fullmatch(
+            r"waiting for worker far, process \d+ on elsewhere, since .*, last heard of (59|60) s ago: if it is lost, "
+            r"this goes on in [01] s",
+            first.reason,
+        )
+        assert (folder / "result.json").exists()
+        (folder / "result.json").unlink()
+
+
+def train_alone(out: Path, sink: Sink) -> None:
+    """Train the one trial of a study as `cnnjax train` does."""
+    [folder] = (out / "trials").iterdir()
+    train(BASE, folder, options=OPTIONS, sinks=[sink])
+
+
+def lose(lease: Lease, *, silent: float) -> None:
+    """Make a lease that of a process of another machine, which was not heard of for so many seconds."""
+    lease.lost.set()
+    record = lease.record.model_copy(update={"host": "elsewhere", "process": ""})
+    lease.path.write_text(json.dumps(record.to_json()))
+    then = lease.path.stat().st_mtime - silent
+    os.utime(lease.path, (then, then))
+
+
+SLEEPER = """
+import json, sys, time
+from cnnjax import Experiment, Hardware, Options, train
+from cnnjax.events import StepTaken
+from cnnjax.lease import Lease
+
+Lease.take.__func__.__kwdefaults__["seconds"] = 1.0
+
+def slow(event):
+    if isinstance(event, StepTaken):
+        print(event.step, flush=True)
+        time.sleep(0.02)
+
+try:
+    options = Options(Hardware(devices=1), checkpoint_steps=2)
+    train(Experiment.from_json(sys.argv[1]), sys.argv[2], options=options, sinks=[slow])
+except Exception as error:
+    print(type(error).__name__, error, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_was_stopped_and_wakes_up_writes_over_nothing(tmp_path):
+    """SIGSTOP, for longer than its lease lasts; another one finishes the training; SIGCONT."""
+    step = 12
+    long = BASE.model_copy(update={"steps": 40})
+    words = [sys.executable, "-c", SLEEPER, long.to_json(), str(tmp_path)]
+    sleeper = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert sleeper.stdout is not None
+        while sleeper.stdout.readline() != f"{step}\n":
+            assert sleeper.poll() is None
+        sleeper.send_signal(signal.SIGSTOP)
+        until = time.monotonic() + 20
+        while (held := holding(tmp_path)) is None or not held.over:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        begun = []
+        train(long, tmp_path, options=Options(Hardware(devices=1), checkpoint_steps=2), sinks=[begun.append])
+        assert next(event.step for event in begun if isinstance(event, Started)) in range(step - 4, step + 3)
+        before = files_of(tmp_path)
+        sleeper.send_signal(signal.SIGCONT)
+        said, _ = sleeper.communicate(timeout=60)
+    finally:
+        sleeper.kill()
+    assert said.splitlines()[-1].startswith(f"Lost {tmp_path}: this process was not heard of for more than 1 s")
+    assert files_of(tmp_path) == before
+    alone = train(long, tmp_path / "alone", options=OPTIONS)
+    assert json.loads((tmp_path / "result.json").read_text())["metrics"] == alone["metrics"]
+
+
+def files_of(folder: Path) -> dict[str, tuple[int, int]]:
+    """Which file each is, and when it was written."""
+    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cnnjax.events import Costs, EpochEnded, Event, Failed, Planned, Skipped, Started, StepTaken
+from cnnjax.events import Costs, Elsewhere, EpochEnded, Event, Failed, Planned, Skipped, Started, StepTaken, Waiting
 from cnnjax.progress import Show, cost_of
 from cnnjax.records.resolved import compared_first
 from cnnjax.records.specification import Specification
@@ -25,6 +25,8 @@ class TrainingProgress:
 
     def __call__(self, event: Event) -> None:
         match event:
+            case Waiting():
+                self._show(0, 0, event.reason)
             case Started():
                 self._before, self._steps, self._costs = event.step, event.steps, event.costs
                 self._metrics = compared_first(event.folder)
@@ -66,8 +68,12 @@ class StudyProgress:
             case Started():
                 steps = event.step - self._taken[event.trial]
                 self._add(event.trial, steps, self._plan[event.trial].arm, at_once=True)
+            case Elsewhere() if event.step > self._taken[event.trial]:
+                self._add(event.trial, event.step - self._taken[event.trial], self._plan[event.trial].arm)
             case StepTaken():
                 self._add(event.trial, 1, self._plan[event.trial].arm)
+            case Waiting():
+                self._show(self._done, self._total, event.reason, before=self._before, work=self._work)
             case Failed():
                 left = self._plan[event.trial].steps - self._taken[event.trial]
                 self._add(event.trial, left, f"{self._plan[event.trial].arm}: {event.cause}", at_once=True)

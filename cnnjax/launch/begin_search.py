@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cnnjax.code import code_of
 from cnnjax.config import plain
 from cnnjax.errors import RunError
 from cnnjax.launch.arms import PlannedArms, differences
 from cnnjax.launch.search import AGAIN, Search
 from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.candidates_json import CandidatesRecord
+from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.study_json import StudyRecord
+from cnnjax.run.stale import keep
 from cnnjax.study.plan import Plan
 from cnnjax.study.study import Study
 
@@ -57,6 +60,7 @@ def begun(arms: PlannedArms, out: Path) -> Search:
     """The search, begun where it has not been: candidates.json and adaptive.json are there."""
     search = Search(arms, out)
     if not CandidatesRecord.at(out).exists():
+        keep(code_of(arms.design), CodeRecord.at(out))
         arms.record.write(CandidatesRecord.at(out))
     search.begin()
     return search

@@ -1,24 +1,15 @@
-"""What a Ray cluster is asked for, and whether it answers."""
+"""What a Ray cluster is asked for."""
 
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import field_validator
 
 from cnnjax.config import Config
 from cnnjax.errors import ConfigError
 from cnnjax.launch.amounts import memory_bytes
-
-if TYPE_CHECKING:
-    from cnnjax.run.options import Options
-
-_CONNECT = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')"
-_PORTS = {"ray://": 10001, "": 6379}
 
 
 class RaySettings(Config):
@@ -28,6 +19,7 @@ class RaySettings(Config):
     None: $RAY_ADDRESS. cpus, gpus: shares of them count too. mem: such as 32G. resources: of the cluster's own, such as
     "trainer=1". jobs: how many workers (None: as many as fit, or one a trial that is missing). retries: how often a
     worker that was lost, with its node or alone, is started again. connect_seconds: how long an answer is waited for.
+    wait_for_nodes: wait where no node has what a worker asks for, since the cluster will grow, instead of refusing.
     """
 
     address: str | None = None
@@ -38,6 +30,7 @@ class RaySettings(Config):
     jobs: int | None = None
     retries: int = 3
     connect_seconds: float = 30.0
+    wait_for_nodes: bool = False
 
     @field_validator("mem")
     @classmethod
@@ -59,6 +52,8 @@ class RaySettings(Config):
         least = 1 if info.field_name == "jobs" else 0
         if count is not None and count < least:
             raise ValueError(f"must be at least {least}")
+        if info.field_name == "gpus" and count is not None and count > 1 and count % 1:
+            raise ValueError("above 1 it must be a whole number, as Ray shares out GPUs")
         return count
 
     @property
@@ -74,50 +69,21 @@ class RaySettings(Config):
 
     @property
     def needs(self) -> dict[str, float]:
-        """What a worker takes of a node, by Ray's names."""
+        """What a worker takes of a node, by Ray's names; without what it takes nothing of."""
         memory = {} if self.mem is None else {"memory": float(memory_bytes(self.mem))}
         named = dict(_resource(word) for word in self.resources)
-        return {"CPU": self.cpus, "GPU": self.gpus, **memory, **named}
+        needs = {"CPU": self.cpus, "GPU": self.gpus, **memory, **named}
+        return {name: amount for name, amount in needs.items() if amount}
 
 
 def _resource(word: str) -> tuple[str, float]:
     name, _, amount = word.rpartition("=")
     try:
-        return name, float(amount) if name and float(amount) > 0 else float("")
+        found = float(amount)
     except ValueError:
-        raise ValueError(f"{word!r} is no resource such as trainer=1") from None
-
-
-def check(settings: RaySettings, options: Options) -> None:
-    """Raise ConfigError where no cluster answers at the address, within seconds: Ray itself tries for minutes."""
-    address = settings.where
-    if address == "local":
-        return
-    if address != "auto":
-        _check_port(address, min(settings.connect_seconds, 5.0))
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _CONNECT, address], capture_output=True, text=True, timeout=settings.connect_seconds
-        )
-    except subprocess.TimeoutExpired:
-        raise ConfigError(
-            f"no Ray cluster answers at {address} within {settings.connect_seconds:g} s: something else listens there, "
-            "or a Ray of another version"
-        ) from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ConfigError(f"no Ray cluster is to be had at {address}: {last}")
-
-
-def _check_port(address: str, seconds: float) -> None:
-    scheme = "ray://" if address.startswith("ray://") else ""
-    host, _, port = address.removeprefix(scheme).partition(":")
-    if port and not port.isdecimal():
-        raise ConfigError(f"address = {address!r}: must be HOST:PORT, ray://HOST:PORT, auto or local")
-    try:
-        socket.create_connection((host, int(port or _PORTS[scheme])), timeout=seconds).close()
-    except OSError as error:
-        raise ConfigError(
-            f"no Ray cluster answers at {address} ({error.strerror or error}): is it running (`ray status` on its head "
-            "node), and may this machine reach that port?"
-        ) from error
+        found = 0.0
+    if not name or not 0 < found < float("inf"):
+        raise ValueError(f"{word!r} is no resource such as trainer=1")
+    if name in ("CPU", "GPU", "memory"):
+        raise ValueError(f"{word!r}: {name} is asked for by {'mem' if name == 'memory' else name.lower() + 's'}")
+    return name, found

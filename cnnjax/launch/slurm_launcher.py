@@ -15,7 +15,7 @@ from cnnjax.errors import RunError
 from cnnjax.launch.amounts import time_seconds
 from cnnjax.launch.launcher import Detached, Launch
 from cnnjax.launch.slurm_settings import SlurmSettings, check
-from cnnjax.launch.slurm_worker import SlurmWorker, ask
+from cnnjax.launch.slurm_worker import SlurmWorker, again_lines, ask
 from cnnjax.launch.worker_process import (
     NO_FOLDER,
     jobs_folder,
@@ -50,13 +50,8 @@ def launch(launched: Launch) -> Detached:
     count = settings.jobs or max(1, min(MOST_JOBS, _missing(launched)))
     token = new_token(out)
     together = settings.nodes > 1
-    worker = SlurmWorker(
-        str(out),
-        token,
-        work_options(launched),
-        retries=0 if together else settings.retries,
-        restarts=settings.retries if together else 0,
-    )
+    options = (*work_options(launched), *(("--hosts", "slurm") if together else ()))
+    worker = SlurmWorker(str(out), token, options, 0 if together else settings.retries, together=together)
     try:
         executor = submitit.SlurmExecutor(jobs_folder(out), max_num_timeout=settings.requeues)
         executor.update_parameters(**_parameters(settings, launched.study.name, out, token))
@@ -97,6 +92,7 @@ def _parameters(settings: SlurmSettings, name: str, out: Path, token: str) -> di
         "time": -(-time_seconds(settings.time) // 60),
         "signal_delay_s": settings.save_seconds,
         "setup": [_folder_check(out, token), *settings.setup],
+        "teardown": again_lines(out, settings.requeues),
         "additional_parameters": further,
         **{key: value for key, value in given.items() if value is not None},
     }
@@ -154,6 +150,8 @@ def _look(entry: JobsEntry, out: Path) -> list[str]:
         counts[state.lower() + waits] = counts.get(state.lower() + waits, 0) + 1
         if state in _GONE and f"slurm-{job}" not in found:
             lost.append(f"SLURM job {job} ended before it began: {not_shared(out, nodes)}, or see `scontrol show job`")
+        elif state in _GONE and state != "COMPLETED":
+            lost.append(f"SLURM job {job} is over ({state.lower()}); what it printed is in {jobs_folder(out)}/{job}_*")
     if not counts:
         return [f"SLURM job {main}: over"]
     return [f"SLURM job {main}: {', '.join(f'{count} {state}' for state, count in counts.items())}", *lost]

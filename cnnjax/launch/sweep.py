@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from cnnjax.errors import ConfigError, RunError
-from cnnjax.events import Sink
+from cnnjax.events import Sink, Waiting
 from cnnjax.experiment import Experiment
 from cnnjax.launch.arms import PlannedArms
 from cnnjax.launch.begin_search import begun, forget, plan_so_far, refuse_another_way
@@ -29,7 +29,7 @@ from cnnjax.launch.study_files import retry, write_plan
 from cnnjax.launch.units import PlannedUnits, planned_events
 from cnnjax.launch.work import plain_options
 from cnnjax.launch.worker import one_at_a_time
-from cnnjax.lease import Lease, Taken
+from cnnjax.lease import SECONDS, Lease, Taken
 from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.options import Options
@@ -40,8 +40,8 @@ from cnnjax.study.merging import Merged
 from cnnjax.study.plan import Plan, PlannedTrial
 from cnnjax.study.study import Study
 
-PATIENCE = 30.0
-"""Seconds that a sweep waits for another one that is settling the same folder."""
+PATIENCE = 1.25 * SECONDS
+"""Seconds that a sweep waits for another one that is settling the same folder: it may be lost."""
 
 
 @dataclass(kw_only=True)
@@ -156,7 +156,7 @@ def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcom
         raise RunError(f"{out} holds a run, not a study: choose another folder with --out")
     adaptive = planned.study.adaptive is not None
     arms = PlannedArms(planned, hardware=options.hardware) if adaptive else None
-    with _alone(out):
+    with _alone(out, how.spread["sinks"]):
         replaces = refuse_another_way(planned.study, arms, out, replace=how.replace_study)
         before = [] if arms is None or replaces else _proposed(arms, out)
         whole = dataclasses.replace(
@@ -199,16 +199,21 @@ def _begin(planned: Plan, arms: PlannedArms, out: Path, options: Options, how: _
 
 
 @contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
+def _alone(out: Path, sinks: Sequence[Sink]) -> Iterator[None]:
     """Alone in looking through a study's folder and in writing what it is of, which takes a moment."""
-    until = time.monotonic() + PATIENCE
+    until, due = time.monotonic() + PATIENCE, time.monotonic() + 2.0
     while True:
         try:
             lease = Lease.take(out, worker="sweep")
             break
-        except Taken:
-            if time.monotonic() > until:
+        except Taken as taken:
+            now, held = time.monotonic(), taken.holding
+            if now > until:
                 raise
+            if held is not None and now > due:
+                due = now + 10.0
+                for sink in sinks:
+                    sink(Waiting(trial="", holder=str(held), left=held.left))
             time.sleep(0.2)
     try:
         yield

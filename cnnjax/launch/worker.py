@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import jax
 
 from cnnjax.errors import Interrupted
-from cnnjax.events import Event, Sink
+from cnnjax.events import Event, Sink, Waiting
 from cnnjax.hosts import is_first, processes
 from cnnjax.interrupts import AnyOf, stopping
 from cnnjax.launch.cancel import Watch
 from cnnjax.launch.claims import Claims, Outcomes, given_back
-from cnnjax.launch.one_program import How, run_program, small
+from cnnjax.launch.one_program import How, run_program
+from cnnjax.launch.packing import small
 from cnnjax.launch.together import follow, tell_end
 from cnnjax.launch.units import Units
 from cnnjax.machine import cores
@@ -105,12 +106,21 @@ def _train_all(claims: Claims, how: How, worker: Worker) -> None:
             with given_back(claims, found[0]):
                 run_program(*found, claims, how)
         elif worker.waits and claims.waits():
-            _sleep(seconds, how.stop)
+            _sleep(min(seconds, _said(claims.awaited(), worker)), how.stop)
             seconds = min(seconds * 1.5, LONGEST_WAIT)
         else:
             return
     if claims.waits():
         raise Interrupted(f"stopped; all saved in {how.out}")
+
+
+def _said(awaited: Waiting | None, worker: Worker) -> float:
+    """Tell the sinks what is waited for, and return the seconds after which that may be over."""
+    if awaited is None:
+        return FIRST_WAIT
+    for sink in worker.sinks:
+        sink(awaited)
+    return max(FIRST_WAIT, awaited.left)
 
 
 def _sleep(seconds: float, stop: threading.Event) -> None:

@@ -134,11 +134,19 @@ class Worker:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         try:
-            return self._child.wait()
+            return self._ended()
         finally:
             # This process is asked to end (KeyboardInterrupt, SystemExit).
             self.ask_to_stop()
             self.wait()
+
+    def _ended(self) -> int:
+        """The exit code, once the process has ended."""
+        assert self._child is not None
+        while True:
+            # In short waits: Ray interrupts this thread without a signal, which the system's wait would not hear.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._child.wait(_SECONDS_BETWEEN_LOOKS)
 
     def _find_folder(self, name: str) -> None:
         token = jobs_folder(Path(self.out)) / self.token

@@ -48,10 +48,13 @@ def _effects(table: Table, pictures: Mapping[str, Picture]) -> list[Block]:
         return []
     shown = measure(table).shown
     grids = ((f"Effects on {unit(table, name).label}", effects_grid(table, name)) for name in shown)
-    blocks = _drawn(pictures, ["effects"])
-    blocks += chain.from_iterable([paragraph(title), grid] for title, grid in grids if grid.rows)
-    notes = [effects_note(table)] if blocks else []
-    return [*blocks, *map(paragraph, [*notes, *(unmatched(table, shown[-1]) if fraction(table) is None else [])])]
+    drawn = _drawn(pictures, ["effects"])
+    blocks = list(chain.from_iterable([paragraph(title), grid] for title, grid in grids if grid.rows))
+    if fraction(table) is not None:
+        # Its arms differ in several axes at once, so that only axes of more values have effects here.
+        return [*drawn, *blocks, *([paragraph(effects_note(table))] if blocks else [])]
+    notes = [effects_note(table)] if drawn or blocks else []
+    return [*drawn, *blocks, *map(paragraph, [*notes, *unmatched(table, shown[-1])])]
 
 
 def _fraction(table: Table) -> list[Block]:

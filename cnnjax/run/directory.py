@@ -13,7 +13,7 @@ from cnnjax.config import diff, plain
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
 from cnnjax.files import append_text, writing
-from cnnjax.lease import Lease
+from cnnjax.lease import Holding, Lease
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.environment_json import EnvironmentRecord
@@ -43,13 +43,16 @@ class RunDirectory:
         self.lease: Lease | None = None
 
     @contextlib.contextmanager
-    def claimed(self, experiment: Experiment) -> Iterator[RunDirectory]:
+    def claimed(
+        self, experiment: Experiment, *, told: Callable[[Holding], None] = lambda _: None
+    ) -> Iterator[RunDirectory]:
         """Own the directory for `experiment` while in the context.
 
-        Raises Taken where another process works in it, RunError where it holds a different experiment or cannot be
-        written. Of a process that is killed others take it over (`cnnjax.lease`).
+        Of a process that is killed others take it over (`cnnjax.lease`), which may have to be waited for; told: as of
+        `Lease.awaited`. Raises Taken where another process works in it, RunError where it holds a different experiment
+        or cannot be written.
         """
-        with self.leased():
+        with self._holding(lambda: Lease.awaited(self.path, told, begun=self.saved_step())):
             self.refuse_another(experiment)
             yield self
 
@@ -59,10 +62,15 @@ class RunDirectory:
 
         worker, now: as of `Lease.take`.
         """
+        with self._holding(lambda: Lease.take(self.path, worker=worker, begun=self.saved_step(), now=now)) as lease:
+            yield lease
+
+    @contextlib.contextmanager
+    def _holding(self, take: Callable[[], Lease]) -> Iterator[Lease]:
         if self.lease is not None:
             yield self.lease
             return
-        self.lease = Lease.take(self.path, worker=worker, begun=self.saved_step(), now=now)
+        self.lease = take()
         try:
             yield self.lease
         finally:
@@ -73,6 +81,16 @@ class RunDirectory:
         """Raise Lost where another process has taken the directory over: nothing may be written any more."""
         if self.lease is not None:
             self.lease.check()
+
+    @contextlib.contextmanager
+    def takeover_explained(self) -> Iterator[None]:
+        """Raise Lost for an error of the context where another process has taken the directory over: from that it
+        comes, since what was being written is gone."""
+        try:
+            yield
+        except RunError:
+            self.check_held()
+            raise
 
     def saved_step(self) -> int:
         """The step of the newest checkpoint, by its folder's name; 0 where there is none."""

@@ -15,10 +15,11 @@ from typing import Any
 
 from cnnjax.code import code_of
 from cnnjax.errors import Interrupted, RunError, expect
-from cnnjax.events import EpochEnded, Failed, Finished, Paused, Sink, StepTaken
+from cnnjax.events import EpochEnded, Failed, Finished, Paused, Sink, StepTaken, Waiting
 from cnnjax.experiment import Experiment
 from cnnjax.hosts import Cues, from_first, is_first, processes
 from cnnjax.interrupts import stopping
+from cnnjax.lease import Holding
 from cnnjax.machine import resident_memory
 from cnnjax.records.result_json import EvaluationRecord, ResultRecord
 from cnnjax.run.directory import RunDirectory
@@ -64,7 +65,12 @@ def trained(
     if not is_first():
         return _followed(experiment, directory.path, options)
     refuse_own_folder(experiment, directory.path)
-    with directory.claimed(experiment):
+
+    def told(held: Holding) -> None:
+        for sink in sinks:
+            sink(Waiting(trial=experiment.id, holder=str(held), left=held.left))
+
+    with directory.claimed(experiment, told=told):
         elsewhere = settle(directory, experiment, options.stale)
         if elsewhere is not None:
             return trained(experiment, elsewhere, options=replace(options, stale="stop"), sinks=sinks)
@@ -130,6 +136,8 @@ def run_trials(
     with contextlib.ExitStack() as stack:
         stack.enter_context(losses_explained())
         mine = stack.enter_context(written_by_first(directories))
+        for directory in mine:
+            stack.enter_context(directory.takeover_explained())
         trials = [
             stack.enter_context(opened(experiment, directory, options=options, sinks=sinks, study=study))
             for experiment, directory in zip(experiments, mine, strict=True)

@@ -1,0 +1,20 @@
+"""Trains nothing: the study's folder is written, for workers that the user starts (`cnnjax work DIR`)."""
+
+from __future__ import annotations
+
+import shlex
+
+from cnnjax.launch.launcher import Detached, Launch
+
+
+def launch(launched: Launch) -> Detached:
+    """Say which commands follow."""
+    where = shlex.quote(str(launched.study.out))
+    return Detached(
+        "none",
+        (),
+        f"{where} is planned, and nobody trains it yet\n"
+        f"  cnnjax work {where}     on any machine that sees the folder, as often as you like\n"
+        f"  cnnjax status {where}   how far it is\n"
+        f"  cnnjax report {where}   once it is done, or before",
+    )
