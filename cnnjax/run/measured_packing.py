@@ -74,7 +74,7 @@ class MeasuredPacking:
             if self._step(found) * FASTER > self._step(best):
                 break
             # The way that is better for few trials is so for many: a convolution costs what it costs.
-            best, ways = found, (found.way,)
+            best, ways = found, WAYS[:1] if found.way == WAYS[0] else WAYS[1:]
         return replace(best, gain=self._step(ALONE) / self._step(best))
 
     def _step(self, packing: Packing) -> float:
