@@ -167,6 +167,9 @@ def test_a_job_whose_processes_are_ended_goes_on(file, local, out):
     assert all("continue at step" in (trial / "log.txt").read_text() for trial in saved)
     wait_for(lambda: not queue(), "the job to end")
     assert jobs_said(out) == [f"SLURM job {job}: 1 completed"]
+    again = sweep(load(file).study, out, file=file, launcher="slurm")
+    assert again.complete
+    assert (len(again.skipped), again.detached) == (4, None)
 
 
 def test_one_trial_is_trained_by_two_nodes_and_goes_on_where_one_died(file, out):

@@ -9,7 +9,7 @@ import importlib
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnjax.errors import RunError
 from cnnjax.launch.amounts import time_seconds
@@ -27,7 +27,9 @@ from cnnjax.launch.worker_process import (
     work_options,
 )
 from cnnjax.records.jobs_json import JobsEntry
-from cnnjax.records.result_json import ResultRecord
+
+if TYPE_CHECKING:
+    from cnnjax.launch.claims import Outcomes
 
 __all__ = ["NEEDS", "Settings", "cancel", "check", "launch", "look"]
 
@@ -40,14 +42,19 @@ _GONE = ("BOOT_FAIL", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_ME
 """States of a job that is over, other than by somebody's wish."""
 
 
-def launch(launched: Launch) -> Detached:
-    """Submit workers for what is missing. Raises RunError where SLURM takes no such job."""
+def launch(launched: Launch) -> Outcomes | Detached:
+    """Submit workers for what is missing, if anything is. Raises RunError where SLURM takes no such job."""
+    from cnnjax.launch.elsewhere import FollowedTrials
+
+    trials = FollowedTrials(launched)
+    if trials.missing == 0:
+        return trials.outcomes("")
     submitit = importlib.import_module("submitit")
     utils = importlib.import_module("submitit.core.utils")
     settings = launched.settings
     assert isinstance(settings, SlurmSettings)
     out = launched.study.out.resolve()
-    count = settings.jobs or max(1, min(MOST_JOBS, _missing(launched)))
+    count = settings.jobs or min(MOST_JOBS, trials.missing or MOST_JOBS)
     token = new_token(out)
     together = settings.nodes > 1
     options = (*work_options(launched), *(("--hosts", "slurm") if together else ()))
@@ -62,11 +69,6 @@ def launch(launched: Launch) -> Detached:
     ids = [job.job_id for job in jobs]
     note_jobs(out, "slurm", ids, token)
     return Detached("slurm", tuple(ids), _said(ids, out, settings))
-
-
-def _missing(launched: Launch) -> int:
-    folders = (launched.study.out / "trials" / trial.id for trial in launched.planned.trials)
-    return sum(not ResultRecord.at(folder).exists() for folder in folders)
 
 
 def _parameters(settings: SlurmSettings, name: str, out: Path, token: str) -> dict[str, Any]:
