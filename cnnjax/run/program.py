@@ -118,6 +118,7 @@ class Program:
         self.compile_seconds, self.compilations = 0.0, 0
         self.input_seconds = 0.0  # making rows and waiting for them
         self.compile_told = 0.0  # of these, what some result has
+        self.pace = 1  # steps that the next call takes, if it can (`Pace.wanted`)
 
     @property
     def used_runs(self) -> dict[str, UsedRun]:
