@@ -5,11 +5,13 @@
 
 Three tables:
 
-- SmallCNN at 28x28x1, batch 128: milliseconds of one trial's step when 1, 2, 4, ... trials are one program under vmap,
-  against one after the other (a program of one trial, called for each); each a median of `--repeats` blocks of
-  `--steps` steps in calls of many steps, compiling not counted; the fastest width is the chosen one;
+- SmallCNN at 28x28x1, batch 128: milliseconds of one trial's step when 1, 2, 4, ... trials are one program, under vmap
+  and with convolutions as batched products (on a CPU the two are one), against one after the other (a program of one
+  trial, called for each); each a median of `--repeats` blocks of `--steps` steps in calls of many steps, compiling not
+  counted; then what cnnjax finds fastest by its own measurement (`cnnjax.run.measured_packing`), and how long it takes;
 - `cnnjax.sweep` of `--seeds` seeds of the same network: seconds from start to end and of it compiling, with each trial
-  alone and with the chosen width, and the largest difference of their test losses; no compilation is remembered;
+  alone, with as many together as were measured to be fastest, and as cnnjax chooses without being asked, and the
+  largest difference of their test losses; no compilation is remembered;
 - the same network alone with one step a call and with as many steps a call as a program takes.
 
 Everything printed is in OUT/packing.json too.
@@ -33,6 +35,8 @@ import jax
 import cnnjax
 from cnnjax import SGD, Constant, Experiment, Hardware, SmallCNN, Study, Synthetic
 from cnnjax.config import replace
+from cnnjax.run.measured_packing import WAYS, MeasuredPacking
+from cnnjax.run.packing import ALONE, Packing
 from cnnjax.run.program import Program
 
 ONE_DEVICE = Hardware(devices=1)
@@ -63,10 +67,11 @@ def base_of(size: Size) -> Experiment:
     return Experiment(model=model, data=data, optim=optim, batch_size=size.batch, epochs=size.epochs)
 
 
-def step_seconds(base: Experiment, width: int, *, a_call: int, steps: int, repeats: int) -> dict[str, Any]:
-    """Seconds of one trial's step in a program of `width` trials, with `a_call` steps a call; and of compiling."""
+def step_seconds(base: Experiment, packing: Packing, *, a_call: int, steps: int, repeats: int) -> dict[str, Any]:
+    """Seconds of one trial's step in a program of so many trials, with `a_call` steps a call; and of compiling."""
+    width = packing.width
     trials = [replace(base, {"seed": seed}) for seed in range(width)]
-    program = Program(base, packed=width, hardware=ONE_DEVICE)
+    program = Program(base, packed=packing, hardware=ONE_DEVICE)
     state, seconds = program.init(trials), []
     for repeat in range(repeats + 1):
         jax.block_until_ready(state)
@@ -78,11 +83,36 @@ def step_seconds(base: Experiment, width: int, *, a_call: int, steps: int, repea
             seconds.append((time.perf_counter() - start) / steps / width)
     return {
         "width": width,
+        "way": packing.way,
         "a_call": a_call,
         "ms": 1e3 * statistics.median(seconds),
         "range": [1e3 * min(seconds), 1e3 * max(seconds)],
         "compile_seconds": program.compile_seconds,
     }
+
+
+def widths_table(
+    base: Experiment, size: Size, a_call: int, timing: dict[str, int], until: float
+) -> list[dict[str, Any]]:
+    """Time and print each width and way, until the clock says `until`."""
+    print("| trials together | way | ms a trial and step [lowest, highest] | alone / this | compiling, s |")
+    print("|---|---|---|---|---|")
+    found: list[dict[str, Any]] = []
+    for width in size.widths:
+        for way in WAYS if width > 1 else WAYS[:1]:
+            if found and time.perf_counter() > until:
+                print(f"| {width} | {way} | not measured: the time is over | | |")
+                continue
+            found.append(each := step_seconds(base, Packing(width, way), a_call=a_call, **timing))
+            ratio, compiling = found[0]["ms"] / each["ms"], each["compile_seconds"]
+            print(f"| {width} | {way} | {spread(each)} | {ratio:.2f} | {compiling:.1f} |", flush=True)
+    return found
+
+
+def spread(found: dict[str, Any]) -> str:
+    """Milliseconds, with the lowest and the highest."""
+    low, high = found["range"]
+    return f"{found['ms']:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def swept(base: Experiment, seeds: int, pack: int | None, folder: Path) -> dict[str, Any]:
@@ -96,7 +126,8 @@ def swept(base: Experiment, seeds: int, pack: int | None, folder: Path) -> dict[
         "seconds": seconds,
         "done": len(outcome.done),
         "compile_seconds": sum(result["compile_seconds"] for result in results),
-        "packed": sorted({result.get("packed", 1) for result in results}),
+        "packed": sorted({result["packed"] for result in results}),
+        "packing": results[0]["packing"],
         "test_loss": [result["metrics"]["test_loss"] for result in results],
     }
 
@@ -121,39 +152,39 @@ def main() -> None:
         most = Program(base, hardware=ONE_DEVICE).chunk or 1
         a_call = min(most, args.steps, base_steps(base))
         timing = {"steps": args.steps - args.steps % a_call, "repeats": args.repeats}
-        widths = []
-        print("| trials together | ms a trial and step [lowest, highest] | one after the other / this | compiling, s |")
-        print("|---|---|---|---|")
-        for width in size.widths:
-            if widths and time.perf_counter() - began > 60 * args.minutes:
-                print(f"| {width} | not measured: {args.minutes} minutes are over | | |")
-                continue
-            widths.append(found := step_seconds(base, width, a_call=a_call, **timing))
-            ratio, spread = widths[0]["ms"] / found["ms"], ", ".join(f"{x:.3f}" for x in found["range"])
-            print(
-                f"| {width} | {found['ms']:.3f} [{spread}] | {ratio:.2f} | {found['compile_seconds']:.1f} |", flush=True
-            )
-        chosen = min(widths, key=lambda found: found["ms"])
-        print(f"\nChosen: {chosen['width']}, {widths[0]['ms'] / chosen['ms']:.2f}x one after the other.\n")
-        chunks = [step_seconds(base, 1, a_call=count, **timing) for count in dict.fromkeys((1, a_call))]
+        found = widths_table(base, size, a_call, timing, began + 60 * args.minutes)
+        start = time.perf_counter()
+        chosen = MeasuredPacking(base, ONE_DEVICE, {}).best(1_000_000, max(size.widths))
+        took = time.perf_counter() - start
+        print(f"\ncnnjax for a long study: {chosen} one after the other; measuring took {took:.1f} s.\n", flush=True)
+        chunks = [step_seconds(base, ALONE, a_call=count, **timing) for count in dict.fromkeys((1, a_call))]
         print("| steps a call, one trial | ms a step [lowest, highest] |\n|---|---|")
-        for found in chunks:
-            print(f"| {found['a_call']} | {found['ms']:.3f} [{', '.join(f'{x:.3f}' for x in found['range'])}] |")
+        for each in chunks:
+            print(f"| {each['a_call']} | {spread(each)} |")
         print(
             f"\n| sweep of {seeds} seeds | seconds | compiling, s | packed | done |\n|---|---|---|---|---|", flush=True
         )
         sweeps = []
-        for pack in dict.fromkeys((chosen["width"], None, 1)):
+        # The measured packing is remembered now, so that a sweep which is not told how to pack takes it.
+        for name, pack in (("as cnnjax measured", None), (f"--pack {chosen.width}", chosen.width), ("--pack 1", 1)):
             with tempfile.TemporaryDirectory() as folder:
-                sweeps.append(found := swept(base, seeds, pack, Path(folder)))
-            name = "as cnnjax chooses" if pack is None else f"--pack {pack}"
-            cells = [name, f"{found['seconds']:.1f}", f"{found['compile_seconds']:.1f}", found["packed"], found["done"]]
+                sweeps.append(swept_so := swept(base, seeds, pack, Path(folder)))
+            seconds, compiling = f"{swept_so['seconds']:.1f}", f"{swept_so['compile_seconds']:.1f}"
+            cells = [name, seconds, compiling, swept_so["packed"], swept_so["packing"], swept_so["done"]]
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
     losses = [found["test_loss"] for found in sweeps]
     apart = max(abs(a - b) for other in losses for a, b in zip(losses[-1], other, strict=True))
     print(f"\nTest losses differ by at most {apart:.2g} from those of trials trained alone (n = {seeds}).")
     args.out.mkdir(parents=True, exist_ok=True)
-    record = {"device": device.device_kind, "widths": widths, "chunks": chunks, "sweeps": sweeps, "apart": apart}
+    record = {
+        "device": device.device_kind,
+        "widths": found,
+        "chosen": str(chosen),
+        "measuring_seconds": took,
+        "chunks": chunks,
+        "sweeps": sweeps,
+        "apart": apart,
+    }
     (args.out / "packing.json").write_text(json.dumps(record, indent=1))
 
 

@@ -9,7 +9,7 @@ import jax
 
 from cnnjax.errors import ConfigError, unknown
 
-Lowering = Literal["auto", "xla", "direct", "patches", "taps"]
+Lowering = Literal["auto", "xla", "direct", "patches", "taps", "products"]
 LOWERINGS: tuple[str, ...] = get_args(Lowering)
 
 _default = os.environ.get("CNNJAX_LOWERING", "auto")
@@ -21,7 +21,9 @@ lowering = jax.make_user_context(_default)
 
 "auto" chooses by shape (cnnjax.nn.lowering_rules). "xla" is `lax.conv_general_dilated`, and traced as just that;
 "direct" too, its gradients as convolutions in the order of axes that XLA:CPU is quick at. "patches" copies each place's
-window and takes one product; "taps" adds up a product for each position of the kernel. On other
-platforms than CPUs all are XLA's own. The environment variable CNNJAX_LOWERING, read once, sets it for the process.
+window and takes one product; "taps" adds up a product for each position of the kernel. On other platforms than CPUs
+these are XLA's own. "products" is "auto" on a CPU; elsewhere convolutions of lanes that each have a kernel of their own
+are batched matrix products (cnnjax.nn.batched_products) and all others XLA's. The environment variable
+CNNJAX_LOWERING, read once, sets it for the process.
 No result depends on it but by rounding, and no trial's identity.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,8 @@ from cnnjax.config import replace
 from cnnjax.errors import Interrupted
 from cnnjax.events import Event, StepTaken
 from cnnjax.run.checkpoint import Checkpoints
+from cnnjax.run.directory import RunDirectory
+from cnnjax.run.loop import run_trials
 from cnnjax.run.options import Options
 from cnnjax.run.pace import SECONDS, Pace
 from cnnjax.run.program import MOST_STEPS, Program
@@ -162,6 +165,26 @@ def test_a_call_takes_as_many_steps_as_fill_its_time():
     # Twice as many as before at most, until they fill it.
     assert counts == [1, 2, 4, 8, 16, 20, 20, 20, 20]
     assert pace.count(3) == 3
+
+
+def test_the_next_training_of_a_program_goes_on_at_its_pace(tmp_path):
+    program, counts = Program(BASE, hardware=ONE), []
+    take = program.take
+
+    def counted(state: Any, experiments: Any, step: int, count: int) -> Any:
+        counts[-1].append(count)
+        return take(state, experiments, step, count)
+
+    program.take = counted
+    for seed in range(2):
+        counts.append([])
+        chosen, directory = replace(BASE, {"seed": seed}), RunDirectory(tmp_path / str(seed))
+        with directory.claimed(chosen):
+            run_trials(program, [chosen], [directory], stop=threading.Event(), options=Options(ONE))
+        assert program.pace >= 1
+        program.pace = 4
+    assert [first for first, *_ in counts] == [1, 4]
+    assert [sum(each) for each in counts] == [BASE.steps, BASE.steps]
 
 
 def test_a_long_step_is_a_call():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import flax.linen as linen
 import jax
@@ -16,7 +17,7 @@ from cnnjax.data import Augmentation
 from cnnjax.data.order import Order
 from cnnjax.experiment import functions_of, length_of, parts_of
 from cnnjax.lanes import lane_values
-from cnnjax.run.feed import order_of
+from cnnjax.run.feed import order_of, with_partners
 from cnnjax.study.pairing import unpaired
 from cnnjax.training.state import derive, step_key
 from cnnjax.training.step import init_state, training_stream
@@ -64,9 +65,13 @@ AXES = {
 }
 
 
+def lane_of(experiment: Experiment) -> dict[str, jax.Array]:
+    return {path: jnp.asarray(value) for path, value in lane_values(experiment).items()}
+
+
 def initial(experiment: Experiment) -> dict[tuple[str, ...], np.ndarray]:
     functions = functions_of(experiment, length_of(experiment))
-    params = init_state(functions, lane_values(experiment), (SIDE, SIDE, 1)).params
+    params = init_state(functions, lane_of(experiment), (SIDE, SIDE, 1)).params
     return {tuple(each.key for each in path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(params)}
 
 
@@ -75,18 +80,20 @@ def order(experiment: Experiment) -> np.ndarray:
     return np.concatenate([own.indices(step) for step in range(2 * SEEN // experiment.batch_size)])
 
 
+def inputs(experiment: Experiment, step: int):
+    """What the network sees at a step, the targets with their weights, and the images it was made of."""
+    size, part = experiment.batch_size, parts_of(experiment).train
+    functions = functions_of(experiment, length_of(experiment)).bound(lane_of(experiment))
+    rows = order(experiment)[step * size : (step + 1) * size]
+    batch: Any = {name: jnp.asarray(array) for name, array in part.batch(rows).items()}
+    batch |= {"index": jnp.asarray(rows), "position": jnp.arange(size, dtype=jnp.int32)}
+    return functions.inputs(with_partners(batch), step_key(SEED, step), jnp.int32(step))
+
+
 def drawn(experiment: Experiment) -> np.ndarray:
     """What augmentation drew for each of the first examples, in the order in which they are seen."""
     own = replace(experiment, {"mixing": None})
-    size, part = own.batch_size, parts_of(own).train
-    functions = functions_of(own, length_of(own)).bound(lane_values(own))
-    made = []
-    for step in range(SEEN // size):
-        rows = order(own)[step * size : (step + 1) * size]
-        batch = {name: jnp.asarray(array) for name, array in part.batch(rows).items()}
-        batch |= {"index": jnp.asarray(rows), "position": jnp.arange(size, dtype=jnp.int32)}
-        made.append(np.asarray(functions.inputs(batch, step_key(SEED, step), jnp.int32(step))[2]))
-    return np.concatenate(made)
+    return np.concatenate([np.asarray(inputs(own, step)[2]) for step in range(SEEN // own.batch_size)])
 
 
 def dropout_masks(experiment: Experiment, rate: float = 0.5) -> dict[str, np.ndarray]:
@@ -102,7 +109,7 @@ def dropout_masks(experiment: Experiment, rate: float = 0.5) -> dict[str, np.nda
         return out
 
     images = jnp.zeros((experiment.batch_size, SIDE, SIDE, 1))
-    variables = init_state(functions, lane_values(experiment), (SIDE, SIDE, 1)).variables
+    variables = init_state(functions, lane_of(experiment), (SIDE, SIDE, 1)).variables
     with linen.intercept_methods(of_ones):
         calling.apply(functions.network, variables, images, train=True, streams=partial(training_stream, key))
     return masks
@@ -127,6 +134,14 @@ def test_dropout_of_equal_shape_drops_the_same(path):
     assert list(here) == ["dropout"]
     np.testing.assert_array_equal(here["dropout"], there["dropout"])
     assert 0 < here["dropout"].mean() < 1
+
+
+@pytest.mark.parametrize("path", ["augment", "model.features", "model.pool", "optim", "methods"])
+def test_examples_are_mixed_in_the_same_shares(path):
+    here = replace(BASE, {"mixing": "mixup"})
+    shares = [inputs(arm, 1)[1][0][1] for arm in (here, replace(here, {path: AXES[path][0]}))]
+    np.testing.assert_array_equal(*shares)
+    assert len(np.unique(shares[0])) == BASE.batch_size
 
 
 def test_a_higher_rate_drops_what_a_lower_one_drops_and_more():

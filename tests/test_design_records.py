@@ -66,7 +66,17 @@ SAID = [
     ),
     (
         Study(BASE, axes=AXES, exclude=["model.pool == blur"], adaptive=OptunaSampler(trials=4)),
-        ["Design: grid of model.features (3 values) and model.pool (2 values).", "Left out: by 'model.pool == blur'."],
+        [
+            "Arms are proposed from model.features (3 values) and model.pool (2 values).",
+            "Left out: by 'model.pool == blur'.",
+        ],
+    ),
+    (
+        Study(BASE, design=Random(axes=RATES, points=2), adaptive=OptunaSampler(trials=4)),
+        [
+            "Arms are proposed from optim.learning_rate from log_uniform(low 0.001, high 0.1) and model.features from "
+            "integers(low 2, high 9)."
+        ],
     ),
     (Study(BASE), []),
 ]
@@ -79,6 +89,11 @@ def test_a_design_in_words(study, said):
     for one, expected in zip(words, said, strict=True):
         assert one.startswith(expected)
     assert study_record(study).design == json.loads(study.chosen_design.to_json())
+
+
+def test_values_that_are_still_to_be_proposed_are_none():
+    study = Study(BASE, design=Random(axes=RATES, points=2), adaptive=OptunaSampler(trials=4))
+    assert study_record(study).axes == {"optim.learning_rate": [], "model.features": []}
 
 
 def test_a_function_is_held_by_its_name_and_its_code(tmp_path):

@@ -15,6 +15,7 @@ from cnnjax.reporting.fraction_effects import contrasts, fraction, fraction_grid
 from cnnjax.reporting.pages import sections
 from cnnjax.reporting.writing import summary_json
 from cnnjax.study.designs import FractionalFactorial, Grid, Product
+from cnnjax.study.pairing import comparisons_json
 from cnnjax.study.plan_table import plan_table
 from cnnjax.study.two_levels import planned_fraction
 from tests.test_aliasing import arms
@@ -121,7 +122,9 @@ def test_a_plan_says_it_before_anything_is_trained():
     axes = {"model.kernel_size": (3, 5), "model.pool": ("max", "average"), "epochs": (5, 9), "batch_size": (16, 32)}
     design = FractionalFactorial(axes=axes, resolution=4)
     study = Study(base, design=design, seeds=1)
-    said = [f"{own}" for own in plan_table(plan(study)).renderables]
+    planned = plan(study)
+    said = [f"{own}" for own in plan_table(planned).renderables]
+    assert comparisons_json(planned)["fraction"][0].startswith("A fractional factorial, 2^(4-1)")
     assert any("resolution IV" in own and "batch_size = kernel_size x pool x epochs" in own for own in said)
     assert any("kernel_size x pool, epochs x batch_size" in own for own in said)
     folds = Product(designs=(design, Grid(axes={"fold": (0, 1)})))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from cnnjax import SGD, Digits, Experiment, Hardware, Options, SmallCNN, train
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, Interrupted
 from cnnjax.events import StepTaken
+from cnnjax.launch.work import options_from, plain_options
 from cnnjax.models.norm import BatchNorm
 from cnnjax.optim import Adafactor, Adam, Muon, ScheduleFreeAdamW
 from cnnjax.run.checkpoint import Checkpoints
@@ -195,3 +198,25 @@ def test_other_ways_to_spread_a_step_are_refused():
 def test_bytes_of_a_part():
     tree = [np.zeros((128, 256), np.float32), np.zeros(10, np.float32)]
     assert bytes_of_part(tree, 8) == 128 * 256 * 4 // 8 + 40
+
+
+def test_the_command_line_plans_and_trains_with_it(run, tmp_path):
+    file = tmp_path / "file.py"
+    file.write_text(
+        "from cnnjax import Digits, Experiment, SmallCNN\n"
+        "experiment = Experiment(model=SmallCNN(features=16, dense=256), data=Digits(), batch_size=32, steps=1)\n"
+    )
+    words = ("sweep", file, "--seeds", "1", "--dry-run", "--devices", "8", "--device-memory", "0.3MB")
+    assert "there must be" in "".join(map(str, run(*words)[1:]))
+    code, out, _ = run(*words, "--shard-state")
+    assert code == 0
+    assert "which the state is split over" in " ".join(out.split())
+    assert json.loads(run(*words, "--shard-state", "--json")[1])["devices"]["split"] is True
+    code, _, err = run("train", file, "--parallel", "pmap", "--shard-state")
+    assert code == 1
+    assert "shard_state with parallel = 'pmap': only with jit" in err
+
+
+def test_workers_of_a_study_split_as_its_sweep_does():
+    assert options_from(plain_options(Options(SPLIT), None)).hardware == SPLIT
+    assert "shard_state" not in plain_options(Options(WHOLE), None)

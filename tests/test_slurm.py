@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from cnnjax import plan, sweep
+from cnnjax.errors import RunError
 from cnnjax.launch.launcher import Detached, cancel_jobs, jobs_said
 from cnnjax.launch.status import status
 from cnnjax.study.file import load
@@ -58,18 +60,14 @@ def out() -> Iterator[Path]:
     yield path
     cancel_jobs(path)
     wait_for(lambda: not queue(), "jobs to end")
-    shutil.rmtree(path)
+    shutil.rmtree(path) if not os.environ.get("KEEP") else None
 
 
-def environ() -> dict[str, str]:
-    """Jobs compile as users do, for one device."""
-    ours = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0", "PYTHONPATH": str(Path(__file__).parents[1])}
-    return os.environ | ours
-
-
-def command(folder: Path, *words: object) -> str:
+def command(folder: Path, *words: object, **environ: str) -> str:
+    """What it prints. Jobs compile as users do, for one device."""
     line = [sys.executable, "-m", "cnnjax", *map(str, words)]
-    done = subprocess.run(line, cwd=folder, env=environ(), capture_output=True, text=True)
+    ours = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0", "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(line, cwd=folder, env=os.environ | ours | environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -86,6 +84,12 @@ def queue() -> list[str]:
     return ask("squeue", "--noheader", "--array", "--format=%i|%T|%N").split()
 
 
+def restarted(job: str) -> int:
+    """How often a job went back into the queue."""
+    [count] = re.findall(r"Restarts=(\d+)", ask("scontrol", "show", "job", job))
+    return int(count)
+
+
 def ask(*words: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
@@ -99,15 +103,10 @@ def wait_for(happened, what: str, seconds: float = 90.0):
     return found
 
 
-def checkpointed(out: Path, count: int) -> bool:
-    """Whether so many trials have a checkpoint and no result."""
-    return len(begun(out)) >= count
-
-
-def begun(out: Path) -> list[Path]:
-    """The folders of trials that have a checkpoint and no result."""
-    found = {path.parents[1] for path in out.glob("trials/*/checkpoints/*")}
-    return [path for path in found if not (path / "result.json").exists()]
+def begun(out: Path) -> set[Path]:
+    """The checkpoints of trials that have no result."""
+    found = [path for path in out.glob("trials/*/checkpoints/*") if path.name.isdigit()]  # else it is being written
+    return {path for path in found if not (path.parents[1] / "result.json").exists()}
 
 
 def said_by_jobs(out: Path) -> str:
@@ -137,7 +136,7 @@ def test_a_node_is_lost_in_the_middle(file, local, out):
     cores = os.cpu_count() or 1
     job = submit(file, out, "--jobs", 2, "--cpus", cores)
     wait_for(lambda: sum("RUNNING" in row for row in queue()) == 2, "a job on each node")
-    wait_for(lambda: checkpointed(out, 2), "checkpoints of both")
+    wait_for(lambda: len({path.parents[1] for path in begun(out)}) >= 2, "checkpoints of both")
     lose("two")
     try:
         wait_for(lambda: status(out).over, "the end of the study")
@@ -147,40 +146,53 @@ def test_a_node_is_lost_in_the_middle(file, local, out):
     assert status(out).done == 4
     assert not list(out.glob("stale"))
     # What was lost goes back into the queue, to find nothing left to do.
-    assert "Restarts=1" in ask("scontrol", "show", "job", job)
+    assert restarted(f"{job}_1") == 1
 
 
-@pytest.mark.parametrize("number", ["USR2", "TERM"])
-def test_a_job_that_has_to_end_saves_and_goes_back_into_the_queue(file, local, out, number):
-    """USR2 comes before the time limit, TERM where another job takes its place."""
+def test_a_job_whose_processes_are_ended_goes_on(file, local, out):
+    """A worker is killed, a job preempted (TERM), near its time limit (USR2), killed with all that it runs."""
     job = submit(file, out, "--jobs", 1)
-    wait_for(lambda: checkpointed(out, 1), "a checkpoint")
-    ask("scancel", f"--signal={number}", job)
-    wait_for(lambda: "Restarts=1" in ask("scontrol", "show", "job", job), "the job to be requeued")
-    saved = begun(out)
+    seen = wait_for(lambda: begun(out), "a checkpoint")
+    os.kill(status(out).running[0].pid, signal.SIGKILL)
+    wait_for(lambda: "was ended by SIGKILL, and is started again" in said_by_jobs(out), "another worker")
+    for restarts, number in enumerate(["TERM", "USR2", "KILL"], 1):
+        seen |= wait_for(lambda seen=seen: begun(out) - seen, "another checkpoint")
+        ask("scancel", f"--signal={number}", f"{job}.0")  # of the job itself, KILL is its cancellation
+        wait_for(lambda count=restarts: restarted(job) == count, f"{number} to bring the job back into the queue")
+        seen |= begun(out)
+    saved = {path.parents[1] for path in begun(out)}
     wait_for(lambda: status(out).over, "the end of the study")
     assert numbers(out) == numbers(local)
     assert saved
     assert all("continue at step" in (trial / "log.txt").read_text() for trial in saved)
+    wait_for(lambda: not queue(), "the job to end")
+    assert jobs_said(out) == [f"SLURM job {job}: 1 completed"]
+    again = sweep(load(file).study, out, file=file, launcher="slurm")
+    assert again.complete
+    assert (len(again.skipped), again.detached) == (4, None)
+
+
+def test_one_trial_is_trained_by_two_nodes_and_goes_on_where_one_died(file, out):
+    one = ["model.features=2", "epochs=10", "--seeds", 1]
+    alone = file.parent / "two_devices"
+    command(file.parent, "sweep", file, *one, "--out", alone, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    job = submit(file, out, *one, "--nodes", 2, "--jobs", 1)
+    wait_for(lambda: begun(out), "a checkpoint")
+    os.kill(status(out).running[0].pid, signal.SIGKILL)
+    wait_for(lambda: restarted(job) == 1, "the job to be requeued")
+    wait_for(lambda: status(out).over, "the end of the study")
+    assert "continue at step" in next(out.glob("trials/*/log.txt")).read_text()
+    assert numbers(out) == numbers(alone)
 
 
 def test_cancel_ends_jobs_with_all_saved_and_the_same_sweep_goes_on(file, local, out):
     submit(file, out, "--jobs", 1)
-    wait_for(lambda: checkpointed(out, 1), "a checkpoint")
+    wait_for(lambda: begun(out), "a checkpoint")
     command(out, "cancel", out)
     wait_for(lambda: not queue(), "the job to end")
     assert not status(out).over
     command(file.parent, "sweep", file, "--out", out, "--devices", 1)
     assert numbers(out) == numbers(local)
-
-
-def test_a_worker_that_is_killed_is_started_again(file, local, out):
-    submit(file, out, "--jobs", 1)
-    wait_for(lambda: checkpointed(out, 1), "a checkpoint")
-    os.kill(status(out).running[0].pid, signal.SIGKILL)
-    wait_for(lambda: status(out).over, "the end of the study")
-    assert numbers(out) == numbers(local)
-    assert "was ended by SIGKILL, and is started again" in said_by_jobs(out)
 
 
 def test_a_folder_that_the_nodes_do_not_see_is_said(file, tmp_path):
@@ -193,12 +205,8 @@ def test_a_folder_that_the_nodes_do_not_see_is_said(file, tmp_path):
 
 
 def test_what_slurm_refuses_is_said(file, tmp_path):
-    line = ["sweep", file, "--out", tmp_path / "out", "--launcher", "slurm", "--partition", "nowhere"]
-    words = [sys.executable, "-m", "cnnjax", *map(str, line)]
-    done = subprocess.run(words, cwd=tmp_path, env=environ(), capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "SLURM took no job" in done.stderr
-    assert "invalid partition specified: nowhere" in done.stderr
+    with pytest.raises(RunError, match="SLURM took no job: .*invalid partition specified: nowhere"):
+        sweep(load(file).study, tmp_path, file=file, launcher="slurm", settings={"partition": "nowhere"})
 
 
 def test_from_python_the_jobs_are_told(file, out):

@@ -19,6 +19,7 @@ import pytest
 from cnnjax import SGD, Digits, Experiment, Hardware, Options, SmallCNN, Study, sweep, train
 from cnnjax.config import replace
 from cnnjax.errors import Interrupted
+from cnnjax.launch.status import status
 from cnnjax.run.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.slow
@@ -167,28 +168,58 @@ def test_killed_and_stopped_they_continue_bitwise(tmp_path):
 
 
 WORK = """
+from cnnjax import interrupts
 from cnnjax.launch.work import work
+from cnnjax.run import loop
 
+interrupts.listen()
+look, trials = loop._look_at, []
+
+def killed(pack, taken, pace):
+    look(pack, taken, pace)
+    trials.extend(trial.id for trial in pack.trials if trial.id not in trials)
+    if process == 1 and len(trials) == 2 and taken.last == 4:
+        os.kill(os.getpid(), 9)
+
+loop._look_at = killed
 with joined(Hosts(f"localhost:{port}", 2, process, "test")):
-    outcomes = work(out)
-    print(json.dumps([len(outcomes.done), outcomes.errors]))
+    work(out, options=Options(Hardware(devices=1), checkpoint_steps=3))
 """
 
 
-def test_a_worker_of_two_processes_trains_the_trials_of_a_study(tmp_path):
-    study = Study(replace(TINY, {"steps": 6}), axes={"optim.learning_rate": [0.05, 0.1]}, seeds=1)
+def test_a_worker_of_two_processes_trains_a_study_killed_in_its_midst(tmp_path):
+    """In the second of three trials a process is killed; `cnnjax work` on the command line goes on."""
+    study = Study(replace(TINY, {"steps": 6}), axes={"optim.learning_rate": [0.05, 0.1, 0.2]}, seeds=1)
+    out, alone = tmp_path / "study", tmp_path / "alone"
     stopped = threading.Event()
     stopped.set()
     with pytest.raises(Interrupted):
-        sweep(study, tmp_path / "study", stop=stopped, options=Options(Hardware(devices=1)))
-    both = Pair(WORK, tmp_path / "study").ended()
-    assert [code for code, _, _ in both] == [0, 0], both
-    assert [out for _, out, _ in both] == ["[2, {}]\n", "[0, {}]\n"]
-    assert sweep(study, tmp_path / "alone", options=Options(Hardware(devices=2))).complete
-    trials = sorted((tmp_path / "alone/trials").glob("*/metrics.jsonl"))
-    assert len(trials) == 2
-    for alone in trials:
-        assert alone.read_bytes() == (tmp_path / "study/trials" / alone.parent.name / "metrics.jsonl").read_bytes()
+        sweep(study, out, stop=stopped, options=Options(Hardware(devices=1)))
+    (code, _, err), (killed, _, _) = Pair(WORK, out).ended()
+    assert killed == -signal.SIGKILL
+    assert code == 1
+    assert "HostLost: the connection to another process broke" in err
+    assert (status(out).done, status(out).failed) == (1, 0)
+    begun = {path.parent.parent.parent.name: path for path in out.glob("trials/*/checkpoints/*/state")}
+    assert len(begun) == 2
+    words = [sys.executable, "-m", "cnnjax", "work", str(out), "--coordinator", f"localhost:{free_port()}", "--json"]
+    pair = [
+        subprocess.Popen([*words, "--processes", "2", "--process", str(number)], stdout=subprocess.PIPE, text=True)
+        for number in range(2)
+    ]
+    (first, _), (second, _) = [process.communicate(timeout=120) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0]
+    outcome = json.loads(first)
+    assert (len(outcome["done"]), len(outcome["skipped"]), outcome["errors"]) == (2, 1, {})
+    assert second == ""
+    assert sweep(study, alone, options=Options(Hardware(devices=2))).complete
+    trials = sorted((alone / "trials").glob("*/metrics.jsonl"))
+    assert len(trials) == 3
+    for rows in trials:
+        there = out / "trials" / rows.parent.name
+        assert rows.read_bytes() == (there / "metrics.jsonl").read_bytes()
+        metrics = [json.loads((folder / "result.json").read_text())["metrics"] for folder in (rows.parent, there)]
+        assert metrics[0] == metrics[1]
 
 
 UNLIKE = """

@@ -54,8 +54,11 @@ def cluster_settings(launcher: str, file: Path | None, options: Mapping[str, Any
     given = {name: _plain(value) for name, value in options.items() if value is not None}
     known = set() if cls is None else set(cls.model_fields)
     strange = [f"--{name}" for name in given if _field(name) not in known]
+    strange += ["--cluster"] if file is not None and cls is None else []
     if strange:
-        raise ConfigError(f"--launcher {launcher} does not take {', '.join(strange)}: leave it out, or choose another")
+        raise ConfigError(
+            f"--launcher {launcher} does not take {', '.join(strange)}: leave that out, or choose another launcher"
+        )
     return _table(file, launcher) | {_field(name): value for name, value in given.items()}
 
 
@@ -68,7 +71,7 @@ def _plain(value: Any) -> Any:
 
 
 def _table(file: Path | None, launcher: str) -> dict[str, Any]:
-    from cnnjax.launch.launcher import names
+    from cnnjax.launch.launcher import names, settings_of, settings_type
 
     if file is None:
         return {}
@@ -78,9 +81,14 @@ def _table(file: Path | None, launcher: str) -> dict[str, Any]:
         raise ConfigError(f"--cluster {file}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"--cluster {file}: {error}") from None
+    tables = [name for name in names() if settings_type(name) is not None]
     for name, table in content.items():
-        if name not in names() or not isinstance(table, dict):
-            raise ConfigError(f"--cluster {file}: {unknown('table of a launcher', name, names())}")
+        if name not in tables or not isinstance(table, dict):
+            raise ConfigError(f"--cluster {file}: {unknown('table of a launcher', name, tables)}")
+        try:
+            settings_of(name, table)
+        except ConfigError as error:
+            raise ConfigError(f"--cluster {file}: {error}") from None
     if launcher not in content:
         raise ConfigError(f"--cluster {file} has no table [{launcher}], which --launcher {launcher} reads")
     return content[launcher]

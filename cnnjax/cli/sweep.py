@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -295,6 +294,7 @@ def _print_plan(
 ) -> None:
     from cnnjax.study.candidates import known_of, plan_of_candidates
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
+    from cnnjax.study.pairing import comparisons_json
     from cnnjax.study.plan_table import plan_table
 
     planned = plan_of_candidates(study, hardware=devices, whole=whole)
@@ -303,10 +303,10 @@ def _print_plan(
     found = earlier(planned, folder)
     if as_json:
         stale = [{"id": entry.trial.id, "reasons": list(entry.stale)} for entry in found if entry.stale]
-        more: dict[str, Any] = {"devices": dataclasses.asdict(planned.devices), "stale": stale}
+        more: dict[str, Any] = {"devices": planned.devices.to_json(), "stale": stale}
         more |= {"programs": len(planned.programs), "compilations": planned.compilations}
         more |= {"not_checked": planned.unchecked} | ({"estimate": hours.to_json()} if hours else {})
-        more |= design_json(planned, folder)
+        more |= design_json(planned, folder) | comparisons_json(planned)
         typer.echo(json.dumps(planned.to_json() | more | ({"adaptive": known} if known else {})))
         return
     WIDE.print(plan_table(planned))

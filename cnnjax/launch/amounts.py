@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from cnnjax.errors import ConfigError
-
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT])i?B?", re.IGNORECASE)
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
 
@@ -13,18 +11,18 @@ _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
 def memory_bytes(text: str) -> int:
     """Bytes of a memory such as 500M, 32G or 32GB; the units are powers of 1024, as SLURM counts.
 
-    Raises ConfigError for anything else.
+    Raises ValueError for anything else.
     """
     found = _MEMORY.fullmatch(text.strip())
     if found is None or not float(found[1]):
-        raise ConfigError(f"mem = {text!r}: must be a number and a unit, such as 500M or 32G")
+        raise ValueError("must be a number and a unit, such as 500M or 32G")
     return int(float(found[1]) * 1024 ** (1 + "KMGT".index(found[2].upper())))
 
 
 def time_seconds(text: str) -> int:
     """Seconds of a time as SLURM writes it: minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS.
 
-    Raises ConfigError for anything else.
+    Raises ValueError for anything else.
     """
     found = _TIME.fullmatch(text.strip())
     parts = [int(part) for part in found["parts"].split(":")] if found else []
@@ -33,7 +31,5 @@ def time_seconds(text: str) -> int:
     seconds = sum(part * unit for part, unit in zip(parts, units, strict=False))
     seconds += 86400 * int(found["days"] or 0) if found else 0
     if not seconds:
-        raise ConfigError(
-            f"time = {text!r}: must be minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS, and more than none"
-        )
+        raise ValueError("must be minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS, and more than none")
     return seconds

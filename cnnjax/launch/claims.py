@@ -15,6 +15,7 @@ from cnnjax.launch.units import Units
 from cnnjax.lease import Taken, holding, server_time
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.run.directory import RunDirectory
+from cnnjax.run.packing import Packing
 from cnnjax.run.stale import origin
 from cnnjax.run.used_runs import check_same_runs, refuse_own_folder
 from cnnjax.study.plan import PlannedTrial
@@ -46,11 +47,11 @@ class Outcomes:
 
 @dataclass(eq=False)
 class Claimed:
-    """A trial that this worker holds. begun: (step, trials packed) of its newest checkpoint; (0, 0) without one."""
+    """A trial that this worker holds. begun: (step, packing) of its newest checkpoint; (0, None) without one."""
 
     trial: PlannedTrial
     directory: RunDirectory
-    begun: tuple[int, int]
+    begun: tuple[int, Packing | None]
     held: contextlib.ExitStack
 
     @property
@@ -230,9 +231,9 @@ class Claims:
         self._left[program].remove(id)
 
 
-def _begun(directory: RunDirectory) -> tuple[int, int]:
+def _begun(directory: RunDirectory) -> tuple[int, Packing | None]:
     made = origin(directory)
-    return (0, 0) if made is None else (made.step or 0, made.packed)
+    return (0, None) if made is None else (made.step or 0, made.packing)
 
 
 def _killed(deaths: int, begun: int) -> str:

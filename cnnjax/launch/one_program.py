@@ -6,10 +6,8 @@ import contextlib
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import jax
 
 from cnnjax.errors import CnnjaxError, DataError, DiskFull, HostLost, Interrupted, RunError
 from cnnjax.events import EpochEnded, Event, Saved, Sink, Started
@@ -17,24 +15,16 @@ from cnnjax.hosts import processes
 from cnnjax.interrupts import AnyOf
 from cnnjax.launch.cancel import write_cancel
 from cnnjax.launch.claims import Claimed, Claims, write_failure
+from cnnjax.launch.packing import packing_of
 from cnnjax.launch.together import check_all_go_on, tell_next
 from cnnjax.lease import Lost
-from cnnjax.run.feed import is_streamed
-from cnnjax.run.hardware import Hardware
 from cnnjax.run.loop import run_trials
+from cnnjax.run.measured_packing import is_out_of_memory
 from cnnjax.run.options import Options
+from cnnjax.run.packing import ALONE, Packing
 from cnnjax.run.program import Program
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.plan import PlannedTrial
-
-SMALL_IMAGE = 8 * 8
-"""Up to this many pixels a step is mostly overhead.
-
-So trials of one program are trained together on accelerators. On a CPU that takes 1.4 times as long as one after the
-other at 8x8, and longer on larger images (benchmarks/RESULTS.md): there they share the cores.
-"""
-
-MOST_PACKED = 16
 
 
 @dataclass(frozen=True)
@@ -56,44 +46,44 @@ class How:
     stops_on_failure: bool = False
 
 
-def small(trial: PlannedTrial) -> bool:
-    """Whether the images are so small that a step is mostly overhead."""
-    height, width, _ = trial.experiment.data.load().image_shape
-    return max([height * width, *(h * w for h, w in (row.size for row in trial.sizes))]) <= SMALL_IMAGE
-
-
-def most_packed(trial: PlannedTrial, pack: int | None, hardware: Hardware) -> int:
-    """How many trials of its program are trained together. pack: what was asked for."""
-    # Streamed data are for one trial at a time.
-    if is_streamed(trial.experiment, hardware) or (processes() > 1 and pack is None):
-        return 1
-    return pack or (MOST_PACKED if small(trial) and jax.default_backend() != "cpu" else 1)
-
-
 def run_program(name: str, first: Claimed, claims: Claims, how: How) -> None:
     """Train the trials of a program, `first` being claimed already, until no other can be claimed.
 
     A trial that fails does not stop the others, but where that is asked for: then RunError is raised. Raises DiskFull,
     and Interrupted once `how.stop` is set.
     """
-    claimed, programs = [first], {}
+    claimed, programs, trials = [first], {}, len(claims.units.programs[name])
     with contextlib.ExitStack() as stack:
-        most = most_packed(first.trial, how.pack, how.options.hardware)
-        _fill(claimed, most, name, claims)
-        if not how.stop.is_set() and processes() == 1:
-            _compile_ahead(*_together(claimed, most), programs, how.options)
+        most = packing_of(first.trial, trials, how.pack, how.options.hardware)
+        if most is not None:
+            _fill(claimed, most.width, name, claims)
+            if not how.stop.is_set() and processes() == 1:
+                _compile_ahead(*_together(claimed, most), programs, how.options)
         stack.enter_context(_held(how.slot, how.stop))
+        if most is None:
+            # It times steps, so it takes the place of a training.
+            most = packing_of(first.trial, trials, None, how.options.hardware, programs) or ALONE
+            _keep(programs, most)
+            _fill(claimed, most.width, name, claims)
         while claimed:
             if how.stop.is_set():
                 raise Interrupted(f"stopped; all saved in {how.out}")
-            trials, packed = _together(claimed, most)
-            if _run_together(name, trials, packed, programs, claims, how):
-                claimed = [each for each in claimed if each not in trials]
-                _stop_on_failure(trials, claims, how)
+            together, packing = _together(claimed, most)
+            if _run_together(name, together, packing, programs, claims, how):
+                claimed = [each for each in claimed if each not in together]
+                _stop_on_failure(together, claims, how)
             else:
-                most = packed // 2
-                claimed = [*_fewer(name, trials, most, claims), *[each for each in claimed if each not in trials]]
-            _fill(claimed, most, name, claims)
+                most = replace(packing, width=packing.width // 2, gain=None)
+                claimed = [*_fewer(name, together, most, claims), *[each for each in claimed if each not in together]]
+            _fill(claimed, most.width, name, claims)
+
+
+def _keep(programs: dict[Packing, Program], packing: Packing) -> None:
+    """Let go of the programs that were only timed; the chosen one has its gain."""
+    for other in [each for each in programs if each != packing]:
+        del programs[other]
+    if packing in programs:
+        programs[packing].packing = packing
 
 
 def _fill(claimed: list[Claimed], most: int, program: str, claims: Claims) -> None:
@@ -102,7 +92,7 @@ def _fill(claimed: list[Claimed], most: int, program: str, claims: Claims) -> No
         claimed.append(more)
 
 
-def _fewer(program: str, claimed: Sequence[Claimed], most: int, claims: Claims) -> list[Claimed]:
+def _fewer(program: str, claimed: Sequence[Claimed], most: Packing, claims: Claims) -> list[Claimed]:
     """Those of the trials that go on, from their newest checkpoints, so many together, in which there may be room."""
     left = []
     for each in claimed:
@@ -110,26 +100,30 @@ def _fewer(program: str, claimed: Sequence[Claimed], most: int, claims: Claims) 
             claims.trained(program, each, None, paused=False)
             continue
         step = each.directory.saved_step()
-        each.begun = (step, most) if step else (0, 0)
+        each.begun = (step, most) if step else (0, None)
         left.append(each)
     return left
 
 
-def _together(claimed: Sequence[Claimed], most: int) -> tuple[list[Claimed], int]:
-    """The trials to train next, and how many the program packs: those begun continue as they were begun."""
+def _together(claimed: Sequence[Claimed], most: Packing) -> tuple[list[Claimed], Packing]:
+    """The trials to train next, and how the program packs them: those begun continue as they were begun."""
     begun = claimed[0].begun
     alike = [each for each in claimed if each.begun == begun]
-    _, packed = begun
-    trials = alike[: packed or most]
-    return trials, packed or len(trials)
+    _, packing = begun
+    if packing is not None:
+        return alike[: packing.width], most if packing == most else packing
+    trials = alike[: most.width]
+    return trials, most if len(trials) == most.width else Packing(len(trials), most.way)
 
 
-def _compile_ahead(trials: Sequence[Claimed], packed: int, programs: dict[int, Program], options: Options) -> None:
+def _compile_ahead(
+    trials: Sequence[Claimed], packing: Packing, programs: dict[Packing, Program], options: Options
+) -> None:
     # Errors are ignored here: training raises them again.
     with contextlib.suppress(Exception):
-        program = Program(trials[0].trial.experiment, packed=packed, hardware=options.hardware)
+        program = Program(trials[0].trial.experiment, packed=packing, hardware=options.hardware)
         program.prepare()
-        programs[packed] = program
+        programs[packing] = program
 
 
 @contextlib.contextmanager
@@ -146,13 +140,18 @@ def _held(slot: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
 
 
 def _run_together(
-    name: str, claimed: Sequence[Claimed], packed: int, programs: dict[int, Program], claims: Claims, how: How
+    name: str,
+    claimed: Sequence[Claimed],
+    packing: Packing,
+    programs: dict[Packing, Program],
+    claims: Claims,
+    how: How,
 ) -> bool:
     """Train trials together. False where that takes more memory than there is, and fewer may be tried together."""
     errors: dict[str, str] = {}
     failure: BaseException | None = None
     try:
-        errors = _train(claimed, packed, programs, how)
+        errors = _train(claimed, packing, programs, how)
     except (DiskFull, HostLost):
         raise
     except Interrupted:
@@ -169,13 +168,13 @@ def _run_together(
         errors = {each.id: str(error) for each in claimed}
     except Exception as error:
         failure = error
-        programs.pop(packed, None)
-        if not _is_out_of_memory(error):
+        programs.pop(packing, None)
+        if not is_out_of_memory(error):
             _record_crash(claimed, error)
-        elif packed > 1 and processes() == 1:
+        elif packing.width > 1 and processes() == 1:
             return False
         else:
-            _record(claimed, "out_of_memory", _out_of_memory(claimed[0].trial, packed, error))
+            _record(claimed, "out_of_memory", _out_of_memory(claimed[0].trial, packing.width, error))
     for each in claimed:
         claims.trained(name, each, errors.get(each.id), paused=how.options.until_epoch is not None)
     check_all_go_on(failure)
@@ -192,16 +191,19 @@ def _stop_on_failure(claimed: Sequence[Claimed], claims: Claims, how: How) -> No
         raise RunError(f"{reason}\n--stop-on-failure: all else is saved in {how.out}, and the same command goes on")
 
 
-def _train(claimed: Sequence[Claimed], packed: int, programs: dict[int, Program], how: How) -> dict[str, str]:
+def _train(claimed: Sequence[Claimed], packing: Packing, programs: dict[Packing, Program], how: How) -> dict[str, str]:
     """Why trials could not be trained, by id: those whose checkpoints are damaged."""
-    tell_next([each.id for each in claimed], packed, anew=packed not in programs)
-    if packed not in programs:
-        programs[packed] = Program(claimed[0].trial.experiment, packed=packed, hardware=how.options.hardware)
+    tell_next([each.id for each in claimed], packing.width, anew=packing not in programs)
+    if packing not in programs:
+        programs[packing] = Program(claimed[0].trial.experiment, packed=packing, hardware=how.options.hardware)
+    if packing.gain is not None:
+        for each in claimed:
+            each.directory.log(str(packing))
     directories = [each.directory for each in claimed]
     leases = [each.directory.lease for each in claimed]
     sinks = [*how.sinks, _Steps(claimed)]
     broken = run_trials(
-        programs[packed],
+        programs[packing],
         [each.trial.experiment for each in claimed],
         directories,
         stop=AnyOf(how.stop, *(lease.lost for lease in leases if lease is not None)),
@@ -225,11 +227,6 @@ class _Steps:
 
 
 # --- trials that fail without a result of their own
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """XLA has no class for it: its errors begin with their status."""
-    return "RESOURCE_EXHAUSTED" in str(error) or isinstance(error, MemoryError)
 
 
 def _out_of_memory(trial: PlannedTrial, packed: int, error: Exception) -> str:

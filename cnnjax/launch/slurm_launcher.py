@@ -9,13 +9,13 @@ import importlib
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnjax.errors import RunError
 from cnnjax.launch.amounts import time_seconds
 from cnnjax.launch.launcher import Detached, Launch
 from cnnjax.launch.slurm_settings import SlurmSettings, check
-from cnnjax.launch.slurm_worker import SlurmWorker, ask
+from cnnjax.launch.slurm_worker import SlurmWorker, again_lines, ask
 from cnnjax.launch.worker_process import (
     NO_FOLDER,
     jobs_folder,
@@ -27,7 +27,9 @@ from cnnjax.launch.worker_process import (
     work_options,
 )
 from cnnjax.records.jobs_json import JobsEntry
-from cnnjax.records.result_json import ResultRecord
+
+if TYPE_CHECKING:
+    from cnnjax.launch.claims import Outcomes
 
 __all__ = ["NEEDS", "Settings", "cancel", "check", "launch", "look"]
 
@@ -40,23 +42,23 @@ _GONE = ("BOOT_FAIL", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_ME
 """States of a job that is over, other than by somebody's wish."""
 
 
-def launch(launched: Launch) -> Detached:
-    """Submit workers for what is missing. Raises RunError where SLURM takes no such job."""
+def launch(launched: Launch) -> Outcomes | Detached:
+    """Submit workers for what is missing, if anything is. Raises RunError where SLURM takes no such job."""
+    from cnnjax.launch.elsewhere import FollowedTrials
+
+    trials = FollowedTrials(launched)
+    if trials.missing == 0:
+        return trials.outcomes("")
     submitit = importlib.import_module("submitit")
     utils = importlib.import_module("submitit.core.utils")
     settings = launched.settings
     assert isinstance(settings, SlurmSettings)
     out = launched.study.out.resolve()
-    count = settings.jobs or max(1, min(MOST_JOBS, _missing(launched)))
+    count = settings.jobs or min(MOST_JOBS, trials.missing or MOST_JOBS)
     token = new_token(out)
     together = settings.nodes > 1
-    worker = SlurmWorker(
-        str(out),
-        token,
-        work_options(launched),
-        retries=0 if together else settings.retries,
-        restarts=settings.retries if together else 0,
-    )
+    options = (*work_options(launched), *(("--hosts", "slurm") if together else ()))
+    worker = SlurmWorker(str(out), token, options, 0 if together else settings.retries, together=together)
     try:
         executor = submitit.SlurmExecutor(jobs_folder(out), max_num_timeout=settings.requeues)
         executor.update_parameters(**_parameters(settings, launched.study.name, out, token))
@@ -67,11 +69,6 @@ def launch(launched: Launch) -> Detached:
     ids = [job.job_id for job in jobs]
     note_jobs(out, "slurm", ids, token)
     return Detached("slurm", tuple(ids), _said(ids, out, settings))
-
-
-def _missing(launched: Launch) -> int:
-    folders = (launched.study.out / "trials" / trial.id for trial in launched.planned.trials)
-    return sum(not ResultRecord.at(folder).exists() for folder in folders)
 
 
 def _parameters(settings: SlurmSettings, name: str, out: Path, token: str) -> dict[str, Any]:
@@ -97,6 +94,7 @@ def _parameters(settings: SlurmSettings, name: str, out: Path, token: str) -> di
         "time": -(-time_seconds(settings.time) // 60),
         "signal_delay_s": settings.save_seconds,
         "setup": [_folder_check(out, token), *settings.setup],
+        "teardown": again_lines(out, settings.requeues),
         "additional_parameters": further,
         **{key: value for key, value in given.items() if value is not None},
     }
@@ -154,6 +152,8 @@ def _look(entry: JobsEntry, out: Path) -> list[str]:
         counts[state.lower() + waits] = counts.get(state.lower() + waits, 0) + 1
         if state in _GONE and f"slurm-{job}" not in found:
             lost.append(f"SLURM job {job} ended before it began: {not_shared(out, nodes)}, or see `scontrol show job`")
+        elif state in _GONE and state != "COMPLETED":
+            lost.append(f"SLURM job {job} is over ({state.lower()}); what it printed is in {jobs_folder(out)}/{job}_*")
     if not counts:
         return [f"SLURM job {main}: over"]
     return [f"SLURM job {main}: {', '.join(f'{count} {state}' for state, count in counts.items())}", *lost]

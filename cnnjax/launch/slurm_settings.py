@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from cnnjax.run.options import Options
 
 
+_FIELDS = {name: name for name in ("partition", "gres", "time", "mem", "nodes", "account", "qos", "constraint")}
+_FIELDS |= {"cpus-per-task": "cpus", "array": "jobs, at_once", "signal": "save_seconds"}
+"""Options of `sbatch`, and the settings that say the same."""
+
+_OWN = ("error", "job-name", "no-requeue", "ntasks", "ntasks-per-node", "open-mode", "output", "parsable", "requeue")
+"""Options of `sbatch` without which the launcher would not do its work."""
+
+
 class SlurmSettings(Config):
     """What SLURM is asked for, of each worker.
 
@@ -22,8 +30,9 @@ class SlurmSettings(Config):
     mem (32G): of a node. nodes: how many one trial is spread over, with one process on each. jobs: how many workers
     (None: one a trial that is missing, eight at most). at_once: how many of them run side by side (None: all).
     save_seconds: how long before its end a job is told to save. retries: how often a worker that died is started
-    again; requeues: how often a job goes back into the queue at its time limit. setup: lines of shell before a worker
-    begins, such as "module load cuda". sbatch: further options of `sbatch`, such as "--mail-type=END".
+    again; requeues: how often a job goes back into the queue, at its time limit or where all of it was killed. setup:
+    lines of shell before a worker begins, such as "module load cuda". sbatch: further options of `sbatch`, such as
+    "--mail-type=END".
     """
 
     partition: str | None = None
@@ -67,10 +76,22 @@ class SlurmSettings(Config):
     @field_validator("sbatch")
     @classmethod
     def _check_sbatch(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        wrong = [word for word in words if not word.startswith("--") or word.startswith("--=")]
-        if wrong:
-            raise ValueError(f"{wrong[0]!r} is no option such as --mail-type=END")
+        for word in words:
+            name = word.removeprefix("--").partition("=")[0]
+            if not word.startswith("--") or not name:
+                raise ValueError(f"{word!r} is no option such as --mail-type=END")
+            if name in _FIELDS:
+                raise ValueError(f"--{name} is the setting {_FIELDS[name]}: give that")
+            if name in _OWN:
+                raise ValueError(f"--{name} is for cnnjax to say: leave it out")
         return words
+
+    @field_validator("setup", "sbatch", mode="before")
+    @classmethod
+    def _check_list(cls, lines: Any) -> Any:
+        if isinstance(lines, str):
+            raise ValueError(f"must be a list, such as [{lines!r}]")
+        return lines
 
 
 def check(settings: SlurmSettings, options: Options) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,24 +18,27 @@ from cnnjax.errors import RunError
 from cnnjax.launch.worker_process import Worker, jobs_folder
 from cnnjax.records.cancel_json import CancelRecord
 
+SIGNALLED = 128
+"""Exit codes above it say that a process was ended by a signal."""
+
 
 @dataclasses.dataclass
 class SlurmWorker(Worker):
-    """What submitit calls on each node of a job.
+    """What submitit calls on each node of a job. together: there are several, which train each trial together."""
 
-    restarts: how often the whole job is started again where one of its processes died: those on its other nodes cannot
-    go on without it. Of a job on one node only the worker is (`retries`).
-    """
-
-    restarts: int = 0
+    together: bool = False
 
     def __call__(self) -> None:
-        """Train until nothing is left. Raises RunError where the worker ended otherwise; requeues where it may."""
+        """Train until nothing is left. A worker that is asked to stop goes back into the queue, with its job.
+
+        Raises RunError where it ended otherwise. Of several that train together none goes on without one that died:
+        SystemExit, by which SLURM ends the others, and the job goes back into the queue (`again_lines`).
+        """
         code = self.run(f"slurm-{_job()}")
         if code == interrupts.STOPPED:
             self._go_on_later()
-        elif code > 2 and int(os.environ.get("SLURM_RESTART_COUNT", "0")) < self.restarts and _goes_on():
-            subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+        elif self.together and code > SIGNALLED:
+            sys.exit(code)
         elif code:
             raise RunError(f"the worker ended with exit code {code}: its output is in {jobs_folder(Path(self.out))}")
 
@@ -51,6 +55,21 @@ class SlurmWorker(Worker):
         if _goes_on() and not CancelRecord.at(Path(self.out)).exists():
             print("asked to stop by SIGTERM: back into the queue", file=sys.stderr, flush=True)
             signal.raise_signal(signal.SIGUSR2)
+
+
+def again_lines(out: Path, requeues: int) -> list[str]:
+    """Lines of shell after a job's step: the job goes back into the queue where all of the step was killed."""
+    cancelled = shlex.quote(str(CancelRecord.at(out)))
+    runs = '[ "$(squeue -h -t all -o %T -j "$SLURM_JOB_ID")" = RUNNING ]'
+    few = f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {requeues} ]'
+    return [
+        "code=$?",
+        f"if [ $code -gt {SIGNALLED} ] && {few} && [ ! -e {cancelled} ] && {runs}; then",
+        '  echo "ended with exit code $code: back into the queue" >&2',
+        '  scontrol requeue "$SLURM_JOB_ID"',
+        "fi",
+        "exit $code",
+    ]
 
 
 def _job() -> str:

@@ -16,7 +16,8 @@ from cnnjax.hosts import is_first, processes
 from cnnjax.interrupts import AnyOf, stopping
 from cnnjax.launch.cancel import Watch
 from cnnjax.launch.claims import Claims, Outcomes, given_back
-from cnnjax.launch.one_program import How, run_program, small
+from cnnjax.launch.one_program import How, run_program
+from cnnjax.launch.packing import small
 from cnnjax.launch.together import follow, tell_end
 from cnnjax.launch.units import Units
 from cnnjax.machine import cores

@@ -18,7 +18,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
-from cnnjax.nn import matrix_products, xla_convolution
+from cnnjax.nn import batched_products, matrix_products, xla_convolution
 from cnnjax.nn.geometry import Geometry
 from cnnjax.nn.lowering_rules import Wanted, choose
 from cnnjax.nn.mesh import varying_alike
@@ -127,6 +127,14 @@ def compute(
 
     packed: whether both operands have an axis of lanes, of which this is one.
     """
+    if lowering == "products" and packed and g.groups == 1 and jnp.issubdtype(a.dtype, jnp.floating):
+        by_wanted = {
+            "output": batched_products.output,
+            "input": batched_products.input_gradient,
+            "kernel": batched_products.kernel_gradient,
+        }
+        return by_wanted[wanted](a, b, g)
+    lowering = "xla" if lowering == "products" else lowering
     if lowering == "xla" or not jnp.issubdtype(a.dtype, jnp.floating) or (wanted == "input" and g.is_spread):
         return by_xla(wanted, a, b, g)
     if wanted == "output":
@@ -164,13 +172,18 @@ def _lowered(
 
 
 def _elsewhere(a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
-    """On accelerators XLA has libraries made for this."""
-    options: Any = params | {"lowering": "xla"}
+    """On accelerators XLA has libraries made for this, but for lanes that each have a kernel of their own."""
+    options: Any = params | {"lowering": "products" if params["lowering"] == "products" else "xla"}
+    return _lowered(a, b, **options)
+
+
+def _on_cpu(a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
+    options: Any = params | {"lowering": "auto" if params["lowering"] == "products" else params["lowering"]}
     return _lowered(a, b, **options)
 
 
 mlir.register_lowering(trilinear, mlir.lower_fun(_elsewhere, multiple_results=False))
-mlir.register_lowering(trilinear, mlir.lower_fun(_lowered, multiple_results=False), platform="cpu")
+mlir.register_lowering(trilinear, mlir.lower_fun(_on_cpu, multiple_results=False), platform="cpu")
 
 
 @partial(jax.jit, static_argnames=("wanted", "geometry", "lanes", "lowering"))

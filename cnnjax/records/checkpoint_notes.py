@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,8 @@ class CheckpointNotes(Record):
     """The notes of a checkpoint, which Orbax writes into its folder.
 
     id: of the experiment. codes: digests of the user's own code that made it, the newest last; None is code of cnnjax
-    alone, and empty where it was not recorded. packed: how many trials were trained together. epoch_sums: what the
+    alone, and empty where it was not recorded. packed: how many trials were trained together, way: how (`Packing.way`).
+    epoch_sums: what the
     current epoch has added up so far, last_row the last row of metrics.jsonl, seconds those trained so far, without
     compiling. shares: where all seconds went until then, by trial (`ResultRecord.seconds`). scale: (mean, std) by
     channel of the data. classes: their names, in the order of the outputs; empty for none, None where they were not
@@ -27,6 +28,7 @@ class CheckpointNotes(Record):
     id: str | None = None
     codes: tuple[str | None, ...] = ()
     packed: int = 1
+    way: Literal["vmap", "products"] = "vmap"
     epoch_sums: dict[str, float] = Field(default_factory=dict)
     last_row: dict[str, Any] = Field(default_factory=dict)
     seconds: float = 0.0

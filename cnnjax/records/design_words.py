@@ -19,9 +19,10 @@ def design_words(study: StudyRecord) -> list[str]:
     design = study.design
     if design is None or not study.axes:
         return []
-    made = f"Design: {_design(design)}"
-    if study.arms is not None:
-        made += f": {_count(study.arms + study.left_out, 'arm')}"
+    if study.arms is None:
+        axes = _joined([_axis(*axis) for axis in _axes(design)])
+        return [f"Arms are proposed from {axes}.", *_excluded(study)]
+    made = f"Design: {_design(design)}: {_count(study.arms + study.left_out, 'arm')}"
     return [f"{made}{_fallen_together(study, design)}.", *_excluded(study), *map(_earlier, study.extends)]
 
 
@@ -40,6 +41,14 @@ def _design(design: Mapping[str, Any]) -> str:
     said = ", ".join([name, *settings])
     axes = design.get("axes") or {}
     return f"{said}{', ' if settings else ' '}of {_joined([_axis(*axis) for axis in axes.items()])}" if axes else said
+
+
+def _axes(design: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The axes of a design and of those that it is made of, and the paths that listed arms set."""
+    axes = list((design.get("axes") or {}).items())
+    listed = dict.fromkeys(path for arm in design.get("chosen") or () for path in arm)
+    axes += [(path, [arm[path] for arm in design["chosen"] if path in arm]) for path in listed]
+    return axes + [axis for inner in design.get("designs") or () for axis in _axes(inner)]
 
 
 def _is_setting(field: str, value: Any) -> bool:

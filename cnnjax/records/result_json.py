@@ -19,7 +19,9 @@ class ResultRecord(Record):
 
     codes: digests of the user's own code that made it, the newest last; None is code of cnnjax alone, and empty where
     it was not recorded. steps: that were taken. examples: by part. train_seconds, compile_seconds: of each trial, where
-    `packed` of them were trained together. seconds: where all went, by trial, those of calls that
+    `packed` of them were trained together. packing: of those the "way" ("vmap", or
+    "products": convolutions as batched products) and, where it was measured, the "gain": how many times as fast as one
+    after the other. seconds: where all went, by trial, those of calls that
     were stopped up to their last checkpoint: "compile", "input" (choosing and making batches), "step", "evaluation" and
     "idle" (all else: files, checkpoints, looking at losses).
     compilations: how many its program had until then, those remembered from earlier processes too. initial: the run
@@ -46,6 +48,7 @@ class ResultRecord(Record):
     seconds: dict[str, float] = Field(default_factory=dict)
     compilations: int | None = None
     packed: int = 1
+    packing: dict[str, Any] = Field(default_factory=dict)
     initial: UsedRun | None = None
     teachers: dict[str, UsedRun] = Field(default_factory=dict)
     data_fingerprint: str | None = None

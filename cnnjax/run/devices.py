@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.errors import ConfigError, unknown
@@ -47,6 +48,10 @@ class Devices:
     kind: str = ""
     memory: int | None = None
     split: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """By name; `split` where the state is."""
+        return {name: value for name, value in asdict(self).items() if value or name != "split"}
 
     def __str__(self) -> str:
         known = "" if self.memory is None else f" with {short_bytes(self.memory)} each"

@@ -230,7 +230,7 @@ def _take_steps(
     pack.clock.start()
     # Processes that train together would not measure the same pace, so they take single steps.
     most = program.chunk if program.chunk and processes() == 1 else 1
-    epoch, saved, pace = _epoch_of(pack, step), time.perf_counter(), Pace(most, pack.clock)
+    epoch, saved, pace = _epoch_of(pack, step), time.perf_counter(), Pace(most, pack.clock, program.pace)
     validations: Measured | None = None
     while step < last and not cues.stops(step):
         cut = min(last, epoch.last_step, program.span_at(step).last + 1, _next_save(options, step))
@@ -261,6 +261,7 @@ def _take_steps(
             saved = time.perf_counter()
     if pending is not None:
         _look_at(pack, pending, pace)
+    program.pace = pace.wanted
     pack.clock.stop()
     return state, step, validations
 

@@ -9,20 +9,22 @@ SECONDS = 0.05
 
 
 class Pace:
-    """Chooses the steps of a call, of `most` at most, so that they take SECONDS; the first call takes one step.
+    """Chooses the steps of a call, of `most` at most, so that they take SECONDS.
 
-    The choice follows the clock, and no result depends on it: however steps are cut they give bitwise the same.
+    wanted: those of the next call; the first of a program takes one, and later trainings of it go on from what the one
+    before had come to. The choice follows the clock, and no result depends on it: however steps are cut they give
+    bitwise the same.
     """
 
-    def __init__(self, most: int, clock: Clock):
-        self._most, self._clock, self._wanted = most, clock, 1
+    def __init__(self, most: int, clock: Clock, wanted: int = 1):
+        self._most, self._clock, self.wanted = most, clock, wanted
         self._begun: list[float] = []
         self._done = 0.0
 
     def count(self, left: float) -> int:
         """How many steps the call takes that begins now, of at most `left`."""
         self._begun.append(self._clock.seconds)
-        return int(min(self._wanted, left))
+        return int(min(self.wanted, self._most, left))
 
     def done(self, count: int) -> None:
         """The oldest call that is not done yet is done now; it took `count` steps."""
@@ -31,4 +33,4 @@ class Pace:
         seconds = (now - max(self._begun.pop(0), self._done)) / count
         self._done = now
         fitting = int(SECONDS / seconds) if seconds > 0 else self._most
-        self._wanted = max(1, min(fitting, 2 * self._wanted, self._most))
+        self.wanted = max(1, min(fitting, 2 * self.wanted, self._most))

@@ -144,6 +144,7 @@ class Pack:
                 id=trial.id,
                 codes=trial.codes,
                 packed=self.program.packed,
+                way=self.program.packing.way,
                 epoch_sums=dict(trial.epoch_sums),
                 last_row=dict(trial.last_row),
                 seconds=self.clock.seconds,

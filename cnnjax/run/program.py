@@ -19,10 +19,12 @@ from cnnjax.analysis.layers import volume
 from cnnjax.experiment import Experiment, blank_state, check, functions_of, input_shape_of
 from cnnjax.experiment.sizes import Size, Span, sizes_of, training_spans
 from cnnjax.lanes import lane_values
+from cnnjax.lowering import lowering
 from cnnjax.records.used_run import UsedRun
 from cnnjax.run.compiling import compiled
 from cnnjax.run.feed import Resident, Streamed, first_batch, make_feed, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
+from cnnjax.run.packing import Packing
 from cnnjax.run.teachers import loaded_teachers, on_devices
 from cnnjax.run.together import of_first
 from cnnjax.run.weights import check_initial, initial_weights
@@ -92,11 +94,12 @@ class Program:
     """The compiled steps of an experiment's architecture for `packed` trials at once (1: a single training).
 
     States and index rows of a packed program have a leading axis of trials. Images of each size that the training sees
-    have a training step of their own.
+    have a training step of their own. packed: a `Packing`, or a number of trials under vmap.
     """
 
-    def __init__(self, experiment: Experiment, *, packed: int = 1, hardware: Hardware = Hardware()):
-        self.experiment, self.packed, self.hardware = experiment, packed, hardware
+    def __init__(self, experiment: Experiment, *, packed: int | Packing = 1, hardware: Hardware = Hardware()):
+        self.packing = packed if isinstance(packed, Packing) else Packing(packed)
+        self.experiment, self.packed, self.hardware = experiment, self.packing.width, hardware
         self.mesh = hardware.mesh()
         check_batch_size(experiment.batch_size, devices=self.mesh.size, accumulate=experiment.accumulate)
         self.teachers = loaded_teachers(experiment)
@@ -105,7 +108,7 @@ class Program:
         self.analysis: Analysis = self.checked.analysis
         check_initial(experiment)
         self.initial = None if experiment.initial is None else initial_weights(experiment.initial)
-        self.feed = make_feed(experiment, self.mesh, packed=packed, hardware=hardware)
+        self.feed = make_feed(experiment, self.mesh, packed=self.packed, hardware=hardware)
         self.sizes = self.feed.sizes
         self.length = self.checked.length
         self.steps = self.length.steps
@@ -115,6 +118,7 @@ class Program:
         self.compile_seconds, self.compilations = 0.0, 0
         self.input_seconds = 0.0  # making rows and waiting for them
         self.compile_told = 0.0  # of these, what some result has
+        self.pace = 1  # steps that the next call takes, if it can (`Pace.wanted`)
 
     @property
     def used_runs(self) -> dict[str, UsedRun]:
@@ -357,6 +361,9 @@ class Program:
             self._compiled[name] = self._compile(step, functions, state, rows)
         return self._compiled[name]
 
+    def _lowering(self) -> contextlib.AbstractContextManager[Any]:
+        return lowering("products") if self.packing.way == "products" else contextlib.nullcontext()
+
     @property
     def _is_brief(self) -> bool:
         """Whether the whole training is so short that compiling counts."""
@@ -395,7 +402,7 @@ class Program:
         often = trains or (step is eval_step and self._evaluates_much)
         options = UNOPTIMIZED if self._is_brief and not often else {}
         # The mesh in context tells batch normalization by device how many devices there are.
-        with self._compiling(), jax.set_mesh(self.mesh):
+        with self._compiling(), jax.set_mesh(self.mesh), self._lowering():
             return compiled(mapped.lower(state, self.feed.data, rows, self.fixed if trains else {}), options)
 
 

@@ -11,6 +11,7 @@ from cnnjax.data import Dataset
 from cnnjax.experiment import Experiment
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.used_run import fields_of
+from cnnjax.run.packing import Packing
 from cnnjax.run.program import Program
 from cnnjax.run.trial import Trial
 from cnnjax.training.evaluated import evaluations
@@ -30,6 +31,12 @@ def named(part: str, summary: Mapping[str, Any]) -> dict[str, float]:
 def finite(numbers: Mapping[str, Any]) -> bool:
     """Whether no number is infinite or NaN."""
     return all(math.isfinite(value) for value in numbers.values() if isinstance(value, float))
+
+
+def _packing(packing: Packing) -> dict[str, Any]:
+    if packing.width == 1:
+        return {}
+    return {"way": packing.way, **({} if packing.gain is None else {"gain": round(packing.gain, 3)})}
 
 
 def write_result(
@@ -58,6 +65,7 @@ def write_result(
         seconds=dict(seconds),
         compilations=program.compilations,
         packed=program.packed,
+        packing=_packing(program.packing),
         **fields_of(program.used_runs),
         data_fingerprint=dataset.fingerprint,
         # Images that could not be decoded, by part, where there were some.

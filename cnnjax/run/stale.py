@@ -18,6 +18,7 @@ from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.used_run import UsedRun
 from cnnjax.run.checkpoint import Checkpoints, NoCheckpoints
 from cnnjax.run.directory import RunDirectory
+from cnnjax.run.packing import ALONE, Packing
 
 Policy = Literal["stop", "rerun", "keep", "separate"]
 """What to do with what other code or data made: refuse it; train anew; use it all the same; train in a folder apart."""
@@ -34,9 +35,9 @@ class Origin:
     """What made a result or a checkpoint.
 
     codes: digests of the code, the newest last; None in it is code of cnnjax alone. known: whether they were recorded.
-    data: fingerprint of the data. step: of the checkpoint; None for a finished training. packed: trials that were
-    trained together. params, macs: of the network; None of a checkpoint. used_runs: whose weights it uses, by what they
-    are to it.
+    data: fingerprint of the data. step: of the checkpoint; None for a finished training. packing: of the trials that
+    were trained together; of a checkpoint alone. params, macs: of the network; None of a checkpoint. used_runs: whose
+    weights it uses, by what they are to it.
     """
 
     id: str | None
@@ -44,7 +45,7 @@ class Origin:
     known: bool
     data: str | None
     step: int | None = None
-    packed: int = 1
+    packing: Packing = ALONE
     params: int | None = None
     macs: int | None = None
     used_runs: Mapping[str, UsedRun] = field(default_factory=dict)
@@ -76,7 +77,9 @@ def origin(directory: RunDirectory) -> Origin | None:
 def saved(checkpoints: Checkpoints | NoCheckpoints) -> Origin | None:
     """What made the newest checkpoint; None where there is none."""
     notes = checkpoints.notes()
-    return None if notes is None else replace(_made_by(notes), step=checkpoints.latest())
+    if notes is None:
+        return None
+    return replace(_made_by(notes), step=checkpoints.latest(), packing=Packing(notes.packed, notes.way))
 
 
 def _made_by(held: ResultRecord | CheckpointNotes) -> Origin:
@@ -85,7 +88,6 @@ def _made_by(held: ResultRecord | CheckpointNotes) -> Origin:
         held.codes,
         known=bool(held.codes),
         data=held.data_fingerprint,
-        packed=held.packed,
         used_runs=held.used_runs,
     )
 

@@ -1,12 +1,27 @@
-"""Whether the arms of a study draw the same random numbers for what they have in common, seed by seed."""
+"""How the arms of a plan can be compared: whether they draw the same random numbers, and which effects are confused."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 from cnnjax.experiment import Experiment
 from cnnjax.experiment.training_examples import by_tag
+from cnnjax.study.planned import Plan
+from cnnjax.study.two_levels import fraction_sentences
+
+
+def comparisons_json(plan: Plan) -> dict[str, Any]:
+    """`unpaired` and `fraction_sentences` for the plan as JSON; without those that say nothing."""
+    said, fraction = unpaired_in(plan), fraction_sentences(plan)
+    return ({"unpaired": said} if said else {}) | ({"fraction": fraction} if fraction else {})
+
+
+def unpaired_in(plan: Plan) -> str | None:
+    """`unpaired` of a plan's arms."""
+    first = plan.study.seed_values[0]
+    return unpaired(trial.experiment for trial in plan.trials if trial.experiment.seed == first)
 
 
 def unpaired(experiments: Iterable[Experiment]) -> str | None:

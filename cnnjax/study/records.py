@@ -7,6 +7,7 @@ from typing import Any
 
 from cnnjax.config import plain
 from cnnjax.records.study_json import ExclusionEntry, StudyRecord
+from cnnjax.study.designs import Distribution, values_of
 from cnnjax.study.exclusions import ByFunction, Exclusion, LeftOut
 from cnnjax.study.planned import label
 from cnnjax.study.study import Study
@@ -21,11 +22,14 @@ def study_record(study: Study, *, name: str = "", question: str = "") -> StudyRe
     more |= {"matched": study.matched_axes} if isinstance(study.match, Mapping) else {}
     more |= {} if proposed else {"arms": len(arms)}
     more |= {"left_out": left_out.total} if left_out.total else {}
+    # What a sampler will propose from a distribution is not known before.
+    levels = {name: () if isinstance(axis, Distribution) else values_of(axis) for name, axis in study.all_axes.items()}
+    levels = levels if proposed else study.levels
     entries = [_exclusion(each, count) for each, count in zip(study.exclude, excluded, strict=True)]
     return StudyRecord(
         name=name,
         question=question,
-        axes={path: [label({path: value})[path] for value in values] for path, values in study.levels.items()},
+        axes={path: [label({path: value})[path] for value in values] for path, values in levels.items()},
         combine=study.chosen_design.tag,
         seeds=study.seed_values,
         match=study.measure,
