@@ -9,21 +9,18 @@ Measured, in this order, each in a process of its own; what does not fit into `-
 - ResNet-50 (batch 256), ResNet-18 for CIFAR (512), ConvNeXt-T and VGG-16 (256), ResNet-50 again (512): the training
   step of cnnjax, of plain Flax Linen in the manner of Flax's imagenet example (the ResNets), and of torchvision's
   networks under torch.compile; the sides take turns, network by network;
-- SmallCNN at 28x28x1, batch 128, float32 (which XLA multiplies as TF32), of 1 to 64 trials at once: packed under vmap
-  as a study packs them, one after the other (dispatched without waiting), and packed with each convolution as a product
-  of patches and kernel, which vmap makes a batched matrix product; the crossover is the number of trials from which on
-  a way is faster than one after the other;
 - cnnjax's airbench94 network in epochs of CIFAR-10's size and, where TFDS has prepared cifar10 in $TFDS_DATA_DIR, the
   test accuracy it reaches in 10 epochs (then 30) with plain SGD and the training seconds until 94%;
 - ResNet-50's 1x1 convolutions and their gradients, bfloat16, batch 256: XLA's, and as matrix products;
 - ResNet-50 under torch.compile's max-autotune.
 
-Timed are blocks of steps, 0.8 s long (0.2 s where packed), after a warm-up; the device is waited for at the two ends of
+Timed are blocks of steps, 0.8 s long, after a warm-up; the device is waited for at the two ends of
 a block and nowhere else. A number is the median of five blocks, with the lowest and the highest. A step is everything
 between two updates of the weights: normalizing uint8 images that lie on the device, forward, backward, update; on
-cnnjax's side also choosing the batch on the host (but not where packed) and gathering it. Left out: reading, decoding
-and copying images, augmentation (except airbench94's), evaluation and checkpoints. Compiling is apart: the first step's
-seconds less a usual one's, with empty caches; making the network and its weights is not in it.
+cnnjax's side also choosing the batch on the host and gathering it, and as many steps a call as `cnnjax train` takes.
+Left out: reading, decoding and copying images, augmentation (except airbench94's), evaluation and checkpoints.
+Compiling is apart: the first step's seconds less a usual one's, with empty caches; making the network and its weights
+is not in it.
 
 All sides compute in bfloat16 from float32 parameters (PyTorch: autocast, channels-last), with SGD, Nesterov momentum
 and weight decay of kernels (in plain Flax as L2 in the loss, as in its example). Networks must have equal numbers of
@@ -36,7 +33,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
 import json
 import math
 import os
@@ -60,7 +56,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.training.train_state import TrainState
-from pydantic import Field
 
 from cnnjax import (
     SGD,
@@ -68,24 +63,19 @@ from cnnjax import (
     AlternatingFlip,
     CifarStem,
     Constant,
-    Conv,
-    ConvNet,
     Data,
     Experiment,
     FlipViews,
     Hardware,
-    Layer,
     Model,
     OneCycle,
     RandomCrop,
     ResNet,
-    SmallCNN,
     SoftmaxCrossEntropy,
     Synthetic,
     models,
 )
 from cnnjax.analysis import analyse
-from cnnjax.config import replace
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.examples import Examples
 from cnnjax.data.prepared_sets import default_data_dir, prepared
@@ -106,23 +96,24 @@ TARGET = 0.94
 
 Record = dict[str, Any]
 Step = Callable[[], None]
+Steps = Callable[[int], None]
+"""Takes so many steps."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured. lanes: trials at once; epochs: of the accuracy runs, until one reaches the target."""
+    """How much is measured. epochs: of the accuracy runs, until one reaches the target."""
 
     small: bool = False
     warmup: int = 5
     block_seconds: float = 0.8
     repeats: int = 5
     matrix: int = 8192
-    lanes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     epochs: tuple[int, ...] = (10, 30)
 
 
 FULL = Size()
-SMALL = Size(small=True, warmup=1, block_seconds=0.01, repeats=2, matrix=64, lanes=(1, 2), epochs=(1,))
+SMALL = Size(small=True, warmup=1, block_seconds=0.01, repeats=2, matrix=64, epochs=(1,))
 
 
 @dataclass(frozen=True)
@@ -173,7 +164,6 @@ JOBS = (
     Job("resnet50-256", "cnnjax", 50),
     Job("resnet50-256", "flax", 45),
     Job("resnet50-256", "pytorch", 60),
-    Job("packed", "cnnjax", 90),
     Job("airbench94-1024", "cnnjax", 30),
     Job("resnet18-cifar-512", "pytorch", 40),
     Job("resnet18-cifar-512", "cnnjax", 30),
@@ -196,22 +186,31 @@ PATIENCE = 3
 # ---- timing
 
 
-def clocked(step: Step, wait: Step, steps: int) -> float:
+def one_by_one(step: Step) -> Steps:
+    """So many steps, each a call."""
+
+    def take(count: int) -> None:
+        for _ in range(count):
+            step()
+
+    return take
+
+
+def clocked(take: Steps, wait: Step, steps: int) -> float:
     """Seconds a step, over so many that begin and end with an idle device."""
     wait()
     start = time.perf_counter()
-    for _ in range(steps):
-        step()
+    take(steps)
     wait()
     return (time.perf_counter() - start) / steps
 
 
-def timed(step: Step, wait: Step, size: Size) -> Record:
+def timed(take: Steps, wait: Step, size: Size) -> Record:
     """seconds (a step, of each block), steps (a block), compile_seconds (the first step's above the median one's)."""
-    first = clocked(step, wait, 1)
-    clocked(step, wait, size.warmup)
-    steps = max(1, round(size.block_seconds / clocked(step, wait, size.warmup)))
-    seconds = [clocked(step, wait, steps) for _ in range(size.repeats)]
+    first = clocked(take, wait, 1)
+    clocked(take, wait, size.warmup)
+    steps = max(1, round(size.block_seconds / clocked(take, wait, size.warmup)))
+    seconds = [clocked(take, wait, steps) for _ in range(size.repeats)]
     return {"seconds": seconds, "steps": steps, "compile_seconds": max(0.0, first - statistics.median(seconds))}
 
 
@@ -259,7 +258,7 @@ def cnnjax_experiment(workload: Workload) -> Experiment:
 
 
 class CnnjaxTraining:
-    """Steps as `cnnjax train` takes them, but for looking at their losses."""
+    """Steps as `cnnjax train` takes them, several in a call where they are short, but for looking at their losses."""
 
     def __init__(self, experiment: Experiment):
         self.experiment = experiment
@@ -267,16 +266,18 @@ class CnnjaxTraining:
         self.state, self.number = self.program.init([experiment]), 0
         self.taken: Taken | None = None
 
-    def step(self) -> None:
-        self.state, self.taken = self.program.take(self.state, [self.experiment], self.number, 1)
-        self.number += 1
+    def take(self, count: int) -> None:
+        while count:
+            at_once = min(count, self.program.chunk or 1, STEPS - self.number)
+            self.state, self.taken = self.program.take(self.state, [self.experiment], self.number, at_once)
+            self.number, count = (self.number + at_once) % STEPS, count - at_once
 
     def wait(self) -> None:
         jax.block_until_ready(self.state)
 
     def numbers(self) -> Record:
         assert self.taken is not None, "no step was taken"
-        [(_, sums)] = self.taken.each()
+        *_, (_, sums) = self.taken.each()
         loss = float(sums["loss"]) / float(sums["count"])
         analysis = self.program.analysis
         return {"loss": loss, "params": analysis.params, "macs": analysis.macs, "peak_bytes": jax_peak_bytes()}
@@ -381,7 +382,10 @@ class FlaxTraining:
         self.params = optax.tree.size(params)
         self.compiled, self.metrics, self.number = jax.jit(plain_step, donate_argnums=0), {}, 0
 
-    def step(self) -> None:
+    def take(self, count: int) -> None:
+        one_by_one(self._step)(count)
+
+    def _step(self) -> None:
         self.state, self.metrics = self.compiled(self.state, *self.batches[self.number % 2])
         self.number += 1
 
@@ -482,7 +486,10 @@ class TorchTraining:
         self.loss_of = loss_of if mode is None else torch.compile(loss_of, mode=mode)
         self.loss, self.number = torch.tensor(math.nan), 0
 
-    def step(self) -> None:
+    def take(self, count: int) -> None:
+        one_by_one(self._step)(count)
+
+    def _step(self) -> None:
         self.optimizer.zero_grad()
         self.loss = self.loss_of(*self.batches[self.number % 2])
         self.loss.backward()
@@ -514,7 +521,7 @@ def trained_by_torch(workload: Workload, size: Size, mode: str) -> Record:
 
 def trained(training: Any, size: Size) -> Record:
     """The numbers of a training's steps. Its loss must be finite: a GPU takes other time for other numbers."""
-    record = timed(training.step, training.wait, size) | training.numbers()
+    record = timed(training.take, training.wait, size) | training.numbers()
     if not math.isfinite(record["loss"]):
         raise FloatingPointError(f"the loss is {record['loss']}")
     return record
@@ -551,7 +558,7 @@ def parameters(workload: Workload, side: str) -> int:
 def matmul(job: Job, size: Size) -> Iterator[Record]:
     """A matrix product's operations a second, on random numbers (zeros draw less power, and so are faster)."""
     multiply, wait, versions = (jax_matmul if job.side == "cnnjax" else torch_matmul)(size.matrix)
-    record = timed(multiply, wait, size)
+    record = timed(one_by_one(multiply), wait, size)
     flops = 2 * size.matrix**3 / statistics.median(record["seconds"])
     yield record | {"size": size.matrix, "flops": flops, "environment": versions}
 
@@ -586,96 +593,6 @@ def torch_matmul(size: int) -> tuple[Step, Step, Record]:
     return step, torch.cuda.synchronize if cuda else lambda: None, versions
 
 
-class PatchConvolution(linen.Module):
-    """A convolution that keeps the size, as one product of patches and kernel: [B, H, W, C] -> [B, H, W, features]."""
-
-    features: int
-    kernel_size: int
-
-    @linen.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        (rows, columns), before = x.shape[1:3], (self.kernel_size - 1) // 2
-        sides = (before, self.kernel_size - 1 - before)
-        padded = jnp.pad(x, ((0, 0), sides, sides, (0, 0)))
-        places = [(i, j) for i in range(self.kernel_size) for j in range(self.kernel_size)]
-        patches = jnp.concatenate([padded[:, i : i + rows, j : j + columns] for i, j in places], axis=-1)
-        kernel = self.param("kernel", linen.initializers.he_normal(), (patches.shape[-1], self.features))
-        bias = self.param("bias", linen.initializers.zeros, (self.features,))
-        return patches @ kernel.astype(x.dtype) + bias.astype(x.dtype).reshape(1, 1, 1, -1)
-
-
-class PatchConv(Layer, tag="patch_conv"):
-    """`PatchConvolution` as a layer of a ConvNet."""
-
-    features: int = Field(ge=1)
-    kernel_size: int = Field(default=3, ge=1)
-
-    def __call__(self, x: jax.Array, *, name: str, train: bool, outputs: int) -> jax.Array:
-        return PatchConvolution(self.features, self.kernel_size, name=name)(x)
-
-
-def as_patches(model: SmallCNN) -> ConvNet:
-    """The same network, its 3x3 convolutions as products of patches and kernels."""
-    layers: dict[str, Layer] = {
-        name: PatchConv(features=layer.features, kernel_size=3) if isinstance(layer, Conv) else layer
-        for name, layer in model.layers.items()
-    }
-    return ConvNet(layers=layers)
-
-
-def packed(job: Job, size: Size) -> Iterator[Record]:
-    """Seconds of a step of all lanes, for each number of lanes and way to run them."""
-    pixels, batch = (8, 8) if size.small else (28, 128)
-    model = SmallCNN(features=4) if size.small else SmallCNN()
-    data = Noise(height=pixels, channels=1, classes=10, examples=8 * batch)
-    optim = SGD(learning_rate=LEARNING_RATE, schedule=Constant())
-    base = Experiment(model=model, data=data, optim=optim, batch_size=batch, steps=STEPS, validation=0)
-    alone, patches = (Lanes(each, max(size.lanes)) for each in (base, replace(base, {"model": as_patches(model)})))
-    size = dataclasses.replace(size, block_seconds=size.block_seconds / 4)
-    for lanes in size.lanes:
-        ways = {
-            "one after the other": alone.in_turn,
-            "packed": alone.together,
-            "packed patches": patches.together,
-        }
-        for way, make in ways.items():
-            yield {"way": way, "lanes": lanes, **timed(*make(lanes), size)}
-
-
-class Lanes:
-    """Up to `most` trials of an experiment that differ in their seed, and ways to run a step of some of them."""
-
-    def __init__(self, base: Experiment, most: int):
-        self.alone = Program(base, hardware=Hardware(devices=1))
-        self.trials = [replace(base, {"seed": seed}) for seed in range(most)]
-        self.states = [jax.device_get(self.alone.init([trial])) for trial in self.trials]
-
-    def together(self, lanes: int) -> tuple[Step, Step]:
-        """All as one program."""
-        program = Program(self.trials[0], packed=lanes, hardware=Hardware(devices=1))
-        return stepping(program, [program.place(self.states[:lanes])], [self.trials[:lanes]])
-
-    def in_turn(self, lanes: int) -> tuple[Step, Step]:
-        """As so many calls of one program, none of them waited for."""
-        states = [self.alone.place([state]) for state in self.states[:lanes]]
-        return stepping(self.alone, states, [[trial] for trial in self.trials[:lanes]])
-
-
-def stepping(program: Program, states: list[Any], groups: list[list[Experiment]]) -> tuple[Step, Step]:
-    """(a step of each group of trials, waiting for all), on four batches in turn."""
-    taken = itertools.count()
-
-    def step() -> None:
-        number = next(taken) % 4
-        for position, trials in enumerate(groups):
-            states[position], _ = program.take(states[position], trials, number, 1)
-
-    def wait() -> None:
-        jax.block_until_ready(states)
-
-    return step, wait
-
-
 POINTWISE = ((56, 64, 256), (56, 256, 64), (28, 512, 128), (14, 256, 1024), (7, 2048, 512))
 """Map, channels and features of 1x1 convolutions."""
 
@@ -698,7 +615,7 @@ def pointwise(job: Job, size: Size) -> Iterator[Record]:
                     jax.jit(partial(compute, wanted, g=g, lowering=lowering)), *map(arrays.get, names)
                 )
                 place = f"{pixels}x{pixels}x{channels} to {features}"
-                yield {"place": place, "wanted": wanted, "way": way, **timed(step, wait, size)}
+                yield {"place": place, "wanted": wanted, "way": way, **timed(one_by_one(step), wait, size)}
 
 
 def repeated(function: Callable[..., jax.Array], *operands: Any) -> tuple[Step, Step]:
@@ -765,7 +682,7 @@ def epoch_by_epoch(experiment: Experiment) -> Iterator[Record]:
 
 def measure(job: Job, size: Size) -> Iterator[Record]:
     """What a job measures, record by record."""
-    jobs = {"matmul": matmul, "packed": packed, "pointwise": pointwise, "accuracy": accuracy}
+    jobs = {"matmul": matmul, "pointwise": pointwise, "accuracy": accuracy}
     return jobs.get(job.what, train_workload)(job, size)
 
 
@@ -926,8 +843,6 @@ def in_words(record: Record) -> str:
         return (
             f"{record['place']} {record['wanted']} {record['way']} {1e3 * statistics.median(record['seconds']):.3g} ms"
         )
-    if "lanes" in record:
-        return f"{record['lanes']} {record['way']} {1e3 * statistics.median(record['seconds']):.3g} ms"
     return f"{rate(record):.4g} images/s, {spread(record)} ms, compiling {record['compile_seconds']:.1f} s"
 
 
@@ -953,7 +868,7 @@ def markdown(report: Record) -> str:
     versions = ", ".join(f"{name} {packages[name]}" for name in ("jax", "jaxlib", "flax", "torch") if name in packages)
     made = f"`{report['command']}`, commit {report['commit'] or 'unknown'}"
     parts = [f"{report['gpu'] or 'no GPU'}; {versions}; {report['date']}. {made}.\n"]
-    parts += [products(records), training_table(records), packed_table(records), pointwise_table(records)]
+    parts += [products(records), training_table(records), pointwise_table(records)]
     parts.append(airbench_lines(records))
     other = [record for record in records if record.keys() & {"failed", "skipped", "note"}]
     parts.append("".join(f"- {record['what']}, {record['side']}: {why(record)}\n" for record in other))
@@ -1003,22 +918,6 @@ def gigabytes(count: int | None) -> str:
     return "n/a" if count is None else f"{count / 1e9:.2f}"
 
 
-def packed_table(records: list[Record]) -> str:
-    """Milliseconds of one trial's step by number of lanes and way, and from where on packing pays."""
-    runs = [record for record in records if "lanes" in record]
-    if not runs:
-        return ""
-    ways, lanes = list(dict.fromkeys(run["way"] for run in runs)), sorted({run["lanes"] for run in runs})
-    by_place = {(run["lanes"], run["way"]): run for run in runs}
-    rows = []
-    for number in lanes:
-        found = [by_place.get((number, way)) for way in ways]
-        rows.append([number, *("n/a" if run is None else spread(run, per=number) for run in found)])
-    head = ["trials", *(f"{way}, ms a trial and step" for way in ways)]
-    ends = [f"{way}: {crossover(by_place, lanes, ways[0], way)}" for way in ways[1:]]
-    return table(head, rows) + f"\nFaster than one after the other: {'; '.join(ends)}.\n"
-
-
 def pointwise_table(records: list[Record]) -> str:
     """Milliseconds of 1x1 convolutions in both ways."""
     runs = {(run["place"], run["wanted"], run["way"]): run for run in records if "place" in run}
@@ -1028,15 +927,6 @@ def pointwise_table(records: list[Record]) -> str:
         found = [runs.get((place, wanted, way)) for way in ways]
         rows.append([place, wanted, *("n/a" if run is None else spread(run) for run in found)])
     return table(["1x1 convolution", "wanted", *(f"{way}, ms" for way in ways)], rows) if rows else ""
-
-
-def crossover(by_place: dict[tuple[int, str], Record], lanes: list[int], base: str, way: str) -> str:
-    """From how many lanes on `way` is faster than `base`."""
-    pairs = {n: (by_place.get((n, way)), by_place.get((n, base))) for n in lanes}
-    both = {n: (a["seconds"], b["seconds"]) for n, (a, b) in pairs.items() if a and b}
-    slower = [n for n, (a, b) in both.items() if statistics.median(a) >= statistics.median(b)]
-    faster = [n for n in both if n > max(slower, default=0)]
-    return f"from {faster[0]} on" if faster else "never"
 
 
 def airbench_lines(records: list[Record]) -> str:
@@ -1071,7 +961,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8, help="what does not fit is skipped (default 8)")
     parser.add_argument("--small", action="store_true", help="tiny networks, on any machine: does it run at all?")
     parser.add_argument(
-        "--only", nargs="+", default=[""], metavar="TEXT", help="jobs with one of these in their name: packed, :flax"
+        "--only", nargs="+", default=[""], metavar="TEXT", help="jobs with one of these in their name: vgg16, :flax"
     )
     parser.add_argument("--work", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -23,7 +23,7 @@ experiment = Experiment(
     data=Synthetic(height=16, width=16, channels=1, classes=4, examples=40, test_examples=16),
     optim=SGD(learning_rate=0.05), batch_size=8, epochs=2)
 '''
-ARMS = [6, 4, 6, 6, 8, 4, 4, 3, 4, 5]
+ARMS = [6, 4, 6, 6, 4, 4, 4, 3, 4, 5]
 LINES = re.findall(r"^cnnjax sweep FILE (.*)$", PAGE, flags=re.MULTILINE)
 
 

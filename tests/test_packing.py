@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 
 from cnnjax import SGD, Experiment, Hardware, Options, SmallCNN, Study, Synthetic, plan, sweep
+from cnnjax.errors import ConfigError
+from cnnjax.launch import one_program
 from cnnjax.launch import packing as rule
 from cnnjax.launch.claims import Claims
+from cnnjax.launch.device_groups import device_groups
 from cnnjax.launch.units import FiledUnits
+from cnnjax.launch.work import submitted, work
 from cnnjax.nn import trilinear, xla_convolution
 from cnnjax.nn.geometry import Geometry
+from cnnjax.records.jobs_json import JobsEntry, JobsRecord
 from cnnjax.run import measured_packing
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.measured_packing import MeasuredPacking, widths_up_to
@@ -94,10 +99,9 @@ H200 = {"vmap 1": 1.0, "vmap 4": 0.37, "products 4": 0.29, "products 16": 0.15, 
 
 def test_the_fastest_way_and_width_is_chosen_once(monkeypatch, cache):
     asked = timed_as(monkeypatch, H200)
-    for _ in range(2):
-        best = MeasuredPacking(BASE, Hardware(devices=1), {}).best(trials=64, most=64)
-        assert best == Packing(64, "products")
-        assert best.gain == pytest.approx(1 / 0.09)
+    best, again = (MeasuredPacking(BASE, Hardware(devices=1), {}).best(trials=64, most=64) for _ in range(2))
+    assert best == again == Packing(64, "products")
+    assert best.gain == again.gain == pytest.approx(1 / 0.09)
     assert asked == ["vmap 1", "vmap 4", "products 4", "products 16", "products 64"]
     assert str(best) == "packed 64 by batched products, measured 11.1x"
 
@@ -224,10 +228,75 @@ def test_a_begun_trial_goes_on_in_the_way_it_was_begun(monkeypatch, tmp_path, ca
     sweep(study, tmp_path, options=replace(ONE, until_epoch=1))
     (first, _) = sorted((tmp_path / "trials").iterdir())
     notes = Checkpoints(first / "checkpoints", read_only=True).notes()
+    assert notes is not None
     assert (notes.packed, notes.way) == (2, "products")
     claims = Claims(FiledUnits(tmp_path))
-    _, claimed = claims.begin()
+    found = claims.begin()
+    assert found is not None
+    _, claimed = found
     assert claimed.begun == (5, Packing(2, "products"))
     claimed.held.close()
     assert len(sweep(study, tmp_path, options=ONE, pack=1).done) == 2
     assert {result["packing"]["way"] for result in results(tmp_path).values()} == {"products"}
+
+
+# --- several devices
+
+
+def test_devices_are_divided_among_trials(monkeypatch):
+    (trial,) = plan(Study(BASE, axes={}, seeds=1), hardware=Hardware(devices=1)).trials
+    every = jax.local_device_count()
+    assert device_groups(Hardware(devices=2), [trial], 99) == [Hardware(devices=2)], "they share a CPU's cores"
+    monkeypatch.setattr("cnnjax.launch.device_groups._accelerated", lambda: True)
+    pairs = device_groups(Hardware(devices=2), [trial], 99)
+    assert [group.first for group in pairs] == list(range(0, every - 1, 2))
+    assert [device.id for device in pairs[1].mesh().devices.flat] == [2, 3]
+    assert len(device_groups(Hardware(devices=1), [trial], 3)) == 3
+    assert [group.devices for group in device_groups(Hardware(), [trial], every)] == [1] * every
+    assert device_groups(Hardware(), [trial], every - 1) == [Hardware()], "more devices than trials: all train each"
+    monkeypatch.setattr("cnnjax.launch.device_groups.SHORT_STEP", 1.0)
+    assert device_groups(Hardware(), [trial], every) == [Hardware()], "a step that is long"
+
+
+def test_a_group_of_devices_there_is_not_is_refused():
+    with pytest.raises(ConfigError, match="devices = 1 from number 99 on: this process has"):
+        Hardware(devices=1, first=99).mesh()
+    with pytest.raises(ConfigError, match="first = 1: a device's number from 0, beside `devices`"):
+        Hardware(first=1)
+
+
+def test_trials_on_several_devices_are_bitwise_those_on_one(monkeypatch, tmp_path):
+    study = Study(BASE, axes={}, seeds=3)
+    sweep(study, tmp_path / "one", options=ONE)
+    monkeypatch.setattr("cnnjax.launch.device_groups._accelerated", lambda: True)
+    run, used = one_program.run_trials, {}
+
+    def noting(program, experiments, *args, **kwargs):
+        for experiment in experiments:
+            used[experiment.id] = program.mesh.devices.flat[0].id
+        return run(program, experiments, *args, **kwargs)
+
+    monkeypatch.setattr(one_program, "run_trials", noting)
+    outcome = sweep(study, tmp_path / "several", options=ONE, workers=3)
+    assert len(outcome.done) == 3
+    assert set(used.values()) == {0, 1, 2}, "one trial of the program on each device"
+    for id, result in results(tmp_path / "one").items():
+        assert results(tmp_path / "several")[id]["metrics"] == result["metrics"]
+        rows = [(tmp_path / f"{name}/trials/{id}/metrics.jsonl").read_bytes() for name in ("one", "several")]
+        assert rows[0] == rows[1]
+
+
+def test_workers_of_a_cluster_leave_each_other_trials(monkeypatch, tmp_path):
+    sweep(Study(BASE, axes={}, seeds=4), tmp_path, options=replace(ONE, until_epoch=1))
+    assert submitted(tmp_path) == 1
+    entry = JobsEntry(launcher="slurm", jobs=("1_0", "1_1", "1_2"), submitted=1.0, token="ab")
+    JobsRecord(submissions=(entry,)).write(JobsRecord.at(tmp_path))
+    asked: list[int] = []
+
+    def noting(trial, trials, *_):
+        asked.append(trials)
+        return ALONE
+
+    monkeypatch.setattr(one_program, "packing_of", noting)
+    assert len(work(tmp_path, options=ONE).done) == 4
+    assert asked == [2], "of 4 trials, a third, rounded up"

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from cnnjax.cli.progress_sinks import StudyProgress, TrainingProgress
-from cnnjax.events import EpochEnded, Failed, Planned, Skipped, Started, StepTaken
+from cnnjax.events import Elsewhere, EpochEnded, Failed, Planned, Skipped, Started, StepTaken
 from cnnjax.progress import Pace, _bar, _lines, _moving, cost_of, hours
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.reporting.parts import parts_table, result_table
@@ -180,6 +180,15 @@ def test_a_study_tells_what_was_finished_before_from_what_it_does():
         (119, 180, "third", 117),
         (178, 180, "third: diverged", 176),
     ]
+
+
+def test_steps_of_workers_elsewhere_are_counted_once():
+    seen = []
+    follow = StudyProgress(lambda done, total, note, *, before, work: seen.append((done, total, before, note)))
+    follow(Planned(trial="a", arm="pool = max", steps=20))
+    for step in (5, 5, 3, 20):
+        follow(Elsewhere(trial="a", step=step))
+    assert seen == [(5, 20, 0, "pool = max"), (20, 20, 0, "pool = max")]
 
 
 def test_steps_that_cost_differently_count_as_they_cost():

@@ -14,14 +14,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from cnnjax import SGD, Experiment, Hardware, Options, SmallCNN, Study, Synthetic, sweep
+from cnnjax import SGD, Experiment, Hardware, Options, SmallCNN, Study, Synthetic, plan, sweep
+from cnnjax.config import replace
 from cnnjax.errors import ConfigError, Interrupted, RunError
-from cnnjax.events import Elsewhere
+from cnnjax.events import Elsewhere, Failed, Skipped
 from cnnjax.launch import ray_cluster
 from cnnjax.launch.cancel import cancel
-from cnnjax.launch.launcher import launcher, settings_of
+from cnnjax.launch.elsewhere import FollowedTrials
+from cnnjax.launch.launcher import Launch, launcher, settings_of
 from cnnjax.launch.ray_cluster import check, check_needs, check_nodes
 from cnnjax.launch.ray_settings import RaySettings
+from cnnjax.launch.study_files import write_plan
+from cnnjax.lease import Lease
+from cnnjax.records.result_json import ResultRecord
+from cnnjax.run.trial import StudyOfTrials
 from tests.test_workers import numbers
 
 on_ray = [
@@ -179,6 +185,40 @@ class TestCluster:
 
 
 # --- without a cluster
+
+
+def test_trials_are_followed_by_their_files(tmp_path):
+    """One is there before, one comes, one fails, one is being trained, and one is missing at the end."""
+    base = replace(BASE, {"data.examples": 40, "epochs": 1})
+    planned = plan(Study(base, seeds=5), hardware=OPTIONS.hardware)
+    before, comes, fails, runs, missing = (trial.id for trial in planned.trials)
+    steps = planned.trials[0].steps
+    write_plan(planned, tmp_path)
+
+    def write_result(trial, **more):
+        (tmp_path / "trials" / trial).mkdir()
+        result = {"id": trial, "status": "done", "seed": 0, "params": 1, "macs": 1} | more
+        ResultRecord(**result).write(ResultRecord.at(tmp_path / "trials" / trial))
+
+    write_result(before)
+    seen = []
+    trials = FollowedTrials(Launch(planned, StudyOfTrials("", tmp_path, {}), OPTIONS, sinks=[seen.append]))
+    assert trials.missing == 4
+    write_result(comes)
+    write_result(fails, status="failed", cause="out_of_memory", error="too large", steps=1)
+    lease = Lease.take(tmp_path / "trials" / runs, worker="elsewhere")
+    trials.look()
+    trials.look()
+    lease.release()
+    assert seen[0] == Skipped(trial=before, steps=steps)
+    assert {event.trial: event for event in seen[1:]} == {
+        comes: Elsewhere(trial=comes, step=steps),
+        fails: Failed(trial=fails, step=1, cause="crashed", reason="too large"),
+        runs: Elsewhere(trial=runs, step=0),
+    }
+    outcomes = trials.outcomes("a worker was lost")
+    assert (outcomes.skipped, outcomes.done, outcomes.failed) == ([before], [comes], [fails])
+    assert outcomes.errors == {fails: "too large", runs: "a worker was lost", missing: "a worker was lost"}
 
 
 def free_port() -> int:

@@ -24,6 +24,7 @@ from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.environment_json import EnvironmentRecord
 from cnnjax.records.exported import Exported
+from cnnjax.records.jobs_json import JobsEntry, JobsRecord
 from cnnjax.records.lease_json import LeaseRecord
 from cnnjax.records.metrics_jsonl import EpochRow, append_row, keep_rows, read_rows
 from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
@@ -228,6 +229,12 @@ RECORDS: list[tuple[Record, str, Any, str]] = [
     ),
     (LeaseRecord(worker="a", host="h", pid=7, since="2026-01-31T12:00:00", seconds=60.0), "pid", "7", "valid integer"),
     (WorkRecord(cnnjax="0.1.0", folder="/", base={"seed": 0}, trials={"ab": {"seed": 1}}), "trials", [], "object"),
+    (
+        JobsRecord(submissions=(JobsEntry(launcher="slurm", jobs=("12_0",), submitted=1.5, token="ab"),)),
+        "submissions",
+        "12_0",
+        "valid array",
+    ),
     (CancelRecord(since="2026-01-31T12:00:00", by="cancelled by ann"), "by", 3, "valid string"),
     (CodeRecord.of(Code((ACT,))), "recorded", "now", "match pattern"),
     (CheckpointNotes(id="a1b2", scale=((0.5,), (0.2,)), classes=("a",)), "epoch_sums", None, "must be an object"),

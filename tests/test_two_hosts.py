@@ -151,13 +151,15 @@ def test_killed_and_stopped_they_continue_bitwise(tmp_path):
     assert "HostLost: the connection to another process broke" in other[2]
     assert Checkpoints(run / "checkpoints", read_only=True).latest() == 8
     stopped = Pair(CONTINUED, run, kill=None, slow=True)
-    while "12" not in stopped.processes[1].stdout.readline():
+    said = stopped.processes[1].stdout
+    assert said is not None
+    while "12" not in said.readline():
         assert stopped.processes[1].poll() is None, stopped.ended()
     stopped.processes[1].send_signal(signal.SIGTERM)
     ended = stopped.ended()
     assert [code for code, _, _ in ended] == [3, 3], ended
     at = Checkpoints(run / "checkpoints", read_only=True).latest()
-    assert 12 <= at < 24
+    assert at in range(12, 24)
     assert all(f"stopped at step {at} of 24; all saved in {run}" in out for _, out, _ in ended)
     assert [code for code, _, _ in Pair(CONTINUED, run, kill=None, slow=False).ended()] == [0, 0]
     whole = train(TINY, tmp_path / "whole", options=Options(Hardware(devices=2)))

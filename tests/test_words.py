@@ -30,7 +30,6 @@ ALLOWED = {
     "run/pack.py": NAMED,
     "run/program.py": NAMED,
     "run/resolve.py": NAMED,
-    "run/feed.py": "Experiment.per_class is a field",
     "run/predict.py": OF_LABELS,
     "run/trained.py": OF_LABELS,
     "run/weights.py": PUBLISHED,

@@ -66,40 +66,45 @@ class Claimed:
 
 
 class Claims:
-    """The trials of a study that are left, as several threads of one worker claim them."""
+    """The trials of a study that are left, as several threads of one worker claim them.
+
+    group: of devices, for which a thread trains; two threads are at one program where their groups are different.
+    """
 
     def __init__(self, units: Units, *, worker: str = "", sinks: Sequence[Sink] = ()):
         self.units, self.outcomes = units, Outcomes()
         self._worker, self._sinks = worker, sinks
         self._left = {program: list(ids) for program, ids in units.programs.items()}
-        self._claimed: dict[str, dict[str, Claimed]] = {}
+        self._claimed: dict[tuple[str, int], dict[str, Claimed]] = {}
         self._lock = threading.Lock()
 
-    def begin(self) -> tuple[str, Claimed] | None:
-        """A program that no thread of this worker is at, with a first trial of it; None where nothing can be claimed.
+    def begin(self, group: int = 0) -> tuple[str, Claimed] | None:
+        """A program that no thread of this group of devices is at, with a first trial; None where none can be claimed.
 
-        One that nobody works on comes first: so each worker compiles another one. `end` gives it back.
+        One that nobody works on comes first: so each worker compiles another one, and the groups of a worker train
+        others while there are enough. `end` gives it back.
         """
         with self._lock:
             for alone, suspects in ((True, False), (False, False), (False, True)):
                 now = cache(lambda: server_time(self.units.out))
-                for program in [name for name in self._left if name not in self._claimed]:
+                taken = {program for program, where in self._claimed if alone or where == group}
+                for program in [name for name in self._left if name not in taken]:
                     claimed = self._first(program, now, alone=alone, suspects=suspects)
                     if claimed is not None:
-                        self._claimed[program] = {claimed.id: claimed}
+                        self._claimed[program, group] = {claimed.id: claimed}
                         return program, claimed
         return None
 
-    def more(self, program: str) -> Claimed | None:
+    def more(self, program: str, group: int = 0) -> Claimed | None:
         """Another trial of a program that this thread is at; None where none can be claimed."""
         with self._lock:
             now = cache(lambda: server_time(self.units.out))
             claimed = self._first(program, now, suspects=False)
             if claimed is not None:
-                self._claimed[program][claimed.id] = claimed
+                self._claimed[program, group][claimed.id] = claimed
             return claimed
 
-    def trained(self, program: str, claimed: Claimed, error: str | None, *, paused: bool) -> None:
+    def trained(self, program: str, claimed: Claimed, error: str | None, *, paused: bool, group: int = 0) -> None:
         """A claimed trial was trained. error: why it could not be. paused: whether without a result it is over too.
 
         One that another worker has taken over meanwhile, or that has neither result nor error, is still to be done.
@@ -109,24 +114,24 @@ class Claims:
             if not claimed.lost and (result is not None or error is not None or paused):
                 self._count(claimed.id, result, error)
                 self._drop(program, claimed.id)
-            del self._claimed[program][claimed.id]
+            del self._claimed[program, group][claimed.id]
             claimed.held.close()
 
-    def end(self, program: str) -> None:
+    def end(self, program: str, group: int = 0) -> None:
         """The thread that had the program is no longer at it: what it still holds is given back."""
         with self._lock:
-            for claimed in self._claimed.pop(program, {}).values():
+            for claimed in self._claimed.pop((program, group), {}).values():
                 claimed.held.close()
 
     def waits(self) -> bool:
         """Whether others hold trials of programs that no thread of this worker is at."""
         with self._lock:
-            return any(ids for program, ids in self._left.items() if program not in self._claimed)
+            return any(ids for program, ids in self._left.items() if program not in self._at)
 
     def awaited(self) -> Waiting | None:
         """What is waited for, of the first trial that another worker holds; None where none is held any more."""
         with self._lock:
-            left = [id for program, ids in self._left.items() if program not in self._claimed for id in ids]
+            left = [id for program, ids in self._left.items() if program not in self._at for id in ids]
         now = cache(lambda: server_time(self.units.out))
         for id in left:
             held = holding(self.units.directory(id).path, now=now)
@@ -136,14 +141,18 @@ class Claims:
 
     # --- with the lock
 
+    @property
+    def _at(self) -> set[str]:
+        """The programs that threads of this worker are at."""
+        return {program for program, _ in self._claimed}
+
     def _first(self, program: str, now: Callable[[], float], *, suspects: bool, alone: bool = False) -> Claimed | None:
         """The first trial that can be claimed.
 
         alone: only where no other worker holds one before it. suspects: one that killed its workers, too.
         """
-        for id in list(self._left[program]):
-            if id in self._claimed.get(program, {}):
-                continue
+        mine = {id for (name, _), held in self._claimed.items() if name == program for id in held}
+        for id in [id for id in self._left[program] if id not in mine]:
             if self._settled(program, id) or (not suspects and self._is_suspect(id, now)):
                 continue
             try:
@@ -263,9 +272,9 @@ def write_failure(trial: PlannedTrial, directory: RunDirectory, cause: str, erro
 
 
 @contextlib.contextmanager
-def given_back(claims: Claims, program: str) -> Iterator[None]:
+def given_back(claims: Claims, program: str, group: int = 0) -> Iterator[None]:
     """Give a program back at the end, however that comes."""
     try:
         yield
     finally:
-        claims.end(program)
+        claims.end(program, group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
@@ -32,8 +33,9 @@ class How:
     """How a worker trains. pack: how many trials of one program together; None for what is fastest.
 
     slot: acquired before training; a program that waits for it is compiled meanwhile. sinks: called with every event.
-    study: that of the trials, for loggers. stop: no further step is taken once it is set. stops_on_failure: a trial
-    that fails cancels the study.
+    study: that of the trials, for loggers. group: of devices, for `Claims`; sharing: how many groups, those of other
+    workers too, divide the trials of a program among themselves. stop: no further step is taken once it is set.
+    stops_on_failure: a trial that fails cancels the study.
     """
 
     out: Path
@@ -44,6 +46,8 @@ class How:
     sinks: Sequence[Sink] = ()
     study: StudyOfTrials | None = None
     stops_on_failure: bool = False
+    group: int = 0
+    sharing: int = 1
 
 
 def run_program(name: str, first: Claimed, claims: Claims, how: How) -> None:
@@ -52,19 +56,20 @@ def run_program(name: str, first: Claimed, claims: Claims, how: How) -> None:
     A trial that fails does not stop the others, but where that is asked for: then RunError is raised. Raises DiskFull,
     and Interrupted once `how.stop` is set.
     """
-    claimed, programs, trials = [first], {}, len(claims.units.programs[name])
+    claimed, programs, trials = [first], {}, math.ceil(len(claims.units.programs[name]) / how.sharing)
     with contextlib.ExitStack() as stack:
         most = packing_of(first.trial, trials, how.pack, how.options.hardware)
         if most is not None:
-            _fill(claimed, most.width, name, claims)
+            _fill(claimed, most.width, name, claims, how.group)
             if not how.stop.is_set() and processes() == 1:
                 _compile_ahead(*_together(claimed, most), programs, how.options)
         stack.enter_context(_held(how.slot, how.stop))
         if most is None:
             # It times steps, so it takes the place of a training.
-            most = packing_of(first.trial, trials, None, how.options.hardware, programs) or ALONE
+            with _ONE_MEASURES:
+                most = packing_of(first.trial, trials, None, how.options.hardware, programs) or ALONE
             _keep(programs, most)
-            _fill(claimed, most.width, name, claims)
+            _fill(claimed, most.width, name, claims, how.group)
         while claimed:
             if how.stop.is_set():
                 raise Interrupted(f"stopped; all saved in {how.out}")
@@ -74,8 +79,15 @@ def run_program(name: str, first: Claimed, claims: Claims, how: How) -> None:
                 _stop_on_failure(together, claims, how)
             else:
                 most = replace(packing, width=packing.width // 2, gain=None)
-                claimed = [*_fewer(name, together, most, claims), *[each for each in claimed if each not in together]]
-            _fill(claimed, most.width, name, claims)
+                claimed = [
+                    *_fewer(name, together, most, claims, how.group),
+                    *[each for each in claimed if each not in together],
+                ]
+            _fill(claimed, most.width, name, claims, how.group)
+
+
+_ONE_MEASURES = threading.Lock()
+"""What one thread has measured, the others find remembered."""
 
 
 def _keep(programs: dict[Packing, Program], packing: Packing) -> None:
@@ -86,18 +98,18 @@ def _keep(programs: dict[Packing, Program], packing: Packing) -> None:
         programs[packing].packing = packing
 
 
-def _fill(claimed: list[Claimed], most: int, program: str, claims: Claims) -> None:
+def _fill(claimed: list[Claimed], most: int, program: str, claims: Claims, group: int) -> None:
     """Claim more trials, up to `most`."""
-    while len(claimed) < most and (more := claims.more(program)) is not None:
+    while len(claimed) < most and (more := claims.more(program, group)) is not None:
         claimed.append(more)
 
 
-def _fewer(program: str, claimed: Sequence[Claimed], most: Packing, claims: Claims) -> list[Claimed]:
+def _fewer(program: str, claimed: Sequence[Claimed], most: Packing, claims: Claims, group: int) -> list[Claimed]:
     """Those of the trials that go on, from their newest checkpoints, so many together, in which there may be room."""
     left = []
     for each in claimed:
         if each.lost or each.directory.finished() is not None:
-            claims.trained(program, each, None, paused=False)
+            claims.trained(program, each, None, paused=False, group=group)
             continue
         step = each.directory.saved_step()
         each.begun = (step, most) if step else (0, None)
@@ -176,7 +188,7 @@ def _run_together(
         else:
             _record(claimed, "out_of_memory", _out_of_memory(claimed[0].trial, packing.width, error))
     for each in claimed:
-        claims.trained(name, each, errors.get(each.id), paused=how.options.until_epoch is not None)
+        claims.trained(name, each, errors.get(each.id), paused=how.options.until_epoch is not None, group=how.group)
     check_all_go_on(failure)
     return True
 

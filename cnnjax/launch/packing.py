@@ -64,7 +64,7 @@ def packing_of(
         return ALONE
     found = MeasuredPacking(trial.experiment, hardware, {} if programs is None else programs)
     if not found.known and _seconds(trial, trials) < WORTH_SECONDS:
-        width = min(most, MOST_UNMEASURED) if _step_macs(trial) <= SMALL_STEP else 1
+        width = min(most, MOST_UNMEASURED) if step_macs(trial) <= SMALL_STEP else 1
         return even(Packing(width), trials)
     return None if programs is None else even(found.best(trials, most), trials)
 
@@ -78,20 +78,26 @@ def _accelerated() -> bool:
     return jax.default_backend() != "cpu"
 
 
+def fits_one(trial: PlannedTrial, hardware: Hardware) -> bool:
+    """Whether a step of a single trial fits into a device's memory, beside the data."""
+    return _fitting(trial, hardware) >= 1
+
+
 def _fitting(trial: PlannedTrial, hardware: Hardware) -> int:
     """How many steps of single trials fit into a device's memory, beside the data."""
     devices, experiment = here(hardware), trial.experiment
     if devices.memory is None:
         return MOST_PACKED
-    left = ROOM * devices.memory - experiment.data.load().nbytes
-    return max(1, int(left / step_memory(experiment, devices, teachers_of(experiment)).total))
+    resident = 0 if is_streamed(experiment, hardware) else experiment.data.load().nbytes
+    left = ROOM * devices.memory - resident
+    return int(left / step_memory(experiment, devices, teachers_of(experiment)).total)
 
 
-def _step_macs(trial: PlannedTrial) -> float:
+def step_macs(trial: PlannedTrial) -> float:
     """Multiply-accumulates of a step, forward and backward."""
     return 3.0 * (trial.training_macs or trial.macs) * trial.experiment.batch_size
 
 
 def _seconds(trial: PlannedTrial, trials: int) -> float:
     """Seconds, about, of all trials one after the other on an accelerator."""
-    return trials * trial.steps * max(CALL_SECONDS, _step_macs(trial) / FASTEST)
+    return trials * trial.steps * max(CALL_SECONDS, step_macs(trial) / FASTEST)

@@ -97,7 +97,7 @@ def _asked(address: str, seconds: float) -> list[dict[str, float]]:
     except subprocess.TimeoutExpired:
         raise ConfigError(
             f"no Ray cluster answers at {address} within {seconds:g} s: something else listens there, or a Ray of "
-            "another version"
+            "another version, or one that asks for a token (RAY_AUTH_MODE=token)"
         ) from None
     try:
         said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 import jax
 
@@ -16,6 +17,7 @@ from cnnjax.hosts import is_first, processes
 from cnnjax.interrupts import AnyOf, stopping
 from cnnjax.launch.cancel import Watch
 from cnnjax.launch.claims import Claims, Outcomes, given_back
+from cnnjax.launch.device_groups import device_groups
 from cnnjax.launch.one_program import How, run_program
 from cnnjax.launch.packing import small
 from cnnjax.launch.together import follow, tell_end
@@ -39,7 +41,7 @@ class Worker:
     together; programs: how many programs to train side by side; None for what is fastest. sinks: called with every
     event, one at a time. stop: to be set by who wants no further step taken. waits: whether it stays while others train
     the last trials, to take over those of one that is lost. stops_on_failure: no further step is taken anywhere once a
-    trial failed.
+    trial failed. workers: how many share the study: none packs so many trials that others have none.
     """
 
     options: Options
@@ -50,6 +52,7 @@ class Worker:
     stop: threading.Event | None = None
     waits: bool = True
     stops_on_failure: bool = False
+    workers: int = 1
 
 
 def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:
@@ -64,24 +67,33 @@ def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:
             follow(units, study, worker.options, AnyOf(interrupted, *([worker.stop] if worker.stop else [])))
         return Outcomes()
     claims = Claims(units, worker=worker.name, sinks=worker.sinks)
-    count = worker.programs or side_by_side([units.trial(ids[0]) for ids in units.programs.values()])
-    # One compiles ahead, where there is a core for it.
-    threads = count + (1 if cores() > count else 0) if processes() == 1 else 1
+    firsts = [units.trial(ids[0]) for ids in units.programs.values()]
+    groups = device_groups(worker.options.hardware, firsts, len(units.ids))
+    count = worker.programs or side_by_side(firsts) * len(groups)
+    groups = groups[:count]
+    sharing = -(-len(groups) * worker.workers // max(1, len(firsts)))
+    # One more for each group compiles ahead, where there is a core for it.
+    ahead = len(groups) if processes() == 1 and cores() > count else 0
+    threads = count + ahead if processes() == 1 else 1
     asked = [worker.stop] if worker.stop else []
     with stopping() as interrupted, Watch(units.out) as watch, ThreadPoolExecutor(threads, "worker") as pool:
         stop = AnyOf(interrupted, watch.cancelled, *asked)
-        slot = threading.Semaphore(count)
-        how = How(
-            units.out,
-            worker.options,
-            stop,
-            slot,
-            pack=worker.pack,
-            sinks=worker.sinks,
-            study=study,
-            stops_on_failure=worker.stops_on_failure,
-        )
-        futures = [pool.submit(_train_all, claims, how, worker) for _ in range(threads)]
+        hows = [
+            How(
+                units.out,
+                replace(worker.options, hardware=hardware),
+                stop,
+                threading.Semaphore(len(range(number, count, len(groups)))),
+                pack=worker.pack,
+                sinks=worker.sinks,
+                study=study,
+                stops_on_failure=worker.stops_on_failure,
+                group=number,
+                sharing=sharing,
+            )
+            for number, hardware in enumerate(groups)
+        ]
+        futures = [pool.submit(_train_all, claims, hows[number % len(hows)], worker) for number in range(threads)]
         try:
             _until_done(futures)
         except BaseException as error:
@@ -97,13 +109,19 @@ def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:
 
 
 def _train_all(claims: Claims, how: How, worker: Worker) -> None:
-    """What one thread does."""
+    """What one thread does, on its group of devices."""
+    hardware = how.options.hardware
+    with jax.default_device(hardware.mesh().local_devices[0]) if hardware.first else nullcontext():
+        _train_claimed(claims, how, worker)
+
+
+def _train_claimed(claims: Claims, how: How, worker: Worker) -> None:
     seconds = FIRST_WAIT
     while not how.stop.is_set():
-        found = claims.begin()
+        found = claims.begin(how.group)
         if found is not None:
             seconds = FIRST_WAIT
-            with given_back(claims, found[0]):
+            with given_back(claims, found[0], how.group):
                 run_program(*found, claims, how)
         elif worker.waits and claims.waits():
             _sleep(min(seconds, _said(claims.awaited(), worker)), how.stop)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import jax
@@ -220,12 +220,21 @@ class Resident:
 _ONE_AT_A_TIME = threading.Lock()
 
 
-@lru_cache(maxsize=2)
 def _on_devices(dataset: Dataset, carving: Carving, names: tuple[str, ...], mesh: Mesh) -> Arrays:
     """The entries `names` of all parts of the data (`parts_of`) on every device.
 
     Put there once for all experiments that have the same.
     """
+    return _kept_on(mesh)(dataset, carving, names)
+
+
+@cache
+def _kept_on(mesh: Mesh) -> Callable[[Dataset, Carving, tuple[str, ...]], Arrays]:
+    """What puts data on the devices of the mesh, where the last two stay."""
+    return lru_cache(maxsize=2)(partial(_put_all, mesh))
+
+
+def _put_all(mesh: Mesh, dataset: Dataset, carving: Carving, names: tuple[str, ...]) -> Arrays:
     parts = splits(dataset.held, carving)
     held: Any = [part for part in vars(parts).values() if part is not None]
     return put({name: np.concatenate([part.values[name] for part in held]) for name in names}, mesh)

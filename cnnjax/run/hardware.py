@@ -17,7 +17,8 @@ from cnnjax.training.parallel import Parallel, make_mesh
 class Hardware:
     """The devices a program runs on, and how they get their data. None of it changes results, but for round-off.
 
-    devices: how many devices of each process one training uses (None: all). resident: a set that takes at most this
+    devices: how many devices of each process one training uses (None: all), from the one with number `first`, counted
+    from 0, on. resident: a set that takes at most this
     share of a device's memory lives there; others are streamed. workers: processes that read images for a streamed
     set; 0 for threads of this one, as many as there are cores. shard_state: each device keeps a part of large
     parameters, optimizer state and what methods keep (`training.sharding`), instead of all; checkpoints are the same.
@@ -28,10 +29,13 @@ class Hardware:
     resident: float = 0.25
     workers: int = 0
     shard_state: bool = False
+    first: int = 0
 
     def __post_init__(self):
         if self.devices is not None and self.devices < 1:
             raise ConfigError(f"devices = {self.devices}: must be at least 1")
+        if self.first < 0 or (self.first and self.devices is None):
+            raise ConfigError(f"first = {self.first}: a device's number from 0, beside `devices`")
         if not 0 <= self.resident <= 1:
             raise ConfigError(f"resident = {self.resident}: it is a share of the device's memory, 0 to 1")
         if self.workers < 0:
@@ -45,8 +49,9 @@ class Hardware:
         hosts: dict[int, list[Any]] = {}
         for device in sorted(jax.devices(), key=lambda device: device.process_index):
             hosts.setdefault(device.process_index, []).append(device)
-        if self.devices is not None and self.devices > len(available := hosts[jax.process_index()]):
-            raise ConfigError(f"devices = {self.devices}: this process has {len(available)}")
+        if self.devices is not None and self.first + self.devices > len(available := hosts[jax.process_index()]):
+            beside = f" from number {self.first} on" if self.first else ""
+            raise ConfigError(f"devices = {self.devices}{beside}: this process has {len(available)}")
         counts = {host: len(devices) for host, devices in hosts.items()}
         if self.devices is None and len(set(counts.values())) > 1:
             told = ", ".join(f"process {host} has {count}" for host, count in counts.items())
@@ -56,7 +61,8 @@ class Hardware:
             )
         if len(hosts) > 1 and self.parallel == "pmap":
             raise ConfigError("--parallel pmap: not with several processes; take jit or shard_map")
-        return make_mesh([device for devices in hosts.values() for device in devices[: self.devices]])
+        end = None if self.devices is None else self.first + self.devices
+        return make_mesh([device for devices in hosts.values() for device in devices[self.first : end]])
 
     def has_room(self, nbytes: int) -> bool:
         """Whether a set of so many bytes is small enough to live on each device."""
