@@ -172,8 +172,8 @@ def test_on_a_cpu_trials_are_packed_where_that_is_asked_for():
 
 def test_short_studies_are_packed_by_a_rule_and_long_ones_by_measurement(monkeypatch, cache):
     monkeypatch.setattr(rule, "_accelerated", lambda: True)
-    assert packing_of(20) == Packing(10), "two packs of 10 rather than 16 and 4"
-    assert packing_of(5) == Packing(5)
+    assert packing_of(20) == Packing(10, "products"), "two packs of 10 rather than 16 and 4"
+    assert packing_of(5) == Packing(5, "products")
     assert packing_of(1) == ALONE
     monkeypatch.setattr(rule, "SMALL_STEP", 1.0)
     assert packing_of(20) == ALONE
@@ -189,7 +189,7 @@ def test_the_memory_that_is_predicted_bounds_the_width(monkeypatch, cache):
     step = rule.step_memory(BASE, devices, {}).total
     room = int((BASE.data.load().nbytes + 3.5 * step) / rule.ROOM)
     monkeypatch.setattr(rule, "here", lambda hardware: replace(devices, memory=room))
-    assert packing_of(6) == Packing(3)
+    assert packing_of(6) == Packing(3, "products")
 
 
 # --- in a sweep
