@@ -1,4 +1,7 @@
-"""Time whole training steps: cnnjax, plain Flax Linen as its users write it (also with cnnjax's XLA options), PyTorch.
+"""Time whole training steps: cnnjax's networks in a loop of one's own, plain Flax Linen, PyTorch.
+
+The first are made by `models.build` and compiled by `cnnjax.jit`; Linen is as its users write it, and once more with
+cnnjax's options for XLA.
 
 A step is forward, backward and an SGD update with momentum 0.9, float32, on one batch already on the device. Each side
 runs in a process of its own, in turn, `--repeats` times over; a process compiles, warms up and times `--steps` steps,
@@ -24,6 +27,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +57,9 @@ def batch(shape: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
 def cnnjax_step(net: str, shape: tuple[int, int, int, int]) -> Callable[[], float]:
     import flax.linen as nn
 
+    import cnnjax
     from cnnjax import models
     from cnnjax import nn as blocks
-    from cnnjax.run.compiling import XLA_CPU
 
     class Vgg(nn.Module):
         @nn.compact
@@ -67,15 +71,18 @@ def cnnjax_step(net: str, shape: tuple[int, int, int, int]) -> Callable[[], floa
             return blocks.FullyConnected(shape[3])(x.reshape(len(x), -1))
 
     network = Vgg() if net == "vgg" else models.config(net, num_classes=shape[3]).build()
-    return _jax_step(network, shape, decay=0, options=XLA_CPU)
+    return _jax_step(network, shape, decay=0, jit=cnnjax.jit)
 
 
 def linen_step(net: str, shape: tuple[int, int, int, int], options: Any = None) -> Callable[[], float]:
+    import jax
     import linen_networks
 
     # The ImageNet example of Flax adds the weights' squares to its loss.
     decay = DECAY if net.startswith("resnet") else 0
-    return _jax_step(linen_networks.NETWORKS[net](shape[3]), shape, decay=decay, options=options)
+    return _jax_step(
+        linen_networks.NETWORKS[net](shape[3]), shape, decay=decay, jit=partial(jax.jit, compiler_options=options)
+    )
 
 
 def linen_with_options_step(net: str, shape: tuple[int, int, int, int]) -> Callable[[], float]:
@@ -85,7 +92,7 @@ def linen_with_options_step(net: str, shape: tuple[int, int, int, int]) -> Calla
     return linen_step(net, shape, XLA_CPU)
 
 
-def _jax_step(network: Any, shape: tuple[int, int, int, int], *, decay: float, options: Any) -> Callable[[], float]:
+def _jax_step(network: Any, shape: tuple[int, int, int, int], *, decay: float, jit: Callable) -> Callable[[], float]:
     import jax
     import jax.numpy as jnp
     import optax
@@ -112,7 +119,7 @@ def _jax_step(network: Any, shape: tuple[int, int, int, int], *, decay: float, o
         return (optax.apply_updates(params, updates), after, opt_state), loss
 
     start = time.perf_counter()
-    compiled = jax.jit(step, donate_argnums=0).lower(state, images, labels).compile(compiler_options=options)
+    compiled = jit(step, donate_argnums=0).lower(state, images, labels).compile()
     NOTES["compile_s"] = time.perf_counter() - start
     NOTES["temporary_mb"] = compiled.memory_analysis().temp_size_in_bytes / 1e6
 

@@ -17,8 +17,10 @@ from cnnjax.launch import packing as rule
 from cnnjax.launch.claims import Claims
 from cnnjax.launch.device_groups import device_groups
 from cnnjax.launch.units import FiledUnits
+from cnnjax.launch.work import submitted, work
 from cnnjax.nn import trilinear, xla_convolution
 from cnnjax.nn.geometry import Geometry
+from cnnjax.records.jobs_json import JobsEntry, JobsRecord
 from cnnjax.run import measured_packing
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.measured_packing import MeasuredPacking, widths_up_to
@@ -282,3 +284,19 @@ def test_trials_on_several_devices_are_bitwise_those_on_one(monkeypatch, tmp_pat
         assert results(tmp_path / "several")[id]["metrics"] == result["metrics"]
         rows = [(tmp_path / f"{name}/trials/{id}/metrics.jsonl").read_bytes() for name in ("one", "several")]
         assert rows[0] == rows[1]
+
+
+def test_workers_of_a_cluster_leave_each_other_trials(monkeypatch, tmp_path):
+    sweep(Study(BASE, axes={}, seeds=4), tmp_path, options=replace(ONE, until_epoch=1))
+    assert submitted(tmp_path) == 1
+    entry = JobsEntry(launcher="slurm", jobs=("1_0", "1_1", "1_2"), submitted=1.0, token="ab")
+    JobsRecord(submissions=(entry,)).write(JobsRecord.at(tmp_path))
+    asked: list[int] = []
+
+    def noting(trial, trials, *_):
+        asked.append(trials)
+        return ALONE
+
+    monkeypatch.setattr(one_program, "packing_of", noting)
+    assert len(work(tmp_path, options=ONE).done) == 4
+    assert asked == [2], "of 4 trials, a third, rounded up"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from cnnjax import plan, sweep
+from cnnjax import Hardware, Options, Study, plan, sweep
+from cnnjax.config import replace
 from cnnjax.errors import RunError
 from cnnjax.launch.launcher import Detached, cancel_jobs, jobs_said
 from cnnjax.launch.status import status
@@ -63,20 +63,32 @@ def out() -> Iterator[Path]:
     shutil.rmtree(path) if not os.environ.get("KEEP") else None
 
 
-def command(folder: Path, *words: object, **environ: str) -> str:
-    """What it prints. Jobs compile as users do, for one device."""
+@pytest.fixture(scope="module", autouse=True)
+def environ() -> Iterator[None]:
+    """Jobs and commands compile as users do, for one device, and import this cnnjax."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", "")
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        yield
+
+
+def command(folder: Path, *words: object) -> str:
+    """What it prints."""
     line = [sys.executable, "-m", "cnnjax", *map(str, words)]
-    ours = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0", "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(line, cwd=folder, env=os.environ | ours | environ, capture_output=True, text=True)
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def submit(file: Path, out: Path, *more: object) -> str:
-    """Submit the study; the number of its job."""
-    short = ["--time", "10", "--checkpoint-seconds", 0.3, "--devices", 1, "--pack", 1, "--json"]
-    said = command(file.parent, "sweep", file, "--out", out, "--launcher", "slurm", *short, *more)
-    return json.loads(said)["jobs"][0].split("_")[0]
+def submit(file: Path, out: Path, study: Study | None = None, **settings: object) -> str:
+    """Submit the study of the file, or one that is like it; the number of its job."""
+    options = Options(Hardware(devices=1), checkpoint_seconds=0.3)
+    told = {"time": "10", **settings}
+    outcome = sweep(study or load(file).study, out, file=file, launcher="slurm", settings=told, pack=1, options=options)
+    assert outcome.detached is not None
+    assert not outcome.complete
+    return outcome.detached.jobs[0].split("_")[0]
 
 
 def queue() -> list[str]:
@@ -134,7 +146,7 @@ def lose(node: str) -> None:
 def test_a_node_is_lost_in_the_middle(file, local, out):
     """All trials are there once, with the numbers of those trained here."""
     cores = os.cpu_count() or 1
-    job = submit(file, out, "--jobs", 2, "--cpus", cores)
+    job = submit(file, out, jobs=2, cpus=cores)
     wait_for(lambda: sum("RUNNING" in row for row in queue()) == 2, "a job on each node")
     wait_for(lambda: len({path.parents[1] for path in begun(out)}) >= 2, "checkpoints of both")
     lose("two")
@@ -151,7 +163,7 @@ def test_a_node_is_lost_in_the_middle(file, local, out):
 
 def test_a_job_whose_processes_are_ended_goes_on(file, local, out):
     """A worker is killed, a job preempted (TERM), near its time limit (USR2), killed with all that it runs."""
-    job = submit(file, out, "--jobs", 1)
+    job = submit(file, out, jobs=1)
     seen = wait_for(lambda: begun(out), "a checkpoint")
     os.kill(status(out).running[0].pid, signal.SIGKILL)
     wait_for(lambda: "was ended by SIGKILL, and is started again" in said_by_jobs(out), "another worker")
@@ -173,20 +185,21 @@ def test_a_job_whose_processes_are_ended_goes_on(file, local, out):
 
 
 def test_one_trial_is_trained_by_two_nodes_and_goes_on_where_one_died(file, out):
-    one = ["model.features=2", "epochs=10", "--seeds", 1]
-    alone = file.parent / "two_devices"
-    command(file.parent, "sweep", file, *one, "--out", alone, XLA_FLAGS="--xla_force_host_platform_device_count=2")
-    job = submit(file, out, *one, "--nodes", 2, "--jobs", 1)
+    """That its numbers are those of one process with two devices is for test_two_hosts.py to show."""
+    one = Study(replace(load(file).study.experiment, {"epochs": 10}), seeds=1)
+    job = submit(file, out, one, nodes=2, jobs=1)
     wait_for(lambda: begun(out), "a checkpoint")
     os.kill(status(out).running[0].pid, signal.SIGKILL)
     wait_for(lambda: restarted(job) == 1, "the job to be requeued")
-    wait_for(lambda: status(out).over, "the end of the study")
+    wait_for(lambda: status(out).done == 1, "the end of the study")
     assert "continue at step" in next(out.glob("trials/*/log.txt")).read_text()
-    assert numbers(out) == numbers(alone)
+    assert "process 0 of 2 that train together" in said_by_jobs(out)
 
 
 def test_cancel_ends_jobs_with_all_saved_and_the_same_sweep_goes_on(file, local, out):
-    submit(file, out, "--jobs", 1)
+    how = ["--launcher", "slurm", "--time", 10, "--jobs", 1, "--checkpoint-seconds", 0.3, "--devices", 1, "--pack", 1]
+    said = command(file.parent, "sweep", file, "--out", out, *how)
+    assert f"cnnjax status {out}" in said
     wait_for(lambda: begun(out), "a checkpoint")
     command(out, "cancel", out)
     wait_for(lambda: not queue(), "the job to end")
@@ -198,10 +211,10 @@ def test_cancel_ends_jobs_with_all_saved_and_the_same_sweep_goes_on(file, local,
 def test_a_folder_that_the_nodes_do_not_see_is_said(file, tmp_path):
     """The node has a /tmp of its own."""
     out = tmp_path / "out"
-    job = submit(file, out, "--jobs", 1, "--partition", "apart")
+    job = submit(file, out, jobs=1, partition="apart")
     wait_for(lambda: not queue(), "the job to end")
-    said = command(tmp_path, "status", out)
-    assert f"SLURM job {job} ended before it began: apart does not see {out}" in " ".join(said.split())
+    [_, said] = jobs_said(out)
+    assert f"SLURM job {job} ended before it began: apart does not see {out}" in said
 
 
 def test_what_slurm_refuses_is_said(file, tmp_path):

@@ -33,9 +33,9 @@ class How:
     """How a worker trains. pack: how many trials of one program together; None for what is fastest.
 
     slot: acquired before training; a program that waits for it is compiled meanwhile. sinks: called with every event.
-    study: that of the trials, for loggers. group: of devices, for `Claims`; sharing: how many of them divide the trials
-    of a program among themselves. stop: no further step is taken once it is set. stops_on_failure: a trial that fails
-    cancels the study.
+    study: that of the trials, for loggers. group: of devices, for `Claims`; sharing: how many groups, those of other
+    workers too, divide the trials of a program among themselves. stop: no further step is taken once it is set.
+    stops_on_failure: a trial that fails cancels the study.
     """
 
     out: Path

@@ -19,6 +19,7 @@ from cnnjax.launch.rounds import in_rounds
 from cnnjax.launch.search import Search
 from cnnjax.launch.units import FiledUnits, planned_events
 from cnnjax.launch.worker import Worker, one_at_a_time, train_units
+from cnnjax.records.jobs_json import JobsRecord
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.options import Options
@@ -57,7 +58,8 @@ def work(
     options = options or options_from(planned.options)
     emit = one_at_a_time(sinks) if is_first() else []
     pack = pack or planned.options.get("pack")
-    worker = Worker(options, name, pack, workers, emit, stop, waits=wait, stops_on_failure=stop_on_failure)
+    how = {"waits": wait, "stops_on_failure": stop_on_failure, "workers": submitted(out)}
+    worker = Worker(options, name, pack, workers, emit, stop, **how)
     description = StudyRecord.read(StudyRecord.at(out), remedy=SWEEP)
     title = description.name if description is not None and description.name else out.resolve().name
     if description is not None and description.adaptive is not None:
@@ -67,6 +69,12 @@ def work(
         for sink in emit:
             sink(event)
     return train_units(units, StudyOfTrials(title, out, units.arms), worker)
+
+
+def submitted(out: Path) -> int:
+    """How many workers the newest submission to a cluster has; 1 without one."""
+    record = JobsRecord.read(JobsRecord.at(out), remedy="remove it: the trials are not lost")
+    return len(record.submissions[-1].jobs) if record is not None and record.submissions else 1
 
 
 def options_from(plain: Mapping[str, Any]) -> Options:

@@ -41,7 +41,7 @@ class Worker:
     together; programs: how many programs to train side by side; None for what is fastest. sinks: called with every
     event, one at a time. stop: to be set by who wants no further step taken. waits: whether it stays while others train
     the last trials, to take over those of one that is lost. stops_on_failure: no further step is taken anywhere once a
-    trial failed.
+    trial failed. workers: how many share the study: none packs so many trials that others have none.
     """
 
     options: Options
@@ -52,6 +52,7 @@ class Worker:
     stop: threading.Event | None = None
     waits: bool = True
     stops_on_failure: bool = False
+    workers: int = 1
 
 
 def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:
@@ -70,7 +71,7 @@ def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:
     groups = device_groups(worker.options.hardware, firsts, len(units.ids))
     count = worker.programs or side_by_side(firsts) * len(groups)
     groups = groups[:count]
-    sharing = -(-len(groups) // max(1, len(firsts)))
+    sharing = -(-len(groups) * worker.workers // max(1, len(firsts)))
     # One more for each group compiles ahead, where there is a core for it.
     ahead = len(groups) if processes() == 1 and cores() > count else 0
     threads = count + ahead if processes() == 1 else 1
