@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 
-from cnnjax import SGD, Digits, Experiment, Hardware, Options, SmallCNN, Study, sweep, train
+from cnnjax import SGD, Digits, Experiment, Hardware, Options, SmallCNN, Study, SuccessiveHalving, sweep, train
 from cnnjax.config import replace
 from cnnjax.errors import Interrupted
 from cnnjax.launch.status import status
@@ -222,6 +222,29 @@ def test_a_worker_of_two_processes_trains_a_study_killed_in_its_midst(tmp_path):
         assert rows.read_bytes() == (there / "metrics.jsonl").read_bytes()
         metrics = [json.loads((folder / "result.json").read_text())["metrics"] for folder in (rows.parent, there)]
         assert metrics[0] == metrics[1]
+
+
+ADAPTIVE = """
+from cnnjax.launch.work import work
+
+with joined(Hosts(f"localhost:{port}", 2, process, "test")):
+    work(out, options=Options(Hardware(devices=1)))
+"""
+
+
+def test_a_worker_of_two_processes_decides_what_an_adaptive_study_trains(tmp_path):
+    axes = {"optim.learning_rate": [0.01, 0.1]}
+    base = replace(TINY, {"steps": None, "epochs": 2, "batch_size": 256})
+    study = Study(base, axes=axes, seeds=1, adaptive=SuccessiveHalving(factor=2))
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(Interrupted):
+        sweep(study, tmp_path / "study", stop=stopped, options=Options(Hardware(devices=1)))
+    both = Pair(ADAPTIVE, tmp_path / "study").ended()
+    assert [code for code, _, _ in both] == [0, 0], both
+    assert sweep(study, tmp_path / "alone", options=Options(Hardware(devices=2))).complete
+    decided = [(tmp_path / name / "adaptive.json").read_text() for name in ("study", "alone")]
+    assert decided[0] == decided[1]
 
 
 UNLIKE = """

@@ -95,7 +95,8 @@ class _Rounds:
         """Train what is pending and can be claimed. Whether anything that was pending is no longer."""
         before = self._pending()
         for until, trials in before.items():
-            from_first({"trials": [trial.id for trial in trials], "until": until}, what=ROUND)
+            told = [[label(trial.arm), trial.experiment.seed] for trial in trials]
+            from_first({"trials": told, "until": until}, what=ROUND)
             outcomes = self._train(trials, until)
             left = {trial.id for trial in self._pending().get(until, ())}
             for trial in left & {trial.id for trial in trials}:
@@ -108,8 +109,8 @@ class _Rounds:
     def follow(self) -> None:
         """Train what process 0 says."""
         while (told := from_first(None, what=ROUND))["trials"]:
-            ids = set(told["trials"])
-            self._train([trial for trial in self._search.trials if trial.id in ids], told["until"])
+            arms = self._search.arms
+            self._train([arms.trial(arms.arm(labels), seed) for labels, seed in told["trials"]], told["until"])
 
     def waits(self) -> bool:
         """Whether what others train, or propose, is to be waited for. Raises Interrupted where it is cancelled."""
