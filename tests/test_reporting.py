@@ -466,6 +466,23 @@ def test_seconds_of_trials_trained_together_are_one_measurement(tmp_path: Path) 
     assert (seconds["mean"], seconds["sd"], seconds["low"]) == (pytest.approx(0.409), None, None)
 
 
+def test_seconds_are_of_training_steps_where_results_say_them_apart(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    older = report(tmp_path)
+    assert "seconds are of training and evaluating, without compilation." in page(older)
+    assert "step_seconds" not in older.json
+    assert "step_seconds" not in (older.folder / "trials.csv").read_text()
+    for trial in trials[:5]:
+        seconds = {"compile": 3.0, "input": 0.5, "step": 4.0, "evaluation": 1.0, "idle": 0.5}
+        change_result(tmp_path, trial, seconds=seconds, train_seconds=9.0)
+    summary = report(tmp_path)
+    said = "seconds are of training steps, without compilation and evaluation (1 older trial "
+    assert said in page(summary)
+    assert cells(summary.table, "seconds")[0].startswith("4.500 ± 0.000")
+    first, _ = json.loads(summary.json)["arms"]
+    assert (first["step_seconds"]["mean"], first["train_seconds"]["mean"]) == (4.5, 9.0)
+
+
 def test_where_the_seconds_of_a_study_went_is_summed(tmp_path: Path) -> None:
     trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
     assert json.loads(report(tmp_path).json)["seconds"] == {}

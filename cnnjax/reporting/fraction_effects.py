@@ -6,7 +6,7 @@ An effect is the difference between the means of the arms with sign 1 and of tho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -16,8 +16,8 @@ from cnnjax.documents.document import Column, Grid
 from cnnjax.reporting.intervals import Spread, paired
 from cnnjax.reporting.labels import key
 from cnnjax.reporting.statistics import quantity_of
-from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import unit
+from cnnjax.reporting.study_table import Arm, Table
+from cnnjax.reporting.units import plural, unit
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,59 @@ class Contrast:
     spread: Spread
 
 
+@dataclass(frozen=True)
+class Part:
+    """Arms that are a fraction. signs: of each axis of two values, in every arm. levels: these two values as texts."""
+
+    fraction: Fraction
+    arms: Sequence[Arm]
+    signs: Sequence[Mapping[str, int]]
+    levels: Mapping[str, tuple[str, str]]
+
+
 def fraction(table: Table) -> Fraction | None:
-    """The fraction that the arms are of the axes of two values, at every setting of the others; or None."""
-    return fraction_of(*_signs(table))
+    """The fraction that the arms are of the axes of two values, at every setting of the others; or None.
+
+    Where an extended study's arms are none, that of the arms which the present design may have.
+    """
+    found = _part(table)
+    return found and found.fraction
 
 
-def _signs(table: Table) -> tuple[list[dict[str, int]], list[str]]:
-    """The sign of each axis of two values in every arm, and the arm's other values."""
-    two = [axis for axis in table.axes if len(axis.values) == 2]
-    rows = [{axis.path: 2 * axis.position(arm.values[axis.path]) - 1 for axis in two} for arm in table.arms]
-    rest = [{path: value for path, value in arm.values.items() if path not in rows[0]} for arm in table.arms]
-    return rows, list(map(key, rest))
+def _part(table: Table) -> Part | None:
+    """The arms that are a fraction: all, or those of an extended study whose values are the present design's."""
+    whole = _part_of(table, {axis.path: range(len(axis.values)) for axis in table.axes})
+    if whole is not None or table.study is None or not table.study.extends:
+        return whole
+    designed = {path: set(map(key, values)) for path, values in _values_of(table.study.design or {}).items()}
+    return _part_of(
+        table,
+        {
+            axis.path: [n for n, value in enumerate(axis.values) if key(value) in designed.get(axis.path, {key(value)})]
+            for axis in table.axes
+        },
+    )
+
+
+def _part_of(table: Table, places: Mapping[str, Sequence[int]]) -> Part | None:
+    """The arms with the values at these places of each axis; None where they are no fraction."""
+    at = {arm.number: {axis.path: axis.position(arm.values[axis.path]) for axis in table.axes} for arm in table.arms}
+    arms = [arm for arm in table.arms if all(at[arm.number][path] in own for path, own in places.items())]
+    two = {path: own for path, own in places.items() if len(own) == 2}
+    signs = [{path: 1 if at[arm.number][path] == own[1] else -1 for path, own in two.items()} for arm in arms]
+    rest = [{path: value for path, value in arm.values.items() if path not in two} for arm in arms]
+    found = fraction_of(signs, list(map(key, rest)))
+    texts = {axis.path: axis.texts for axis in table.axes}
+    levels = {path: (texts[path][own[0]], texts[path][own[1]]) for path, own in two.items()}
+    return found and Part(found, arms, signs, levels)
+
+
+def _values_of(design: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The values of the axes of a design and of those that it is made of, where it lists them."""
+    values = {path: list(axis) for path, axis in (design.get("axes") or {}).items() if isinstance(axis, list)}
+    for inner in design.get("designs") or ():
+        values |= _values_of(inner)
+    return values
 
 
 def contrasts(table: Table, metric: str) -> list[Contrast]:
@@ -46,16 +88,15 @@ def contrasts(table: Table, metric: str) -> list[Contrast]:
 
     Empty where the arms are no fraction.
     """
-    found = fraction(table)
-    if found is None:
+    part = _part(table)
+    if part is None:
         return []
-    rows, _ = _signs(table)
-    numbers = [arm.number for arm in table.arms]
+    numbers = [arm.number for arm in part.arms]
     wide = table.results.pivot(index="replicate", columns="arm", values=metric).reindex(columns=numbers).dropna()
     of, contrasts = quantity_of(table, metric), []
-    for chain in found.chains():
+    for chain in part.fraction.chains():
         first = next(iter(chain))
-        signs = [prod(row[axis] for axis in first) for row in rows]
+        signs = [prod(row[axis] for axis in first) for row in part.signs]
         differences = (wide * signs).mean(axis=1) * 2
         contrasts.append(Contrast(chain, paired(differences, of)))
     return contrasts
@@ -63,34 +104,39 @@ def contrasts(table: Table, metric: str) -> list[Contrast]:
 
 def fraction_grid(table: Table, metric: str) -> Grid:
     """The contrasts of `metric`, the largest first."""
-    here, found, axes = unit(table, metric), fraction(table), {axis.path: axis for axis in table.axes}
-    names = {path: axis.name for path, axis in axes.items()}
+    here, part, names = unit(table, metric), _part(table), {axis.path: axis.name for axis in table.axes}
     rows = []
     # Effects that differ in their last bits alone tie, and keep their order.
     for contrast in sorted(contrasts(table, metric), key=lambda own: -abs(float(f"{own.spread.mean:.12g}"))):
-        assert found is not None
+        assert part is not None
         (first, _), *others = contrast.chain.items()
-        text = chain_text(found, {first: 1}, names)
+        text = chain_text(part.fraction, {first: 1}, names)
         if len(first) == 1:
-            axis = axes[next(iter(first))]
-            text = f"{text}: {axis.texts[0]} to {axis.texts[1]}"
+            text = f"{text}: {' to '.join(part.levels[next(iter(first))])}"
         spread = contrast.spread
         sign = "+" if spread.mean > 0 else ""
         numbers = (str(spread.n), sign + here.mean(spread), here.interval(spread))
-        rows.append((text, chain_text(found, dict(others), names), *numbers))
+        rows.append((text, chain_text(part.fraction, dict(others), names), *numbers))
     words = (Column("effect"), Column("not told from"))
     numbers = (Column("n", "number"), Column(f"on {here.label}", "number"), Column("95% interval", "number"))
     return Grid("", (*words, *numbers), rows)
 
 
 def fraction_notes(table: Table) -> list[str]:
-    """What the fraction is and what is confused, and how to read its effects; none where the arms are none."""
-    found = fraction(table)
-    if found is None:
-        return []
-    replicate = table.replicate
+    """What the fraction is and what is confused, and how to read its effects; none where the arms are none.
+
+    Of an extended study with a fraction among its designs, whose arms are none, that this is why.
+    """
+    part = _part(table)
+    if part is None:
+        return [NO_FRACTION] if _lost(table) else []
+    replicate, others = table.replicate, len(table.arms) - len(part.arms)
+    kept = (
+        f"Its arms are the {len(part.arms)} that have the values of the present design alone: {plural(others, 'arm')} "
+    )
     return [
-        *sentences(found, {axis.path: axis.name for axis in table.axes}),
+        *sentences(part.fraction, {axis.path: axis.name for axis in table.axes}),
+        *([f"{kept}of the study that it extends {'is' if others == 1 else 'are'} left out."] if others else []),
         "An effect is the mean of the arms where the product of its axes' signs is 1, less that of the others; of an "
         f"axis, its second value less its first. It is paired by {replicate}, over the n {replicate}s with which all "
         "arms have finished. Where others are not told from it, it is their sum (those with a minus are taken off). "
@@ -98,11 +144,29 @@ def fraction_notes(table: Table) -> list[str]:
     ]
 
 
+NO_FRACTION = (
+    "Effects of the fraction are not estimated: arms of an extended study are no fraction; report the studies in "
+    "folders of their own."
+)
+
+
+def _lost(table: Table) -> bool:
+    study = table.study
+    if study is None or not study.extends:
+        return False
+    return any(_is_fraction(design or {}) for design in (study.design, *(each.design for each in study.extends)))
+
+
+def _is_fraction(design: Mapping[str, Any]) -> bool:
+    return design.get("design") == "fractional_factorial" or any(map(_is_fraction, design.get("designs") or ()))
+
+
 def fraction_json(table: Table, metrics: tuple[str, ...]) -> dict[str, Any]:
     """What `arms.json` holds of the fraction; empty where the arms are none."""
-    found = fraction(table)
-    if found is None:
-        return {}
+    part = _part(table)
+    if part is None:
+        return {"not_estimated": NO_FRACTION} if _lost(table) else {}
+    found = part.fraction
     generators = {made: {"of": list(of), "sign": sign} for made, (of, sign) in found.generators.items()}
     effects = [
         {
@@ -113,4 +177,5 @@ def fraction_json(table: Table, metrics: tuple[str, ...]) -> dict[str, Any]:
         for metric in metrics
         for own in contrasts(table, metric)
     ]
-    return {"resolution": found.resolution, "generators": generators, "contrasts": effects}
+    of = {} if len(part.arms) == len(table.arms) else {"arms": [arm.number for arm in part.arms]}
+    return {"resolution": found.resolution, "generators": generators, **of, "contrasts": effects}

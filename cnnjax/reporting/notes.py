@@ -6,6 +6,7 @@ from cnnjax.reporting.intervals import FEWEST, Quantity
 from cnnjax.reporting.provenance import flat
 from cnnjax.reporting.statistics import arms, effects, measure, part_of, quantity_of, ranking, same_examples
 from cnnjax.reporting.study_table import Table
+from cnnjax.reporting.time_spent import seconds_are
 from cnnjax.reporting.units import count
 
 
@@ -21,7 +22,7 @@ def arms_note(table: Table) -> str:
     return (
         f"{roles}All results are of the last epoch. n counts {_counted(table)}; ± is their standard deviation "
         f"(ddof = 1). {intervals_note(table)}{survivors_note(table)} MACs are of one forward pass of one example; "
-        f"seconds are of training, without compilation.{together if (table.done['packed'] > 1).any() else ''}"
+        f"seconds are {seconds_are(table)}.{together if (table.done['packed'] > 1).any() else ''}"
         f"{matched}{constant}"
     )
 
@@ -126,7 +127,7 @@ def terminal_note(table: Table, *, starred: bool) -> str:
         parts[0] += f" [95% interval of the mean, over {covers}]"
     if _least(table) == FEWEST - 1:
         parts.append(f"two {words} carry no interval")
-    parts.append("seconds of training")
+    parts.append(f"seconds {seconds_are(table)}")
     parts += [f"failed {words} are in no mean, which flatters"] if survivors_note(table) else []
     return "; ".join([*parts, *(["* chosen by validation"] if starred else [])])
 

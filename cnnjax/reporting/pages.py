@@ -58,8 +58,10 @@ def _effects(table: Table, pictures: Mapping[str, Picture]) -> list[Block]:
 
 
 def _fraction(table: Table) -> list[Block]:
-    if measure(table).compared is None or fraction(table) is None:
+    if measure(table).compared is None:
         return []
+    if fraction(table) is None:
+        return list(map(paragraph, fraction_notes(table)))
     grids = [(f"Effects on {unit(table, name).label}", fraction_grid(table, name)) for name in measure(table).shown]
     blocks = chain.from_iterable([paragraph(title), grid] for title, grid in grids)
     return [*blocks, *map(paragraph, fraction_notes(table))]

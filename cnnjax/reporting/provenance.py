@@ -18,7 +18,10 @@ def provenance_grid(table: Table) -> Grid:
     done = table.done
     rows = [("recorded by", f"{len(table.environments)} of {plural(len(done), 'finished trial')}")]
     rows += [(name, _tally(texts)) for name, texts in origins(table).items()]
-    rows += [("training", _total(done["train_seconds"])), ("compilation", _total(done["compile_seconds"]))]
+    rows += [
+        ("training and evaluation", _total(done["train_seconds"])),
+        ("compilation", _total(done["compile_seconds"])),
+    ]
     if spent := time_spent_text(table):
         rows.append(("time", spent))
     rows.append(("seeds", ", ".join(map(str, sorted(done["seed"].unique())))))

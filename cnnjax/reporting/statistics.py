@@ -83,10 +83,10 @@ def arms(table: Table) -> Frame:
     """A row per arm, in the axes' order, indexed by the arm's number.
 
     Columns: the axes by path; `label`; `n` finished and `planned` seeds, `failed` trials; `params` and `macs`; for each
-    metric and for `train_seconds` and `compile_seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high` (95%
+    metric and for each of `Table.seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high` (95%
     interval) and `_method` (of the interval); `chosen`.
     """
-    groups, names = table.trials.groupby("arm"), [*table.metrics, *SECONDS]
+    groups, names = table.trials.groupby("arm"), [*table.metrics, *table.seconds]
     frame = Frame([dict(arm.values) for arm in table.arms], index=_numbers(table))
     frame["label"] = [arm.label for arm in table.arms]
     frame["n"] = table.results.groupby("arm").size().reindex(frame.index, fill_value=0)

@@ -28,7 +28,7 @@ from cnnjax.reporting.specified import Specified, specified
 UNFINISHED = "unfinished"
 FOLD = "fold"
 """The path of the axis that says which fold of the training examples is the validation part."""
-SECONDS = ("train_seconds", "compile_seconds")
+SECONDS = ("train_seconds", "step_seconds", "compile_seconds")
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,10 @@ class Table:
 
     trials: a row per planned trial: `arm` (number), the axes by path, `seed`, `id`, `status` (done, failed or
         unfinished), `error`, its `cause` (diverged, crashed, damaged; empty where there is none), `params`, `macs`,
-        `train_seconds`, `compile_seconds`, `seconds` (by kind, where recorded), `steps`, `packed` (how many were
-        trained together, and share the seconds), `examples` by part, `data_fingerprint` and a column per metric, as
-        recorded (a share is a fraction).
+        `train_seconds`, `compile_seconds`, `seconds` (by kind, where recorded), `step_seconds` (of these "step" and
+        "input"; `train_seconds` where they were not recorded), `steps`, `packed` (how many were trained together, and
+        share the seconds), `examples` by part, `data_fingerprint` and a column per metric, as recorded (a share is a
+        fraction).
     metrics: the names of the metric columns; specified: what they are, and which arms are compared by.
     curves: a row per epoch of each finished trial: `arm`, `seed`, `id`, `epoch` and what the epoch recorded.
     axes: the axes that take more than one value; `constants` those that take one.
@@ -117,6 +118,12 @@ class Table:
     def done(self) -> Frame:
         """The rows of `trials` that finished."""
         return self.trials[self.trials["status"] == "done"]
+
+    @property
+    def seconds(self) -> tuple[str, ...]:
+        """Those of SECONDS that finished trials recorded: without `step_seconds` where none did."""
+        apart = any(map(bool, self.done["seconds"]))
+        return SECONDS if apart else tuple(name for name in SECONDS if name != "step_seconds")
 
 
 def collect(out: Path | str) -> Table:
@@ -253,6 +260,7 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
         "params": trial.params,
         "macs": trial.macs,
         "train_seconds": math.nan,
+        "step_seconds": math.nan,
         "compile_seconds": math.nan,
         "seconds": {},
         "steps": None,
@@ -271,6 +279,7 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
             "params": result.params,
             "macs": result.macs,
             "train_seconds": _finite(result.train_seconds),
+            "step_seconds": _step_seconds(result),
             "compile_seconds": _finite(result.compile_seconds),
             "seconds": dict(result.seconds),
             "steps": result.steps,
@@ -280,6 +289,13 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
             "codes": result.codes,
         }
     return row | _measured(result)
+
+
+def _step_seconds(result: ResultRecord) -> float:
+    """Seconds of training steps, their batches included; of a result without them those of training and evaluating."""
+    if not {"step", "input"} <= result.seconds.keys():
+        return _finite(result.train_seconds)
+    return _finite(result.seconds["step"] + result.seconds["input"])
 
 
 def _measured(result: ResultRecord | RunError | None) -> dict[str, float]:

@@ -14,6 +14,7 @@ from cnnjax.reporting.notes import terminal_note
 from cnnjax.reporting.statistics import arms, chosen, measure, spread_of
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.tables import finished
+from cnnjax.reporting.time_spent import shown_seconds
 from cnnjax.reporting.units import seconds, short_count, unit
 
 
@@ -49,4 +50,4 @@ def _cells(table: Table, frame: Frame, arm: Arm, best: int | None) -> Iterable[s
         interval = here.interval(result).replace(", ", ",")
         yield f"{here.mean(result)} {interval}" if result.n > 1 else here.mean(result)
     yield from ("–" if pd.isna(row[name]) else short_count(row[name]) for name in ("params", "macs"))
-    yield seconds(spread_of(frame, arm.number, "train_seconds"))
+    yield seconds(spread_of(frame, arm.number, shown_seconds(table)))

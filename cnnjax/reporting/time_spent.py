@@ -9,6 +9,20 @@ KINDS = ("compile", "input", "step", "evaluation", "idle")
 """The kinds of `ResultRecord.seconds`."""
 
 
+def shown_seconds(table: Table) -> str:
+    """The column of `Table.trials` whose seconds tables show."""
+    return "step_seconds" if "step_seconds" in table.seconds else "train_seconds"
+
+
+def seconds_are(table: Table) -> str:
+    """What these are of, in words that follow "seconds"."""
+    if shown_seconds(table) == "train_seconds":
+        return "of training and evaluating, without compilation"
+    without = sum(not seconds for seconds in table.done["seconds"])
+    older = f" ({plural(without, 'older trial')} recorded them with evaluation)" if without else ""
+    return f"of training steps, without compilation and evaluation{older}"
+
+
 def time_spent(table: Table) -> dict[str, float | int]:
     """Seconds by kind over the finished trials that recorded them, and of how many trials ("trials"); empty for none.
 

@@ -85,7 +85,7 @@ def csv(frame: Frame) -> bytes:
 
 def _tidy(table: Table) -> Frame:
     paths = [axis.path for axis in (*table.axes, *table.constants)]
-    costs = ["params", "macs", "steps", "train_seconds", "compile_seconds", "packed"]
+    costs = ["params", "macs", "steps", *table.seconds, "packed"]
     origin = ["id", "data_fingerprint", "cause", "error"]
     repeats = repeats_of(table)
     trials = table.trials[["arm", *paths, *repeats.values(), "status", *table.metrics, *costs, *origin]]
@@ -136,7 +136,7 @@ def _statuses(table: Table) -> tuple[str, ...]:
 
 def _arm_json(table: Table, frame: Frame, number: int) -> Mapping[str, Any]:
     row, arm = frame.loc[number], table.arms[number - 1]
-    names = (*table.metrics, "train_seconds", "compile_seconds")
+    names = (*table.metrics, *table.seconds)
     spreads = {name: spread_of(frame, number, name).to_json() for name in names}
     whole = ("n", "planned", "failed", "params", "macs")
     counts = {name: None if pd.isna(row[name]) else int(row[name]) for name in whole}

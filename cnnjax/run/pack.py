@@ -30,7 +30,10 @@ Measured = dict[str, dict[str, dict[str, Any]]]
 
 
 class Clock:
-    """Seconds spent training and evaluating. Those spent compiling are left out, and those while it is stopped."""
+    """Seconds spent training and evaluating, what the first calls of a process cost once included.
+
+    Those spent compiling are left out, and those while it is stopped.
+    """
 
     def __init__(self, program: Program):
         self._program = program
