@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from cnnjax import Experiment, SmallCNN, Study, plan
 from cnnjax.documents.markdown import markdown
 from cnnjax.reporting import collect
 from cnnjax.reporting.fraction_effects import contrasts, fraction, fraction_grid
+from cnnjax.reporting.labels import key
 from cnnjax.reporting.pages import sections
+from cnnjax.reporting.picture_effects import by_axis
 from cnnjax.reporting.writing import summary_json
 from cnnjax.study.designs import FractionalFactorial, Grid, Product
 from cnnjax.study.pairing import comparisons_json
@@ -130,3 +133,52 @@ def test_a_plan_says_it_before_anything_is_trained():
     folds = Product(designs=(design, Grid(axes={"fold": (0, 1)})))
     assert planned_fraction(Study(base, design=folds)) == planned_fraction(study)
     assert planned_fraction(Study(base, axes=axes)) is None
+
+
+def extended(out: Path, chosen, design) -> None:
+    """A study of 8 and 32 features, extended by `chosen`, as written by --extend."""
+    make_study(out, axes={**AXES, "model.features": [8, 32, 64]}, chosen=chosen, kind="loss")
+    path = out / "study.json"
+    earlier = {"design": {"design": "fractional_factorial", "axes": AXES}, "trials": 12}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"design": design, "extends": [earlier]}))
+
+
+def test_effects_of_an_extended_fraction_are_those_of_its_present_design(tmp_path):
+    widest = [arm | {"model.features": 64} for arm in HALF if arm["model.features"] == 32]
+    present = {"design": "fractional_factorial", "axes": {**AXES, "model.features": [8, 64]}}
+    extended(tmp_path / "extended", [*HALF, *widest], present)
+    now = [arm for arm in HALF if arm["model.features"] == 8] + widest
+    make_study(tmp_path / "apart", axes=present["axes"], chosen=now, kind="loss")
+    table = collect(tmp_path / "extended")
+    results = {
+        key(arm.values): table.results.set_index(["arm", "seed"])[METRIC][arm.number].to_numpy() for arm in table.arms
+    }
+    for own in contrasts(table, METRIC):
+        effect = next(iter(own.chain))
+        signs = [np.prod([1 if arm[path] == present["axes"][path][1] else -1 for path in effect]) for arm in now]
+        expected = np.mean([s * results[key(arm)] for s, arm in zip(signs, now, strict=True)]) * 2
+        assert own.spread.mean == pytest.approx(expected)
+    assert len(contrasts(table, METRIC)) == 7
+    assert fraction(table) == fraction(collect(tmp_path / "apart"))
+    [section] = [own for own in sections(table, {}) if own.title == "What each axis does"]
+    text = markdown(section.blocks).replace("\\", "")
+    assert "features: 8 to 64" in text
+    assert (
+        "the 8 that have the values of the present design alone: 4 arms of the study that it extends are left out"
+        in text
+    )
+
+
+def test_where_the_present_design_is_no_fraction_it_is_said_that_effects_are_not_estimated(tmp_path):
+    extra = [HALF[0] | {"model.features": 64}]
+    extended(tmp_path, [*HALF, *extra], {"design": "listed", "chosen": extra})
+    table = collect(tmp_path)
+    assert contrasts(table, METRIC) == []
+    [section] = [own for own in sections(table, {}) if own.title == "What each axis does"]
+    assert "Effects of the fraction are not estimated: arms of an extended study" in markdown(section.blocks)
+    assert "not_estimated" in summary_json(table)["fraction"]
+
+
+def test_a_picture_of_effects_without_matched_arms_is_left_out(tmp_path):
+    study(tmp_path)
+    assert by_axis(collect(tmp_path)) is None

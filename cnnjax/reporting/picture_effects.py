@@ -23,9 +23,14 @@ WIDE = 10
 
 
 def by_axis(table: Table) -> tuple[Figure, str] | None:
-    """A panel per axis: arm means, joined where only this axis changes, and the mean over matched arms per value."""
+    """A panel per axis: arm means, joined where only this axis changes, and the mean over matched arms per value.
+
+    None where no axis has matched arms.
+    """
     metric = measure(table).quote
     if len(table.arms) < 2 or metric is None:
+        return None
+    if not any(len(matched(table, axis, metric=metric)[1]) for axis in table.axes):
         return None
     here = unit(table, metric)
     wide = any(len(axis.values) > WIDE for axis in table.axes)
