@@ -131,8 +131,9 @@ class TestCluster:
         with pytest.raises(Interrupted, match="all saved"):
             sweep(STUDY, tmp_path, options=OPTIONS, launcher="ray")
         thread.join()
+        # On a busy machine one may have ended before its worker was asked.
         begun = being_trained(tmp_path)
-        assert len(begun) == 2
+        assert len(begun) + len(numbers(tmp_path)) == 2
         assert not holders(tmp_path)
         assert sweep(STUDY, tmp_path, options=OPTIONS).complete
         assert numbers(tmp_path) == numbers(local)
