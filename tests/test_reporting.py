@@ -590,7 +590,7 @@ def test_a_report_says_what_it_is_of_and_status_that_there_is_more(tmp_path: Pat
     last = results[-1].read_bytes()
     results[-1].unlink()
     for number, path in enumerate(results[:-1]):
-        os.utime(path, (1_600_000_000 + number,) * 2)
+        os.utime(path, (0, 1_600_000_000 + number))
     summary, said = report(tmp_path), "2020-09-13 12:26:42 UTC"
     assert f"This is of 3 finished trials, the newest result written {said}." in page(summary)
     assert json.loads(summary.json)["last_result"] == said
