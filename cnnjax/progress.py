@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from cnnjax.console import console
 from cnnjax.events import Costs
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -78,14 +79,14 @@ def hours(seconds: float | None) -> str:
 @contextlib.contextmanager
 def progress(title: str, *, hidden: bool = False) -> Iterator[Show]:
     """Something to call with each step taken; it shows itself on standard error."""
-    console = Console(stderr=True)
+    screen = console(stderr=True)
     if hidden:
         yield _nothing
-    elif console.is_terminal:
-        with _bar(console) as bar:
+    elif screen.is_terminal:
+        with _bar(screen) as bar:
             yield _moving(bar, title)
     else:
-        yield _lines(console, title)
+        yield _lines(screen, title)
 
 
 def _nothing(
@@ -94,9 +95,9 @@ def _nothing(
     pass
 
 
-def _bar(console: Console) -> Progress:
+def _bar(screen: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -105,7 +106,7 @@ def _bar(console: Console) -> Progress:
         TextColumn(
             "{task.fields[note]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
         ),
-        console=console,
+        console=screen,
         expand=True,
     )
 
@@ -127,7 +128,7 @@ def _left(pace: Pace, work: Work) -> float | None:
     return pace.left(done, total, before=before)
 
 
-def _lines(console: Console, title: str, clock: Callable[[], float] = time.monotonic) -> Show:
+def _lines(screen: Console, title: str, clock: Callable[[], float] = time.monotonic) -> Show:
     began = shown = clock()
     pace = Pace(clock)
 
@@ -140,6 +141,6 @@ def _lines(console: Console, title: str, clock: Callable[[], float] = time.monot
             return
         shown = now
         text = f"{title}: {done}/{total} steps, {hours(now - began)}, ETA {hours(left)}, {note}"
-        console.print(text.rstrip(", "), markup=False, highlight=False, soft_wrap=True)
+        screen.print(text.rstrip(", "), markup=False, highlight=False, soft_wrap=True)
 
     return show

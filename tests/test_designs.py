@@ -157,6 +157,14 @@ def test_listed_arms_have_the_bases_values_where_they_name_none():
         Listed(chosen=({"epochs": 5}, {}, {"epochs": 5}))
 
 
+def test_listed_arms_that_are_one_with_the_bases_value_are_refused():
+    listed = Listed(chosen=({"epochs": 5}, {"epochs": BASE.epochs}, {}))
+    words = f"two arms are the same experiment: epochs = {BASE.epochs}, and nothing is changed"
+    for design in (listed, Concatenation(designs=(listed, Grid(axes={"epochs": [3]})))):
+        with pytest.raises(ConfigError, match=words):
+            plan(Study(BASE, design=design))
+
+
 def test_a_product_has_every_arm_of_one_with_every_arm_of_the_other():
     study = Study(BASE, design=Product(designs=(ZIPPED, STAR)))
     pairs = itertools.product(Study(BASE, design=ZIPPED).arms, Study(BASE, design=STAR).arms)

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 LAYERS = [
     {"errors"},
     {"config", "arithmetic", "aliasing", "files", "machine", "interrupts", "lowering", "calling", "events", "hosts"},
-    {"lanes", "code", "documents", "cards"},
+    {"lanes", "code", "documents", "cards", "console"},
     {"records"},
     {"lease"},
     {"nn", "analysis", "data", "optim", "losses", "metrics", "initialization"},

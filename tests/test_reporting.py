@@ -873,6 +873,8 @@ def test_a_damaged_result_is_a_failed_trial_and_the_others_are_reported(tmp_path
     assert re.search(said, failed["error"].iloc[0])
     assert str(path) in failed["error"].iloc[0]
     assert len(table.done) == 3
+    seen = status(tmp_path)
+    assert (seen.done, list(seen.damaged)) == (3, [trials[1]["id"]])
 
 
 @pytest.mark.parametrize(("damage", "said"), DAMAGES, ids=lambda value: getattr(value, "__name__", ""))

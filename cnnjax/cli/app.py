@@ -6,7 +6,8 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from cnnjax.console import console
 
 app = typer.Typer(
     name="cnnjax",
@@ -20,9 +21,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-out, err = Console(), Console(stderr=True)
+out, err = console(), console(stderr=True)
 # Tables that go to a file or a pipe keep their columns.
-WIDE = Console(width=160) if not sys.stdout.isatty() else out
+WIDE = console(width=160) if not sys.stdout.isatty() else out
 
 
 def _print_version(asked: bool) -> None:

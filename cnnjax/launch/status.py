@@ -19,6 +19,7 @@ from cnnjax.records.metrics_jsonl import EpochRow, read_rows
 from cnnjax.records.plan_json import PlanRecord, TrialEntry
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.study_json import StudyRecord
+from cnnjax.records.trial_result import result_of
 
 AGAIN = "the study's next sweep writes it anew"
 
@@ -47,7 +48,7 @@ class Running:
 class StudyStatus:
     """Of a study's trials: how many are done, failed, being trained, begun but with nobody at them, not begun.
 
-    pruned: arms that cannot be trained. errors: why trials failed, by id. damaged: trials whose result cannot be read.
+    pruned: arms that cannot be trained. errors: why trials failed, by id. damaged: trials whose result cannot be used.
     seconds_left: until all are over with as many workers as there are now; None where no trial is done, or nobody
     works. measured: of how many finished trials that is. reported: of how many finished trials report/ is; None without
     a report. cancelled: by whom and when; None where it is not.
@@ -168,7 +169,7 @@ class _Found:
 
     def _count(self, entry: TrialEntry, folder: Path) -> None:
         try:
-            result = ResultRecord.read(ResultRecord.at(folder), remedy="delete it, and the trial is trained again")
+            result = result_of(folder, entry)
         except RunError as error:
             self.damaged[entry.id] = str(error)
             return

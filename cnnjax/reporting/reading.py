@@ -14,6 +14,7 @@ from cnnjax.records.record import Record
 from cnnjax.records.resolved import Resolved
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.study_json import StudyRecord
+from cnnjax.records.trial_result import result_of
 
 R = TypeVar("R", bound=Record)
 
@@ -63,31 +64,11 @@ def result_or_damage(folder: Path, trial: TrialEntry) -> ResultRecord | RunError
     The trial then counts as failed, and the others are reported all the same. Raises NewerVersion.
     """
     try:
-        return _result(folder, trial)
+        return result_of(folder, trial)
     except NewerVersion:
         raise
     except RunError as error:
         return error
-
-
-def _result(folder: Path, trial: TrialEntry) -> ResultRecord | None:
-    path = ResultRecord.at(folder)
-    result = ResultRecord.read(path, remedy="delete it and run the study again: it repeats this trial only")
-    if result is None:
-        return None
-    if (result.id, result.seed) != (trial.id, trial.seed):
-        raise RunError(
-            f"{path}: is the result of trial {result.id!r}, seed {result.seed}, but the plan has {trial.id!r}, "
-            f"seed {trial.seed}, here. Remove {folder} and run the study again: it repeats this trial only."
-        )
-    for name in ("params", "macs"):
-        planned, found = getattr(trial, name), getattr(result, name)
-        if None not in (planned, found) and planned != found:
-            raise RunError(
-                f"{path}: is the result of a network with {found:,} {name}, but the plan's has {planned:,}: left out "
-                "of every number. Sweep again with --stale rerun: it repeats what other code made."
-            )
-    return result
 
 
 def environments(folders: Iterable[Path]) -> Iterator[Mapping[str, Any]]:

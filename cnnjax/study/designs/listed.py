@@ -42,6 +42,7 @@ class Listed(Design, tag="listed"):
     """Arms as they are listed, each with what it changes: `Listed(chosen=({}, {"epochs": 5}, {"model.pool": "blur"}))`.
 
     A path that an arm does not name has the base experiment's value; `{}` is the base itself.
+    Two arms that are the same with the base's values are refused with a ConfigError, when the arms are made.
     """
 
     chosen: Annotated[tuple[Mapping[str, Any], ...], Field(min_length=1), AfterValidator(_checked)]
@@ -53,6 +54,10 @@ class Listed(Design, tag="listed"):
         return len(self.chosen)
 
     def arms(self, base: Mapping[str, Any]) -> Iterator[Arm]:
-        paths = self.all_axes()
+        paths, seen = self.all_axes(), dict[Arm, Mapping[str, Any]]()
         for arm in self.chosen:
-            yield Named({path: arm.get(path, base[path]) for path in base if path in paths})
+            whole = Named({path: arm.get(path, base[path]) for path in base if path in paths})
+            other = seen.setdefault(whole, arm)
+            if other is not arm:
+                raise ConfigError(f"two arms are the same experiment: {_written(other)}, and {_written(arm)}")
+            yield whole
