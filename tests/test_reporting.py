@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +20,9 @@ from matplotlib import image
 from rich.console import Console
 from scipy import stats
 
+from cnnjax.cli.status import _shown
 from cnnjax.errors import RunError
+from cnnjax.launch.status import status
 from cnnjax.records.specification import BEFORE
 from cnnjax.reporting import (
     Summary,
@@ -579,6 +582,25 @@ def test_report_is_deterministic(tmp_path: Path) -> None:
     make_study(tmp_path, axes={"model.features": [8, 16]}, seeds=(0, 1))
     first = {path.name: path.read_bytes() for path in report(tmp_path).files}
     assert {path.name: path.read_bytes() for path in report(tmp_path).files} == first
+
+
+def test_a_report_says_what_it_is_of_and_status_that_there_is_more(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.features": [8, 16]}, seeds=(0, 1))
+    results = [study_path(tmp_path, trial, "result.json") for trial in trials]
+    last = results[-1].read_bytes()
+    results[-1].unlink()
+    for number, path in enumerate(results[:-1]):
+        os.utime(path, (0, 1_600_000_000 + number))
+    summary, said = report(tmp_path), "2020-09-13 12:26:42 UTC"
+    assert f"This is of 3 finished trials, the newest result written {said}." in page(summary)
+    assert json.loads(summary.json)["last_result"] == said
+    assert "report/ is of" not in shown_status(tmp_path)
+    results[-1].write_bytes(last)
+    assert f"report/ is of 3 finished trials; there are 4 now: cnnjax report {tmp_path}" in shown_status(tmp_path)
+
+
+def shown_status(out: Path) -> str:
+    return "\n".join(map(str, _shown(status(out), out).renderables))
 
 
 def test_a_picture_without_reason_is_removed(tmp_path: Path) -> None:

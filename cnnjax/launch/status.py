@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -48,7 +49,8 @@ class StudyStatus:
 
     pruned: arms that cannot be trained. errors: why trials failed, by id. damaged: trials whose result cannot be read.
     seconds_left: until all are over with as many workers as there are now; None where no trial is done, or nobody
-    works. measured: of how many finished trials that is. cancelled: by whom and when; None where it is not.
+    works. measured: of how many finished trials that is. reported: of how many finished trials report/ is; None without
+    a report. cancelled: by whom and when; None where it is not.
 
     Of an adaptive study, whose trials are those proposed so far: stopped: trained as far as it was decided, the end not
     reached; ended: whether nothing more is proposed, None of other studies. What it will still propose is not known,
@@ -70,6 +72,7 @@ class StudyStatus:
     cancelled: str | None = None
     stopped: int = 0
     ended: bool | None = None
+    reported: int | None = None
 
     @property
     def over(self) -> bool:
@@ -112,7 +115,16 @@ def status(out: Path) -> StudyStatus:
         cancelled=None if cancelled is None else cancelled.why,
         stopped=len(found.stopped),
         ended=None if adaptive is None else adaptive.over,
+        reported=_reported(out),
     )
+
+
+def _reported(out: Path) -> int | None:
+    """Of how many finished trials the report in `out` is; None where there is none that can be read."""
+    try:
+        return int(json.loads((out / "report" / "arms.json").read_bytes())["trials"]["done"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 class _Found:

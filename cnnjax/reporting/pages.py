@@ -19,7 +19,7 @@ from cnnjax.reporting.provenance import provenance_grid, settings
 from cnnjax.reporting.statistics import measure
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.tables import arms_grid, effects_grid, failed_grid, pruned_grid
-from cnnjax.reporting.units import unit
+from cnnjax.reporting.units import plural, unit
 
 
 def sections(table: Table, pictures: Mapping[str, Picture]) -> list[Section]:
@@ -71,10 +71,15 @@ def _drawn(pictures: Mapping[str, Picture], names: Sequence[str]) -> list[Block]
     return [pictures[name] for name in names if name in pictures]
 
 
+def _first(table: Table) -> list[str]:
+    of = plural(len(table.done), "finished trial")
+    return [*headline(table), f"This is of {of}, the newest result written {table.last_result}."]
+
+
 def render_markdown(table: Table, pictures: Mapping[str, Picture]) -> str:
     """The report in Markdown; it shows the pictures as files beside it."""
     lines = [f"# {escaped(table.name)}", "", *([f"> {escaped(table.question)}", ""] if table.question else [])]
-    lines += [f"- {escaped(sentence)}" for sentence in headline(table)]
+    lines += [f"- {escaped(sentence)}" for sentence in _first(table)]
     for section in sections(table, pictures):
         lines += ["", f"## {section.title}", "", markdown(section.blocks).rstrip("\n")]
     lines += ["", "## Base experiment", "", *(f"    {line}" for line in settings(table))]
@@ -84,7 +89,7 @@ def render_markdown(table: Table, pictures: Mapping[str, Picture]) -> str:
 def render_html(table: Table, pictures: Mapping[str, Picture]) -> str:
     """The report as one HTML page: no scripts, nothing loaded from elsewhere, pictures inside."""
     question = f'<p class="question">{escape(table.question)}</p>' if table.question else ""
-    sentences = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in headline(table))
+    sentences = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in _first(table))
     body = "\n".join(map(html.section, sections(table, pictures)))
     base = escape("\n".join(settings(table)))
     return html.page(

@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +80,7 @@ class Table:
     environments: the `environment.json` of each finished trial that has one.
     adaptive: how validation results decided what was trained, where they did; a trial that they stopped has the status
         "stopped early".
+    last_result: when the newest result.json of the finished trials was written, in UTC.
     study: what study.json says; of a single run, its axes are none.
     replicate: what an arm is repeated with and compared by: "seed", or "fold" where the study varies the fold that it
         validates on. `trials` say by `replicate` which one a trial belongs to.
@@ -103,6 +105,7 @@ class Table:
     environments: tuple[Mapping[str, Any], ...]
     adaptive: AdaptiveRecord | None = None
     study: StudyRecord | None = None
+    last_result: str = ""
     replicate: Literal["seed", "fold"] = "seed"
 
     @property
@@ -191,8 +194,15 @@ def collect(out: Path | str) -> Table:
         environments=tuple(environments(folders[name] for name in done["id"])),
         adaptive=adaptive,
         study=study,
+        last_result=_written(folders[name] for name in done["id"]),
         replicate=replicate,
     )
+
+
+def _written(folders: Iterable[Path]) -> str:
+    """When the newest of their result.json was written: `2026-05-03 14:07:55 UTC`."""
+    newest = max(ResultRecord.at(folder).stat().st_mtime for folder in folders)
+    return f"{datetime.fromtimestamp(newest, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _means_of_folds(table: Table) -> Frame:

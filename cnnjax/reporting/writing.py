@@ -114,6 +114,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "headline": headline(table),
         "mixed_code": mixed_code(table.trials, table.codes),
         "trials": {"planned": len(table.trials)} | {name: int(statuses.get(name, 0)) for name in _statuses(table)},
+        "last_result": table.last_result,
         "seconds": time_spent(table),
         "not_in_plan": list(table.strangers),
         "arms": [_arm_json(table, frame, arm.number) for arm in table.arms],
