@@ -11,7 +11,7 @@ from scipy import stats
 
 from cnnjax.cards import Claim
 from cnnjax.reporting import collect, report
-from cnnjax.reporting.folds import fold_and_seed_sd
+from cnnjax.reporting.folds import moved_by
 from cnnjax.reporting.headline import headline
 from cnnjax.reporting.notes import arms_note
 from cnnjax.reporting.statistics import arms, chosen, complete, difference, effects
@@ -27,12 +27,12 @@ VALUES = 0.9 + np.random.default_rng(7).normal(0, 0.01, (2, 4, 2)) + np.array([0
 VALUES += np.array([0.0, 0.03, -0.02, 0.01])[None, :, None]
 
 
-def study(out: Path, **changes):
+def study(out: Path, values=VALUES, **changes):
     axes = {"model.features": list(WIDTHS), "fold": list(FOLDS)}
     trials = make_study(out, **{"axes": axes, "seeds": SEEDS, **changes})
     for trial in trials:
         width, fold = WIDTHS.index(trial["arm"]["model.features"]), trial["arm"].get("fold", 0)
-        set_metrics(out, trial, **{METRIC: float(VALUES[width, fold, SEEDS.index(trial["seed"])])})
+        set_metrics(out, trial, **{METRIC: float(values[width, fold, SEEDS.index(trial["seed"])])})
     return trials
 
 
@@ -100,24 +100,42 @@ def test_a_fold_counts_once_all_its_seeds_have_finished(tmp_path):
     assert found.diverged == ("features=8, fold 2",)
 
 
-def test_what_folds_and_seeds_move_is_an_analysis_of_variance(tmp_path):
+def test_what_folds_and_seeds_move_is_a_two_way_analysis_of_variance(tmp_path):
     study(tmp_path)
-    between, within = fold_and_seed_sd(collect(tmp_path), METRIC)
-    wide = [VALUES[width] for width in range(2)]
-    ratios = [stats.f_oneway(*folds).statistic for folds in wide]
-    mean_squares = [folds.var(axis=1, ddof=1).mean() for folds in wide]
-    assert within**2 == pytest.approx(np.mean(mean_squares))
-    expected = np.mean([(f * ms) for f, ms in zip(ratios, mean_squares, strict=True)])
-    assert between**2 == pytest.approx((expected - within**2) / 2)
+    found = moved_by(collect(tmp_path), METRIC)
+    squares = np.zeros(3)
+    for values in (VALUES[0], VALUES[1]):
+        folds, seeds = values.shape
+        # By hand: the sums of squares of the one-way analyses by row and by column, and what both leave.
+        rows = sum(seeds * (row.mean() - values.mean()) ** 2 for row in values)
+        columns = sum(folds * (column.mean() - values.mean()) ** 2 for column in values.T)
+        left = ((values - values.mean()) ** 2).sum() - rows - columns
+        squares += [rows / (folds - 1) / 2, columns / (seeds - 1) / 2, left / ((folds - 1) * (seeds - 1)) / 2]
+    by_fold, by_seed, rest = squares
+    assert found.fold**2 == pytest.approx(max(by_fold - rest, 0) / seeds)
+    assert found.seed**2 == pytest.approx(max(by_seed - rest, 0) / folds)
+    assert found.rest**2 == pytest.approx(rest)
     said = headline(collect(tmp_path))
     assert any("The fold moves the validation accuracy of an arm by" in each for each in said)
+    assert any("are for these seeds" in each for each in said)
+
+
+def test_what_a_seed_does_in_every_fold_is_the_seeds(tmp_path):
+    """A fold's part is not lost beneath a seed's that is larger: a one-way analysis by folds would find none."""
+    generator = np.random.default_rng(0)
+    fold, seed = generator.normal(0, 0.02, (4, 1)), np.array([[0.1, -0.1]])
+    values = 0.7 + fold + seed + generator.normal(0, 0.001, (2, 4, 2))
+    study(tmp_path, values=values)
+    found = moved_by(collect(tmp_path), METRIC)
+    assert found.fold == pytest.approx(fold.std(ddof=1), rel=0.1)
+    assert found.seed == pytest.approx(seed.std(ddof=1), rel=0.05)
 
 
 def test_of_single_seeds_both_are_one(tmp_path):
     study(tmp_path, seeds=(0,))
-    between, within = fold_and_seed_sd(collect(tmp_path), METRIC)
-    assert between == pytest.approx(np.sqrt(VALUES[:, :, 0].var(axis=1, ddof=1).mean()))
-    assert math.isnan(within)
+    found = moved_by(collect(tmp_path), METRIC)
+    assert found.fold == pytest.approx(np.sqrt(VALUES[:, :, 0].var(axis=1, ddof=1).mean()))
+    assert math.isnan(found.seed)
 
 
 def test_one_fold_is_a_setting_of_all_arms(tmp_path):

@@ -13,10 +13,11 @@ from cnnjax.errors import ConfigError
 from cnnjax.events import Finished, Skipped, Started, StepTaken
 from cnnjax.recipes import find, recipes, reproduce, shelf
 from cnnjax.recipes.budget import Budget
-from cnnjax.recipes.judging import form_of, is_complete, is_current, judged
+from cnnjax.recipes.judging import _minutes, form_of, is_complete, is_current, judged
 from cnnjax.recipes.reproduce import record_path
 from cnnjax.records.reproduction_json import ReproductionRecord
 from cnnjax.reporting import collect
+from tests.test_reporting import change_result, make_study
 
 FILE = '''"""Does it learn?"""
 from cnnjax import SGD, Band, Card, Claim, Experiment, Machine, Published, SmallCNN, Study, Synthetic
@@ -374,3 +375,10 @@ def test_every_record_belongs_to_the_present_form_of_its_recipe():
         recipe = known[record.recipe]
         assert record_path(recipe) == path
         assert is_current(recipe.file, record), f"{record.recipe} has changed: reproduce it again with --record"
+
+
+def test_minutes_are_those_of_all_trials_each_with_its_share(tmp_path):
+    """Of trials that were trained together, too: their seconds in result.json are shares already."""
+    for trial in make_study(tmp_path, axes={}, seeds=(0, 1, 2)):
+        change_result(tmp_path, trial, train_seconds=50.0, compile_seconds=10.0, packed=3)
+    assert _minutes(collect(tmp_path)) == 3.0

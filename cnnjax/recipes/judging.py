@@ -118,9 +118,9 @@ def _numbers(values: Spread) -> dict[str, Any]:
 
 
 def _minutes(table: Table) -> float | None:
-    """Of training and compiling; trials that were trained together share theirs."""
+    """Of training and compiling; each of the trials that were trained together has its share."""
     ended = table.trials[table.trials["train_seconds"].notna()]
-    seconds = (ended["train_seconds"] + ended["compile_seconds"].fillna(0)) / ended["packed"]
+    seconds = ended["train_seconds"] + ended["compile_seconds"].fillna(0)
     return round(float(seconds.sum()) / 60, 2) if len(ended) else None
 
 

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
 
 from cnnjax.reporting.statistics import measure, part_of
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import plural, unit
 
-OVERLAP = (
-    "Folds share most of their training examples, so that intervals over them are somewhat too narrow (Nadeau and "
-    "Bengio 2003)."
+SCOPE = (
+    "Intervals over folds are for these seeds: what a seed does to an arm it does in every fold, and what others would "
+    "do is not in them. Folds share most of their training examples, which makes them somewhat too narrow besides "
+    "(Nadeau and Bengio 2003)."
 )
+
+
+class Moves(NamedTuple):
+    """How far each moves a result, as standard deviations: the fold, the seed, and what is left of the two. NaN where
+    that is not known, 0 where it is not told from 0."""
+
+    fold: float
+    seed: float
+    rest: float
 
 
 def fold_sentences(table: Table) -> list[str]:
@@ -20,41 +34,57 @@ def fold_sentences(table: Table) -> list[str]:
         return []
     by, said = measure(table), []
     for metric in dict.fromkeys(name for name in (by.choose, by.quote) if name is not None):
-        between, within = fold_and_seed_sd(table, metric)
-        if math.isnan(between):
+        moves = moved_by(table, metric)
+        if math.isnan(moves.fold):
             continue
         here = unit(table, metric)
         symbol = " percentage points" if here.is_percent else f" {here.symbol}".rstrip()
-        seeds = "" if math.isnan(within) else f", the seed by {here.number(within)} (sd within a fold)"
+
+        def far(sd: float, number: Callable[[float], str] = here.number, symbol: str = symbol) -> str:
+            return f"{number(sd)}{symbol}" if sd else "nothing that is told from 0"
+
         folds = plural(table.results["replicate"].nunique(), "fold")
         examples = ", each on examples of its own" if part_of(metric) == "validation" else ""
+        seeds = f"the seed by {far(moves.seed)}, and what is left of both is {far(moves.rest)}"
+        seeds = "with one seed that is the seed's part too" if math.isnan(moves.seed) else seeds
         said.append(
-            f"The fold moves the {here.name} of an arm by {here.number(between)}{symbol} (sd of {folds}{examples})"
-            f"{seeds}."
+            f"The fold moves the {here.name} of an arm by {far(moves.fold)} (sd of {folds}{examples}), {seeds}."
         )
-    return [*said, OVERLAP]
+    return [*said, SCOPE]
 
 
-def fold_and_seed_sd(table: Table, metric: str) -> tuple[float, float]:
-    """How much of a result's standard deviation is the fold's and how much the seed's, each on its own.
+def moved_by(table: Table, metric: str) -> Moves:
+    """How much of a result's standard deviation is the fold's, the seed's and what is left, each on its own.
 
-    They are the components of a one-way analysis of variance with random effects, pooled over arms: of an arm with F
-    folds of S seeds, the variance within folds is the seeds', and that of the folds' means, less a share 1/S of it, is
-    the folds' (Searle, Casella and McCulloch 1992, section 3.6; 0 where it would be negative). Of single seeds the
-    second is NaN, and the first holds both; of less than two whole folds both are NaN.
+    Every fold has the same seeds, so these are the components of a two-way analysis of variance with random effects
+    and one value a cell, pooled over arms: with F folds and S seeds, fold² = (MS_fold - MS_rest) / S and seed² =
+    (MS_seed - MS_rest) / F (Searle, Casella and McCulloch 1992, section 4.7; 0 where that would be negative). Of single
+    seeds the last two are NaN, and the first holds all; of less than two whole folds all are NaN.
     """
     whole = set(zip(table.results["arm"], table.results["replicate"], strict=True))
     done = table.done.dropna(subset=metric)
     done = done[[own in whole for own in zip(done["arm"], done["replicate"], strict=True)]]
-    folds = done.groupby(["arm", "replicate"])[metric].agg(["mean", "var", "size"])
-    # Seeds are the same in every fold.
-    seeds, arms = int(folds["size"].min()) if len(folds) else 0, folds["mean"].groupby("arm")
-    of_means = arms.var().dropna()
-    if of_means.empty:
-        return math.nan, math.nan
-    weights = arms.size().loc[of_means.index] - 1
-    between = float((of_means * weights).sum() / weights.sum())
+    sums, free = np.zeros(3), np.zeros(3)
+    counts = set()
+    for _, own in done.groupby("arm"):
+        values = own.pivot_table(index="replicate", columns="seed", values=metric).dropna(axis=1).to_numpy()
+        folds, seeds = values.shape
+        if folds < 2 or not seeds:
+            continue
+        of_folds, of_seeds, mean = values.mean(1, keepdims=True), values.mean(0, keepdims=True), values.mean()
+        sums += [
+            seeds * ((of_folds - mean) ** 2).sum(),
+            folds * ((of_seeds - mean) ** 2).sum(),
+            ((values - of_folds - of_seeds + mean) ** 2).sum(),
+        ]
+        free += [folds - 1, seeds - 1, (folds - 1) * (seeds - 1)]
+        counts.add((folds, seeds))
+    if not counts:
+        return Moves(math.nan, math.nan, math.nan)
+    folds, seeds = np.mean(sorted(counts), axis=0)
     if seeds < 2:
-        return math.sqrt(between), math.nan
-    within = float(folds["var"].mean())
-    return math.sqrt(max(between - within / seeds, 0.0)), math.sqrt(within)
+        return Moves(math.sqrt(sums[0] / free[0]), math.nan, math.nan)
+    by_fold, by_seed, rest = sums / free
+    return Moves(
+        math.sqrt(max(by_fold - rest, 0.0) / seeds), math.sqrt(max(by_seed - rest, 0.0) / folds), math.sqrt(rest)
+    )

@@ -178,6 +178,7 @@ def _runner_up(table: Table, by: Measure) -> list[str]:
     if not gap.has_interval:
         why = "too few for an interval" if gap.n < FEWEST else "all the same, without an interval"
         return [f"{lead}; difference, paired by {word}, {numbers}: {why}, so they are not told apart."]
-    apart = "the two differ" if gap.low > 0 or gap.high < 0 else f"these {word}s do not tell the two apart"
+    differ = "the two differ" + (" for these seeds" if word == "fold" else "")
+    apart = differ if gap.low > 0 or gap.high < 0 else f"these {word}s do not tell the two apart"
     numbers = f"{here.mean(gap)}{points} {here.interval(gap)}, n={gap.n} common {word}s"
     return [f"{lead}; difference, paired by {word}, {numbers}: {apart} (not corrected for choosing the best of many)."]
