@@ -31,7 +31,7 @@ def test_a_panel_is_shown_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
     summary = report(tmp_path)
     for name in ("index.html", "report.md"):
         text = (summary.folder / name).read_text()
-        arms = "Arms<" if name == "index.html" else "## Arms"
+        arms = "<h2>Arms<" if name == "index.html" else "## Arms"
         places = [text.index(said) for said in ("The planted is 0.12345.", "A remark about the planted.", arms)]
         assert places == sorted(places)
         assert "Of planted numbers" in text

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
 from cnnjax.documents.document import Picture, Section
 from cnnjax.documents.style import encoded, styled
 from cnnjax.reporting.finding import Finding, Sketch
@@ -62,8 +64,11 @@ def _drawn(sketches: Iterable[Sketch]) -> dict[str, Picture]:
         for sketch in sketches:
             made = sketch.make()
             if made is not None:
-                figure, caption = made
-                width = round(figure.get_figwidth() * SCREEN_DPI)
-                files = {form: encoded(figure, form) for form in FORMS}
-                drawn[sketch.name] = Picture(sketch.name, sketch.title, caption, width, files)
+                # Its layout is computed once, not for each form.
+                FigureCanvasAgg(made.figure)
+                made.figure.draw_without_rendering()
+                made.figure.set_layout_engine("none")
+                width = round(made.figure.get_figwidth() * SCREEN_DPI)
+                files = {form: encoded(made.figure, form) for form in FORMS}
+                drawn[sketch.name] = Picture(sketch.name, sketch.title, made.caption, width, files, made.marks)
     return drawn

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -19,6 +20,7 @@ from cnnjax.reporting.drawing import FEW, LINES, colours, fit
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import quantity
 from cnnjax.reporting.labels import Axis, abbreviate, key
+from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.notes import selection, survivors_note
 from cnnjax.reporting.statistics import foremost, measure, others
 from cnnjax.reporting.study_table import Arm, Table
@@ -39,19 +41,20 @@ class Facet:
     axis: Axis | None
 
 
-def learning_curves(table: Table) -> tuple[Figure, str] | None:
+def learning_curves(table: Table) -> Drawing | None:
     """Train loss and validation result by epoch of the finished trials; None where no epochs were recorded."""
     metrics = _metrics(table)
     if not metrics:
         return None
     facets = _facets(table)
     figure, grid, columns = _stage(facets, metrics)
+    marks = Marks()
     for row, metric in enumerate(metrics):
         of = table.specified.of(metric)
         means, axes = _means(table.curves, metric, of), [panels[row] for panels in grid]
         context = _every_curve(means) if len(facets) > 1 and facets[0].axis is None else []
         for facet, ax in zip(facets, axes, strict=True):
-            _panel(ax, facet, means, context)
+            _panel(ax, facet, means, context, of=metric, marks=marks)
         logarithmic = _same_scale(axes, of, means)
         for ax in axes[::columns]:
             ax.set_ylabel(_label(metric, of, stacked=len(facets) > 1) + (", log" if logarithmic else ""))
@@ -65,7 +68,7 @@ def learning_curves(table: Table) -> tuple[Figure, str] | None:
             ax.tick_params(labelbottom=True)
     _legend(figure, facets, grid)
     drawn = {arm.number for facet in facets for arm in facet.arms}
-    return figure, _caption(table, facets) + selection(table, len(drawn))
+    return Drawing(figure, _caption(table, facets) + selection(table, len(drawn)), marks)
 
 
 def _metrics(table: Table) -> list[str]:
@@ -150,13 +153,22 @@ def _every_curve(means: Frame) -> list[list[tuple[float, float]]]:
     return [list(curve["mean"].droplevel("arm").items()) for _, curve in means.groupby(level="arm")]
 
 
-def _panel(ax: Axes, facet: Facet, means: Frame, context: Sequence[Sequence[tuple[float, float]]]) -> None:
+def _panel(
+    ax: Axes,
+    facet: Facet,
+    means: Frame,
+    context: Sequence[Sequence[tuple[float, float]]],
+    *,
+    of: str,
+    marks: Marks,
+) -> None:
     ax.set_visible(True)
     if context:
-        ax.add_collection(LineCollection(context, lw=0.5, color=PALE, zorder=1), autolim=False)
+        # Every curve again in each panel: as paths, these would be most of a page.
+        ax.add_collection(LineCollection(context, lw=0.5, color=PALE, zorder=1, rasterized=True), autolim=False)
     for arm in facet.arms:
         if arm.number in means.index.get_level_values("arm"):
-            _curve(ax, means.loc[arm.number], *_look(facet, arm))
+            marks.add(_curve(ax, means.loc[arm.number], *_look(facet, arm)), arm, of, of.replace("_", " "))
 
 
 def _look(facet: Facet, arm: Arm) -> tuple[str, Any]:
@@ -166,10 +178,10 @@ def _look(facet: Facet, arm: Arm) -> tuple[str, Any]:
     return colours(facet.axis)[place], LINES[place % len(LINES)]
 
 
-def _curve(ax: Axes, means: Frame, colour: str, line: Any) -> None:
+def _curve(ax: Axes, means: Frame, colour: str, line: Any) -> list[Artist]:
     epochs, mean, low, high = means.index.to_numpy(dtype=float), *(means[part].to_numpy() for part in PARTS)
-    ax.plot(epochs, mean, lw=1.3, ls=line, color=colour, marker="o" if len(epochs) < 4 else "", ms=3, zorder=3)
-    ax.fill_between(epochs, low, high, color=colour, alpha=0.18, lw=0, zorder=2)
+    drawn = ax.plot(epochs, mean, lw=1.3, ls=line, color=colour, marker="o" if len(epochs) < 4 else "", ms=3, zorder=3)
+    return [*drawn, ax.fill_between(epochs, low, high, color=colour, alpha=0.18, lw=0, zorder=2)]
 
 
 def _same_scale(axes: Sequence[Axes], of: Specification | None, means: Frame) -> bool:

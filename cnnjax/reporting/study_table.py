@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -84,6 +84,7 @@ class Table:
     study: what study.json says; of a single run, its axes are none.
     replicate: what an arm is repeated with and compared by: "seed", or "fold" where the study varies the fold that it
         validates on. `trials` say by `replicate` which one a trial belongs to.
+    computed: what was computed of the table and is asked for again, by name.
     """
 
     out: Path
@@ -107,6 +108,7 @@ class Table:
     study: StudyRecord | None = None
     last_result: str = ""
     replicate: Literal["seed", "fold"] = "seed"
+    computed: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
     def results(self) -> Frame:
