@@ -75,10 +75,9 @@ def _oklab(colour: str) -> tuple[float, float, float]:
 
 def _in_gamut(lightness: float, a: float, b: float) -> str:
     """The colour of this lightness and hue, with as much of its chroma as a screen has."""
-    for share in range(20, -1, -1):
-        channels = _linear(lightness, a * share / 20, b * share / 20)
-        if all(-1e-6 <= value <= 1 + 1e-6 for value in channels):
-            break
+    tried = (_linear(lightness, a * share / 20, b * share / 20) for share in range(20, 0, -1))
+    inside = (channels for channels in tried if all(-1e-6 <= value <= 1 + 1e-6 for value in channels))
+    channels = next(inside, _linear(lightness, 0.0, 0.0))
     return "#" + "".join(f"{_byte(value):02x}" for value in channels)
 
 
