@@ -138,11 +138,24 @@ def make_study(
             make_trial(
                 out / "trials" / name, name=name, seed=seed, level=0.93 + effect, params=params, rng=rng, kind=kind
             )
+            write_json(out / "trials" / name / "config.json", configured(base, {**arm, "seed": seed}))
             trials.append({"id": name, "arm": arm, "seed": seed, "params": params, "macs": params * 40, "program": "p"})
     study = {"name": "pooling", "question": question, "axes": axes, "combine": combine, "seeds": seeds, "base": base}
     write_json(out / "study.json", study)
     write_json(out / "plan.json", {"trials": trials, "pruned": pruned or []})
     return trials
+
+
+def configured(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The base with the values at their dotted paths."""
+    config = json.loads(json.dumps(base))
+    for path, value in values.items():
+        *parents, name = path.split(".")
+        place = config
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = value
+    return config
 
 
 def hashable(value: Any) -> Any:
@@ -534,7 +547,14 @@ def test_a_band_of_one_deviation_ends_where_the_metric_does() -> None:
 def test_files_of_a_study(whole: Summary) -> None:
     names = {path.name for path in whole.files}
     assert names >= {"report.md", "index.html", "arms.csv", "trials.csv", "effects.csv", "arms.json"}
-    pictures = {"accuracy_by_arm", "accuracy_vs_params", "accuracy_vs_macs", "learning_curves", "effects"}
+    pictures = {
+        "accuracy_by_arm",
+        "accuracy_vs_params",
+        "accuracy_vs_macs",
+        "learning_curves",
+        "learning_curves_median",
+        "effects",
+    }
     assert names >= {f"{name}.{form}" for name in pictures for form in ("png", "svg", "pdf")}
     assert names >= {"arms.tex", "effects_1.tex", "effects_2.tex", "pruned.tex", "provenance.tex"}
     assert {path for path in whole.folder.rglob("*") if path.is_file()} == set(whole.files), "no drafts are left"
@@ -658,7 +678,7 @@ def test_html_is_self_contained(whole: Summary) -> None:
     ]
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
-    assert text.count("<svg ") == text.count('role="img"') == 5
+    assert text.count("<svg ") == text.count('role="img"') == 6
 
 
 def test_pictures_in_a_page_have_ids_of_their_own_and_all_that_is_referred_to(whole: Summary) -> None:

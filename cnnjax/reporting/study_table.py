@@ -23,7 +23,7 @@ from cnnjax.reporting.adaptive import STOPPED, read_adaptive, stopped_trials
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.labels import Axis, axes_of, key, lookup
 from cnnjax.reporting.mixture import kept_codes, refused
-from cnnjax.reporting.reading import environments, read_study, resolved_of, result_or_damage, trial_folders
+from cnnjax.reporting.reading import config_of, environments, read_study, resolved_of, result_or_damage, trial_folders
 from cnnjax.reporting.specified import Specified, specified
 
 UNFINISHED = "unfinished"
@@ -84,6 +84,7 @@ class Table:
     study: what study.json says; of a single run, its axes are none.
     replicate: what an arm is repeated with and compared by: "seed", or "fold" where the study varies the fold that it
         validates on. `trials` say by `replicate` which one a trial belongs to.
+    configs: by arm, the config.json of one of its trials as plain JSON; without those that have none.
     computed: what was computed of the table and is asked for again, by name.
     """
 
@@ -108,6 +109,7 @@ class Table:
     study: StudyRecord | None = None
     last_result: str = ""
     replicate: Literal["seed", "fold"] = "seed"
+    configs: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     computed: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
@@ -198,7 +200,15 @@ def collect(out: Path | str) -> Table:
         study=study,
         last_result=_written(folders[name] for name in done["id"]),
         replicate=replicate,
+        configs=dict(_configs(trials, folders)),
     )
+
+
+def _configs(trials: Frame, folders: Mapping[str, Path]) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    for number, names in trials.groupby("arm")["id"]:
+        found = next((config for name in names if (config := config_of(folders[name])) is not None), None)
+        if found is not None:
+            yield int(number), found
 
 
 def _written(folders: Iterable[Path]) -> str:
