@@ -114,8 +114,8 @@ class Remarks:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn picture: file `name` without suffix, `title`, `caption`, its `width` on a page in px, and its bytes by form
-    ("png", "svg", "pdf") in `files`."""
+    """A drawn picture: file `name` without suffix, `title`, `caption`, its `width` on a page in px, and `files`: its
+    bytes by form ("png", "svg", "pdf")."""
 
     name: str
     title: str
