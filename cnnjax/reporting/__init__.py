@@ -12,6 +12,7 @@ from cnnjax.reporting.pages import render_html, render_markdown
 from cnnjax.reporting.statistics import arms, effects, measure
 from cnnjax.reporting.study_table import Table, collect
 from cnnjax.reporting.terminal import terminal_table
+from cnnjax.reporting.tidy import curves, results
 from cnnjax.reporting.writing import Summary, report
 
 __all__ = [
@@ -23,12 +24,14 @@ __all__ = [
     "Table",
     "arms",
     "collect",
+    "curves",
     "effects",
     "find",
     "measure",
     "render_html",
     "render_markdown",
     "report",
+    "results",
     "spread",
     "terminal_table",
 ]

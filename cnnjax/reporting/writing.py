@@ -26,6 +26,7 @@ from cnnjax.reporting.pages import render_html, render_markdown
 from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_of
 from cnnjax.reporting.study_table import Table, collect
 from cnnjax.reporting.tables import repeats_of
+from cnnjax.reporting.tidy import curves_frame, plain, trials_frame
 from cnnjax.reporting.time_spent import time_spent
 
 
@@ -58,18 +59,19 @@ def report(out: Path | str) -> Summary:
     """Read the run directories under `out` and write `<out>/report/`, the same files for the same input.
 
     `out` is the directory of a study, finished or not, or of a single run. Written are `index.html` (self-contained),
-    `report.md`, `arms.csv`, `trials.csv`, `effects.csv`, `arms.json`, every picture in `figures/` as PNG, SVG and PDF,
-    and every table in `tables/` as LaTeX; pictures that the study gives no reason for (the effects of no axes) are left
-    out. Each file is replaced as a whole, and what an earlier report wrote and this one does not is removed. Raises
-    RunError where `out` holds no study and no run, where a file is damaged, where no trial has finished, and where
-    nothing can be written.
+    `report.md`, `arms.csv`, `trials.csv`, `curves.csv`, `effects.csv`, `arms.json`, every picture in `figures/` as PNG,
+    SVG and PDF, and every table in `tables/` as LaTeX; pictures that the study gives no reason for (the effects of no
+    axes) are left out. Each file is replaced as a whole, and what an earlier report wrote and this one does not is
+    removed. Raises RunError where `out` holds no study and no run, where a file is damaged, where no trial has
+    finished, and where nothing can be written.
     """
     expect(out, (str, Path), call="report", takes="the folder of a study or of a run")
     table, folder = collect(out), Path(out) / "report"
     findings = find(table)
     contents: dict[str, bytes] = {
         "arms.csv": csv(arms(table).drop(columns="label").reset_index()),
-        "trials.csv": csv(_tidy(table)),
+        "trials.csv": csv(trials_frame(table)),
+        "curves.csv": csv(curves_frame(table)),
         "effects.csv": csv(_all_effects(table)),
         "report.md": render_markdown(findings).encode(),
         PAGE: render_html(findings).encode(),
@@ -125,17 +127,7 @@ def _write(folder: Path, contents: Mapping[str, bytes], stale: Iterable[str]) ->
 
 def csv(frame: Frame) -> bytes:
     """`frame` as CSV with full precision; values that are lists or configs are written as JSON."""
-    plain = frame.map(lambda value: json.dumps(value) if isinstance(value, list | dict) else value)
-    return plain.to_csv(index=False, lineterminator="\n").encode()
-
-
-def _tidy(table: Table) -> Frame:
-    paths = [axis.path for axis in (*table.axes, *table.constants)]
-    costs = ["params", "macs", "steps", *table.seconds, "packed"]
-    origin = ["id", "data_fingerprint", "cause", "error"]
-    repeats = repeats_of(table)
-    trials = table.trials[["arm", *paths, *repeats.values(), "status", *table.metrics, *costs, *origin]]
-    return trials.rename(columns={"arm": "number", **{column: name for name, column in repeats.items()}})
+    return plain(frame).to_csv(index=False, lineterminator="\n").encode()
 
 
 def _all_effects(table: Table) -> Frame:
