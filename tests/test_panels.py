@@ -72,12 +72,9 @@ def test_time_to_a_target_by_hand(tmp_path: Path) -> None:
         set_metrics(tmp_path, trial, validation_accuracy=end)
         change_result(tmp_path, trial, steps=40, seconds={"step": 7.0, "input": 1.0})
     # The median over arms of their means is 0.7.
-    for trial, values in zip(
-        trials,
-        [[0.1, 0.7, 0.6, 0.5], [0.1, 0.2, 0.3, 0.5], [0.7, 0.2, 0.3, 0.5]]
-        + [[0.1, 0.2, 0.3, 0.9], [0.1, 0.8, 0.2, 0.9], [0.1, 0.2, 0.71, 0.9]],
-        strict=True,
-    ):
+    curves = [[0.1, 0.7, 0.6, 0.5], [0.1, 0.2, 0.3, 0.5], [0.7, 0.2, 0.3, 0.5]]
+    curves += [[0.1, 0.2, 0.3, 0.9], [0.1, 0.8, 0.2, 0.9], [0.1, 0.2, 0.71, 0.9]]
+    for trial, values in zip(trials, curves, strict=True):
         curve(tmp_path, trial, values)
     found = time_to_target_panel(collect(tmp_path))
     assert found is not None

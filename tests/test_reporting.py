@@ -860,7 +860,7 @@ def test_trials_on_different_hardware_are_flagged(tmp_path: Path) -> None:
     assert "laptop (1 trial); 16-core CPU, 128 GiB (5 trials)" in text
 
 
-@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("width", [80, 120, 140])
 def test_terminal_table(whole: Summary, width: int) -> None:
     console = Console(width=width, file=StringIO(), force_terminal=False)
     console.print(terminal_table(whole.table))
@@ -868,8 +868,14 @@ def test_terminal_table(whole: Summary, width: int) -> None:
     row = whole.arms.iloc[0]
     assert "11*" in text
     assert f"{row['test_accuracy_mean']:.2%}"[:-1] in text
-    assert f"[{100 * row['test_accuracy_low']:.2f},{100 * row['test_accuracy_high']:.2f}]" in text
+    for number in whole.arms.index:
+        low, high = (100 * whole.arms.loc[number, f"test_accuracy_{end}"] for end in ("low", "high"))
+        assert f"[{low:.2f},{high:.2f}]" in text, "an interval is never cut"
+    assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
+    lines = [line for line in text.splitlines() if re.search(r"\d ± \d|\[\d", line)]
+    assert len(lines) == (12 if width == 140 else 24), "an arm takes one line, or two"
+    assert ("left out at 80 columns: seconds" in text) == (width == 80)
 
 
 # --- what is wrong with a directory

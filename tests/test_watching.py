@@ -85,7 +85,7 @@ def address(tmp_path: Path):
     ],
 )
 def test_nothing_but_the_page_is_served(address: str, path: str) -> None:
-    assert ask(address, path) == (404, "there is the page at / alone\n")
+    assert ask(address, path, host="127.0.0.1") == (404, "there is the page at / alone\n")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])

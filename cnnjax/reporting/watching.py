@@ -1,7 +1,7 @@
 """The page of a study that is still running, served to a browser on this machine. Nothing is written.
 
-The server has two answers, both made in memory: the page at `/`, and at `/version` the number that tells whether there is
-a newer one. It reads no path that it is asked for, so that nothing else can be had from it.
+The server has two answers, both made in memory: the page at `/`, and at `/version` the number that tells whether there
+is a newer one. It reads no path that it is asked for, so that nothing else can be had from it.
 """
 
 from __future__ import annotations
