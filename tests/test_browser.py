@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from cnnjax.reporting import report
+from cnnjax.reporting.watching import Watched, serving
 from tests.chromium import CHROMIUM, Browser
-from tests.test_reporting import make_study, results
+from tests.test_reporting import make_study, results, study_path
 
 pytestmark = [
     pytest.mark.browser,
@@ -209,6 +210,43 @@ def test_without_its_script_the_page_shows_everything(chromium, folder):
         assert chromium.js(f"document.querySelector('{PICTURE} [data-key] title').textContent").startswith("arm 1 (")
     finally:
         chromium.send("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_a_watched_page_is_refreshed_and_what_the_reader_set_stays(chromium, tmp_path):
+    trials = make_study(tmp_path, axes=AXES)
+    last = study_path(tmp_path, trials[-1], "result.json")
+    later = last.read_bytes()
+    last.unlink()
+    watched = Watched(tmp_path)
+    watched.look()
+    chromium.said.clear()
+    chromium.size(1280, 900)
+    with serving(watched, port=0) as address:
+        chromium.open(address)
+        sort_by(chromium, "test")
+        chromium.point("#arms-1-pick-2", click=True)
+        chromium.js(
+            "(e => { e.value = 'dark'; e.dispatchEvent(new Event('change')) })(document.getElementById('theme'))"
+        )
+        chromium.js("document.getElementById('arms-1-text').focus()")
+        chromium.send("Input.insertText", text="max")
+        chromium.js("scrollTo(0, 700)")
+        assert "17 of 18 planned trials finished" in chromium.js("document.querySelector('header').textContent")
+        last.write_bytes(later)
+        watched.look()
+        chromium.wait("document.querySelector('header').textContent.includes('18 of 18 planned trials finished')")
+        assert column(chromium, "pool") == ["max"] * 3
+        means = [float(text.split()[0]) for text in column(chromium, "test")]
+        assert means == sorted(means)
+        assert chromium.js("document.getElementById('arms-1-pick-2').getAttribute('aria-pressed')") == "true"
+        assert chromium.js("document.documentElement.dataset.theme") == "dark"
+        assert chromium.js("document.getElementById('theme').value") == "dark"
+        assert chromium.js("document.activeElement.id") == "arms-1-text"
+        assert chromium.js("scrollY") == 700
+        assert {request.removeprefix(address) for request in chromium.requests} <= {"", "version"}
+        assert not [said for said in chromium.said if "favicon" not in said]
+    chromium.wait("'lost' in document.documentElement.dataset")
+    chromium.open("about:blank#end")
 
 
 AXE = Path(os.environ.get("CNNJAX_AXE", "node_modules/axe-core/axe.min.js"))
