@@ -48,11 +48,11 @@ def time_to_target_panel(table: Table) -> Finding | None:
     side = "at least" if compared.higher_is_better else "at most"
     wanted = f"{here.name} of {side} {here.number(target)}{symbol}"
     note = (
-        f"The target is a {wanted}: the median over arms of their mean at the end of training, so that half of the "
-        "arms have it in the end. Each cell is the median over the finished trials of an arm [lowest to highest], of "
-        "an even number the later of the two in the middle. A trial's is the first epoch after which it met the target, "
-        "∞ where it never did. Seconds are those of training steps, in proportion to the steps; none are given of trials "
-        "that were trained together."
+        f"The target is a {wanted}: the median over arms of their mean at the end of training, so that half of "
+        "the arms have it in the end. Each cell is the median over the finished trials of an arm [lowest to "
+        "highest], of an even number the later of the two in the middle. A trial's is the first epoch after "
+        "which it met the target, ∞ where it never did. Seconds are those of training steps, in proportion to "
+        "the steps; none are given of trials that were trained together."
     )
     data = {
         "metric": metric,
