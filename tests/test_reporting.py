@@ -839,6 +839,7 @@ def test_study_of_seeds_only(tmp_path: Path) -> None:
     assert {path.name for path in summary.files if path.suffix == ".png"} == {
         "accuracy_by_arm.png",
         "learning_curves.png",
+        "learning_curves_median.png",
     }
 
 
