@@ -25,7 +25,7 @@ LAYERS = [
     {"run"},
     {"study"},
     {"launch"},
-    {"reporting", "progress"},
+    {"reporting", "progress", "inspection"},
     {"recipes"},
     {"cli"},
     {"__init__", "__main__"},

@@ -1,0 +1,74 @@
+"""Images made worse at five severities, with the strengths of ImageNet-C (Hendrycks and Dietterich 2019, their code).
+
+Noise, contrast and JPEG quality are those of ImageNet-C; the blur's width is ImageNet-C's as a share of its 224 pixels,
+so that a smaller image loses as much. All but JPEG are computed on the device.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax.data.augment.pixels import gaussian_blur
+
+SEVERITIES = (1, 2, 3, 4, 5)
+NOISE = (0.08, 0.12, 0.18, 0.26, 0.38)
+BLUR = (1, 2, 3, 4, 6)
+CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)
+QUALITY = (25, 18, 15, 10, 7)
+
+
+def noise(images: jax.Array, index: jax.Array, severity: int) -> jax.Array:
+    """Gaussian noise of a standard deviation in shares of full brightness. index: the images' places in their part,
+    from which their noise is drawn, whatever batch they are in."""
+    key = jax.random.key(severity)
+    draw = jax.vmap(lambda at: jax.random.normal(jax.random.fold_in(key, at), images.shape[1:]))
+    return jnp.clip(images + NOISE[severity - 1] * draw(index), 0, 1)
+
+
+def blur(images: jax.Array, index: jax.Array, severity: int) -> jax.Array:
+    """A Gaussian blur; the border is reflected."""
+    shorter = min(images.shape[1:3])
+    sigma = BLUR[severity - 1] * shorter / 224
+    # Reflection takes pixels from within the image.
+    kernel = 2 * min(int(np.ceil(4 * sigma)), shorter - 1) + 1
+    return jax.vmap(lambda image: gaussian_blur(image, jnp.float32(sigma), kernel))(images)
+
+
+def contrast(images: jax.Array, index: jax.Array, severity: int) -> jax.Array:
+    """Differences from each channel's mean shrunk by a factor."""
+    means = images.mean((1, 2), keepdims=True)
+    return jnp.clip((images - means) * CONTRAST[severity - 1] + means, 0, 1)
+
+
+def jpeg(images: jax.Array, index: jax.Array, severity: int) -> jax.Array:
+    """Encoded as JPEG and decoded, by Pillow on the host. images: of 1 or 3 channels."""
+    return jnp.asarray(np.stack([_encoded(image, QUALITY[severity - 1]) for image in np.asarray(images)]))
+
+
+def _encoded(image: np.ndarray, quality: int) -> np.ndarray:
+    from PIL import Image
+
+    pixels = np.round(image * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "JPEG", quality=quality)
+    decoded = np.asarray(Image.open(buffer), np.float32) / 255
+    return decoded.reshape(image.shape)
+
+
+Corruption = Callable[[jax.Array, jax.Array, int], jax.Array]
+CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType(
+    {"noise": noise, "blur": blur, "contrast": contrast, "jpeg": jpeg}
+)
+"""By name: images [B, H, W, C] in 0..1, their places in their part [B], severity 1..5 -> images of the same form."""
+ON_DEVICE = ("noise", "blur", "contrast")
+
+
+def available(channels: int) -> tuple[str, ...]:
+    """Those that images of so many channels can have."""
+    return tuple(name for name in CORRUPTIONS if name != "jpeg" or channels in (1, 3))
