@@ -318,7 +318,9 @@ def test_corruptions_grow_and_are_each_images_own(name):
 def test_noise_has_the_strength_that_is_said():
     grey = jnp.full((4, 32, 32, 3), 0.5)
     noisy = CORRUPTIONS["noise"](grey, jnp.arange(4), 1)
-    assert float(jnp.std(noisy)) == pytest.approx(NOISE[0], rel=0.03)
+    assert float(jnp.std(noisy)) == pytest.approx(NOISE[0][0], rel=0.03)
+    large = CORRUPTIONS["noise"](jnp.full((2, 65, 65, 1), 0.5), jnp.arange(2), 1)
+    assert float(jnp.std(large)) == pytest.approx(NOISE[1][0], rel=0.03)
     assert available(4) == ("noise", "blur", "contrast")
 
 

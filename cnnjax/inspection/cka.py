@@ -36,7 +36,7 @@ def kernels(features: Sequence[jax.Array]) -> list[jax.Array]:
     made = []
     for each in features:
         flat = each.astype(jnp.float32).reshape(len(each), -1)
-        flat = flat - flat.mean(0)
+        flat = flat - flat.mean(0, keepdims=True)
         made.append(jnp.matmul(flat, flat.T, precision="highest") / flat.shape[1])
     return made
 

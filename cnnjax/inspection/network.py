@@ -312,7 +312,7 @@ class _Namer:
         path, before = place.removeprefix(MARK), equation.invars[0]
         is_module = place.startswith(MARK)
         if not is_module:
-            scope = self._scope(equation) or (next(iter(source)) if source and len(source) == 1 else "")
+            scope = next(iter(source)) if source and len(source) == 1 else self._scope(equation)
             path = f"{scope}.{place}" if scope else place
         name, again = path, 1
         while name in {layer.name for layer in self.places.values()}:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cnnjax.documents.style import CATEGORIES, styled
-from cnnjax.inspection.corruptions import CORRUPTIONS, ON_DEVICE, SEVERITIES, available
+from cnnjax.inspection.corruptions import CORRUPTIONS, ON_DEVICE, SEVERITIES, SMALL, available
 from cnnjax.inspection.pictures.drawing import Picture, charted, plain
 from cnnjax.inspection.subject import Subject
 
@@ -25,9 +25,10 @@ def picture(subject: Subject) -> Picture:
         subject.told(number, total, f"{name}, severity {severity}")
         right[name].append(_right(subject, name, severity, labels))
     shares = {name: np.array(counts) / len(labels) for name, counts in right.items()}
+    small = min(subject.network.image_shape[:2]) <= SMALL
     notes = [
         f"{len(labels):,} images of the {subject.options.part} part; 0 is as they are, 1 to 5 the strengths of "
-        "ImageNet-C (blur: its width as a share of the image)"
+        f"{'CIFAR-10-C' if small else 'ImageNet-C (blur: its width as a share of 224 pixels)'}"
     ]
     numbers = {
         name: {"right": right[name], "count": len(labels), "share": plain(shares[name])} for name in names
