@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import numpy as np
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Batch:
     """images: float32 [B, H, W, C] in 0..1. index: int32 [B], each one's place in its part. valid: bool [B], which are
     examples, and not filled up."""
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from cnnjax.metrics import BINS
 
 
-class Reliability(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Reliability:
     """Examples by the probability of their likeliest class, in equal bins of (0, 1], both ends named.
 
     count: int64 [bins]. confidence, correct: mean probability and share right in each, float64 [bins], NaN where it is

@@ -69,7 +69,7 @@ def cka(
 
 def _batch_hsic(
     first: Network, second: Network, one: tuple[str, ...], other: tuple[str, ...], a: Any, b: Any, images: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[jax.Array, ...]:
     left = kernels(list(first.look(images, one, variables=a)[1].values()))
     right = kernels(list(second.look(images, other, variables=b)[1].values()))
     cross = jnp.stack([jnp.stack([unbiased_hsic(k, l) for l in right]) for k in left])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from flax import traverse_util
@@ -11,7 +12,8 @@ from flax import traverse_util
 BINS = 40
 
 
-class Histogram(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Histogram:
     """count: int64 [bins] between edges, float64 [bins + 1]; mean and standard deviation of all the numbers."""
 
     count: np.ndarray

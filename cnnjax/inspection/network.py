@@ -179,7 +179,7 @@ class Network:
     def _places(self) -> dict[int, Layer]:
         """The layers by the number of their place in the order of evaluation."""
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), dict(self.variables))
-        images = jax.ShapeDtypeStruct((BATCH, *self.image_shape), jnp.float32)
+        images: Any = jax.ShapeDtypeStruct((BATCH, *self.image_shape), jnp.float32)
         closed, flat = self._traced(shapes, images)
         rows = {row.path: row for row in analyse(self.module, self.seen_shape).layers if row.path}
         namer = _Namer(rows, is_same_size=self.seen_shape[:2] == self.image_shape[:2])
@@ -306,7 +306,7 @@ class _Namer:
     def _named(self, equation: JaxprEqn, place: str, source: _Source) -> str | None:
         """The name of the next place; None where its array is no layer's output."""
         number, self._visited = self._visited, self._visited + 1
-        shape = tuple(equation.outvars[0].aval.shape)
+        shape = _shape(equation.outvars[0])
         if len(shape) not in (2, 4) or shape[0] != BATCH:
             return None
         path, before = place.removeprefix(MARK), equation.invars[0]
@@ -354,14 +354,18 @@ class _Namer:
         return size, windows[0][1], (float(first[0]), float(first[1]))
 
 
+def _shape(var: Any) -> tuple[int, ...]:
+    return tuple(var.aval.shape)
+
+
 def _joined(equation: JaxprEqn, sources: Sequence[_Source]) -> _Source:
     """What the equation's first output was computed from element by element."""
     if all(source == frozenset() for source in sources):
         return frozenset()
-    shape = equation.outvars[0].aval.shape
+    shape = _shape(equation.outvars[0])
     elementwise = equation.primitive.name in ELEMENTWISE or _place(equation) is not None
     same = all(
-        source == frozenset() or var.aval.shape == shape for var, source in zip(equation.invars, sources, strict=True)
+        source == frozenset() or _shape(var) == shape for var, source in zip(equation.invars, sources, strict=True)
     )
     if not elementwise or not same or any(source is None for source in sources):
         return None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,8 @@ from cnnjax.inspection.batches import Batch
 from cnnjax.inspection.network import Layer, Network
 
 
-class Top(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Top:
     """Of each unit the images with its largest activations, the largest first; of equals the earlier one.
 
     value: float32 [units, k]. index: int32 [units, k], the image's place in its part; -1 where there are fewer images

@@ -14,7 +14,7 @@ from cnnjax.inspection.calibration import (
     negative_log_likelihood,
     reliability,
 )
-from cnnjax.inspection.pictures.drawing import Picture, charted, plain
+from cnnjax.inspection.pictures.drawing import Picture, charted, in_counts, plain
 from cnnjax.inspection.subject import Subject
 
 
@@ -57,7 +57,7 @@ def picture(subject: Subject) -> Picture:
         left.legend(loc="lower left", bbox_to_anchor=(0, 1))
         right.set_xlabel("probability of the likeliest class")
         right.set_ylabel("images")
-        right.set_yscale("symlog", linthresh=1)
+        in_counts(right)
         return charted("Calibration", notes, figure, part=subject.options.part, numbers=numbers)
 
 

@@ -31,7 +31,7 @@ def picture(subject: Subject) -> Picture:
         found.append(made)
     notes = [
         f"linear CKA over {images:,} images of the {subject.options.part} part in batches of {subject.batch_size}, by "
-        "the unbiased estimator; white 1, black 0"
+        "the unbiased estimator; pale is 1, black 0"
     ]
     numbers = {
         str(path): {"rows": names, "columns": theirs, "cka": plain(matrix)}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from cnnjax.documents.style import INK, SOFT, encoded
 from cnnjax.study.montage import Panel, Tile, drawn
 
 MAKER = "cnnjax inspect"
+SIZE = 7.5
+"""Of notes, in points."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +56,26 @@ def tiled(title: str, notes: Sequence[str], panels: Sequence[Panel], **facts: An
 
 def charted(title: str, notes: Sequence[str], figure: Figure, **facts: Any) -> Picture:
     """A chart, under its title. The figure has constrained layout; call within `styled()`."""
-    lines = [title, *notes]
-    figure.suptitle("\n".join(lines[:1]), fontsize=9.5, color=INK, x=0.01, ha="left")
-    if notes:
-        figure.supxlabel("\n".join(notes), fontsize=7.5, color=SOFT, x=0.01, ha="left")
+    figure.suptitle(title, fontsize=9.5, color=INK, x=0.01, ha="left")
+    # A character of the font is about 0.55 of its size wide.
+    width = int((figure.get_size_inches()[0] - 0.2) * 72 / (0.55 * SIZE))
+    lines = [line for note in notes for line in textwrap.wrap(note, width)]
+    if lines:
+        figure.supxlabel("\n".join(lines), fontsize=SIZE, color=SOFT, x=0.01, ha="left")
     return Picture(title, encoded(figure, "png", maker=MAKER), tuple(notes), **facts)
+
+
+def in_counts(ax: Axes) -> None:
+    """The upward axis as counts on a logarithmic scale that has a 0."""
+    ax.set_yscale("symlog", linthresh=1)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def plain(values: Any) -> Any:
     """An array as lists, with None for what is not finite."""
     array = np.asarray(values)
     if array.dtype.kind == "f":
-        return np.where(np.isfinite(array), array, None).tolist()
+        filled: Any = array.astype(object)
+        filled[~np.isfinite(array)] = None
+        return filled.tolist()
     return array.tolist()

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from cnnjax.documents.style import CATEGORIES, INK, styled
 from cnnjax.inspection.histograms import Histogram, histogram, kernel_histograms
 from cnnjax.inspection.network import spread
-from cnnjax.inspection.pictures.drawing import Picture, charted
+from cnnjax.inspection.pictures.drawing import Picture, charted, in_counts
 from cnnjax.inspection.subject import Subject
 from cnnjax.run.trained import load_run
 
@@ -71,7 +71,7 @@ def _checkpoints(subject: Subject) -> dict[int, dict[str, Histogram]]:
 def _line(ax: Axes, one: Histogram, title: str, colour: str, alpha: float) -> None:
     ax.set_axis_on()
     ax.stairs(one.count, one.edges, color=colour, alpha=alpha, fill=False)
-    ax.set_yscale("symlog", linthresh=1)
+    in_counts(ax)
     ax.tick_params(labelsize=6)
     shown = title if len(title) <= 34 else f"…{title[-33:]}"
     ax.set_title(shown, loc="left", fontsize=7, color=INK)

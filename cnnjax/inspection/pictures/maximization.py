@@ -8,20 +8,18 @@ import jax
 import numpy as np
 
 from cnnjax.inspection.maximization import maximized
-from cnnjax.inspection.network import spread
+from cnnjax.inspection.network import Layer, Network, spread
 from cnnjax.inspection.pictures.drawing import Picture, plain, tiled, visible
 from cnnjax.inspection.subject import Subject
 from cnnjax.study.montage import Panel, Strip
 
-STEPS, DEFAULT_LAYERS = 128, 3
+STEPS, DEFAULT_LAYERS = 128, 4
 
 
 def picture(subject: Subject) -> Picture:
-    """Of some layers, and of the last, evenly spread units."""
+    """Of some layers, the last among them, evenly spread units."""
     network = subject.network
-    layers = list(network.chosen(subject.options.layers, maps=False, most=DEFAULT_LAYERS))
-    if not subject.options.layers and network.layers[-1] not in layers:
-        layers.append(network.layers[-1])
+    layers = network.chosen(subject.options.layers, maps=False) if subject.options.layers else _layers(network)
     panels, numbers = [], {}
     for number, layer in enumerate(layers):
         subject.told(number, len(layers), f"maximizing units of {layer.name}")
@@ -36,3 +34,10 @@ def picture(subject: Subject) -> Picture:
         "places), with decay towards grey, jitter and blur; not images of any data set"
     ]
     return tiled("Activation maximization", notes, panels, numbers={"layers": numbers})
+
+
+def _layers(network: Network) -> list[Layer]:
+    """Convolutions and dense layers, spread over the depth: before their ReLU, behind which no gradient is left where a
+    unit is not active."""
+    own = [layer for layer in network.layers if layer.kind in ("convolution", "dense")]
+    return spread(own or network.layers, DEFAULT_LAYERS)

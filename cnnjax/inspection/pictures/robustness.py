@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,13 +39,16 @@ def picture(subject: Subject) -> Picture:
         ax.set_xlabel("severity")
         ax.set_ylabel("images right, %")
         ax.set_ylim(0, 100)
-        ax.legend()
+        ax.legend(loc="lower left")
         return charted("Robustness", notes, figure, part=subject.options.part, numbers=numbers)
 
 
 def _right(subject: Subject, name: str, severity: int, labels: np.ndarray) -> int:
     part, size, count = subject.part(), subject.batch_size, 0
-    worsened = partial(CORRUPTIONS[name], severity=severity)
+
+    def worsened(images: jax.Array, index: jax.Array) -> jax.Array:
+        return CORRUPTIONS[name](images, index, severity)
+
     made = jax.jit(worsened) if name in ON_DEVICE else worsened
     for start in range(0, len(part), size):
         index = np.arange(start, min(start + size, len(part)), dtype=np.int32)

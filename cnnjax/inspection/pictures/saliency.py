@@ -40,7 +40,7 @@ def picture(subject: Subject) -> Picture:
         f"SmoothGrad: {SAMPLES} copies, noise 15% of the image's range; integrated gradients: {STEPS} steps from "
         f"black; their sums miss the difference of outputs by at most {largest:.2g}",
     ]
-    headings = ("image", "gradient", "SmoothGrad", "integrated")
+    headings = ("image", "gradient", "smoothed", "integral")
     numbers = {"target": target.tolist(), "difference": plain(difference), "missed": plain(missed)}
     own = subject.options.images is None
     return tiled(

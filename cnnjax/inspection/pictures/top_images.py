@@ -32,7 +32,7 @@ def picture(subject: Subject) -> Picture:
         }
     notes = [
         f"of the {len(subject.part()):,} images of the {subject.options.part} part those with the largest activation, "
-        "the largest first; framed is what the unit sees there, where that is not the whole image"
+        "the largest first; framed is what the unit sees there, where that is not the whole image; a unit whose largest activation is 0 is never active, and shows the first ones"
     ]
     return tiled("Most activating images", notes, panels, part=subject.options.part, numbers={"layers": numbers})
 
