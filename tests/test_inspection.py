@@ -113,7 +113,7 @@ def test_a_run_without_a_checkpoint_is_refused(trained, tmp_path):
 def test_a_task_without_classes_says_which_pictures_apply(tmp_path):
     masks = cnnjax.Shapes(size=16, radius=(3.0, 5.0), examples=16, test_examples=4)
     model = cnnjax.UNet(features=2, depth=1, convolutions=1)
-    cnnjax.train(experiment(model=model, data=masks, task=cnnjax.Segmentation(), batch_size=4), tmp_path)
+    cnnjax.train(experiment(model=model, data=masks, task=cnnjax.Segmentation()), tmp_path)
     with pytest.raises(ConfigError, match="--only confusion: .* has no classes of images; what applies: filters, "):
         cnnjax.inspect(tmp_path, only=["confusion"])
 

@@ -1,7 +1,7 @@
 """Images made worse at five severities (Hendrycks and Dietterich 2019).
 
-Small images get the strengths of CIFAR-10-C, others those of ImageNet-C, whose blur is as wide as a share of 224 pixels.
-All but JPEG are computed on the device.
+Small images get the strengths of CIFAR-10-C, others those of ImageNet-C, whose blur is as wide a share of the image as
+of 224 pixels. All but JPEG are computed on the device.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnjax.documents.style import CATEGORIES
-from cnnjax.inspection.network import Layer, spread
+from cnnjax.inspection.network import Layer, Window, spread
 from cnnjax.inspection.pictures.drawing import Picture, plain, tiled, visible
 from cnnjax.inspection.subject import Subject
 from cnnjax.inspection.top_images import Top, patch, top_images
@@ -28,13 +28,18 @@ def picture(subject: Subject) -> Picture:
             "value": plain(found.value[units]),
             "index": plain(found.index[units]),
             "place": plain(found.place[units]),
-            "receptive_field": None if layer.window is None else plain(layer.window),
+            "receptive_field": None if layer.window is None else _window(layer.window),
         }
     notes = [
         f"of the {len(subject.part()):,} images of the {subject.options.part} part those with the largest activation, "
-        "the largest first; framed is what the unit sees there, where that is not the whole image; a unit whose largest activation is 0 is never active, and shows the first ones"
+        "the largest first; framed is what the unit sees there, where that is not the whole image; a "
+        "unit whose largest activation is 0 is never active, and shows the first ones"
     ]
     return tiled("Most activating images", notes, panels, part=subject.options.part, numbers={"layers": numbers})
+
+
+def _window(window: Window) -> dict[str, list]:
+    return {name: list(each) for name, each in zip(("size", "jump", "offset"), window, strict=True)}
 
 
 def _panel(subject: Subject, layer: Layer, found: Top, units: list[int]) -> Panel:
