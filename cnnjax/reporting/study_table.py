@@ -82,8 +82,8 @@ class Table:
         "stopped early".
     last_result: when the newest result.json of the finished trials was written, in UTC.
     study: what study.json says; of a single run, its axes are none.
-    replicate: what an arm is repeated with and compared by: "seed", or "fold" where the study varies the fold that it
-        validates on. `trials` say by `replicate` which one a trial belongs to.
+    replicate: what n counts: "seed", or "fold" where the study varies the fold that it validates on. `trials` say by
+        `replicate` which one a trial belongs to.
     """
 
     out: Path
@@ -109,8 +109,32 @@ class Table:
     replicate: Literal["seed", "fold"] = "seed"
 
     @property
+    def repeats(self) -> dict[str, str]:
+        """What tells the trials of an arm apart, in words, and the columns of `trials` that hold it."""
+        return {"fold": "replicate", "seed": "seed"} if self.replicate == "fold" else {"seed": "seed"}
+
+    @property
+    def crossed(self) -> Frame:
+        """The planned trials that statistics are of: all, but seeds that not every fold of their arm has.
+
+        An extended study may have those, and means over other seeds in other folds are not compared.
+        """
+        own, folds = self.trials.groupby(["arm", "seed"])["replicate"], self.trials.groupby("arm")["replicate"]
+        whole = own.transform("nunique") == folds.transform("nunique")
+        return self.trials if self.replicate == "seed" else self.trials[whole]
+
+    @property
+    def cells(self) -> Frame:
+        """What intervals are of: the finished trials, of folds those all of whose seeds have finished."""
+        if self.replicate == "seed":
+            return self.done
+        crossed = self.crossed
+        finished = (crossed["status"] == "done").groupby([crossed["arm"], crossed["replicate"]])
+        return crossed[finished.transform("all").astype(bool)]
+
+    @property
     def results(self) -> Frame:
-        """What statistics are of: a row per arm and replicate, with `metrics` and SECONDS.
+        """What n counts: a row per arm and replicate, with `metrics` and SECONDS.
 
         A seed's are those of its trial. A fold's are the means over its seeds, and it counts once all of these have
         finished; `examples` of validation are those of all folds, each of which has its own.
@@ -206,10 +230,7 @@ def _written(folders: Iterable[Path]) -> str:
 
 
 def _means_of_folds(table: Table) -> Frame:
-    whole = (
-        (table.trials["status"] == "done").groupby([table.trials["arm"], table.trials["replicate"]]).transform("all")
-    )
-    folds = table.trials[whole].groupby(["arm", "replicate"])
+    folds = table.cells.groupby(["arm", "replicate"])
     names = [*table.metrics, *SECONDS]
     means = folds[names].agg(lambda values: values.mean(skipna=False))
     frame = folds[["id", "examples", "data_fingerprint"]].first().join([folds["packed"].max(), means]).reset_index()

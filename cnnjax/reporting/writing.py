@@ -23,7 +23,6 @@ from cnnjax.reporting.pages import render_html, render_markdown
 from cnnjax.reporting.pictures import draw, every_name
 from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_of
 from cnnjax.reporting.study_table import Table, collect
-from cnnjax.reporting.tables import repeats_of
 from cnnjax.reporting.time_spent import time_spent
 
 
@@ -87,7 +86,7 @@ def _tidy(table: Table) -> Frame:
     paths = [axis.path for axis in (*table.axes, *table.constants)]
     costs = ["params", "macs", "steps", *table.seconds, "packed"]
     origin = ["id", "data_fingerprint", "cause", "error"]
-    repeats = repeats_of(table)
+    repeats = table.repeats
     trials = table.trials[["arm", *paths, *repeats.values(), "status", *table.metrics, *costs, *origin]]
     return trials.rename(columns={"arm": "number", **{column: name for name, column in repeats.items()}})
 
@@ -110,7 +109,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "choose_by": by.choose,
         "quote": by.quote,
         "chosen": chosen(table),
-        "intervals": {"level": LEVEL, "fewest_seeds": FEWEST},
+        "intervals": {"level": LEVEL, **{f"fewest_{word}s": FEWEST for word in table.repeats}},
         "headline": headline(table),
         "mixed_code": mixed_code(table.trials, table.codes),
         "trials": {"planned": len(table.trials)} | {name: int(statuses.get(name, 0)) for name in _statuses(table)},
@@ -126,7 +125,7 @@ def summary_json(table: Table) -> dict[str, Any]:
 
 
 def _failed(table: Table) -> Frame:
-    repeats = repeats_of(table)
+    repeats = table.repeats
     failed = table.trials.loc[table.trials["status"] == "failed", ["arm", *repeats.values(), "id", "cause", "error"]]
     return failed.rename(columns={column: name for name, column in repeats.items()})
 
