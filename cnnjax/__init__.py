@@ -160,7 +160,7 @@ if TYPE_CHECKING:
         Step,
         linear_probe,
     )
-    from cnnjax.reporting import report
+    from cnnjax.reporting import curves, report, results
     from cnnjax.run.compiling import jit
     from cnnjax.run.export import export
     from cnnjax.run.hardware import Hardware
@@ -362,7 +362,7 @@ _HOMES = {
         "Step",
         "linear_probe",
     ],
-    "reporting": ["report"],
+    "reporting": ["curves", "report", "results"],
     "run.compiling": ["jit"],
     "run.export": ["export"],
     "run.trained": ["Trained"],
@@ -609,6 +609,7 @@ __all__ = [
     "Xception",
     "Zip",
     "analyse",
+    "curves",
     "describe",
     "export",
     "jit",
@@ -618,6 +619,7 @@ __all__ = [
     "load",
     "plan",
     "report",
+    "results",
     "sweep",
     "train",
 ]

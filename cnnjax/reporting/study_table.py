@@ -20,6 +20,7 @@ from cnnjax.records.plan_json import PrunedEntry, TrialEntry
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.reporting.adaptive import STOPPED, read_adaptive, stopped_trials
+from cnnjax.reporting.fold_means import crossed, means_of_folds, of_whole_folds
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.labels import Axis, axes_of, key, lookup
 from cnnjax.reporting.mixture import kept_codes, refused
@@ -115,22 +116,13 @@ class Table:
 
     @property
     def crossed(self) -> Frame:
-        """The planned trials that statistics are of: all, but seeds that not every fold of their arm has.
-
-        An extended study may have those, and means over other seeds in other folds are not compared.
-        """
-        own, folds = self.trials.groupby(["arm", "seed"])["replicate"], self.trials.groupby("arm")["replicate"]
-        whole = own.transform("nunique") == folds.transform("nunique")
-        return self.trials if self.replicate == "seed" else self.trials[whole]
+        """The planned trials that statistics are of: all, but seeds that not every fold of their arm has."""
+        return self.trials if self.replicate == "seed" else crossed(self.trials)
 
     @property
     def cells(self) -> Frame:
         """What intervals are of: the finished trials, of folds those all of whose seeds have finished."""
-        if self.replicate == "seed":
-            return self.done
-        crossed = self.crossed
-        finished = (crossed["status"] == "done").groupby([crossed["arm"], crossed["replicate"]])
-        return crossed[finished.transform("all").astype(bool)]
+        return self.done if self.replicate == "seed" else of_whole_folds(self.crossed)
 
     @property
     def results(self) -> Frame:
@@ -139,7 +131,7 @@ class Table:
         A seed's are those of its trial. A fold's are the means over its seeds, and it counts once all of these have
         finished; `examples` of validation are those of all folds, each of which has its own.
         """
-        return self.done if self.replicate == "seed" else _means_of_folds(self)
+        return self.done if self.replicate == "seed" else means_of_folds(self.cells, [*self.metrics, *SECONDS])
 
     @property
     def done(self) -> Frame:
@@ -227,20 +219,6 @@ def _written(folders: Iterable[Path]) -> str:
     """When the newest of their result.json was written: `2026-05-03 14:07:55 UTC`."""
     newest = max(ResultRecord.at(folder).stat().st_mtime for folder in folders)
     return f"{datetime.fromtimestamp(newest, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _means_of_folds(table: Table) -> Frame:
-    folds = table.cells.groupby(["arm", "replicate"])
-    names = [*table.metrics, *SECONDS]
-    means = folds[names].agg(lambda values: values.mean(skipna=False))
-    frame = folds[["id", "examples", "data_fingerprint"]].first().join([folds["packed"].max(), means]).reset_index()
-    held_out = [sizes.get("validation", 0) for sizes in frame["examples"]]
-    totals = Frame({"arm": frame["arm"], "of": held_out}).groupby("arm")["of"].transform("sum")
-    frame["examples"] = [
-        sizes | ({"validation": int(total)} if "validation" in sizes else {})
-        for sizes, total in zip(frame["examples"], totals, strict=True)
-    ]
-    return frame
 
 
 def _each_once(pruned: Iterable[Pruned]) -> tuple[Pruned, ...]:
