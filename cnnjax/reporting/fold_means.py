@@ -1,5 +1,5 @@
-"""The trials of a study that varies the fold it validates on: which are a grid of folds and seeds, and the means of folds
-over their seeds.
+"""The trials of a study that varies the fold it validates on: which are a grid of folds and seeds, and the means of
+folds over their seeds.
 
 Trials are rows with `arm`, `replicate` (their fold), `seed`, `status` and what was measured.
 """
