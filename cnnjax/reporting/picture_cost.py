@@ -28,7 +28,7 @@ COSTS = {"params": "parameters", "macs": "MACs (one forward pass of one example)
 NAMED, NUMBERED = 16, 100
 HALO = {"boxstyle": "square,pad=0", "facecolor": "white", "alpha": 0.75, "lw": 0}
 CAPTION = (
-    "Mean over {word}s with its 95% interval, which covers {covered}; {labels}. One or two {word}s have no interval, "
+    "Mean over {word}s with its 95% interval, which covers {covered}; {labels}. One or two {few} have no interval, "
     "and a hollow marker is a single {word}.{survivors} Arms of nearly equal cost are set side by side. The vertical "
     "axis does not start at zero."
 )
@@ -79,7 +79,8 @@ def against_cost(table: Table, *, cost: str) -> Drawing | None:
         f"labels give {' · '.join(axis.name for axis in table.axes)}" if named else "labels number the table's arms"
     )
     labels = labels if len(points) <= NUMBERED else "too many arms to label"
-    said = {"covered": covered(table), "survivors": survivors_note(table), "word": table.replicate}
+    few = " or ".join(f"{word}s" for word in table.repeats)
+    said = {"covered": covered(table), "survivors": survivors_note(table), "word": table.replicate, "few": few}
     return Drawing(figure, CAPTION.format(labels=labels, **said), marks)
 
 
