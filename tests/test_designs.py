@@ -508,6 +508,13 @@ def test_a_wrong_exclusion_is_refused(exclude, words):
         _ = pools(exclude=exclude).arms
 
 
+@pytest.mark.parametrize("written", ["model.strides == 1 and", "model.strides=1 model.strides=2"])
+def test_where_a_wrong_exclusion_stands_is_said_once(written):
+    with pytest.raises(ConfigError) as refused:
+        pools(exclude=["model.kernel_size == 7", written])
+    assert str(refused.value).startswith(f"Study: exclude.1: {written!r}")
+
+
 def test_an_exclusion_outlives_json_but_for_functions():
     study = pools(exclude=["model.kernel_size == 7", {"model.norm": "batch"}])
     assert Study.from_json(study.to_json()).arms == study.arms
