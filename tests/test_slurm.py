@@ -17,7 +17,7 @@ import pytest
 
 from cnnjax import Hardware, Options, Study, plan, sweep
 from cnnjax.config import replace
-from cnnjax.errors import RunError
+from cnnjax.errors import ConfigError, RunError
 from cnnjax.launch.launcher import Detached, cancel_jobs, jobs_said
 from cnnjax.launch.status import status
 from cnnjax.launch.work import submitted
@@ -233,6 +233,8 @@ def test_jobs_that_wait_are_noticed_by_the_next_sweep(file, out):
     assert again.detached.jobs == (f"{first}_0", f"{first}_1")
     assert f"SLURM job {first}: 2 workers of an earlier sweep, in the queue or running; so none" in again.detached.text
     assert len(queue()) == 2
+    with pytest.raises(ConfigError, match="workers = 2: with nodes = 2 .* leave workers out"):
+        sweep(load(file).study, out, file=file, launcher="slurm", settings=held | {"nodes": 2}, workers=2)
     more = sweep(load(file).study, out, file=file, launcher="slurm", settings=held | {"jobs": 3}, workers=2)
     assert more.detached is not None
     assert len(queue()) == 3, "only what is missing"

@@ -58,7 +58,7 @@ class Estimate:
         """
         left = {program: len(trials) for program, trials in self.planned.programs.items()}
         free = [(0.0, slot) for slot in range(max(1, self.workers * self.processes))]
-        at: dict[int, str] = {}
+        at, last = dict[int, str](), 0.0
         while free:
             hours, slot = heapq.heappop(free)
             program = at.pop(slot, None)
