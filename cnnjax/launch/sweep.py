@@ -89,9 +89,9 @@ def sweep(
 ) -> Outcome:
     """Train every trial of a study (or of an experiment, three seeds) that has no result yet, in `out`/trials/<id>.
 
-    pack: how many trials of one program to train together; workers: how many programs a worker trains side by side;
-    None decides both by the size of the images, the processor and its cores. Neither changes what a trial computes but
-    for round-off. A trial that fails does not stop the others. A wider study that has all these trials stays what `out` is
+    pack: how many trials of one program to train together; workers: programs that a worker trains side by side; None
+    decides both by the size of the images, the processor and its cores. Neither changes what a trial computes but for
+    round-off. A trial that fails does not stop the others. A wider study that has all these trials stays what `out` is
     the study of. Where `out` holds another one, RunError says what differs: `extend` keeps its finished trials beside
     those of this study, `replace` lets this one take its place. launcher: where trials are trained, by name; one whose
     jobs go on without this process leaves `Outcome.detached`. settings: what the launcher is told (docs/clusters.md).
