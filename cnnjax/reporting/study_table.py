@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from cnnjax.reporting.fold_means import crossed, means_of_folds, of_whole_folds
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.labels import Axis, axes_of, key, lookup
 from cnnjax.reporting.mixture import kept_codes, refused
-from cnnjax.reporting.reading import environments, read_study, resolved_of, result_or_damage, trial_folders
+from cnnjax.reporting.reading import config_of, environments, read_study, resolved_of, result_or_damage, trial_folders
 from cnnjax.reporting.specified import Specified, specified
 
 UNFINISHED = "unfinished"
@@ -88,6 +88,8 @@ class Table:
     study: what study.json says; of a single run, its axes are none.
     replicate: what n counts: "seed", or "fold" where the study varies the fold that it validates on. `trials` say by
         `replicate` which one a trial belongs to.
+    configs: by arm, the config.json of one of its trials as plain JSON; without those that have none.
+    computed: what was computed of the table and is asked for again, by name.
     """
 
     out: Path
@@ -113,6 +115,8 @@ class Table:
     last_result: str = ""
     results_digest: str = ""
     replicate: Literal["seed", "fold"] = "seed"
+    configs: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    computed: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
     def repeats(self) -> dict[str, str]:
@@ -222,7 +226,15 @@ def collect(out: Path | str) -> Table:
         last_result=_written(folders[name] for name in done["id"]),
         results_digest=digest,
         replicate=replicate,
+        configs=dict(_configs(trials, folders)),
     )
+
+
+def _configs(trials: Frame, folders: Mapping[str, Path]) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    for number, names in trials.groupby("arm")["id"]:
+        found = next((config for name in names if (config := config_of(folders[name])) is not None), None)
+        if found is not None:
+            yield int(number), found
 
 
 def _written(folders: Iterable[Path]) -> str:
