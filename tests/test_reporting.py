@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 import json
 import math
@@ -29,6 +31,7 @@ from cnnjax.reporting import (
     arms,
     collect,
     effects,
+    find,
     measure,
     render_html,
     render_markdown,
@@ -135,11 +138,24 @@ def make_study(
             make_trial(
                 out / "trials" / name, name=name, seed=seed, level=0.93 + effect, params=params, rng=rng, kind=kind
             )
+            write_json(out / "trials" / name / "config.json", configured(base, {**arm, "seed": seed}))
             trials.append({"id": name, "arm": arm, "seed": seed, "params": params, "macs": params * 40, "program": "p"})
     study = {"name": "pooling", "question": question, "axes": axes, "combine": combine, "seeds": seeds, "base": base}
     write_json(out / "study.json", study)
     write_json(out / "plan.json", {"trials": trials, "pruned": pruned or []})
     return trials
+
+
+def configured(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The base with the values at their dotted paths."""
+    config = json.loads(json.dumps(base))
+    for path, value in values.items():
+        *parents, name = path.split(".")
+        place = config
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = value
+    return config
 
 
 def hashable(value: Any) -> Any:
@@ -192,7 +208,7 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> Summary:
     return report(out)
 
 
-def page(summary: Summary, name: str = "report.html") -> str:
+def page(summary: Summary, name: str = "index.html") -> str:
     return (summary.folder / name).read_text(encoding="utf-8")
 
 
@@ -300,7 +316,7 @@ def test_without_validation_nothing_is_chosen(tmp_path: Path) -> None:
         change_result(tmp_path, trial, metrics={"test_accuracy": 0.9, "train_loss": 0.1})
     table = collect(tmp_path)
     assert not arms(table)["chosen"].any()
-    assert "no arm is chosen" in render_html(table, {})
+    assert "no arm is chosen" in render_html(find(table, draw=False))
 
 
 def test_a_metric_that_is_nan_is_not_counted(tmp_path: Path) -> None:
@@ -311,7 +327,7 @@ def test_a_metric_that_is_nan_is_not_counted(tmp_path: Path) -> None:
     row = arms(table).loc[1]
     assert (row["n"], row["test_accuracy_n"], row["validation_accuracy_n"]) == (3, 2, 2)
     assert ranking(table) == [2]
-    assert "(n=2)" in render_markdown(table, {})
+    assert "(n=2)" in render_markdown(find(table, draw=False))
 
 
 # --- choosing
@@ -334,7 +350,7 @@ def test_an_arm_whose_other_seeds_diverged_is_not_chosen(tmp_path: Path) -> None
     table = collect(tmp_path)
     assert chosen(table) == 3
     assert ranking(table) == [3, 2]
-    text = render_html(table, {})
+    text = render_html(find(table, draw=False))
     assert "Chosen by validation: arm 3" in text
     assert "Next by validation is arm 2" in text
     assert ">1 of 3 (2 diverged)<" in text
@@ -354,8 +370,8 @@ def test_without_a_complete_arm_none_is_chosen(tmp_path: Path) -> None:
         diverge(tmp_path, trial)
     table = collect(tmp_path)
     assert chosen(table) is None
-    assert "No arm is chosen: none has all its seeds finished." in render_markdown(table, {})
-    assert "may change" not in render_markdown(table, {})
+    assert "No arm is chosen: none has all its seeds finished." in render_markdown(find(table, draw=False))
+    assert "may change" not in render_markdown(find(table, draw=False))
 
 
 @pytest.mark.parametrize(
@@ -398,7 +414,7 @@ def test_seeds_that_tie_have_the_interval_of_the_examples(tmp_path: Path) -> Non
     low, high = stats.binomtest(139, 144).proportion_ci(method="exact")
     assert cells(table, "validation accuracy, % (to choose by)") == ["96.53 ± 0.00"] * 2
     assert arms_grid(table).rows[0][4] == f"[{100 * low:.2f}, {100 * high:.2f}]"
-    assert "that of the examples (validation n=144, test n=359)" in render_html(table, {})
+    assert "that of the examples (validation n=144, test n=359)" in render_html(find(table, draw=False))
     assert json.loads(report(tmp_path).json)["arms"][0]["validation_accuracy"]["method"].endswith("seeds and examples")
 
 
@@ -441,7 +457,7 @@ def test_where_the_number_of_examples_was_not_recorded_intervals_are_of_seeds(tm
     for trial in make_study(tmp_path, axes={"model.pool": ["max", "average"]}):
         change_result(tmp_path, trial, examples={})
     table = collect(tmp_path)
-    assert "the choice of seeds only: of how many examples was not recorded" in render_html(table, {})
+    assert "the choice of seeds only: of how many examples was not recorded" in render_html(find(table, draw=False))
     assert (arms(table)["test_accuracy_method"].str.endswith(": seeds")).all()
 
 
@@ -530,10 +546,19 @@ def test_a_band_of_one_deviation_ends_where_the_metric_does() -> None:
 
 def test_files_of_a_study(whole: Summary) -> None:
     names = {path.name for path in whole.files}
-    assert names >= {"report.md", "report.html", "arms.csv", "trials.csv", "effects.csv", "arms.json"}
-    assert names >= {"accuracy_by_arm.png", "accuracy_vs_params.png", "accuracy_vs_macs.png"}
-    assert names >= {"learning_curves.png", "effects.png"}
-    assert {path.name for path in whole.folder.iterdir()} == names, "no drafts are left"
+    assert names >= {"report.md", "index.html", "arms.csv", "trials.csv", "effects.csv", "arms.json"}
+    pictures = {
+        "accuracy_by_arm",
+        "accuracy_vs_params",
+        "accuracy_vs_macs",
+        "learning_curves",
+        "learning_curves_median",
+        "effects",
+    }
+    assert names >= {f"{name}.{form}" for name in pictures for form in ("png", "svg", "pdf")}
+    assert names >= {"arms.tex", "effects_1.tex", "effects_2.tex", "pruned.tex", "provenance.tex"}
+    assert {path for path in whole.folder.rglob("*") if path.is_file()} == set(whole.files), "no drafts are left"
+    assert json.loads(whole.json)["files"] == [path.relative_to(whole.folder).as_posix() for path in whole.files]
     for path in whole.files:
         if path.suffix == ".png":
             pixels = image.imread(path)
@@ -597,6 +622,10 @@ def test_a_report_says_what_it_is_of_and_status_that_there_is_more(tmp_path: Pat
     assert "report/ is of" not in shown_status(tmp_path)
     results[-1].write_bytes(last)
     assert f"report/ is of 3 finished trials; there are 4 now: cnnjax report {tmp_path}" in shown_status(tmp_path)
+    report(tmp_path)
+    assert status(tmp_path).outdated is False
+    set_metrics(tmp_path, trials[0], test_accuracy=0.5)
+    assert f"report/ is of 4 finished trials, not as they are now: cnnjax report {tmp_path}" in shown_status(tmp_path)
 
 
 def shown_status(out: Path) -> str:
@@ -605,27 +634,80 @@ def shown_status(out: Path) -> str:
 
 def test_a_picture_without_reason_is_removed(tmp_path: Path) -> None:
     make_study(tmp_path, axes={}, chosen=[{}])
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "effects.png").write_bytes(b"of an earlier study")
-    assert not (report(tmp_path).folder / "effects.png").exists()
+    folder = report(tmp_path).folder
+    own = [folder / "figures" / name for name in ("effects.png", "effects.pdf")] + [folder / "tables" / "effects_1.tex"]
+    foreign = [folder / "figures" / "mine.png", folder / "effects.png", tmp_path / "config.json"]
+    for path in (*own, *foreign):
+        path.write_bytes(b"of an earlier study")
+    said = json.loads((folder / "arms.json").read_text())
+    said["files"] += [*(path.relative_to(folder).as_posix() for path in own), "../config.json", 3]
+    (folder / "arms.json").write_text(json.dumps(said))
+    report(tmp_path)
+    assert not any(path.exists() for path in own)
+    assert all(path.exists() for path in foreign), "what a report did not write is not its own"
+
+
+def test_files_of_reports_of_before_are_removed(tmp_path: Path) -> None:
+    make_study(tmp_path)
+    folder = tmp_path / "report"
+    folder.mkdir()
+    old = [folder / name for name in ("report.html", "effects.png", "mean_iou_by_arm.png")]
+    for path in (*old, folder / "mine.png"):
+        path.write_bytes(b"of an earlier report")
+    (folder / "arms.json").write_text('{"trials": {"done": 3}}')
+    report(tmp_path)
+    assert not any(path.exists() for path in old)
+    assert (folder / "mine.png").exists()
 
 
 # --- pages
 
 
+def shown(text: str) -> str:
+    """A page without its script and the bytes of pictures in it."""
+    return re.sub(r"<script>.*?</script>|base64,[^\"]*", "", text, flags=re.DOTALL)
+
+
 def test_html_is_self_contained(whole: Summary) -> None:
     text = page(whole)
-    assert not re.search(r"https?:|//\w|<script|<link|@import|url\(", re.sub(r"base64,[^\"]*", "", text))
-    sources = re.findall(r'src="([^"]{0,30})', text)
-    assert len(sources) == 5
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not re.search(r"https?:|//\w|<link|@import|url\((?!#)|<img|<iframe|\bsrc=|\son\w+=", shown(text))
+    assert text.count("<script") == text.count("</script>") == 1
+    script = re.findall(r"<script>(.*)</script>", text, re.DOTALL)[0]
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|Function\(|https?:", script)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy == [
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    ]
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
-    assert text.count("<img alt=") == 5
+    assert text.count("<svg ") == text.count('role="img"') == 6
+
+
+def test_pictures_in_a_page_have_ids_of_their_own_and_all_that_is_referred_to(whole: Summary) -> None:
+    text = shown(page(whole))
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids)) > 100
+    referred = {one or other for one, other in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text)}
+    assert len(referred) > 20
+    assert referred <= set(ids)
+    assert set(re.findall(r"var\((--[\w-]+)\)", text)) <= set(re.findall(r"(--[\w-]+):", text))
+
+
+def test_every_seed_of_every_arm_is_a_mark_that_says_its_result(whole: Summary) -> None:
+    text = page(whole)
+    for (arm, seed), value in results(whole.table.out, "test_accuracy").items():
+        values = json.loads(arm)
+        label = ", ".join(f"{path.removeprefix('model.')}={value}" for path, value in values.items())
+        number = next(arm.number for arm in whole.table.arms if arm.values == values)
+        said = f"arm {number} ({label}): seed {seed}, test accuracy, %: {100 * value:.2f}"
+        assert f'<g data-key="{number}"><title>{said}</title>' in text
+    assert re.findall(r'<tr[^>]* data-key="(\d+)"', text) == [str(number) for number in range(1, 13)]
 
 
 def test_pages_hold_the_question_the_arms_and_where_they_come_from(whole: Summary) -> None:
-    for name in ("report.html", "report.md"):
+    for name in ("index.html", "report.md"):
         text = page(whole, name).replace("\\", "")
         assert "Do width, kernel size and pooling matter on digits?" in text
         assert "kernel 11 does not fit its 4x4 input" in text
@@ -672,8 +754,8 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     make_study(tmp_path, axes={"model.features": [8, 16, 32]}, seeds=(7,))
     text = page(report(tmp_path))
     assert "n=1" in text
-    assert "±" not in re.sub(r"<p>.*?</p>|<figcaption>.*?</figcaption>", "", text)
-    assert not re.search(r"\bnan\b", re.sub(r"base64,[^\"]*", "", text), re.IGNORECASE)
+    assert "±" not in re.sub(r"<p>.*?</p>|<figcaption>.*?</figcaption>|<desc>.*?</desc>", "", text)
+    assert not re.search(r"\bnan\b", shown(text), re.IGNORECASE)
 
 
 def test_markup_and_scripts_in_texts_are_shown_not_run(tmp_path: Path) -> None:
@@ -682,7 +764,7 @@ def test_markup_and_scripts_in_texts_are_shown_not_run(tmp_path: Path) -> None:
     make_study(tmp_path, axes=axes, question=question)
     summary = report(tmp_path)
     text = page(summary)
-    assert "<script" not in text
+    assert "<script" not in shown(text)
     assert "<b>max" not in text
     assert "Größe ≥ 3? &lt;script&gt;" in text
     markdown = page(summary, "report.md")
@@ -707,7 +789,7 @@ def test_labels_of_arms_do_not_hide_each_other(tmp_path: Path, count: int) -> No
     make_study(tmp_path, axes=axes)
     drawn = against_cost(collect(tmp_path), cost="params")
     assert drawn is not None
-    figure, _ = drawn
+    figure = drawn.figure
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     assert len(boxes) == count
@@ -750,7 +832,7 @@ def test_costs_that_do_not_differ_are_not_drawn(tmp_path: Path) -> None:
     make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=(0, 1))
     table = collect(tmp_path)
     assert against_cost(table, cost="params") is None
-    assert "All arms have the same parameters: 13,960." in render_html(table, {})
+    assert "All arms have the same parameters: 13,960." in render_html(find(table, draw=False))
 
 
 def test_study_of_seeds_only(tmp_path: Path) -> None:
@@ -761,6 +843,7 @@ def test_study_of_seeds_only(tmp_path: Path) -> None:
     assert {path.name for path in summary.files if path.suffix == ".png"} == {
         "accuracy_by_arm.png",
         "learning_curves.png",
+        "learning_curves_median.png",
     }
 
 
@@ -777,12 +860,12 @@ def test_single_run(tmp_path: Path) -> None:
 def test_trials_on_different_hardware_are_flagged(tmp_path: Path) -> None:
     trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
     write_json(study_path(tmp_path, trials[0], "environment.json"), ENVIRONMENT | {"hardware": "laptop"})
-    text = render_html(collect(tmp_path), {})
+    text = render_html(find(collect(tmp_path), draw=False))
     assert "do not share the same hardware" in text
     assert "laptop (1 trial); 16-core CPU, 128 GiB (5 trials)" in text
 
 
-@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("width", [80, 120, 140])
 def test_terminal_table(whole: Summary, width: int) -> None:
     console = Console(width=width, file=StringIO(), force_terminal=False)
     console.print(terminal_table(whole.table))
@@ -790,8 +873,14 @@ def test_terminal_table(whole: Summary, width: int) -> None:
     row = whole.arms.iloc[0]
     assert "11*" in text
     assert f"{row['test_accuracy_mean']:.2%}"[:-1] in text
-    assert f"[{100 * row['test_accuracy_low']:.2f},{100 * row['test_accuracy_high']:.2f}]" in text
+    for number in whole.arms.index:
+        low, high = (100 * whole.arms.loc[number, f"test_accuracy_{end}"] for end in ("low", "high"))
+        assert f"[{low:.2f},{high:.2f}]" in text, "an interval is never cut"
+    assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
+    lines = [line for line in text.splitlines() if re.search(r"\d ± \d|\[\d", line)]
+    assert len(lines) == (12 if width == 140 else 24), "an arm takes one line, or two"
+    assert ("left out at 80 columns: seconds" in text) == (width == 80)
 
 
 # --- what is wrong with a directory
@@ -895,6 +984,20 @@ def test_a_last_line_cut_by_a_kill_is_ignored_and_a_resumed_epoch_replaced(tmp_p
     assert curves["train_loss"].tolist()[-1] == 5.0
 
 
+@pytest.mark.parametrize("missing", [slice(0, 8), slice(7, 8), slice(2, 3)])
+def test_trials_whose_curves_lack_epochs_are_named(tmp_path: Path, missing: slice) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    assert not collect(tmp_path).cut_curves
+    path = study_path(tmp_path, trials[1], "metrics.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    del lines[missing]
+    path.write_text("".join(lines))
+    if not lines:
+        path.unlink()
+    said = headline(collect(tmp_path))
+    assert any("lack epochs of 1 of 6 finished trials" in line and trials[1]["id"] in line for line in said)
+
+
 def test_without_curves_there_is_no_picture_of_them(tmp_path: Path) -> None:
     for trial in make_study(tmp_path, axes={"model.pool": ["max", "average"]}):
         study_path(tmp_path, trial, "metrics.jsonl").unlink()
@@ -966,7 +1069,7 @@ def test_a_config_as_value_is_told_whole(tmp_path: Path) -> None:
         {"name": "adam", "betas": [0.9, 0.99]},
     ]
     make_study(tmp_path, axes={"optim": optims}, seeds=(0, 1))
-    text = render_html(collect(tmp_path), {})
+    text = render_html(find(collect(tmp_path), draw=False))
     assert "sgd is name sgd, learning_rate 0.1, schedule kind cosine; adam is name adam, betas 0.9, 0.99" in text
 
 
@@ -974,7 +1077,7 @@ def test_an_axis_of_one_value_is_left_out_of_the_labels(tmp_path: Path) -> None:
     make_study(tmp_path, axes={"model.features": [8, 16], "model.kernel_size": [3]}, seeds=(0, 1))
     table = collect(tmp_path)
     assert [arm.label for arm in table.arms] == ["features=8", "features=16"]
-    assert "model.kernel_size = 3 throughout" in render_html(table, {})
+    assert "model.kernel_size = 3 throughout" in render_html(find(table, draw=False))
 
 
 def test_an_arm_may_leave_out_what_the_base_says(tmp_path: Path) -> None:

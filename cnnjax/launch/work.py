@@ -72,9 +72,12 @@ def work(
 
 
 def submitted(out: Path) -> int:
-    """How many workers the newest submission to a cluster has; 1 without one."""
+    """How many workers the newest submission to a cluster has, with those that it found there; 1 without one."""
     record = JobsRecord.read(JobsRecord.at(out), remedy="remove it: the trials are not lost")
-    return len(record.submissions[-1].jobs) if record is not None and record.submissions else 1
+    if record is None or not record.submissions:
+        return 1
+    newest = record.submissions[-1]
+    return len(newest.jobs) + newest.beside
 
 
 def options_from(plain: Mapping[str, Any]) -> Options:
@@ -82,7 +85,7 @@ def options_from(plain: Mapping[str, Any]) -> Options:
     hardware = {
         key: plain[key] for key in ("devices", "parallel", "resident", "workers", "shard_state") if key in plain
     }
-    keys = ("checkpoint_seconds", "checkpoint_steps", "keep", "log", "log_every", "stale")
+    keys = ("checkpoint_seconds", "checkpoint_steps", "keep", "keep_predictions", "log", "log_every", "stale")
     return replace(Options(Hardware(**hardware)), **{key: plain[key] for key in keys if key in plain})
 
 
@@ -100,4 +103,5 @@ def plain_options(options: Options, pack: int | None) -> dict[str, Any]:
         "log_every": options.log_every,
     }
     chosen = {"devices": hardware.devices, "pack": pack, "shard_state": hardware.shard_state}
+    chosen["keep_predictions"] = options.keep_predictions
     return held | {key: value for key, value in chosen.items() if value}

@@ -9,9 +9,10 @@ from cnnjax.records.result_json import TRIED_AGAIN
 from cnnjax.records.specification import Specification
 from cnnjax.reporting.adaptive import STOPPED, adaptive_sentences
 from cnnjax.reporting.folds import fold_sentences
-from cnnjax.reporting.intervals import FEWEST, Spread
+from cnnjax.reporting.intervals import FEWEST, Spread, listed
 from cnnjax.reporting.labels import abbreviate
 from cnnjax.reporting.mixture import mixed_code
+from cnnjax.reporting.notes import repeats, too_few
 from cnnjax.reporting.provenance import origins
 from cnnjax.reporting.specified import Specified
 from cnnjax.reporting.statistics import (
@@ -32,20 +33,18 @@ from cnnjax.reporting.units import Unit, plural, unit
 def headline(table: Table) -> list[str]:
     """The state of the study, the arm that validation chooses, and how surely."""
     mixed = mixed_code(table.trials, table.codes)
-    notes = [*_strangers(table), *_mixture(table), *_metric_note(table), *_choice(table)]
+    notes = [*_strangers(table), *_cut_curves(table), *_mixture(table), *_metric_note(table), *_choice(table)]
     planned = [] if table.study is None else design_words(table.study)
     return [*mixed, _state(table), *adaptive_sentences(table.adaptive), *planned, *notes, *fold_sentences(table)]
 
 
 def _state(table: Table) -> str:
     states = Counter(table.trials["status"])
-    repeats = plural(table.trials["seed"].nunique(), "seed")
-    if table.replicate == "fold":
-        repeats = f"{plural(table.trials['replicate'].nunique(), 'fold')}, {repeats}"
+    repeated = ", ".join(plural(table.trials[column].nunique(), word) for word, column in table.repeats.items())
     parts = [f"{states['done']} of {len(table.trials)} planned trials finished"]
     parts += [f"{states[state]} {state}" for state in ("failed", "unfinished", STOPPED) if states[state]]
     parts += [f"{plural(len(table.pruned), 'arm')} pruned before training"] if table.pruned else []
-    return f"{', '.join(parts)}: {plural(len(table.arms), 'arm')}, {repeats}."
+    return f"{', '.join(parts)}: {plural(len(table.arms), 'arm')}, {repeated}."
 
 
 def _strangers(table: Table) -> list[str]:
@@ -55,6 +54,16 @@ def _strangers(table: Table) -> list[str]:
     directories = "1 trial directory is" if number == 1 else f"{number} trial directories are"
     return [
         f"{directories} not in the plan and left out of every number: {abbreviate(', '.join(table.strangers), 80)}."
+    ]
+
+
+def _cut_curves(table: Table) -> list[str]:
+    if not table.cut_curves:
+        return []
+    number, named = len(table.cut_curves), abbreviate(", ".join(table.cut_curves), 80)
+    return [
+        f"The learning curves lack epochs of {number} of {plural(len(table.done), 'finished trial')}, whose "
+        f"metrics.jsonl is missing or incomplete: {named}. All other numbers are of these trials too."
     ]
 
 
@@ -174,11 +183,13 @@ def _runner_up(table: Table, by: Measure) -> list[str]:
     if gap.n < 2:
         return [f"{lead}; the two share {plural(gap.n, f'finished {word}')}, too few to say whether they differ."]
     points = " percentage points" if here.is_percent else f" {here.symbol}".rstrip()
-    numbers = f"{here.mean(gap)}{points}, n={gap.n} common {word}s"
+    numbers, paired_by = f"{here.mean(gap)}{points}, n={gap.n} common {word}s", listed(table.repeats)
     if not gap.has_interval:
-        why = "too few for an interval" if gap.n < FEWEST else "all the same, without an interval"
-        return [f"{lead}; difference, paired by {word}, {numbers}: {why}, so they are not told apart."]
-    differ = "the two differ" + (" for these seeds" if word == "fold" else "")
-    apart = differ if gap.low > 0 or gap.high < 0 else f"these {word}s do not tell the two apart"
+        few = "too few" if gap.n < FEWEST else f"too few {words}" if (words := too_few(table)) else ""
+        why = f"{few} for an interval" if few else "all the same, without an interval"
+        return [f"{lead}; difference, paired by {paired_by}, {numbers}: {why}, so they are not told apart."]
+    apart = "the two differ" if gap.low > 0 or gap.high < 0 else f"these {repeats(table)} do not tell the two apart"
     numbers = f"{here.mean(gap)}{points} {here.interval(gap)}, n={gap.n} common {word}s"
-    return [f"{lead}; difference, paired by {word}, {numbers}: {apart} (not corrected for choosing the best of many)."]
+    return [
+        f"{lead}; difference, paired by {paired_by}, {numbers}: {apart} (not corrected for choosing the best of many)."
+    ]

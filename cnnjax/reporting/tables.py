@@ -41,9 +41,14 @@ def arms_grid(table: Table) -> Grid:
         rows.append((*place, finished(table, arm.number), *results, *costs))
     best = chosen(table)
     names += ["widths"] if table.match else []
-    texts, numbers = ("#", *names), ("n", *heads, "parameters", "MACs", "seconds")
+    columns = (
+        Column("#"),
+        *(Column(name, is_choice=True) for name in names),
+        *_columns((), ("n", *heads, "parameters", "MACs", "seconds")),
+    )
+    keys = [str(arm.number) for arm in table.arms]
     marked = None if best is None else best - 1
-    return Grid("", _columns(texts, numbers), rows, marked=marked, mark="chosen by validation")
+    return Grid("", columns, rows, marked=marked, mark="chosen by validation", keys=keys)
 
 
 def _columns(texts: Iterable[str], numbers: Iterable[str] = ()) -> tuple[Column, ...]:
@@ -81,11 +86,6 @@ def _change(here: Unit, change: Spread | None) -> tuple[str, str]:
     return sign + here.mean(change), here.interval(change)
 
 
-def repeats_of(table: Table) -> dict[str, str]:
-    """What tells the trials of an arm apart, in words, and the columns of `Table.trials` that hold it."""
-    return {"fold": "replicate", "seed": "seed"} if table.replicate == "fold" else {"seed": "seed"}
-
-
 def pruned_grid(table: Table) -> Grid:
     """The arms rejected before training, with the reason."""
     rows = [(entry.label, str(len(entry.seeds)), entry.reason) for entry in table.pruned]
@@ -96,6 +96,7 @@ def failed_grid(table: Table) -> Grid:
     """The trials that failed, with what they said."""
     failed = table.trials[table.trials["status"] == "failed"]
     labels = {arm.number: arm.label for arm in table.arms}
-    repeats = [failed[name].astype(str) for name in repeats_of(table).values()]
+    repeats = [failed[name].astype(str) for name in table.repeats.values()]
     rows = zip(failed["arm"].map(labels), *repeats, failed["id"], failed["error"], strict=True)
-    return Grid("", _columns(("arm", *repeats_of(table), "trial", "error")), list(rows))
+    keys = failed["arm"].astype(str).tolist()
+    return Grid("", _columns(("arm", *table.repeats, "trial", "error")), list(rows), keys=keys)

@@ -1,0 +1,74 @@
+"""Everything that a study's results say, and its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from cnnjax.documents.document import Picture, Section
+from cnnjax.documents.style import encoded, styled
+from cnnjax.reporting.finding import Finding, Sketch
+from cnnjax.reporting.headline import headline
+from cnnjax.reporting.panels import PANELS
+from cnnjax.reporting.study_table import Table
+from cnnjax.reporting.units import plural
+
+SCREEN_DPI = 110
+"""Pixels an inch on a page."""
+FORMS = ("png", "svg", "pdf")
+"""The forms of a picture, each a file."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a study says. every: the findings in reading order. pictures: those that the study gives reason for, by
+    name; they are drawn with Matplotlib, independent of the user's settings."""
+
+    table: Table
+    every: tuple[Finding, ...]
+    pictures: Mapping[str, Picture]
+
+    @property
+    def first(self) -> list[str]:
+        """The sentences that stand before all else."""
+        of = plural(len(self.table.done), "finished trial")
+        answers = [answer for finding in self.every for answer in finding.answers]
+        newest = f"This is of {of}, the newest result written {self.table.last_result}."
+        return [*headline(self.table), *answers, newest]
+
+    @property
+    def sections(self) -> list[Section]:
+        """The findings as sections; those with nothing in them are left out."""
+        every = [finding.section(self.pictures) for finding in self.every]
+        return [section for section in every if not section.is_empty]
+
+    @property
+    def data(self) -> dict[str, Mapping[str, Any]]:
+        """The findings as plain JSON, by name: of those that say something in numbers."""
+        return {finding.name: finding.data for finding in self.every if finding.data is not None}
+
+
+def find(table: Table, *, draw: bool = True, forms: Sequence[str] = FORMS) -> Findings:
+    """What the panels say of the table; without their pictures if not `draw`, else with these `forms` of them."""
+    every = tuple(finding for panel in PANELS if (finding := panel(table)) is not None)
+    sketches = [sketch for finding in every for sketch in finding.sketches] if draw else []
+    return Findings(table, every, _drawn(sketches, forms))
+
+
+def _drawn(sketches: Iterable[Sketch], forms: Sequence[str]) -> dict[str, Picture]:
+    drawn = {}
+    with styled():
+        for sketch in sketches:
+            made = sketch.make()
+            if made is not None:
+                # Its layout is computed once, not for each form.
+                FigureCanvasAgg(made.figure)
+                made.figure.draw_without_rendering()
+                made.figure.set_layout_engine("none")
+                width = round(made.figure.get_figwidth() * SCREEN_DPI)
+                files = {form: encoded(made.figure, form) for form in forms}
+                drawn[sketch.name] = Picture(sketch.name, sketch.title, made.caption, width, files, made.marks)
+    return drawn
