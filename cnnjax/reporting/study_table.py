@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,7 +109,7 @@ class Table:
     last_result: str = ""
     replicate: Literal["seed", "fold"] = "seed"
 
-    @property
+    @cached_property
     def results(self) -> Frame:
         """What statistics are of: a row per arm and replicate, with `metrics` and SECONDS.
 
@@ -117,16 +118,21 @@ class Table:
         """
         return self.done if self.replicate == "seed" else _means_of_folds(self)
 
-    @property
+    @cached_property
     def done(self) -> Frame:
         """The rows of `trials` that finished."""
         return self.trials[self.trials["status"] == "done"]
 
-    @property
+    @cached_property
     def seconds(self) -> tuple[str, ...]:
         """Those of SECONDS that finished trials recorded: without `step_seconds` where none did."""
         apart = any(map(bool, self.done["seconds"]))
         return SECONDS if apart else tuple(name for name in SECONDS if name != "step_seconds")
+
+    @cached_property
+    def asked(self) -> dict[Hashable, Any]:
+        """What statistics have said of this table, by question and arguments (`asked.once`)."""
+        return {}
 
 
 def collect(out: Path | str) -> Table:
