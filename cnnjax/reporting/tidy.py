@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 from cnnjax.errors import expect
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.study_table import Table, collect
-from cnnjax.reporting.tables import repeats_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,13 +53,13 @@ def curves_frame(table: Table) -> Frame:
     whose = plain(table.trials[[*_named(table), "id"]]).rename(columns=_named(table))
     measured = table.curves.drop(columns=["arm", "seed"]).astype({"epoch": "Int64"})
     joined = whose.merge(measured, on="id", how="inner", validate="one_to_many")
-    return joined.sort_values(["number", *repeats_of(table), "epoch"], kind="stable", ignore_index=True)
+    return joined.sort_values(["number", *table.repeats, "epoch"], kind="stable", ignore_index=True)
 
 
 def _named(table: Table) -> dict[str, str]:
     """What says which trial a row is of: columns of `Table.trials`, and their names in a tidy table."""
     paths = [axis.path for axis in (*table.axes, *table.constants)]
-    repeats = {column: name for name, column in repeats_of(table).items()}
+    repeats = {column: name for name, column in table.repeats.items()}
     return {"arm": "number", **{path: path for path in paths}, **repeats}
 
 

@@ -25,7 +25,6 @@ from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.pages import render_html, render_markdown
 from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_of
 from cnnjax.reporting.study_table import Table, collect
-from cnnjax.reporting.tables import repeats_of
 from cnnjax.reporting.tidy import curves_frame, plain, trials_frame
 from cnnjax.reporting.time_spent import time_spent
 
@@ -148,7 +147,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "choose_by": by.choose,
         "quote": by.quote,
         "chosen": chosen(table),
-        "intervals": {"level": LEVEL, "fewest_seeds": FEWEST},
+        "intervals": {"level": LEVEL, **{f"fewest_{word}s": FEWEST for word in table.repeats}},
         "headline": headline(table),
         "mixed_code": mixed_code(table.trials, table.codes),
         "trials": {"planned": len(table.trials)} | {name: int(statuses.get(name, 0)) for name in _statuses(table)},
@@ -164,7 +163,7 @@ def summary_json(table: Table) -> dict[str, Any]:
 
 
 def _failed(table: Table) -> Frame:
-    repeats = repeats_of(table)
+    repeats = table.repeats
     failed = table.trials.loc[table.trials["status"] == "failed", ["arm", *repeats.values(), "id", "cause", "error"]]
     return failed.rename(columns={column: name for name, column in repeats.items()})
 

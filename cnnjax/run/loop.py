@@ -25,6 +25,7 @@ from cnnjax.records.result_json import EvaluationRecord, ResultRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.environment import environment
 from cnnjax.run.hardware import memory_in_use
+from cnnjax.run.kept_predictions import keep_predictions
 from cnnjax.run.options import Options
 from cnnjax.run.pace import Pace
 from cnnjax.run.pack import Measured, Pack
@@ -170,7 +171,7 @@ def _train_and_evaluate(pack: Pack, options: Options, stop: threading.Event) -> 
             trial.emit(Paused(trial=trial.id, step=step))
         return
     pack.check_data()
-    _finish(pack, state, validations)
+    _finish(pack, state, validations, keeps_predictions=options.keep_predictions)
 
 
 def _check_alike(pack: Pack, options: Options) -> None:
@@ -365,7 +366,7 @@ def _figures(pack: Pack, epoch: _Epoch, step: int) -> dict[str, float]:
     return {name: value for name, value in figures.items() if value is not None}
 
 
-def _finish(pack: Pack, state: TrainState, validations: Measured | None) -> None:
+def _finish(pack: Pack, state: TrainState, validations: Measured | None, *, keeps_predictions: bool) -> None:
     """Evaluate the trained network and write each trial's result.
 
     validations: what the last epoch measured; None where it ended in an earlier call.
@@ -374,6 +375,8 @@ def _finish(pack: Pack, state: TrainState, validations: Measured | None) -> None
     tests = pack.evaluate(state, "test")
     validations = pack.evaluate(state, "validation") if validations is None else validations
     pack.clock.stop()
+    if keeps_predictions:
+        keep_predictions(pack, state)
     steps = pack.program.steps
     # They were written meanwhile. A trial with a result has a checkpoint.
     for trial in pack.trials:
