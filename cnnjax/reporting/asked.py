@@ -21,9 +21,9 @@ def once(question: Callable[..., T]) -> Callable[..., T]:
     @wraps(question)
     def answer(table: Table, *args: Any, **kwargs: Any) -> T:
         key = question.__name__, args, tuple(sorted(kwargs.items()))
-        if key not in table.asked:
-            table.asked[key] = question(table, *args, **kwargs)
-        held = table.asked[key]
+        if key not in table.computed:
+            table.computed[key] = question(table, *args, **kwargs)
+        held = table.computed[key]
         return held.copy() if isinstance(held, Frame | list | set) else held
 
     return answer
