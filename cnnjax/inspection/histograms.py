@@ -25,7 +25,10 @@ class Histogram:
 
 
 def histogram(values: np.ndarray, *, bins: int = BINS) -> Histogram:
-    """Of all the numbers, whatever their shape, between the least and the largest. Raises ConfigError where some are not finite."""
+    """Of all the numbers, whatever their shape, between the least and the largest.
+
+    Raises ConfigError where some are not finite.
+    """
     flat = np.asarray(values, np.float64).reshape(-1)
     if not np.isfinite(flat).all():
         raise ConfigError("histograms: some numbers are NaN or infinite: the training diverged")
