@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         VarianceScaling,
         Whitening,
     )
+    from cnnjax.inspection.inspect import inspect
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
@@ -267,6 +268,7 @@ _HOMES = {
         "VarianceScaling",
         "Whitening",
     ],
+    "inspection.inspect": ["inspect"],
     "losses": [
         "Dice",
         "Loss",
@@ -612,6 +614,7 @@ __all__ = [
     "curves",
     "describe",
     "export",
+    "inspect",
     "jit",
     "lane",
     "later",

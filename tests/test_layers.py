@@ -26,7 +26,7 @@ LAYERS = [
     {"run"},
     {"study"},
     {"launch"},
-    {"reporting", "progress"},
+    {"reporting", "progress", "inspection"},
     {"recipes"},
     {"cli"},
     {"__init__", "__main__"},
