@@ -622,6 +622,10 @@ def test_a_report_says_what_it_is_of_and_status_that_there_is_more(tmp_path: Pat
     assert "report/ is of" not in shown_status(tmp_path)
     results[-1].write_bytes(last)
     assert f"report/ is of 3 finished trials; there are 4 now: cnnjax report {tmp_path}" in shown_status(tmp_path)
+    report(tmp_path)
+    assert status(tmp_path).outdated is False
+    set_metrics(tmp_path, trials[0], test_accuracy=0.5)
+    assert f"report/ is of 4 finished trials, not as they are now: cnnjax report {tmp_path}" in shown_status(tmp_path)
 
 
 def shown_status(out: Path) -> str:
@@ -978,6 +982,20 @@ def test_a_last_line_cut_by_a_kill_is_ignored_and_a_resumed_epoch_replaced(tmp_p
     curves = collect(tmp_path).curves
     assert curves["epoch"].tolist() == list(range(1, 9))
     assert curves["train_loss"].tolist()[-1] == 5.0
+
+
+@pytest.mark.parametrize("missing", [slice(0, 8), slice(7, 8), slice(2, 3)])
+def test_trials_whose_curves_lack_epochs_are_named(tmp_path: Path, missing: slice) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    assert not collect(tmp_path).cut_curves
+    path = study_path(tmp_path, trials[1], "metrics.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    del lines[missing]
+    path.write_text("".join(lines))
+    if not lines:
+        path.unlink()
+    said = headline(collect(tmp_path))
+    assert any("lack epochs of 1 of 6 finished trials" in line and trials[1]["id"] in line for line in said)
 
 
 def test_without_curves_there_is_no_picture_of_them(tmp_path: Path) -> None:
