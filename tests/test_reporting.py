@@ -703,7 +703,9 @@ def test_every_seed_of_every_arm_is_a_mark_that_says_its_result(whole: Summary) 
         number = next(arm.number for arm in whole.table.arms if arm.values == values)
         said = f"arm {number} ({label}): seed {seed}, test accuracy, %: {100 * value:.2f}"
         assert f'<g data-key="{number}"><title>{said}</title>' in text
-    assert re.findall(r'<tr[^>]* data-key="(\d+)"', text) == [str(number) for number in range(1, 13)]
+    assert re.findall(r'<tr[^>]* data-key="(\d+)"', text.split("</table>")[0]) == [
+        str(number) for number in range(1, 13)
+    ]
 
 
 def test_pages_hold_the_question_the_arms_and_where_they_come_from(whole: Summary) -> None:
@@ -769,7 +771,7 @@ def test_markup_and_scripts_in_texts_are_shown_not_run(tmp_path: Path) -> None:
     assert "Größe ≥ 3? &lt;script&gt;" in text
     markdown = page(summary, "report.md")
     assert "<script" not in markdown
-    header, row = (line for line in markdown.splitlines() if line.startswith(("| # ", "| 2 ", "| **2")))
+    header, row = [line for line in markdown.splitlines() if line.startswith(("| # ", "| 2 ", "| **2"))][:2]
     assert len(re.findall(r"(?<!\\)\|", header)) == len(re.findall(r"(?<!\\)\|", row))
 
 
