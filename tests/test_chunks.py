@@ -54,7 +54,7 @@ def trained(program: Program, experiments: Sequence[Experiment], cuts: Sequence[
     for count in cuts:
         state, taken = program.take(state, experiments, step, count)
         sums += [own for _, own in taken.each()]
-        step = taken.last
+        step += count
     return jax.device_get(state), sums
 
 

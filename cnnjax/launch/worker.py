@@ -18,7 +18,8 @@ from cnnjax.interrupts import AnyOf, stopping
 from cnnjax.launch.cancel import Watch
 from cnnjax.launch.claims import Claims, Outcomes, given_back
 from cnnjax.launch.device_groups import device_groups
-from cnnjax.launch.one_program import How, run_program
+from cnnjax.launch.how import How
+from cnnjax.launch.one_program import run_program
 from cnnjax.launch.packing import small
 from cnnjax.launch.together import follow, tell_end
 from cnnjax.launch.units import Units
