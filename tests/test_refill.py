@@ -284,6 +284,21 @@ def test_sizes_that_change_are_not_mixed():
     assert not refills(changing, ONE.hardware)
 
 
+@pytest.mark.parametrize("hardware", [ONE.hardware, Hardware(devices=2), Hardware(devices=2, shard_state=True)])
+def test_a_slot_is_read_and_written_bit_for_bit(hardware):
+    made, trials = Program(BASE, packed=2, hardware=hardware), [experiment(0.1), experiment(0.2)]
+    state = made.init(trials)
+    first, second = (jax.device_get(made.of_slot(state, slot)) for slot in (0, 1))
+    turned = made.in_slot(made.in_slot(state, 0, second), 1, first)
+    expected = made.init(trials[::-1])
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(turned), jax.device_get(expected))
+    # The training step takes it, and trials at different steps.
+    _, taken = made.take(turned, trials[::-1], [6, 0], 1)
+    [(numbers, sums)] = taken.each()
+    assert numbers == {0: 7, 1: 1}
+    assert np.isfinite(sums["loss"]).all()
+
+
 # --- in a sweep
 
 

@@ -78,19 +78,20 @@ def run_trials(
 
         trials = [opening(*each) for each in zip(experiments, mine, strict=True)]
         with contextlib.closing(program):
-            for trial in _trained(Pack(program, trials), options, stop, waiting):
+            for trial in _train(Pack(program, trials), options, stop, waiting):
                 trial.held.close()
                 if queue is not None:
                     queue.ended(trial)
     return {position: trial.damage for position, trial in enumerate(trials) if trial.damage}
 
 
-def _trained(
+def _train(
     pack: Pack, options: Options, stop: threading.Event, waiting: Callable[[], Iterator[Trial]]
 ) -> Iterator[Trial]:
     """Train; each trial comes once it has left its lane. waiting: gives others that may enter."""
     check_alike(pack, options)
-    _claim(pack, pack.trials, options)
+    for trial in pack.trials:
+        claim(trial, pack, options)
     pack.follow()
     program, cues, due = pack.program, Cues(stop), Due(options)
     # Processes that train together would not measure the same pace, so they take single steps.
@@ -118,11 +119,6 @@ def _trained(
         pack.save(state, pack.alive)
         where = from_first(str(pack.alive[0].directory.path), what="where all is saved")
         raise Interrupted(f"stopped at step {pack.alive[0].step} of {program.steps}; all saved in {where}")
-
-
-def _claim(pack: Pack, trials: Sequence[Trial], options: Options) -> None:
-    for trial in trials:
-        claim(trial, pack, options)
 
 
 def _start(pack: Pack, trials: Sequence[Trial]) -> None:
