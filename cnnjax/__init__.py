@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         VarianceScaling,
         Whitening,
     )
+    from cnnjax.inspection.inspect import inspect
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
     from cnnjax.models import (
@@ -160,7 +161,7 @@ if TYPE_CHECKING:
         Step,
         linear_probe,
     )
-    from cnnjax.reporting import report
+    from cnnjax.reporting import curves, report, results
     from cnnjax.run.compiling import jit
     from cnnjax.run.export import export
     from cnnjax.run.hardware import Hardware
@@ -267,6 +268,7 @@ _HOMES = {
         "VarianceScaling",
         "Whitening",
     ],
+    "inspection.inspect": ["inspect"],
     "losses": [
         "Dice",
         "Loss",
@@ -362,7 +364,7 @@ _HOMES = {
         "Step",
         "linear_probe",
     ],
-    "reporting": ["report"],
+    "reporting": ["curves", "report", "results"],
     "run.compiling": ["jit"],
     "run.export": ["export"],
     "run.trained": ["Trained"],
@@ -609,8 +611,10 @@ __all__ = [
     "Xception",
     "Zip",
     "analyse",
+    "curves",
     "describe",
     "export",
+    "inspect",
     "jit",
     "lane",
     "later",
@@ -618,6 +622,7 @@ __all__ = [
     "load",
     "plan",
     "report",
+    "results",
     "sweep",
     "train",
 ]

@@ -30,7 +30,7 @@ def page(tmp_path_factory):
     study = Study(experiment, axes={"model.features": [2, 3], "model.pool": ["max", "average"]}, seeds=2)
     sweep(study, folder, question="Is <b>this</b> a page?", options=Options(Hardware(devices=1)))
     report(folder)
-    return folder / "report" / "report.html"
+    return folder / "report" / "index.html"
 
 
 def chromium(page, tmp_path, *words):

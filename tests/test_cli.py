@@ -49,10 +49,10 @@ def test_sweep_plans_trains_and_reports(run, file, tmp_path):
     assert not (tmp_path / "runs").exists(), "a dry run writes nothing"
     code, out, _ = run("sweep", file, "--seeds", 2, "--devices", 1)
     assert code == 0
-    assert "report.html" in out
+    assert "index.html" in out
     folder = tmp_path / "runs" / "wider"
     assert json.loads((folder / "study.json").read_text())["question"] == "Does a wider network do better?"
-    assert (folder / "report" / "report.html").exists()
+    assert (folder / "report" / "index.html").exists()
     code, out, _ = run("report", folder, "--json")
     assert code == 0
     assert [arm["n"] for arm in json.loads(out)["arms"]] == [2, 2]

@@ -112,4 +112,4 @@ def test_its_shell_trains_the_study(shell, tmp_path, uses):
     out = tmp_path / "runs/study"
     assert len(numbers(out)) == 4
     assert status(out).done == 4
-    assert (out / "report/report.html").exists()
+    assert (out / "report/index.html").exists()

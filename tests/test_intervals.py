@@ -1,4 +1,5 @@
-"""Intervals over seeds: against SciPy where they must agree, and how often they hold the truth where they need not."""
+"""Intervals over seeds, and over folds and seeds: against SciPy and analyses of variance done another way where they
+must agree, and how often they hold the truth where they need not."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import pytest
 from scipy import stats
 
 from cnnjax.records.specification import BEFORE, Specification
-from cnnjax.reporting.intervals import Quantity, Spread, paired, quantity, spread
+from cnnjax.reporting.intervals import Quantity, Spread, paired, quantity, spread, sums_of_squares
 
 LOSS = Quantity(low=0.0)
 BEFORE_NAMED = {each.name: each for each in BEFORE}
@@ -104,6 +105,96 @@ def test_one_example_more_does_not_tell_two_arms_apart() -> None:
     assert many.low > 0
 
 
+PENICILLIN = [[89, 88, 97, 94], [84, 77, 92, 79], [81, 87, 87, 85], [87, 92, 89, 84], [79, 81, 80, 88]]
+"""Yields of five blends (rows) by four processes: Box, Hunter and Hunter 2005, table 4.4."""
+
+
+def test_an_analysis_of_variance_is_the_textbooks() -> None:
+    squares, free = sums_of_squares(np.array(PENICILLIN, float))
+    np.testing.assert_allclose(squares, [264, 70, 226])
+    assert list(free) == [4, 3, 12]
+
+
+def margin_by_least_squares(values: np.ndarray) -> float:
+    """Half the interval, from what the models with and without folds, and seeds, leave of the squares."""
+    folds, seeds = values.shape
+    fold, seed = np.repeat(np.eye(folds), seeds, axis=0), np.tile(np.eye(seeds), (folds, 1))
+
+    def left(*columns: np.ndarray) -> float:
+        design = np.hstack([np.ones((values.size, 1)), *columns])
+        fitted = design @ np.linalg.lstsq(design, values.ravel(), rcond=None)[0]
+        return float(((values.ravel() - fitted) ** 2).sum())
+
+    rest = left(fold, seed)
+    squares = {folds - 1: left(seed) - rest, seeds - 1: left(fold) - rest}
+    of_fold, of_seed = (stats.t.ppf(0.975, free) ** 2 * square / free for free, square in squares.items())
+    free = (folds - 1) * (seeds - 1)
+    of_rest = stats.t.ppf(0.975, free) ** 2 * rest / free
+    return math.sqrt(max(of_fold + of_seed - of_rest, of_fold, of_seed, of_rest) / values.size)
+
+
+@pytest.mark.parametrize(("folds", "seeds"), [(3, 4), (5, 3), (10, 5)])
+@pytest.mark.parametrize("of_fold", [0.0, 1.0, 3.0])
+def test_an_interval_over_folds_and_seeds_is_of_the_two_way_analysis(folds: int, seeds: int, of_fold: float) -> None:
+    values = crossed((folds, seeds), (of_fold, 1, 1), np.random.default_rng(folds))
+    found, half = spread(values), margin_by_least_squares(values)
+    assert (found.n, found.method) == (folds, "Student t: seeds")
+    np.testing.assert_allclose((found.mean, found.sd), (values.mean(), values.mean(axis=1).std(ddof=1)))
+    np.testing.assert_allclose((found.low, found.high), (values.mean() - half, values.mean() + half))
+    gap, turned = paired(values), spread(values.T)
+    np.testing.assert_allclose((gap.low, gap.high, turned.low, turned.high), [found.low, found.high] * 2)
+
+
+def test_where_seeds_change_nothing_the_interval_is_that_of_the_folds() -> None:
+    values = np.array([0.91, 0.93, 0.92, 0.97])
+    found, expected = spread(np.repeat(values[:, None], 3, axis=1)), spread(values)
+    np.testing.assert_allclose((found.low, found.high), (expected.low, expected.high))
+
+
+def test_what_neither_folds_nor_seeds_do_is_in_the_interval() -> None:
+    """Folds tie and seeds tie, and single trainings do not."""
+    found = spread(np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 1.0], [3.0, 1.0, 2.0]]))
+    # A mean square of 6 / 4, and t = 2.776 of four degrees of freedom.
+    assert found.high - found.mean == pytest.approx(2.776445 * math.sqrt(6 / 4 / 9), rel=1e-6)
+    assert (found.sd, found.mean) == (0, 2)
+
+
+@pytest.mark.parametrize("of", [accuracy(144), accuracy(None), Quantity(), LOSS])
+@pytest.mark.parametrize("shape", [(0, 0), (1, 5), (2, 5), (5, 1), (5, 2)])
+def test_two_folds_or_two_seeds_carry_no_interval(of: Quantity, shape: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).uniform(0.4, 0.6, shape)
+    for found in (spread(values, of), paired(values, of)):
+        assert (found.n, found.has_interval, found.method) == (shape[0], False, "")
+
+
+def test_a_fold_that_misses_a_seed_is_left_out() -> None:
+    values = np.random.default_rng(0).uniform(0.4, 0.6, (5, 3))
+    missing = values.copy()
+    missing[2, 1] = math.nan
+    assert spread(missing, accuracy(144)) == spread(np.delete(values, 2, axis=0), accuracy(144))
+    missing[[0, 4], 2] = math.nan
+    assert (spread(missing).n, spread(missing).has_interval) == (2, False)
+    assert spread(np.full((3, 3), math.nan)).n == 0
+
+
+def test_folds_and_seeds_that_tie_have_the_interval_of_the_examples_or_none() -> None:
+    values, rounded = np.full((4, 3), 139 / 144), np.full((4, 3), 0.3)
+    rounded[1, 1] = 0.1 + 0.2
+    found, expected = spread(values, accuracy(144)), spread([139 / 144] * 3, accuracy(144))
+    assert (found.low, found.high, found.sd) == (expected.low, expected.high, 0)
+    assert not spread(rounded).has_interval
+    assert spread(rounded).sd == 0
+    assert paired(np.zeros((4, 3)), accuracy(144)) == paired([0.0] * 4, accuracy(144))
+
+
+@pytest.mark.parametrize("examples", [None, 144])
+def test_an_accuracy_of_folds_and_seeds_stays_within_0_and_1(examples: int | None) -> None:
+    found = spread([[1.0, 1.0, 1.0], [1.0, 0.3, 1.0], [1.0, 1.0, 0.97]], accuracy(examples))
+    assert 0 <= found.low < found.mean < found.high <= 1
+    gap = paired([[1.0, 1.0, 1.0], [1.0, -0.9, 1.0], [1.0, 1.0, 0.97]], accuracy(examples))
+    assert -1 <= gap.low < gap.mean < gap.high <= 1
+
+
 def test_scaled_to_percent() -> None:
     found = Spread(3, 0.5, 0.1, 0.4, 0.6, "t").scaled(100)
     assert found == Spread(3, 50, 10, 40, 60, "t")
@@ -157,14 +248,67 @@ def test_an_interval_holds_the_mean_in_95_of_100_studies(mean: float, sd: float,
     assert held >= 0.936
 
 
+Shape, Ratio = tuple[int, int], tuple[float, float, float]
+SHAPES: list[Shape] = [(3, 3), (5, 3), (5, 5), (10, 3), (10, 10)]
+RATIOS: list[Ratio] = [(1, 1, 1), (4, 1, 1), (1, 4, 1), (0, 0, 1), (1, 4, 0)]
+"""Variances of the fold, the seed and what is left."""
+
+
+def crossed(shape: Shape, ratio: Ratio, rng: np.random.Generator) -> np.ndarray:
+    """What folds (rows) and seeds do to a result whose mean is 0."""
+    fold, seed, rest = (rng.normal(0, share**0.5, size) for share, size in zip(ratio, sizes(shape), strict=True))
+    return fold + seed + rest
+
+
+def sizes(shape: Shape) -> list[Shape]:
+    return [(shape[0], 1), (1, shape[1]), shape]
+
+
+def false_verdicts(shape: Shape, ratio: Ratio, *, studies: int) -> tuple[float, float]:
+    """In which share of the studies two arms that are one are told apart; and would be by the means of the folds."""
+    rng = np.random.default_rng(11)
+    pairs = [crossed(shape, ratio, rng) - crossed(shape, ratio, rng) for _ in range(studies)]
+
+    def apart(found: Spread) -> bool:
+        return found.low > 0 or found.high < 0
+
+    both = np.mean([apart(paired(values)) for values in pairs])
+    return float(both), float(np.mean([apart(paired(values.mean(axis=1))) for values in pairs]))
+
+
+@pytest.mark.parametrize("shape", SHAPES[:-1])
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_arms_that_are_one_are_told_apart_in_5_of_100_studies_at_most(shape: Shape, ratio: Ratio) -> None:
+    """1,000 studies tell a share of 5% to 1.4 points (two standard errors)."""
+    both, by_folds = false_verdicts(shape, ratio, studies=1000)
+    assert both <= 0.064
+    assert ratio[1] < 4 or by_folds > 0.13, "the simulation finds intervals that are too narrow"
+
+
+@pytest.mark.parametrize("shape", SHAPES[:3])
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_an_interval_over_folds_and_seeds_holds_the_mean_in_95_of_100_studies(shape: Shape, ratio: Ratio) -> None:
+    """Of an accuracy of 90%, of how many examples is not known."""
+    rng, scale = np.random.default_rng(5), 0.02 / sum(ratio) ** 0.5
+    found = [spread(0.9 + scale * crossed(shape, ratio, rng), accuracy(None)) for _ in range(1000)]
+    assert np.mean([one.low <= 0.9 <= one.high for one in found]) >= 0.936
+
+
 def main() -> None:
-    """Print the table of docs/reports.md: how often intervals hold the mean."""
+    """Print the tables of docs/reports.md: how often intervals hold the mean, and how often arms that are one are told
+    apart."""
     print("| mean ± sd of seeds, % | examples | n | own errors | same errors | t interval: own | same |")
     print("|---|---|---|---|---|---|---|")
     for (mean, sd, examples), n in itertools.product(CASES, (3, 5)):
         pairs = [shares_held(mean, sd, n=n, examples=examples, alike=alike, studies=10_000) for alike in (False, True)]
         cells = [f"{100 * pair[kind]:.1f}" for kind in (0, 1) for pair in pairs]
         print(f"| {100 * mean:.1f} ± {100 * sd:.1f} | {examples:,} | {n} | {' | '.join(cells)} |")
+    print(f"\n| folds x seeds | {' | '.join(' : '.join(map(str, ratio)) for ratio in RATIOS)} |")
+    print(f"|---|{'---|' * len(RATIOS)}")
+    for shape in SHAPES:
+        pairs = [false_verdicts(shape, ratio, studies=10_000) for ratio in RATIOS]
+        cells = [f"{100 * both:.1f} ({100 * by_folds:.1f})" for both, by_folds in pairs]
+        print(f"| {shape[0]} x {shape[1]} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

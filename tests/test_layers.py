@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 LAYERS = [
     {"errors"},
     {"config", "arithmetic", "aliasing", "files", "machine", "interrupts", "lowering", "calling", "events", "hosts"},
+    {"statistics"},
     {"lanes", "code", "documents", "cards", "console"},
     {"records"},
     {"lease"},
@@ -25,14 +26,26 @@ LAYERS = [
     {"run"},
     {"study"},
     {"launch"},
-    {"reporting", "progress"},
+    {"reporting", "progress", "inspection"},
     {"recipes"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # reporting reads files alone, so that a report needs no class of an experiment and no JAX.
-REPORTING_MAY = {"errors", "config", "aliasing", "files", "code", "records", "lease", "documents", "cards", "reporting"}
+REPORTING_MAY = {
+    "errors",
+    "config",
+    "aliasing",
+    "files",
+    "code",
+    "records",
+    "lease",
+    "documents",
+    "cards",
+    "statistics",
+}
+REPORTING_MAY |= {"reporting"}
 
 
 def part_of(path: Path) -> str:

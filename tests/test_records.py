@@ -24,6 +24,7 @@ from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.environment_json import EnvironmentRecord
 from cnnjax.records.exported import Exported
+from cnnjax.records.inspect_json import InspectRecord, PictureEntry
 from cnnjax.records.jobs_json import JobsEntry, JobsRecord
 from cnnjax.records.lease_json import LeaseRecord
 from cnnjax.records.metrics_jsonl import EpochRow, append_row, keep_rows, read_rows
@@ -195,6 +196,17 @@ RECORDS: list[tuple[Record, str, Any, str]] = [
         "'done' or 'failed'",
     ),
     (EvaluationRecord(test={"count": 3, "confusion": [[1, 0], [1, 1]]}), "test", [], "must be an object"),
+    (
+        InspectRecord(
+            run="runs/a",
+            step=3,
+            checksum=9,
+            pictures={"filters": PictureEntry(file="filters.png", title="Filters", numbers={"largest": 0.5})},
+        ),
+        "pictures",
+        [],
+        "must be an object",
+    ),
     (
         SourceRecord(architecture="lenet5", file="a.pth", sha256="ab", image_shape=(28, 28, 1), classes=10),
         "image_shape",

@@ -12,9 +12,9 @@ from scipy import stats
 from cnnjax import Experiment, SmallCNN, Study, plan
 from cnnjax.documents.markdown import markdown
 from cnnjax.reporting import collect
+from cnnjax.reporting.findings import find
 from cnnjax.reporting.fraction_effects import contrasts, fraction, fraction_grid
 from cnnjax.reporting.labels import key
-from cnnjax.reporting.pages import sections
 from cnnjax.reporting.picture_effects import by_axis
 from cnnjax.reporting.writing import summary_json
 from cnnjax.study.designs import FractionalFactorial, Grid, Product
@@ -79,7 +79,7 @@ def test_effects_and_intervals_are_those_of_least_squares_seed_by_seed(tmp_path)
 def test_the_report_says_resolution_generators_and_aliases(tmp_path):
     study(tmp_path)
     table = collect(tmp_path)
-    [section] = [own for own in sections(table, {}) if own.title == "What each axis does"]
+    [section] = [own for own in find(table, draw=False).sections if own.title == "What each axis does"]
     text = markdown(section.blocks).replace("\\", "")
     assert "2^(4-1): 8 of 16 combinations, resolution IV" in text
     assert "Generators: epochs = features x kernel_size x pool" in text
@@ -160,7 +160,7 @@ def test_effects_of_an_extended_fraction_are_those_of_its_present_design(tmp_pat
         assert own.spread.mean == pytest.approx(expected)
     assert len(contrasts(table, METRIC)) == 7
     assert fraction(table) == fraction(collect(tmp_path / "apart"))
-    [section] = [own for own in sections(table, {}) if own.title == "What each axis does"]
+    [section] = [own for own in find(table, draw=False).sections if own.title == "What each axis does"]
     text = markdown(section.blocks).replace("\\", "")
     assert "features: 8 to 64" in text
     assert (
@@ -174,7 +174,7 @@ def test_where_the_present_design_is_no_fraction_it_is_said_that_effects_are_not
     extended(tmp_path, [*HALF, *extra], {"design": "listed", "chosen": extra})
     table = collect(tmp_path)
     assert contrasts(table, METRIC) == []
-    [section] = [own for own in sections(table, {}) if own.title == "What each axis does"]
+    [section] = [own for own in find(table, draw=False).sections if own.title == "What each axis does"]
     assert "Effects of the fraction are not estimated: arms of an extended study" in markdown(section.blocks)
     assert "not_estimated" in summary_json(table)["fraction"]
 

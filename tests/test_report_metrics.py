@@ -172,7 +172,7 @@ def test_its_words_percent_and_decimals_are_those_of_the_specification(shapes: S
     assert "highest mean validation mean IoU 72.3 ± 1.5" in text
     assert "## Mean IoU against cost" in text
     assert "Effects on test mean IoU, %" in text
-    assert "accuracy" not in text_of(shapes, "report.html").split("<style")[0] + text
+    assert "accuracy" not in text_of(shapes, "index.html").split("<style")[0] + text
     screen = Console(width=140, file=io.StringIO(), force_terminal=False)
     screen.print(terminal_table(shapes.table))
     assert "validation mean IoU, %" in screen.file.getvalue()  # type: ignore[attr-defined]
@@ -182,12 +182,12 @@ def test_pictures_are_named_after_the_metric_and_those_of_another_are_removed(sh
     drawn = {path.stem for path in shapes.files if path.suffix == ".png"}
     assert drawn == {"mean_iou_by_arm", "effects", "mean_iou_vs_params", "mean_iou_vs_macs", "learning_curves"}
     write_study(tmp_path, [segmentation(False, WITHOUT, 900), segmentation(True, WITH, 1000)])
-    (tmp_path / "report").mkdir()
-    for name in ("dice_by_arm.png", "accuracy_by_arm.png", "my_by_arm.png"):
-        (tmp_path / "report" / name).write_bytes(b"")
-    left = {path.name for path in report(tmp_path).folder.iterdir()}
-    assert "my_by_arm.png" in left
-    assert not left & {"dice_by_arm.png", "accuracy_by_arm.png"}
+    report(tmp_path)
+    assert (tmp_path / "report" / "figures" / "mean_iou_by_arm.png").exists()
+    write_study(tmp_path, [regression("squared", [0.3, 0.4, 0.5]), regression("absolute", [0.2, 0.3, 0.4])])
+    left = {path.name for path in (report(tmp_path).folder / "figures").iterdir()}
+    assert "mean_absolute_error_by_arm.png" in left
+    assert "mean_iou_by_arm.png" not in left
 
 
 def test_curves_have_the_unit_at_their_axis() -> None:
@@ -211,7 +211,7 @@ def test_less_may_be_better_and_has_its_unit(tmp_path: Path) -> None:
     assert f"lowest mean validation mean absolute error 3.22 ± 0.10 [{low:.2f}, {high:.2f}] pixels, n=3" in text
     assert "test mean absolute error, pixels (to quote)" in text
     assert "paired by seed, -0.88 ± 0.03 pixels" in text.replace("−", "-")
-    assert (summary.folder / "mean_absolute_error_by_arm.png").exists()
+    assert (summary.folder / "figures" / "mean_absolute_error_by_arm.png").exists()
 
 
 @pytest.mark.parametrize(

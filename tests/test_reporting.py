@@ -29,6 +29,7 @@ from cnnjax.reporting import (
     arms,
     collect,
     effects,
+    find,
     measure,
     render_html,
     render_markdown,
@@ -192,7 +193,7 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> Summary:
     return report(out)
 
 
-def page(summary: Summary, name: str = "report.html") -> str:
+def page(summary: Summary, name: str = "index.html") -> str:
     return (summary.folder / name).read_text(encoding="utf-8")
 
 
@@ -300,7 +301,7 @@ def test_without_validation_nothing_is_chosen(tmp_path: Path) -> None:
         change_result(tmp_path, trial, metrics={"test_accuracy": 0.9, "train_loss": 0.1})
     table = collect(tmp_path)
     assert not arms(table)["chosen"].any()
-    assert "no arm is chosen" in render_html(table, {})
+    assert "no arm is chosen" in render_html(find(table, draw=False))
 
 
 def test_a_metric_that_is_nan_is_not_counted(tmp_path: Path) -> None:
@@ -311,7 +312,7 @@ def test_a_metric_that_is_nan_is_not_counted(tmp_path: Path) -> None:
     row = arms(table).loc[1]
     assert (row["n"], row["test_accuracy_n"], row["validation_accuracy_n"]) == (3, 2, 2)
     assert ranking(table) == [2]
-    assert "(n=2)" in render_markdown(table, {})
+    assert "(n=2)" in render_markdown(find(table, draw=False))
 
 
 # --- choosing
@@ -334,7 +335,7 @@ def test_an_arm_whose_other_seeds_diverged_is_not_chosen(tmp_path: Path) -> None
     table = collect(tmp_path)
     assert chosen(table) == 3
     assert ranking(table) == [3, 2]
-    text = render_html(table, {})
+    text = render_html(find(table, draw=False))
     assert "Chosen by validation: arm 3" in text
     assert "Next by validation is arm 2" in text
     assert ">1 of 3 (2 diverged)<" in text
@@ -354,8 +355,8 @@ def test_without_a_complete_arm_none_is_chosen(tmp_path: Path) -> None:
         diverge(tmp_path, trial)
     table = collect(tmp_path)
     assert chosen(table) is None
-    assert "No arm is chosen: none has all its seeds finished." in render_markdown(table, {})
-    assert "may change" not in render_markdown(table, {})
+    assert "No arm is chosen: none has all its seeds finished." in render_markdown(find(table, draw=False))
+    assert "may change" not in render_markdown(find(table, draw=False))
 
 
 @pytest.mark.parametrize(
@@ -398,7 +399,7 @@ def test_seeds_that_tie_have_the_interval_of_the_examples(tmp_path: Path) -> Non
     low, high = stats.binomtest(139, 144).proportion_ci(method="exact")
     assert cells(table, "validation accuracy, % (to choose by)") == ["96.53 ± 0.00"] * 2
     assert arms_grid(table).rows[0][4] == f"[{100 * low:.2f}, {100 * high:.2f}]"
-    assert "that of the examples (validation n=144, test n=359)" in render_html(table, {})
+    assert "that of the examples (validation n=144, test n=359)" in render_html(find(table, draw=False))
     assert json.loads(report(tmp_path).json)["arms"][0]["validation_accuracy"]["method"].endswith("seeds and examples")
 
 
@@ -441,7 +442,7 @@ def test_where_the_number_of_examples_was_not_recorded_intervals_are_of_seeds(tm
     for trial in make_study(tmp_path, axes={"model.pool": ["max", "average"]}):
         change_result(tmp_path, trial, examples={})
     table = collect(tmp_path)
-    assert "the choice of seeds only: of how many examples was not recorded" in render_html(table, {})
+    assert "the choice of seeds only: of how many examples was not recorded" in render_html(find(table, draw=False))
     assert (arms(table)["test_accuracy_method"].str.endswith(": seeds")).all()
 
 
@@ -530,10 +531,12 @@ def test_a_band_of_one_deviation_ends_where_the_metric_does() -> None:
 
 def test_files_of_a_study(whole: Summary) -> None:
     names = {path.name for path in whole.files}
-    assert names >= {"report.md", "report.html", "arms.csv", "trials.csv", "effects.csv", "arms.json"}
-    assert names >= {"accuracy_by_arm.png", "accuracy_vs_params.png", "accuracy_vs_macs.png"}
-    assert names >= {"learning_curves.png", "effects.png"}
-    assert {path.name for path in whole.folder.iterdir()} == names, "no drafts are left"
+    assert names >= {"report.md", "index.html", "arms.csv", "trials.csv", "effects.csv", "arms.json"}
+    pictures = {"accuracy_by_arm", "accuracy_vs_params", "accuracy_vs_macs", "learning_curves", "effects"}
+    assert names >= {f"{name}.{form}" for name in pictures for form in ("png", "svg", "pdf")}
+    assert names >= {"arms.tex", "effects_1.tex", "effects_2.tex", "pruned.tex", "provenance.tex"}
+    assert {path for path in whole.folder.rglob("*") if path.is_file()} == set(whole.files), "no drafts are left"
+    assert json.loads(whole.json)["files"] == [path.relative_to(whole.folder).as_posix() for path in whole.files]
     for path in whole.files:
         if path.suffix == ".png":
             pixels = image.imread(path)
@@ -605,9 +608,30 @@ def shown_status(out: Path) -> str:
 
 def test_a_picture_without_reason_is_removed(tmp_path: Path) -> None:
     make_study(tmp_path, axes={}, chosen=[{}])
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "effects.png").write_bytes(b"of an earlier study")
-    assert not (report(tmp_path).folder / "effects.png").exists()
+    folder = report(tmp_path).folder
+    own = [folder / "figures" / name for name in ("effects.png", "effects.pdf")] + [folder / "tables" / "effects_1.tex"]
+    foreign = [folder / "figures" / "mine.png", folder / "effects.png", tmp_path / "config.json"]
+    for path in (*own, *foreign):
+        path.write_bytes(b"of an earlier study")
+    said = json.loads((folder / "arms.json").read_text())
+    said["files"] += [*(path.relative_to(folder).as_posix() for path in own), "../config.json", 3]
+    (folder / "arms.json").write_text(json.dumps(said))
+    report(tmp_path)
+    assert not any(path.exists() for path in own)
+    assert all(path.exists() for path in foreign), "what a report did not write is not its own"
+
+
+def test_files_of_reports_of_before_are_removed(tmp_path: Path) -> None:
+    make_study(tmp_path)
+    folder = tmp_path / "report"
+    folder.mkdir()
+    old = [folder / name for name in ("report.html", "effects.png", "mean_iou_by_arm.png")]
+    for path in (*old, folder / "mine.png"):
+        path.write_bytes(b"of an earlier report")
+    (folder / "arms.json").write_text('{"trials": {"done": 3}}')
+    report(tmp_path)
+    assert not any(path.exists() for path in old)
+    assert (folder / "mine.png").exists()
 
 
 # --- pages
@@ -625,7 +649,7 @@ def test_html_is_self_contained(whole: Summary) -> None:
 
 
 def test_pages_hold_the_question_the_arms_and_where_they_come_from(whole: Summary) -> None:
-    for name in ("report.html", "report.md"):
+    for name in ("index.html", "report.md"):
         text = page(whole, name).replace("\\", "")
         assert "Do width, kernel size and pooling matter on digits?" in text
         assert "kernel 11 does not fit its 4x4 input" in text
@@ -750,7 +774,7 @@ def test_costs_that_do_not_differ_are_not_drawn(tmp_path: Path) -> None:
     make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=(0, 1))
     table = collect(tmp_path)
     assert against_cost(table, cost="params") is None
-    assert "All arms have the same parameters: 13,960." in render_html(table, {})
+    assert "All arms have the same parameters: 13,960." in render_html(find(table, draw=False))
 
 
 def test_study_of_seeds_only(tmp_path: Path) -> None:
@@ -777,7 +801,7 @@ def test_single_run(tmp_path: Path) -> None:
 def test_trials_on_different_hardware_are_flagged(tmp_path: Path) -> None:
     trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
     write_json(study_path(tmp_path, trials[0], "environment.json"), ENVIRONMENT | {"hardware": "laptop"})
-    text = render_html(collect(tmp_path), {})
+    text = render_html(find(collect(tmp_path), draw=False))
     assert "do not share the same hardware" in text
     assert "laptop (1 trial); 16-core CPU, 128 GiB (5 trials)" in text
 
@@ -966,7 +990,7 @@ def test_a_config_as_value_is_told_whole(tmp_path: Path) -> None:
         {"name": "adam", "betas": [0.9, 0.99]},
     ]
     make_study(tmp_path, axes={"optim": optims}, seeds=(0, 1))
-    text = render_html(collect(tmp_path), {})
+    text = render_html(find(collect(tmp_path), draw=False))
     assert "sgd is name sgd, learning_rate 0.1, schedule kind cosine; adam is name adam, betas 0.9, 0.99" in text
 
 
@@ -974,7 +998,7 @@ def test_an_axis_of_one_value_is_left_out_of_the_labels(tmp_path: Path) -> None:
     make_study(tmp_path, axes={"model.features": [8, 16], "model.kernel_size": [3]}, seeds=(0, 1))
     table = collect(tmp_path)
     assert [arm.label for arm in table.arms] == ["features=8", "features=16"]
-    assert "model.kernel_size = 3 throughout" in render_html(table, {})
+    assert "model.kernel_size = 3 throughout" in render_html(find(table, draw=False))
 
 
 def test_an_arm_may_leave_out_what_the_base_says(tmp_path: Path) -> None:

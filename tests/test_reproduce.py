@@ -143,6 +143,16 @@ def test_every_claim_has_a_verdict(run, file, tmp_path):
     assert found["values"] == pytest.approx(expected)
 
 
+def test_two_folds_are_too_few_for_a_verdict_on_a_claim(run, file):
+    text = FILE.replace("axes={}", 'axes={"model.features": [2, 3], "fold": [0, 1]}').replace(
+        "steps=", "folds=2, steps="
+    )
+    file.write_text(text.replace("band=Band(low=0.0, n=3),", f"claims=({CLAIM},),"))
+    code, _, err = call(run, file)
+    assert code == 1
+    assert "asked has 2 folds, and a verdict on a claim takes an interval, so 3" in err
+
+
 MISTAKES = [
     ("band=Band(low=0.0, n=3),", "", ["has no band and no claims"]),
     ("band=Band(low=0.0, n=3),", f"claims=({CLAIM},),", ["asked has 2 seeds, and a verdict on a claim takes"]),

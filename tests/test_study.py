@@ -366,7 +366,7 @@ def test_a_report_names_configs_and_tuples_and_knows_the_base(tmp_path):
         [*base[:3], "sgd(learning_rate=0.3)"],
     ]
     assert [axis.text(axis.base) for axis in table.axes] == base
-    shown, page = printed(terminal_table(table)), (tmp_path / "report" / "report.html").read_text()
+    shown, page = printed(terminal_table(table)), (tmp_path / "report" / "index.html").read_text()
     for arm in table.arms:
         assert " · ".join(arm.texts.values()) in shown
         assert all(f">{text}</td>" in page for text in arm.texts.values())

@@ -13,6 +13,7 @@ from cnnjax.cli import (
     describe,
     evaluate,
     predict,
+    inspect,
     export,
     import_torch,
     data,

@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from cnnjax.cli.app import WIDE, app
-from cnnjax.cli.options import AsJson, Devices, Overrides, Resident, Workers, hardware_of, load_file, pairs
+from cnnjax.cli.options import (
+    AsJson,
+    Devices,
+    KeepPredictions,
+    Overrides,
+    Resident,
+    Workers,
+    hardware_of,
+    load_file,
+    pairs,
+)
 
 
 @app.command(
@@ -28,6 +38,7 @@ def evaluate(
         str,
         typer.Option("--stale", help="Where its code has changed since: stop, or keep and evaluate with the new."),
     ] = "stop",
+    keep_predictions: KeepPredictions = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's newest checkpoint on its validation and test parts."""
@@ -40,7 +51,9 @@ def evaluate(
     if file is not None:
         load_file(file)
     hardware = hardware_of(devices, "jit", resident, workers)
-    parts = run_evaluate(run, data=data, overrides=pairs(overrides), hardware=hardware, stale=stale)
+    parts = run_evaluate(
+        run, data=data, overrides=pairs(overrides), hardware=hardware, stale=stale, keep_predictions=keep_predictions
+    )
     if as_json:
         typer.echo(json.dumps(parts))
         return

@@ -56,6 +56,13 @@ Log = Annotated[
         show_default=False,
     ),
 ]
+KeepPredictions = Annotated[
+    bool,
+    typer.Option(
+        "--keep-predictions",
+        help="Keep what each network says of every validation and test example, in predictions.npz of its run.",
+    ),
+]
 LogEvery = Annotated[int, typer.Option("--log-every", help="Steps between the losses that --log sends.", min=1)]
 Resident = Annotated[
     float,
@@ -163,7 +170,14 @@ def hardware_of(
 
 
 def options_of(
-    hardware: Hardware, seconds: float, steps: int | None, stale: str, log: list[str] | None, log_every: int
+    hardware: Hardware,
+    seconds: float,
+    steps: int | None,
+    stale: str,
+    log: list[str] | None,
+    log_every: int,
+    *,
+    keep_predictions: bool = False,
 ) -> Options:
     from cnnjax.run.options import Options
 
@@ -174,4 +188,5 @@ def options_of(
         stale=stale,  # pyright: ignore[reportArgumentType]
         log=log or (),
         log_every=log_every,
+        keep_predictions=keep_predictions,
     )

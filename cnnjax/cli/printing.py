@@ -41,4 +41,4 @@ def print_report(folder: Path, *, as_json: bool) -> None:
         WIDE.print(terminal_table(summary.table))
         if spent := time_spent_text(summary.table):
             out.print(f"time: {spent}", markup=False, highlight=False, soft_wrap=True)
-        out.print(f"report: {folder / 'report' / 'report.html'}", soft_wrap=True)
+        out.print(f"report: {summary.page}", soft_wrap=True)

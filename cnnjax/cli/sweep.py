@@ -47,6 +47,7 @@ from cnnjax.cli.options import (
     AsJson,
     Devices,
     File,
+    KeepPredictions,
     Log,
     LogEvery,
     On,
@@ -170,6 +171,7 @@ def sweep(
     stale: Stale = "stop",
     log: Log = None,
     log_every: LogEvery = 50,
+    keep_predictions: KeepPredictions = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train trials that diverged again too, from the start.")
     ] = False,
@@ -204,7 +206,8 @@ def sweep(
         raise ConfigError("--estimate times steps and trains nothing: give --dry-run with it")
     here = devices if dry_run else devices_here(on, machine, devices)
     hardware = hardware_of(here, parallel, resident, workers, shard_state=shard_state)
-    options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
+    saved = (checkpoint_seconds, checkpoint_steps)
+    options = options_of(hardware, *saved, stale, log, log_every, keep_predictions=keep_predictions)
     folder = out_folder or default_out(loaded)
     if out_folder is None and adaptive is not None:
         folder = folder.with_name(f"{folder.name}-{adaptive.tag}")

@@ -14,6 +14,7 @@ from cnnjax.cli.options import (
     AsJson,
     Devices,
     File,
+    KeepPredictions,
     Log,
     LogEvery,
     On,
@@ -62,6 +63,7 @@ def train(
     stale: Stale = "stop",
     log: Log = None,
     log_every: LogEvery = 50,
+    keep_predictions: KeepPredictions = False,
     hosts: HostsOption = "auto",
     coordinator: Coordinator = None,
     processes: Processes = None,
@@ -82,7 +84,8 @@ def train(
         experiment = replace_texts(loaded.experiment, fields)
         folder = out_folder or default_out(loaded)
         hardware = hardware_of(devices_here(on, machine, devices), parallel, resident, workers, shard_state=shard_state)
-        options = options_of(hardware, checkpoint_seconds, checkpoint_steps, stale, log, log_every)
+        saved = (checkpoint_seconds, checkpoint_steps)
+        options = options_of(hardware, *saved, stale, log, log_every, keep_predictions=keep_predictions)
         with progress(loaded.name, hidden=as_json or not is_first()) as show:
             result = trained(experiment, folder, options=options, sinks=[TrainingProgress(show)])
     if not is_first():

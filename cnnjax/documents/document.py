@@ -114,13 +114,14 @@ class Remarks:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn picture: file `name` without suffix, `title`, `caption`, PNG bytes and its `width` on a page, in px."""
+    """A drawn picture: file `name` without suffix, `title`, `caption`, its `width` on a page in px, and `files`: its
+    bytes by form ("png", "svg", "pdf")."""
 
     name: str
     title: str
     caption: str
-    png: bytes
     width: int
+    files: Mapping[str, bytes]
 
 
 TextBlock = Grid | Remarks
@@ -130,10 +131,11 @@ Block = TextBlock | Picture
 
 @dataclass(frozen=True)
 class Section:
-    """Blocks under a heading, in reading order."""
+    """Blocks under a heading, in reading order; `anchor` is what a link to it names."""
 
     title: str
     blocks: Sequence[Block]
+    anchor: str = ""
 
     @property
     def is_empty(self) -> bool:

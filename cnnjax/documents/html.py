@@ -31,14 +31,15 @@ def page(title: str, body: str) -> str:
 
 def section(of: Section) -> str:
     """A section of a page: its heading and its blocks."""
-    return f"<section>\n<h2>{escape(of.title)}</h2>\n" + "\n".join(map(_block, of.blocks)) + "\n</section>"
+    anchor = f' id="{escape(of.anchor)}"' if of.anchor else ""
+    return f"<section{anchor}>\n<h2>{escape(of.title)}</h2>\n" + "\n".join(map(_block, of.blocks)) + "\n</section>"
 
 
 def _block(block: Block) -> str:
     if isinstance(block, Grid):
         return _table(block)
     if isinstance(block, Picture):
-        data = base64.b64encode(block.png).decode()
+        data = base64.b64encode(block.files["png"]).decode()
         image = f'<img alt="{escape(block.title)}" width="{block.width}" src="data:image/png;base64,{data}">'
         return f"<figure>{image}<figcaption>{escape(block.caption)}</figcaption></figure>"
     return _remarks(block)

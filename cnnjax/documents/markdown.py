@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from cnnjax.documents.document import Block, Grid, Picture
 
 
-def markdown(blocks: Sequence[Block]) -> str:
-    """The blocks as GitHub Markdown, every number with all its digits; pictures are files beside it."""
-    return "\n\n".join(map(_block, blocks)) + "\n"
+def markdown(blocks: Sequence[Block], *, pictures: str = ".") -> str:
+    """The blocks as GitHub Markdown, every number with all its digits.
+
+    pictures: the folder of the PNG files that it shows.
+    """
+    return "\n\n".join(_block(block, pictures) for block in blocks) + "\n"
 
 
 def escaped(text: str) -> str:
@@ -23,9 +26,9 @@ def escaped(text: str) -> str:
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("<", "\\<")
 
 
-def _block(block: Block) -> str:
+def _block(block: Block, pictures: str) -> str:
     if isinstance(block, Picture):
-        return f"![{escaped(block.title)}]({block.name}.png)\n\n*{escaped(block.caption)}*"
+        return f"![{escaped(block.title)}]({pictures}/{block.name}.png)\n\n*{escaped(block.caption)}*"
     if isinstance(block, Grid):
         return "\n".join([*_bold(block.title), *_table(block)])
     lines = [escaped(line) for line in block.lines]

@@ -47,6 +47,8 @@ SETTINGS: Mapping[str, Any] = {
     "legend.fontsize": 8,
     "text.parse_math": False,
     "svg.hashsalt": "cnnjax",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
 }
 
 

@@ -82,7 +82,7 @@ def options_from(plain: Mapping[str, Any]) -> Options:
     hardware = {
         key: plain[key] for key in ("devices", "parallel", "resident", "workers", "shard_state") if key in plain
     }
-    keys = ("checkpoint_seconds", "checkpoint_steps", "keep", "log", "log_every", "stale")
+    keys = ("checkpoint_seconds", "checkpoint_steps", "keep", "keep_predictions", "log", "log_every", "stale")
     return replace(Options(Hardware(**hardware)), **{key: plain[key] for key in keys if key in plain})
 
 
@@ -100,4 +100,5 @@ def plain_options(options: Options, pack: int | None) -> dict[str, Any]:
         "log_every": options.log_every,
     }
     chosen = {"devices": hardware.devices, "pack": pack, "shard_state": hardware.shard_state}
+    chosen["keep_predictions"] = options.keep_predictions
     return held | {key: value for key, value in chosen.items() if value}

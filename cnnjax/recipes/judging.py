@@ -15,7 +15,7 @@ from cnnjax.recipes.shelf import Recipe
 from cnnjax.records.reproduction_json import JudgedClaim, Measured, ReproductionRecord
 from cnnjax.reporting import Table, spread
 from cnnjax.reporting.intervals import Spread
-from cnnjax.reporting.statistics import quantity_of
+from cnnjax.reporting.statistics import laid_out, quantity_of
 from cnnjax.reporting.verdicts import NONE, verdict, word_of
 from cnnjax.study.file import ExperimentFile
 from cnnjax.study.plan import label
@@ -66,14 +66,14 @@ def measured(table: Table, metric: str) -> Measured:
     """The metric of a study of one arm over its seeds, and the seeds that diverged. Raises RunError without it."""
     if metric not in table.metrics:
         raise RunError(f"{table.out}: its trainings have no {metric}; they have {', '.join(table.metrics)}")
-    done = table.results.dropna(subset=metric)
+    done, cells = table.results.dropna(subset=metric), table.cells.set_index(list(table.repeats.values()))[metric]
     diverged = table.trials[table.trials["cause"] == "diverged"]
     return Measured(
         metric=metric,
         specification=table.specified.of(metric),
         values={str(own): value for own, value in zip(done["replicate"], done[metric], strict=True)},
         diverged=tuple(f"seed {seed}" for seed in diverged["seed"]),
-        **_numbers(spread(done[metric].tolist(), quantity_of(table, metric))),
+        **_numbers(spread(laid_out(cells), quantity_of(table, metric))),
     )
 
 
@@ -147,7 +147,7 @@ def contradiction(record: ReproductionRecord) -> str:
 
 
 def _wrong_numbers(own: Measured) -> str:
-    found = _numbers(spread(own.values.values()))
+    found = _numbers(spread(list(own.values.values())))
     for name in ("n", "mean", "sd"):
         known, other = getattr(own, name), found[name]
         if known != other and not (known and other and math.isclose(known, other, rel_tol=1e-9)):

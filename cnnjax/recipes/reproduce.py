@@ -155,9 +155,10 @@ def _judgeable(recipe: Recipe) -> Card:
             f"the card of {recipe.name} has no band and no claims, for no source gives a figure for it, so there is "
             f"nothing to reproduce; `cnnjax sweep {recipe.path}` trains it"
         )
-    seeds = len(recipe.file.study.seed_values)
-    if card.claims and seeds < FEWEST:
-        raise ConfigError(f"{recipe.name} has {seeds} seeds, and a verdict on a claim takes an interval, so {FEWEST}")
+    seeds, folds = len(recipe.file.study.seed_values), {arm.get("fold") for arm in recipe.file.study.arms}
+    has = f"{seeds} seeds" if seeds < FEWEST else f"{len(folds)} folds" if 1 < len(folds) < FEWEST else None
+    if card.claims and has:
+        raise ConfigError(f"{recipe.name} has {has}, and a verdict on a claim takes an interval, so {FEWEST}")
     return card
 
 

@@ -13,8 +13,9 @@ from cnnjax.records.specification import Specification
 class Measured(Entry):
     """Numbers over seeds. metric: as results name it; specification: what it is, None where that is not known.
 
-    values: by seed. n: how many there are, of which `mean` and `sd` are, and [`low`, `high`] the 95% interval of the
-    mean, made by `method`; None where n does not allow it. diverged: the trainings that did.
+    values: by seed; of a study that varies the fold by fold, each the mean over its seeds. n: how many there are, of
+    which `mean` and `sd` are, and [`low`, `high`] the 95% interval of the mean, made by `method`; None where there are
+    too few. diverged: the trainings that did.
     """
 
     metric: str

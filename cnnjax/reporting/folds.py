@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnjax.reporting.statistics import measure, part_of
+from cnnjax.reporting.intervals import sums_of_squares
+from cnnjax.reporting.statistics import laid_out, measure, part_of
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import plural, unit
 
 SCOPE = (
-    "Intervals over folds are for these seeds: what a seed does to an arm it does in every fold, and what others would "
-    "do is not in them. Folds share most of their training examples, which makes them somewhat too narrow besides "
-    "(Nadeau and Bengio 2003)."
+    "Intervals cover the choice of folds and that of seeds. Folds share most of their training examples, so that other "
+    "examples would move results further than they say (Nadeau and Bengio 2003)."
 )
 
 
@@ -29,7 +29,7 @@ class Moves(NamedTuple):
 
 
 def fold_sentences(table: Table) -> list[str]:
-    """How far folds and seeds move results, and what intervals over folds leave out; none where no fold varies."""
+    """How far folds and seeds move results, and what intervals over both leave out; none where no fold varies."""
     if table.replicate != "fold":
         return []
     by, said = measure(table), []
@@ -50,6 +50,10 @@ def fold_sentences(table: Table) -> list[str]:
         said.append(
             f"The fold moves the {here.name} of an arm by {far(moves.fold)} (sd of {folds}{examples}), {seeds}."
         )
+    apart = len(table.trials) - len(table.crossed)
+    if apart:
+        trials = f"{plural(apart, 'trial')} of seeds that not every fold of the arm has"
+        said.append(f"{trials} {'is' if apart == 1 else 'are'} in no number.")
     return [*said, SCOPE]
 
 
@@ -61,27 +65,15 @@ def moved_by(table: Table, metric: str) -> Moves:
     (MS_seed - MS_rest) / F (Searle, Casella and McCulloch 1992, section 4.7; 0 where that would be negative). Of single
     seeds the last two are NaN, and the first holds all; of less than two whole folds all are NaN.
     """
-    whole = set(zip(table.results["arm"], table.results["replicate"], strict=True))
-    done = table.done.dropna(subset=metric)
-    done = done[[own in whole for own in zip(done["arm"], done["replicate"], strict=True)]]
-    sums, free = np.zeros(3), np.zeros(3)
-    counts = set()
-    for _, own in done.groupby("arm"):
-        values = own.pivot_table(index="replicate", columns="seed", values=metric).dropna(axis=1).to_numpy()
-        folds, seeds = values.shape
-        if folds < 2 or not seeds:
-            continue
-        of_folds, of_seeds, mean = values.mean(1, keepdims=True), values.mean(0, keepdims=True), values.mean()
-        sums += [
-            seeds * ((of_folds - mean) ** 2).sum(),
-            folds * ((of_seeds - mean) ** 2).sum(),
-            ((values - of_folds - of_seeds + mean) ** 2).sum(),
-        ]
-        free += [folds - 1, seeds - 1, (folds - 1) * (seeds - 1)]
-        counts.add((folds, seeds))
-    if not counts:
+    shapes, sums, free = set(), np.zeros(3), np.zeros(3)
+    for _, own in table.cells.groupby("arm"):
+        values = np.asarray(laid_out(own.set_index(list(table.repeats.values()))[metric]))
+        if len(values) > 1:
+            squares, degrees = sums_of_squares(values)
+            sums, free, shapes = sums + squares, free + degrees, shapes | {values.shape}
+    if not shapes:
         return Moves(math.nan, math.nan, math.nan)
-    folds, seeds = np.mean(sorted(counts), axis=0)
+    folds, seeds = np.mean(sorted(shapes), axis=0)
     if seeds < 2:
         return Moves(math.sqrt(sums[0] / free[0]), math.nan, math.nan)
     by_fold, by_seed, rest = sums / free

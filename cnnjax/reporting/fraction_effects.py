@@ -13,16 +13,17 @@ from typing import Any
 
 from cnnjax.aliasing import Effect, Fraction, chain_text, fraction_of, sentences
 from cnnjax.documents.document import Column, Grid
-from cnnjax.reporting.intervals import Spread, paired
+from cnnjax.reporting.intervals import Spread, listed, paired
 from cnnjax.reporting.labels import key
-from cnnjax.reporting.statistics import quantity_of
+from cnnjax.reporting.statistics import laid_out, quantity_of
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.units import plural, unit
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One chain of effects that are not told apart, with their signs, and what it amounts to, paired by seed."""
+    """One chain of effects that are not told apart, with their signs, and what it amounts to, paired by seed (and
+    fold)."""
 
     chain: Mapping[Effect, int]
     spread: Spread
@@ -92,13 +93,14 @@ def contrasts(table: Table, metric: str) -> list[Contrast]:
     if part is None:
         return []
     numbers = [arm.number for arm in part.arms]
-    wide = table.results.pivot(index="replicate", columns="arm", values=metric).reindex(columns=numbers).dropna()
+    wide = table.cells.pivot(index=list(table.repeats.values()), columns="arm", values=metric)
+    wide = wide.reindex(columns=numbers).dropna()
     of, contrasts = quantity_of(table, metric), []
     for chain in part.fraction.chains():
         first = next(iter(chain))
         signs = [prod(row[axis] for axis in first) for row in part.signs]
         differences = (wide * signs).mean(axis=1) * 2
-        contrasts.append(Contrast(chain, paired(differences, of)))
+        contrasts.append(Contrast(chain, paired(laid_out(differences), of)))
     return contrasts
 
 
@@ -130,7 +132,7 @@ def fraction_notes(table: Table) -> list[str]:
     part = _part(table)
     if part is None:
         return [NO_FRACTION] if _lost(table) else []
-    replicate, others = table.replicate, len(table.arms) - len(part.arms)
+    by, counted, others = listed(table.repeats), f"{table.replicate}s", len(table.arms) - len(part.arms)
     kept = (
         f"Its arms are the {len(part.arms)} that have the values of the present design alone: {plural(others, 'arm')} "
     )
@@ -138,7 +140,7 @@ def fraction_notes(table: Table) -> list[str]:
         *sentences(part.fraction, {axis.path: axis.name for axis in table.axes}),
         *([f"{kept}of the study that it extends {'is' if others == 1 else 'are'} left out."] if others else []),
         "An effect is the mean of the arms where the product of its axes' signs is 1, less that of the others; of an "
-        f"axis, its second value less its first. It is paired by {replicate}, over the n {replicate}s with which all "
+        f"axis, its second value less its first. It is paired by {by}, over the n {counted} with which all "
         "arms have finished. Where others are not told from it, it is their sum (those with a minus are taken off). "
         "None is corrected for the number of effects.",
     ]

@@ -9,9 +9,10 @@ from cnnjax.records.result_json import TRIED_AGAIN
 from cnnjax.records.specification import Specification
 from cnnjax.reporting.adaptive import STOPPED, adaptive_sentences
 from cnnjax.reporting.folds import fold_sentences
-from cnnjax.reporting.intervals import FEWEST, Spread
+from cnnjax.reporting.intervals import FEWEST, Spread, listed
 from cnnjax.reporting.labels import abbreviate
 from cnnjax.reporting.mixture import mixed_code
+from cnnjax.reporting.notes import repeats, too_few
 from cnnjax.reporting.provenance import origins
 from cnnjax.reporting.specified import Specified
 from cnnjax.reporting.statistics import (
@@ -39,13 +40,11 @@ def headline(table: Table) -> list[str]:
 
 def _state(table: Table) -> str:
     states = Counter(table.trials["status"])
-    repeats = plural(table.trials["seed"].nunique(), "seed")
-    if table.replicate == "fold":
-        repeats = f"{plural(table.trials['replicate'].nunique(), 'fold')}, {repeats}"
+    repeated = ", ".join(plural(table.trials[column].nunique(), word) for word, column in table.repeats.items())
     parts = [f"{states['done']} of {len(table.trials)} planned trials finished"]
     parts += [f"{states[state]} {state}" for state in ("failed", "unfinished", STOPPED) if states[state]]
     parts += [f"{plural(len(table.pruned), 'arm')} pruned before training"] if table.pruned else []
-    return f"{', '.join(parts)}: {plural(len(table.arms), 'arm')}, {repeats}."
+    return f"{', '.join(parts)}: {plural(len(table.arms), 'arm')}, {repeated}."
 
 
 def _strangers(table: Table) -> list[str]:
@@ -174,11 +173,13 @@ def _runner_up(table: Table, by: Measure) -> list[str]:
     if gap.n < 2:
         return [f"{lead}; the two share {plural(gap.n, f'finished {word}')}, too few to say whether they differ."]
     points = " percentage points" if here.is_percent else f" {here.symbol}".rstrip()
-    numbers = f"{here.mean(gap)}{points}, n={gap.n} common {word}s"
+    numbers, paired_by = f"{here.mean(gap)}{points}, n={gap.n} common {word}s", listed(table.repeats)
     if not gap.has_interval:
-        why = "too few for an interval" if gap.n < FEWEST else "all the same, without an interval"
-        return [f"{lead}; difference, paired by {word}, {numbers}: {why}, so they are not told apart."]
-    differ = "the two differ" + (" for these seeds" if word == "fold" else "")
-    apart = differ if gap.low > 0 or gap.high < 0 else f"these {word}s do not tell the two apart"
+        few = "too few" if gap.n < FEWEST else f"too few {words}" if (words := too_few(table)) else ""
+        why = f"{few} for an interval" if few else "all the same, without an interval"
+        return [f"{lead}; difference, paired by {paired_by}, {numbers}: {why}, so they are not told apart."]
+    apart = "the two differ" if gap.low > 0 or gap.high < 0 else f"these {repeats(table)} do not tell the two apart"
     numbers = f"{here.mean(gap)}{points} {here.interval(gap)}, n={gap.n} common {word}s"
-    return [f"{lead}; difference, paired by {word}, {numbers}: {apart} (not corrected for choosing the best of many)."]
+    return [
+        f"{lead}; difference, paired by {paired_by}, {numbers}: {apart} (not corrected for choosing the best of many)."
+    ]

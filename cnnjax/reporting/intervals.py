@@ -1,4 +1,5 @@
-"""Means over seeds, and the 95% interval of each: which one, and what it covers, is decided here for every page.
+"""Means over seeds, or over folds and seeds, and the 95% interval of each: which one, and what it covers, is decided
+here for every page.
 
 Two things make a share of right answers uncertain. Other seeds would have trained other networks: with n seeds of
 standard deviation s that gives their mean p the variance s² / n. Other examples would have been easier or harder: with
@@ -12,7 +13,16 @@ examples. docs/reports.md says how often these intervals hold what they should.
 Everything else, other shares too (a mean IoU, a calibration error), has Student's t interval over seeds, cut where the
 quantity ends (a loss below 0 is none). Cutting an interval to the values there are loses no coverage.
 
-Two seeds give t one degree of freedom and a factor of 12.7: they carry no interval, and one seed none either.
+Where each of F folds was trained with the same S seeds, other folds and other seeds would both have given another mean.
+By a two-way analysis of variance with random effects and one value a cell its variance is (MS_fold + MS_seed - MS_rest)
+/ (F S) (Searle, Casella and McCulloch 1992). Each mean square has a Student's t margin of its own degrees of freedom,
+and margins are added, and that of the rest taken off, in squares, as those of independent parts are (Zou and Donner
+2008, "Construction of confidence limits about effect measures"). The whole is no less than the largest of the three,
+which it would be where the rest happens to be large. (One t at Satterthwaite's degrees of freedom gives intervals that
+are too narrow where there are many folds and three seeds.)
+
+Two seeds give t one degree of freedom and a factor of 12.7: they carry no interval, and one seed none either. The same
+goes for folds.
 """
 
 from __future__ import annotations
@@ -23,13 +33,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from cnnjax.records.specification import Specification
 
 LEVEL = 0.95
 FEWEST = 3
-"""Seeds that an interval needs."""
+"""Seeds that an interval needs; of folds and seeds, of each."""
 
 NORMAL = float(special.ndtri(0.5 + LEVEL / 2))
 PARTS = ("n", "mean", "sd", "low", "high", "method")
@@ -39,7 +50,8 @@ PARTS = ("n", "mean", "sd", "low", "high", "method")
 class Spread:
     """A mean over seeds: `n` values, their `mean` and standard deviation `sd` (ddof = 1), and the 95% interval
     [`low`, `high`] of the mean. What n does not allow is NaN. `method`: how the interval was made and what it covers;
-    empty where there is none."""
+    empty where there is none. Of folds and seeds, `n` and `sd` are of the folds, each with the mean over its seeds, and
+    the interval is of both."""
 
     n: int
     mean: float
@@ -50,7 +62,8 @@ class Spread:
 
     @property
     def has_interval(self) -> bool:
-        """Whether there is an interval: of three seeds or more, unless they tie and nothing else is known."""
+        """Whether there is an interval: of three seeds or more (of folds and seeds, of each), unless they tie and
+        nothing else is known."""
         return not math.isnan(self.low)
 
     def to_json(self) -> dict[str, Any]:
@@ -68,35 +81,46 @@ class Quantity:
     """What a mean is of: values from `low` to `high`; `proportion` says whether each is a share of counted examples.
 
     examples: how many examples each value was measured on, the same ones; None where that was not recorded. over: what
-    the values are of: "seeds", or "folds" of the training examples, each with the mean over its seeds.
+    the values are of: ("seed",), or ("fold", "seed").
     """
 
     low: float = -math.inf
     high: float = math.inf
     proportion: bool = False
     examples: int | None = None
-    over: str = "seeds"
+    over: tuple[str, ...] = ("seed",)
 
     @property
     def binomial(self) -> str:
         """How an interval of such a share is made, and what it covers."""
-        return f"exact binomial at the effective number of examples: {self.over}{' and examples' * bool(self.examples)}"
+        covered = [*map(_plural, self.over), *(["examples"] if self.examples else [])]
+        return f"exact binomial at the effective number of examples: {listed(covered)}"
 
     @property
     def student(self) -> str:
         """How any other interval is made, and what it covers."""
-        return f"Student t: {self.over}"
+        return f"Student t: {listed(map(_plural, self.over))}"
 
     @property
     def paired(self) -> str:
         """How an interval of differences of counted shares is made, and what it covers."""
-        return (
-            f"Student t, paired by {self.over[:-1]}: {self.over}, and the fewest examples that can make the difference"
-        )
+        covered = ", ".join(map(_plural, self.over))
+        by = listed(self.over)
+        return f"Student t, paired by {by}: {covered}, and the fewest examples that can make the difference"
+
+
+def listed(words: Iterable[str]) -> str:
+    """`folds, seeds and examples`."""
+    known = list(words)
+    return " and ".join([*filter(None, [", ".join(known[:-1])]), *known[-1:]])
+
+
+def _plural(word: str) -> str:
+    return f"{word}s"
 
 
 def quantity(
-    metric: Specification | None, *, values: Iterable[float], examples: int | None, over: str = "seeds"
+    metric: Specification | None, *, values: Iterable[float], examples: int | None, over: tuple[str, ...] = ("seed",)
 ) -> Quantity:
     """What a metric is, None where that is not known: a share lies in 0..1 and may be one of counted examples; others
     are 0 or more, as most losses here are. Where one of the `values` is not, nothing is taken for granted."""
@@ -107,23 +131,22 @@ def quantity(
     return Quantity(over=over) if any(value < 0 for value in known) else Quantity(low=0.0, over=over)
 
 
-def spread(values: Iterable[float], of: Quantity = Quantity()) -> Spread:
-    """The `Spread` of the values that are numbers; its `n` counts them."""
-    n, mean, sd = _moments(values)
-    if n < FEWEST:
-        return Spread(n, mean, sd, math.nan, math.nan)
+def spread(values: ArrayLike, of: Quantity = Quantity()) -> Spread:
+    """The `Spread` of values [n], one a seed, or [F, S], a row a fold and a column a seed.
+
+    NaN is a value that is missing: its seed, or its whole fold, is left out, and `n` counts those that are not.
+    """
+    known = _Values(values)
+    if not known.carry_interval:
+        return known.spread()
     if of.proportion:
-        low, high = _binomial(n, mean, sd, examples=of.examples)
-        method = of.binomial
-    else:
-        low, high = _student(n, mean, sd, of=of)
-        method = of.student
-    return Spread(n, mean, sd, low, high, "" if math.isnan(low) else method)
+        return known.spread(_binomial(known.mean, known.squared_margin, examples=of.examples), of.binomial)
+    return known.spread(_student(known.mean, known.squared_margin, of=of), of.student)
 
 
-def paired(differences: Iterable[float], of: Quantity = Quantity()) -> Spread:
-    """The `Spread` of differences between two arms, one for each seed that both have; `of` is what they are
-    differences of.
+def paired(differences: ArrayLike, of: Quantity = Quantity()) -> Spread:
+    """The `Spread` of differences between two arms, one for each seed that both have, or each fold and seed, as in
+    `spread`; `of` is what they are differences of.
 
     The examples are the same for both arms, so most of their sampling error cancels, and it is not added twice. On how
     many of them the arms disagree is not recorded; two networks whose shares are d apart do on a share d of the N
@@ -131,8 +154,7 @@ def paired(differences: Iterable[float], of: Quantity = Quantity()) -> Spread:
     and Min 2005, "Simple improved confidence intervals for comparing matched proportions"), so that one example of 144
     does not tell two arms apart.
     """
-    known = list(differences)
-    return contrast(known, [Term(_moments(known)[1], of)])
+    return contrast(differences, [Term(_Values(differences).mean, of)])
 
 
 @dataclass(frozen=True)
@@ -162,48 +184,84 @@ class Term:
         return (fraction * (1 - fraction) + 1 / examples) / examples if examples else 0.0
 
 
-def contrast(values: Iterable[float], terms: Sequence[Term]) -> Spread:
-    """The `Spread` of sums of differences between arms, one for each seed that all of them have, as `paired` has it.
+def contrast(values: ArrayLike, terms: Sequence[Term]) -> Spread:
+    """The `Spread` of sums of differences between arms, one for each seed, or each fold and seed, that all of them
+    have, as `paired` has it.
 
     terms: the metrics that they are made of, each measured on examples of its own. The range is that of their sum.
     """
-    n, mean, sd = _moments(values)
-    if n < FEWEST:
-        return Spread(n, mean, sd, math.nan, math.nan)
+    known = _Values(values)
+    if not known.carry_interval:
+        return known.spread()
     reach, sampling = sum(term.reach for term in terms), sum(term.sampling for term in terms)
-    low, high = _student(n, mean, sd, of=Quantity(-reach, reach), sampling=sampling)
-    method = terms[0].of.paired if sampling else terms[0].of.student
-    return Spread(n, mean, sd, low, high, "" if math.isnan(low) else method)
+    interval = _student(known.mean, known.squared_margin + NORMAL**2 * sampling, of=Quantity(-reach, reach))
+    return known.spread(interval, terms[0].of.paired if sampling else terms[0].of.student)
 
 
-def _moments(values: Iterable[float]) -> tuple[int, float, float]:
-    """n, mean and standard deviation; of values that tie but for rounding, the deviation is 0."""
-    known = np.array([value for value in values if not math.isnan(value)])
-    if not known.size:
-        return 0, math.nan, math.nan
-    if np.ptp(known) <= 1e-12 * np.abs(known).max():
-        return known.size, float(known[0]), 0.0 if known.size > 1 else math.nan
-    return known.size, float(known.mean()), float(known.std(ddof=1))
+class _Values:
+    """Values by seed [n], or by fold and seed [F, S], of those seeds, or folds, of which none is missing.
+
+    Of values that tie but for rounding, the deviation is 0.
+    """
+
+    def __init__(self, values: ArrayLike):
+        every = np.asarray(values, float)
+        self._known = every[~np.isnan(every).any(axis=tuple(range(1, every.ndim)))]
+
+    @property
+    def carry_interval(self) -> bool:
+        return min(self._known.shape) >= FEWEST
+
+    @property
+    def mean(self) -> float:
+        if not self._known.size:
+            return math.nan
+        return float(self._known.flat[0] if _tie(self._known) else self._known.mean())
+
+    @property
+    def squared_margin(self) -> float:
+        """The square of half the Student t interval."""
+        if _tie(self._known):
+            return 0.0
+        squares, free = sums_of_squares(self._known)
+        *sources, rest = special.stdtrit(free, 0.5 + LEVEL / 2) ** 2 * squares / free / self._known.size
+        return float(max(sum(sources) - rest, *sources, rest))
+
+    def spread(self, interval: tuple[float, float] = (math.nan, math.nan), method: str = "") -> Spread:
+        """Their `Spread` with an interval, made by `method`, which may be NaN."""
+        n, means = len(self._known), np.array([row.mean() for row in self._known])
+        sd = math.nan if n < 2 else 0.0 if _tie(means) else float(means.std(ddof=1))
+        return Spread(n, self.mean, sd, *interval, method="" if math.isnan(interval[0]) else method)
 
 
-def _squared_margin(n: int, sd: float) -> float:
-    """The square of half the Student t interval."""
-    return float(special.stdtrit(n - 1, 0.5 + LEVEL / 2)) ** 2 * sd**2 / n
+def _tie(values: np.ndarray) -> bool:
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
 
 
-def _student(n: int, mean: float, sd: float, *, of: Quantity, sampling: float = 0.0) -> tuple[float, float]:
-    """The t interval, with the margin of the variance `sampling` added in squares, cut to the quantity's range."""
-    half = math.sqrt(_squared_margin(n, sd) + NORMAL**2 * sampling)
+def sums_of_squares(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The analysis of variance of values [n], or [F, S] without a replicate: sums of squares and their degrees of
+    freedom, of what each source does (of two, F - 1 by row and S - 1 by column) and, last, of what is left."""
+    if values.ndim == 1:
+        return np.array([((values - values.mean()) ** 2).sum()]), np.array([values.size - 1])
+    rows, columns, mean = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True), values.mean()
+    parts = (rows - mean + 0 * columns, columns - mean + 0 * rows, values - rows - columns + mean)
+    free = (rows.size - 1, columns.size - 1, (rows.size - 1) * (columns.size - 1))
+    return np.array([(part**2).sum() for part in parts]), np.array(free)
+
+
+def _student(mean: float, squared_margin: float, *, of: Quantity) -> tuple[float, float]:
+    """The t interval, cut to the quantity's range."""
+    half = math.sqrt(squared_margin)
     return (max(mean - half, of.low), min(mean + half, of.high)) if half else (math.nan, math.nan)
 
 
-def _binomial(n: int, mean: float, sd: float, *, examples: int | None) -> tuple[float, float]:
+def _binomial(mean: float, squared_margin: float, *, examples: int | None) -> tuple[float, float]:
     """The exact binomial interval at the effective number of examples."""
     per_example = 1 / examples if examples else 0.0
-    per_seed = _squared_margin(n, sd) / NORMAL**2 / (mean * (1 - mean)) if sd else 0.0
-    if not per_example + per_seed:
+    per_repeat = squared_margin / NORMAL**2 / (mean * (1 - mean)) if squared_margin else 0.0
+    if not per_example + per_repeat:
         return math.nan, math.nan
-    effective = 1 / (per_example + per_seed)
+    effective = 1 / (per_example + per_repeat)
     right, wrong, tail = effective * mean, effective * (1 - mean), (1 - LEVEL) / 2
     low = float(special.betaincinv(right, wrong + 1, tail)) if mean > 0 else 0.0
     high = float(special.betaincinv(right + 1, wrong, 1 - tail)) if mean < 1 else 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnnjax.reporting.intervals import FEWEST, Quantity
+from cnnjax.reporting.intervals import FEWEST, Quantity, listed
 from cnnjax.reporting.provenance import flat
 from cnnjax.reporting.statistics import arms, effects, measure, part_of, quantity_of, ranking, same_examples
 from cnnjax.reporting.study_table import Table
@@ -33,15 +33,21 @@ def _counted(table: Table) -> str:
     return "the finished folds, each with the mean over its seeds"
 
 
-def _least(table: Table) -> int:
-    """The fewest seeds or folds that an arm with results has."""
-    return min(table.results.groupby("arm").size(), default=0)
+def too_few(table: Table) -> str:
+    """Which seeds or folds are too few for an interval in an arm that has results: "seeds", "folds"; or empty."""
+    least = table.cells.groupby("arm")[list(table.repeats.values())].nunique().min()
+    return " or ".join(f"{word}s" for word, column in table.repeats.items() if not least[column] >= FEWEST)
+
+
+def repeats(table: Table) -> str:
+    """What intervals are over: "seeds", "folds and seeds"."""
+    return listed(f"{word}s" for word in table.repeats)
 
 
 def intervals_note(table: Table) -> str:
     """What the brackets are and what they cover."""
-    few, words = _least(table) < FEWEST, f"{table.replicate}s"
-    none = f" Two {words} cannot carry an interval, nor can one: an en dash stands there." if few else ""
+    few, words = too_few(table), repeats(table)
+    none = f" Two {few} cannot carry an interval, nor can one: an en dash stands there." if few else ""
     if not any_interval(table):
         return none.strip() or f"There are no intervals: all {words} tie."
     note = "Brackets are the 95% interval of the mean, each arm on its own, not corrected for the number of arms. "
@@ -51,15 +57,21 @@ def intervals_note(table: Table) -> str:
         if any(kind.proportion for kind in kinds):
             return f"{note}How each is made stands in arms.csv as its method.{none}"
         cut = ", cut at 0 and 100%" if of.high == 1 else ", cut at 0" if of.low == 0 else ""
-        return f"{note}They are Student's t with n − 1 degrees of freedom{cut}, and cover {covered(table)}.{none}"
+        return f"{note}They are Student's t {_degrees(table)}{cut}, and cover {covered(table)}.{none}"
     exact = "They are exact binomial intervals at the effective number of examples (Korn and Graubard 1998)"
     shared = (
         " The examples are the same for every arm: where intervals overlap, arms may differ all the same, as their "
-        f"differences paired by {table.replicate} tell."
+        f"differences paired by {listed(table.repeats)} tell."
         if same_examples(table)
         else " Not all arms were measured on the same examples: their differences are less sure than they seem."
     )
     return f"{note}{exact}, and cover {covered(table)}.{shared if of.examples and len(table.arms) > 1 else ''}{none}"
+
+
+def _degrees(table: Table) -> str:
+    if table.replicate == "seed":
+        return "with n − 1 degrees of freedom"
+    return "over folds and over seeds, whose margins add in squares without that of what both leave"
 
 
 def any_interval(table: Table) -> bool:
@@ -73,11 +85,11 @@ def covered(table: Table) -> str:
     names = measure(table).shown
     kinds: dict[str, Quantity] = {name: quantity_of(table, name) for name in names}
     if not all(of.proportion for of in kinds.values()):
-        return f"the choice of {table.replicate}s, on these examples"
+        return f"the choice of {repeats(table)}, on these examples"
     if not all(of.examples for of in kinds.values()):
-        return f"the choice of {table.replicate}s only: of how many examples was not recorded"
+        return f"the choice of {repeats(table)} only: of how many examples was not recorded"
     sizes = ", ".join(f"{part} n={_sizes(table, part)}" for part in dict.fromkeys(map(part_of, names)))
-    return f"the choice of {table.replicate}s and that of the examples ({sizes})"
+    return f"the choice of {repeats(table)} and that of the examples ({sizes})"
 
 
 def _sizes(table: Table, part: str) -> str:
@@ -100,10 +112,10 @@ def effects_note(table: Table) -> str:
         ", widened for the choice of examples as if arms disagreed on no more of them than make the difference (they "
         "are the same for both arms, so their error is not added twice)"
         if of.proportion and of.examples and same_examples(table)
-        else f", and cover the choice of {table.replicate}s only"
+        else f", and cover the choice of {repeats(table)} only"
     )
     intervals = (
-        f" Differences' intervals are Student's t over {table.replicate}s{wider}. None is corrected for the number of "
+        f" Differences' intervals are Student's t over {repeats(table)}{wider}. None is corrected for the number of "
         "comparisons."
         if any_interval(table)
         else ""
@@ -113,7 +125,7 @@ def effects_note(table: Table) -> str:
         "with which every value of the axis has finished, the largest such block where trials are missing. Each "
         f"{table.replicate}'s result is "
         "averaged over the matched arms; mean, ± and intervals are as in the arms' table. Differences are to the "
-        f"reference value, paired by {table.replicate}.{intervals}{survivors_note(table)}"
+        f"reference value, paired by {listed(table.repeats)}.{intervals}{survivors_note(table)}"
     )
 
 
@@ -123,10 +135,11 @@ def terminal_note(table: Table, *, starred: bool) -> str:
     parts = [f"mean ± sd over n {words}"]
     if any_interval(table):
         kinds = [quantity_of(table, name) for name in measure(table).shown]
-        covers = f"{words} and examples" if all(of.proportion and of.examples for of in kinds) else words
+        counted = all(of.proportion and of.examples for of in kinds)
+        covers = listed([*(f"{word}s" for word in table.repeats), *(["examples"] if counted else [])])
         parts[0] += f" [95% interval of the mean, over {covers}]"
-    if _least(table) == FEWEST - 1:
-        parts.append(f"two {words} carry no interval")
+    if few := too_few(table):
+        parts.append(f"fewer than three {few} carry no interval")
     parts.append(f"seconds {seconds_are(table)}")
     parts += [f"failed {words} are in no mean, which flatters"] if survivors_note(table) else []
     return "; ".join([*parts, *(["* chosen by validation"] if starred else [])])

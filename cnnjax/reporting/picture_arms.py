@@ -28,9 +28,14 @@ MARK = "#fff0c2"
 SEED: dict[str, Any] = {"ls": "", "marker": "o", "ms": 3.2, "mfc": "none", "mec": "#666666", "mew": 0.8, "zorder": 2}
 
 
-def by_arm(table: Table) -> tuple[Figure, str]:
-    """A forest plot: a row per arm, a panel per held-out metric. Lengths are in inches until placed."""
+def by_arm(table: Table) -> tuple[Figure, str] | None:
+    """A forest plot: a row per arm, a panel per held-out metric; None where no fold has all its seeds.
+
+    Lengths are in inches until placed.
+    """
     shown, arms = measure(table).shown, foremost(table, limit=LIMIT)
+    if table.results[list(shown)].isna().all(axis=None):
+        return None
     header, rows = _columns(table, arms)
     widths = [_column_width([head, *column]) for head, column in zip(header, zip(*rows, strict=True), strict=True)]
     left, height = 0.1 + sum(widths), TOP + ROW * len(rows) + BOTTOM
@@ -142,8 +147,9 @@ def _legend(figure: Figure, *, marked: bool, replicate: str) -> None:
 def _caption(table: Table) -> str:
     counts = table.results.groupby("arm").size()
     seeds = f"n={counts.max()}" if counts.min() == counts.max() and len(counts) == len(table.arms) else "n as given"
+    few = " or ".join(f"{word}s" for word in table.repeats)
     return (
         f"The mean (diamond) with its 95% interval (line), which covers {covered(table)}, and every finished "
         f"{table.replicate} (circles), {seeds}. An arrowhead marks an interval that continues beyond the axis; "
-        f"an arm of one or two {table.replicate}s has none.{survivors_note(table)} The axes do not start at zero."
+        f"an arm of one or two {few} has none.{survivors_note(table)} The axes do not start at zero."
     )

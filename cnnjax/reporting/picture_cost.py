@@ -27,7 +27,7 @@ COSTS = {"params": "parameters", "macs": "MACs (one forward pass of one example)
 NAMED, NUMBERED = 16, 100
 HALO = [Stroke(linewidth=1.5, foreground="white"), Normal()]
 CAPTION = (
-    "Mean over {word}s with its 95% interval, which covers {covered}; {labels}. One or two {word}s have no interval, "
+    "Mean over {word}s with its 95% interval, which covers {covered}; {labels}. One or two {few} have no interval, "
     "and a hollow marker is a single {word}.{survivors} Arms of nearly equal cost are set side by side. The vertical "
     "axis does not start at zero."
 )
@@ -75,8 +75,9 @@ def against_cost(table: Table, *, cost: str) -> tuple[Figure, str] | None:
         f"labels give {' · '.join(axis.name for axis in table.axes)}" if named else "labels number the table's arms"
     )
     labels = labels if len(points) <= NUMBERED else "too many arms to label"
+    few = " or ".join(f"{word}s" for word in table.repeats)
     return figure, CAPTION.format(
-        labels=labels, covered=covered(table), survivors=survivors_note(table), word=table.replicate
+        labels=labels, covered=covered(table), survivors=survivors_note(table), word=table.replicate, few=few
     )
 
 

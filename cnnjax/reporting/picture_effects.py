@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from cnnjax.documents.style import SOFT, text_width
 from cnnjax.reporting.drawing import MEAN, draw_interval, limits
+from cnnjax.reporting.intervals import listed
 from cnnjax.reporting.labels import Axis, abbreviate
 from cnnjax.reporting.notes import survivors_note
 from cnnjax.reporting.statistics import effect_spreads, effects, matched, measure, others, quantity_of
@@ -48,17 +49,18 @@ def by_axis(table: Table) -> tuple[Figure, str] | None:
     for ax in grid[:, 0]:
         ax.set_ylabel(here.axis)
     _legend(figure)
-    words = f"{table.replicate}s"
-    common = f"{words} and examples" if quantity_of(table, metric).examples else words
-    return figure, CAPTION.format(common=common, words=words, word=table.replicate) + survivors_note(table)
+    plurals = [f"{word}s" for word in table.repeats]
+    common = listed([*plurals, *(["examples"] if quantity_of(table, metric).examples else [])])
+    few, by = " or ".join(plurals), listed(table.repeats)
+    return figure, CAPTION.format(common=common, words=f"{table.replicate}s", few=few, by=by) + survivors_note(table)
 
 
 CAPTION = (
     "Grey: the mean of each arm over its finished {words}, joined where only this axis changes, hollow where no other "
     "arm differs in this axis alone. Blue: the mean over the matched arms with its 95% interval; the number of matched "
-    "arms and of {words} n stands above each panel; one or two {words} have no interval, a hollow diamond is one. "
+    "arms and of {words} n stands above each panel; one or two {few} have no interval, a hollow diamond is one. "
     "Values are spaced evenly, in the study's order. Intervals hold what the values have in common, {common}; the "
-    "differences between values, paired by {word}, are in the tables. The vertical axis does not start at zero."
+    "differences between values, paired by {by}, are in the tables. The vertical axis does not start at zero."
 )
 
 
@@ -70,19 +72,21 @@ def _bounds(table: Table, metric: str, here: Unit) -> tuple[float, float]:
 
 
 def _panel(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, room: float) -> None:
-    settings, means = matched(table, axis, metric=metric)
+    settings, _ = matched(table, axis, metric=metric)
     _arm_means(ax, table, axis, metric=metric, here=here)
     many = len(axis.values) > WIDE
     aside = min(0.05 * len(axis.values), 0.3)
     found = effects(table, metric=metric)
-    for row in found[found["axis"] == axis.path].to_dict("records"):
+    found = found[found["axis"] == axis.path]
+    for row in found.to_dict("records"):
         own, at = effect_spreads(row)[0].scaled(here.factor), row["value"] + aside
         draw_interval(ax, at, own, vertical=True, width=1.0 if many else 1.8)
         fill = MEAN if own.n > 1 else "white"
         ax.plot(at, own.mean, "D", ms=3 if many else 4.5, mfc=fill, mec=MEAN, zorder=4)
     arms = "arm" if settings == 1 else "arms"
     ax.set_title(
-        f"{settings} matched {arms} per value, n={len(means)}" if len(means) else "no matched arms", color="#444444"
+        f"{settings} matched {arms} per value, n={found['n'].iloc[0]}" if len(found) else "no matched arms",
+        color="#444444",
     )
     ax.set_xlabel(axis.name, weight="bold")
     ax.set_xlim(-0.5, len(axis.values) - 0.5)

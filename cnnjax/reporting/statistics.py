@@ -1,7 +1,7 @@
 """Statistics over seeds: means with their spread, the arm that validation chooses, and what each axis does.
 
-Where a study varies the fold that it validates on, all are over folds, each with the mean over its seeds; "seeds" below
-are then the folds (`Table.results`).
+Where a study varies the fold that it validates on, "seeds" below are folds, each with the mean over its seeds, in what
+is counted, ± and ranked (`Table.results`), and intervals are of folds and seeds (`Table.cells`).
 """
 
 from __future__ import annotations
@@ -104,20 +104,30 @@ def _numbers(table: Table) -> pd.Index:
 
 def _spreads(table: Table, names: Sequence[str]) -> Frame:
     """The `Spread` of each metric, arm by arm, as columns `<name>_n` and so on."""
-    done = table.results
-    groups = dict(iter(done.groupby("arm")))
-    rows = [_arm_spreads(table, groups.get(arm.number, done.head(0)), names) for arm in table.arms]
+    done, cells = table.results, table.cells
+    groups, cells_of = dict(iter(done.groupby("arm"))), dict(iter(cells.groupby("arm")))
+    rows = [
+        _arm_spreads(table, groups.get(arm.number, done.head(0)), cells_of.get(arm.number, cells.head(0)), names)
+        for arm in table.arms
+    ]
     columns = {f"{name}_{part}": [getattr(row[name], part) for row in rows] for name in names for part in PARTS}
     return Frame(columns, index=_numbers(table))
 
 
-def _arm_spreads(table: Table, done: Frame, names: Sequence[str]) -> dict[str, Spread]:
+def _arm_spreads(table: Table, done: Frame, cells: Frame, names: Sequence[str]) -> dict[str, Spread]:
     """The `Spread` of each metric over one arm's finished trials. Trials that were trained together share the seconds
     of one training: their seconds are one measurement, without spread."""
-    together = bool((done["packed"] > 1).any())
-    spreads = {name: spread(done[name].tolist(), quantity_of(table, name, done)) for name in names}
+    together, by = bool((done["packed"] > 1).any()), cells.set_index(list(table.repeats.values()))
+    spreads = {name: spread(laid_out(by[name]), quantity_of(table, name, done)) for name in names}
     alone = {name: Spread(own.n, own.mean, math.nan, math.nan, math.nan) for name, own in spreads.items()}
     return spreads | {name: alone[name] for name in SECONDS if together and name in alone}
+
+
+def laid_out(values: pd.Series) -> pd.Series | pd.DataFrame:
+    """The values by seed that are numbers; of values by fold and seed a row a fold and a column a seed, without the
+    folds that miss a seed which others have. As `intervals.spread` takes them."""
+    known = values.dropna()
+    return known.unstack().dropna() if known.index.nlevels == 2 else known
 
 
 def examples_of(done: Frame, metric: str) -> int | None:
@@ -191,9 +201,9 @@ def foremost(table: Table, *, limit: int) -> tuple[Arm, ...]:
 
 def difference(table: Table, left: int, right: int, *, metric: str) -> Spread:
     """The mean of `left - right` between two arms, paired over the seeds that both finished."""
-    done = table.results[table.results["arm"].isin([left, right])]
-    values = done.pivot(index="replicate", columns="arm", values=metric)
-    return paired(values[left] - values[right], quantity_of(table, metric, done))
+    done, cells = (frame[frame["arm"].isin([left, right])] for frame in (table.results, table.cells))
+    values = cells.pivot(index=list(table.repeats.values()), columns="arm", values=metric)
+    return paired(laid_out(values[left] - values[right]), quantity_of(table, metric, done))
 
 
 def quantity_of(table: Table, metric: str, done: Frame | None = None) -> Quantity:
@@ -201,7 +211,7 @@ def quantity_of(table: Table, metric: str, done: Frame | None = None) -> Quantit
     done = table.results if done is None else done
     examples = examples_of(done, metric)
     return quantity(
-        table.specified.of(metric), values=done[metric].tolist(), examples=examples, over=f"{table.replicate}s"
+        table.specified.of(metric), values=done[metric].tolist(), examples=examples, over=tuple(table.repeats)
     )
 
 
@@ -233,35 +243,33 @@ def _axis_effects(table: Table, axis: Axis, metric: str) -> Iterable[dict[str, A
     reference = next(value for value in [*base, *means.columns] if value in means.columns)
     of = quantity_of(table, metric)
     for value in means.columns:
-        change = asdict(paired(means[value] - means[reference], of)) if value != reference else {}
+        change = asdict(paired(laid_out(means[value] - means[reference]), of)) if value != reference else {}
         yield {
             "axis": axis.path,
             "value": value,
             "text": axis.texts[int(value)],
             "settings": settings,
-            **asdict(spread(means[value], of)),
+            **asdict(spread(laid_out(means[value]), of)),
             "reference": axis.texts[int(reference)],
             **{f"difference_{part}": number for part, number in change.items()},
         }
 
 
 def matched(table: Table, axis: Axis, *, metric: str) -> tuple[int, Frame]:
-    """The number of matched settings of the other axes, and the mean of `metric` over them: a row per seed, a column
-    per value of `axis` (its position)."""
+    """The number of matched settings of the other axes, and the mean of `metric` over them: a row per seed (or fold and
+    seed), a column per value of `axis` (its position)."""
     places = {arm.number: (others(arm.values, axis), axis.position(arm.values[axis.path])) for arm in table.arms}
-    done = table.results.dropna(subset=metric)
-    results = Frame(
-        {
-            "setting": [places[number][0] for number in done["arm"]],
-            "replicate": done["replicate"],
-            "value": [places[number][1] for number in done["arm"]],
-            "result": done[metric],
-        }
+    done, repeats = table.cells.dropna(subset=metric), list(table.repeats.values())
+    results = done[repeats].assign(
+        setting=[places[number][0] for number in done["arm"]],
+        value=[places[number][1] for number in done["arm"]],
+        result=done[metric],
     )
-    wide = results.pivot(index=["setting", "replicate"], columns="value", values="result")
-    settings, seeds = _block(wide.notna().all(axis=1).unstack("replicate", fill_value=False))
-    inside = [setting in settings and seed in seeds for setting, seed in wide.index]
-    return len(settings), wide[inside].groupby("replicate").mean()
+    wide = results.pivot(index=["setting", *repeats], columns="value", values="result")
+    settings, seeds = _block(wide.notna().all(axis=1).unstack(repeats, fill_value=False))
+    setting, seed = wide.index.get_level_values("setting"), wide.index.droplevel("setting")
+    inside = setting.isin(list(settings)) & seed.isin(list(seeds))
+    return len(settings), wide[inside].groupby(level=repeats).mean()
 
 
 def _block(complete: Frame) -> tuple[set[Any], set[Any]]:

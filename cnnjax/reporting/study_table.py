@@ -20,6 +20,7 @@ from cnnjax.records.plan_json import PrunedEntry, TrialEntry
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.reporting.adaptive import STOPPED, read_adaptive, stopped_trials
+from cnnjax.reporting.fold_means import crossed, means_of_folds, of_whole_folds
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.labels import Axis, axes_of, key, lookup
 from cnnjax.reporting.mixture import kept_codes, refused
@@ -82,8 +83,8 @@ class Table:
         "stopped early".
     last_result: when the newest result.json of the finished trials was written, in UTC.
     study: what study.json says; of a single run, its axes are none.
-    replicate: what an arm is repeated with and compared by: "seed", or "fold" where the study varies the fold that it
-        validates on. `trials` say by `replicate` which one a trial belongs to.
+    replicate: what n counts: "seed", or "fold" where the study varies the fold that it validates on. `trials` say by
+        `replicate` which one a trial belongs to.
     """
 
     out: Path
@@ -109,13 +110,28 @@ class Table:
     replicate: Literal["seed", "fold"] = "seed"
 
     @property
+    def repeats(self) -> dict[str, str]:
+        """What tells the trials of an arm apart, in words, and the columns of `trials` that hold it."""
+        return {"fold": "replicate", "seed": "seed"} if self.replicate == "fold" else {"seed": "seed"}
+
+    @property
+    def crossed(self) -> Frame:
+        """The planned trials that statistics are of: all, but seeds that not every fold of their arm has."""
+        return self.trials if self.replicate == "seed" else crossed(self.trials)
+
+    @property
+    def cells(self) -> Frame:
+        """What intervals are of: the finished trials, of folds those all of whose seeds have finished."""
+        return self.done if self.replicate == "seed" else of_whole_folds(self.crossed)
+
+    @property
     def results(self) -> Frame:
-        """What statistics are of: a row per arm and replicate, with `metrics` and SECONDS.
+        """What n counts: a row per arm and replicate, with `metrics` and SECONDS.
 
         A seed's are those of its trial. A fold's are the means over its seeds, and it counts once all of these have
         finished; `examples` of validation are those of all folds, each of which has its own.
         """
-        return self.done if self.replicate == "seed" else _means_of_folds(self)
+        return self.done if self.replicate == "seed" else means_of_folds(self.cells, [*self.metrics, *SECONDS])
 
     @property
     def done(self) -> Frame:
@@ -203,23 +219,6 @@ def _written(folders: Iterable[Path]) -> str:
     """When the newest of their result.json was written: `2026-05-03 14:07:55 UTC`."""
     newest = max(ResultRecord.at(folder).stat().st_mtime for folder in folders)
     return f"{datetime.fromtimestamp(newest, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _means_of_folds(table: Table) -> Frame:
-    whole = (
-        (table.trials["status"] == "done").groupby([table.trials["arm"], table.trials["replicate"]]).transform("all")
-    )
-    folds = table.trials[whole].groupby(["arm", "replicate"])
-    names = [*table.metrics, *SECONDS]
-    means = folds[names].agg(lambda values: values.mean(skipna=False))
-    frame = folds[["id", "examples", "data_fingerprint"]].first().join([folds["packed"].max(), means]).reset_index()
-    held_out = [sizes.get("validation", 0) for sizes in frame["examples"]]
-    totals = Frame({"arm": frame["arm"], "of": held_out}).groupby("arm")["of"].transform("sum")
-    frame["examples"] = [
-        sizes | ({"validation": int(total)} if "validation" in sizes else {})
-        for sizes, total in zip(frame["examples"], totals, strict=True)
-    ]
-    return frame
 
 
 def _each_once(pruned: Iterable[Pruned]) -> tuple[Pruned, ...]:

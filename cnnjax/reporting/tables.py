@@ -81,11 +81,6 @@ def _change(here: Unit, change: Spread | None) -> tuple[str, str]:
     return sign + here.mean(change), here.interval(change)
 
 
-def repeats_of(table: Table) -> dict[str, str]:
-    """What tells the trials of an arm apart, in words, and the columns of `Table.trials` that hold it."""
-    return {"fold": "replicate", "seed": "seed"} if table.replicate == "fold" else {"seed": "seed"}
-
-
 def pruned_grid(table: Table) -> Grid:
     """The arms rejected before training, with the reason."""
     rows = [(entry.label, str(len(entry.seeds)), entry.reason) for entry in table.pruned]
@@ -96,6 +91,6 @@ def failed_grid(table: Table) -> Grid:
     """The trials that failed, with what they said."""
     failed = table.trials[table.trials["status"] == "failed"]
     labels = {arm.number: arm.label for arm in table.arms}
-    repeats = [failed[name].astype(str) for name in repeats_of(table).values()]
+    repeats = [failed[name].astype(str) for name in table.repeats.values()]
     rows = zip(failed["arm"].map(labels), *repeats, failed["id"], failed["error"], strict=True)
-    return Grid("", _columns(("arm", *repeats_of(table), "trial", "error")), list(rows))
+    return Grid("", _columns(("arm", *table.repeats, "trial", "error")), list(rows))

@@ -4,6 +4,8 @@ A seed counts once every arm that the claim speaks of has ended with it, and the
 counts: one from those that happen to have finished would be of other trainings than were planned. A training that
 diverged has ended, without a number. Left out, it would leave the mean to the survivors; so where the metric is a share
 it counts as the worst that a share can be, and the verdict says so; of other metrics there is then no verdict.
+
+Where a study varies the fold that it validates on, a fold counts once all its seeds do, and intervals are of both.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from cnnjax.cards import Claim
 from cnnjax.errors import RunError, unknown
 from cnnjax.records.metrics_jsonl import EpochRow, read_rows
-from cnnjax.reporting.intervals import Quantity, Spread, Term, contrast, quantity
+from cnnjax.reporting.intervals import FEWEST, Quantity, Spread, Term, contrast, listed, quantity
 from cnnjax.reporting.labels import key
-from cnnjax.reporting.statistics import examples_of
+from cnnjax.reporting.statistics import examples_of, laid_out
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import Unit, plural, unit_of
 
@@ -32,8 +36,8 @@ class Verdict:
     word: HOLDS, FAILS, SAME (as the claim's margin), OPEN or NONE. values: the difference by seed; spread: of them.
     planned: how many seeds there are to be. settings: of the other axes, over which each seed's difference is a mean.
     diverged: the trainings that did, as "arm, seed"; counted: as which number, None where there is none. missing: those
-    that have not ended, and why. unit: how differences are printed. replicate: "seed", or "fold" of a study that varies
-    the fold it validates on: then "seed" above is a fold, whose difference is the mean over its seeds.
+    that have not ended, and why. unit: how differences are printed. seeds_a_fold: None but where the study varies the
+    fold: then `values`, `planned` and n are of folds, each with the mean over so many seeds.
     """
 
     claim: Claim
@@ -46,7 +50,7 @@ class Verdict:
     diverged: tuple[str, ...] = ()
     counted: float | None = None
     missing: tuple[str, ...] = ()
-    replicate: str = "seed"
+    seeds_a_fold: int | None = None
 
     @property
     def largest(self) -> float:
@@ -65,16 +69,18 @@ class Verdict:
     def measured(self) -> str:
         """`+0.42 points [0.10, 0.74], n = 5 seeds, at most 0.74 points`."""
         if not self.values:
-            return f"n = 0 of {plural(self.planned, self.replicate)}"
+            return f"n = 0 of {plural(self.planned, self._counted)}"
         n = f"{self.spread.n}" if self.spread.n == self.planned else f"{self.spread.n} of {self.planned}"
         mean = f"{'+' if self.spread.mean > 0 else ''}{self._size(self.spread.mean)}"
         interval = f" {self.unit.interval(self.spread)}" if self.spread.has_interval else ""
+        each = "" if self.seeds_a_fold is None else f" of {plural(self.seeds_a_fold, 'seed')}"
         most = f", at most {self._size(self.largest)}" if self.spread.has_interval else ""
-        return f"{mean}{interval}, n = {n} {self.replicate}s{most}"
+        return f"{mean}{interval}, n = {n} {self._counted}s{each}{most}"
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader has to know beside the numbers: which trainings diverged, and which have not ended."""
+        """What a reader has to know beside the numbers: which trainings diverged, which have not ended, and which
+        repetitions are too few."""
         said = []
         if self.diverged:
             as_what = "has no such number" if self.counted is None else f"counts as {self.unit.number(self.counted)}"
@@ -82,7 +88,18 @@ class Verdict:
             said.append(f"{len(self.diverged)} diverged ({'; '.join(self.diverged)}): {one} {as_what}")
         if self.missing:
             said.append(f"{len(self.missing)} without a result: {'; '.join(self.missing)}")
+        few = [plural(n, word) for word, n in self._planned if n < FEWEST]
+        if few:
+            said.append(f"{listed(few)}: too few for an interval, which takes {FEWEST}")
         return tuple(said)
+
+    @property
+    def _counted(self) -> str:
+        return "seed" if self.seeds_a_fold is None else "fold"
+
+    @property
+    def _planned(self) -> list[tuple[str, int]]:
+        return [(self._counted, self.planned), *([] if self.seeds_a_fold is None else [("seed", self.seeds_a_fold)])]
 
     def _size(self, value: float) -> str:
         symbol = " points" if self.unit.is_percent else f" {self.unit.symbol}" if self.unit.symbol else ""
@@ -102,34 +119,40 @@ def verdict(table: Table, claim: Claim) -> Verdict:
     lost = {trial for values in measured.values() for trial in numbers.trials if trial not in values}
     diverged = numbers.diverged(measured)
     missing = [trial for trial in numbers.trials if trial in lost and trial not in diverged]
-    seeds = sorted({seed for _, seed in numbers.trials})
-    whole = [seed for seed in seeds if not any(other == seed for _, other in lost)]
+    repeats = sorted({repeat for _, repeat in numbers.trials})
+    arms = {number for numbers in chosen for number in numbers}
+    ended = {own for own in repeats if all((arm, own) in values for values in measured.values() for arm in arms)}
+    whole = [own for own in repeats if all(other in ended for other in repeats if other[0] == own[0])]
 
-    def difference(metric: str, seed: int) -> float:
-        means = [sum(measured[metric][number, seed] for number in numbers) / len(numbers) for numbers in chosen]
+    def difference(metric: str, repeat: Repeat) -> float:
+        means = [sum(measured[metric][number, repeat] for number in numbers) / len(numbers) for numbers in chosen]
         return sum(sign * mean for (sign, _), mean in zip(sides, means, strict=True))
 
-    by_metric = {metric: {seed: difference(metric, seed) for seed in whole} for metric in measured}
-    values = {seed: sum(_sign(n) * by_metric[name][seed] for n, name in enumerate(by_metric)) for seed in whole}
+    by_metric = {metric: {repeat: difference(metric, repeat) for repeat in whole} for metric in measured}
+    values = [sum(_sign(n) * by_metric[name][repeat] for n, name in enumerate(by_metric)) for repeat in whole]
+    index = pd.Index(whole if len(table.repeats) > 1 else [seed for (seed,) in whole])
+    laid = laid_out(pd.Series(values, index=index, dtype=float))
     terms = [
         Term(sum(own.values()) / max(len(own), 1), numbers.quantity(metric, measured[metric]), len(claim.of))
         for metric, own in by_metric.items()
     ]
-    spread = contrast(values.values(), terms)
-    unit = numbers.unit(max(map(abs, values.values()), default=claim.margin))
-    word = NONE if lost or not spread.has_interval else word_of(claim, spread.low, spread.high)
+    spread = contrast(laid, terms)
+    by_first = (laid if laid.ndim == 1 else laid.mean(axis=1)).to_dict()
+    unit = numbers.unit(max(map(abs, by_first.values()), default=claim.margin))
+    incomplete = len(whole) < len(repeats)
+    word = NONE if incomplete or not spread.has_interval else word_of(claim, spread.low, spread.high)
     return Verdict(
         claim,
         word,
-        values,
+        by_first,
         spread,
-        planned=len(seeds),
+        planned=len({own[0] for own in repeats}),
         settings=settings,
         unit=unit,
         diverged=tuple(map(numbers.said, diverged)),
         counted=found[claim.metric][1] if diverged else None,
         missing=tuple(f"{numbers.said(trial)}: {numbers.why(trial)}" for trial in missing),
-        replicate=table.replicate,
+        seeds_a_fold=None if table.replicate == "seed" else len({own[1:] for own in repeats}),
     )
 
 
@@ -178,8 +201,10 @@ def _by_setting(table: Table, claim: Claim, side: Mapping[str, Any], fixed: set[
     return found
 
 
-Trial = tuple[int, int]
-"""The number of an arm, and a seed; or a fold, whose numbers are the means over its seeds."""
+Repeat = tuple[int, ...]
+"""A seed; or a fold and a seed."""
+Trial = tuple[int, Repeat]
+"""The number of an arm, and which of its trials it is."""
 
 
 class _Numbers:
@@ -187,17 +212,18 @@ class _Numbers:
 
     def __init__(self, table: Table, claim: Claim, arms: Sequence[int]):
         self._table, self._claim = table, claim
-        self.trials: dict[Trial, list[dict[str, Any]]] = {}
-        for row in table.trials.to_dict("records"):
-            if row["arm"] in arms:
-                self.trials.setdefault((row["arm"], row["replicate"]), []).append(row)
-        self._recorded = {trial: [self._numbers(row) for row in rows] for trial, rows in self.trials.items()}
+        self.trials: dict[Trial, dict[str, Any]] = {
+            (row["arm"], tuple(row[column] for column in table.repeats.values())): row
+            for row in table.crossed.to_dict("records")
+            if row["arm"] in arms
+        }
+        self._recorded = {trial: self._numbers(row) for trial, row in self.trials.items()}
         self._labels = {arm.number: arm.label for arm in table.arms}
 
     def of(self, metric: str) -> tuple[dict[Trial, float], float | None]:
         """The metric by trial, those that diverged as the worst that it can be; and that, None where there is none."""
-        every = [numbers for own in self._recorded.values() for numbers in own]
-        if not any(metric in numbers for numbers in every):
+        every = self._recorded.values()
+        if every and not any(metric in numbers for numbers in every):
             when = "" if self._claim.epoch is None else f" of epoch {self._claim.epoch}"
             said = unknown(f"metric{when}", metric, sorted({name for numbers in every for name in numbers}))
             raise RunError(f"{self._table.out}: claim {self._claim.text!r}: {said}")
@@ -205,27 +231,24 @@ class _Numbers:
         if is_what is not None and is_what.unit == "share" and self._claim.less is None:
             worst = 0.0 if is_what.higher_is_better else 1.0
         found = {}
-        for trial, rows in self.trials.items():
-            values = [
-                numbers.get(metric, worst if row["cause"] == "diverged" else None)
-                for row, numbers in zip(rows, self._recorded[trial], strict=True)
-            ]
-            known = [value for value in values if value is not None]
-            if len(known) == len(rows):
-                found[trial] = sum(known) / len(known)
+        for trial, row in self.trials.items():
+            value = self._recorded[trial].get(metric, worst if row["cause"] == "diverged" else None)
+            if value is not None:
+                found[trial] = value
         return found, worst
 
     def diverged(self, measured: Mapping[str, Mapping[Trial, float]]) -> list[Trial]:
         """The trials that diverged before they had all of the metrics."""
 
-        def lacks(row: Mapping[str, Any], numbers: Mapping[str, float]) -> bool:
-            return row["cause"] == "diverged" and not all(metric in numbers for metric in measured)
-
-        return [trial for trial, rows in self.trials.items() if any(map(lacks, rows, self._recorded[trial]))]
+        return [
+            trial
+            for trial, row in self.trials.items()
+            if row["cause"] == "diverged" and not all(metric in self._recorded[trial] for metric in measured)
+        ]
 
     def quantity(self, metric: str, values: Mapping[Trial, float]) -> Quantity:
         """What the metric is."""
-        examples, over = examples_of(self._table.results, metric), f"{self._table.replicate}s"
+        examples, over = examples_of(self._table.results, metric), tuple(self._table.repeats)
         return quantity(self._table.specified.of(metric), values=values.values(), examples=examples, over=over)
 
     def unit(self, largest: float) -> Unit:
@@ -234,13 +257,14 @@ class _Numbers:
 
     def said(self, trial: Trial) -> str:
         """`pool=max, seed 3`."""
-        number, own = trial
-        return f"{self._labels[number]}, {self._table.replicate} {own}"
+        number, repeat = trial
+        named = (f"{word} {own}" for word, own in zip(self._table.repeats, repeat, strict=True))
+        return f"{self._labels[number]}, {', '.join(named)}"
 
     def why(self, trial: Trial) -> str:
         """Why a trial has no number."""
-        said = [row["cause"] or row["status"] for row in self.trials[trial] if row["cause"] or row["status"] != "done"]
-        return ", ".join(dict.fromkeys(said)) or "no such number"
+        row = self.trials[trial]
+        return row["cause"] or (row["status"] if row["status"] != "done" else "no such number")
 
     def _numbers(self, row: Mapping[str, Any]) -> dict[str, float]:
         if self._claim.epoch is not None:

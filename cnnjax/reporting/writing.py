@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from cnnjax.documents.latex import latex
 from cnnjax.errors import expect
 from cnnjax.files import write_bytes
 from cnnjax.records.design_words import planned_json
 from cnnjax.reporting.adaptive import STOPPED
+from cnnjax.reporting.findings import Findings, find
 from cnnjax.reporting.fraction_effects import fraction_json
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.headline import headline
 from cnnjax.reporting.intervals import FEWEST, LEVEL
 from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.pages import render_html, render_markdown
-from cnnjax.reporting.pictures import draw, every_name
 from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_of
 from cnnjax.reporting.study_table import Table, collect
-from cnnjax.reporting.tables import repeats_of
+from cnnjax.reporting.tidy import curves_frame, plain, trials_frame
 from cnnjax.reporting.time_spent import time_spent
 
 
@@ -38,38 +40,83 @@ class Summary:
     json: str = field(repr=False)
 
     @property
+    def page(self) -> Path:
+        """The page, for a browser."""
+        return self.folder / PAGE
+
+    @property
     def mixed(self) -> list[str]:
         """What to say before anything else: that the trials were not all made by the same code."""
         return mixed_code(self.table.trials, self.table.codes)
 
 
+PAGE = "index.html"
+"""The page of a report."""
+
+
 def report(out: Path | str) -> Summary:
     """Read the run directories under `out` and write `<out>/report/`, the same files for the same input.
 
-    `out` is the directory of a study, finished or not, or of a single run. Written are `report.html` (self-contained),
-    `report.md`, `arms.csv`, `trials.csv`, `effects.csv`, `arms.json` and pictures as PNG; pictures that the study
-    gives no reason for (the effects of no axes) are left out. Each file is replaced as a whole. Raises RunError where
-    `out` holds no study and no run, where a file is damaged, where no trial has finished, and where nothing can be
-    written.
+    `out` is the directory of a study, finished or not, or of a single run. Written are `index.html` (self-contained),
+    `report.md`, `arms.csv`, `trials.csv`, `curves.csv`, `effects.csv`, `arms.json`, every picture in `figures/` as PNG,
+    SVG and PDF, and every table in `tables/` as LaTeX; pictures that the study gives no reason for (the effects of no
+    axes) are left out. Each file is replaced as a whole, and what an earlier report wrote and this one does not is
+    removed. Raises RunError where `out` holds no study and no run, where a file is damaged, where no trial has
+    finished, and where nothing can be written.
     """
     expect(out, (str, Path), call="report", takes="the folder of a study or of a run")
-    table = collect(out)
-    pictures = draw(table)
-    text = json.dumps(summary_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    table, folder = collect(out), Path(out) / "report"
+    findings = find(table)
     contents: dict[str, bytes] = {
         "arms.csv": csv(arms(table).drop(columns="label").reset_index()),
-        "trials.csv": csv(_tidy(table)),
+        "trials.csv": csv(trials_frame(table)),
+        "curves.csv": csv(curves_frame(table)),
         "effects.csv": csv(_all_effects(table)),
-        "arms.json": text.encode(),
-        "report.md": render_markdown(table, pictures).encode(),
-        "report.html": render_html(table, pictures).encode(),
+        "report.md": render_markdown(findings).encode(),
+        PAGE: render_html(findings).encode(),
+        **_figures(findings),
+        **_tables(findings),
     }
-    contents |= {f"{picture.name}.png": picture.png for picture in pictures.values()}
-    stale = [f"{name}.png" for name in every_name(table) if name not in pictures]
-    return Summary(Path(out) / "report", _write(Path(out) / "report", contents, stale), table, arms(table), text)
+    names = ["arms.json", *contents]
+    summary = {**summary_json(table), "findings": findings.data, "files": names}
+    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    stale = _earlier(folder) - set(names)
+    return Summary(folder, _write(folder, {"arms.json": text.encode(), **contents}, stale), table, arms(table), text)
 
 
-def _write(folder: Path, contents: Mapping[str, bytes], stale: Sequence[str]) -> tuple[Path, ...]:
+def _figures(findings: Findings) -> dict[str, bytes]:
+    pictures = findings.pictures.values()
+    return {f"figures/{picture.name}.{form}": data for picture in pictures for form, data in picture.files.items()}
+
+
+def _tables(findings: Findings) -> dict[str, bytes]:
+    """The tables of each finding as LaTeX: `tables/arms.tex`, `tables/effects_2.tex` where it has several."""
+    written = {}
+    for finding in findings.every:
+        grids = list(finding.grids)
+        for number, grid in enumerate(grids, start=1):
+            name = finding.name if len(grids) == 1 else f"{finding.name}_{number}"
+            written[f"tables/{name}.tex"] = latex([grid]).encode()
+    return written
+
+
+OURS = re.compile(r"((figures|tables)/)?\w+\.(html|md|csv|json|png|svg|pdf|tex)", re.ASCII)
+BEFORE = re.compile(r"report\.html|(effects|learning_curves|\w+_(by_arm|vs_params|vs_macs))\.png", re.ASCII)
+"""What reports had that did not say which files they wrote, beside those that every report has."""
+
+
+def _earlier(folder: Path) -> set[str]:
+    """The files that an earlier report wrote."""
+    try:
+        names = json.loads((folder / "arms.json").read_bytes()).get("files")
+    except (OSError, ValueError, RecursionError, AttributeError):
+        return set()
+    if names is None:
+        return {path.name for path in folder.iterdir() if BEFORE.fullmatch(path.name)}
+    return {name for name in names if isinstance(name, str) and OURS.fullmatch(name)}
+
+
+def _write(folder: Path, contents: Mapping[str, bytes], stale: Iterable[str]) -> tuple[Path, ...]:
     for name, content in contents.items():
         write_bytes(folder / name, content)
     for name in stale:
@@ -79,17 +126,7 @@ def _write(folder: Path, contents: Mapping[str, bytes], stale: Sequence[str]) ->
 
 def csv(frame: Frame) -> bytes:
     """`frame` as CSV with full precision; values that are lists or configs are written as JSON."""
-    plain = frame.map(lambda value: json.dumps(value) if isinstance(value, list | dict) else value)
-    return plain.to_csv(index=False, lineterminator="\n").encode()
-
-
-def _tidy(table: Table) -> Frame:
-    paths = [axis.path for axis in (*table.axes, *table.constants)]
-    costs = ["params", "macs", "steps", *table.seconds, "packed"]
-    origin = ["id", "data_fingerprint", "cause", "error"]
-    repeats = repeats_of(table)
-    trials = table.trials[["arm", *paths, *repeats.values(), "status", *table.metrics, *costs, *origin]]
-    return trials.rename(columns={"arm": "number", **{column: name for name, column in repeats.items()}})
+    return plain(frame).to_csv(index=False, lineterminator="\n").encode()
 
 
 def _all_effects(table: Table) -> Frame:
@@ -110,7 +147,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "choose_by": by.choose,
         "quote": by.quote,
         "chosen": chosen(table),
-        "intervals": {"level": LEVEL, "fewest_seeds": FEWEST},
+        "intervals": {"level": LEVEL, **{f"fewest_{word}s": FEWEST for word in table.repeats}},
         "headline": headline(table),
         "mixed_code": mixed_code(table.trials, table.codes),
         "trials": {"planned": len(table.trials)} | {name: int(statuses.get(name, 0)) for name in _statuses(table)},
@@ -126,7 +163,7 @@ def summary_json(table: Table) -> dict[str, Any]:
 
 
 def _failed(table: Table) -> Frame:
-    repeats = repeats_of(table)
+    repeats = table.repeats
     failed = table.trials.loc[table.trials["status"] == "failed", ["arm", *repeats.values(), "id", "cause", "error"]]
     return failed.rename(columns={column: name for name, column in repeats.items()})
 

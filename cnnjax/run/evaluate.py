@@ -12,12 +12,13 @@ import numpy as np
 from cnnjax.config import replace, replace_texts
 from cnnjax.data import Data
 from cnnjax.data.examples import Scale
-from cnnjax.errors import RunError
+from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment, parts_of
 from cnnjax.lanes import lane_values
 from cnnjax.run.classes import matched, trained_classes
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.hardware import Hardware
+from cnnjax.run.kept_predictions import predictions_of, write_predictions
 from cnnjax.run.program import Program
 from cnnjax.run.resolve import recorded
 from cnnjax.run.result import evaluated_parts
@@ -34,6 +35,7 @@ def evaluate(
     overrides: Mapping[str, str] | None = None,
     hardware: Hardware = Hardware(),
     stale: str = "stop",
+    keep_predictions: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Metrics of a run's newest checkpoint on its validation and test parts, by part.
 
@@ -41,9 +43,12 @@ def evaluate(
 
     data: another data set or its name, evaluated instead; it is normalized as the run's own was, unless it says
     otherwise (`mean`, `std`), and its classes are matched by name (`matched`). overrides: fields, as text by path, such
-    as `data.size`. stale: "keep" evaluates with the user's own code of now where other code trained it. Raises RunError
-    where there is no checkpoint, where the code changed, and where the data have classes of other names.
+    as `data.size`. stale: "keep" evaluates with the user's own code of now where other code trained it.
+    keep_predictions: whether predictions.npz is written into the run, of its own data alone. Raises RunError where
+    there is no checkpoint, where the code changed, and where the data have classes of other names.
     """
+    if keep_predictions and (data is not None or overrides):
+        raise ConfigError("keep_predictions: of the run's own data alone; leave out other data and fields")
     directory = directory_in(Path(run))
     trained = directory.experiment()
     refuse_stale(directory, trained, stale)
@@ -65,6 +70,14 @@ def evaluate(
     for method in evaluations(experiment.methods, experiment.optim).values():
         if method is not None:
             check_estimated(restored, method)
+    if keep_predictions:
+        now = program.experiment.data.load().fingerprint
+        if notes.data_fingerprint not in (None, now):
+            raise RunError(
+                f"{directory.path}: its data changed since it was trained (fingerprint {notes.data_fingerprint}, now "
+                f"{now}), so that predictions would not be of the examples that its result is of"
+            )
+        write_predictions(directory, trained.id, predictions_of(program, state))
     splits = [split for split in ("validation", "test") if program.sizes[split]]
     return {
         part: program.functions.summarize(program.evaluate(program.with_weights_of(state, method), split))

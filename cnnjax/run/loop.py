@@ -22,6 +22,7 @@ from cnnjax.run.directory import RunDirectory
 from cnnjax.run.due import Due
 from cnnjax.run.epoch import epoch_at
 from cnnjax.run.hardware import memory_in_use
+from cnnjax.run.kept_predictions import keep_predictions
 from cnnjax.run.options import Options
 from cnnjax.run.pace import Pace
 from cnnjax.run.pack import Measured, Pack
@@ -288,6 +289,8 @@ def _conclude(pack: Pack, state: TrainState, validations: Measured, options: Opt
         if pack.program.sizes["validation"] and any(trial.id not in validations for trial in finished):
             validations = validations | pack.evaluate(state, "validation")
     with pack.seconds.clock.stopped():
+        if finished and options.keep_predictions:
+            keep_predictions(pack, state, finished)
         # They were written meanwhile. A trial with a result has a checkpoint.
         for trial in ended:
             trial.checkpoints.wait()

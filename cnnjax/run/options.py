@@ -20,8 +20,10 @@ class Options:
     checkpoints stay. There is always one at the end. stale: what to do with results and checkpoints that other code or
     data made: "stop", "rerun", "keep" or "separate" (run/stale.py). until_epoch: the epoch, counted from 1, at whose
     end a longer training is paused with everything saved; a later call continues it, bitwise as if it had not been.
-    log: loggers, by name ("tensorboard", "wandb", "mlflow") or as subclasses of `cnnjax.loggers.Logger`; log_every:
-    steps between two losses that they get. Raises ConfigError, where a logger is not installed too.
+    keep_predictions: whether predictions.npz is written at the end: what the network says of each example of validation
+    and test (`records.predictions_npz`). log: loggers, by name ("tensorboard", "wandb", "mlflow") or as subclasses of
+    `cnnjax.loggers.Logger`; log_every: steps between two losses that they get. Raises ConfigError, where a logger is
+    not installed too.
     """
 
     hardware: Hardware = Hardware()
@@ -30,6 +32,7 @@ class Options:
     keep: int = 2
     stale: Policy = "stop"
     until_epoch: int | None = None
+    keep_predictions: bool = False
     log: Sequence[str | type[Logger]] = ()
     log_every: int = 50
 

@@ -39,6 +39,7 @@ from cnnjax.training.step import (
     Sums,
     eval_step,
     init_state,
+    prediction_step,
     state_from,
     train_step,
     with_weights_of,
@@ -313,6 +314,22 @@ class Program:
             total = sums if total is None else _added(total, sums)
         return jax.device_get(total)
 
+    def predictions(self, state: TrainState, split: str) -> dict[str, np.ndarray]:
+        """What `prediction_step` tells of each example of the split, in the order of the split, on the host; see
+        `with_weights_of`. Outputs are rounded to float16; those beyond its range are the largest that it has."""
+        told: list[dict[str, np.ndarray]] = []
+        for rows in self.feed.evaluation(split):
+            step = self._step("predictions", prediction_step, self.functions, state, rows)
+            found = jax.device_get(step(state, self.feed.data, rows, {}))
+            told.append({name: _half(x) if name == "outputs" else x for name, x in found.items()})
+        axis = 1 if self.packed > 1 else 0
+        whole = {name: np.concatenate([each[name] for each in told], axis) for name in told[0]}
+        # The same for every trial.
+        places = [whole.pop(name)[(0,) * axis] for name in ("position", "valid")]
+        kept = np.flatnonzero(places[1])
+        kept = kept[np.argsort(places[0][kept], kind="stable")]
+        return {name: x.take(kept, axis) for name, x in whole.items() if name != "count"}
+
     def estimated(self, state: TrainState, experiments: Sequence[Experiment]) -> TrainState:
         """The state with batch statistics estimated anew for the weights that need it; as it is where none do."""
         # Of the images that the training ends with.
@@ -402,6 +419,11 @@ class Program:
         # The mesh in context tells batch normalization by device how many devices there are.
         with self._compiling(), jax.set_mesh(self.mesh), self._lowering():
             return compiled(mapped.lower(state, self.feed.data, rows, self.fixed if trains else {}), options)
+
+
+def _half(x: np.ndarray) -> np.ndarray:
+    most = np.finfo(np.float16).max
+    return np.clip(np.asarray(x, np.float32), -most, most).astype(np.float16)
 
 
 @jax.jit

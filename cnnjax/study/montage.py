@@ -27,7 +27,7 @@ MARGIN, GAP, SPACE = 0.15, 0.04, 0.3
 FONT = 7.5
 LINE = 0.15
 LONGEST = 1.7  # inches of a label
-MAPS = {"grey": "gray", "values": "viridis", "hue": "hsv"}
+MAPS = {"grey": "gray", "values": "viridis", "hue": "hsv", "signed": "RdBu_r"}
 NO_HUE = "#c8c8c8"
 
 
@@ -50,7 +50,8 @@ class Swatch:
 
 @dataclass(frozen=True)
 class Tile:
-    """pixels: [H, W] or [H, W, 3] in 0..1. colours: of [H, W], how they are read: "grey", "values" or "hue"."""
+    """pixels: [H, W] or [H, W, 3] in 0..1. colours: of [H, W], how they are read: "grey", "values", "hue", or
+    "signed", of which 0.5 is nothing."""
 
     pixels: np.ndarray
     colours: str = "grey"

@@ -268,6 +268,29 @@ def eval_step(functions: StepFunctions, state: TrainState, batch: Batch) -> Sums
     return sums
 
 
+def prediction_step(functions: StepFunctions, state: TrainState, batch: Batch) -> dict[str, jax.Array]:
+    """Of each example of the batch of all devices, in their order and whole on each device: "position" int32 [B] in its
+    part, "valid" bool [B], "target" [B, ...], and the sums of it alone that are numbers, [B] each ("loss", "correct");
+    "outputs" [B, K], but of maps none. Running statistics, no randomness."""
+    functions = functions.bound(state.lane)
+    outputs = evaluation_outputs(functions, state.variables, batch["image"], batch["position"])
+    target = functions.target(batch)
+    losses = functions.loss(outputs, target)
+
+    def alone(output: jax.Array, own_target: jax.Array, loss: jax.Array) -> Sums:
+        of_one = (x[None] for x in (output, own_target, jnp.bool_(True), loss))
+        output, own_target, valid, loss = of_one
+        sums = functions.measure(output, own_target, valid=valid, losses=loss, detail=True)
+        return {name: x for name, x in sums.items() if not x.ndim}
+
+    found = jax.vmap(alone)(outputs, target, losses)
+    found |= {"target": target, "valid": batch["valid"], "position": batch["position"]}
+    found |= {"outputs": outputs} if outputs.ndim == 2 else {}
+    for axis in manual_axes():
+        found = jax.tree.map(partial(jax.lax.all_gather, axis_name=axis, tiled=True), found)
+    return found
+
+
 def with_weights_of(functions: StateFunctions, state: TrainState, name: str) -> TrainState:
     """The state with what that method, or the optimizer, evaluates in the place of the trained variables.
 

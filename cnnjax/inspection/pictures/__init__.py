@@ -1,0 +1,1 @@
+"""One picture a file: `picture(subject)` computes what its name says, and draws it."""

@@ -1,0 +1,28 @@
+"""The panels of a report, one file each: what a study says of one question, as a `Finding`.
+
+A panel is a function of a `Table`; it returns None where the study gives no reason for it. To add one, write its file
+and put it into `PANELS`, which has them in reading order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cnnjax.reporting.finding import Finding
+from cnnjax.reporting.panels.arms import arms_panel
+from cnnjax.reporting.panels.cost import cost_panel
+from cnnjax.reporting.panels.curves import curves_panel
+from cnnjax.reporting.panels.effects import effects_panel
+from cnnjax.reporting.panels.provenance import provenance_panel
+from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
+from cnnjax.reporting.study_table import Table
+
+PANELS: Sequence[Callable[[Table], Finding | None]] = (
+    arms_panel,
+    effects_panel,
+    cost_panel,
+    curves_panel,
+    pruned_panel,
+    failed_panel,
+    provenance_panel,
+)
