@@ -276,7 +276,12 @@ def test_the_command_line(run, tmp_path):
     code, said, _ = run("sweep", file, "--sequential-seeds", "6:0.01", "--dry-run", "--json")
     assert "4 arms with 2 seeds each (8 trials)" in json.loads(said)["adaptive"]
     for words, message in (
-        (("--halving", "two"), "must be as in --halving 2:3"),
+        (("--halving", "two"), "must be as in --halving 2:3 (first = 'two': must be a valid integer)"),
+        (
+            ("--asha", "0:1"),
+            "(first = 0: must be greater than or equal to 1; factor = 1: must be greater than or equal",
+        ),
+        (("--sequential-seeds", "20:0"), "20:0.005 (precision = 0: must be greater than 0)"),
         (("--halving", "4"), "the training has 4"),
         (("--optuna", "best:3"), "must be as in --optuna tpe:30"),
         (("--halving", "1", "--asha", "1"), "a study decides in one way"),

@@ -197,9 +197,9 @@ def test_it_is_fast():
     nets = [(ResNet50(), (224, 224, 3), 2.0), (LeNet5(), (32, 32, 1), 0.1)]
     for module, shape, limit in nets:
         analyse(module, shape)
-        start = time.process_time()
+        start = time.thread_time()
         analyse(module, shape)
-        assert time.process_time() - start < limit  # measured: 0.14 and 0.006 s
+        assert time.thread_time() - start < limit  # measured: 0.14 and 0.006 s
 
 
 def test_nothing_is_allocated():

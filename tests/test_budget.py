@@ -115,11 +115,23 @@ def test_hours_are_laid_side_by_side(timed):
     # 4 trials of each program: 4 x 1 + 0.5 and 4 x 3 + 0.5 hours.
     assert found.total == pytest.approx(17.0)
     assert estimate(planned, workers=2).total == pytest.approx(12.5)
-    assert estimate(planned, workers=1, processes=2).total == pytest.approx(12.5)
+    # The process that is done after 4.5 hours joins the other one, which has begun its second trial at 3.5:
+    # it compiles until 5 and trains the third until 8, the other one the last from 6.5 on.
+    assert estimate(planned, workers=1, processes=2).total == pytest.approx(9.5)
     assert found.compilation == pytest.approx(1.0)
     assert sorted(found.arms.values()) == pytest.approx([2.0, 2.0, 6.0, 6.0])
     assert found.texts[0].startswith("2.0 h: model.features = 2, optim.learning_rate = 0.1")
     assert found.to_json()["total_hours"] == found.total
+
+
+def test_hours_on_several_devices_are_those_of_trials_side_by_side(timed, monkeypatch):
+    monkeypatch.setattr("cnnjax.launch.device_groups._accelerated", lambda: True)
+    planned = plan(Study(BASE, axes={}, seeds=9), hardware=HARDWARE)
+    alone, found = estimate(planned, workers=1), estimate(planned)
+    assert (found.groups, found.workers) == (8, 8)
+    assert alone.total == pytest.approx(9 + 0.5)
+    assert found.total == pytest.approx(2 + 0.5), "each of 8 devices compiles and trains a trial, one of them two"
+    assert "trials spread over 8 groups of devices" in found.texts[-1]
 
 
 def test_the_first_free_one_takes_the_next_program():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -281,10 +281,16 @@ def test_a_users_own_model_data_and_optimizer_work_everywhere(run, tmp_path):
 
 @pytest.mark.slow
 def test_the_help_starts_without_jax():
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "cnnjax", "--help"], check=True, capture_output=True)
-    # Under a second on an idle machine; three where others work on it.
-    assert time.perf_counter() - start < 3
+    def seconds(*words):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        subprocess.run([sys.executable, *words], check=True, capture_output=True)
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+    shown = "import sys\nfrom cnnjax import cli\nsys.argv = ['cnnjax', '--help']\ntry: cli.main()\nfinally: "
+    look = f"{shown}assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", look], check=True, capture_output=True)
+    # Of the processor; measured: 0.5 and 1.4 s.
+    assert seconds("-m", "cnnjax", "--help") < seconds("-c", "import jax, flax, optax")
 
 
 def test_a_stop_is_no_success(run, file, monkeypatch):

@@ -185,7 +185,9 @@ def test_a_concatenation_leaves_out_what_was_there_before():
         ("average", 2, 8),
         ("max", 2, 8),
     ]
-    assert study.count == 7
+    assert study.count == 5
+    many = Grid(axes={"batch_size": list(range(1, 1001)), "steps": list(range(1, 1001))})
+    assert Study(BASE, design=Concatenation(designs=(many, STAR, many))).count == 2_000_003
     assert dict(study.levels) == {"model.pool": ("max", "average"), "epochs": (2, 4), "model.features": (4, 8)}
     with pytest.raises(ConfigError, match="a group of fields in one design and an axis of values in another"):
         Concatenation(designs=(Grid(axes={"recipe": RECIPES}), Grid(axes={"recipe": [1]})))
@@ -506,6 +508,13 @@ def wrong(experiment):
 def test_a_wrong_exclusion_is_refused(exclude, words):
     with pytest.raises(ConfigError, match=words):
         _ = pools(exclude=exclude).arms
+
+
+@pytest.mark.parametrize("written", ["model.strides == 1 and", "model.strides=1 model.strides=2"])
+def test_where_a_wrong_exclusion_stands_is_said_once(written):
+    with pytest.raises(ConfigError) as refused:
+        pools(exclude=["model.kernel_size == 7", written])
+    assert str(refused.value).startswith(f"Study: exclude.1: {written!r}")
 
 
 def test_an_exclusion_outlives_json_but_for_functions():

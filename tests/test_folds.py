@@ -15,6 +15,8 @@ from cnnjax.run.feed import Resident
 from cnnjax.run.hardware import Hardware
 from cnnjax.study.adaptive import SuccessiveHalving
 from cnnjax.study.designs import Grid, OneAtATime, Product
+from cnnjax.study.folds import left_out_folds
+from cnnjax.study.pairing import comparisons_json
 from tests.test_folder import picture, write
 from tests.test_masks import CELLS, fill
 
@@ -146,6 +148,15 @@ def test_every_arm_of_a_study_has_the_same_folds():
     star = Study(BASE, axes={"optim.learning_rate": [0.1, 0.2], "fold": [0, 1, 2]}, combine="one_at_a_time")
     with pytest.raises(ConfigError, match="fold: arms are compared fold by fold, but .* has 0, 1, 2, and .* has 0:"):
         plan(star)
+
+
+def test_folds_that_are_left_out_are_said():
+    every, some = (plan(Study(BASE, axes={"fold": folds}, seeds=1)) for folds in ([0, 1, 2, 3], [0, 2]))
+    assert left_out_folds(every) is None
+    assert comparisons_json(every) == {}
+    said = comparisons_json(some)["folds_left_out"]
+    assert said.startswith("2 of 4 folds (0, 2) are trained: ")
+    assert left_out_folds(plan(Study(BASE, axes={"epochs": [1, 2]}, seeds=1))) is None, "one validation part, no axis"
 
 
 def test_a_fold_is_nothing_to_choose():

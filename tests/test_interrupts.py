@@ -115,20 +115,20 @@ def test_the_second_ends_it_whatever_it_does(tmp_path, what):
     assert process.poll() is None
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=100)
     assert process.returncode == 130
-    assert time.monotonic() - began < 15, "a second, where no one else works"
+    assert time.monotonic() - began < 60, "a second, where no one else works"
 
 
 def test_what_lasts_is_not_waited_for(tmp_path):
     """A long import, as on a busy machine, while nothing is being trained."""
-    (tmp_path / "lasts.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(30)\n")
+    (tmp_path / "lasts.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(300)\n")
     process = started(tmp_path, "import lasts")
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=100)
     assert (process.returncode, err) == (130, "stopped; the same command continues from the last checkpoint\n")
-    assert time.monotonic() - began < 15, "two seconds, where no one else works"
+    assert time.monotonic() - began < 60, "two seconds, where no one else works"
 
 
 def test_without_listening_an_event_is_set_and_the_second_interrupts():

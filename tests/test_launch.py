@@ -32,6 +32,12 @@ def test_a_launcher_trains_what_is_missing(tmp_path):
     assert {event.trial for event in seen if isinstance(event, Finished)} == set(outcome.done)
 
 
+def test_programs_side_by_side_are_told_to_workers_that_the_user_starts(tmp_path):
+    detached = sweep(STUDY, tmp_path, launcher="none", options=OPTIONS, workers=2).detached
+    assert detached is not None
+    assert f"cnnjax work {tmp_path} --side-by-side 2 " in detached.text
+
+
 def test_arms_that_are_made_while_a_study_runs_are_for_one_process(tmp_path, monkeypatch):
     monkeypatch.setattr("cnnjax.launch.sweep.check_launch", lambda *_: None)
     study = Study(

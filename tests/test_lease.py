@@ -240,7 +240,7 @@ def test_a_holder_that_may_be_gone_is_waited_for_as_long_as_it_is_not_heard_of(t
     began = time.monotonic()
     with pytest.raises(Taken, match="another process is working on this"):
         Lease.awaited(tmp_path, told.append)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "not the minute after which it would be lost"
 
 
 def test_a_holder_of_this_machine_is_not_waited_for(tmp_path, other):

@@ -212,11 +212,15 @@ def test_activations_grow_with_the_batch_and_nothing_else_given_does(module):
     assert 1.5 * few.activations < many.activations <= 2.1 * few.activations
 
 
-def test_it_is_fast_and_allocates_nothing():
-    training_memory(ResNet50(), (224, 224, 3), batch_size=16)
-    start = time.process_time()
-    training_memory(ResNet50(), (224, 224, 3), batch_size=10**6)
-    assert time.process_time() - start < 4  # measured: 1.0 s
+def test_a_batch_60000_times_larger_takes_no_longer_and_allocates_nothing():
+    def seconds(size):
+        start = time.thread_time()
+        training_memory(ResNet50(), (224, 224, 3), batch_size=size)
+        return time.thread_time() - start
+
+    seconds(8)
+    few, many = (min(map(seconds, sizes)) for sizes in ((16, 17), (10**6, 10**6 + 1)))
+    assert many < 2 * few  # measured: the same
 
 
 def test_scans_and_recomputation_are_accepted():

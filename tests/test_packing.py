@@ -16,6 +16,7 @@ from cnnjax.launch import one_program
 from cnnjax.launch import packing as rule
 from cnnjax.launch.claims import Claims
 from cnnjax.launch.device_groups import device_groups
+from cnnjax.launch.layout import layout_json, layout_texts, plan_here
 from cnnjax.launch.units import FiledUnits
 from cnnjax.launch.work import submitted, work
 from cnnjax.nn import trilinear, xla_convolution
@@ -256,6 +257,38 @@ def test_devices_are_divided_among_trials(monkeypatch):
     assert device_groups(Hardware(), [trial], every - 1) == [Hardware()], "more devices than trials: all train each"
     monkeypatch.setattr("cnnjax.launch.device_groups.SHORT_STEP", 1.0)
     assert device_groups(Hardware(), [trial], every) == [Hardware()], "a step that is long"
+
+
+def test_a_batch_need_not_divide_over_devices_that_have_trials_of_their_own(monkeypatch):
+    odd = BASE.model_copy(update={"batch_size": 9})
+    with pytest.raises(ConfigError, match="does not divide evenly over 8 devices"):
+        plan_here(Study(odd, axes={}, seeds=8), Hardware())
+    monkeypatch.setattr("cnnjax.launch.device_groups._accelerated", lambda: True)
+    planned = plan_here(Study(odd, axes={}, seeds=8), Hardware())
+    assert (len(planned.trials), planned.devices.count) == (8, 1)
+    with pytest.raises(ConfigError, match="does not divide evenly over 8 devices"):
+        plan_here(Study(odd, axes={}, seeds=7), Hardware())
+
+
+def test_a_dry_run_says_how_trials_are_laid_out(monkeypatch, cache):
+    one = Hardware(devices=1)
+    planned = plan_here(Study(BASE, axes={"model.features": [2, 3]}, seeds=8), one)
+    assert layout_texts(layout_json(planned, one, None), 1) == [], "on a CPU, one after the other"
+    assert layout_texts(layout_json(planned, one, 3), 1) == ["2 programs: 3 trials together"]
+    monkeypatch.setattr("cnnjax.launch.device_groups._accelerated", lambda: True)
+    monkeypatch.setattr(rule, "_accelerated", lambda: True)
+    found = layout_json(planned, Hardware(), None)
+    # Two programs on 8 devices: 4 of them divide the 8 trials of each.
+    assert found["device_groups"] == 8
+    assert list(found["packing"].values()) == [{"trials": 2, "way": "products"}] * 2
+    spread, packed = layout_texts(found, 1)
+    assert spread == "trials are spread over 8 devices, each of which trains its own"
+    assert packed == "2 programs: 2 trials together by batched products"
+    monkeypatch.setattr(rule, "WORTH_SECONDS", 0.0)
+    found = layout_json(planned, Hardware(), None)
+    assert layout_texts(found, 1)[1] == (
+        "2 programs: as many trials together as is fastest, measured once training begins"
+    )
 
 
 def test_a_group_of_devices_there_is_not_is_refused():

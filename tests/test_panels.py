@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 
 from cnnjax.documents.document import Column, Grid, paragraph
+from cnnjax.records.specification import BEFORE
 from cnnjax.reporting import Finding, collect, find, findings, report
 from cnnjax.reporting.panels import PANELS
+from cnnjax.reporting.panels.networks import networks_panel
+from cnnjax.reporting.panels.stability import stability_panel
+from cnnjax.reporting.panels.time_to_target import time_to_target_panel
+from cnnjax.reporting.picture_curves import _means
+from cnnjax.reporting.provenance import run_again
+from cnnjax.reporting.statistics import chosen
 from cnnjax.reporting.study_table import Table
-from tests.test_reporting import make_study
+from tests.test_reporting import BASE, change_result, diverge, make_study, set_metrics
 
 ROWS = Grid("Of planted numbers", (Column("what"), Column("number", "number")), [("planted", "0.12345")])
 
@@ -31,7 +38,7 @@ def test_a_panel_is_shown_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
     summary = report(tmp_path)
     for name in ("index.html", "report.md"):
         text = (summary.folder / name).read_text()
-        arms = "Arms<" if name == "index.html" else "## Arms"
+        arms = "<h2>Arms<" if name == "index.html" else "## Arms"
         places = [text.index(said) for said in ("The planted is 0.12345.", "A remark about the planted.", arms)]
         assert places == sorted(places)
         assert "Of planted numbers" in text
@@ -47,3 +54,117 @@ def test_every_finding_has_a_name_and_an_anchor_of_its_own(tmp_path: Path) -> No
     assert all(name.isidentifier() for name in names)
     assert not found.pictures
     json.dumps(found.data, allow_nan=False)
+
+
+def cells(finding: Finding) -> list[list[str]]:
+    return next(finding.grids).cells(exact=True)
+
+
+def curve(folder: Path, trial: dict, values: list[float]) -> None:
+    """Writes the validation accuracy of each epoch of ten steps."""
+    rows = [{"step": 10 * n, "epoch": n, "validation_accuracy": value} for n, value in enumerate(values, start=1)]
+    (folder / "trials" / trial["id"] / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_time_to_a_target_by_hand(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    for trial, end in zip(trials, [0.5] * 3 + [0.9] * 3, strict=True):
+        set_metrics(tmp_path, trial, validation_accuracy=end)
+        change_result(tmp_path, trial, steps=40, seconds={"step": 7.0, "input": 1.0})
+    # The median over arms of their means is 0.7.
+    curves = [[0.1, 0.7, 0.6, 0.5], [0.1, 0.2, 0.3, 0.5], [0.7, 0.2, 0.3, 0.5]]
+    curves += [[0.1, 0.2, 0.3, 0.9], [0.1, 0.8, 0.2, 0.9], [0.1, 0.2, 0.71, 0.9]]
+    for trial, values in zip(trials, curves, strict=True):
+        curve(tmp_path, trial, values)
+    found = time_to_target_panel(collect(tmp_path))
+    assert found is not None
+    assert cells(found) == [
+        ["1", "max", "2 of 3", "2 [1 to ∞]", "20 [10 to ∞]", "4 [2 to ∞]"],
+        ["2", "average", "3 of 3", "3 [2 to 4]", "30 [20 to 40]", "6 [4 to 8]"],
+    ]
+    assert "at least 70.00%" in found.blocks[1].lines[0]  # type: ignore[union-attr]
+    change_result(tmp_path, trials[0], packed=2)
+    assert cells(time_to_target_panel(collect(tmp_path)))[0][-1] == "–"  # type: ignore[arg-type]
+
+
+def test_a_loss_meets_its_target_from_above(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=(0,), kind="loss")
+    for trial, end in zip(trials, (0.2, 0.6), strict=True):
+        set_metrics(tmp_path, trial, validation_loss=end)
+        rows = [{"step": n, "epoch": n, "validation_loss": value} for n, value in enumerate((0.9, 0.39, end), start=1)]
+        path = tmp_path / "trials" / trial["id"] / "metrics.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = time_to_target_panel(collect(tmp_path))
+    assert found is not None
+    assert found.data is not None
+    assert found.data["target"] == 0.4
+    assert [row[2:4] for row in cells(found)] == [["1 of 1", "2"], ["1 of 1", "2"]]
+
+
+def test_what_differs_between_arms_is_what_their_configs_record(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]}, base={**BASE, "epochs": 9})
+    path = tmp_path / "trials" / trials[3]["id"] / "config.json"
+    config = json.loads(path.read_text())
+    # What an axis changes beside itself, as where widths are rescaled, and seeds, which tell no arms apart.
+    path.write_text(json.dumps({**config, "model": {**config["model"], "features": 24, "extra": [1]}, "seed": 99}))
+    for trial in trials[3:]:
+        change_result(tmp_path, trial, params=3 * json.loads(path.with_name("result.json").read_text())["params"])
+    for trial in trials[:3]:
+        set_metrics(tmp_path, trial, validation_accuracy=0.99)
+    found = networks_panel(collect(tmp_path))
+    assert found is not None
+    assert found.data is not None
+    assert found.data["reference"] == 1
+    assert found.data["arms"][1]["differences"] == {
+        "model.features": [16, 24],
+        "model.pool": ["max", "average"],
+        "model.extra": ["unset", [1]],
+    }
+    first, second = cells(found)
+    assert first[1] == "the same"
+    assert second[1] == "model.features: 16 → 24; model.pool: max → average; model.extra: unset → 1"
+    assert first[3] == "×1"
+    path.unlink()
+    assert cells(networks_panel(collect(tmp_path)))[1][1] == "model.pool: max → average"  # type: ignore[arg-type]
+
+
+def test_stability_counts_what_diverged_and_failed_and_such_an_arm_is_not_starred(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average", "stride"]})
+    for trial in trials[:3]:
+        set_metrics(tmp_path, trial, validation_accuracy=0.99)
+    diverge(tmp_path, trials[0])
+    diverge(tmp_path, trials[3], "crashed")
+    (tmp_path / "trials" / trials[4]["id"] / "result.json").unlink()
+    table = collect(tmp_path)
+    found = stability_panel(table)
+    assert cells(found) == [
+        ["1", "pool=max", "3", "2", "1", "0", "0", "not ranked"],
+        ["2", "pool=average", "3", "1", "0", "1", "1", "not ranked"],
+    ]
+    assert "All trials of 1 of 3 arms finished; 1 trial diverged." in found.blocks[1].lines[0]  # type: ignore[union-attr]
+    assert chosen(table) == 3, "the best of those that survived is not the best"
+
+
+def test_the_command_to_run_it_again(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    commands = [("/opt/cnnjax/__main__.py sweep a.py --seeds 3", "0123abc")] * 3 + [
+        ("mine.py 3", "0123abc+changes")
+    ] * 2
+    for trial, (command, commit) in zip(trials, commands, strict=False):
+        path = tmp_path / "trials" / trial["id"] / "environment.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "command": command, "commit": commit}))
+    assert run_again(collect(tmp_path)) == [
+        "git checkout 0123abc && cnnjax sweep a.py --seeds 3  # 3 trials",
+        "git checkout 0123abc && python mine.py 3  # 2 trials, from a tree with changes that the commit lacks",
+    ]
+    assert "cnnjax sweep a.py --seeds 3" in (report(tmp_path).folder / "report.md").read_text()
+
+
+def test_the_median_curve_has_a_band_of_all_seeds(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes={}, chosen=[{}])
+    for trial, values in zip(trials, ([0.1, 0.2], [0.4, 0.9], [0.2, 0.8]), strict=True):
+        curve(tmp_path, trial, values)
+    table = collect(tmp_path)
+    of = {each.name: each for each in BEFORE}["accuracy"]
+    means = _means(table.curves, "validation_accuracy", of, "median").round(9)
+    assert means.loc[1].to_dict("list") == {"middle": [20, 80], "low": [10, 20], "high": [40, 90]}

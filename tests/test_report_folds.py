@@ -19,7 +19,7 @@ from cnnjax.reporting.notes import arms_note, terminal_note
 from cnnjax.reporting.statistics import arms, chosen, complete, difference, effects
 from cnnjax.reporting.tables import failed_grid, finished
 from cnnjax.reporting.verdicts import verdict
-from tests.test_reporting import change_result, make_study, set_metrics
+from tests.test_reporting import BASE, change_result, make_study, set_metrics
 
 FOLDS, SEEDS, WIDTHS = (0, 1, 2, 3), (0, 1, 2), (8, 32)
 METRIC = "validation_accuracy"
@@ -75,6 +75,14 @@ def test_an_arm_is_repeated_by_folds(tmp_path):
     np.testing.assert_allclose(frame[f"{METRIC}_sd"], means.std(axis=1, ddof=1))
     assert chosen(table) == 2
     assert "validation n=576" in arms_note(table), "each of four folds has 144 of its own"
+
+
+def test_folds_that_are_left_out_are_said(tmp_path):
+    for folds, left_out in ((4, False), (5, True)):
+        study(tmp_path / str(folds), base=BASE | {"folds": folds})
+        said = [line for line in headline(collect(tmp_path / str(folds))) if "folds (0, 1, 2, 3) were trained" in line]
+        assert bool(said) == left_out
+    assert said[0].startswith("4 of 5 folds")
 
 
 def test_differences_are_paired_by_fold_and_seed(tmp_path):

@@ -180,7 +180,14 @@ def test_its_words_percent_and_decimals_are_those_of_the_specification(shapes: S
 
 def test_pictures_are_named_after_the_metric_and_those_of_another_are_removed(shapes: Summary, tmp_path: Path) -> None:
     drawn = {path.stem for path in shapes.files if path.suffix == ".png"}
-    assert drawn == {"mean_iou_by_arm", "effects", "mean_iou_vs_params", "mean_iou_vs_macs", "learning_curves"}
+    assert drawn == {
+        "mean_iou_by_arm",
+        "effects",
+        "mean_iou_vs_params",
+        "mean_iou_vs_macs",
+        "learning_curves",
+        "learning_curves_median",
+    }
     write_study(tmp_path, [segmentation(False, WITHOUT, 900), segmentation(True, WITH, 1000)])
     report(tmp_path)
     assert (tmp_path / "report" / "figures" / "mean_iou_by_arm.png").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 import json
 import math
@@ -136,11 +138,24 @@ def make_study(
             make_trial(
                 out / "trials" / name, name=name, seed=seed, level=0.93 + effect, params=params, rng=rng, kind=kind
             )
+            write_json(out / "trials" / name / "config.json", configured(base, {**arm, "seed": seed}))
             trials.append({"id": name, "arm": arm, "seed": seed, "params": params, "macs": params * 40, "program": "p"})
     study = {"name": "pooling", "question": question, "axes": axes, "combine": combine, "seeds": seeds, "base": base}
     write_json(out / "study.json", study)
     write_json(out / "plan.json", {"trials": trials, "pruned": pruned or []})
     return trials
+
+
+def configured(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The base with the values at their dotted paths."""
+    config = json.loads(json.dumps(base))
+    for path, value in values.items():
+        *parents, name = path.split(".")
+        place = config
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = value
+    return config
 
 
 def hashable(value: Any) -> Any:
@@ -532,7 +547,14 @@ def test_a_band_of_one_deviation_ends_where_the_metric_does() -> None:
 def test_files_of_a_study(whole: Summary) -> None:
     names = {path.name for path in whole.files}
     assert names >= {"report.md", "index.html", "arms.csv", "trials.csv", "effects.csv", "arms.json"}
-    pictures = {"accuracy_by_arm", "accuracy_vs_params", "accuracy_vs_macs", "learning_curves", "effects"}
+    pictures = {
+        "accuracy_by_arm",
+        "accuracy_vs_params",
+        "accuracy_vs_macs",
+        "learning_curves",
+        "learning_curves_median",
+        "effects",
+    }
     assert names >= {f"{name}.{form}" for name in pictures for form in ("png", "svg", "pdf")}
     assert names >= {"arms.tex", "effects_1.tex", "effects_2.tex", "pruned.tex", "provenance.tex"}
     assert {path for path in whole.folder.rglob("*") if path.is_file()} == set(whole.files), "no drafts are left"
@@ -600,6 +622,10 @@ def test_a_report_says_what_it_is_of_and_status_that_there_is_more(tmp_path: Pat
     assert "report/ is of" not in shown_status(tmp_path)
     results[-1].write_bytes(last)
     assert f"report/ is of 3 finished trials; there are 4 now: cnnjax report {tmp_path}" in shown_status(tmp_path)
+    report(tmp_path)
+    assert status(tmp_path).outdated is False
+    set_metrics(tmp_path, trials[0], test_accuracy=0.5)
+    assert f"report/ is of 4 finished trials, not as they are now: cnnjax report {tmp_path}" in shown_status(tmp_path)
 
 
 def shown_status(out: Path) -> str:
@@ -637,15 +663,47 @@ def test_files_of_reports_of_before_are_removed(tmp_path: Path) -> None:
 # --- pages
 
 
+def shown(text: str) -> str:
+    """A page without its script and the bytes of pictures in it."""
+    return re.sub(r"<script>.*?</script>|base64,[^\"]*", "", text, flags=re.DOTALL)
+
+
 def test_html_is_self_contained(whole: Summary) -> None:
     text = page(whole)
-    assert not re.search(r"https?:|//\w|<script|<link|@import|url\(", re.sub(r"base64,[^\"]*", "", text))
-    sources = re.findall(r'src="([^"]{0,30})', text)
-    assert len(sources) == 5
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not re.search(r"https?:|//\w|<link|@import|url\((?!#)|<img|<iframe|\bsrc=|\son\w+=", shown(text))
+    assert text.count("<script") == text.count("</script>") == 1
+    script = re.findall(r"<script>(.*)</script>", text, re.DOTALL)[0]
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|Function\(|https?:", script)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy == [
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    ]
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
-    assert text.count("<img alt=") == 5
+    assert text.count("<svg ") == text.count('role="img"') == 6
+
+
+def test_pictures_in_a_page_have_ids_of_their_own_and_all_that_is_referred_to(whole: Summary) -> None:
+    text = shown(page(whole))
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids)) > 100
+    referred = {one or other for one, other in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text)}
+    assert len(referred) > 20
+    assert referred <= set(ids)
+    assert set(re.findall(r"var\((--[\w-]+)\)", text)) <= set(re.findall(r"(--[\w-]+):", text))
+
+
+def test_every_seed_of_every_arm_is_a_mark_that_says_its_result(whole: Summary) -> None:
+    text = page(whole)
+    for (arm, seed), value in results(whole.table.out, "test_accuracy").items():
+        values = json.loads(arm)
+        label = ", ".join(f"{path.removeprefix('model.')}={value}" for path, value in values.items())
+        number = next(arm.number for arm in whole.table.arms if arm.values == values)
+        said = f"arm {number} ({label}): seed {seed}, test accuracy, %: {100 * value:.2f}"
+        assert f'<g data-key="{number}"><title>{said}</title>' in text
+    assert re.findall(r'<tr[^>]* data-key="(\d+)"', text) == [str(number) for number in range(1, 13)]
 
 
 def test_pages_hold_the_question_the_arms_and_where_they_come_from(whole: Summary) -> None:
@@ -696,8 +754,8 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     make_study(tmp_path, axes={"model.features": [8, 16, 32]}, seeds=(7,))
     text = page(report(tmp_path))
     assert "n=1" in text
-    assert "±" not in re.sub(r"<p>.*?</p>|<figcaption>.*?</figcaption>", "", text)
-    assert not re.search(r"\bnan\b", re.sub(r"base64,[^\"]*", "", text), re.IGNORECASE)
+    assert "±" not in re.sub(r"<p>.*?</p>|<figcaption>.*?</figcaption>|<desc>.*?</desc>", "", text)
+    assert not re.search(r"\bnan\b", shown(text), re.IGNORECASE)
 
 
 def test_markup_and_scripts_in_texts_are_shown_not_run(tmp_path: Path) -> None:
@@ -706,7 +764,7 @@ def test_markup_and_scripts_in_texts_are_shown_not_run(tmp_path: Path) -> None:
     make_study(tmp_path, axes=axes, question=question)
     summary = report(tmp_path)
     text = page(summary)
-    assert "<script" not in text
+    assert "<script" not in shown(text)
     assert "<b>max" not in text
     assert "Größe ≥ 3? &lt;script&gt;" in text
     markdown = page(summary, "report.md")
@@ -731,7 +789,7 @@ def test_labels_of_arms_do_not_hide_each_other(tmp_path: Path, count: int) -> No
     make_study(tmp_path, axes=axes)
     drawn = against_cost(collect(tmp_path), cost="params")
     assert drawn is not None
-    figure, _ = drawn
+    figure = drawn.figure
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     assert len(boxes) == count
@@ -785,6 +843,7 @@ def test_study_of_seeds_only(tmp_path: Path) -> None:
     assert {path.name for path in summary.files if path.suffix == ".png"} == {
         "accuracy_by_arm.png",
         "learning_curves.png",
+        "learning_curves_median.png",
     }
 
 
@@ -806,7 +865,7 @@ def test_trials_on_different_hardware_are_flagged(tmp_path: Path) -> None:
     assert "laptop (1 trial); 16-core CPU, 128 GiB (5 trials)" in text
 
 
-@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("width", [80, 120, 140])
 def test_terminal_table(whole: Summary, width: int) -> None:
     console = Console(width=width, file=StringIO(), force_terminal=False)
     console.print(terminal_table(whole.table))
@@ -814,8 +873,14 @@ def test_terminal_table(whole: Summary, width: int) -> None:
     row = whole.arms.iloc[0]
     assert "11*" in text
     assert f"{row['test_accuracy_mean']:.2%}"[:-1] in text
-    assert f"[{100 * row['test_accuracy_low']:.2f},{100 * row['test_accuracy_high']:.2f}]" in text
+    for number in whole.arms.index:
+        low, high = (100 * whole.arms.loc[number, f"test_accuracy_{end}"] for end in ("low", "high"))
+        assert f"[{low:.2f},{high:.2f}]" in text, "an interval is never cut"
+    assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
+    lines = [line for line in text.splitlines() if re.search(r"\d ± \d|\[\d", line)]
+    assert len(lines) == (12 if width == 140 else 24), "an arm takes one line, or two"
+    assert ("left out at 80 columns: seconds" in text) == (width == 80)
 
 
 # --- what is wrong with a directory
@@ -917,6 +982,20 @@ def test_a_last_line_cut_by_a_kill_is_ignored_and_a_resumed_epoch_replaced(tmp_p
     curves = collect(tmp_path).curves
     assert curves["epoch"].tolist() == list(range(1, 9))
     assert curves["train_loss"].tolist()[-1] == 5.0
+
+
+@pytest.mark.parametrize("missing", [slice(0, 8), slice(7, 8), slice(2, 3)])
+def test_trials_whose_curves_lack_epochs_are_named(tmp_path: Path, missing: slice) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    assert not collect(tmp_path).cut_curves
+    path = study_path(tmp_path, trials[1], "metrics.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    del lines[missing]
+    path.write_text("".join(lines))
+    if not lines:
+        path.unlink()
+    said = headline(collect(tmp_path))
+    assert any("lack epochs of 1 of 6 finished trials" in line and trials[1]["id"] in line for line in said)
 
 
 def test_without_curves_there_is_no_picture_of_them(tmp_path: Path) -> None:

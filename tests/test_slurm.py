@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -16,10 +17,12 @@ import pytest
 
 from cnnjax import Hardware, Options, Study, plan, sweep
 from cnnjax.config import replace
-from cnnjax.errors import RunError
+from cnnjax.errors import ConfigError, RunError
 from cnnjax.launch.launcher import Detached, cancel_jobs, jobs_said
 from cnnjax.launch.status import status
+from cnnjax.launch.work import submitted
 from cnnjax.study.file import load
+from cnnjax.study.study import with_fields
 from tests.test_workers import numbers
 
 pytestmark = [
@@ -220,6 +223,37 @@ def test_a_folder_that_the_nodes_do_not_see_is_said(file, tmp_path):
 def test_what_slurm_refuses_is_said(file, tmp_path):
     with pytest.raises(RunError, match="SLURM took no job: .*invalid partition specified: nowhere"):
         sweep(load(file).study, tmp_path, file=file, launcher="slurm", settings={"partition": "nowhere"})
+
+
+def test_jobs_that_wait_are_noticed_by_the_next_sweep(file, out):
+    held = {"jobs": 2, "sbatch": ("--hold",)}
+    first = submit(file, out, **held)
+    again = sweep(load(file).study, out, file=file, launcher="slurm", settings=held)
+    assert again.detached is not None
+    assert again.detached.jobs == (f"{first}_0", f"{first}_1")
+    assert f"SLURM job {first}: 2 workers of an earlier sweep, in the queue or running; so none" in again.detached.text
+    assert len(queue()) == 2
+    with pytest.raises(ConfigError, match="workers = 2: with nodes = 2 .* leave workers out"):
+        sweep(load(file).study, out, file=file, launcher="slurm", settings=held | {"nodes": 2}, workers=2)
+    more = sweep(load(file).study, out, file=file, launcher="slurm", settings=held | {"jobs": 3}, workers=2)
+    assert more.detached is not None
+    assert len(queue()) == 3, "only what is missing"
+    assert submitted(out) == 3
+    *_, script = sorted(out.glob("jobs/*_submitted.pkl"), key=lambda path: path.stat().st_mtime)
+    assert pickle.loads(script.read_bytes()).function.options == ("--side-by-side", "2")
+
+
+def test_a_job_that_runs_is_counted_where_it_knows_the_trials(file, out):
+    first = submit(file, out, jobs=1)
+    wait_for(lambda: begun(out), "a checkpoint")
+    same = sweep(load(file).study, out, file=file, launcher="slurm", settings={"jobs": 1})
+    assert same.detached is not None
+    assert [job.split("_")[0] for job in same.detached.jobs] == [first]
+    wider = with_fields(load(file).study, seeds=3)
+    held = {"jobs": 1, "sbatch": ("--hold",)}
+    outcome = sweep(wider, out, file=file, launcher="slurm", settings=held)
+    assert outcome.detached is not None
+    assert first not in {job.split("_")[0] for job in outcome.detached.jobs}
 
 
 def test_from_python_the_jobs_are_told(file, out):

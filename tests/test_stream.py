@@ -184,7 +184,7 @@ def test_a_worker_that_dies_is_an_error_within_seconds(root):
         ):
             for _ in loader:
                 pass
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60, "seconds, where no one else works"
     assert children() <= before, "no process is left behind"
 
 

@@ -261,7 +261,7 @@ with joined(Hosts(f"localhost:{port}", 2, process, "test")):
     refused(replace(tiny, {"seed": process}), Hardware(devices=1))
     if process == 1:
         raise ValueError("a broken layer")
-    time.sleep(60)
+    time.sleep(300)
 """
 
 
@@ -282,4 +282,4 @@ def test_what_differs_and_what_fails_ends_both_with_a_message(tmp_path):
     assert "process 0 of 2 ends: process 1 (" in err
     assert "failed: ValueError: a broken layer" in err
     assert "ValueError: a broken layer" in other_err
-    assert time.monotonic() - began < 50
+    assert time.monotonic() - began < 200, "not the five minutes that the other process would take"

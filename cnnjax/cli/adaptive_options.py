@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import ValidationError
 
+from cnnjax.config import explain, parse
 from cnnjax.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,22 +62,14 @@ def adaptive_of(halving: str | None, asha: str | None, seeds: str | None, optuna
     if len(said) > 1:
         raise ConfigError(f"{' and '.join(said)}: a study decides in one way; give one of them")
     [(option, written)] = said.items()
-    first, _, second = written.partition(":")
+    kind, fields, example = {
+        "--halving": (adaptive.SuccessiveHalving, ("first", "factor"), "2:3"),
+        "--asha": (adaptive.ASHA, ("first", "factor"), "2:3"),
+        "--sequential-seeds": (adaptive.SequentialSeeds, ("most_seeds", "precision"), "20:0.005"),
+        "--optuna": (adaptive.OptunaSampler, ("sampler", "trials"), "tpe:30"),
+    }[option]
     try:
-        if option == "--optuna":
-            return adaptive.OptunaSampler.model_validate(
-                {"sampler": first} | ({"trials": int(second)} if second else {})
-            )
-        if option == "--sequential-seeds":
-            more = {"precision": float(second)} if second else {}
-            return adaptive.SequentialSeeds.model_validate({"most_seeds": int(first)} | more)
-        kind = adaptive.SuccessiveHalving if option == "--halving" else adaptive.ASHA
-        return kind.model_validate({"first": int(first)} | ({"factor": int(second)} if second else {}))
-    except ValueError as error:
-        example = {"--optuna": "tpe:30", "--sequential-seeds": "20:0.005"}.get(option, "2:3")
-        raise ConfigError(f"{option} {written}: must be as in {option} {example} ({_first_line(error)})") from None
-
-
-def _first_line(error: ValueError) -> str:
-    lines = [line.strip() for line in str(error).splitlines()]
-    return lines[2] if len(lines) > 2 else lines[0]
+        return kind.model_validate(dict(zip(fields, map(parse, written.split(":", 1)), strict=False)))
+    except ValidationError as error:
+        wrong = explain(error).replace("\n", "; ")
+        raise ConfigError(f"{option} {written}: must be as in {option} {example} ({wrong})") from None

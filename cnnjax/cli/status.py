@@ -98,8 +98,9 @@ def _shown(found: StudyStatus, folder: Path) -> Group:
     lines = [Text(f"{found.name}: {', '.join(parts)}")]
     if found.cancelled is not None:
         lines.append(Text(f"{found.cancelled}: workers stop; the study's sweep goes on", style="yellow"))
-    if found.reported is not None and found.reported != found.done:
-        of = f"report/ is of {found.reported} finished trials; there are {found.done} now: cnnjax report {folder}"
+    if found.outdated:
+        now = f"; there are {found.done} now" if found.reported != found.done else ", not as they are now"
+        of = f"report/ is of {found.reported} finished trials{now}: cnnjax report {folder}"
         lines.append(Text(of, style="yellow"))
     lines += [Text(said) for said in _jobs(folder)]
     table = Table(box=None, pad_edge=False)

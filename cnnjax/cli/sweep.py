@@ -216,7 +216,7 @@ def sweep(
         planned_for = split_over(planned_for) if shard_state else planned_for
         whole = None if estimate else _whole_of(loaded, study)
         shown = {"as_json": as_json, "times": estimate, "extend": extend, "replace": replace}
-        _print_plan(study, folder, planned_for, whole, **shown)
+        _print_plan(study, folder, planned_for, whole, pack, **shown)
         return
     if device_kind is not None or device_memory is not None:
         raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
@@ -289,18 +289,26 @@ def _print_plan(
     folder: Path,
     devices: Any,
     whole: WholeSet | None,
+    pack: int | None,
     *,
     as_json: bool,
     times: bool,
     extend: bool,
     replace: bool,
 ) -> None:
+    from cnnjax.launch.layout import layout_json, layout_texts, plan_here
+    from cnnjax.run.hardware import Hardware
     from cnnjax.study.candidates import known_of, plan_of_candidates
     from cnnjax.study.earlier import apart_of, earlier, stale_texts
     from cnnjax.study.pairing import comparisons_json
     from cnnjax.study.plan_table import plan_table
 
-    planned = plan_of_candidates(study, hardware=devices, whole=whole)
+    laid: dict[str, Any] = {}
+    if whole is None and isinstance(devices, Hardware):
+        planned = plan_here(study, devices)
+        laid = layout_json(planned, devices, pack)
+    else:  # Devices or data that are not here.
+        planned = plan_of_candidates(study, hardware=devices, whole=whole)
     planned, hours = estimated(planned, devices, hidden=as_json) if times else (planned, None)
     known = known_of(planned)
     found = earlier(planned, folder)
@@ -309,10 +317,12 @@ def _print_plan(
         more: dict[str, Any] = {"devices": planned.devices.to_json(), "stale": stale}
         more |= {"programs": len(planned.programs), "compilations": planned.compilations}
         more |= {"not_checked": planned.unchecked} | ({"estimate": hours.to_json()} if hours else {})
-        more |= design_json(planned, folder) | comparisons_json(planned)
+        more |= laid | design_json(planned, folder) | comparisons_json(planned)
         typer.echo(json.dumps(planned.to_json() | more | ({"adaptive": known} if known else {})))
         return
     WIDE.print(plan_table(planned))
+    for text in layout_texts(laid, planned.devices.count):
+        out.print(f"layout: {text}", markup=False, highlight=False, soft_wrap=True)
     print_design(planned, folder, extend=extend, replace=replace)
     if hours is not None:
         print_estimate(hours)

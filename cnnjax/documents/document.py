@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cnnjax.documents.quantities import short, short_bytes
@@ -28,11 +28,14 @@ class Column:
     - "percent": a number in percent, with one decimal;
     - "shape": a tuple, as 3x3;
     - "pair": a tuple of which equal numbers are written once.
+
+    is_choice: its values are few and told apart: a page offers them to choose rows by.
     """
 
     heading: str
     kind: Kind = "text"
     rank: int = 0
+    is_choice: bool = False
 
     @property
     def label(self) -> str:
@@ -68,7 +71,7 @@ class Grid:
 
     title: what it shows, may be empty. rows: a value for each column. total: a row below a line, None for no such row.
     marked: the row that stands out in Markdown and HTML, counted from 0, None for no such row. mark: the reason, which
-    HTML shows under the pointer.
+    HTML shows under the pointer. keys: what each row is of, as `Mark.key` says it; empty for none.
     """
 
     title: str
@@ -77,6 +80,7 @@ class Grid:
     total: tuple[Any, ...] | None = None
     marked: int | None = None
     mark: str = ""
+    keys: Sequence[str] = ()
 
     @property
     def is_shortened(self) -> bool:
@@ -113,15 +117,24 @@ class Remarks:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A line or a marker of a picture. key: what it is of, as in `Grid.keys`. text: what it says under the pointer."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Picture:
-    """A drawn picture: file `name` without suffix, `title`, `caption`, its `width` on a page in px, and `files`: its
-    bytes by form ("png", "svg", "pdf")."""
+    """A drawn picture: file `name` without suffix, `title`, `caption`, its `width` on a page in px, `files`: its
+    bytes by form ("png", "svg", "pdf"), and `marks`: its marks of data by their id in the SVG."""
 
     name: str
     title: str
     caption: str
     width: int
     files: Mapping[str, bytes]
+    marks: Mapping[str, Mark] = field(default_factory=dict)
 
 
 TextBlock = Grid | Remarks

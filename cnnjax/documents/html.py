@@ -1,47 +1,93 @@
-"""Tables, remarks and pictures as one self-contained HTML page: no scripts, nothing loaded from elsewhere."""
+"""Tables, remarks and pictures as one self-contained HTML page: nothing is loaded from elsewhere.
+
+`page.css` is its style. `page.js` sorts and filters its tables and tells what the marks of its pictures are; without it
+the page shows everything all the same. A policy in the page allows that script alone, and no request.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from html import escape
+from importlib import resources
 
+from cnnjax.documents.colours import DARK, LIGHT
 from cnnjax.documents.document import Block, Column, Grid, Picture, Remarks, Section
+from cnnjax.documents.svg import inline, variables
 
 
-def page(title: str, body: str) -> str:
-    """A whole page around `body`, which is HTML."""
+def page(title: str, body: str, *, version: str | None = None) -> str:
+    """A whole page around `body`, which is HTML.
+
+    version: of a page that a server watches: the page asks that server for newer ones, and nobody else.
+    """
+    script = _file("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    asks = "" if version is None else " connect-src 'self';"
+    policy = (
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:;{asks} script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    watched = "" if version is None else f' data-version="{escape(version)}"'
     return f"""<!DOCTYPE html>
-<html lang="en">
+<html lang="en"{watched}>
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{escape(title)}</title>
-<style>{CSS}</style>
+<style>
+{_themes(body)}{_file("page.css")}</style>
 </head>
 <body>
 <main>
 {body}
 </main>
+<script>{script}</script>
 </body>
 </html>
 """
 
 
+def contents(sections: Sequence[tuple[str, str]]) -> str:
+    """A table of contents: (anchor, title) of each section."""
+    items = "".join(f'<li><a href="#{escape(anchor)}">{escape(title)}</a></li>' for anchor, title in sections)
+    return f'<nav aria-label="Contents"><ul>{items}</ul></nav>'
+
+
 def section(of: Section) -> str:
     """A section of a page: its heading and its blocks."""
     anchor = f' id="{escape(of.anchor)}"' if of.anchor else ""
-    return f"<section{anchor}>\n<h2>{escape(of.title)}</h2>\n" + "\n".join(map(_block, of.blocks)) + "\n</section>"
+    blocks = [_block(block, of, number) for number, block in enumerate(of.blocks, start=1)]
+    return f"<section{anchor}>\n<h2>{escape(of.title)}</h2>\n" + "\n".join(blocks) + "\n</section>"
 
 
-def _block(block: Block) -> str:
+def _file(name: str) -> str:
+    return resources.files("cnnjax.documents").joinpath(name).read_text(encoding="utf-8")
+
+
+def _themes(body: str) -> str:
+    """The variables of both themes, those of the pictures in `body` included; print is always light."""
+    pictures = variables(body)
+    light, dark = (_declared(theme, more) for theme, more in zip((LIGHT, DARK), pictures, strict=True))
+    return f""":root {{ color-scheme: light dark; {light} }}
+:root[data-theme=light] {{ color-scheme: light; }}
+@media screen and (prefers-color-scheme: dark) {{ :root:not([data-theme=light]) {{ {dark} }} }}
+@media screen {{ :root[data-theme=dark] {{ color-scheme: dark; {dark} }} }}
+"""
+
+
+def _declared(theme: Mapping[str, str], pictures: str) -> str:
+    return " ".join([*(f"--{name}: {colour};" for name, colour in theme.items()), pictures])
+
+
+def _block(block: Block, of: Section, number: int) -> str:
     if isinstance(block, Grid):
-        return _table(block)
+        return _table(block, of, number)
     if isinstance(block, Picture):
-        data = base64.b64encode(block.files["png"]).decode()
-        image = f'<img alt="{escape(block.title)}" width="{block.width}" src="data:image/png;base64,{data}">'
-        return f"<figure>{image}<figcaption>{escape(block.caption)}</figcaption></figure>"
+        return f"<figure>{inline(block)}<figcaption>{escape(block.caption)}</figcaption></figure>"
     return _remarks(block)
 
 
@@ -52,57 +98,35 @@ def _remarks(remarks: Remarks) -> str:
     return f"<p>{escape(remarks.title)}</p>\n<ul>{items}</ul>"
 
 
-def _table(grid: Grid) -> str:
-    head = _cells("th", [column.label for column in grid.columns], grid.columns)
-    mark = f' class="chosen" title="{escape(grid.mark)}"'
+def _table(grid: Grid, of: Section, number: int) -> str:
+    heads = [column.label for column in grid.columns]
+    choices = [" data-choices" if column.is_choice else "" for column in grid.columns]
+    head = _cells("th", heads, grid.columns, [f' scope="col"{choice}' for choice in choices])
     rows = [
-        f"<tr{mark if number == grid.marked else ''}>{_cells('td', cells, grid.columns)}</tr>"
-        for number, cells in enumerate(grid.cells(exact=True))
+        f"<tr{_row(grid, place)}>{_cells('td', cells, grid.columns)}</tr>"
+        for place, cells in enumerate(grid.cells(exact=True))
     ]
-    rows += [f"<tr>{_cells('th', cells, grid.columns)}</tr>" for cells in grid.totals(exact=True)]
+    totals = "".join(f"<tr>{_cells('th', cells, grid.columns)}</tr>" for cells in grid.totals(exact=True))
+    foot = f"\n<tfoot>{totals}</tfoot>" if totals else ""
     # Prose may be broken into lines, numbers may not.
     kind = "" if all(column.is_text for column in grid.columns) else ' class="numbers"'
-    body = "\n".join(rows)
-    title = [f"<p>{escape(grid.title)}</p>\n"] if grid.title else []
-    table = f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
-    return "".join([*title, table])
+    body, name = "\n".join(rows), escape(f"{of.anchor or 'table'}-{number}")
+    title = f"<p>{escape(grid.title)}</p>\n" if grid.title else ""
+    box = (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(grid.title or of.title)}, table {number}">'
+    )
+    table = f'<table{kind} data-name="{name}"><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>{foot}</table>'
+    return f"{title}{box}{table}</div>"
 
 
-def _cells(tag: str, cells: Sequence[str], columns: Sequence[Column]) -> str:
-    """The cells of a row, numbers to the right."""
+def _row(grid: Grid, place: int) -> str:
+    mark = f' class="chosen" title="{escape(grid.mark)}"' if place == grid.marked else ""
+    return f'{mark} data-key="{escape(grid.keys[place])}"' if grid.keys else mark
+
+
+def _cells(tag: str, cells: Sequence[str], columns: Sequence[Column], more: Sequence[str] = ()) -> str:
+    """The cells of a row, numbers to the right; `more`: further attributes of each."""
     kinds = ["" if column.is_text else ' class="number"' for column in columns]
-    return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))
-
-
-CSS = """
-:root { --ink: #1b1f24; --soft: #57606a; --line: #d8dee4; --paper: #ffffff; --band: #f6f8fa; --mark: #fff3cd; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --soft: #9aa4af; --line: #343b44; --paper: #14181d; --band: #1c2229; --mark: #4a3d12; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 78rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2.5rem 0 .75rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
-p, ul.headline { max-width: 60rem; overflow-wrap: anywhere; }
-.question { font-size: 1.15rem; color: var(--soft); white-space: pre-line; margin: 0 0 1rem; }
-ul.headline { padding-left: 1.2rem; margin: 0; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; vertical-align: bottom; border-bottom-width: 2px; }
-.numbers td { white-space: nowrap; }
-th.number, td.number { text-align: right; }
-tbody tr:nth-child(even) { background: var(--band); }
-tbody tr.chosen { background: var(--mark); font-weight: 600; }
-figure { margin: 1.5rem 0; }
-figure img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
-figcaption, section > p { color: var(--soft); font-size: .86rem; max-width: 60rem; }
-pre { background: var(--band); padding: .8rem 1rem; border-radius: 6px; font-size: .8rem; overflow-x: auto; }
-@media print {
-  :root { --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --band: #f4f4f4; --mark: #fff3cd; }
-  body { font-size: 10pt; } main { max-width: none; padding: 0; }
-  figure, tr { break-inside: avoid; } h2 { break-after: avoid; } .scroll { overflow: visible; }
-  table { font-size: 7.5pt; } th, td { padding: .15rem .35rem; }
-}
-"""
+    more = more or [""] * len(kinds)
+    each = zip(cells, kinds, more, strict=True)
+    return "".join(f"<{tag}{kind}{further}>{escape(cell)}</{tag}>" for cell, kind, further in each)

@@ -10,8 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from cnnjax.code import code_of
-from cnnjax.config import Named, plain, replace
+from cnnjax.config import Named, explain, plain, replace
 from cnnjax.config.named import tuples
 from cnnjax.errors import RunError
 from cnnjax.launch.made import SWEEP, Made, read_work
@@ -130,8 +132,8 @@ class FiledArms(Arms):
             self._files.define("its adaptive design" if held.code is not None else f"trial {held.arms[0].first.id}")
         try:
             self.design = Adaptive.model_validate(search.design)
-        except ValueError as error:
-            raise RunError(f"the adaptive design of {out} cannot be made here: {error}") from None
+        except ValidationError as error:
+            raise RunError(f"the adaptive design of {out} cannot be made here: {explain(error)}") from None
         self._files.check_code("the adaptive design", code_of(self.design), held.code)
         self.proposes = self.design.from_arms
         self.candidates = Candidates(tuple(self._entries), held.seeds, held.epochs)

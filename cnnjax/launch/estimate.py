@@ -9,7 +9,7 @@ from typing import Any
 
 from cnnjax.config import Named
 from cnnjax.errors import ConfigError
-from cnnjax.launch.worker import side_by_side
+from cnnjax.launch.layout import layout_of
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.timing import Timing, time_program
 from cnnjax.study.faults import guilty, neighbours
@@ -22,13 +22,15 @@ HOUR = 3600.0
 class Estimate:
     """How long a plan's trials take.
 
-    timings: of each program, by its digest. workers: how many programs train side by side, in each of `processes`.
+    timings: of each program, by its digest. workers: how many programs train side by side, in each of `processes`, on
+    so many `groups` of devices.
     """
 
     planned: Plan
     timings: Named[Timing]
     workers: int
     processes: int = 1
+    groups: int = 1
 
     def of(self, planned: Plan) -> Estimate:
         """The same of fewer trials."""
@@ -49,12 +51,32 @@ class Estimate:
 
     @property
     def total(self) -> float:
-        """Hours from the first step to the last: programs one after the other where nobody is busy."""
-        busy = [0.0] * max(1, self.workers * self.processes)
-        for program, trials in self.planned.programs.items():
-            timing = self.timings[program]
-            heapq.heapreplace(busy, busy[0] + timing.compilation / HOUR + len(trials) * timing.trial / HOUR)
-        return max(busy)
+        """Hours from the first step to the last, trials being claimed as by workers (`launch.claims`).
+
+        Who is free takes a program that nobody is at, else joins one that nobody of its group of devices is at, and
+        stays until none of its trials is left.
+        """
+        left = {program: len(trials) for program, trials in self.planned.programs.items()}
+        free = [(0.0, slot) for slot in range(max(1, self.workers * self.processes))]
+        at, last = dict[int, str](), 0.0
+        while free:
+            hours, slot = heapq.heappop(free)
+            program = at.pop(slot, None)
+            begins = program is None or not left[program]
+            if begins:
+                near = {at[other] for other in at if self._group(other) == self._group(slot)}
+                open_ones = [name for name, count in left.items() if count and name not in near]
+                program = next((name for name in open_ones if name not in at.values()), next(iter(open_ones), None))
+            if program is None:
+                last = hours
+                continue
+            timing, at[slot], left[program] = self.timings[program], program, left[program] - 1
+            heapq.heappush(free, (hours + (begins * timing.compilation + timing.trial) / HOUR, slot))
+        return last
+
+    def _group(self, slot: int) -> tuple[int, int]:
+        """The process and the group of devices of one of those that train side by side."""
+        return slot // self.workers, slot % self.workers % self.groups
 
     @property
     def compilation(self) -> float:
@@ -67,6 +89,8 @@ class Estimate:
         lines = [f"{_written(hours)}: {written(arm)}" for arm, hours in self.arms.items()]
         count = min(self.workers * self.processes, len(self.timings))
         how = f"{count} programs side by side" if count > 1 else "one program after the other"
+        if self.groups > 1:
+            how = f"trials spread over {self.groups} groups of devices"
         return [
             *lines,
             f"{_written(self.total)} in all, {how}; of compilation {_written(self.compilation)}; timed alone, by a few "
@@ -81,6 +105,7 @@ class Estimate:
             "total_hours": self.total,
             "compilation_hours": self.compilation,
             "side_by_side": self.workers * self.processes,
+            "device_groups": self.groups,
             "programs": {name: _plain(timing) for name, timing in self.timings.items()},
         }
 
@@ -95,13 +120,13 @@ def estimate(
     """Compile each program of a plan and time a few of its steps and evaluations on this machine.
 
     workers: how many programs train side by side, None for as many as a sweep takes; processes: how many such workers
-    there are. Raises what a training does.
+    there are. Each trial is timed on the devices that it will have (`launch.layout`). Raises what a training does.
     """
-    programs, timings = planned.programs, {}
-    for program, trials in programs.items():
-        timings[program] = time_program(trials[0].experiment, hardware)
-    firsts = [trials[0] for trials in programs.values()]
-    return Estimate(planned, Named(timings), workers or side_by_side(firsts), processes)
+    laid = layout_of(planned, hardware, programs=workers, workers=processes)
+    timings = {
+        program: time_program(trials[0].experiment, laid.groups[0]) for program, trials in planned.programs.items()
+    }
+    return Estimate(planned, Named(timings), laid.programs, processes, len(laid.groups))
 
 
 def within_hours(estimated: Estimate) -> Plan:

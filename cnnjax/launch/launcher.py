@@ -40,8 +40,9 @@ class Launch:
 
     pack: how many trials of one program to train together; workers: how many programs to train side by side; None for
     what is fastest. sinks: called with every event, one at a time. stop: to be set by who wants no further step taken.
-    stop_on_failure: the study is cancelled once a trial failed. settings: the launcher's own. Processes elsewhere need
-    the folder alone: they run `python -m cnnjax work DIR` (`launch/work.py`), and find the options in work.json.
+    stop_on_failure: the study is cancelled once a trial failed. settings: the launcher's own. again: ids of
+    trials that failed before and are tried again, which workers that saw them fail do not. Processes elsewhere need the
+    folder alone: they run `python -m cnnjax work DIR` (`launch/work.py`), and find the options in work.json.
     """
 
     planned: Plan
@@ -53,6 +54,7 @@ class Launch:
     stop: threading.Event | None = None
     stop_on_failure: bool = False
     settings: Config | None = None
+    again: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,7 @@ def _start(ray: Any, launched: Launch, settings: RaySettings, missing: int | Non
     count = settings.jobs or max(1, fit if missing is None else min(missing, fit))
     token = new_token(out)
     check_nodes(ray, settings, out, jobs_folder(out) / token)
-    options = (*work_options(launched), "--side-by-side", str(launched.workers or 1))
+    options = work_options(launched if launched.workers else replace(launched, workers=1))
     worker = Worker(str(out), token, options, retries=settings.retries)
     task = ray.remote(
         num_cpus=needs.pop("CPU", 0),

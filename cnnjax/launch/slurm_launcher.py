@@ -11,7 +11,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnjax.errors import RunError
+from cnnjax.config import digest_of_text
+from cnnjax.errors import ConfigError, RunError
 from cnnjax.launch.amounts import time_seconds
 from cnnjax.launch.launcher import Detached, Launch
 from cnnjax.launch.slurm_settings import SlurmSettings, check
@@ -38,6 +39,9 @@ NEEDS = ("submitit", "cnnjax[slurm]")
 MOST_JOBS = 8
 """As many workers are submitted where nothing is said, or one a trial where these are fewer."""
 
+_WAITING, _RUNNING = ("PENDING", "CONFIGURING"), ("RUNNING", "SUSPENDED")
+"""States of a job that has not begun, and of one that has."""
+
 _GONE = ("BOOT_FAIL", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT")
 """States of a job that is over, other than by somebody's wish."""
 
@@ -53,10 +57,18 @@ def launch(launched: Launch) -> Outcomes | Detached:
     utils = importlib.import_module("submitit.core.utils")
     settings = launched.settings
     assert isinstance(settings, SlurmSettings)
-    out = launched.study.out.resolve()
-    count = settings.jobs or min(MOST_JOBS, trials.missing or MOST_JOBS)
+    out, together = launched.study.out.resolve(), settings.nodes > 1
+    if together and launched.workers is not None:
+        raise ConfigError(
+            f"workers = {launched.workers}: with nodes = {settings.nodes} each program is trained by all of them, one "
+            "after the other: leave workers out"
+        )
+    planned = digest_of_text(" ".join(sorted(trial.id for trial in launched.planned.trials)))
+    there = _working(out, planned, anew=bool(launched.again))
+    count = (settings.jobs or min(MOST_JOBS, trials.missing or MOST_JOBS)) - len(there)
+    if count <= 0:
+        return Detached("slurm", tuple(there), _said([], there, out, settings))
     token = new_token(out)
-    together = settings.nodes > 1
     options = (*work_options(launched), *(("--hosts", "slurm") if together else ()))
     worker = SlurmWorker(str(out), token, options, 0 if together else settings.retries, together=together)
     try:
@@ -67,8 +79,28 @@ def launch(launched: Launch) -> Outcomes | Detached:
     except (utils.FailedSubmissionError, utils.FailedJobError, OSError) as error:
         raise RunError(f"SLURM took no job: {' '.join(str(error).split())}") from error
     ids = [job.job_id for job in jobs]
-    note_jobs(out, "slurm", ids, token)
-    return Detached("slurm", tuple(ids), _said(ids, out, settings))
+    note_jobs(out, "slurm", ids, token, trials=planned, beside=len(there))
+    return Detached("slurm", (*there, *ids), _said(ids, there, out, settings))
+
+
+def _working(out: Path, planned: str, *, anew: bool) -> list[str]:
+    """The jobs of earlier submissions that will train the planned trials, as SLURM shows them: 12_0.
+
+    One that waits reads the study's folder when it begins; one that runs has read it, so it knows the trials that were
+    planned then. planned: a digest of those that are now; anew: some of these have failed before, which one that runs
+    has seen.
+    """
+    found = []
+    for entry in submissions(out, "slurm"):
+        states = _WAITING if anew or entry.trials != planned else (*_WAITING, *_RUNNING)
+        found += [job for job, state in _states(entry.jobs[0].split("_")[0]) if state in states]
+    return found
+
+
+def _states(main: str) -> list[tuple[str, str]]:
+    """The jobs of an array that are not over, each with its state."""
+    rows = ask("squeue", "--noheader", "--array", "--format=%i|%T", f"--jobs={main}", unknown="").splitlines()
+    return [(job, state) for job, _, state in (row.strip().partition("|") for row in rows)]
 
 
 def _parameters(settings: SlurmSettings, name: str, out: Path, token: str) -> dict[str, Any]:
@@ -114,16 +146,32 @@ def _folder_check(out: Path, token: str) -> str:
     return f"{waits}; [ -e {path} ] || {{ echo {said} >&2; exit {NO_FOLDER}; }}"
 
 
-def _said(ids: list[str], out: Path, settings: SlurmSettings) -> str:
-    job, where = ids[0].split("_")[0], shlex.quote(str(out))
-    workers = f"{len(ids)} workers" if len(ids) > 1 else "1 worker"
-    nodes = f" of {settings.nodes} nodes each" if settings.nodes > 1 else ""
-    return (
-        f"SLURM job {job}: {workers}{nodes}; they go on without this process\n"
+def _said(ids: list[str], there: list[str], out: Path, settings: SlurmSettings) -> str:
+    """ids: of the jobs that were submitted; there: of those that were before."""
+    where, lines = shlex.quote(str(out)), []
+    if there:
+        more = "beside them" if ids else "so none is submitted; to have others, cancel them first"
+        lines.append(
+            f"SLURM job {_mains(there)}: {_workers(there)} of an earlier sweep, in the queue or running; {more}"
+        )
+    if ids:
+        nodes = f" of {settings.nodes} nodes each" if settings.nodes > 1 else ""
+        lines.append(f"SLURM job {_mains(ids)}: {_workers(ids)}{nodes}; they go on without this process")
+    return "\n".join(lines) + (
+        "\n"
         f"  cnnjax status {where}   how far it is\n"
         f"  cnnjax cancel {where}   end it, with everything saved\n"
         f"  cnnjax report {where}   once it is done, or before"
     )
+
+
+def _workers(ids: list[str]) -> str:
+    return f"{len(ids)} workers" if len(ids) > 1 else "1 worker"
+
+
+def _mains(ids: list[str]) -> str:
+    """The numbers that the jobs were submitted under: 12, 15."""
+    return ", ".join(dict.fromkeys(job.split("_")[0] for job in ids))
 
 
 def cancel(out: Path) -> None:

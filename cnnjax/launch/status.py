@@ -19,7 +19,7 @@ from cnnjax.records.metrics_jsonl import EpochRow, read_rows
 from cnnjax.records.plan_json import PlanRecord, TrialEntry
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.study_json import StudyRecord
-from cnnjax.records.trial_result import result_of
+from cnnjax.records.trial_result import digest_of_results, result_of
 
 AGAIN = "the study's next sweep writes it anew"
 
@@ -50,8 +50,9 @@ class StudyStatus:
 
     pruned: arms that cannot be trained. errors: why trials failed, by id. damaged: trials whose result cannot be used.
     seconds_left: until all are over with as many workers as there are now; None where no trial is done, or nobody
-    works. measured: of how many finished trials that is. reported: of how many finished trials report/ is; None without
-    a report. cancelled: by whom and when; None where it is not.
+    works. measured: of how many finished trials that is. reported: of how many finished trials report/ is, and
+    outdated: whether the trials hold other results by now; None without a report. cancelled: by whom and when; None
+    where it is not.
 
     Of an adaptive study, whose trials are those proposed so far: stopped: trained as far as it was decided, the end not
     reached; ended: whether nothing more is proposed, None of other studies. What it will still propose is not known,
@@ -74,6 +75,7 @@ class StudyStatus:
     stopped: int = 0
     ended: bool | None = None
     reported: int | None = None
+    outdated: bool | None = None
 
     @property
     def over(self) -> bool:
@@ -99,6 +101,10 @@ def status(out: Path) -> StudyStatus:
     cancelled = CancelRecord.read(CancelRecord.at(out), remedy="delete it, and the study goes on")
     begun = len(found.begun) + sum(each.lost for each in found.running)
     running = tuple(each for each in found.running if not each.lost)
+    reported, digest = _report(out)
+    outdated = None if reported is None else reported != len(found.seconds)
+    if digest is not None and not outdated:
+        outdated = digest != digest_of_results({entry.id: found.folder / entry.id for entry in plan.trials})
     over = len(found.seconds) + len(found.errors) + len(found.damaged)
     return StudyStatus(
         name=study.name or out.resolve().name,
@@ -116,16 +122,21 @@ def status(out: Path) -> StudyStatus:
         cancelled=None if cancelled is None else cancelled.why,
         stopped=len(found.stopped),
         ended=None if adaptive is None else adaptive.over,
-        reported=_reported(out),
+        reported=reported,
+        outdated=outdated,
     )
 
 
-def _reported(out: Path) -> int | None:
-    """Of how many finished trials the report in `out` is; None where there is none that can be read."""
+def _report(out: Path) -> tuple[int | None, str | None]:
+    """Of how many finished trials the report in `out` is, and the digest of their results.
+
+    None where there is no report that can be read; earlier ones have no digest.
+    """
     try:
-        return int(json.loads((out / "report" / "arms.json").read_bytes())["trials"]["done"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
+        said = json.loads((out / "report" / "arms.json").read_bytes())
+        return int(said["trials"]["done"]), said.get("results_digest")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None, None
 
 
 class _Found:

@@ -24,6 +24,7 @@ from cnnjax.launch.claims import Outcomes
 from cnnjax.launch.estimate import estimate, within_hours
 from cnnjax.launch.launcher import Detached, Launch, Launcher, check_launch, settings_of
 from cnnjax.launch.launcher import launcher as by_name
+from cnnjax.launch.layout import plan_here
 from cnnjax.launch.search import Search
 from cnnjax.launch.study_files import retry, write_plan
 from cnnjax.launch.units import PlannedUnits, planned_events
@@ -34,7 +35,6 @@ from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
-from cnnjax.study.candidates import plan_of_candidates
 from cnnjax.study.earlier import earlier, settle
 from cnnjax.study.merging import Merged
 from cnnjax.study.plan import Plan, PlannedTrial
@@ -89,7 +89,7 @@ def sweep(
 ) -> Outcome:
     """Train every trial of a study (or of an experiment, three seeds) that has no result yet, in `out`/trials/<id>.
 
-    pack: how many trials of one program to train together; workers: how many programs to train side by side; None
+    pack: how many trials of one program to train together; workers: programs that a worker trains side by side; None
     decides both by the size of the images, the processor and its cores. Neither changes what a trial computes but for
     round-off. A trial that fails does not stop the others. A wider study that has all these trials stays what `out` is
     the study of. Where `out` holds another one, RunError says what differs: `extend` keeps its finished trials beside
@@ -118,7 +118,7 @@ def sweep(
             f"--launcher {launcher}: the arms of this adaptive study ({adaptive.words}) are made while it runs, by the "
             "process of its sweep alone: train it with --launcher local"
         )
-    planned = _within_budget(plan_of_candidates(study, hardware=options.hardware), options, workers)
+    planned = _within_budget(plan_here(study, options.hardware), options, workers)
     emit = one_at_a_time(sinks) if jax.process_index() == 0 else []
     spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop, "stop_on_failure": stop_on_failure}
     spread["settings"] = told
@@ -163,19 +163,19 @@ def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcom
             planned, trials=tuple({trial.id: trial for trial in (*planned.trials, *before)}.values())
         )
         anew = options.stale == "rerun" and any(entry.stale for entry in earlier(whole, out))
-        elsewhere, merged = settle(whole, out, options.stale), None
+        elsewhere, merged, again = settle(whole, out, options.stale), None, ()
         if elsewhere is None:
             if replaces:
                 forget(out)
             go_on(out)
             if arms is None:
                 merged = _write(planned, out, options, how)
-                retry(planned, out, diverged=how.retry_failed)
+                again = tuple(retry(planned, out, diverged=how.retry_failed))
             else:
                 _begin(planned, arms, out, options, how, anew=anew)
     if elsewhere is not None:
         return _sweep(planned, elsewhere, replace(options, stale="stop"), how)
-    trained = _trained(planned, out, options, how)
+    trained = _trained(planned, out, options, how, again)
     ended = planned if arms is None else plan_so_far(planned, Search(arms, out))
     if isinstance(trained, Detached):
         return Outcome(plan=ended, out=out, merged=merged, detached=trained)
@@ -226,11 +226,11 @@ def _write(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Merged
     return write_plan(planned, out, replace=how.replace_study, extend=how.extend, options=plain, **how.about)
 
 
-def _trained(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcomes | Detached:
+def _trained(planned: Plan, out: Path, options: Options, how: _Sweeping, again: tuple[str, ...]) -> Outcomes | Detached:
     """Train the trials of a plan, or what its study's adaptive design proposes."""
     units = PlannedUnits(planned, out)
     study = StudyOfTrials(how.about["name"] or out.resolve().name, out, units.arms)
-    launched = Launch(planned, study, options, **how.spread)
+    launched = Launch(planned, study, options, again=again, **how.spread)
     for event in planned_events(units) if planned.study.adaptive is None else ():
         for sink in launched.sinks:
             sink(event)

@@ -72,9 +72,12 @@ def work(
 
 
 def submitted(out: Path) -> int:
-    """How many workers the newest submission to a cluster has; 1 without one."""
+    """How many workers the newest submission to a cluster has, with those that it found there; 1 without one."""
     record = JobsRecord.read(JobsRecord.at(out), remedy="remove it: the trials are not lost")
-    return len(record.submissions[-1].jobs) if record is not None and record.submissions else 1
+    if record is None or not record.submissions:
+        return 1
+    newest = record.submissions[-1]
+    return len(newest.jobs) + newest.beside
 
 
 def options_from(plain: Mapping[str, Any]) -> Options:

@@ -17,18 +17,14 @@ from cnnjax.hosts import is_first, processes
 from cnnjax.interrupts import AnyOf, stopping
 from cnnjax.launch.cancel import Watch
 from cnnjax.launch.claims import Claims, Outcomes, given_back
-from cnnjax.launch.device_groups import device_groups
 from cnnjax.launch.how import How
+from cnnjax.launch.layout import layout
 from cnnjax.launch.one_program import run_program
-from cnnjax.launch.packing import small
 from cnnjax.launch.together import follow, tell_end
 from cnnjax.launch.units import Units
 from cnnjax.machine import cores
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
-from cnnjax.study.plan import PlannedTrial
-
-MOST_THREADS = 4
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 """Seconds between two looks at whether the trials of others are over."""
@@ -69,10 +65,8 @@ def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:
         return Outcomes()
     claims = Claims(units, worker=worker.name, sinks=worker.sinks)
     firsts = [units.trial(ids[0]) for ids in units.programs.values()]
-    groups = device_groups(worker.options.hardware, firsts, len(units.ids))
-    count = worker.programs or side_by_side(firsts) * len(groups)
-    groups = groups[:count]
-    sharing = -(-len(groups) * worker.workers // max(1, len(firsts)))
+    laid = layout(worker.options.hardware, firsts, len(units.ids), programs=worker.programs, workers=worker.workers)
+    groups, count = laid.groups, laid.programs
     # One more for each group compiles ahead, where there is a core for it.
     ahead = len(groups) if processes() == 1 and cores() > count else 0
     threads = count + ahead if processes() == 1 else 1
@@ -90,7 +84,7 @@ def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:
                 study=study,
                 stops_on_failure=worker.stops_on_failure,
                 group=number,
-                sharing=sharing,
+                sharing=laid.sharing,
             )
             for number, hardware in enumerate(groups)
         ]
@@ -168,13 +162,3 @@ def _until_done(futures: list[Future[None]]) -> None:
         done, left = wait(left, timeout=0.2, return_when=FIRST_EXCEPTION)
         for future in done:
             future.result()
-
-
-def side_by_side(firsts: Sequence[PlannedTrial]) -> int:
-    """How many programs train side by side: a small one keeps one core busy, a large one all of them.
-
-    firsts: the first trial of each.
-    """
-    if jax.default_backend() != "cpu" or not all(map(small, firsts)):
-        return 1
-    return max(1, min(cores(), MOST_THREADS, len(firsts)))

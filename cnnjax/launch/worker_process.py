@@ -40,7 +40,8 @@ def work_options(launched: Launch) -> tuple[str, ...]:
     own = [each.__name__ for each in launched.options.loggers if not each.__module__.startswith("cnnjax.loggers.")]
     if own:
         raise ConfigError(f"log = {', '.join(own)}: workers elsewhere take cnnjax's own loggers alone")
-    return ("--stop-on-failure",) if launched.stop_on_failure else ()
+    stops = ("--stop-on-failure",) if launched.stop_on_failure else ()
+    return stops if launched.workers is None else (*stops, "--side-by-side", str(launched.workers))
 
 
 def jobs_folder(out: Path) -> Path:
@@ -55,11 +56,12 @@ def new_token(out: Path) -> str:
     return token
 
 
-def note_jobs(out: Path, launcher: str, jobs: Sequence[str], token: str) -> None:
-    """Add a submission to jobs.json."""
+def note_jobs(out: Path, launcher: str, jobs: Sequence[str], token: str, *, trials: str = "", beside: int = 0) -> None:
+    """Add a submission to jobs.json, with the fields of `JobsEntry`."""
     path = JobsRecord.at(out)
     before = JobsRecord.read(path, remedy="remove it: the trials are not lost")
-    entry = JobsEntry(launcher=launcher, jobs=tuple(jobs), submitted=time.time(), token=token)
+    told = {"submitted": time.time(), "token": token, "trials": trials, "beside": beside}
+    entry = JobsEntry(launcher=launcher, jobs=tuple(jobs), **told)
     JobsRecord(submissions=(*(before.submissions if before else ()), entry)).write(path)
 
 

@@ -12,13 +12,16 @@ from cnnjax.records.record import Entry, Record
 class JobsEntry(Entry):
     """One submission. launcher: by name. jobs: their ids at the cluster, one a worker. submitted: UNIX time.
 
-    token: the name of a file in the study's folder `jobs`, by which a worker knows the right folder.
+    token: the name of a file in the study's folder `jobs`, by which a worker knows the right folder. trials: a digest
+    of the planned trials' ids; "" where it was not recorded. beside: how many workers of earlier submissions went on.
     """
 
     launcher: str
     jobs: tuple[str, ...]
     submitted: float
     token: str
+    trials: str = ""
+    beside: int = 0
 
 
 class JobsRecord(Record):

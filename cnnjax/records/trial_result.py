@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from cnnjax.errors import RunError
@@ -31,3 +33,15 @@ def result_of(folder: Path, trial: TrialEntry) -> ResultRecord | None:
                 "of every number. Sweep again with --stale rerun: it repeats what other code made."
             )
     return result
+
+
+def digest_of_results(folders: Mapping[str, Path]) -> str:
+    """A digest of the planned trials and of the result.json of each that has one. folders: by the trial's id."""
+    digest = hashlib.sha256()
+    for name, folder in sorted(folders.items()):
+        try:
+            held = hashlib.sha256(ResultRecord.at(folder).read_bytes()).hexdigest()
+        except OSError:
+            held = ""
+        digest.update(f"{name} {held}\n".encode())
+    return digest.hexdigest()[:16]

@@ -8,11 +8,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from cnnjax.documents.style import CATEGORIES, text_width
+from cnnjax.documents.style import CATEGORIES, ORDERED, text_width
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis, abbreviate
 from cnnjax.reporting.units import short_count
@@ -36,7 +38,7 @@ def colours(axis: Axis) -> list[str]:
     ordered = all(isinstance(value, int | float) and not isinstance(value, bool) for value in axis.values)
     if not ordered or len(axis.values) < 3:
         return [CATEGORIES[n % len(CATEGORIES)] for n in range(len(axis.values))]
-    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.8, len(axis.values)))
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, ORDERED, len(axis.values)))
     return [to_hex(shade) for shade in shades]
 
 
@@ -56,22 +58,21 @@ def limits(values: Iterable[float], spreads: Iterable[Spread], *, percent: bool)
 
 def draw_interval(
     ax: Axes, at: float, result: Spread, *, vertical: bool, colour: str = MEAN, width: float = 1.5
-) -> None:
+) -> list[Artist]:
     """The interval as a line at `at`, nothing where there is none; where the axis ends before it does, an arrowhead
-    says so."""
+    says so. Returns what was drawn."""
     if not result.has_interval:
-        return
+        return []
     first, last = ax.get_ylim() if vertical else ax.get_xlim()
 
-    def plot(ends: Sequence[float], look: str, **kwargs: Any) -> None:
+    def plot(ends: Sequence[float], look: str, **kwargs: Any) -> list[Line2D]:
         across = [at] * len(ends)
-        ax.plot(*((across, ends) if vertical else (ends, across)), look, color=colour, zorder=3, **kwargs)
+        return ax.plot(*((across, ends) if vertical else (ends, across)), look, color=colour, zorder=3, **kwargs)
 
-    plot([max(result.low, first), min(result.high, last)], "-", lw=width, solid_capstyle="butt")
-    if result.low < first:
-        plot([first], "v" if vertical else "<", ms=4, clip_on=False)
-    if result.high > last:
-        plot([last], "^" if vertical else ">", ms=4, clip_on=False)
+    drawn = plot([max(result.low, first), min(result.high, last)], "-", lw=width, solid_capstyle="butt")
+    drawn += plot([first], "v" if vertical else "<", ms=4, clip_on=False) if result.low < first else []
+    drawn += plot([last], "^" if vertical else ">", ms=4, clip_on=False) if result.high > last else []
+    return list(drawn)
 
 
 def log_ticks(ax: Axes, values: Sequence[float]) -> None:

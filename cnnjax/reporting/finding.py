@@ -6,19 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from cnnjax.documents.document import Block, Grid, Picture, Section
+from cnnjax.reporting.marks import Drawing
 
 
 @dataclass(frozen=True)
 class Sketch:
-    """A picture to be drawn: its `name` (of its file, without suffix), its `title`, and what draws it: `make` returns a
-    figure with its caption, None where the study gives no reason for the picture."""
+    """A picture to be drawn: its `name` (of its file, without suffix), its `title`, and what draws it: `make` returns
+    None where the study gives no reason for the picture."""
 
     name: str
     title: str
-    make: Callable[[], tuple[Figure, str] | None]
+    make: Callable[[], Drawing | None]
 
 
 @dataclass(frozen=True)

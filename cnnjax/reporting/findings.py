@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cnnjax.documents.document import Picture, Section
 from cnnjax.documents.style import encoded, styled
@@ -49,21 +51,24 @@ class Findings:
         return {finding.name: finding.data for finding in self.every if finding.data is not None}
 
 
-def find(table: Table, *, draw: bool = True) -> Findings:
-    """What the panels say of the table; without their pictures if not `draw`."""
+def find(table: Table, *, draw: bool = True, forms: Sequence[str] = FORMS) -> Findings:
+    """What the panels say of the table; without their pictures if not `draw`, else with these `forms` of them."""
     every = tuple(finding for panel in PANELS if (finding := panel(table)) is not None)
     sketches = [sketch for finding in every for sketch in finding.sketches] if draw else []
-    return Findings(table, every, _drawn(sketches))
+    return Findings(table, every, _drawn(sketches, forms))
 
 
-def _drawn(sketches: Iterable[Sketch]) -> dict[str, Picture]:
+def _drawn(sketches: Iterable[Sketch], forms: Sequence[str]) -> dict[str, Picture]:
     drawn = {}
     with styled():
         for sketch in sketches:
             made = sketch.make()
             if made is not None:
-                figure, caption = made
-                width = round(figure.get_figwidth() * SCREEN_DPI)
-                files = {form: encoded(figure, form) for form in FORMS}
-                drawn[sketch.name] = Picture(sketch.name, sketch.title, caption, width, files)
+                # Its layout is computed once, not for each form.
+                FigureCanvasAgg(made.figure)
+                made.figure.draw_without_rendering()
+                made.figure.set_layout_engine("none")
+                width = round(made.figure.get_figwidth() * SCREEN_DPI)
+                files = {form: encoded(made.figure, form) for form in forms}
+                drawn[sketch.name] = Picture(sketch.name, sketch.title, made.caption, width, files, made.marks)
     return drawn

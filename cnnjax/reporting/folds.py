@@ -54,7 +54,18 @@ def fold_sentences(table: Table) -> list[str]:
     if apart:
         trials = f"{plural(apart, 'trial')} of seeds that not every fold of the arm has"
         said.append(f"{trials} {'is' if apart == 1 else 'are'} in no number.")
-    return [*said, SCOPE]
+    return [*_left_out(table), *said, SCOPE]
+
+
+def _left_out(table: Table) -> list[str]:
+    """Which of the folds that there are the study has, where it has not all."""
+    own = sorted({int(fold) for fold in table.trials["replicate"]})
+    counts = {arm.values.get("folds", table.base.get("folds")) for arm in table.arms}
+    return [
+        f"{len(own)} of {count} folds ({', '.join(map(str, own))}) were trained: examples of the others were never "
+        "held out, and means over folds leave them out."
+        for count in sorted(count for count in counts if isinstance(count, int) and count != len(own))
+    ]
 
 
 def moved_by(table: Table, metric: str) -> Moves:

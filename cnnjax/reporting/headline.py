@@ -33,7 +33,7 @@ from cnnjax.reporting.units import Unit, plural, unit
 def headline(table: Table) -> list[str]:
     """The state of the study, the arm that validation chooses, and how surely."""
     mixed = mixed_code(table.trials, table.codes)
-    notes = [*_strangers(table), *_mixture(table), *_metric_note(table), *_choice(table)]
+    notes = [*_strangers(table), *_cut_curves(table), *_mixture(table), *_metric_note(table), *_choice(table)]
     planned = [] if table.study is None else design_words(table.study)
     return [*mixed, _state(table), *adaptive_sentences(table.adaptive), *planned, *notes, *fold_sentences(table)]
 
@@ -54,6 +54,16 @@ def _strangers(table: Table) -> list[str]:
     directories = "1 trial directory is" if number == 1 else f"{number} trial directories are"
     return [
         f"{directories} not in the plan and left out of every number: {abbreviate(', '.join(table.strangers), 80)}."
+    ]
+
+
+def _cut_curves(table: Table) -> list[str]:
+    if not table.cut_curves:
+        return []
+    number, named = len(table.cut_curves), abbreviate(", ".join(table.cut_curves), 80)
+    return [
+        f"The learning curves lack epochs of {number} of {plural(len(table.done), 'finished trial')}, whose "
+        f"metrics.jsonl is missing or incomplete: {named}. All other numbers are of these trials too."
     ]
 
 

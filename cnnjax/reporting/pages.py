@@ -21,12 +21,16 @@ def render_markdown(findings: Findings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_html(findings: Findings) -> str:
-    """The report as one HTML page: no scripts, nothing loaded from elsewhere, pictures inside."""
-    table = findings.table
+def render_html(findings: Findings, *, version: str | None = None) -> str:
+    """The report as one HTML page, pictures inside: nothing is loaded from elsewhere.
+
+    version: where a server watches the study (`cnnjax report --watch`), which page of it this is.
+    """
+    table, sections = findings.table, findings.sections
     question = f'<p class="question">{escape(table.question)}</p>' if table.question else ""
     sentences = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in findings.first)
-    body = "\n".join(map(html.section, findings.sections))
+    body = "\n".join(map(html.section, sections))
+    places = [*((each.anchor, each.title) for each in sections), ("base", "Base experiment")]
     base = escape("\n".join(settings(table)))
     return html.page(
         table.name,
@@ -36,7 +40,9 @@ def render_html(findings: Findings) -> str:
 <ul class="headline">
 {sentences}
 </ul>
+{html.contents(places)}
 </header>
 {body}
-<section><h2>Base experiment</h2><pre>{base}</pre></section>""",
+<section id="base"><h2>Base experiment</h2><pre tabindex="0">{base}</pre></section>""",
+        version=version,
     )

@@ -15,6 +15,7 @@ from cnnjax.documents.style import BAND, INK, text_width
 from cnnjax.reporting.drawing import MEAN, draw_interval, limits
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import abbreviate
+from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.notes import covered, selection, survivors_note
 from cnnjax.reporting.statistics import arms as arms_table
 from cnnjax.reporting.statistics import chosen, foremost, measure, spread_of
@@ -28,7 +29,7 @@ MARK = "#fff0c2"
 SEED: dict[str, Any] = {"ls": "", "marker": "o", "ms": 3.2, "mfc": "none", "mec": "#666666", "mew": 0.8, "zorder": 2}
 
 
-def by_arm(table: Table) -> tuple[Figure, str] | None:
+def by_arm(table: Table) -> Drawing | None:
     """A forest plot: a row per arm, a panel per held-out metric; None where no fold has all its seeds.
 
     Lengths are in inches until placed.
@@ -44,13 +45,13 @@ def by_arm(table: Table) -> tuple[Figure, str] | None:
     _bands(stage, [row[int(table.combine == "grid" and len(table.axes) > 1)] for row in rows])
     _mark(stage, [arm.number for arm in arms], chosen(table))
     _text_columns(stage, header, rows, widths, figure=figure)
-    bounds = _bounds(table, arms, shown)
+    bounds, marks = _bounds(table, arms, shown), Marks()
     for position, metric in enumerate(shown):
         start = left + position * (PANEL + GAP) + GAP / 2
         box = (start / figure.get_figwidth(), BOTTOM / height, PANEL / figure.get_figwidth(), ROW * len(rows) / height)
-        _panel(figure.add_axes(box), table, arms, metric=metric, bounds=bounds)
+        _panel(figure.add_axes(box), table, arms, metric=metric, bounds=bounds, marks=marks)
     _legend(figure, marked=chosen(table) is not None, replicate=table.replicate)
-    return figure, _caption(table) + selection(table, len(arms))
+    return Drawing(figure, _caption(table) + selection(table, len(arms)), marks)
 
 
 def _columns(table: Table, arms: Sequence[Arm]) -> tuple[list[str], list[list[str]]]:
@@ -100,15 +101,17 @@ def _mark(stage: Axes, numbers: Sequence[int], best: int | None) -> None:
         stage.axhspan(row - 0.5, row + 0.5, color=MARK, lw=0, zorder=0)
 
 
-def _seeds(table: Table, arms: Sequence[Arm], metric: str) -> list[list[float]]:
-    """For each arm the results of its finished seeds or folds, as drawn."""
-    values = table.results[metric].dropna() * unit(table, metric).factor
-    return [values[table.results["arm"] == arm.number].tolist() for arm in arms]
+def _seeds(table: Table, arms: Sequence[Arm], metric: str) -> list[dict[int, float]]:
+    """For each arm the results of its finished seeds or folds, by which it is, as drawn."""
+    results = table.results.dropna(subset=metric)
+    own = {number: dict(zip(of["replicate"], of[metric], strict=True)) for number, of in results.groupby("arm")}
+    factor = unit(table, metric).factor
+    return [{seed: value * factor for seed, value in own.get(arm.number, {}).items()} for arm in arms]
 
 
 def _bounds(table: Table, arms: Sequence[Arm], metrics: Sequence[str]) -> tuple[float, float]:
     """The same limits for every panel: validation and test are read off one scale."""
-    seeds = [value for metric in metrics for values in _seeds(table, arms, metric) for value in values]
+    seeds = [value for metric in metrics for values in _seeds(table, arms, metric) for value in values.values()]
     spreads = [spread for metric in metrics for spread in _spreads(table, arms, metric)]
     return limits(seeds, spreads, percent=unit(table, metrics[0]).is_percent)
 
@@ -119,16 +122,20 @@ def _spreads(table: Table, arms: Sequence[Arm], metric: str) -> list[Spread]:
     return [spread_of(frame, arm.number, metric).scaled(factor) for arm in arms]
 
 
-def _panel(ax: Axes, table: Table, arms: Sequence[Arm], *, metric: str, bounds: tuple[float, float]) -> None:
+def _panel(
+    ax: Axes, table: Table, arms: Sequence[Arm], *, metric: str, bounds: tuple[float, float], marks: Marks
+) -> None:
     seeds, here = _seeds(table, arms, metric), unit(table, metric)
     ax.set_xlim(*bounds)
     ax.set_ylim(len(seeds) - 0.5, -0.5)
     ax.patch.set_alpha(0)
-    for row, (values, own) in enumerate(zip(seeds, _spreads(table, arms, metric), strict=True)):
-        ax.plot(values, [row + 0.24] * len(values), **SEED)
+    for row, (arm, values, own) in enumerate(zip(arms, seeds, _spreads(table, arms, metric), strict=True)):
+        for seed, value in values.items():
+            said = f"{table.replicate} {seed}, {here.label}: {here.number(value / here.factor)}"
+            marks.add(ax.plot(value, row + 0.24, **SEED), arm, f"{metric}-{table.replicate}_{seed}", said)
         if own.n > 1:
-            draw_interval(ax, row - 0.13, own, vertical=False)
-            ax.plot(own.mean, row - 0.13, "D", ms=4, color=MEAN, zorder=4)
+            drawn = draw_interval(ax, row - 0.13, own, vertical=False)
+            marks.add([*drawn, *ax.plot(own.mean, row - 0.13, "D", ms=4, color=MEAN, zorder=4)], arm, metric, "mean")
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     ax.set_xlabel(here.axis)

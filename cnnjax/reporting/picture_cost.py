@@ -8,16 +8,17 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import Normal, Stroke
 
 from cnnjax.documents.style import CATEGORIES, INK, SOFT, text_width
 from cnnjax.reporting.drawing import FEW, MARKERS, MEAN, colours, draw_interval, limits, log_ticks
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis, abbreviate
+from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.notes import covered, survivors_note
 from cnnjax.reporting.statistics import arms, measure, spread_of
 from cnnjax.reporting.study_table import Arm, Table
@@ -25,7 +26,7 @@ from cnnjax.reporting.units import unit
 
 COSTS = {"params": "parameters", "macs": "MACs (one forward pass of one example)"}
 NAMED, NUMBERED = 16, 100
-HALO = [Stroke(linewidth=1.5, foreground="white"), Normal()]
+HALO = {"boxstyle": "square,pad=0", "facecolor": "white", "alpha": 0.75, "lw": 0}
 CAPTION = (
     "Mean over {word}s with its 95% interval, which covers {covered}; {labels}. One or two {few} have no interval, "
     "and a hollow marker is a single {word}.{survivors} Arms of nearly equal cost are set side by side. The vertical "
@@ -44,7 +45,7 @@ class Point:
     marker: str
 
 
-def against_cost(table: Table, *, cost: str) -> tuple[Figure, str] | None:
+def against_cost(table: Table, *, cost: str) -> Drawing | None:
     """Mean result against `cost` ("params" or "macs"); None where fewer than two costs are known."""
     metric = measure(table).quote
     if metric is None:
@@ -65,20 +66,22 @@ def against_cost(table: Table, *, cost: str) -> tuple[Figure, str] | None:
     _legend(figure, looks)
     figure.draw_without_rendering()
     places = _side_by_side(ax, points)
+    marks = Marks()
     for point, x in zip(points, places, strict=True):
-        _draw(ax, point, x)
+        marks.add(_draw(ax, point, x), point.arm, metric, "mean")
     names = [_name(point.arm) for point in points]
     named = len(points) <= NAMED and all(len(name) <= 24 for name in names)
     if len(points) <= NUMBERED:
-        _label(ax, points, places, names if named else [str(point.arm.number) for point in points])
+        texts = names if named else [str(point.arm.number) for point in points]
+        for point, label in zip(points, _label(ax, points, places, texts), strict=True):
+            marks.add(label, point.arm, "label")
     labels = (
         f"labels give {' · '.join(axis.name for axis in table.axes)}" if named else "labels number the table's arms"
     )
     labels = labels if len(points) <= NUMBERED else "too many arms to label"
     few = " or ".join(f"{word}s" for word in table.repeats)
-    return figure, CAPTION.format(
-        labels=labels, covered=covered(table), survivors=survivors_note(table), word=table.replicate, few=few
-    )
+    said = {"covered": covered(table), "survivors": survivors_note(table), "word": table.replicate, "few": few}
+    return Drawing(figure, CAPTION.format(labels=labels, **said), marks)
 
 
 def _looks(table: Table) -> list[Axis]:
@@ -116,10 +119,10 @@ def _side_by_side(ax: Axes, points: Sequence[Point], *, close: float = 5, apart:
     return ax.transData.inverted().transform([(x, 0) for x in pixels])[:, 0].tolist()
 
 
-def _draw(ax: Axes, point: Point, x: float) -> None:
-    draw_interval(ax, x, point.result, vertical=True, colour=point.colour, width=1.0)
+def _draw(ax: Axes, point: Point, x: float) -> list[Artist]:
+    drawn = draw_interval(ax, x, point.result, vertical=True, colour=point.colour, width=1.0)
     fill = point.colour if point.result.n > 1 else "white"
-    ax.plot(x, point.result.mean, point.marker, ms=5.5, mfc=fill, mec=point.colour, mew=1, zorder=4)
+    return [*drawn, *ax.plot(x, point.result.mean, point.marker, ms=5.5, mfc=fill, mec=point.colour, mew=1, zorder=4)]
 
 
 def _legend(figure: Figure, looks: Sequence[Axis]) -> None:
@@ -140,7 +143,7 @@ def _name(arm: Arm) -> str:
     return " · ".join(arm.texts.values())
 
 
-def _label(ax: Axes, points: Sequence[Point], places: Sequence[float], texts: Sequence[str]) -> None:
+def _label(ax: Axes, points: Sequence[Point], places: Sequence[float], texts: Sequence[str]) -> list[Artist]:
     """Labels beside their points, each at the nearest place where it hides nothing."""
     figure = ax.get_figure(root=True)
     assert figure is not None
@@ -148,7 +151,7 @@ def _label(ax: Axes, points: Sequence[Point], places: Sequence[float], texts: Se
     spots = ax.transData.transform([(x, point.result.mean) for x, point in zip(places, points, strict=True)]) / scale
     window = np.asarray(ax.get_window_extent().extents) / scale
     stems = _stems(ax, points, spots, scale)
-    taken = [*_marker_boxes(spots)]
+    taken, drawn = [*_marker_boxes(spots)], []
     for (x, y), stem, place, point, text in zip(spots, stems, places, points, texts, strict=True):
         width, height = text_width(text, size=7) * 72 + 1, 8.0
         hidden = np.asarray(taken)
@@ -157,7 +160,7 @@ def _label(ax: Axes, points: Sequence[Point], places: Sequence[float], texts: Se
         taken.append(box)
         ends = abs(box[0] + box[2] - 2 * x) < 2 and _apart(box, stem) < 3
         far = not ends and _apart(box, (x - 3.5, y - 3.5, x + 3.5, y + 3.5)) > 8
-        ax.annotate(
+        label = ax.annotate(
             text,
             (place, point.result.mean),
             ((box[0] + box[2]) / 2 - x, (box[1] + box[3]) / 2 - y),
@@ -167,9 +170,11 @@ def _label(ax: Axes, points: Sequence[Point], places: Sequence[float], texts: Se
             size=7,
             color=INK,
             zorder=5,
-            path_effects=HALO,
+            bbox=HALO,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": SOFT, "shrinkA": 0, "shrinkB": 4} if far else None,
         )
+        drawn.append(label)
+    return drawn
 
 
 Box = tuple[float, float, float, float]

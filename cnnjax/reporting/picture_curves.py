@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -17,8 +18,9 @@ from cnnjax.documents.style import CATEGORIES, text_width
 from cnnjax.records.specification import Specification
 from cnnjax.reporting.drawing import FEW, LINES, colours, fit
 from cnnjax.reporting.frames import Frame
-from cnnjax.reporting.intervals import quantity
+from cnnjax.reporting.intervals import FEWEST, quantity
 from cnnjax.reporting.labels import Axis, abbreviate, key
+from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.notes import selection, survivors_note
 from cnnjax.reporting.statistics import foremost, measure, others
 from cnnjax.reporting.study_table import Arm, Table
@@ -26,7 +28,8 @@ from cnnjax.reporting.units import unit_of
 
 PALE = "#d4d4d4"
 FACETS = 24
-PARTS = ("mean", "low", "high")
+PARTS = ("middle", "low", "high")
+Middle = Literal["mean", "median"]
 TITLE = 1.5
 
 
@@ -39,19 +42,24 @@ class Facet:
     axis: Axis | None
 
 
-def learning_curves(table: Table) -> tuple[Figure, str] | None:
-    """Train loss and validation result by epoch of the finished trials; None where no epochs were recorded."""
+def learning_curves(table: Table, *, middle: Middle = "mean") -> Drawing | None:
+    """Train loss and validation result by epoch of the finished trials; None where no epochs were recorded.
+
+    middle: the line: "mean", in a band of one standard deviation, or "median", in a band from the lowest to the highest
+    trial, which needs three trials of an arm.
+    """
     metrics = _metrics(table)
-    if not metrics:
+    if not metrics or (middle == "median" and table.curves.groupby("arm")["id"].nunique().max() < FEWEST):
         return None
     facets = _facets(table)
     figure, grid, columns = _stage(facets, metrics)
+    marks = Marks()
     for row, metric in enumerate(metrics):
         of = table.specified.of(metric)
-        means, axes = _means(table.curves, metric, of), [panels[row] for panels in grid]
+        means, axes = _means(table.curves, metric, of, middle), [panels[row] for panels in grid]
         context = _every_curve(means) if len(facets) > 1 and facets[0].axis is None else []
         for facet, ax in zip(facets, axes, strict=True):
-            _panel(ax, facet, means, context)
+            _panel(ax, facet, means, context, of=metric, marks=marks)
         logarithmic = _same_scale(axes, of, means)
         for ax in axes[::columns]:
             ax.set_ylabel(_label(metric, of, stacked=len(facets) > 1) + (", log" if logarithmic else ""))
@@ -65,7 +73,7 @@ def learning_curves(table: Table) -> tuple[Figure, str] | None:
             ax.tick_params(labelbottom=True)
     _legend(figure, facets, grid)
     drawn = {arm.number for facet in facets for arm in facet.arms}
-    return figure, _caption(table, facets) + selection(table, len(drawn))
+    return Drawing(figure, _caption(table, facets, middle) + selection(table, len(drawn)), marks)
 
 
 def _metrics(table: Table) -> list[str]:
@@ -134,29 +142,40 @@ def _stage(facets: Sequence[Facet], metrics: Sequence[str]) -> tuple[Figure, lis
     return figure, grid, columns
 
 
-def _means(curves: Frame, metric: str, of: Specification | None) -> Frame:
-    """Mean and sd over seeds of `metric`, by arm and epoch, and the band of one sd, `low` to `high`, which ends where
-    the metric does; in percent where it is printed so."""
+def _means(curves: Frame, metric: str, of: Specification | None, middle: Middle = "mean") -> Frame:
+    """The `middle` over seeds of `metric`, by arm and epoch, and its band, `low` to `high`: of one sd, which ends where
+    the metric does, or of all seeds; in percent where it is printed so."""
     factor = 100 if of is not None and of.is_percent else 1
     grouped = (curves.set_index(["arm", "epoch"])[metric] * factor).groupby(level=["arm", "epoch"])
-    means = grouped.agg(["mean", "std"]).dropna(subset="mean")
+    if middle == "median":
+        return grouped.agg(middle="median", low="min", high="max").dropna(subset="middle")
+    means = grouped.agg(middle="mean", std="std").dropna(subset="middle")
     ends = quantity(of, values=curves[metric], examples=None)
-    means["low"] = (means["mean"] - means["std"]).clip(lower=ends.low * factor)
-    means["high"] = (means["mean"] + means["std"]).clip(upper=ends.high * factor)
+    means["low"] = (means["middle"] - means["std"]).clip(lower=ends.low * factor)
+    means["high"] = (means["middle"] + means["std"]).clip(upper=ends.high * factor)
     return means
 
 
 def _every_curve(means: Frame) -> list[list[tuple[float, float]]]:
-    return [list(curve["mean"].droplevel("arm").items()) for _, curve in means.groupby(level="arm")]
+    return [list(curve["middle"].droplevel("arm").items()) for _, curve in means.groupby(level="arm")]
 
 
-def _panel(ax: Axes, facet: Facet, means: Frame, context: Sequence[Sequence[tuple[float, float]]]) -> None:
+def _panel(
+    ax: Axes,
+    facet: Facet,
+    means: Frame,
+    context: Sequence[Sequence[tuple[float, float]]],
+    *,
+    of: str,
+    marks: Marks,
+) -> None:
     ax.set_visible(True)
     if context:
-        ax.add_collection(LineCollection(context, lw=0.5, color=PALE, zorder=1), autolim=False)
+        # Every curve again in each panel: as paths, these would be most of a page.
+        ax.add_collection(LineCollection(context, lw=0.5, color=PALE, zorder=1, rasterized=True), autolim=False)
     for arm in facet.arms:
         if arm.number in means.index.get_level_values("arm"):
-            _curve(ax, means.loc[arm.number], *_look(facet, arm))
+            marks.add(_curve(ax, means.loc[arm.number], *_look(facet, arm)), arm, of, of.replace("_", " "))
 
 
 def _look(facet: Facet, arm: Arm) -> tuple[str, Any]:
@@ -166,19 +185,19 @@ def _look(facet: Facet, arm: Arm) -> tuple[str, Any]:
     return colours(facet.axis)[place], LINES[place % len(LINES)]
 
 
-def _curve(ax: Axes, means: Frame, colour: str, line: Any) -> None:
+def _curve(ax: Axes, means: Frame, colour: str, line: Any) -> list[Artist]:
     epochs, mean, low, high = means.index.to_numpy(dtype=float), *(means[part].to_numpy() for part in PARTS)
-    ax.plot(epochs, mean, lw=1.3, ls=line, color=colour, marker="o" if len(epochs) < 4 else "", ms=3, zorder=3)
-    ax.fill_between(epochs, low, high, color=colour, alpha=0.18, lw=0, zorder=2)
+    drawn = ax.plot(epochs, mean, lw=1.3, ls=line, color=colour, marker="o" if len(epochs) < 4 else "", ms=3, zorder=3)
+    return [*drawn, ax.fill_between(epochs, low, high, color=colour, alpha=0.18, lw=0, zorder=2)]
 
 
 def _same_scale(axes: Sequence[Axes], of: Specification | None, means: Frame) -> bool:
     """The same limits for every panel of a metric; whether it got a log scale: a loss does over a factor of 30."""
-    low, high = float(means[["mean", "low"]].min(axis=None)), float(means[["mean", "high"]].max(axis=None))
+    low, high = float(means[["middle", "low"]].min(axis=None)), float(means[["middle", "high"]].max(axis=None))
     is_loss, is_percent = (of is not None and of.is_loss), (of is not None and of.is_percent)
-    logarithmic = is_loss and means["mean"].min() > 0 and high / means["mean"].min() > 30
+    logarithmic = is_loss and means["middle"].min() > 0 and high / means["middle"].min() > 30
     if logarithmic:
-        low, high = float(means["mean"].min()) / 1.3, high * 1.2
+        low, high = float(means["middle"].min()) / 1.3, high * 1.2
     else:
         margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
         low, high = low - margin, high + margin
@@ -226,13 +245,18 @@ def _handles(axis: Axis) -> list[Line2D]:
     ]
 
 
-def _caption(table: Table, facets: Sequence[Facet]) -> str:
+def _caption(table: Table, facets: Sequence[Facet], middle: Middle) -> str:
     counts = table.curves.groupby("arm")["id"].nunique()
     seeds = f"n={counts.min()}" if counts.min() == counts.max() else f"n={counts.min()} to {counts.max()}"
     alone = len(facets) > 1 and facets[0].axis is None
     context = " Grey: the other arms." if alone else ""
     each = "seeds" if table.replicate == "seed" else "trials, one a fold and seed,"
+    band = (
+        "± one standard deviation (ddof = 1), none for"
+        if middle == "mean"
+        else "from the lowest to the highest, none of"
+    )
     return (
-        f"Line: mean over the finished {each} of an arm ({seeds}); band: ± one standard deviation (ddof = 1), none for "
+        f"Line: {middle} over the finished {each} of an arm ({seeds}); band: {band} "
         f"a single one. Panels of the same metric share their scale.{context}{survivors_note(table)}"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,16 +13,17 @@ from cnnjax.documents.style import SOFT, text_width
 from cnnjax.reporting.drawing import MEAN, draw_interval, limits
 from cnnjax.reporting.intervals import listed
 from cnnjax.reporting.labels import Axis, abbreviate
+from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.notes import survivors_note
 from cnnjax.reporting.statistics import effect_spreads, effects, matched, measure, others, quantity_of
-from cnnjax.reporting.study_table import Table
+from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.units import Unit, unit
 
 PALE = "#c9c9c9"
 WIDE = 10
 
 
-def by_axis(table: Table) -> tuple[Figure, str] | None:
+def by_axis(table: Table) -> Drawing | None:
     """A panel per axis: arm means, joined where only this axis changes, and the mean over matched arms per value.
 
     None where no axis has matched arms.
@@ -40,10 +40,10 @@ def by_axis(table: Table) -> tuple[Figure, str] | None:
     width = 7.2 if wide else max(1.2 + 2.5 * columns, 4.6)
     figure = Figure(figsize=(width, 2.9 * rows + 0.3), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    bounds = _bounds(table, metric, here)
+    bounds, marks = _bounds(table, metric, here), Marks()
     for axis, ax in zip(table.axes, grid.flat, strict=False):
         ax.set_ylim(*bounds)
-        _panel(ax, table, axis, metric=metric, here=here, room=width / columns - 0.5)
+        _panel(ax, table, axis, metric=metric, here=here, room=width / columns - 0.5, marks=marks)
     for ax in grid.flat[len(table.axes) :]:
         ax.set_axis_off()
     for ax in grid[:, 0]:
@@ -52,7 +52,8 @@ def by_axis(table: Table) -> tuple[Figure, str] | None:
     plurals = [f"{word}s" for word in table.repeats]
     common = listed([*plurals, *(["examples"] if quantity_of(table, metric).examples else [])])
     few, by = " or ".join(plurals), listed(table.repeats)
-    return figure, CAPTION.format(common=common, words=f"{table.replicate}s", few=few, by=by) + survivors_note(table)
+    caption = CAPTION.format(common=common, words=f"{table.replicate}s", few=few, by=by) + survivors_note(table)
+    return Drawing(figure, caption, marks)
 
 
 CAPTION = (
@@ -71,9 +72,9 @@ def _bounds(table: Table, metric: str, here: Unit) -> tuple[float, float]:
     return limits(means, spreads, percent=here.is_percent)
 
 
-def _panel(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, room: float) -> None:
+def _panel(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, room: float, marks: Marks) -> None:
     settings, _ = matched(table, axis, metric=metric)
-    _arm_means(ax, table, axis, metric=metric, here=here)
+    _arm_means(ax, table, axis, metric=metric, here=here, marks=marks)
     many = len(axis.values) > WIDE
     aside = min(0.05 * len(axis.values), 0.3)
     found = effects(table, metric=metric)
@@ -94,17 +95,19 @@ def _panel(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, room:
     _value_ticks(ax, [abbreviate(text, 22) for text in axis.texts], room=room)
 
 
-def _arm_means(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit) -> None:
+def _arm_means(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, marks: Marks) -> None:
     means = table.results.groupby("arm")[metric].mean().dropna() * here.factor
-    runs: dict[str, list[tuple[int, float]]] = {}
+    runs: dict[str, list[tuple[int, float, Arm]]] = {}
     for arm in table.arms:
         if arm.number in means.index:
-            place = (axis.position(arm.values[axis.path]), float(means[arm.number]))
+            place = (axis.position(arm.values[axis.path]), float(means[arm.number]), arm)
             runs.setdefault(others(arm.values, axis), []).append(place)
     for run in runs.values():
-        x, y = np.transpose(sorted(run))
-        ax.plot(x, y, "-", lw=0.8, color=PALE, zorder=1)
-        ax.plot(x, y, "o", ms=3, mfc=SOFT if len(run) > 1 else "white", mec=SOFT, mew=0.7, zorder=2)
+        run.sort(key=lambda place: place[:2])
+        ax.plot([x for x, *_ in run], [y for _, y, _ in run], "-", lw=0.8, color=PALE, zorder=1)
+        fill = SOFT if len(run) > 1 else "white"
+        for x, y, arm in run:
+            marks.add(ax.plot(x, y, "o", ms=3, mfc=fill, mec=SOFT, mew=0.7, zorder=2), arm, axis.name, "mean")
 
 
 def _value_ticks(ax: Axes, texts: Sequence[str], *, room: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -38,6 +39,33 @@ def origins(table: Table) -> dict[str, list[str]]:
     return origins | ({"data fingerprint": prints} if prints else {})
 
 
+def run_again(table: Table) -> list[str]:
+    """The commands that trained the finished trials, each with the commit to check out before and how many it trained;
+    empty where none was recorded."""
+    recorded = Counter(
+        (entry["command"], entry.get("commit") or "") for entry in table.environments if entry.get("command")
+    )
+    lines = []
+    for (command, commit), times in recorded.most_common(MOST_COMMANDS):
+        clean = commit.removesuffix("+changes")
+        at = f"git checkout {clean} && " if clean else ""
+        changed = ", from a tree with changes that the commit lacks" if clean != commit else ""
+        lines.append(f"{at}{_typed(command)}  # {plural(times, 'trial')}{changed}")
+    left = len(recorded) - len(lines)
+    return [*lines, *([f"and {plural(left, 'more command')}, each in its trial's environment.json"] if left else [])]
+
+
+MOST_COMMANDS = 4
+
+
+def _typed(command: str) -> str:
+    """A command as it is typed: a file of Python is run by Python, cnnjax by its name."""
+    program, space, words = command.partition(" ")
+    if re.search(r"(^|/)cnnjax(/__main__\.py)?$", program):
+        return f"cnnjax{space}{words}"
+    return f"python {command}" if program.endswith(".py") else command
+
+
 def flat(value: Any) -> str:
     """JSON as a short text: `a 1, b 2` for a mapping, equal entries of a list counted."""
     if isinstance(value, Mapping):
@@ -65,10 +93,11 @@ def _total(values: Any) -> str:
 
 def settings(table: Table) -> list[str]:
     """The base experiment as lines `path = value`."""
-    return [f"{path} = {json.dumps(value, ensure_ascii=False)}" for path, value in _leaves(table.base, "")]
+    return [f"{path} = {json.dumps(value, ensure_ascii=False)}" for path, value in leaves(table.base, "")]
 
 
-def _leaves(value: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+def leaves(value: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+    """The values of nested JSON objects with their dotted paths, which begin with `prefix`."""
     if not isinstance(value, Mapping) or not value:
         return [(prefix, value)]
-    return [leaf for name, entry in value.items() for leaf in _leaves(entry, f"{prefix}.{name}" if prefix else name)]
+    return [leaf for name, entry in value.items() for leaf in leaves(entry, f"{prefix}.{name}" if prefix else name)]

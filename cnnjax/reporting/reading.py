@@ -80,6 +80,13 @@ def environments(folders: Iterable[Path]) -> Iterator[Mapping[str, Any]]:
             yield found.content
 
 
+def config_of(folder: Path) -> Mapping[str, Any] | None:
+    """The experiment of a run as plain JSON; None where the folder has none."""
+    remedy = "put it back from a copy, or delete it: the report then knows its arm by the study's axes alone"
+    found = ConfigRecord.read(ConfigRecord.at(folder), remedy=remedy)
+    return None if found is None else found.experiment
+
+
 def resolved_of(folder: Path) -> Resolved | None:
     """What a run recorded of its data and its metrics; None of a run from before that was done."""
     remedy = "put it back from a copy, or delete it: the report then knows its metrics by their names alone"

@@ -86,6 +86,12 @@ def arms(table: Table) -> Frame:
     metric and for each of `Table.seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high` (95%
     interval) and `_method` (of the interval); `chosen`.
     """
+    if "arms" not in table.computed:
+        table.computed["arms"] = _arms(table)
+    return table.computed["arms"].copy()
+
+
+def _arms(table: Table) -> Frame:
     groups, names = table.trials.groupby("arm"), [*table.metrics, *table.seconds]
     frame = Frame([dict(arm.values) for arm in table.arms], index=_numbers(table))
     frame["label"] = [arm.label for arm in table.arms]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -15,16 +15,17 @@ from cnnjax.code import Code
 from cnnjax.errors import RunError
 from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.code_json import CodeRecord
-from cnnjax.records.metrics_jsonl import EpochRow, read_rows
 from cnnjax.records.plan_json import PrunedEntry, TrialEntry
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.study_json import StudyRecord
+from cnnjax.records.trial_result import digest_of_results
 from cnnjax.reporting.adaptive import STOPPED, read_adaptive, stopped_trials
+from cnnjax.reporting.curves import curves_of, finite, finite_numbers
 from cnnjax.reporting.fold_means import crossed, means_of_folds, of_whole_folds
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.labels import Axis, axes_of, key, lookup
 from cnnjax.reporting.mixture import kept_codes, refused
-from cnnjax.reporting.reading import environments, read_study, resolved_of, result_or_damage, trial_folders
+from cnnjax.reporting.reading import config_of, environments, read_study, resolved_of, result_or_damage, trial_folders
 from cnnjax.reporting.specified import Specified, specified
 
 UNFINISHED = "unfinished"
@@ -81,10 +82,14 @@ class Table:
     environments: the `environment.json` of each finished trial that has one.
     adaptive: how validation results decided what was trained, where they did; a trial that they stopped has the status
         "stopped early".
-    last_result: when the newest result.json of the finished trials was written, in UTC.
+    cut_curves: ids of the finished trials of which metrics.jsonl lacks epochs, or all of them.
+    last_result: when the newest result.json of the finished trials was written, in UTC. results_digest: of what was
+        read (`records.trial_result`).
     study: what study.json says; of a single run, its axes are none.
     replicate: what n counts: "seed", or "fold" where the study varies the fold that it validates on. `trials` say by
         `replicate` which one a trial belongs to.
+    configs: by arm, the config.json of one of its trials as plain JSON; without those that have none.
+    computed: what was computed of the table and is asked for again, by name.
     """
 
     out: Path
@@ -106,8 +111,12 @@ class Table:
     environments: tuple[Mapping[str, Any], ...]
     adaptive: AdaptiveRecord | None = None
     study: StudyRecord | None = None
+    cut_curves: tuple[str, ...] = ()
     last_result: str = ""
+    results_digest: str = ""
     replicate: Literal["seed", "fold"] = "seed"
+    configs: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    computed: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
     def repeats(self) -> dict[str, str]:
@@ -172,6 +181,8 @@ def collect(out: Path | str) -> Table:
     arms = _arms(planned, axes=axes, varied=varied, combine=study.combine)
     widths = {key(arm): trial.widths for arm, trial in zip(planned, plan.trials, strict=True)}
     arms = tuple(dataclasses.replace(arm, widths=widths[key(arm.values)]) for arm in arms)
+    # Before they are read: of a result that comes meanwhile the report is then said not to be.
+    digest = digest_of_results(folders)
     results = {trial.id: result_or_damage(folders[trial.id], trial) for trial in plan.trials}
     numbers = {key(arm.values): arm.number for arm in arms}
     rows = [
@@ -186,6 +197,7 @@ def collect(out: Path | str) -> Table:
     trials = Frame(rows).sort_values(["arm", "replicate", "seed"], kind="stable", ignore_index=True)
     trials = trials.astype(dict.fromkeys(("params", "macs", "steps"), "Int64"))
     done = trials[trials["status"] == "done"]
+    curves, cut_curves = curves_of(done, folders)
     folder_names = {folder.name for folder in folders.values()}
     return Table(
         out=out,
@@ -200,7 +212,8 @@ def collect(out: Path | str) -> Table:
         trials=trials,
         metrics=tuple(dict.fromkeys(name for result in results.values() for name in _measured(result))),
         specified=_specified(done, folders, varied),
-        curves=_curves(done, folders),
+        curves=curves,
+        cut_curves=cut_curves,
         pruned=_each_once(
             _pruned(entry, arm, [axis for axis in wider if len(axis.values) > 1])
             for arm, entry in zip(pruned, plan.pruned, strict=True)
@@ -211,8 +224,17 @@ def collect(out: Path | str) -> Table:
         adaptive=adaptive,
         study=study,
         last_result=_written(folders[name] for name in done["id"]),
+        results_digest=digest,
         replicate=replicate,
+        configs=dict(_configs(trials, folders)),
     )
+
+
+def _configs(trials: Frame, folders: Mapping[str, Path]) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    for number, names in trials.groupby("arm")["id"]:
+        found = next((config for name in names if (config := config_of(folders[name])) is not None), None)
+        if found is not None:
+            yield int(number), found
 
 
 def _written(folders: Iterable[Path]) -> str:
@@ -287,9 +309,9 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
             "cause": result.cause or "",
             "params": result.params,
             "macs": result.macs,
-            "train_seconds": _finite(result.train_seconds),
+            "train_seconds": finite(result.train_seconds),
             "step_seconds": _step_seconds(result),
-            "compile_seconds": _finite(result.compile_seconds),
+            "compile_seconds": finite(result.compile_seconds),
             "seconds": dict(result.seconds),
             "steps": result.steps,
             "packed": result.packed,
@@ -303,25 +325,13 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
 def _step_seconds(result: ResultRecord) -> float:
     """Seconds of training steps, their batches included; of a result without them those of training and evaluating."""
     if not {"step", "input"} <= result.seconds.keys():
-        return _finite(result.train_seconds)
-    return _finite(result.seconds["step"] + result.seconds["input"])
+        return finite(result.train_seconds)
+    return finite(result.seconds["step"] + result.seconds["input"])
 
 
 def _measured(result: ResultRecord | RunError | None) -> dict[str, float]:
     """The metrics that are single numbers."""
-    return _finite_numbers(result.metrics if isinstance(result, ResultRecord) else {})
-
-
-def _finite_numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    return {name: _finite(value) for name, value in values.items() if value is None or _is_number(value)}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _finite(value: float | None) -> float:
-    return value if value is not None and math.isfinite(value) else math.nan
+    return finite_numbers(result.metrics if isinstance(result, ResultRecord) else {})
 
 
 def _require_finished(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -333,12 +343,3 @@ def _require_finished(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         f"{out}: none of {len(rows)} planned trials has finished ({len(failed)} failed): there is nothing to report; "
         f"run it again with the same --out and it continues{said}"
     )
-
-
-def _curves(done: Frame, folders: Mapping[str, Path]) -> Frame:
-    rows: list[dict[str, Any]] = []
-    for arm, seed, name in zip(done["arm"], done["seed"], done["id"], strict=True):
-        recorded = read_rows(EpochRow.at(folders[name]))
-        epochs = {row.epoch: row.to_json() for row in recorded if row.epoch is not None}
-        rows += [{"arm": arm, "seed": seed, "id": name, **_finite_numbers(row)} for row in epochs.values()]
-    return Frame(rows) if rows else Frame(columns=["arm", "seed", "id", "epoch"])

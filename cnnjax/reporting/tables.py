@@ -41,9 +41,14 @@ def arms_grid(table: Table) -> Grid:
         rows.append((*place, finished(table, arm.number), *results, *costs))
     best = chosen(table)
     names += ["widths"] if table.match else []
-    texts, numbers = ("#", *names), ("n", *heads, "parameters", "MACs", "seconds")
+    columns = (
+        Column("#"),
+        *(Column(name, is_choice=True) for name in names),
+        *_columns((), ("n", *heads, "parameters", "MACs", "seconds")),
+    )
+    keys = [str(arm.number) for arm in table.arms]
     marked = None if best is None else best - 1
-    return Grid("", _columns(texts, numbers), rows, marked=marked, mark="chosen by validation")
+    return Grid("", columns, rows, marked=marked, mark="chosen by validation", keys=keys)
 
 
 def _columns(texts: Iterable[str], numbers: Iterable[str] = ()) -> tuple[Column, ...]:
@@ -93,4 +98,5 @@ def failed_grid(table: Table) -> Grid:
     labels = {arm.number: arm.label for arm in table.arms}
     repeats = [failed[name].astype(str) for name in table.repeats.values()]
     rows = zip(failed["arm"].map(labels), *repeats, failed["id"], failed["error"], strict=True)
-    return Grid("", _columns(("arm", *table.repeats, "trial", "error")), list(rows))
+    keys = failed["arm"].astype(str).tolist()
+    return Grid("", _columns(("arm", *table.repeats, "trial", "error")), list(rows), keys=keys)

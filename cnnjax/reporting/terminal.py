@@ -1,11 +1,14 @@
-"""The arms as a table for the terminal."""
+"""The arms as a table for a terminal of any width."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
@@ -17,37 +20,77 @@ from cnnjax.reporting.tables import finished
 from cnnjax.reporting.time_spent import shown_seconds
 from cnnjax.reporting.units import seconds, short_count, unit
 
+COSTS = ("seconds", "MACs", "params")
+"""The columns that a narrow terminal does without, the first of them first."""
+NARROWEST = 14
+"""Characters that the arms' values may be broken to."""
 
-def terminal_table(table: Table) -> TerminalTable:
+
+@dataclass(frozen=True)
+class Arms:
+    """The arms for rich, as wide as its console: an interval stands behind its mean, or on a line of its own where that
+    is too wide; where that is too wide still, columns of costs are left out, and named below."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = options.max_width
+        layouts = [(False, ()), *((True, COSTS[:left_out]) for left_out in range(len(COSTS) + 1))]
+        drawn = None
+        for stacked, left_out in layouts:
+            drawn = _drawn(self.table, stacked=stacked, left_out=left_out, width=room)
+            wide = Measurement.get(console, options.update(width=10_000), drawn)
+            if (wide.minimum if stacked else wide.maximum) <= room:
+                break
+        assert drawn is not None
+        yield drawn
+
+
+def terminal_table(table: Table) -> Arms:
     """The arms, n, mean ± sd and [95% interval] of each held-out metric, parameters, MACs and seconds, for rich.
 
     The arm chosen by validation is bold and its number starred.
     """
+    return Arms(table)
+
+
+def _drawn(table: Table, *, stacked: bool, left_out: Sequence[str], width: int) -> TerminalTable:
     best, frame = chosen(table), arms(table)
     caption = terminal_note(table, starred=best is not None)
+    if left_out:
+        caption += f"; left out at {width} columns: {', '.join(left_out)} (the report has them)"
     drawn = TerminalTable(title=Text(table.name), caption=Text(caption), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    drawn.add_column("#", justify="right")
     names = [*(axis.name for axis in table.axes), *(["widths"] if table.match else [])]
-    drawn.add_column(Text(" · ".join(names) or "arm"))
-    drawn.add_column("n", justify="right")
-    for metric in measure(table).shown:
-        drawn.add_column(Text(unit(table, metric).label), justify="right", min_width=13)
-    for head in ("params", "MACs", "seconds"):
-        drawn.add_column(head, justify="right")
-    for arm in table.arms:
-        drawn.add_row(*map(Text, _cells(table, frame, arm, best)), style="bold" if arm.number == best else None)
+    labels = [unit(table, metric).label for metric in measure(table).shown]
+    heads = ["#", " · ".join(names) or "arm", "n"]
+    heads += [label.replace(" ", "\n", 1) if stacked else label for label in labels]
+    heads += [head for head in reversed(COSTS) if head not in left_out]
+    rows = [list(_cells(table, frame, arm, best, stacked=stacked, left_out=left_out)) for arm in table.arms]
+    for place, (head, *cells) in enumerate(zip(heads, *rows, strict=True)):
+        longest = max(len(line) for cell in [head, *cells] for line in cell.split("\n"))
+        if place == 1:
+            drawn.add_column(Text(head), overflow="fold", min_width=min(longest, NARROWEST))
+        else:
+            drawn.add_column(Text(head), justify="right", no_wrap=True, min_width=longest)
+    for arm, row in zip(table.arms, rows, strict=True):
+        drawn.add_row(*map(Text, row), style="bold" if arm.number == best else None)
     return drawn
 
 
-def _cells(table: Table, frame: Frame, arm: Arm, best: int | None) -> Iterable[str]:
+def _cells(
+    table: Table, frame: Frame, arm: Arm, best: int | None, *, stacked: bool, left_out: Sequence[str]
+) -> Iterable[str]:
     row = frame.loc[arm.number]
     yield f"{arm.number}*" if arm.number == best else f"{arm.number} "
     yield " · ".join([*arm.texts.values(), *([arm.widths] if table.match else [])]) or "base"
     yield finished(table, arm.number)
     for metric in measure(table).shown:
         result, here = spread_of(frame, arm.number, metric), unit(table, metric)
-        # Without a space inside, the interval stays whole where a narrow terminal breaks the cell.
         interval = here.interval(result).replace(", ", ",")
-        yield f"{here.mean(result)} {interval}" if result.n > 1 else here.mean(result)
-    yield from ("–" if pd.isna(row[name]) else short_count(row[name]) for name in ("params", "macs"))
-    yield seconds(spread_of(frame, arm.number, shown_seconds(table)))
+        apart = "\n" if stacked else " "
+        yield f"{here.mean(result)}{apart}{interval}" if result.n > 1 else here.mean(result)
+    for name, head in (("params", "params"), ("macs", "MACs")):
+        if head not in left_out:
+            yield "–" if pd.isna(row[name]) else short_count(row[name])
+    if "seconds" not in left_out:
+        yield seconds(spread_of(frame, arm.number, shown_seconds(table)))

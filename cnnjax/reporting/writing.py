@@ -152,6 +152,8 @@ def summary_json(table: Table) -> dict[str, Any]:
         "mixed_code": mixed_code(table.trials, table.codes),
         "trials": {"planned": len(table.trials)} | {name: int(statuses.get(name, 0)) for name in _statuses(table)},
         "last_result": table.last_result,
+        "results_digest": table.results_digest,
+        "curves_incomplete": list(table.cut_curves),
         "seconds": time_spent(table),
         "not_in_plan": list(table.strangers),
         "arms": [_arm_json(table, frame, arm.number) for arm in table.arms],

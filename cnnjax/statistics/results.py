@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,6 +54,11 @@ def without(value: float, n: int, method: str, why: str, *, level: float = LEVEL
     return Estimate(value, math.nan, math.nan, n, method, level, why)
 
 
+def nothing(n: int, method: str, why: str, *, level: float = LEVEL) -> Estimate:
+    """No estimate at all, and why."""
+    return without(math.nan, n, method, why, level=level)
+
+
 def untested(n: int, method: str, why: str, *, smallest: float = 0.0) -> PValue:
     """No p-value, and why."""
     return PValue(math.nan, math.nan, n, method, smallest, why)
@@ -91,3 +97,8 @@ def check_level(level: float, name: str = "level") -> None:
 def ties(values: Floats) -> bool:
     """Whether values are all the same but for rounding."""
     return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
+
+
+def column(frame: Any, name: str) -> Floats:
+    """A column of a pandas frame as floats [n]. pandas types its results too wide to check: frames go unchecked."""
+    return np.asarray(frame[name], float)

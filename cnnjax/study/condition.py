@@ -107,7 +107,7 @@ class _Reader:
 
     def error(self, found: str, expected: str) -> ConfigError:
         return ConfigError(
-            f"exclude: {self.written!r}: {found}, where {expected} should stand; a condition reads like "
+            f"{self.written!r}: {found}, where {expected} should stand; a condition reads like "
             "model.kernel_size == 7 requires model.strides == 1"
         )
 

@@ -136,7 +136,10 @@ def exclusion(written: Any) -> Any:
 def of_text(written: str) -> Exclusion:
     """The exclusion that a text says: `a=1 b=2` some of an arm's values, anything else a condition."""
     pairs = _pairs(written)
-    return Rule(condition=written) if pairs is None else PartialArm(values=pairs)
+    if pairs is not None:
+        return PartialArm(values=pairs)
+    Condition.read(written)  # Here, where no class of ours stands before its message.
+    return Rule(condition=written)
 
 
 def _pairs(written: str) -> dict[str, Any] | None:
@@ -145,7 +148,7 @@ def _pairs(written: str) -> dict[str, Any] | None:
         return None
     paths = [path for path, _ in found]
     if len(set(paths)) < len(paths):
-        raise ConfigError(f"exclude: {written!r} gives a path twice")
+        raise ConfigError(f"{written!r} gives a path twice")
     return {path: parse(value) for path, value in found} or None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnjax.config import Named
 from cnnjax.errors import ConfigError
-from cnnjax.study.planned import written
+from cnnjax.study.planned import Plan, written
 
 FOLD = "fold"
 
@@ -29,3 +29,25 @@ def refuse_unequal_folds(arms: Iterable[Named[Any]]) -> None:
                 'Product(designs=(..., Grid(axes={"fold": [0, 1, 2]})))',
                 path=FOLD,
             )
+
+
+def left_out_folds(plan: Plan) -> str | None:
+    """A warning where the axis of folds lacks some of those that there are; None where it has all, or there is none."""
+    if FOLD not in plan.study.paths:
+        return None
+    found: dict[int | None, set[int]] = {}
+    for trial in plan.trials:
+        found.setdefault(trial.experiment.folds, set()).add(trial.experiment.fold)
+    said = [text for folds, own in found.items() if (text := folds_text(folds, own))]
+    return "; ".join(said) or None
+
+
+def folds_text(folds: int | None, own: set[int]) -> str:
+    """`2 of 5 folds (0, 1) are trained: ...`; empty where all are. own: those that are."""
+    if folds is None or len(own) == folds:
+        return ""
+    listed = ", ".join(map(str, sorted(own)))
+    return (
+        f"{len(own)} of {folds} folds ({listed}) are trained: examples of the others are never held out, and a mean "
+        f"over folds leaves them out; fold={','.join(map(str, range(folds)))} trains all"
+    )

@@ -8,14 +8,19 @@ from typing import Any
 
 from cnnjax.experiment import Experiment
 from cnnjax.experiment.training_examples import by_tag
+from cnnjax.study.folds import left_out_folds
 from cnnjax.study.planned import Plan
 from cnnjax.study.two_levels import fraction_sentences
 
 
 def comparisons_json(plan: Plan) -> dict[str, Any]:
-    """`unpaired` and `fraction_sentences` for the plan as JSON; without those that say nothing."""
-    said, fraction = unpaired_in(plan), fraction_sentences(plan)
-    return ({"unpaired": said} if said else {}) | ({"fraction": fraction} if fraction else {})
+    """`unpaired`, `fraction_sentences` and `left_out_folds` for the plan as JSON; without those that say nothing."""
+    found = {
+        "unpaired": unpaired_in(plan),
+        "fraction": fraction_sentences(plan),
+        "folds_left_out": left_out_folds(plan),
+    }
+    return {name: said for name, said in found.items() if said}
 
 
 def unpaired_in(plan: Plan) -> str | None:

@@ -12,6 +12,7 @@ from cnnjax.analysis.layers import volume
 from cnnjax.config import Named
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.experiment import Experiment
+from cnnjax.study.folds import left_out_folds
 from cnnjax.study.pairing import unpaired_in
 from cnnjax.study.plan import Plan, PlannedTrial, written
 from cnnjax.study.two_levels import fraction_sentences
@@ -96,7 +97,7 @@ def _warnings(plan: Plan) -> list[Text]:
     for trial in plan.trials:
         if trial.experiment.seed == plan.study.seed_values[0]:
             counts.update({warning: counts.get(warning, 0) + 1 for warning in trial.warnings})
-    unlike = unpaired_in(plan)
+    general = [text for text in (unpaired_in(plan), left_out_folds(plan)) if text]
     arms = len(plan.trials) // len(plan.study.seed_values)
-    said = [Text(f"warning: {unlike}", "yellow")] if unlike else []
+    said = [Text(f"warning: {text}", "yellow") for text in general]
     return said + [Text(f"warning ({count} of {arms} arms): {warning}", "yellow") for warning, count in counts.items()]

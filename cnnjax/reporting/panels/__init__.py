@@ -13,8 +13,11 @@ from cnnjax.reporting.panels.arms import arms_panel
 from cnnjax.reporting.panels.cost import cost_panel
 from cnnjax.reporting.panels.curves import curves_panel
 from cnnjax.reporting.panels.effects import effects_panel
+from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.provenance import provenance_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
+from cnnjax.reporting.panels.stability import stability_panel
+from cnnjax.reporting.panels.time_to_target import time_to_target_panel
 from cnnjax.reporting.study_table import Table
 
 PANELS: Sequence[Callable[[Table], Finding | None]] = (
@@ -22,6 +25,9 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     effects_panel,
     cost_panel,
     curves_panel,
+    time_to_target_panel,
+    networks_panel,
+    stability_panel,
     pruned_panel,
     failed_panel,
     provenance_panel,

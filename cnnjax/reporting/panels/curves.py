@@ -12,5 +12,8 @@ def curves_panel(table: Table) -> Finding | None:
     """Learning curves of the arms; None where arms are not compared."""
     if measure(table).compared is None:
         return None
-    drawn = Sketch("learning_curves", "Learning curves", lambda: learning_curves(table))
-    return Finding("curves", "Learning curves", [drawn])
+    drawn = [
+        Sketch("learning_curves", "Learning curves: means", lambda: learning_curves(table)),
+        Sketch("learning_curves_median", "Learning curves: medians", lambda: learning_curves(table, middle="median")),
+    ]
+    return Finding("curves", "Learning curves", drawn)

@@ -14,12 +14,16 @@ from cnnjax.study.designs.design import Arm, Design
 from cnnjax.study.designs.distribution import Distribution
 from cnnjax.study.values import labelled
 
+MOST_COMPARED = 100_000
+"""Arms of a design up to which those that it shares with others are looked for: a plan has no more."""
+
 
 class Concatenation(Design, tag="concatenation"):
     """The arms of the first design, then those of the second, and so on; one that was there before is left out.
 
     `Concatenation(designs=(OneAtATime(axes={...}), Grid(axes={...})))`. An axis that a design does not have is at the
-    base experiment's value in its arms. `count` takes no account of arms that two designs share.
+    base experiment's value in its arms. `count` is exact where no design has more than `MOST_COMPARED` arms; else it
+    counts an arm that designs share once for each.
     """
 
     designs: Annotated[tuple[Design, ...], Field(min_length=1)]
@@ -37,7 +41,8 @@ class Concatenation(Design, tag="concatenation"):
         return Named(joined)
 
     def count(self, base: Mapping[str, Any]) -> int:
-        return sum(design.count(base) for design in self.designs)
+        counts = [design.count(base) for design in self.designs]
+        return sum(counts) if max(counts) > MOST_COMPARED else sum(1 for _ in self.arms(base))
 
     def arms(self, base: Mapping[str, Any]) -> Iterator[Arm]:
         names, seen = self.all_axes(), set()
