@@ -244,8 +244,8 @@ def test_a_rung_of_halving_fills_the_lanes_of_those_that_pause(tmp_path):
         "Started 0.1 0",
         "Paused 0.05 11",
         "Started 0.2 0",
-        "Paused 0.1 6",
         "Paused 0.2 6",
+        "Paused 0.1 6",
     ]
 
 
