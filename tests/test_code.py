@@ -10,6 +10,7 @@ import pytest
 
 from cnnjax import Experiment, SmallCNN
 from cnnjax.code import Code, changes, code_of
+from cnnjax.code.module import find
 from cnnjax.errors import ConfigError
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.study.file import load
@@ -249,3 +250,14 @@ def test_a_module_counts_as_it_was_loaded(written, tmp_path):
     (tmp_path / "1" / "layers.py").write_text(LAYERS.replace("nn.relu", "nn.tanh"))
     # What this process imported is what it goes on to run.
     assert code_of(load(tmp_path / "1" / "exp.py").experiment).digest == before.digest
+
+
+def test_a_text_is_parsed_once():
+    """However often its module is found; another text is parsed anew."""
+    before, again, other = (find("tests.marks"), find("tests.marks"), find("tests.stand_ins"))
+    assert before is not None
+    assert again is not None
+    assert other is not None
+    assert before.bindings is again.bindings
+    assert set(before.bindings) == {"slow"}
+    assert "stand_in" in other.bindings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import flax.linen as linen
@@ -69,12 +69,14 @@ def lane_of(experiment: Experiment) -> dict[str, jax.Array]:
     return {path: jnp.asarray(value) for path, value in lane_values(experiment).items()}
 
 
+@cache
 def initial(experiment: Experiment) -> dict[tuple[str, ...], np.ndarray]:
     functions = functions_of(experiment, length_of(experiment))
     params = init_state(functions, lane_of(experiment), (SIDE, SIDE, 1)).params
     return {tuple(each.key for each in path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(params)}
 
 
+@cache
 def order(experiment: Experiment) -> np.ndarray:
     own = order_of(experiment, len(parts_of(experiment).train))
     return np.concatenate([own.indices(step) for step in range(2 * SEEN // experiment.batch_size)])
@@ -90,12 +92,14 @@ def inputs(experiment: Experiment, step: int):
     return functions.inputs(with_partners(batch), step_key(SEED, step), jnp.int32(step))
 
 
+@cache
 def drawn(experiment: Experiment) -> np.ndarray:
     """What augmentation drew for each of the first examples, in the order in which they are seen."""
     own = replace(experiment, {"mixing": None})
     return np.concatenate([np.asarray(inputs(own, step)[2]) for step in range(SEEN // own.batch_size)])
 
 
+@cache
 def dropout_masks(experiment: Experiment, rate: float = 0.5) -> dict[str, np.ndarray]:
     """The mask of each dropout layer in the second step, at the same rate for both arms."""
     functions = functions_of(experiment, length_of(experiment))

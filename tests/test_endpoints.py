@@ -167,7 +167,8 @@ def test_an_output_stride_computes_the_same_maps_at_every_place(case):
     x = np.random.default_rng(0).normal(size=(1, 16, 16, 2)).astype(np.float32)
     variables = jax.jit(strided.build().init)(jax.random.key(1), x)
     coarse: Any = jax.jit(partial(strided.build().apply, endpoints=True))(variables, x)
-    for stride in (1, 2):
+    # Of a network with three strides, both of the lesser ones; of the others the least, which dilates all.
+    for stride in (1, 2) if case == "basic" else (1,):
         dense = replace(strided, {"output_stride": stride})
         maps: Any = jax.jit(partial(dense.build().apply, endpoints=True))(variables, x)
         for end, other in zip(dense.endpoints(), strided.endpoints(), strict=True):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from cnnjax import TFDS, Hardware, MaskFolder, Options, plan, train
 from cnnjax.config import replace
+from cnnjax.run import compiling
 from cnnjax.run.program import Program
 from cnnjax.study.file import load
 from tests.marks import slow
@@ -52,6 +53,8 @@ def folder(tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("sets")))
     monkeypatch.setattr(TFDS, "read", stand_in)
+    # Each program takes two steps, so that compiling it is most of what it costs.
+    monkeypatch.setitem(compiling.XLA_CPU, "xla_cpu_use_fusion_emitters", False)
 
 
 MANY = 1024

@@ -123,3 +123,5 @@ def test_everything_is_made_of_a_run_of_labels(trained, tmp_path):
     made = cnnjax.inspect(trained, out=tmp_path, count=2, units=2, batch_size=8, devices=1)
     assert made.made == tuple(PICTURES)
     assert not made.record.skipped
+    flat = cnnjax.inspect(trained, out=tmp_path / "flat", layers=["logits"], count=2, batch_size=8, devices=1)
+    assert {"feature_maps", "grad_cam"} <= flat.record.skipped.keys()

@@ -328,3 +328,5 @@ def test_a_histogram_counts_every_number():
     found = histogram(np.array([[0.0, 1.0], [1.0, 3.0]]), bins=3)
     assert found.count.tolist() == [1, 2, 1]
     assert (found.mean, found.edges.tolist()) == (1.25, [0, 1, 2, 3])
+    with pytest.raises(ConfigError, match="diverged"):
+        histogram(np.array([0, np.nan]))

@@ -11,7 +11,7 @@ import types
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,11 @@ class Import:
 
 
 @dataclass(frozen=True)
-class Module:
-    """A module whose source can be read. namespace: its values, where it was imported; else empty."""
+class Syntax:
+    """What the text of a module says. package: that from which its relative imports start."""
 
-    name: str
-    path: Path
-    package: str
     text: str
-    namespace: Mapping[str, Any]
+    package: str
 
     @cached_property
     def _body(self) -> list[ast.stmt]:
@@ -79,6 +76,39 @@ class Module:
                     if any(each.module.split(".")[0] not in _STANDARD for each in self.imports.get(chain[0], ())):
                         found.setdefault(".".join(chain), []).append(statement)
         return found
+
+
+@lru_cache(maxsize=128)
+def _syntax(text: str, package: str) -> Syntax:
+    """A text is parsed once, however often its module is found."""
+    return Syntax(text, package)
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module whose source can be read. namespace: its values, where it was imported; else empty."""
+
+    name: str
+    path: Path
+    package: str
+    text: str
+    namespace: Mapping[str, Any]
+
+    @property
+    def bindings(self) -> dict[str, list[ast.stmt]]:
+        return _syntax(self.text, self.package).bindings
+
+    @property
+    def imports(self) -> dict[str, list[Import]]:
+        return _syntax(self.text, self.package).imports
+
+    @property
+    def stars(self) -> list[str]:
+        return _syntax(self.text, self.package).stars
+
+    @property
+    def patches(self) -> dict[str, list[ast.stmt]]:
+        return _syntax(self.text, self.package).patches
 
     def binds(self, name: str) -> bool:
         """Whether `name` is defined or imported by name at the top level."""
@@ -196,6 +226,7 @@ def imported(statements: Sequence[ast.AST], package: str) -> dict[str, list[Impo
     return found
 
 
+@lru_cache(maxsize=4096)
 def references(statement: ast.stmt, package: str) -> tuple[set[Chain], dict[str, list[Import]]]:
     """What a top-level statement refers to outside itself: names of its module, and what its functions import."""
     with_module = set(map(id, _run_with([statement])))

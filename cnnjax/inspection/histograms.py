@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
+from cnnjax.errors import ConfigError
+
 BINS = 40
 
 
@@ -23,8 +25,13 @@ class Histogram:
 
 
 def histogram(values: np.ndarray, *, bins: int = BINS) -> Histogram:
-    """Of all the numbers, whatever their shape, between the least and the largest. Raises ValueError for NaN."""
+    """Of all the numbers, whatever their shape, between the least and the largest.
+
+    Raises ConfigError where some are not finite.
+    """
     flat = np.asarray(values, np.float64).reshape(-1)
+    if not np.isfinite(flat).all():
+        raise ConfigError("histograms: some numbers are NaN or infinite: the training diverged")
     count, edges = np.histogram(flat, bins=bins)
     return Histogram(count, edges, float(flat.mean()), float(flat.std()))
 

@@ -76,8 +76,9 @@ def inspect(
 ) -> Inspection:
     """Write pictures of a run's network as PNG, with inspect.json, into RUN/inspect or `out`.
 
-    only: which (`PICTURES`); by default all that apply to its task, and the record says which do not and why. others:
-    runs whose layers are compared with this one's (`cka`). layers: by name; by default some, spread over the depth.
+    only: which (`PICTURES`); by default all that apply to its task and the layers, and the record says which do not
+    and why. others: runs whose layers are compared with this one's (`cka`). layers: by name; by default some, spread
+    over the depth.
     part: of its data, "train", "validation" or "test". count: images that are shown. units: of each layer, evenly
     spread. images: files, folders or arrays (as `Trained.predict` takes them) that are shown in place of the part's.
     batch_size, devices: neither changes results but for round-off, and `cka` by chance. step, weights, file, stale: as
@@ -109,7 +110,7 @@ def inspect(
         try:
             picture = _module(name).picture(subject)
         except ConfigError as error:
-            if only or layers:
+            if only:
                 raise
             skipped[name] = str(error)
         else:
