@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cnnjax.data.digits as digits_module
 from cnnjax import Digits, Flip, RandomCrop, Synthetic
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.examples import Examples
@@ -24,6 +25,17 @@ from cnnjax.errors import ConfigError, DataError
 def examples(labels) -> Examples:
     labels = np.asarray(labels)
     return Examples(np.zeros((len(labels), 2, 2, 1), np.uint8), labels)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_the_file_of_digits_says_what_scikit_learn_says(found, monkeypatch):
+    sklearn = pytest.importorskip("sklearn.datasets").load_digits()
+    if not found:
+        monkeypatch.setattr("cnnjax.data.digits.find_spec", lambda name: None)
+    rows = digits_module._rows()
+    assert rows.shape == (1797, 65)
+    assert np.array_equal(rows[:, :64].reshape(-1, 8, 8), sklearn.images)
+    assert np.array_equal(rows[:, 64], sklearn.target)
 
 
 def test_digits_are_scikit_learns():

@@ -248,7 +248,8 @@ def test_an_interval_holds_the_mean_in_95_of_100_studies(mean: float, sd: float,
     assert held >= 0.936
 
 
-Shape, Ratio = tuple[int, int], tuple[float, float, float]
+Shape = tuple[int, int]
+Ratio = tuple[float, float, float]
 SHAPES: list[Shape] = [(3, 3), (5, 3), (5, 5), (10, 3), (10, 10)]
 RATIOS: list[Ratio] = [(1, 1, 1), (4, 1, 1), (1, 4, 1), (0, 0, 1), (1, 4, 0)]
 """Variances of the fold, the seed and what is left."""

@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import matplotlib
@@ -85,6 +86,7 @@ def encoded(figure: Figure, form: str, *, maker: str | None = None) -> bytes:
     return buffer.getvalue()
 
 
+@lru_cache(4096)
 def text_width(text: str, *, size: float = 8, bold: bool = False) -> float:
     """The width of `text` in inches, at a font `size` in points."""
     if not text.strip():

@@ -15,6 +15,7 @@ import pandas as pd
 
 from cnnjax.errors import RunError
 from cnnjax.records.specification import BEFORE, Specification
+from cnnjax.reporting.asked import once
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import PARTS, Quantity, Spread, paired, quantity, spread
 from cnnjax.reporting.labels import Axis, key
@@ -50,6 +51,7 @@ def part_of(metric: str) -> str:
     return metric.partition("_")[0]
 
 
+@once
 def measure(table: Table) -> Measure:
     """The metric that the trials say, where it was measured, else the next; held-out before train.
 
@@ -79,6 +81,7 @@ def _apart(table: Table, known: Sequence[str]) -> tuple[str, ...]:
     return tuple(held_out or [name for name, _ in found])
 
 
+@once
 def arms(table: Table) -> Frame:
     """A row per arm, in the axes' order, indexed by the arm's number.
 
@@ -86,12 +89,6 @@ def arms(table: Table) -> Frame:
     metric and for each of `Table.seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high` (95%
     interval) and `_method` (of the interval); `chosen`.
     """
-    if "arms" not in table.computed:
-        table.computed["arms"] = _arms(table)
-    return table.computed["arms"].copy()
-
-
-def _arms(table: Table) -> Frame:
     groups, names = table.trials.groupby("arm"), [*table.metrics, *table.seconds]
     frame = Frame([dict(arm.values) for arm in table.arms], index=_numbers(table))
     frame["label"] = [arm.label for arm in table.arms]
@@ -154,6 +151,7 @@ def _spread_in(row: Mapping[str, Any], prefix: str) -> Spread:
     return Spread(int(n), float(mean), float(sd), float(low), float(high), method)
 
 
+@once
 def complete(table: Table) -> set[int]:
     """The numbers of the arms with a result of every seed, of as many as any arm has: only these are ranked.
 
@@ -174,6 +172,7 @@ def same_examples(table: Table) -> bool:
     return len(sizes) == 1 and done["data_fingerprint"].map(str).nunique() == 1
 
 
+@once
 def ranking(table: Table) -> list[int]:
     """The numbers of the complete arms with validation results, best mean first; ties keep the axes' order."""
     whole = complete(table)
@@ -221,6 +220,7 @@ def quantity_of(table: Table, metric: str, done: Frame | None = None) -> Quantit
     )
 
 
+@once
 def effects(table: Table, *, metric: str) -> Frame:
     """What each value of each axis does to `metric`, at matched settings of the other axes.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,7 +90,7 @@ class Table:
     replicate: what n counts: "seed", or "fold" where the study varies the fold that it validates on. `trials` say by
         `replicate` which one a trial belongs to.
     configs: by arm, the config.json of one of its trials as plain JSON; without those that have none.
-    computed: what was computed of the table and is asked for again, by name.
+    computed: what was computed of the table and is asked for again, by question and arguments (`asked.once`).
     """
 
     out: Path
@@ -116,24 +117,24 @@ class Table:
     results_digest: str = ""
     replicate: Literal["seed", "fold"] = "seed"
     configs: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    computed: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
+    computed: dict[Hashable, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
     def repeats(self) -> dict[str, str]:
         """What tells the trials of an arm apart, in words, and the columns of `trials` that hold it."""
         return {"fold": "replicate", "seed": "seed"} if self.replicate == "fold" else {"seed": "seed"}
 
-    @property
+    @cached_property
     def crossed(self) -> Frame:
         """The planned trials that statistics are of: all, but seeds that not every fold of their arm has."""
         return self.trials if self.replicate == "seed" else crossed(self.trials)
 
-    @property
+    @cached_property
     def cells(self) -> Frame:
         """What intervals are of: the finished trials, of folds those all of whose seeds have finished."""
         return self.done if self.replicate == "seed" else of_whole_folds(self.crossed)
 
-    @property
+    @cached_property
     def results(self) -> Frame:
         """What n counts: a row per arm and replicate, with `metrics` and SECONDS.
 
@@ -142,12 +143,12 @@ class Table:
         """
         return self.done if self.replicate == "seed" else means_of_folds(self.cells, [*self.metrics, *SECONDS])
 
-    @property
+    @cached_property
     def done(self) -> Frame:
         """The rows of `trials` that finished."""
         return self.trials[self.trials["status"] == "done"]
 
-    @property
+    @cached_property
     def seconds(self) -> tuple[str, ...]:
         """Those of SECONDS that finished trials recorded: without `step_seconds` where none did."""
         apart = any(map(bool, self.done["seconds"]))
