@@ -79,8 +79,8 @@ def test_time_to_a_target_by_hand(tmp_path: Path) -> None:
     found = time_to_target_panel(collect(tmp_path))
     assert found is not None
     assert cells(found) == [
-        ["1", "max", "2 of 3", "2 [1 to ∞]", "20 [10 to ∞]", "4 [2 to ∞]"],
-        ["2", "average", "3 of 3", "3 [2 to 4]", "30 [20 to 40]", "6 [4 to 8]"],
+        ["1", "max", "2 of 3", "2 (1 to ∞)", "20 (10 to ∞)", "4 (2 to ∞)"],
+        ["2", "average", "3 of 3", "3 (2 to 4)", "30 (20 to 40)", "6 (4 to 8)"],
     ]
     assert "at least 70.00%" in found.blocks[1].lines[0]  # type: ignore[union-attr]
     change_result(tmp_path, trials[0], packed=2)

@@ -133,9 +133,10 @@ def _stage(facets: Sequence[Facet], metrics: Sequence[str]) -> tuple[Figure, lis
     columns = math.ceil(len(facets) / rows)
     size = (max(1.75 * columns + 0.7, 4.6), 1.25 * rows * len(metrics) + 0.25 * rows + 0.5)
     figure = Figure(figsize=size, layout="constrained")
-    stage = figure.subplots(rows * len(metrics), columns, squeeze=False, sharex=True, sharey=False)
+    stage = figure.subplots(rows * len(metrics), columns, squeeze=False)
     for ax in stage.flat:
         ax.set_visible(False)
+        ax.tick_params(labelbottom=False)
     grid = [
         [stage[(n // columns) * len(metrics) + m, n % columns] for m in range(len(metrics))] for n in range(len(facets))
     ]
@@ -194,6 +195,9 @@ def _curve(ax: Axes, means: Frame, colour: str, line: Any) -> list[Artist]:
 def _same_scale(axes: Sequence[Axes], of: Specification | None, means: Frame) -> bool:
     """The same limits for every panel of a metric; whether it got a log scale: a loss does over a factor of 30."""
     low, high = float(means[["middle", "low"]].min(axis=None)), float(means[["middle", "high"]].max(axis=None))
+    epochs = means.index.get_level_values("epoch")
+    first, last = float(epochs.min()), float(epochs.max())
+    aside = 0.05 * (last - first) or 0.05
     is_loss, is_percent = (of is not None and of.is_loss), (of is not None and of.is_percent)
     logarithmic = is_loss and means["middle"].min() > 0 and high / means["middle"].min() > 30
     if logarithmic:
@@ -208,6 +212,8 @@ def _same_scale(axes: Sequence[Axes], of: Specification | None, means: Frame) ->
         else:
             ax.yaxis.set_major_locator(MaxNLocator(4))
         ax.set_ylim(low, high)
+        # Not shared by Matplotlib, which would look at every panel for each line of each.
+        ax.set_xlim(first - aside, last + aside)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     return logarithmic
 

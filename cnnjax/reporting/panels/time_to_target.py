@@ -49,8 +49,8 @@ def time_to_target_panel(table: Table) -> Finding | None:
     wanted = f"{here.name} of {side} {here.number(target)}{symbol}"
     note = (
         f"The target is a {wanted}: the median over arms of their mean at the end of training, so that half of "
-        "the arms have it in the end. Each cell is the median over the finished trials of an arm [lowest to "
-        "highest], of an even number the later of the two in the middle. A trial's is the first epoch after "
+        "the arms have it in the end. Each cell is the median over the finished trials of an arm (lowest to "
+        "highest), of an even number the later of the two in the middle. A trial's is the first epoch after "
         "which it met the target, ∞ where it never did. Seconds are those of training steps, in proportion to "
         "the steps; none are given of trials that were trained together."
     )
@@ -91,12 +91,12 @@ def _lengths(
 
 
 def _cell(values: Sequence[float], length: str) -> str:
-    """`4 [3 to 6]`: the middle one (the later of two) of those that are known, and their range."""
+    """`4 (3 to 6)`: the middle one (the later of two) of those that are known, and their range."""
     known = sorted(value for value in values if not math.isnan(value))
     if not known or len(known) < len(values):
         return NONE
     middle = _text(statistics.median_high(known), length)
-    return middle if len(known) == 1 else f"{middle} [{_text(known[0], length)} to {_text(known[-1], length)}]"
+    return middle if len(known) == 1 else f"{middle} ({_text(known[0], length)} to {_text(known[-1], length)})"
 
 
 def _text(value: float, length: str) -> str:
