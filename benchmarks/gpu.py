@@ -83,7 +83,8 @@ from cnnjax.metrics import summarize
 from cnnjax.nn.geometry import Geometry
 from cnnjax.nn.trilinear import OPERANDS, compute
 from cnnjax.run.environment import commit
-from cnnjax.run.program import Program, Taken
+from cnnjax.run.program import Program
+from cnnjax.run.taken import Taken
 
 ROOT = Path(__file__).resolve().parents[1]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -5,8 +5,9 @@ digits) in the same run on the same machine, cold: every repetition gives each s
 cache folder. JAX's persistent compilation cache is off on the plain side, as it is unless somebody turns it on. With
 --warm each repetition runs both sides once more, with all that they compile in their caches: cnnjax's own from its
 cold run, and for the plain processes JAX's persistent cache, told to keep everything, which one process of each arm
-has filled, untimed. Odd repetitions run the plain side first, even ones the other. Wall seconds are from the first
-process's start to the last one's end, imports included.
+has filled, untimed. Python remembers the bytecode of modules on both sides, as it does unless somebody turns it off.
+Odd repetitions run the plain side first, even ones the other. Wall seconds are from the first process's start to
+the last one's end, imports included.
 
 Both sides train and test on the same examples: cnnjax's split of the digits is given to the plain processes. (Another
 split, as stratified and as random, moves the mean test accuracy by a percent, several times what seeds do.) The
@@ -155,7 +156,8 @@ def environment_of(cache, *, share_compiled):
         "XDG_CACHE_HOME": str(cache),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    for name in ("JAX_COMPILATION_CACHE_DIR", "PYTHONDONTWRITEBYTECODE"):
+        environment.pop(name, None)
     shared = {"JAX_COMPILATION_CACHE_DIR": str(cache / "jax"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     return environment | (shared if share_compiled else {})
 

@@ -165,8 +165,8 @@ if TYPE_CHECKING:
     from cnnjax.run.compiling import jit
     from cnnjax.run.export import export
     from cnnjax.run.hardware import Hardware
-    from cnnjax.run.loop import train
     from cnnjax.run.options import Options
+    from cnnjax.run.train import train
     from cnnjax.run.trained import Trained
     from cnnjax.study.adaptive import (
         ASHA,
@@ -368,7 +368,7 @@ _HOMES = {
     "run.compiling": ["jit"],
     "run.export": ["export"],
     "run.trained": ["Trained"],
-    "run.loop": ["train"],
+    "run.train": ["train"],
     "run.options": ["Options"],
     "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Segmentation", "Task"],
     "run.hardware": ["Hardware"],

@@ -54,7 +54,7 @@ def trained(program: Program, experiments: Sequence[Experiment], cuts: Sequence[
     for count in cuts:
         state, taken = program.take(state, experiments, step, count)
         sums += [own for _, own in taken.each()]
-        step = taken.last
+        step += count
     return jax.device_get(state), sums
 
 
@@ -226,6 +226,8 @@ def test_seconds_are_those_of_all_calls(tmp_path):
     result = train(chosen, tmp_path, options=options)
     assert before.shares.keys() == result["seconds"].keys()
     assert sum(before.shares.values()) > 0.5
+    assert before.train_seconds is not None
+    assert result["train_seconds"] > before.train_seconds > 0
     assert all(result["seconds"][name] > spent > 0 for name, spent in before.shares.items())
 
 

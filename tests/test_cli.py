@@ -294,12 +294,12 @@ def test_the_help_starts_without_jax():
 
 
 def test_a_stop_is_no_success(run, file, monkeypatch):
-    import cnnjax.run.loop
+    import cnnjax.run.train
 
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cnnjax.run.loop, "trained", stop)
+    monkeypatch.setattr(cnnjax.run.train, "trained", stop)
     code, _, said = run("train", file)
     assert code == 130
     assert "stopped" in said

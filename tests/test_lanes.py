@@ -70,8 +70,8 @@ from cnnjax.lanes import is_built_in, lane_values
 from cnnjax.models.norm import Norm
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.hardware import Hardware
-from cnnjax.run.loop import train
 from cnnjax.run.program import Program
+from cnnjax.run.train import train
 from cnnjax.study.plan_table import plan_table
 from tests.teachers import DATA as TAUGHT_DATA
 from tests.teachers import TEACHER, taught

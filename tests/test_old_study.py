@@ -21,8 +21,8 @@ from cnnjax.reporting.study_table import collect
 from cnnjax.reporting.writing import summary_json
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.hardware import Hardware
-from cnnjax.run.loop import train
 from cnnjax.run.options import Options
+from cnnjax.run.train import train
 from cnnjax.study.file import ExperimentFile, load
 from cnnjax.study.study import with_fields
 

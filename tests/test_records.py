@@ -412,7 +412,7 @@ RESULT = "study/trials/b3d8bc21ac89/result.json"
 
 
 def train_again(folder: Path) -> None:
-    from cnnjax.run.loop import train
+    from cnnjax.run.train import train
     from cnnjax.study.file import load
 
     train(load(folder / "experiment.py").experiment, folder / "run")

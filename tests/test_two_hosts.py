@@ -126,7 +126,7 @@ look = loop._look_at
 
 def slow(pack, taken, pace):
     look(pack, taken, pace)
-    step = taken.last
+    step = taken.firsts[0] + taken.count
     if told["kill"] == process and step == 9:
         os.kill(os.getpid(), 9)
     if told["slow"]:
@@ -180,7 +180,7 @@ look, trials = loop._look_at, []
 def killed(pack, taken, pace):
     look(pack, taken, pace)
     trials.extend(trial.id for trial in pack.trials if trial.id not in trials)
-    if process == 1 and len(trials) == 2 and taken.last == 4:
+    if process == 1 and len(trials) == 2 and taken.firsts[0] + taken.count == 4:
         os.kill(os.getpid(), 9)
 
 loop._look_at = killed

@@ -78,7 +78,7 @@ def train(
     fields = pairs(overrides)
     with together(hosts, coordinator, processes, process, meeting_seconds):
         # JAX must know the other processes before it is asked for anything.
-        from cnnjax.run.loop import trained
+        from cnnjax.run.train import trained
 
         loaded, machine = placed(load_file(file), on, fields, devices)
         experiment = replace_texts(loaded.experiment, fields)

@@ -17,8 +17,9 @@ from cnnjax.hosts import is_first, processes
 from cnnjax.interrupts import AnyOf, stopping
 from cnnjax.launch.cancel import Watch
 from cnnjax.launch.claims import Claims, Outcomes, given_back
+from cnnjax.launch.how import How
 from cnnjax.launch.layout import layout
-from cnnjax.launch.one_program import How, run_program
+from cnnjax.launch.one_program import run_program
 from cnnjax.launch.together import follow, tell_end
 from cnnjax.launch.units import Units
 from cnnjax.machine import cores

@@ -15,12 +15,12 @@ class CheckpointNotes(Record):
 
     id: of the experiment. codes: digests of the user's own code that made it, the newest last; None is code of cnnjax
     alone, and empty where it was not recorded. packed: how many trials were trained together, way: how (`Packing.way`).
-    epoch_sums: what the
-    current epoch has added up so far, last_row the last row of metrics.jsonl, seconds those trained so far, without
-    compiling. shares: where all seconds went until then, by trial (`ResultRecord.seconds`). scale: (mean, std) by
-    channel of the data. classes: their names, in the order of the outputs; empty for none, None where they were not
-    recorded. initial, teachers: the run that it started from, and those that its methods learn from, by the method.
-    checksum: of the arrays; it is put in where they are saved.
+    epoch_sums: what the current epoch has added up so far, last_row the last row of metrics.jsonl. train_seconds: its
+    share of those trained so far, without compiling; None in what earlier versions wrote, where seconds are those of
+    all trials that were trained together. shares: where all seconds of its own went (`ResultRecord.seconds`). scale:
+    (mean, std) by channel of the data. classes: their names, in the order of the outputs; empty for none, None where
+    they were not recorded. initial, teachers: the run that it started from, and those that its methods learn from, by
+    the method. checksum: of the arrays; it is put in where they are saved.
     """
 
     filename: ClassVar[str] = "notes"
@@ -32,6 +32,7 @@ class CheckpointNotes(Record):
     epoch_sums: dict[str, float] = Field(default_factory=dict)
     last_row: dict[str, Any] = Field(default_factory=dict)
     seconds: float = 0.0
+    train_seconds: float | None = None
     shares: dict[str, float] = Field(default_factory=dict)
     data_fingerprint: str | None = None
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None

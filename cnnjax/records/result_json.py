@@ -20,7 +20,7 @@ class ResultRecord(Record):
     codes: digests of the user's own code that made it, the newest last; None is code of cnnjax alone, and empty where
     it was not recorded. steps: that were taken. examples: by part. train_seconds: of training and evaluating, with what
     the first calls of a process cost once, without compilation and checkpoints. train_seconds, compile_seconds: of each
-    trial, where `packed` of them were trained together: shared evenly. packing: of those the "way" ("vmap", or
+    trial: those that are in a pack of `packed` share its seconds evenly. packing: of those the "way" ("vmap", or
     "products": convolutions as batched products) and, where it was measured, the "gain": how many times as fast as one
     after the other. seconds: where all went, by trial, those of calls that
     were stopped up to their last checkpoint: "compile", "input" (choosing and making batches), "step", "evaluation" and

@@ -23,7 +23,8 @@ def once(question: Callable[..., T]) -> Callable[..., T]:
         key = question.__name__, args, tuple(sorted(kwargs.items()))
         if key not in table.computed:
             table.computed[key] = question(table, *args, **kwargs)
-        held = table.computed[key]
-        return held.copy() if isinstance(held, Frame | list | set) else held
+        held: Any = table.computed[key]
+        copied: Any = held.copy() if isinstance(held, Frame | list | set) else held
+        return copied
 
     return answer

@@ -142,6 +142,7 @@ class Checkpoints:
         if step not in (there := sorted(self._manager.all_steps())):
             raise RunError(f"{self.folder} has no checkpoint of step {step}; there are {', '.join(map(str, there))}")
         with self._readable(step):
+            small_checkpoint.read_through(self.folder / str(step))
             saved = self._saved_lanes(step)
             known = like.replace(lane={path: value for path, value in like.lane.items() if path in saved})
             content = ocp.args.Composite(state=ocp.args.StandardRestore(known), notes=ocp.args.JsonRestore())

@@ -39,6 +39,13 @@ MANY = 5000
 """Images for which it pays to begin processes, which takes some seconds; fewer are read by threads."""
 
 Arrays = dict[str, jax.Array]
+Steps = int | Sequence[int]
+"""The number of a step, counted from 0: of all trials that train together, or of each."""
+
+
+def of_each(step: Steps, trials: int) -> Sequence[int]:
+    """The number of the step of each of so many trials."""
+    return step if isinstance(step, Sequence) else [step] * trials
 
 
 def is_streamed(experiment: Experiment, hardware: Hardware) -> bool:
@@ -157,14 +164,14 @@ class Resident:
         """The batch of the rows, inside the step."""
         return {name: array[rows["index"]] for name, array in data.items()} | rows
 
-    def rows(self, experiments: Sequence[Experiment], step: int) -> Arrays:
+    def rows(self, experiments: Sequence[Experiment], step: Steps) -> Arrays:
         """What to train on at `step`: int32 indices [B] (packed: [lanes, B]) and positions [B] in the batch."""
         return {"index": self._put_index(self._indices(experiments, step)), "position": self._positions}
 
-    def chunk(self, experiments: Sequence[Experiment], first: int, count: int, most: int) -> Arrays:
+    def chunk(self, experiments: Sequence[Experiment], first: Steps, count: int, most: int) -> Arrays:
         """What to train on at `count` steps from `first` on, as `training.chunks` takes it: as `rows`, with `most`
         indices on an axis before the others."""
-        return self.stacked([self._indices(experiments, step) for step in range(first, first + count)], most)
+        return self.stacked([self._indices(experiments, first, number) for number in range(count)], most)
 
     def stacked(self, indices: Sequence[np.ndarray], most: int) -> Arrays:
         """The indices of single steps, on the host, as those of a chunk."""
@@ -177,9 +184,10 @@ class Resident:
             COUNT: put(np.int32(len(indices)), self.mesh),
         }
 
-    def _indices(self, experiments: Sequence[Experiment], step: int) -> np.ndarray:
-        """int32 [B] (packed: [lanes, B]), on the host."""
-        own = [order_of(experiment, self.sizes["train"]).indices(step) for experiment in experiments]
+    def _indices(self, experiments: Sequence[Experiment], step: Steps, later: int = 0) -> np.ndarray:
+        """int32 [B] (packed: [lanes, B]), on the host, so many steps later than `step`."""
+        pairs = zip(experiments, of_each(step, len(experiments)), strict=True)
+        own = [order_of(experiment, self.sizes["train"]).indices(step + later) for experiment, step in pairs]
         return own[0] if self.packed == 1 else np.stack(own)
 
     def first_batches(self, experiments: Sequence[Experiment], count: int) -> Iterator[Arrays]:
@@ -258,13 +266,13 @@ class Streamed:
         """The batch: the rows as they are."""
         return rows
 
-    def rows(self, experiments: Sequence[Experiment], step: int) -> Arrays:
+    def rows(self, experiments: Sequence[Experiment], step: Steps) -> Arrays:
         """What to train on at `step`: the entries that are used, such as images uint8 [B, H, W, C], indices and
         positions [B].
 
         Steps that follow one another are made ahead; another step begins anew.
         """
-        (experiment,) = experiments
+        (experiment,), (step,) = experiments, of_each(step, 1)
         if self._next != (experiment.seed, step):
             self.close()
             last = max(step + 1, length_of(experiment, self.sizes["train"]).steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,21 @@ from cnnjax.run.directory import RunDirectory
 from cnnjax.run.pack import Pack
 from cnnjax.run.program import Program
 from cnnjax.run.result import evaluated_parts
+from cnnjax.run.trial import Trial
 from cnnjax.training.state import TrainState
 
 SPLITS = ("validation", "test")
 
 
-def keep_predictions(pack: Pack, state: TrainState) -> None:
-    """Write predictions.npz of each trial that goes on: of validation and test, where there are examples.
+def keep_predictions(pack: Pack, state: TrainState, trials: Sequence[Trial]) -> None:
+    """Write predictions.npz of each of the trials that goes on: of validation and test, where there are examples.
 
     Raises Lost where a trial is another process's now.
     """
     found = predictions_of(pack.program, state)
-    for trial, own in pack.own(found):
+    for _, trial, own in pack.own(found):
+        if trial not in trials:
+            continue
         trial.directory.check_held()
         if is_first():
             write_predictions(trial.directory, trial.id, own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnnjax.run.pack import Clock
+from cnnjax.run.seconds import Clock
 
 SECONDS = 0.05
 """What a call may take: long enough for calling to cost nothing, and short enough to stop soon when asked to."""

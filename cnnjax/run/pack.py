@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +19,10 @@ from cnnjax.records.used_run import fields_of
 from cnnjax.run.checkpoint import NoCheckpoints
 from cnnjax.run.feed import Streamed
 from cnnjax.run.program import Program
+from cnnjax.run.queue import refills
 from cnnjax.run.result import evaluated_parts, write_result
+from cnnjax.run.seconds import Seconds
+from cnnjax.run.taken import Taken
 from cnnjax.run.together import addressable
 from cnnjax.run.trial import Trial
 from cnnjax.training.state import TrainState
@@ -29,88 +31,103 @@ Measured = dict[str, dict[str, dict[str, Any]]]
 """What metrics are (`Task.summarize`), by trial id and part."""
 
 
-class Clock:
-    """Seconds spent training and evaluating, what the first calls of a process cost once included.
+class Pack:
+    """Trials of one program, in its slots; a free slot repeats one of them, and nothing is read from it.
 
-    Those spent compiling are left out, and those while it is stopped.
+    trials: by slot; None is a free one. They may be at different steps (`Trial.step`).
     """
 
-    def __init__(self, program: Program):
-        self._program = program
-        self._before = 0.0
-        self._started: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        """So far, with those of earlier calls."""
-        return self._before + (0.0 if self._started is None else self._now() - self._started)
-
-    def set(self, seconds: float) -> None:
-        """Go on from what an earlier call had."""
-        self._before = seconds
-
-    def start(self) -> None:
-        """Run."""
-        self._started = self._now()
-
-    def stop(self) -> None:
-        """Stand still until it is started again."""
-        self._before, self._started = self.seconds, None
-
-    def _now(self) -> float:
-        return time.perf_counter() - self._program.compile_seconds
-
-
-class Pack:
-    """Trials of one program, in its slots; slots beyond the trials repeat the first, and nothing is read from them."""
-
     def __init__(self, program: Program, trials: Sequence[Trial]):
-        self.program, self.trials, self.clock = program, trials, Clock(program)
-        self._began, self._compiled_then = time.perf_counter(), program.compile_seconds
-        self._compiled_before, self._input_before = program.compile_told, program.input_seconds
-        self._spent = {"step": 0.0, "evaluation": 0.0}
-        self._earlier: dict[str, float] = {}  # where the seconds of earlier calls went, by trial
+        self.program, self.seconds = program, Seconds(program)
+        self.slots: list[Trial | None] = [*trials, *[None] * (program.packed - len(trials))]
         # Before anything is read for training: files may change while it goes on.
         self.dataset = program.experiment.data.load()
         self.fingerprint = self.dataset.fingerprint
 
     @property
-    def experiments(self) -> list[Experiment]:
-        """One for each slot."""
-        return [trial.experiment for trial in self.padded(self.trials)]
+    def trials(self) -> list[Trial]:
+        """Those that are in a slot."""
+        return [trial for trial in self.slots if trial is not None]
 
     @property
     def alive(self) -> list[Trial]:
         """The trials that go on."""
         return [trial for trial in self.trials if not trial.over]
 
-    @contextlib.contextmanager
-    def spending(self, kind: Literal["step", "evaluation"]) -> Iterator[None]:
-        """Count what the clock goes on in the context as spent on that."""
-        began = self.clock.seconds
-        yield
-        self._spent[kind] += self.clock.seconds - began
+    @property
+    def moving(self) -> list[Trial]:
+        """The trials that go on in their epoch; the others wait for them at the end of theirs."""
+        return [trial for trial in self.alive if trial.step < trial.epoch.last_step]
 
     @property
-    def _shares(self) -> dict[str, float]:
-        """Where the seconds of each trial went until now, those of earlier calls included: see `ResultRecord`."""
-        made = self.program.input_seconds - self._input_before
-        spent = {"input": made, **self._spent, "step": max(0.0, self._spent["step"] - made)}
-        passed = time.perf_counter() - self._began - (self.program.compile_seconds - self._compiled_then)
-        spent["idle"] = max(0.0, passed - sum(spent.values()))
-        # The first trials of a program have what was compiled ahead of them.
-        spent = {"compile": self.program.compile_seconds - self._compiled_before, **spent}
-        return {name: x / len(self.trials) + self._earlier.get(name, 0.0) for name, x in spent.items()}
+    def experiments(self) -> list[Experiment]:
+        """One for each slot."""
+        return [trial.experiment for trial in self._filled]
 
-    def padded(self, one_each: Sequence[Any]) -> list[Any]:
-        """What there is one of for each trial, with the first repeated for the slots that are left."""
-        return [*one_each, *[one_each[0]] * (self.program.packed - len(one_each))]
+    @property
+    def _filled(self) -> list[Trial]:
+        """A trial for each slot: its own, or any that goes on where it has none that does."""
+        first = (self.alive or self.trials)[0]
+        return [first if trial is None or trial.over else trial for trial in self.slots]
 
-    def own(self, numbers: Mapping[str, Any]) -> Iterator[tuple[Trial, dict[str, Any]]]:
-        """Each trial that goes on, with its own of the program's numbers (host arrays, one a slot if it packs)."""
-        for slot, trial in enumerate(self.trials):
-            if not trial.over:
-                yield trial, dict(numbers) if self.program.packed == 1 else {k: x[slot] for k, x in numbers.items()}
+    def own(self, numbers: Mapping[str, Any]) -> Iterator[tuple[int, Trial, dict[str, Any]]]:
+        """The slot of each trial that goes on, and its own of the program's numbers (host arrays, one a slot if it
+        packs)."""
+        for slot, trial in enumerate(self.slots):
+            if trial is not None and not trial.over:
+                yield (
+                    slot,
+                    trial,
+                    dict(numbers) if self.program.packed == 1 else {k: x[slot] for k, x in numbers.items()},
+                )
+
+    def begin(self) -> TrainState:
+        """The first state, of the newest checkpoints or from the beginning.
+
+        A trial whose checkpoint is damaged is over. Raises RunError where the trials are at different steps, and the
+        program cannot have that (`refills`).
+        """
+        trials = self.trials
+        steps = from_first([trial.checkpoints.latest() for trial in trials], what="the steps to continue from")
+        if len(set(steps)) > 1 and not refills(self.program.experiment, self.program.hardware):
+            raise RunError(f"trials of one program are at different steps: {set(steps)}")
+        states = [self._state_of(trial, step) for trial, step in zip(trials, steps, strict=True)]
+        self.follow()
+        return self.program.place([*states, *[states[0]] * self.slots.count(None)])
+
+    def enter(self, state: TrainState, trial: Trial) -> TrainState:
+        """The state with that of the trial, as `begin` has it, in a free slot, which it gets."""
+        self.seconds.share(self.alive)
+        slot = self.slots.index(None)
+        self.slots[slot] = trial
+        return self.program.in_slot(state, slot, self._state_of(trial, trial.checkpoints.latest()))
+
+    def leave(self) -> list[Trial]:
+        """Free the slots of those that are over, and return these."""
+        left = [trial for trial in self.trials if trial.over]
+        self.slots = [None if trial in left else trial for trial in self.slots]
+        return left
+
+    def _state_of(self, trial: Trial, step: int | None) -> TrainState:
+        """Of one trial, on the host."""
+        trial.step = step or 0
+        return self.program.first_state(trial.experiment) if step is None else self._restored(trial)
+
+    def take(self, state: TrainState, count: int) -> tuple[TrainState, Taken]:
+        """`count` steps of every trial that is moving. The given state is used up.
+
+        The states of those that wait are put aside, and back: what the steps made of them is not kept.
+        """
+        moving = self.moving
+        waiting = [slot for slot, trial in enumerate(self.slots) if trial in self.alive and trial not in moving]
+        aside = {slot: self.program.of_slot(state, slot) for slot in waiting}
+        steps = [trial.step for trial in self._filled]
+        state, taken = self.program.take(state, self.experiments, steps, count)
+        for slot, own in aside.items():
+            state = self.program.in_slot(state, slot, own)
+        for trial in moving:
+            trial.step += count
+        return state, replace(taken, undone=frozenset(waiting))
 
     def evaluate(self, state: TrainState, split: str) -> Measured:
         """What the split's metrics are; empty where it holds no examples.
@@ -123,24 +140,25 @@ class Pack:
         summarize = self.program.functions.summarize
         measured: Measured = {}
         for part, method in evaluated_parts(self.program.experiment, split).items():
-            with self.spending("evaluation"):
+            with self.seconds.spending("evaluation"):
                 sums = self.program.evaluate(self.program.with_weights_of(state, method), split)
-            for trial, own in self.own(sums):
+            for _, trial, own in self.own(sums):
                 measured.setdefault(trial.id, {})[part] = summarize(own)
         return measured
 
-    def save(self, state: TrainState, step: int) -> None:
-        """Begin to write a checkpoint of every trial that goes on, unless it has one of this step.
+    def save(self, state: TrainState, trials: Sequence[Trial]) -> None:
+        """Begin to write a checkpoint of each of the trials that goes on, unless it has one of its step.
 
         On the first process alone; the others only give it their parts of the state, where it is split.
         """
         state = addressable(state)
         if not is_first():
             return
+        self.seconds.share(self.alive)
         # Copies: what is being written in the background must not change under the next step.
         host = jax.tree.map(np.array, jax.device_get(state))
-        for slot, trial in enumerate(self.trials):
-            if trial.over or trial.checkpoints.latest() == step:
+        for slot, trial in enumerate(self.slots):
+            if trial is None or trial not in trials or trial.over or trial.checkpoints.latest() == trial.step:
                 continue
             trial.directory.check_held()
             notes = CheckpointNotes(
@@ -150,24 +168,19 @@ class Pack:
                 way=self.program.packing.way,
                 epoch_sums=dict(trial.epoch_sums),
                 last_row=dict(trial.last_row),
-                seconds=self.clock.seconds,
-                shares=self._shares,
+                train_seconds=trial.train_seconds,
+                shares=trial.seconds,
                 data_fingerprint=self.fingerprint,
                 scale=self.dataset.scale,
                 classes=self.dataset.classes,
                 **fields_of(self.program.used_runs),
             )
             own = host if self.program.packed == 1 else jax.tree.map(lambda x, slot=slot: x[slot], host)
-            trial.checkpoints.save(step, own, notes)
-            trial.emit(Saved(trial=trial.id, step=step))
-
-    def restore(self) -> TrainState:
-        """The state of the newest checkpoints; a trial whose checkpoint is damaged has a blank one, and is over."""
-        states = [self._restored(trial) for trial in self.trials]
-        self.follow()
-        return self.program.place(self.padded(states))
+            trial.checkpoints.save(trial.step, own, notes)
+            trial.emit(Saved(trial=trial.id, step=trial.step))
 
     def _restored(self, trial: Trial) -> TrainState:
+        """The state of its newest checkpoint; a blank one where that is damaged, which then is noted."""
         blank = self.program.blank()
         # On a process that follows another one, which reads them.
         if trial.damage is not None or isinstance(trial.checkpoints, NoCheckpoints):
@@ -178,8 +191,9 @@ class Pack:
             trial.damage = error
             return blank
         trial.epoch_sums, trial.last_row = dict(notes.epoch_sums), dict(notes.last_row)
-        self.clock.set(notes.seconds)
-        self._earlier = dict(notes.shares)
+        together = notes.seconds / notes.packed
+        trial.train_seconds = together if notes.train_seconds is None else notes.train_seconds
+        trial.seconds = dict(notes.shares)
         return state
 
     def follow(self) -> None:
@@ -205,19 +219,10 @@ class Pack:
                 )
 
     def write_result(self, trial: Trial, steps: int, outcome: Mapping[str, Any]) -> None:
-        """Write a trial's result.json; the trials share the seconds. outcome: see `result.write_result`.
+        """Write a trial's result.json. outcome: see `result.write_result`.
 
         Raises Lost where the trial is another process's now, as `save` does.
         """
         trial.directory.check_held()
-        self.program.compile_told, shares = self.program.compile_seconds, self._shares
-        write_result(
-            trial,
-            self.program,
-            self.dataset,
-            steps=steps,
-            train_seconds=self.clock.seconds / len(self.trials),
-            compile_seconds=shares["compile"],
-            seconds=shares,
-            outcome=outcome,
-        )
+        self.seconds.share(self.alive)
+        write_result(trial, self.program, self.dataset, steps=steps, outcome=outcome)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import islice
 from typing import Any
@@ -22,9 +21,10 @@ from cnnjax.lanes import lane_values
 from cnnjax.lowering import lowering
 from cnnjax.records.used_run import UsedRun
 from cnnjax.run.compiling import compiled
-from cnnjax.run.feed import Resident, Streamed, first_batch, make_feed, placed, put, with_partners
+from cnnjax.run.feed import Resident, Steps, Streamed, first_batch, make_feed, of_each, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.packing import Packing
+from cnnjax.run.taken import Taken
 from cnnjax.run.teachers import loaded_teachers, on_devices
 from cnnjax.run.together import of_first
 from cnnjax.run.weights import check_initial, initial_weights
@@ -68,29 +68,6 @@ UNOPTIMIZED = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_l
 LITTLE_OPTIMIZED = UNOPTIMIZED | {"xla_backend_optimization_level": 1}
 
 
-@dataclass(frozen=True)
-class Taken:
-    """What some steps measured, on the devices: `sums`, with an axis of steps before the others where they are of a
-    chunk. first: the number of the first step, counted from 0. count: how many there are."""
-
-    sums: Sums
-    first: int
-    count: int
-    in_chunk: bool
-
-    @property
-    def last(self) -> int:
-        """How many steps were taken once these were."""
-        return self.first + self.count
-
-    def each(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """(its number, counted from 1, its sums, on the host) of each step; waits for the devices."""
-        held = jax.device_get(self.sums)
-        for place in range(self.count):
-            own = {name: x[place] for name, x in held.items()} if self.in_chunk else held
-            yield self.first + place + 1, own
-
-
 class Program:
     """The compiled steps of an experiment's architecture for `packed` trials at once (1: a single training).
 
@@ -132,15 +109,16 @@ class Program:
 
     def init(self, experiments: Sequence[Experiment]) -> TrainState:
         """The state before the first step, one lane per experiment: each lane bitwise as if it were alone."""
-        classes = self.experiment.data.load().classes
-        states = [jax.device_get(self._init(lane_values(experiment))) for experiment in experiments]
+        return self.place([self.first_state(experiment) for experiment in experiments])
+
+    def first_state(self, experiment: Experiment) -> TrainState:
+        """The state of one trial before its first step, on the host."""
+        state = jax.device_get(self._init(lane_values(experiment)))
         if self.initial is not None:
             # Once for each trial, so it is not compiled.
-            merged = [(state.lane, self.initial.merged(state.variables, classes)) for state in states]
-            states = [jax.device_get(state_from(self.functions, lane, variables)) for lane, variables in merged]
-        if fits(self.functions):
-            states = [self._fitted(*each) for each in zip(states, experiments, strict=True)]
-        return self.place(states)
+            variables = self.initial.merged(state.variables, self.experiment.data.load().classes)
+            state = jax.device_get(state_from(self.functions, state.lane, variables))
+        return self._fitted(state, experiment) if fits(self.functions) else state
 
     def blank(self) -> TrainState:
         """A state of one trial with the shapes and types of any other, on the host."""
@@ -169,6 +147,26 @@ class Program:
         if self._shardings is None:
             return put(whole, self.mesh)
         return jax.tree.map(put_whole, whole, self._shardings)
+
+    def of_slot(self, state: TrainState, slot: int) -> TrainState:
+        """The state of the trial in a slot of a packed state, whole on every device, bit for bit."""
+        return self._moved("of_slot", _of_slot, state, slot)
+
+    def in_slot(self, state: TrainState, slot: int, own: TrainState) -> TrainState:
+        """The packed state with that of one trial, on the host or whole on the devices, in a slot, bit for bit.
+
+        The given packed state is used up.
+        """
+        return self._moved("in_slot", _in_slot, state, slot, put(own, self.mesh))
+
+    def _moved(self, name: str, move: Callable, state: TrainState, slot: int, *own: TrainState) -> TrainState:
+        arguments = (state, put(np.int32(slot), self.mesh), *own)
+        if name not in self._compiled:
+            where = (self._shardings if own else None) or placed(self.mesh)
+            moved = jax.jit(move, donate_argnums=(0,) if own else (), out_shardings=where)
+            with self._compiling():
+                self._compiled[name] = compiled(moved.lower(*arguments), UNOPTIMIZED)
+        return self._compiled[name](*arguments)
 
     @cached_property
     def _shardings(self) -> TrainState | None:
@@ -214,7 +212,7 @@ class Program:
             state, tries, more = self._compiled["fit"](state, tries, batch)
         return jax.device_get(state_from(self.functions, state.lane, state.variables))
 
-    def rows(self, experiments: Sequence[Experiment], step: int) -> dict[str, jax.Array]:
+    def rows(self, experiments: Sequence[Experiment], step: Steps) -> dict[str, jax.Array]:
         """What the feed gives the step number `step`, counted from 0."""
         return self.feed.rows(experiments, step)
 
@@ -233,8 +231,8 @@ class Program:
         return self.span_at(step).size
 
     def span_at(self, step: int) -> Span:
-        """The steps of one size of images that step number `step` is one of."""
-        return next(span for span in self.spans if step <= span.last)
+        """The steps of one size of images that step number `step` is one of, or would be beyond the last."""
+        return next((span for span in self.spans if step <= span.last), self.spans[-1])
 
     @cached_property
     def chunk(self) -> int | None:
@@ -258,17 +256,17 @@ class Program:
         return state, sums if self.chunk is None else jax.tree.map(lambda x: x[0], sums)
 
     def take(
-        self, state: TrainState, experiments: Sequence[Experiment], step: int, count: int
+        self, state: TrainState, experiments: Sequence[Experiment], step: Steps, count: int
     ) -> tuple[TrainState, Taken]:
         """`count` steps of every lane, from number `step`, counted from 0, on: of one size, and no more than `chunk`.
 
         The given state is used up. Cut as they may be, steps give bitwise the same.
         """
-        start = time.perf_counter()
-        rows = self._rows(experiments, step, count)
+        start, firsts = time.perf_counter(), of_each(step, self.packed)
+        rows = self._rows(experiments, firsts, count)
         self.input_seconds += time.perf_counter() - start
-        state, sums = self._taken(state, rows, self.size_at(step))
-        return state, Taken(sums, step, count, in_chunk=self.chunk is not None)
+        state, sums = self._taken(state, rows, self.size_at(firsts[0]))
+        return state, Taken(sums, firsts, count, in_chunk=self.chunk is not None)
 
     def advance(self, state: TrainState, experiments: Sequence[Experiment], first: int, last: int) -> TrainState:
         """The state after all steps from number `first` until `last` of them were taken, in as few calls as it takes.
@@ -281,7 +279,7 @@ class Program:
             first += count
         return state
 
-    def _rows(self, experiments: Sequence[Experiment], step: int, count: int) -> dict[str, jax.Array]:
+    def _rows(self, experiments: Sequence[Experiment], step: Steps, count: int) -> dict[str, jax.Array]:
         """What the compiled training step takes: the rows of one step, or of a chunk."""
         if self.chunk is None or isinstance(self.feed, Streamed):
             return self.feed.rows(experiments, step)
@@ -431,3 +429,11 @@ def _half(x: np.ndarray) -> np.ndarray:
 @jax.jit
 def _added(total: Sums, sums: Sums) -> Sums:
     return jax.tree.map(jnp.add, total, sums)
+
+
+def _of_slot(state: TrainState, slot: jax.Array) -> TrainState:
+    return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, slot, keepdims=False), state)
+
+
+def _in_slot(state: TrainState, slot: jax.Array, own: TrainState) -> TrainState:
+    return jax.tree.map(lambda x, y: jax.lax.dynamic_update_index_in_dim(x, y, slot, 0), state, own)

@@ -45,9 +45,6 @@ def write_result(
     dataset: Dataset,
     *,
     steps: int,
-    train_seconds: float,
-    compile_seconds: float,
-    seconds: Mapping[str, float],
     outcome: Mapping[str, Any],
 ) -> None:
     """Write result.json. outcome: status and metrics; where it failed, error and cause."""
@@ -60,9 +57,9 @@ def write_result(
         macs=program.analysis.macs,
         steps=steps,
         examples={part: size for part, size in program.sizes.items() if size},
-        train_seconds=train_seconds,
-        compile_seconds=compile_seconds,
-        seconds=dict(seconds),
+        train_seconds=trial.train_seconds,
+        compile_seconds=trial.seconds["compile"],
+        seconds=dict(trial.seconds),
         compilations=program.compilations,
         packed=program.packed,
         packing=_packing(program.packing),

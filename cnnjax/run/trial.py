@@ -18,6 +18,7 @@ from cnnjax.hosts import is_first
 from cnnjax.loggers import Guarded
 from cnnjax.run.checkpoint import Checkpoints, NoCheckpoints
 from cnnjax.run.directory import RunDirectory
+from cnnjax.run.epoch import Epoch
 from cnnjax.run.options import Options
 from cnnjax.run.sinks import LogFile, MetricsFile
 
@@ -33,13 +34,15 @@ class StudyOfTrials:
     arms: Mapping[str, Mapping[str, Any]]
 
 
-@dataclass
+@dataclass(eq=False)
 class Trial:
     """One experiment in its claimed directory, and what the loop knows of it.
 
-    codes: digests of the user's own code that made it so far, the newest last; None where all is cnnjax's. epoch_sums:
-    of the training part, since the epoch began. last_row: the newest of metrics.jsonl. failure: why it diverged.
-    damage: why its checkpoint cannot be used. newest: the last event.
+    codes: digests of the user's own code that made it so far, the newest last; None where all is cnnjax's. step: how
+    many were taken. epoch: that it is in. epoch_sums: of the training part, since the epoch began. last_row: the newest
+    of metrics.jsonl. train_seconds, seconds: its own, as in `ResultRecord`. ended: whether it has all that this call
+    gives it, its result or a checkpoint. failure: why it diverged. damage: why its checkpoint cannot be used. newest:
+    the last event. held: what is open for it, to be closed once it has left.
     """
 
     experiment: Experiment
@@ -48,11 +51,17 @@ class Trial:
     sinks: Sequence[Sink] = ()
     study: StudyOfTrials | None = None
     codes: tuple[str | None, ...] = ()
+    step: int = 0
+    epoch: Epoch = field(default_factory=Epoch)
     epoch_sums: dict[str, float] = field(default_factory=dict)
     last_row: dict[str, Any] = field(default_factory=dict)
+    train_seconds: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+    ended: bool = False
     failure: str | None = None
     damage: RunError | None = None
     newest: TrainingEvent | None = None
+    held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @cached_property
     def id(self) -> str:
@@ -61,8 +70,8 @@ class Trial:
 
     @property
     def over(self) -> bool:
-        """Whether it has diverged or cannot be trained, so that nothing more is asked of it."""
-        return self.failure is not None or self.damage is not None
+        """Whether it has ended, has diverged or cannot be trained, so that nothing more is asked of it."""
+        return self.ended or self.failure is not None or self.damage is not None
 
     def add(self, sums: Mapping[str, Any]) -> None:
         """Count the sums of a step into the epoch's."""
