@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from cnnjax.documents.document import Column, Grid, paragraph
 from cnnjax.records.specification import BEFORE
 from cnnjax.reporting import Finding, collect, find, findings, report
+from cnnjax.reporting.intervals import Quantity, judged, paired
 from cnnjax.reporting.panels import PANELS
+from cnnjax.reporting.panels.comparisons import compared, reference
 from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.stability import stability_panel
 from cnnjax.reporting.panels.time_to_target import time_to_target_panel
@@ -18,6 +22,8 @@ from cnnjax.reporting.picture_curves import _means
 from cnnjax.reporting.provenance import run_again
 from cnnjax.reporting.statistics import chosen
 from cnnjax.reporting.study_table import Table
+from cnnjax.reporting.tidy import trials_frame
+from cnnjax.statistics.power import detectable
 from tests.test_reporting import BASE, change_result, diverge, make_study, set_metrics
 
 ROWS = Grid("Of planted numbers", (Column("what"), Column("number", "number")), [("planted", "0.12345")])
@@ -168,3 +174,67 @@ def test_the_median_curve_has_a_band_of_all_seeds(tmp_path: Path) -> None:
     of = {each.name: each for each in BEFORE}["accuracy"]
     means = _means(table.curves, "validation_accuracy", of, "median").round(9)
     assert means.loc[1].to_dict("list") == {"middle": [20, 80], "low": [10, 20], "high": [40, 90]}
+
+
+# --- beside one arm
+
+
+def test_comparisons_are_paired_t_tests_corrected_after_holm(tmp_path: Path) -> None:
+    """Of a metric without counted examples: against SciPy and Holm's steps by hand."""
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average", "stride"]}, seeds=(0, 1, 2, 3))
+    numbers = iter([0.31, 0.29, 0.33, 0.30, 0.41, 0.44, 0.40, 0.46, 0.32, 0.27, 0.35, 0.31])
+    for trial in trials:
+        set_metrics(tmp_path, trial, test_loss=next(numbers))
+    table = collect(tmp_path)
+    found = compared(table, 1, metric="test_loss")
+    losses = trials_frame(table).pivot(index="seed", columns="number", values="test_loss")
+    tests = {number: stats.ttest_rel(losses[number], losses[1]) for number in (2, 3)}
+    assert [own.arm for own in found] == [2, 3]
+    for own in found:
+        test = tests[own.arm]
+        assert own.p == pytest.approx(test.pvalue, rel=1e-9)
+        assert own.within == pytest.approx(max(map(abs, test.confidence_interval(0.9))))
+    small, large = sorted(found, key=lambda own: own.p)
+    assert (small.holm, large.holm) == pytest.approx((2 * small.p, large.p))
+    assert (small.arm, small.differs, large.differs) == (2, True, False)
+    said = detectable(sd=small.difference.sd, n=4, comparisons=2).effect
+    assert small.detectable == pytest.approx(said)
+
+
+def test_what_could_be_found_counts_examples_too(tmp_path: Path) -> None:
+    """Where seeds almost tie, the examples decide."""
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    for trial, level in zip(trials, [0.9, 0.9, 0.9, 0.91, 0.910001, 0.910002], strict=True):
+        set_metrics(tmp_path, trial, test_accuracy=level)
+    [own] = compared(collect(tmp_path), 1, metric="test_accuracy")
+    few = (0.01 * 0.99 + 1 / 359) / 359
+    assert own.detectable == pytest.approx((1.959964 + 0.841621) * few**0.5, rel=1e-3)
+
+
+def test_p_is_below_a_twentieth_where_the_interval_leaves_0_out() -> None:
+    """Of shares of counted examples, of folds and seeds too."""
+    generator, of = np.random.default_rng(0), Quantity(0.0, 1.0, proportion=True, examples=359)
+    for shape in ((3,), (5,), (4, 3)):
+        for shift in (0.0, 0.005, 0.01, 0.02, 0.04):
+            values = generator.normal(shift, 0.004, shape)
+            for kind in (of, Quantity()):
+                own, test = paired(values, kind), judged(values, kind)
+                assert (test.p < 0.05) == (own.low > 0 or own.high < 0)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_below_three_seeds_nothing_is_tested(tmp_path: Path, seeds: int) -> None:
+    make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=tuple(range(seeds)))
+    found = {finding.name: finding for finding in find(collect(tmp_path), draw=False).every}["comparisons"]
+    assert not found.answers
+    assert found.data is not None
+    [own] = found.data["comparisons"]
+    assert own["p"] is own["holm"] is own["within"] is None
+
+
+def test_arms_stand_beside_the_base_experiment_s(tmp_path: Path) -> None:
+    make_study(tmp_path)
+    table = collect(tmp_path)
+    number = reference(table)
+    assert number is not None
+    assert all(table.arms[number - 1].values[axis.path] == axis.base for axis in table.axes)

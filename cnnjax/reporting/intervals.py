@@ -28,7 +28,7 @@ goes for folds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from cnnjax.records.specification import Specification
+from cnnjax.statistics.noncentral import root
 
 LEVEL = 0.95
 FEWEST = 3
@@ -140,8 +141,8 @@ def spread(values: ArrayLike, of: Quantity = Quantity()) -> Spread:
     if not known.carry_interval:
         return known.spread()
     if of.proportion:
-        return known.spread(_binomial(known.mean, known.squared_margin, examples=of.examples), of.binomial)
-    return known.spread(_student(known.mean, known.squared_margin, of=of), of.student)
+        return known.spread(_binomial(known.mean, known.squared_margin(), examples=of.examples), of.binomial)
+    return known.spread(_student(known.mean, known.squared_margin(), of=of), of.student)
 
 
 def paired(differences: ArrayLike, of: Quantity = Quantity()) -> Spread:
@@ -194,8 +195,46 @@ def contrast(values: ArrayLike, terms: Sequence[Term]) -> Spread:
     if not known.carry_interval:
         return known.spread()
     reach, sampling = sum(term.reach for term in terms), sum(term.sampling for term in terms)
-    interval = _student(known.mean, known.squared_margin + NORMAL**2 * sampling, of=Quantity(-reach, reach))
+    interval = _student(known.mean, known.squared_margin() + NORMAL**2 * sampling, of=Quantity(-reach, reach))
     return known.spread(interval, terms[0].of.paired if sampling else terms[0].of.student)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A paired difference as a test: NaN where there is no interval.
+
+    p: two-sided, that the difference is 0: the interval at level 1 - p ends at 0, so that p is below 0.05 where the 95%
+    interval leaves 0 out, and only there. within: the smallest margin that the difference is shown to lie within by two
+    one-sided tests at 5%: the further end of the 90% interval (Schuirmann 1987). sampling: the variance over examples
+    that the interval has beside that over seeds; 0 where none are counted.
+    """
+
+    p: float
+    within: float
+    sampling: float = 0.0
+
+
+def judged(differences: ArrayLike, of: Quantity = Quantity()) -> Judged:
+    """What `paired` says of the differences, as a test; they and `of` are as it takes them."""
+    known = _Values(differences)
+    if not known.carry_interval or not paired(differences, of).has_interval:
+        return Judged(math.nan, math.nan)
+    sampling = Term(known.mean, of).sampling
+
+    def margin(level: float) -> float:
+        return math.sqrt(known.squared_margin(level) + float(special.ndtri(0.5 + level / 2)) ** 2 * sampling)
+
+    return Judged(_level_of(abs(known.mean), margin), abs(known.mean) + margin(0.9), sampling)
+
+
+def _level_of(distance: float, margin: Callable[[float], float]) -> float:
+    """1 less the level at which the margin, which grows with it, is `distance`; at least 1e-12."""
+    if margin(1 - LEAST) <= distance:
+        return LEAST
+    return root(lambda p: margin(1 - p) - distance, LEAST, 1.0) if distance else 1.0
+
+
+LEAST = 1e-12
 
 
 class _Values:
@@ -218,13 +257,12 @@ class _Values:
             return math.nan
         return float(self._known.flat[0] if _tie(self._known) else self._known.mean())
 
-    @property
-    def squared_margin(self) -> float:
+    def squared_margin(self, level: float = LEVEL) -> float:
         """The square of half the Student t interval."""
         if _tie(self._known):
             return 0.0
         squares, free = sums_of_squares(self._known)
-        *sources, rest = special.stdtrit(free, 0.5 + LEVEL / 2) ** 2 * squares / free / self._known.size
+        *sources, rest = special.stdtrit(free, 0.5 + level / 2) ** 2 * squares / free / self._known.size
         return float(max(sum(sources) - rest, *sources, rest))
 
     def spread(self, interval: tuple[float, float] = (math.nan, math.nan), method: str = "") -> Spread:

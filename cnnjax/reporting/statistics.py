@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from cnnjax.errors import RunError
 from cnnjax.records.specification import BEFORE, Specification
@@ -206,9 +207,14 @@ def foremost(table: Table, *, limit: int) -> tuple[Arm, ...]:
 
 def difference(table: Table, left: int, right: int, *, metric: str) -> Spread:
     """The mean of `left - right` between two arms, paired over the seeds that both finished."""
+    return paired(*differences(table, left, right, metric=metric))
+
+
+def differences(table: Table, left: int, right: int, *, metric: str) -> tuple[ArrayLike, Quantity]:
+    """`left - right` between two arms, paired over the seeds that both finished, as `paired` takes them."""
     done, cells = (frame[frame["arm"].isin([left, right])] for frame in (table.results, table.cells))
     values = cells.pivot(index=list(table.repeats.values()), columns="arm", values=metric)
-    return paired(laid_out(values[left] - values[right]), quantity_of(table, metric, done))
+    return laid_out(values[left] - values[right]), quantity_of(table, metric, done)
 
 
 def quantity_of(table: Table, metric: str, done: Frame | None = None) -> Quantity:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.panels.arms import arms_panel
+from cnnjax.reporting.panels.comparisons import comparisons_panel
 from cnnjax.reporting.panels.cost import cost_panel
 from cnnjax.reporting.panels.curves import curves_panel
 from cnnjax.reporting.panels.effects import effects_panel
@@ -22,6 +23,7 @@ from cnnjax.reporting.study_table import Table
 
 PANELS: Sequence[Callable[[Table], Finding | None]] = (
     arms_panel,
+    comparisons_panel,
     effects_panel,
     cost_panel,
     curves_panel,
