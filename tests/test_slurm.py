@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import pytest
 
 from cnnjax import Hardware, Options, Study, plan, sweep
@@ -69,6 +70,7 @@ def out() -> Iterator[Path]:
 @pytest.fixture(scope="module", autouse=True)
 def environ() -> Iterator[None]:
     """Jobs and commands compile as users do, for one device, and import this cnnjax."""
+    jax.devices()  # This process keeps its eight, whichever test it begins with.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XLA_FLAGS", "")
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
