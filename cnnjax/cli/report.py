@@ -13,7 +13,10 @@ from cnnjax.cli.printing import print_report
 from cnnjax.errors import ConfigError
 
 
-@app.command(epilog="Examples:  cnnjax report runs/pooling  ·  cnnjax report runs/pooling --json  ·  --watch")
+@app.command(
+    epilog="Examples:  cnnjax report runs/pooling  ·  cnnjax report runs/pooling --watch  ·  "
+    "cnnjax report runs/pooling --json"
+)
 def report(
     folder: Annotated[Path, typer.Argument(help="A study's or a run's folder.", show_default=False)],
     as_json: AsJson = False,

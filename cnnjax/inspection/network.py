@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -370,8 +370,3 @@ def _joined(equation: JaxprEqn, sources: Sequence[_Source]) -> _Source:
     if not elementwise or not same or any(source is None for source in sources):
         return None
     return frozenset().union(*(source for source in sources if source is not None))
-
-
-def with_variables(network: Network, variables: Mapping[str, Any]) -> Network:
-    """The same network with other weights."""
-    return replace(network, variables=variables)

@@ -38,6 +38,15 @@ class KeptPredictions:
         """Where the file is in a run's folder."""
         return folder / cls.filename
 
+    @classmethod
+    def of(cls, id: str, arrays: Mapping[str, np.ndarray]) -> KeptPredictions:
+        """Those of arrays by "part/name", as the file has them."""
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for name, array in arrays.items():
+            part, _, what = name.partition("/")
+            parts.setdefault(part, {})[what] = array
+        return cls(id, parts)
+
     def write(self, path: Path) -> None:
         """Write the file whole or not at all; the same predictions give the same bytes."""
         arrays: dict[str, Any] = {VERSION: np.int64(self.newest), ID: np.str_(self.id)}
@@ -64,14 +73,11 @@ class KeptPredictions:
             raise NewerVersion(f"{path} has version {version}, and versions up to {cls.newest} are read")
         if str(own) != id:
             raise RunError(f"{path} is of another experiment ({own}, not {id}); {REMEDY}")
-        parts: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in arrays.items():
-            part, _, what = name.partition("/")
-            parts.setdefault(part, {})[what] = array
-        for part, found in parts.items():
+        read = cls.of(id, arrays)
+        for part, found in read.parts.items():
             if len({len(array) if array.ndim else -1 for array in found.values()}) > 1:
                 raise RunError(f"{path} is damaged (the arrays of {part} have different lengths); {REMEDY}")
-        return cls(id, parts)
+        return read
 
 
 REMEDY = "delete it, and `cnnjax evaluate RUN --keep-predictions` writes it again"

@@ -38,6 +38,7 @@ from scipy import special
 
 from cnnjax.records.specification import Specification
 from cnnjax.statistics.noncentral import root
+from cnnjax.statistics.results import ties
 
 LEVEL = 0.95
 FEWEST = 3
@@ -255,11 +256,11 @@ class _Values:
     def mean(self) -> float:
         if not self._known.size:
             return math.nan
-        return float(self._known.flat[0] if _tie(self._known) else self._known.mean())
+        return float(self._known.flat[0] if ties(self._known) else self._known.mean())
 
     def squared_margin(self, level: float = LEVEL) -> float:
         """The square of half the Student t interval."""
-        if _tie(self._known):
+        if ties(self._known):
             return 0.0
         squares, free = sums_of_squares(self._known)
         *sources, rest = special.stdtrit(free, 0.5 + level / 2) ** 2 * squares / free / self._known.size
@@ -268,12 +269,8 @@ class _Values:
     def spread(self, interval: tuple[float, float] = (math.nan, math.nan), method: str = "") -> Spread:
         """Their `Spread` with an interval, made by `method`, which may be NaN."""
         n, means = len(self._known), np.array([row.mean() for row in self._known])
-        sd = math.nan if n < 2 else 0.0 if _tie(means) else float(means.std(ddof=1))
+        sd = math.nan if n < 2 else 0.0 if ties(means) else float(means.std(ddof=1))
         return Spread(n, self.mean, sd, *interval, method="" if math.isnan(interval[0]) else method)
-
-
-def _tie(values: np.ndarray) -> bool:
-    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
 
 
 def sums_of_squares(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -46,8 +46,4 @@ def predictions_of(program: Program, state: TrainState) -> dict[str, Any]:
 
 def write_predictions(directory: RunDirectory, id: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Write what `predictions_of` found of one trial into its directory."""
-    parts: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in arrays.items():
-        part, _, what = name.partition("/")
-        parts.setdefault(part, {})[what] = array
-    KeptPredictions(id, parts).write(KeptPredictions.at(directory.path))
+    KeptPredictions.of(id, arrays).write(KeptPredictions.at(directory.path))
