@@ -10,6 +10,7 @@ from typing import Any
 from scipy import special
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
+from cnnjax.reporting.asked import once
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import FEWEST, Spread, judged, paired
 from cnnjax.reporting.labels import key
@@ -72,6 +73,7 @@ def reference(table: Table) -> int | None:
     return of_base[0] if of_base and of_base[0] in complete(table) else chosen(table)
 
 
+@once
 def compared(table: Table, against: int, *, metric: str) -> list[Compared]:
     """Every other arm with results beside the arm `against`, in the axes' order."""
     with_results = set(table.results.dropna(subset=metric)["arm"])
