@@ -13,8 +13,7 @@ from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.asked import once
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import FEWEST, Spread, judged, paired
-from cnnjax.reporting.labels import key
-from cnnjax.reporting.statistics import chosen, complete, differences, measure
+from cnnjax.reporting.statistics import chosen, differences, measure, reference
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import NONE, Unit, plural, unit
 from cnnjax.statistics.families import adjusted
@@ -64,13 +63,6 @@ def comparisons_panel(table: Table) -> Finding | None:
     blocks: list[Block] = [_grid(table, found, here), paragraph(_note(table, against, here))]
     data = {"metric": by.quote, "reference": against, "alpha": ALPHA, "comparisons": [own.to_json() for own in found]}
     return Finding("comparisons", f"Beside {name}", blocks, answers=_answers(table, found, name, here), data=data)
-
-
-def reference(table: Table) -> int | None:
-    """The arm of the base experiment, where its trials have all finished; else the one that validation chooses."""
-    base = {axis.path: key(axis.base) for axis in table.axes}
-    of_base = [arm.number for arm in table.arms if all(key(arm.values[path]) == own for path, own in base.items())]
-    return of_base[0] if of_base and of_base[0] in complete(table) else chosen(table)
 
 
 @once

@@ -8,9 +8,9 @@ from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.labels import key
 from cnnjax.reporting.marks import Drawing
 from cnnjax.reporting.notes import survivors_note
-from cnnjax.reporting.panels.comparisons import compared, reference
+from cnnjax.reporting.panels.comparisons import compared
 from cnnjax.reporting.picture_tornado import Bar, tornado
-from cnnjax.reporting.statistics import measure
+from cnnjax.reporting.statistics import measure, reference
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.units import plural, unit
 
