@@ -15,7 +15,7 @@ from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import FEWEST, Spread, judged, paired
 from cnnjax.reporting.statistics import chosen, differences, measure, reference
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit, plural, unit
+from cnnjax.reporting.units import Unit, p_value, plural, unit
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.power import detectable
 
@@ -99,8 +99,8 @@ def _grid(table: Table, found: Sequence[Compared], here: Unit) -> Grid:
             str(own.difference.n),
             f"{'+' if own.difference.mean > 0 else ''}{here.mean(own.difference)}",
             here.interval(own.difference),
-            _p(own.p),
-            _p(own.holm),
+            p_value(own.p),
+            p_value(own.holm),
             here.number(own.within),
             here.number(own.detectable),
         )
@@ -108,12 +108,6 @@ def _grid(table: Table, found: Sequence[Compared], here: Unit) -> Grid:
     ]
     columns = (Column("#"), Column("arm"), *(Column(head, "number") for head in heads))
     return Grid("", columns, rows, keys=[str(own.arm) for own in found])
-
-
-def _p(value: float) -> str:
-    if math.isnan(value):
-        return NONE
-    return "<0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
 
 
 def _answers(table: Table, found: Sequence[Compared], name: str, here: Unit) -> tuple[str, ...]:
@@ -139,7 +133,7 @@ def _said(table: Table, own: Compared, here: Unit) -> str:
     number, interval = f"{sign}{_size(here, own.difference.mean)}", here.interval(own.difference)
     n = f"n={own.difference.n} common {table.replicate}s"
     label = table.arms[own.arm - 1].label
-    return f"arm {own.arm} ({label}) by {number} {interval}, {n}, p={_p(own.holm)}"
+    return f"arm {own.arm} ({label}) by {number} {interval}, {n}, p={p_value(own.holm)}"
 
 
 def _size(here: Unit, value: float) -> str:
