@@ -200,8 +200,9 @@ class _Model:
         inverse = (vectors / values) @ (vectors.T @ self.design.T)
         coefficients = inverse @ y
         residual = float(((y - self.design @ coefficients) ** 2).sum())
-        scale = float(((y - y.mean()) ** 2).sum())
-        return _Fit(inverse, coefficients, 0.0 if residual <= 1e-20 * scale else residual, len(y) - values.size)
+        # What is left of sums that rounding alone makes is none, as in `results.ties`.
+        rounding = max(1e-20 * float(((y - y.mean()) ** 2).sum()), len(y) * (1e-12 * float(np.abs(y).max())) ** 2)
+        return _Fit(inverse, coefficients, 0.0 if residual <= rounding else residual, len(y) - values.size)
 
     def crossed(self, frame: Any) -> bool:
         """Whether every cell has every seed, as often."""

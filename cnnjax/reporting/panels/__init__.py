@@ -14,6 +14,7 @@ from cnnjax.reporting.panels.comparisons import comparisons_panel
 from cnnjax.reporting.panels.cost import cost_panel
 from cnnjax.reporting.panels.curves import curves_panel
 from cnnjax.reporting.panels.effects import effects_panel
+from cnnjax.reporting.panels.interactions import interactions_panel
 from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.provenance import provenance_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
@@ -27,6 +28,7 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     comparisons_panel,
     tornado_panel,
     effects_panel,
+    interactions_panel,
     cost_panel,
     curves_panel,
     time_to_target_panel,

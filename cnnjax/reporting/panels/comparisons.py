@@ -15,7 +15,7 @@ from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import FEWEST, Spread, judged, paired
 from cnnjax.reporting.statistics import chosen, differences, measure, reference
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import Unit, p_value, plural, unit
+from cnnjax.reporting.units import Unit, p_said, p_value, plural, unit
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.power import detectable
 
@@ -133,7 +133,7 @@ def _said(table: Table, own: Compared, here: Unit) -> str:
     number, interval = f"{sign}{_size(here, own.difference.mean)}", here.interval(own.difference)
     n = f"n={own.difference.n} common {table.replicate}s"
     label = table.arms[own.arm - 1].label
-    return f"arm {own.arm} ({label}) by {number} {interval}, {n}, p={p_value(own.holm)}"
+    return f"arm {own.arm} ({label}) by {number} {interval}, {n}, {p_said(own.holm)}"
 
 
 def _size(here: Unit, value: float) -> str:
