@@ -9,9 +9,9 @@ from typing import Any
 
 from scipy import special
 
+from cnnjax.reporting.asked import once
 from cnnjax.reporting.intervals import Spread, judged, paired
-from cnnjax.reporting.labels import key
-from cnnjax.reporting.statistics import chosen, complete, differences
+from cnnjax.reporting.statistics import differences
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import NONE, Unit
 from cnnjax.statistics.families import adjusted
@@ -54,13 +54,7 @@ class Compared:
         return {"arm": self.arm, "against": self.against, "difference": self.difference.to_json(), **said}
 
 
-def reference(table: Table) -> int | None:
-    """The arm of the base experiment, where its trials have all finished; else the one that validation chooses."""
-    base = {axis.path: key(axis.base) for axis in table.axes}
-    of_base = [arm.number for arm in table.arms if all(key(arm.values[path]) == own for path, own in base.items())]
-    return of_base[0] if of_base and of_base[0] in complete(table) else chosen(table)
-
-
+@once
 def compared(table: Table, against: int, *, metric: str) -> list[Compared]:
     """Every other arm with results beside the arm `against`, in the axes' order."""
     return compared_pairs(

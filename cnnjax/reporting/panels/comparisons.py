@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
-from cnnjax.reporting.compared import ALPHA, Compared, compared, p_text, reference, signed, size
+from cnnjax.reporting.compared import ALPHA, Compared, compared, p_text, signed, size
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import FEWEST
-from cnnjax.reporting.statistics import chosen, measure
+from cnnjax.reporting.statistics import chosen, measure, reference
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import Unit, plural, unit
 

@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
-from cnnjax.reporting.compared import ALPHA, Compared, compared_pairs, p_text, reference, signed, with_results
+from cnnjax.reporting.compared import ALPHA, Compared, compared_pairs, p_text, signed, with_results
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.intervals import listed
 from cnnjax.reporting.notes import survivors_note
 from cnnjax.reporting.picture_pairs import matrix
 from cnnjax.reporting.pictures import title_of
-from cnnjax.reporting.statistics import chosen, foremost, measure, ranking, side_by_side
+from cnnjax.reporting.statistics import chosen, foremost, measure, ranking, reference, side_by_side
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.units import NONE, Unit, plural, unit
 from cnnjax.statistics.families import adjusted
