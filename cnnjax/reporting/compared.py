@@ -13,7 +13,7 @@ from cnnjax.reporting.asked import once
 from cnnjax.reporting.intervals import Spread, judged, paired
 from cnnjax.reporting.statistics import differences
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit
+from cnnjax.reporting.units import Unit
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.power import detectable
 
@@ -100,13 +100,6 @@ def _detectable(table: Table, own: Spread, sampling: float, comparisons: int) ->
 def least_of_examples(sampling: float, comparisons: int) -> float:
     """The smallest true difference that any number of seeds finds on these examples, four times out of five."""
     return float(special.ndtri(1 - ALPHA / comparisons / 2) + special.ndtri(POWER)) * math.sqrt(sampling)
-
-
-def p_text(value: float) -> str:
-    """`0.012`; `<0.0001`; an en dash where there is none."""
-    if math.isnan(value):
-        return NONE
-    return "<0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
 
 
 def signed(here: Unit, difference: Spread) -> str:

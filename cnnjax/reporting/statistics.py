@@ -280,10 +280,11 @@ def _axis_effects(table: Table, axis: Axis, metric: str) -> Iterable[dict[str, A
         }
 
 
-def matched(table: Table, axis: Axis, *, metric: str) -> tuple[int, Frame]:
+def matched(table: Table, *axes: Axis, metric: str) -> tuple[int, Frame]:
     """The number of matched settings of the other axes, and the mean of `metric` over them: a row per seed (or fold and
-    seed), a column per value of `axis` (its position)."""
-    places = {arm.number: (others(arm.values, axis), axis.position(arm.values[axis.path])) for arm in table.arms}
+    seed), a column per value of the axis (its position), or per combination of values of `axes` that has results (its
+    place among all of them, the last axis fastest)."""
+    places = {arm.number: (others(arm.values, *axes), _place(arm.values, axes)) for arm in table.arms}
     done, repeats = table.cells.dropna(subset=metric), list(table.repeats.values())
     results = done[repeats].assign(
         setting=[places[number][0] for number in done["arm"]],
@@ -295,6 +296,13 @@ def matched(table: Table, axis: Axis, *, metric: str) -> tuple[int, Frame]:
     setting, seed = wide.index.get_level_values("setting"), wide.index.droplevel("setting")
     inside = setting.isin(list(settings)) & seed.isin(list(seeds))
     return len(settings), wide[inside].groupby(level=repeats).mean()
+
+
+def _place(values: Mapping[str, Any], axes: Sequence[Axis]) -> int:
+    place = 0
+    for axis in axes:
+        place = place * len(axis.values) + axis.position(values[axis.path])
+    return place
 
 
 def _block(complete: Frame) -> tuple[set[Any], set[Any]]:
@@ -313,6 +321,7 @@ def _block_size(block: tuple[set[Any], set[Any]]) -> tuple[bool, int, int]:
     return len(columns) > 1, len(rows) * len(columns), len(columns)
 
 
-def others(values: Mapping[str, Any], axis: Axis) -> str:
-    """A text that two arms share when they differ in nothing but `axis`."""
-    return key({path: value for path, value in values.items() if path != axis.path})
+def others(values: Mapping[str, Any], *axes: Axis) -> str:
+    """A text that two arms share when they differ in nothing but `axes`."""
+    varied = {axis.path for axis in axes}
+    return key({path: value for path, value in values.items() if path not in varied})

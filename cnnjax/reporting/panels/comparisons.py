@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
-from cnnjax.reporting.compared import ALPHA, Compared, compared, p_text, signed, size
+from cnnjax.reporting.compared import ALPHA, Compared, compared, signed, size
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import FEWEST
 from cnnjax.reporting.statistics import chosen, measure, reference
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import Unit, plural, unit
+from cnnjax.reporting.units import Unit, p_value, plural, unit
 
 MOST_NAMED = 3
 
@@ -40,8 +40,8 @@ def _grid(table: Table, found: Sequence[Compared], here: Unit) -> Grid:
             str(own.difference.n),
             signed(here, own.difference),
             here.interval(own.difference),
-            p_text(own.p),
-            p_text(own.holm),
+            p_value(own.p),
+            p_value(own.holm),
             here.number(own.within),
             here.number(own.detectable),
         )
@@ -74,7 +74,7 @@ def _said(table: Table, own: Compared, here: Unit) -> str:
     number, interval = f"{sign}{size(here, own.difference.mean)}", here.interval(own.difference)
     n = f"n={own.difference.n} common {table.replicate}s"
     label = table.arms[own.arm - 1].label
-    return f"arm {own.arm} ({label}) by {number} {interval}, {n}, p={p_text(own.holm)}"
+    return f"arm {own.arm} ({label}) by {number} {interval}, {n}, p={p_value(own.holm)}"
 
 
 def _note(table: Table, against: int, here: Unit) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
-from cnnjax.reporting.compared import ALPHA, Compared, compared_pairs, p_text, signed, with_results
+from cnnjax.reporting.compared import ALPHA, Compared, compared_pairs, signed, with_results
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.intervals import listed
 from cnnjax.reporting.notes import survivors_note
@@ -19,7 +19,7 @@ from cnnjax.reporting.picture_pairs import matrix
 from cnnjax.reporting.pictures import title_of
 from cnnjax.reporting.statistics import chosen, foremost, measure, ranking, reference, side_by_side
 from cnnjax.reporting.study_table import Arm, Table
-from cnnjax.reporting.units import NONE, Unit, plural, unit
+from cnnjax.reporting.units import NONE, Unit, p_value, plural, unit
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.outperforming import Outperforming, outperforming
 from cnnjax.statistics.pairs import Pairs, compare
@@ -161,15 +161,15 @@ def _grid(table: Table, found: Sequence[Pair], here: Unit) -> Grid:
             str(own.compared.difference.n),
             signed(here, own.compared.difference),
             here.interval(own.compared.difference),
-            p_text(own.compared.p),
-            p_text(own.compared.holm),
-            p_text(own.false_discovery),
+            p_value(own.compared.p),
+            p_value(own.compared.holm),
+            p_value(own.false_discovery),
             *(
                 (_estimate(own.seeds.g_z, 1), _estimate(own.better.probability, 100))
                 if own.seeds and own.better
                 else ()
             ),
-            *(p_text(getattr(own.seeds, name).p) if _can_find(own, name) else NONE for name in signs),
+            *(p_value(getattr(own.seeds, name).p) if _can_find(own, name) else NONE for name in signs),
         )
         for own in differ
     ]
