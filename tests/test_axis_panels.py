@@ -244,4 +244,7 @@ def test_results_that_tie_are_not_tested(tmp_path: Path) -> None:
     assert found is not None
     assert found.data is not None
     assert all(term["p"] is None for term in found.data["terms"])
-    assert "pool: no residual is left to judge it by." in found.blocks[1].lines[0]  # type: ignore[union-attr]
+    assert (
+        "Not tested, for no residual is left to judge it by: pool, features, pool × features."
+        in found.blocks[1].lines[0]
+    )  # type: ignore[union-attr]

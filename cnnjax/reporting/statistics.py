@@ -219,9 +219,15 @@ def difference(table: Table, left: int, right: int, *, metric: str) -> Spread:
 
 def differences(table: Table, left: int, right: int, *, metric: str) -> tuple[ArrayLike, Quantity]:
     """`left - right` between two arms, paired over the seeds that both finished, as `paired` takes them."""
-    done, cells = (frame[frame["arm"].isin([left, right])] for frame in (table.results, table.cells))
-    values = cells.pivot(index=list(table.repeats.values()), columns="arm", values=metric)
+    done, values = table.results[table.results["arm"].isin([left, right])], side_by_side(table, metric=metric)
     return laid_out(values[left] - values[right]), quantity_of(table, metric, done)
+
+
+@once
+def side_by_side(table: Table, *, metric: str) -> Frame:
+    """The results of `metric`: a row per seed (or fold and seed), a column per arm (its number) that has any; NaN where
+    a result is missing."""
+    return table.cells.pivot(index=list(table.repeats.values()), columns="arm", values=metric)
 
 
 def quantity_of(table: Table, metric: str, done: Frame | None = None) -> Quantity:

@@ -16,6 +16,7 @@ from cnnjax.reporting.panels.curves import curves_panel
 from cnnjax.reporting.panels.effects import effects_panel
 from cnnjax.reporting.panels.interactions import interactions_panel
 from cnnjax.reporting.panels.networks import networks_panel
+from cnnjax.reporting.panels.pairs import pairs_panel
 from cnnjax.reporting.panels.provenance import provenance_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
 from cnnjax.reporting.panels.stability import stability_panel
@@ -27,6 +28,7 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     arms_panel,
     comparisons_panel,
     tornado_panel,
+    pairs_panel,
     effects_panel,
     interactions_panel,
     cost_panel,

@@ -10,6 +10,7 @@ from typing import Any
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.asked import once
+from cnnjax.reporting.compared import ALPHA, size
 from cnnjax.reporting.designs import is_factorial, withheld
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.frames import Frame
@@ -26,7 +27,6 @@ from cnnjax.statistics.factorial import Factorial, Interaction, Term, factorial
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.results import ties
 
-ALPHA = 0.05
 MOST_NAMED = 3
 RESULT, SEED = "(result)", "(seed)"
 """Columns beside those of axes, whose paths have no brackets."""
@@ -185,11 +185,10 @@ def _change(pair: Pair, here: Unit) -> str:
     if pair.largest is None:
         return f"what {pair.axes[0].name} does depends on {pair.axes[1].name}"
     (one, other), (value, setting) = pair.axes, pair.largest.levels
-    size, side = here.number(abs(pair.change.mean)), "more" if pair.change.mean > 0 else "less"
-    symbol = " percentage points" if here.is_percent else f" {here.symbol}".rstrip()
+    apart, side = size(here, abs(pair.change.mean)), "more" if pair.change.mean > 0 else "less"
     interval = here.interval(pair.change)
     return (
-        f"from {one.name}={_levels(one)[0]} to {value}, {here.name} changes by {size}{symbol} {interval} {side} at "
+        f"from {one.name}={_levels(one)[0]} to {value}, {here.name} changes by {apart} {interval} {side} at "
         f"{other.name}={setting} than at {_levels(other)[0]}"
     )
 
@@ -210,9 +209,13 @@ def _note(table: Table, found: Analysis, here: Unit) -> str:
             f"Seeds tell of an interaction of {', '.join(unsure)}, but so few examples may have made it: it does not "
             "count as found. "
         )
-    open_ = [f"{_name(table, term.factors)}: {term.why}" for term in of.terms if term.why and term.factors != (SEED,)]
+    reasons: dict[str, list[str]] = {}
+    for term in of.terms:
+        if term.why and term.factors != (SEED,):
+            reasons.setdefault(term.why, []).append(_name(table, term.factors))
+    untested = "".join(f" Not tested, for {why}: {', '.join(names)}." for why, names in reasons.items())
     left = f" {of.left_out} results are missing." if of.left_out else ""
-    more = "".join(f" {note[:1].upper()}{note[1:]}." for note in [*of.notes, *open_])
+    more = "".join(f" {note[:1].upper()}{note[1:]}." for note in of.notes)
     shares = "" if of.balanced else " (unbalanced, they need not add up to 100%)"
     return (
         f"{verdict}Analysis of variance of {here.name}, n={of.n} trials of {found.seeds} seeds, each seed a block, "
@@ -220,7 +223,7 @@ def _note(table: Table, found: Analysis, here: Unit) -> str:
         "rest. p is corrected after Holm (1979) for all terms of this table, and of the choice of seeds, on these "
         f"examples. Partial η²: a term's part of its own and the rest's sum of squares; share: its part of all{shares}"
         f"{COUNTED if quantity.proportion and quantity.examples else ''}. Means and differences of each value stand "
-        f"among the effects.{left}{more}{survivors_note(table)}"
+        f"among the effects.{left}{more}{untested}{survivors_note(table)}"
     )
 
 
