@@ -14,13 +14,13 @@ from cnnjax.records.specification import BEFORE
 from cnnjax.reporting import Finding, collect, find, findings, report
 from cnnjax.reporting.intervals import Quantity, judged, paired
 from cnnjax.reporting.panels import PANELS
-from cnnjax.reporting.panels.comparisons import compared, reference
+from cnnjax.reporting.panels.comparisons import compared
 from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.stability import stability_panel
 from cnnjax.reporting.panels.time_to_target import time_to_target_panel
 from cnnjax.reporting.picture_curves import _means
 from cnnjax.reporting.provenance import run_again
-from cnnjax.reporting.statistics import chosen
+from cnnjax.reporting.statistics import chosen, reference
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.tidy import trials_frame
 from cnnjax.statistics.power import detectable
@@ -238,3 +238,8 @@ def test_arms_stand_beside_the_base_experiment_s(tmp_path: Path) -> None:
     number = reference(table)
     assert number is not None
     assert all(table.arms[number - 1].values[axis.path] == axis.base for axis in table.axes)
+    assert number != chosen(table)
+    networks = networks_panel(table)
+    assert networks is not None
+    assert networks.data is not None
+    assert networks.data["reference"] == number, "settings stand beside the same arm as results"

@@ -196,6 +196,13 @@ def chosen(table: Table) -> int | None:
     return best[0] if best and len(table.arms) > 1 else None
 
 
+def reference(table: Table) -> int | None:
+    """The arm of the base experiment, where its trials have all finished; else the one that validation chooses."""
+    base = {axis.path: key(axis.base) for axis in table.axes}
+    of_base = [arm.number for arm in table.arms if all(key(arm.values[path]) == own for path, own in base.items())]
+    return of_base[0] if of_base and of_base[0] in complete(table) else chosen(table)
+
+
 def foremost(table: Table, *, limit: int) -> tuple[Arm, ...]:
     """The arms in the axes' order; of more than `limit`, the best by validation (without validation, the first)."""
     if len(table.arms) <= limit:

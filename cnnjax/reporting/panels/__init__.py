@@ -19,11 +19,13 @@ from cnnjax.reporting.panels.provenance import provenance_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
 from cnnjax.reporting.panels.stability import stability_panel
 from cnnjax.reporting.panels.time_to_target import time_to_target_panel
+from cnnjax.reporting.panels.tornado import tornado_panel
 from cnnjax.reporting.study_table import Table
 
 PANELS: Sequence[Callable[[Table], Finding | None]] = (
     arms_panel,
     comparisons_panel,
+    tornado_panel,
     effects_panel,
     cost_panel,
     curves_panel,

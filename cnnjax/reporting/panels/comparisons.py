@@ -10,10 +10,10 @@ from typing import Any
 from scipy import special
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
+from cnnjax.reporting.asked import once
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import FEWEST, Spread, judged, paired
-from cnnjax.reporting.labels import key
-from cnnjax.reporting.statistics import chosen, complete, differences, measure
+from cnnjax.reporting.statistics import chosen, differences, measure, reference
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import NONE, Unit, plural, unit
 from cnnjax.statistics.families import adjusted
@@ -65,13 +65,7 @@ def comparisons_panel(table: Table) -> Finding | None:
     return Finding("comparisons", f"Beside {name}", blocks, answers=_answers(table, found, name, here), data=data)
 
 
-def reference(table: Table) -> int | None:
-    """The arm of the base experiment, where its trials have all finished; else the one that validation chooses."""
-    base = {axis.path: key(axis.base) for axis in table.axes}
-    of_base = [arm.number for arm in table.arms if all(key(arm.values[path]) == own for path, own in base.items())]
-    return of_base[0] if of_base and of_base[0] in complete(table) else chosen(table)
-
-
+@once
 def compared(table: Table, against: int, *, metric: str) -> list[Compared]:
     """Every other arm with results beside the arm `against`, in the axes' order."""
     with_results = set(table.results.dropna(subset=metric)["arm"])

@@ -9,7 +9,7 @@ from cnnjax.documents.document import Column, Grid, paragraph
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.labels import UNSET, key
 from cnnjax.reporting.provenance import flat, leaves
-from cnnjax.reporting.statistics import arms, chosen
+from cnnjax.reporting.statistics import arms, reference
 from cnnjax.reporting.study_table import FOLD, Table
 from cnnjax.reporting.units import NONE, count
 
@@ -18,31 +18,31 @@ REPEATS = ("seed", FOLD)
 
 
 def networks_panel(table: Table) -> Finding | None:
-    """Each arm beside the chosen one (the first, where none is chosen); None of a single arm."""
+    """Each arm beside the one that comparisons are with, the first where there is none; None of a single arm."""
     if len(table.arms) < 2:
         return None
-    reference = chosen(table) or table.arms[0].number
+    against = reference(table) or table.arms[0].number
     frame = arms(table)
-    base = settings_of(table, reference)
+    base = settings_of(table, against)
     rows, data = [], []
     for arm in table.arms:
         differing = differences(base, settings_of(table, arm.number))
         said = "; ".join(f"{path}: {flat(before)} → {flat(after)}" for path, (before, after) in differing.items())
-        costs = [(frame.loc[reference, cost], frame.loc[arm.number, cost]) for cost in ("params", "macs")]
+        costs = [(frame.loc[against, cost], frame.loc[arm.number, cost]) for cost in ("params", "macs")]
         cells = [cell for before, after in costs for cell in (count(after), ratio(before, after))]
-        rows.append((str(arm.number), "the same" if arm.number == reference else said or "nothing recorded", *cells))
+        rows.append((str(arm.number), "the same" if arm.number == against else said or "nothing recorded", *cells))
         data.append({"arm": arm.number, "differences": {path: list(pair) for path, pair in differing.items()}})
-    heads = ("parameters", f"of arm {reference}'s", "MACs", f"of arm {reference}'s")
-    columns = (Column("#"), Column(f"differs from arm {reference} in"), *(Column(head, "number") for head in heads))
+    heads = ("parameters", f"of arm {against}'s", "MACs", f"of arm {against}'s")
+    columns = (Column("#"), Column(f"differs from arm {against} in"), *(Column(head, "number") for head in heads))
     keys = [str(arm.number) for arm in table.arms]
     repeats = "seeds and folds" if table.replicate == "fold" else "seeds"
     note = (
         f"Settings are those of each trial's config.json, all of them; {repeats} are left out. MACs are of one forward "
         "pass of one example."
     )
-    grid = Grid("", columns, rows, marked=reference - 1, mark="the arm that others are compared with", keys=keys)
+    grid = Grid("", columns, rows, marked=against - 1, mark="the arm that others are compared with", keys=keys)
     return Finding(
-        "networks", "What differs between arms", [grid, paragraph(note)], data={"reference": reference, "arms": data}
+        "networks", "What differs between arms", [grid, paragraph(note)], data={"reference": against, "arms": data}
     )
 
 
