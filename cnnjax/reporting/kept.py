@@ -16,7 +16,7 @@ from cnnjax.errors import RunError
 from cnnjax.records.predictions_npz import KeptPredictions
 from cnnjax.reporting.asked import once
 from cnnjax.reporting.reading import resolved_of
-from cnnjax.reporting.statistics import HELD_OUT, measure, part_of
+from cnnjax.reporting.statistics import HELD_OUT, chosen, complete, measure, part_of, ranking, reference
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import plural
 from cnnjax.statistics.classes import taken_for
@@ -24,7 +24,8 @@ from cnnjax.statistics.classes import taken_for
 TASKS = ("classification", "binary")
 """The tasks whose targets are each the class of a whole example."""
 TOLERANCE = 0.001
-"""The share of examples, or one of them, by which predictions that were computed on other hardware may miss a result."""
+"""The share of examples by which predictions that were computed on other hardware may miss a result; one may always."""
+OF_FOLDS = "Each fold has validation examples of its own: what was said of them is not set side by side."
 AGAIN = "`cnnjax evaluate RUN --keep-predictions` writes them again"
 
 
@@ -63,9 +64,7 @@ def kept(table: Table) -> Kept | None:
     if not there:
         return None
     if table.replicate == "fold" and part == "validation":
-        return Kept(
-            part, np.empty(0, int), {}, ("Each fold has validation examples of its own: they are not compared.",)
-        )
+        return Kept(part, np.empty(0, int), {}, (OF_FOLDS,))
     found: dict[str, tuple[np.ndarray, np.ndarray, Hashable]] = {}
     damaged, other = [], []
     for name, fingerprint, result in there:
@@ -74,7 +73,7 @@ def kept(table: Table) -> Kept | None:
         except RunError as error:
             damaged.append(str(error))
             continue
-        if abs(right.mean() - result) * len(right) > max(1.0, TOLERANCE * len(right)) + 1e-3:
+        if not abs(right.mean() - result) * len(right) <= max(1.0, TOLERANCE * len(right)) + 1e-3:
             other.append(name)
             continue
         examples = hashlib.sha256(target.tobytes()).hexdigest(), target.shape, str(fingerprint)
@@ -115,7 +114,7 @@ def _notes(
             f"they are left out; {AGAIN}."
         )
     if strange:
-        notes.append(f"{_named(strange)} were evaluated on other examples than most: they are not compared.")
+        notes.append(f"Of other examples than most are the predictions of {_named(strange)}: they are not compared.")
     return notes
 
 
@@ -170,3 +169,18 @@ def outputs_of(table: Table, name: str, part: str) -> np.ndarray | None:
     except RunError:
         return None
     return None if found is None else found.parts.get(part, {}).get("outputs")
+
+
+def pair(table: Table) -> tuple[int | None, int | None]:
+    """(the arm whose answers are looked at, the one beside it): the chosen arm and `reference`; where they are the same
+    one, the arm that validation has next, or the only other one, and the reference.
+
+    (the arm, None) where there is no other one to name; (None, None) where none is.
+    """
+    against, best = reference(table), chosen(table)
+    if against is None:
+        return (table.arms[0].number if len(table.arms) == 1 else None), None
+    others = [number for number in ranking(table) or sorted(complete(table)) if number != against]
+    if best is not None and best != against:
+        return best, against
+    return (others[0], against) if others and (ranking(table) or len(table.arms) == 2) else (against, None)

@@ -14,8 +14,10 @@ from cnnjax.reporting.panels.comparisons import comparisons_panel
 from cnnjax.reporting.panels.cost import cost_panel
 from cnnjax.reporting.panels.curves import curves_panel
 from cnnjax.reporting.panels.effects import effects_panel
+from cnnjax.reporting.panels.flips import flips_panel
 from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.provenance import provenance_panel
+from cnnjax.reporting.panels.recall import recall_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
 from cnnjax.reporting.panels.stability import stability_panel
 from cnnjax.reporting.panels.time_to_target import time_to_target_panel
@@ -30,6 +32,8 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     cost_panel,
     curves_panel,
     time_to_target_panel,
+    recall_panel,
+    flips_panel,
     networks_panel,
     stability_panel,
     pruned_panel,
