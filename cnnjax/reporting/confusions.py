@@ -50,7 +50,7 @@ class Change:
 def by_class(table: Table, arm: int) -> ByClass | None:
     """None where the arm's trials kept no predictions of classes."""
     found, own = kept(table), labels(table)
-    trials = {} if found is None else found.trials(table, arm)
+    trials = {} if found is None else found.trials(arm)
     if found is None or own is None or not trials:
         return None
     classes = len(own.names)
@@ -72,7 +72,7 @@ def recalls_of(table: Table, arm: int) -> tuple[list[Hashable], np.ndarray]:
     found, own = kept(table), labels(table)
     assert found is not None
     assert own is not None
-    trials, classes = found.trials(table, arm), len(own.names)
+    trials, classes = found.trials(arm), len(own.names)
     made = [recall(own.target, found.right[name], classes=classes) for name in trials.values()]
     return list(trials), np.array(made).reshape(len(made), classes)
 

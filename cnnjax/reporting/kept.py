@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -34,19 +34,18 @@ class Kept:
     """What finished trials say of the same examples.
 
     part: of the data. target: of its N examples, as in the data. right: bool [N] of each trial, by id: whether each
-    answer was right, as its result counts it. notes: what was not used, and why.
+    answer was right, as its result counts it. notes: what was not used, and why. by_arm: see `trials`.
     """
 
     part: str
     target: np.ndarray
     right: Mapping[str, np.ndarray]
     notes: tuple[str, ...] = ()
+    by_arm: Mapping[int, Mapping[Hashable, str]] = field(default_factory=dict)
 
-    def trials(self, table: Table, arm: int) -> dict[Hashable, str]:
+    def trials(self, arm: int) -> Mapping[Hashable, str]:
         """The ids of an arm's trials that are there, by seed, or by fold and seed."""
-        own = table.done[(table.done["arm"] == arm) & table.done["id"].isin(list(self.right))]
-        columns = list(table.repeats.values())
-        return {tuple(place): name for *place, name in own[[*columns, "id"]].itertuples(index=False)}
+        return self.by_arm.get(arm, {})
 
     def answers(self, names: Sequence[str]) -> np.ndarray:
         """Right and wrong of these trials, bool [n, N]."""
@@ -82,7 +81,16 @@ def kept(table: Table) -> Kept | None:
     same = [name for name, (*_, examples) in found.items() if examples == most[0][0]]
     notes = _notes(len(table.done), len(there), damaged, other, [name for name in found if name not in same])
     target = found[same[0]][0] if same else np.empty(0, int)
-    return Kept(part, target, {name: found[name][1] for name in same}, tuple(notes))
+    right = {name: found[name][1] for name in same}
+    return Kept(part, target, right, tuple(notes), _by_arm(table, right))
+
+
+def _by_arm(table: Table, names: Container[str]) -> dict[int, dict[Hashable, str]]:
+    found: dict[int, dict[Hashable, str]] = {}
+    for arm, name, *place in table.done[["arm", "id", *table.repeats.values()]].itertuples(index=False):
+        if name in names:
+            found.setdefault(int(arm), {})[tuple(place)] = name
+    return found
 
 
 def _answers(table: Table, name: str, part: str, total: str) -> tuple[np.ndarray, np.ndarray]:

@@ -34,7 +34,7 @@ def flips_panel(table: Table) -> Finding | None:
     blocks: list[Block] = []
     data: dict[str, Any] = {"part": found.part, "reference": against, "arms": []}
     if against is not None and arms:
-        tests = [agreement(*_pairs(table, found, number, against)) for number in arms]
+        tests = [agreement(*_pairs(found, number, against)) for number in arms]
         holm = adjusted([test.p for test in tests])
         blocks += [_grid(table, arms, tests, holm, against), paragraph(_note(table, found, against, len(arms)))]
         data["arms"] = [_json(*each) for each in zip(arms, tests, holm, strict=True)]
@@ -48,13 +48,13 @@ def flips_panel(table: Table) -> Finding | None:
 
 def _beside(table: Table, found: Kept, against: int) -> list[int]:
     """The arms that have seeds in common with `against`."""
-    places = set(found.trials(table, against))
-    return [arm.number for arm in table.arms if arm.number != against and places & set(found.trials(table, arm.number))]
+    places = set(found.trials(against))
+    return [arm.number for arm in table.arms if arm.number != against and places & set(found.trials(arm.number))]
 
 
-def _pairs(table: Table, found: Kept, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(found: Kept, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
     """Right and wrong of two arms, bool [n, N] each, of the seeds that both have."""
-    own, others = found.trials(table, one), found.trials(table, other)
+    own, others = found.trials(one), found.trials(other)
     common = [place for place in own if place in others]
     return found.answers([own[place] for place in common]), found.answers([others[place] for place in common])
 
@@ -123,7 +123,7 @@ def _flipped(table: Table, found: Kept) -> Flipped | None:
     arm, against = pair(table)
     if arm is None or against is None or arm not in _beside(table, found, against):
         return None
-    own, others = _pairs(table, found, arm, against)
+    own, others = _pairs(found, arm, against)
     flips = (own & ~others).sum(0) - (~own & others).sum(0)
     order = np.argsort(flips, kind="stable")
     lost = [int(place) for place in order[:MOST_SHOWN] if flips[place] < 0]
@@ -163,7 +163,7 @@ def _examples(table: Table, found: Kept, flipped: Flipped) -> list[Block]:
 
 def _mostly(table: Table, found: Kept, arm: int, names: Sequence[str], place: int) -> str:
     """What most trials of an arm take an example for, of equally many the first class; with how many where not all."""
-    every = [said[place] for name in found.trials(table, arm).values() if (said := taken(table, name)) is not None]
+    every = [said[place] for name in found.trials(arm).values() if (said := taken(table, name)) is not None]
     if not every:
         return NONE
     [(most, times)] = Counter(sorted(map(int, every))).most_common(1)

@@ -93,7 +93,7 @@ def _note(table: Table, held: Labels, sides: Sides) -> str:
     found, word = kept(table), table.replicate
     assert found is not None
     arms = " and ".join(f"arm {number} ({table.arms[number - 1].label}){_role(table, number)}" for number, _ in sides)
-    trials = " and ".join(str(len(found.trials(table, number))) for number, _ in sides)
+    trials = " and ".join(str(len(found.trials(number))) for number, _ in sides)
     left = len(held.names) - MOST_ROWS
     which = "differs most between the two" if len(sides) > 1 else "is lowest"
     fewer = (
@@ -130,7 +130,7 @@ def _costs(table: Table, against: int) -> list[Block]:
     """Which class each arm costs most."""
     found = kept(table)
     assert found is not None
-    with_answers = [own.number for own in table.arms if own.number != against and found.trials(table, own.number)]
+    with_answers = [own.number for own in table.arms if own.number != against and found.trials(own.number)]
     rows = []
     for number, change in zip(with_answers, costs(table, with_answers, against), strict=True):
         n = _common(table, number, against)
