@@ -108,6 +108,13 @@ def short_count(value: float) -> str:
     return f"{value:.3g}"
 
 
+def p_value(p: float) -> str:
+    """`0.12`, `0.034`, `<0.0001`; an en dash where there is none."""
+    if math.isnan(p):
+        return NONE
+    return "<0.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+
+
 def plural(number: int, noun: str) -> str:
     """`1 seed`, `2 seeds`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
