@@ -12,9 +12,9 @@ from scipy import stats
 from cnnjax.documents.document import Column, Grid, paragraph
 from cnnjax.records.specification import BEFORE
 from cnnjax.reporting import Finding, collect, find, findings, report
+from cnnjax.reporting.compared import compared
 from cnnjax.reporting.intervals import Quantity, judged, paired
 from cnnjax.reporting.panels import PANELS
-from cnnjax.reporting.panels.comparisons import compared
 from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.stability import stability_panel
 from cnnjax.reporting.panels.time_to_target import time_to_target_panel

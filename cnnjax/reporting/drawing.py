@@ -75,6 +75,19 @@ def draw_interval(
     return list(drawn)
 
 
+def value_ticks(ax: Axes, texts: Sequence[str], *, room: float) -> None:
+    """A tick per value on the x axis, which is `room` inches wide; the texts slanted where they would touch, and every
+    second and so on where they still would."""
+    widest, share = max(text_width(text) for text in texts) + 0.08, room / len(texts)
+    slanted = widest > share
+    step = math.ceil((0.17 if slanted else widest) / share)
+    ax.set_xticks(range(0, len(texts), step), texts[::step])
+    if slanted:
+        ax.tick_params(axis="x", labelrotation=35)
+        for label in ax.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+
+
 def log_ticks(ax: Axes, values: Sequence[float]) -> None:
     """A logarithmic x axis around `values`, with at least two ticks, written 20k, 1.5M."""
     ax.set_xscale("log")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cnnjax.documents.style import SOFT, text_width
-from cnnjax.reporting.drawing import MEAN, draw_interval, limits
+from cnnjax.documents.style import SOFT
+from cnnjax.reporting.drawing import MEAN, draw_interval, limits, value_ticks
 from cnnjax.reporting.intervals import listed
 from cnnjax.reporting.labels import Axis, abbreviate
 from cnnjax.reporting.marks import Drawing, Marks
@@ -92,7 +91,7 @@ def _panel(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, room:
     ax.set_xlabel(axis.name, weight="bold")
     ax.set_xlim(-0.5, len(axis.values) - 0.5)
     ax.grid(visible=False, axis="x")
-    _value_ticks(ax, [abbreviate(text, 22) for text in axis.texts], room=room)
+    value_ticks(ax, [abbreviate(text, 22) for text in axis.texts], room=room)
 
 
 def _arm_means(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, marks: Marks) -> None:
@@ -108,18 +107,6 @@ def _arm_means(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, m
         fill = SOFT if len(run) > 1 else "white"
         for x, y, arm in run:
             marks.add(ax.plot(x, y, "o", ms=3, mfc=fill, mec=SOFT, mew=0.7, zorder=2), arm, axis.name, "mean")
-
-
-def _value_ticks(ax: Axes, texts: Sequence[str], *, room: float) -> None:
-    """A tick per value; the texts slanted where they would touch, and every second and so on where they still would."""
-    widest, share = max(text_width(text) for text in texts) + 0.08, room / len(texts)
-    slanted = widest > share
-    step = math.ceil((0.17 if slanted else widest) / share)
-    ax.set_xticks(range(0, len(texts), step), texts[::step])
-    if slanted:
-        ax.tick_params(axis="x", labelrotation=35)
-        for label in ax.get_xticklabels():
-            label.set(ha="right", rotation_mode="anchor")
 
 
 def _legend(figure: Figure) -> None:

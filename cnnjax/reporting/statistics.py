@@ -219,9 +219,15 @@ def difference(table: Table, left: int, right: int, *, metric: str) -> Spread:
 
 def differences(table: Table, left: int, right: int, *, metric: str) -> tuple[ArrayLike, Quantity]:
     """`left - right` between two arms, paired over the seeds that both finished, as `paired` takes them."""
-    done, cells = (frame[frame["arm"].isin([left, right])] for frame in (table.results, table.cells))
-    values = cells.pivot(index=list(table.repeats.values()), columns="arm", values=metric)
+    done, values = table.results[table.results["arm"].isin([left, right])], side_by_side(table, metric=metric)
     return laid_out(values[left] - values[right]), quantity_of(table, metric, done)
+
+
+@once
+def side_by_side(table: Table, *, metric: str) -> Frame:
+    """The results of `metric`: a row per seed (or fold and seed), a column per arm (its number) that has any; NaN where
+    a result is missing."""
+    return table.cells.pivot(index=list(table.repeats.values()), columns="arm", values=metric)
 
 
 def quantity_of(table: Table, metric: str, done: Frame | None = None) -> Quantity:
@@ -274,10 +280,11 @@ def _axis_effects(table: Table, axis: Axis, metric: str) -> Iterable[dict[str, A
         }
 
 
-def matched(table: Table, axis: Axis, *, metric: str) -> tuple[int, Frame]:
+def matched(table: Table, *axes: Axis, metric: str) -> tuple[int, Frame]:
     """The number of matched settings of the other axes, and the mean of `metric` over them: a row per seed (or fold and
-    seed), a column per value of `axis` (its position)."""
-    places = {arm.number: (others(arm.values, axis), axis.position(arm.values[axis.path])) for arm in table.arms}
+    seed), a column per value of the axis (its position), or per combination of values of `axes` that has results (its
+    place among all of them, the last axis fastest)."""
+    places = {arm.number: (others(arm.values, *axes), _place(arm.values, axes)) for arm in table.arms}
     done, repeats = table.cells.dropna(subset=metric), list(table.repeats.values())
     results = done[repeats].assign(
         setting=[places[number][0] for number in done["arm"]],
@@ -289,6 +296,13 @@ def matched(table: Table, axis: Axis, *, metric: str) -> tuple[int, Frame]:
     setting, seed = wide.index.get_level_values("setting"), wide.index.droplevel("setting")
     inside = setting.isin(list(settings)) & seed.isin(list(seeds))
     return len(settings), wide[inside].groupby(level=repeats).mean()
+
+
+def _place(values: Mapping[str, Any], axes: Sequence[Axis]) -> int:
+    place = 0
+    for axis in axes:
+        place = place * len(axis.values) + axis.position(values[axis.path])
+    return place
 
 
 def _block(complete: Frame) -> tuple[set[Any], set[Any]]:
@@ -307,6 +321,7 @@ def _block_size(block: tuple[set[Any], set[Any]]) -> tuple[bool, int, int]:
     return len(columns) > 1, len(rows) * len(columns), len(columns)
 
 
-def others(values: Mapping[str, Any], axis: Axis) -> str:
-    """A text that two arms share when they differ in nothing but `axis`."""
-    return key({path: value for path, value in values.items() if path != axis.path})
+def others(values: Mapping[str, Any], *axes: Axis) -> str:
+    """A text that two arms share when they differ in nothing but `axes`."""
+    varied = {axis.path for axis in axes}
+    return key({path: value for path, value in values.items() if path not in varied})

@@ -16,9 +16,11 @@ from cnnjax.reporting.panels.curves import curves_panel
 from cnnjax.reporting.panels.effects import effects_panel
 from cnnjax.reporting.panels.flips import flips_panel
 from cnnjax.reporting.panels.networks import networks_panel
+from cnnjax.reporting.panels.pairs import pairs_panel
 from cnnjax.reporting.panels.provenance import provenance_panel
 from cnnjax.reporting.panels.recall import recall_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
+from cnnjax.reporting.panels.selection import selection_panel
 from cnnjax.reporting.panels.stability import stability_panel
 from cnnjax.reporting.panels.time_to_target import time_to_target_panel
 from cnnjax.reporting.panels.tornado import tornado_panel
@@ -27,6 +29,8 @@ from cnnjax.reporting.study_table import Table
 PANELS: Sequence[Callable[[Table], Finding | None]] = (
     arms_panel,
     comparisons_panel,
+    pairs_panel,
+    selection_panel,
     tornado_panel,
     effects_panel,
     cost_panel,

@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
-from scipy import special
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
-from cnnjax.reporting.asked import once
+from cnnjax.reporting.compared import ALPHA, Compared, compared, signed, size
 from cnnjax.reporting.finding import Finding
-from cnnjax.reporting.intervals import FEWEST, Spread, judged, paired
-from cnnjax.reporting.statistics import chosen, differences, measure, reference
+from cnnjax.reporting.intervals import FEWEST
+from cnnjax.reporting.statistics import chosen, measure, reference
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit, plural, unit
-from cnnjax.statistics.families import adjusted
-from cnnjax.statistics.power import detectable
+from cnnjax.reporting.units import Unit, p_value, plural, unit
 
-ALPHA, POWER = 0.05, 0.8
 MOST_NAMED = 3
-
-
-@dataclass(frozen=True)
-class Compared:
-    """An arm beside the one it is compared with: the `difference`, arm less the other, paired; p: that it is 0, and
-    `holm`, the same corrected for all comparisons (Holm 1979). within: the smallest margin that it is shown to lie
-    within. detectable: the smallest true difference that so many seeds find four times out of five, after the
-    correction and with this spread. What cannot be said is NaN."""
-
-    arm: int
-    difference: Spread
-    p: float
-    holm: float
-    within: float
-    detectable: float
-
-    @property
-    def differs(self) -> bool:
-        """Whether a difference is found, after the correction."""
-        return self.holm < ALPHA
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON, None for what cannot be said."""
-        numbers = {"p": self.p, "holm": self.holm, "within": self.within, "detectable": self.detectable}
-        said = {name: None if math.isnan(value) else value for name, value in numbers.items()}
-        return {"arm": self.arm, "difference": self.difference.to_json(), **said}
 
 
 def comparisons_panel(table: Table) -> Finding | None:
@@ -65,31 +31,6 @@ def comparisons_panel(table: Table) -> Finding | None:
     return Finding("comparisons", f"Beside {name}", blocks, answers=_answers(table, found, name, here), data=data)
 
 
-@once
-def compared(table: Table, against: int, *, metric: str) -> list[Compared]:
-    """Every other arm with results beside the arm `against`, in the axes' order."""
-    with_results = set(table.results.dropna(subset=metric)["arm"])
-    others = [arm.number for arm in table.arms if arm.number != against and arm.number in with_results]
-    found = [differences(table, number, against, metric=metric) for number in others]
-    spreads, tests = [paired(*own) for own in found], [judged(*own) for own in found]
-    tested = sum(not math.isnan(test.p) for test in tests)
-    holm = adjusted([test.p for test in tests])
-    return [
-        Compared(number, own, test.p, float(corrected), test.within, _detectable(table, own, test.sampling, tested))
-        for number, own, test, corrected in zip(others, spreads, tests, holm, strict=True)
-    ]
-
-
-def _detectable(table: Table, own: Spread, sampling: float, comparisons: int) -> float:
-    """That of the seeds and that of the examples, added in squares; NaN of folds and seeds, whose spread has two
-    sources."""
-    if table.replicate != "seed" or not own.has_interval or not own.sd > 0:
-        return math.nan
-    of_seeds = detectable(sd=own.sd, n=own.n, alpha=ALPHA, power=POWER, comparisons=comparisons).effect
-    units = float(special.ndtri(1 - ALPHA / comparisons / 2) + special.ndtri(POWER))
-    return math.hypot(of_seeds, units * math.sqrt(sampling))
-
-
 def _grid(table: Table, found: Sequence[Compared], here: Unit) -> Grid:
     heads = ("n", f"difference of {here.label}", "95% interval", "p", "p, corrected", "within", "could find")
     rows = [
@@ -97,10 +38,10 @@ def _grid(table: Table, found: Sequence[Compared], here: Unit) -> Grid:
             str(own.arm),
             table.arms[own.arm - 1].label,
             str(own.difference.n),
-            f"{'+' if own.difference.mean > 0 else ''}{here.mean(own.difference)}",
+            signed(here, own.difference),
             here.interval(own.difference),
-            _p(own.p),
-            _p(own.holm),
+            p_value(own.p),
+            p_value(own.holm),
             here.number(own.within),
             here.number(own.detectable),
         )
@@ -110,14 +51,8 @@ def _grid(table: Table, found: Sequence[Compared], here: Unit) -> Grid:
     return Grid("", columns, rows, keys=[str(own.arm) for own in found])
 
 
-def _p(value: float) -> str:
-    if math.isnan(value):
-        return NONE
-    return "<0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
-
-
 def _answers(table: Table, found: Sequence[Compared], name: str, here: Unit) -> tuple[str, ...]:
-    tested = [own for own in found if not math.isnan(own.p)]
+    tested = [own for own in found if own.is_tested]
     if not tested:
         return ()
     differ = sorted((own for own in tested if own.differs), key=lambda own: own.holm)
@@ -125,7 +60,7 @@ def _answers(table: Table, found: Sequence[Compared], name: str, here: Unit) -> 
     corrected = "" if len(tested) == 1 else f", corrected for {len(tested)} comparisons"
     lead = f"Beside {name}, by {here.name}{corrected}"
     if not differ:
-        most = _size(here, max(own.within for own in tested))
+        most = size(here, max(own.within for own in tested))
         return (f"{lead}: no arm is found to differ; each, on its own, is within {most} of it.",)
     shown = "; ".join(_said(table, own, here) for own in differ[:MOST_NAMED])
     more = f"; and {len(differ) - MOST_NAMED} more" if len(differ) > MOST_NAMED else ""
@@ -136,15 +71,10 @@ def _answers(table: Table, found: Sequence[Compared], name: str, here: Unit) -> 
 
 def _said(table: Table, own: Compared, here: Unit) -> str:
     sign = "+" if own.difference.mean > 0 else ""
-    number, interval = f"{sign}{_size(here, own.difference.mean)}", here.interval(own.difference)
+    number, interval = f"{sign}{size(here, own.difference.mean)}", here.interval(own.difference)
     n = f"n={own.difference.n} common {table.replicate}s"
     label = table.arms[own.arm - 1].label
-    return f"arm {own.arm} ({label}) by {number} {interval}, {n}, p={_p(own.holm)}"
-
-
-def _size(here: Unit, value: float) -> str:
-    symbol = " percentage points" if here.is_percent else f" {here.symbol}" if here.symbol else ""
-    return f"{here.number(value)}{symbol}"
+    return f"arm {own.arm} ({label}) by {number} {interval}, {n}, p={p_value(own.holm)}"
 
 
 def _note(table: Table, against: int, here: Unit) -> str:

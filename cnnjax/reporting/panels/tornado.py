@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
+from cnnjax.reporting.compared import compared
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.labels import key
 from cnnjax.reporting.marks import Drawing
 from cnnjax.reporting.notes import survivors_note
-from cnnjax.reporting.panels.comparisons import compared
 from cnnjax.reporting.picture_tornado import Bar, tornado
 from cnnjax.reporting.statistics import measure, reference
 from cnnjax.reporting.study_table import Arm, Table
