@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -60,15 +63,31 @@ def find(table: Table, *, draw: bool = True, forms: Sequence[str] = FORMS) -> Fi
 
 def _drawn(sketches: Iterable[Sketch], forms: Sequence[str]) -> dict[str, Picture]:
     drawn = {}
-    with styled():
+    with styled(), _rarely_collected() as collect:
         for sketch in sketches:
             made = sketch.make()
             if made is not None:
-                # Its layout is computed once, not for each form.
+                # Its layout is computed once, not for each form. With "none" instead of None, Matplotlib would go
+                # through the whole figure once more before it saves it.
                 FigureCanvasAgg(made.figure)
                 made.figure.draw_without_rendering()
-                made.figure.set_layout_engine("none")
+                made.figure.set_layout_engine(None)
                 width = round(made.figure.get_figwidth() * SCREEN_DPI)
                 files = {form: encoded(made.figure, form) for form in forms}
                 drawn[sketch.name] = Picture(sketch.name, sketch.title, made.caption, width, files, made.marks)
+            del made
+            collect()
     return drawn
+
+
+@contextmanager
+def _rarely_collected() -> Iterator[Callable[[], int]]:
+    """Python looks for garbage when it is told to, by what this gives: the many objects of a figure are garbage all at
+    once, and to look for it while they are made takes an eighth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield partial(gc.collect, 0)
+    finally:
+        if enabled:
+            gc.enable()
