@@ -15,6 +15,7 @@ from cnnjax.reporting.panels.cost import cost_panel
 from cnnjax.reporting.panels.curves import curves_panel
 from cnnjax.reporting.panels.effects import effects_panel
 from cnnjax.reporting.panels.flips import flips_panel
+from cnnjax.reporting.panels.importance import importance_panel
 from cnnjax.reporting.panels.interactions import interactions_panel
 from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.pairs import pairs_panel
@@ -35,6 +36,7 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     selection_panel,
     effects_panel,
     interactions_panel,
+    importance_panel,
     cost_panel,
     curves_panel,
     time_to_target_panel,
