@@ -18,6 +18,7 @@ from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.pairs import pairs_panel
 from cnnjax.reporting.panels.provenance import provenance_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
+from cnnjax.reporting.panels.seeds import seeds_panel
 from cnnjax.reporting.panels.selection import selection_panel
 from cnnjax.reporting.panels.stability import stability_panel
 from cnnjax.reporting.panels.time_to_target import time_to_target_panel
@@ -28,6 +29,7 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     arms_panel,
     comparisons_panel,
     pairs_panel,
+    seeds_panel,
     selection_panel,
     tornado_panel,
     effects_panel,
