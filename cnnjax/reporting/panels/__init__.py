@@ -22,6 +22,7 @@ from cnnjax.reporting.panels.pairs import pairs_panel
 from cnnjax.reporting.panels.provenance import provenance_panel
 from cnnjax.reporting.panels.recall import recall_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
+from cnnjax.reporting.panels.seeds import seeds_panel
 from cnnjax.reporting.panels.selection import selection_panel
 from cnnjax.reporting.panels.stability import stability_panel
 from cnnjax.reporting.panels.time_to_target import time_to_target_panel
@@ -33,6 +34,7 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     comparisons_panel,
     tornado_panel,
     pairs_panel,
+    seeds_panel,
     selection_panel,
     effects_panel,
     interactions_panel,
