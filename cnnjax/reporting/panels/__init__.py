@@ -15,6 +15,7 @@ from cnnjax.reporting.panels.cost import cost_panel
 from cnnjax.reporting.panels.curves import curves_panel
 from cnnjax.reporting.panels.effects import effects_panel
 from cnnjax.reporting.panels.flips import flips_panel
+from cnnjax.reporting.panels.importance import importance_panel
 from cnnjax.reporting.panels.inspected import inspected_panel
 from cnnjax.reporting.panels.interactions import interactions_panel
 from cnnjax.reporting.panels.networks import networks_panel
@@ -22,6 +23,7 @@ from cnnjax.reporting.panels.pairs import pairs_panel
 from cnnjax.reporting.panels.provenance import provenance_panel
 from cnnjax.reporting.panels.recall import recall_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
+from cnnjax.reporting.panels.seeds import seeds_panel
 from cnnjax.reporting.panels.selection import selection_panel
 from cnnjax.reporting.panels.stability import stability_panel
 from cnnjax.reporting.panels.time_to_target import time_to_target_panel
@@ -33,9 +35,11 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     comparisons_panel,
     tornado_panel,
     pairs_panel,
+    seeds_panel,
     selection_panel,
     effects_panel,
     interactions_panel,
+    importance_panel,
     cost_panel,
     curves_panel,
     time_to_target_panel,
