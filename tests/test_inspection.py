@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -204,14 +205,14 @@ def test_kept_answers_that_do_not_match_are_not_used(kept, tmp_path, change):
 
 
 def test_what_rounding_made_equal_is_what_was_counted(kept):
-    trained = cnnjax.load(kept)
+    trained: Any = cnnjax.load(kept)
     labels = trained.experiment.data.load().test.labels
     path = KeptPredictions.at(kept)
     before = path.read_bytes()
-    held = KeptPredictions.read(path, id=trained.experiment.id)
+    held: Any = KeptPredictions.read(path, id=trained.experiment.id)
     own = dict(held.parts["test"])
     KeptPredictions(held.id, {"test": own | {"outputs": np.zeros_like(own["outputs"])}}).write(path)
-    found = kept_outputs(trained, "test", labels)
+    found: Any = kept_outputs(trained, "test", labels)
     path.write_bytes(before)
     np.testing.assert_array_equal(found.argmax(1) == labels, own["correct"])
 
@@ -220,7 +221,8 @@ def test_one_output_that_was_rounded_to_0_says_what_was_counted(monkeypatch):
     held = {"target": np.array([1, 1, 0, 0]), "correct": np.array([1, 0, 1, 0]), "loss": np.ones(4)}
     held["outputs"] = np.zeros((4, 1), np.float16)
     monkeypatch.setattr(kept_outputs_module, "_of", lambda trained, split: held)
-    found = kept_outputs(SimpleNamespace(classes=("a", "b")), "test", held["target"])
+    trained: Any = SimpleNamespace(classes=("a", "b"))
+    found: Any = kept_outputs(trained, "test", held["target"])
     np.testing.assert_array_equal(found[:, 0] > 0, [True, False, False, True])
 
 
@@ -231,9 +233,9 @@ def test_examples_are_shown_by_their_places(run, trained, tmp_path):
     assert held is not None
     entry = held.pictures["examples"]
     assert (entry.part, entry.images) == ("test", (21, 3))
-    images = DATA.load().test.images[[21, 3]]
-    said = cnnjax.load(trained).predict(images).probabilities
-    np.testing.assert_allclose(entry.numbers["probabilities"], said, atol=1e-5)
+    part: Any = DATA.load().test
+    said: Any = cnnjax.load(trained).predict(part.images[[21, 3]])
+    np.testing.assert_allclose(entry.numbers["probabilities"], said.probabilities, atol=1e-5)
 
 
 @pytest.mark.parametrize(
