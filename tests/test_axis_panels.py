@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pytest
+from scipy import stats
 
 from cnnjax.reporting import collect
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.marks import Drawing
+from cnnjax.reporting.panels.importance import importance_panel
+from cnnjax.reporting.panels.interactions import interactions_panel
 from cnnjax.reporting.panels.tornado import tornado_panel
 from cnnjax.reporting.statistics import difference
-from tests.test_reporting import BASE, configured, diverge, make_study, set_metrics, star
+from tests.test_reporting import AXES, BASE, configured, diverge, make_study, set_metrics, star, write_json
 
 POOLS = {"model.pool": ["max", "average", None], "model.features": [16, 8]}
 
@@ -90,3 +96,239 @@ def test_a_tornado_of_one_seed_has_no_interval(tmp_path: Path) -> None:
 def test_a_grid_has_no_tornado(tmp_path: Path) -> None:
     make_study(tmp_path)
     assert tornado_panel(collect(tmp_path)) is None
+
+
+# --- axes that are varied together
+
+PAIR = {"model.pool": ["max", None, {"name": "blur", "size": 3}], "model.features": [8, 16]}
+
+
+def crossed(out: Path, extra: float, *, noise: float = 0.001, metric: str = "test_loss", **changes: Any) -> np.ndarray:
+    """A study of 3 x 2 arms and 4 seeds with an interaction of size `extra`; its results by pool, width and seed."""
+    values = np.random.default_rng(5).normal(0, noise, (3, 2, 4)) + np.array([0.0, 0.01, -0.02, 0.01])
+    values += np.array([0.3, 0.32, 0.31])[:, None, None] + np.array([0.0, 0.05])[:, None]
+    values[1, 1] += extra
+    trials = make_study(out, **{"axes": PAIR, "seeds": (0, 1, 2, 3), "kind": "loss", **changes})
+    for trial, value in zip(trials, values.ravel(), strict=True):
+        set_metrics(out, trial, **{metric: float(value)})
+    return values
+
+
+def by_hand(values: np.ndarray) -> dict[str, tuple[int, float]]:
+    """Degrees of freedom and sums of squares of a balanced analysis, from means of means."""
+    mean, n = values.mean(), values.size
+    pool, width, seed = (values.mean(axis=axes) - mean for axes in ((1, 2), (0, 2), (0, 1)))
+    both = values.mean(axis=2) - mean - pool[:, None] - width
+    sums = {
+        name: n / own.size * float((own**2).sum()) for name, own in zip("pwsb", (pool, width, seed, both), strict=True)
+    }
+    rest = float(((values - mean) ** 2).sum()) - sum(sums.values())
+    return {"p": (2, sums["p"]), "w": (1, sums["w"]), "b": (2, sums["b"]), "s": (3, sums["s"]), "r": (15, rest)}
+
+
+def test_the_analysis_of_variance_is_that_of_means_of_means(tmp_path: Path) -> None:
+    values = crossed(tmp_path, 0.004)
+    found = interactions_panel(collect(tmp_path))
+    assert found is not None
+    assert found.data is not None
+    expected, terms = by_hand(values), found.data["terms"]
+    rest = expected["r"][1] / expected["r"][0]
+    total = sum(squares for _, squares in expected.values())
+    p = []
+    for (freedom, squares), term in zip(expected.values(), terms, strict=True):
+        assert (term["df"], term["sum_of_squares"]) == (freedom, pytest.approx(squares, rel=1e-6))
+        assert term["share"] == pytest.approx(squares / total)
+        if term["term"] != "rest":
+            assert term["f"] == pytest.approx(squares / freedom / rest, rel=1e-6)
+            p.append(stats.f.sf(term["f"], freedom, 15))
+            assert term["p"] == pytest.approx(p[-1], rel=1e-6)
+    order, corrected = np.argsort(p[:3]), np.empty(3)
+    corrected[order] = np.maximum.accumulate(np.array(p[:3])[order] * [3, 2, 1])
+    assert [term["holm"] for term in terms[:3]] == pytest.approx(corrected, rel=1e-6)
+    assert terms[3]["holm"] is terms[4]["holm"] is None, "seeds are no question"
+    names = [row[0] for row in next(found.grids).cells(exact=True)]
+    assert names == ["pool", "features", "pool × features", "seed", "rest"]
+
+
+def test_an_interaction_that_is_found_is_said_first_and_drawn(tmp_path: Path) -> None:
+    values = crossed(tmp_path, 0.02)
+    found = interactions_panel(collect(tmp_path))
+    assert found is not None
+    [said] = found.answers
+    change = (values[1, 0] - values[0, 0] - values[1, 1] + values[0, 1]).mean()
+    assert change < 0
+    assert "pool × features (p<0.0001, corrected for 3 terms" in said
+    assert f"from pool=max to none, test loss changes by {abs(change):.4f}" in said
+    assert "less at features=8 than at 16" in said, "differences are to the base's value, 16, of each"
+    made = drawing(found)
+    ax = made.figure.axes[0]
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 3]
+    np.testing.assert_allclose([line.get_ydata() for line in lines], values.mean(axis=2).T)
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["max", "none", "blur"]
+    assert {mark.key for mark in made.marks.values()} == {"1", "2", "3", "4", "5", "6"}
+
+
+def test_where_no_interaction_is_found_it_says_no_more_than_that(tmp_path: Path) -> None:
+    crossed(tmp_path, 0.0)
+    found = interactions_panel(collect(tmp_path))
+    assert found is not None
+    assert not found.answers
+    assert [sketch.make() for sketch in found.sketches] == [None]
+    assert found.blocks[1].lines[0].startswith("No interaction is found (the smallest corrected p is 0.")  # type: ignore[union-attr]
+
+
+def test_few_examples_do_not_make_an_interaction(tmp_path: Path) -> None:
+    """2 in 359 examples, which seeds alike say."""
+    crossed(tmp_path, 0.0056, noise=0.0001, metric="test_accuracy", kind="accuracy")
+    found = interactions_panel(collect(tmp_path))
+    assert found is not None
+    assert found.data is not None
+    assert found.data["terms"][2]["holm"] < 1e-6
+    assert not found.answers
+    assert not found.data["pairs"][0]["found"]
+    assert "so few examples may have made it" in found.blocks[1].lines[0]  # type: ignore[union-attr]
+    crossed(tmp_path, 0.06, noise=0.0001, metric="test_accuracy", kind="accuracy")
+    again = interactions_panel(collect(tmp_path))
+    assert again is not None
+    assert "percentage points" in again.answers[0]
+
+
+def test_combinations_without_results_are_said(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes=AXES)
+    for trial in trials[:3]:
+        diverge(tmp_path, trial)
+    found = interactions_panel(collect(tmp_path))
+    assert found is not None
+    note = found.blocks[1].lines[0]  # type: ignore[union-attr]
+    assert "1 of 12 cells have no result: (8, 3, max)." in note
+    assert "need not add up" in note
+    assert "which flatters" in note
+    assert found.data is not None
+    json.dumps(found.data, allow_nan=False)
+
+
+def test_interactions_are_withheld_where_results_are_no_sample_of_seeds(tmp_path: Path) -> None:
+    crossed(tmp_path / "adaptive", 0.02)
+    table = replace(collect(tmp_path / "adaptive"), adaptive=cast(Any, object()))
+    make_study(tmp_path / "folds", axes={**AXES, "fold": [0, 1, 2]})
+    for own, word in ((table, "Validation results decided"), (collect(tmp_path / "folds"), "folds share theirs")):
+        found = interactions_panel(own)
+        assert found is not None
+        assert (found.answers, found.data, list(found.sketches)) == ((), None, [])
+        assert word in found.blocks[0].lines[0]  # type: ignore[union-attr]
+
+
+BASE_STAR = {path: values[0] for path, values in AXES.items()}
+NOT_TOGETHER: dict[str, dict[str, Any]] = {
+    "one axis": {"axes": {"model.features": [8, 16, 32]}},
+    "one at a time": {"chosen": star(AXES, BASE_STAR), "combine": "one_at_a_time"},
+    "two axes of two values, one at a time": {
+        "axes": {"model.kernel_size": [3, 5], "model.pool": ["max", "average"]},
+        "chosen": star({"model.kernel_size": [3, 5], "model.pool": ["max", "average"]}, BASE_STAR)[:3],
+    },
+    "two seeds": {"seeds": (0, 1)},
+    "a zip": {"chosen": [{"model.features": n, "model.kernel_size": 3 + n, "model.pool": n} for n in (1, 2, 3)]},
+}
+
+
+@pytest.mark.parametrize("changes", NOT_TOGETHER.values(), ids=NOT_TOGETHER)
+def test_what_axes_do_together_is_not_asked_of(tmp_path: Path, changes: dict[str, Any]) -> None:
+    make_study(tmp_path, **changes)
+    assert interactions_panel(collect(tmp_path)) is None
+
+
+def test_results_that_tie_are_not_tested(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes=PAIR, kind="loss")
+    for trial in trials:
+        set_metrics(tmp_path, trial, test_loss=0.5)
+    found = interactions_panel(collect(tmp_path))
+    assert found is not None
+    assert found.data is not None
+    assert all(term["p"] is None for term in found.data["terms"])
+    assert (
+        "Not tested, for no residual is left to judge it by: pool, features, pool × features."
+        in found.blocks[1].lines[0]
+    )  # type: ignore[union-attr]
+
+
+# --- sampled axes
+
+DISTRIBUTIONS: dict[str, Any] = {
+    "optim.learning_rate": {"distribution": "log_uniform", "low": 1e-3, "high": 1.0},
+    "model.features": {"distribution": "integers", "low": 4, "high": 19},
+    "model.pool": ["max", None],
+}
+
+
+def sampled(out: Path, slopes: tuple[float, float], *, noise: float = 0.0, **changes: Any) -> list[dict[str, Any]]:
+    """60 arms of a random study: the loss goes with the logarithm of the rate and with the width, each from 0 to 1 over
+    its range."""
+    rng = np.random.default_rng(2)
+    rates, widths = 10 ** rng.uniform(-3, 0, 60), rng.integers(4, 20, 60)
+    arms = [
+        {"optim.learning_rate": float(f"{rate:.6g}"), "model.features": int(width), "model.pool": pool}
+        for rate, width, pool in zip(rates, widths, ["max", None] * 30, strict=True)
+    ]
+    axes = {path: list({str(arm[path]): arm[path] for arm in arms}.values()) for path in DISTRIBUTIONS}
+    trials = make_study(out, **{"axes": axes, "chosen": arms, "kind": "loss", "combine": "random", **changes})
+    design = {"design": "random", "axes": DISTRIBUTIONS, "points": 60, "seed": 0}
+    write_json(out / "study.json", json.loads((out / "study.json").read_text()) | {"design": design, "arms": 60})
+    for trial in trials:
+        rate, width = trial["arm"]["optim.learning_rate"], trial["arm"]["model.features"]
+        value = 0.5 + slopes[0] * (np.log10(rate) + 3) / 3 + slopes[1] * (width - 4) / 15
+        set_metrics(out, trial, test_loss=float(value + 0.01 * trial["seed"] + rng.normal(0, noise)))
+    return trials
+
+
+def test_importance_is_the_share_of_a_known_function_s_variance(tmp_path: Path) -> None:
+    """Of two straight lines over even ranges, the shares of the variance go with the squares of their slopes."""
+    trials = sampled(tmp_path, (1.0, 0.5))
+    diverge(tmp_path, trials[4])
+    found = importance_panel(collect(tmp_path))
+    assert found is not None
+    assert found.data is not None
+    known = {tuple(each["axes"]): each["share"] for each in found.data["shares"]}
+    assert known["optim.learning_rate",] == pytest.approx(0.8, abs=0.1)
+    assert known["model.features",] == pytest.approx(0.2, abs=0.1)
+    assert known["model.pool",] < 0.02
+    assert found.data["n"] == 59, "arms, not trials: seeds of an arm foresee each other"
+    rows = next(found.grids).cells(exact=True)
+    assert [row[0] for row in rows[:3]] == ["learning_rate", "features", "pool"]
+    assert [row[3] for row in rows[:3]] == ["0.001 to 1, by its logarithm", "4 to 19", "2 values, all alike"]
+    assert sum(float(row[1]) for row in rows) == pytest.approx(100, abs=0.3)
+    assert "learning_rate moves test loss most" in found.answers[0]
+    assert "1 arm without a result of every seed is not in it" in found.blocks[2].lines[0]  # type: ignore[union-attr]
+    widths = [bar.get_width() for bar in drawing(found).figure.axes[0].patches]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] == pytest.approx(100 * known["optim.learning_rate",])
+
+
+def test_shares_of_noise_are_not_shown(tmp_path: Path) -> None:
+    sampled(tmp_path, (0.0, 0.0), noise=0.1, seeds=(0,))
+    found = importance_panel(collect(tmp_path))
+    assert found is not None
+    assert (found.answers, list(found.sketches), list(found.grids)) == ((), [], [])
+    assert "shares of noise (R²" in found.blocks[0].lines[0]  # type: ignore[union-attr]
+
+
+def test_importance_is_of_samples_and_of_grids_that_nothing_else_is_said_of(tmp_path: Path) -> None:
+    many = {"model.features": [4, 8, 16, 32, 64], "model.kernel_size": [3, 5], "model.pool": ["max", "average"]}
+    for name, axes, seeds in (("one", many, (0,)), ("three", many, (0, 1, 2)), ("few", AXES, (0,))):
+        make_study(tmp_path / name, axes=axes, seeds=seeds)
+        found = importance_panel(collect(tmp_path / name))
+        assert (found is not None) == (name == "one")
+    sampled(tmp_path / "adaptive", (1.0, 0.5), seeds=(0,))
+    table = replace(collect(tmp_path / "adaptive"), adaptive=cast(Any, object()))
+    withheld = importance_panel(table)
+    assert withheld is not None
+    assert "Validation results decided" in withheld.blocks[0].lines[0]  # type: ignore[union-attr]
+
+
+def test_an_extended_study_s_values_widen_the_range(tmp_path: Path) -> None:
+    sampled(tmp_path, (1.0, 0.5), seeds=(0,))
+    study = json.loads((tmp_path / "study.json").read_text())
+    study["design"]["axes"]["model.features"] |= {"low": 6, "high": 12}
+    write_json(tmp_path / "study.json", study)
+    found = importance_panel(collect(tmp_path))
+    assert found is not None
+    assert next(found.grids).cells(exact=True)[1][3] == "4 to 19"

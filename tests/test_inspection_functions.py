@@ -12,7 +12,6 @@ from cnnjax import calling
 from cnnjax.errors import ConfigError
 from cnnjax.inspection.attribution import integrated_gradients, occlusion, saliency, smooth_grad
 from cnnjax.inspection.batches import batches_of
-from cnnjax.inspection.calibration import fitted_temperature, log_probabilities, reliability
 from cnnjax.inspection.cka import cka, kernels, unbiased_hsic
 from cnnjax.inspection.corruptions import CORRUPTIONS, NOISE, available
 from cnnjax.inspection.dead_units import unit_shares
@@ -23,6 +22,7 @@ from cnnjax.inspection.maximization import maximized
 from cnnjax.inspection.mistakes import confusion, most_ambiguous, worst
 from cnnjax.inspection.network import Network
 from cnnjax.inspection.top_images import patch, top_images
+from cnnjax.statistics.calibration import fitted_temperature, log_probabilities, reliability
 
 
 def rng(seed: int = 0) -> np.random.Generator:

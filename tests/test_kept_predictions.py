@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,23 @@ def test_a_file_cut_short_is_damaged(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(RunError, match="is damaged .*--keep-predictions"):
             KeptPredictions.read(path, id="abc")
+
+
+def test_changed_bytes_are_damage_or_change_nothing_that_is_read(tmp_path: Path) -> None:
+    path, rng = tmp_path / "predictions.npz", np.random.default_rng(0)
+    np.savez_compressed(path, **ARRAYS | {"test/outputs": rng.normal(size=(3, 40)).astype(np.float16)})
+    content = path.read_bytes()
+    for place in rng.integers(len(content), size=400):
+        changed = bytearray(content)
+        changed[place] ^= rng.integers(1, 256)
+        path.write_bytes(bytes(changed))
+        with contextlib.suppress(RunError):
+            KeptPredictions.read(path, id="abc")
+
+
+def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.npz"
+    np.savez(path, **ARRAYS)
+    found = KeptPredictions.read(path, id="abc", only=("test/correct", "validation/correct"))
+    assert found is not None
+    assert {part: list(own) for part, own in found.parts.items()} == {"test": ["correct"]}

@@ -112,7 +112,7 @@ def test_what_cells_without_results_leave_open() -> None:
     frame = frame[~((frame["a"] == "y") & (frame["b"] == 1))]
     found = factorial(frame, factors=["a", "b"], response="r")
     assert found.cells == (0, 12)
-    assert "1 of 6 cells have no result: ('y', 1)" in found.notes[0]
+    assert "1 of 6 cells have no result: (y, 1)" in found.notes[0]
     assert found.term("a", "b").freedom == 1
     [open_] = [each for each in found.interactions if each.levels == ("y", 1)]
     assert (math.isnan(open_.difference.value), bool(open_.difference.why)) == (True, True)

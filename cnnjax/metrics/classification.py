@@ -15,9 +15,7 @@ import numpy as np
 
 from cnnjax.errors import DataError, ShapeError
 from cnnjax.records.resolved import Specification
-
-BINS = 15
-"""Bins of equal width that confidence is sorted into (Guo et al. 2017, arXiv:1706.04599)."""
+from cnnjax.statistics.calibration import BINS
 
 TOP = 5
 """Top-5 accuracy is measured where there are more classes than that."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -56,15 +57,18 @@ class KeptPredictions:
         write_bytes(path, buffer.getvalue())
 
     @classmethod
-    def read(cls, path: Path, *, id: str) -> KeptPredictions | None:
-        """What a file holds; None where there is none. Raises RunError where it is damaged or of another experiment
-        than `id`, and NewerVersion."""
+    def read(cls, path: Path, *, id: str, only: Collection[str] | None = None) -> KeptPredictions | None:
+        """What a file holds, or those of its arrays that `only` names ("test/correct"); None where there is none.
+
+        Raises RunError where what is read is damaged or of another experiment than `id`, and NewerVersion.
+        """
         try:
             with np.load(path, allow_pickle=False) as held:
-                arrays: dict[str, Any] = dict(held)
+                wanted = held.files if only is None else [name for name in held.files if name in {VERSION, ID, *only}]
+                arrays: dict[str, Any] = {name: held[name] for name in wanted}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        except DAMAGE as error:
             raise RunError(f"{path} is damaged ({error}); {REMEDY}") from None
         version, own = arrays.pop(VERSION, None), arrays.pop(ID, None)
         if version is None or own is None or np.shape(version) or not np.issubdtype(version.dtype, np.integer):
@@ -80,4 +84,9 @@ class KeptPredictions:
         return read
 
 
+DAMAGE = (
+    *(OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError, zlib.error),
+    *(zipfile.BadZipFile, zipfile.LargeZipFile),
+)
+"""What reading raises where bytes of the file were changed."""
 REMEDY = "delete it, and `cnnjax evaluate RUN --keep-predictions` writes it again"

@@ -91,7 +91,9 @@ def drawn(findings: Iterable[Finding], forms: Sequence[str] = FORMS) -> dict[str
     with styled(), _rarely_collected() as collect:
         for sketch in (sketch for finding in findings for sketch in finding.sketches):
             made = sketch.make()
-            if made is not None:
+            if isinstance(made, Picture):
+                drawn[sketch.name] = made
+            elif made is not None:
                 # Its layout is computed once, not for each form. With "none" instead of None, Matplotlib would go
                 # through the whole figure once more before it saves it.
                 FigureCanvasAgg(made.figure)

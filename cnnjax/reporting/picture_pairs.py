@@ -15,7 +15,7 @@ from cnnjax.reporting.compared import Compared, signed
 from cnnjax.reporting.drawing import fit
 from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.study_table import Arm, Table
-from cnnjax.reporting.units import NONE, Unit, p_value
+from cnnjax.reporting.units import NONE, Unit, p_said
 
 WORSE, BETTER = ("#fcefe2", "#f9dcc0", "#a84f00"), ("#e8f1fa", "#cde6fb", "#0b5c9e")
 """From a small difference to a large one. Pale ones carry black text and dark ones white, on a dark page too."""
@@ -129,7 +129,7 @@ def _font(texts: Sequence[str], cell: float) -> float:
 
 def _says(table: Table, own: Compared, here: Unit) -> str:
     other = table.arms[own.against - 1]
-    p = f"corrected p={p_value(own.holm)}" if own.is_tested else "not tested"
+    p = f"corrected {p_said(own.holm)}" if own.is_tested else "not tested"
     return (
         f"less arm {other.number} ({other.label}): {signed(here, own.difference)} {here.interval(own.difference)}, "
         f"n={own.difference.n}, {p}"

@@ -90,6 +90,7 @@ class Table:
     replicate: what n counts: "seed", or "fold" where the study varies the fold that it validates on. `trials` say by
         `replicate` which one a trial belongs to.
     configs: by arm, the config.json of one of its trials as plain JSON; without those that have none.
+    folders: the run directory of each planned trial, by its id.
     computed: what was computed of the table and is asked for again, by question and arguments (`asked.once`).
     """
 
@@ -117,6 +118,7 @@ class Table:
     results_digest: str = ""
     replicate: Literal["seed", "fold"] = "seed"
     configs: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    folders: Mapping[str, Path] = field(default_factory=dict)
     computed: dict[Hashable, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
@@ -228,6 +230,7 @@ def collect(out: Path | str) -> Table:
         results_digest=digest,
         replicate=replicate,
         configs=dict(_configs(trials, folders)),
+        folders=folders,
     )
 
 

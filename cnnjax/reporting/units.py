@@ -115,6 +115,16 @@ def p_value(p: float) -> str:
     return "<0.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
 
 
+def p_said(p: float) -> str:
+    """`p=0.034`, `p<0.0001`: in a sentence."""
+    return f"p{text}" if (text := p_value(p)).startswith("<") else f"p={text}"
+
+
+def json_number(value: float) -> float | None:
+    """A number for JSON: None for NaN."""
+    return None if math.isnan(value) else value
+
+
 def plural(number: int, noun: str) -> str:
     """`1 seed`, `2 seeds`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -151,7 +151,7 @@ class _Fit:
 
 
 class _Model:
-    """The design: a column for the mean, each level, each pair of levels and each seed; the pseudo-inverse takes care
+    """The design: a column for the mean, each level, each pair of levels and each seed; a pseudo-inverse takes care
     of their dependence."""
 
     def __init__(self, frame: Any, factors: tuple[str, ...], seed: str | None) -> None:
@@ -196,11 +196,13 @@ class _Model:
         return self.columns(weights, blocks, self.terms)[0]
 
     def fit(self, y: Floats) -> _Fit:
-        inverse = np.asarray(np.linalg.pinv(self.design, rcond=1e-10), np.float64)
+        vectors, values = _basis(self.design)
+        inverse = (vectors / values) @ (vectors.T @ self.design.T)
         coefficients = inverse @ y
         residual = float(((y - self.design @ coefficients) ** 2).sum())
-        scale = float(((y - y.mean()) ** 2).sum())
-        return _Fit(inverse, coefficients, 0.0 if residual <= 1e-20 * scale else residual, len(y) - _rank(self.design))
+        # What is left of sums that rounding alone makes is none, as in `results.ties`.
+        rounding = max(1e-20 * float(((y - y.mean()) ** 2).sum()), len(y) * (1e-12 * float(np.abs(y).max())) ** 2)
+        return _Fit(inverse, coefficients, 0.0 if residual <= rounding else residual, len(y) - values.size)
 
     def crossed(self, frame: Any) -> bool:
         """Whether every cell has every seed, as often."""
@@ -208,29 +210,37 @@ class _Model:
         return bool(len(counts) == len(self.cells) * len(self.seeds) and counts.nunique() == 1)
 
 
-def _rank(design: Floats) -> int:
-    return int(np.linalg.matrix_rank(design)) if design.shape[1] else 0
+def _basis(design: Floats) -> tuple[Floats, Floats]:
+    """The eigenvectors of a design's cross-products, and their eigenvalues, without those of 0: of columns of zeros and
+    ones, whose dependence is exact, this is as sure as singular values and many times faster."""
+    values, vectors = np.linalg.eigh(design.T @ design)
+    kept = values > 1e-10 * values.max(initial=0.0)
+    return vectors[:, kept], values[kept]
 
 
 def _explained(design: Floats, y: Floats) -> tuple[float, int]:
     """The residual sum of squares and the rank of a design."""
-    fitted = design @ np.linalg.lstsq(design, y, rcond=1e-10)[0]
-    return float(((y - fitted) ** 2).sum()), _rank(design)
+    vectors, values = _basis(design)
+    fitted = design @ (vectors @ (vectors.T @ (design.T @ y) / values))
+    return float(((y - fitted) ** 2).sum()), values.size
 
 
 def _terms(model: _Model, y: Floats, fit: _Fit) -> tuple[Term, ...]:
-    rows = []
+    rows, whole = [], _explained(model.design, y)
     for term in model.terms:
         rest = [other for other in model.terms if not set(term) <= set(other)]
-        without_it, with_it = (model.columns(model.weights, model.blocks, each) for each in (rest, [*rest, term]))
-        rows.append(_term(term, without_it, with_it, y, fit))
+        before = _explained(model.columns(model.weights, model.blocks, rest), y)
+        every = len(rest) + 1 == len(model.terms)
+        after = whole if every else _explained(model.columns(model.weights, model.blocks, [*rest, term]), y)
+        rows.append(_term(term, before, after, fit))
     if model.seed:
-        rows.append(_term((model.seed,), model.columns(model.weights, None, model.terms), model.design, y, fit))
+        before = _explained(model.columns(model.weights, None, model.terms), y)
+        rows.append(_term((model.seed,), before, whole, fit))
     return (*rows, Term((), fit.freedom, fit.residual, math.nan, math.nan, math.nan))
 
 
-def _term(name: tuple[str, ...], without_it: Floats, with_it: Floats, y: Floats, fit: _Fit) -> Term:
-    (before, small), (after, large) = _explained(without_it, y), _explained(with_it, y)
+def _term(name: tuple[str, ...], without_it: tuple[float, int], with_it: tuple[float, int], fit: _Fit) -> Term:
+    (before, small), (after, large) = without_it, with_it
     freedom, squares = large - small, max(before - after, 0.0)
     if not freedom:
         return Term(name, 0, math.nan, math.nan, math.nan, math.nan, why="cells without results leave it open")
@@ -289,7 +299,11 @@ def _seed_sd(terms: tuple[Term, ...], seed: str, results: int, model: _Model) ->
 
 
 def _notes(counts: Any, whole: bool, fit: _Fit) -> tuple[str, ...]:
-    empty = [str(cell) for cell, count in counts.items() if not count]
+    empty = [
+        f"({', '.join(map(str, cell))})" if isinstance(cell, tuple) else str(cell)
+        for cell, count in counts.items()
+        if not count
+    ]
     notes = []
     if empty:
         notes.append(f"{len(empty)} of {len(counts)} cells have no result: {', '.join(empty[:5])}")

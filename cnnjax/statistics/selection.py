@@ -95,7 +95,7 @@ def _simultaneous(figures: Floats, chosen: int, value: float, level: float) -> E
     arms, n = figures.shape
     freedom = arms * (n - 1)
     spread = math.sqrt(float(figures.var(axis=1, ddof=1).mean()))
-    if not spread or ties(figures.ravel()):
+    if all(ties(row) for row in figures):
         return without(value, n, METHOD, "results do not vary between seeds", level=level)
     quantile = float(special.stdtrit(freedom, 1 - (1 - level) / 2 / arms))
     centre, half = float(figures[chosen].mean()), quantile * spread / math.sqrt(n)

@@ -7,15 +7,15 @@ from matplotlib.figure import Figure
 
 from cnnjax.documents.style import CATEGORIES, SOFT, styled
 from cnnjax.errors import DataError
-from cnnjax.inspection.calibration import (
+from cnnjax.inspection.pictures.drawing import Picture, charted, in_counts, plain
+from cnnjax.inspection.subject import Subject
+from cnnjax.statistics.calibration import (
     Reliability,
     fitted_temperature,
     log_probabilities,
     negative_log_likelihood,
     reliability,
 )
-from cnnjax.inspection.pictures.drawing import Picture, charted, in_counts, plain
-from cnnjax.inspection.subject import Subject
 
 
 def picture(subject: Subject) -> Picture:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnjax.inspection.calibration import log_probabilities
 from cnnjax.inspection.mistakes import most_ambiguous, worst
 from cnnjax.inspection.pictures.drawing import Picture, plain, tiled, visible
 from cnnjax.inspection.subject import Subject
+from cnnjax.statistics.calibration import log_probabilities
 from cnnjax.study.montage import Panel, Strip
 
 

@@ -14,10 +14,17 @@ from cnnjax.reporting.panels.comparisons import comparisons_panel
 from cnnjax.reporting.panels.cost import cost_panel
 from cnnjax.reporting.panels.curves import curves_panel
 from cnnjax.reporting.panels.effects import effects_panel
+from cnnjax.reporting.panels.flips import flips_panel
+from cnnjax.reporting.panels.importance import importance_panel
+from cnnjax.reporting.panels.inspected import inspected_panel
+from cnnjax.reporting.panels.interactions import interactions_panel
 from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.pairs import pairs_panel
 from cnnjax.reporting.panels.provenance import provenance_panel
+from cnnjax.reporting.panels.recall import recall_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
+from cnnjax.reporting.panels.seeds import seeds_panel
+from cnnjax.reporting.panels.selection import selection_panel
 from cnnjax.reporting.panels.stability import stability_panel
 from cnnjax.reporting.panels.time_to_target import time_to_target_panel
 from cnnjax.reporting.panels.tornado import tornado_panel
@@ -26,12 +33,19 @@ from cnnjax.reporting.study_table import Table
 PANELS: Sequence[Callable[[Table], Finding | None]] = (
     arms_panel,
     comparisons_panel,
-    pairs_panel,
     tornado_panel,
+    pairs_panel,
+    seeds_panel,
+    selection_panel,
     effects_panel,
+    interactions_panel,
+    importance_panel,
     cost_panel,
     curves_panel,
     time_to_target_panel,
+    recall_panel,
+    flips_panel,
+    inspected_panel,
     networks_panel,
     stability_panel,
     pruned_panel,

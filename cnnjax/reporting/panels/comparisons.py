@@ -10,7 +10,7 @@ from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import FEWEST
 from cnnjax.reporting.statistics import chosen, measure, reference
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import Unit, p_value, plural, unit
+from cnnjax.reporting.units import Unit, p_said, p_value, plural, unit
 
 MOST_NAMED = 3
 
@@ -74,7 +74,7 @@ def _said(table: Table, own: Compared, here: Unit) -> str:
     number, interval = f"{sign}{size(here, own.difference.mean)}", here.interval(own.difference)
     n = f"n={own.difference.n} common {table.replicate}s"
     label = table.arms[own.arm - 1].label
-    return f"arm {own.arm} ({label}) by {number} {interval}, {n}, p={p_value(own.holm)}"
+    return f"arm {own.arm} ({label}) by {number} {interval}, {n}, {p_said(own.holm)}"
 
 
 def _note(table: Table, against: int, here: Unit) -> str:

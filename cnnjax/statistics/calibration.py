@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnjax.metrics import BINS
+BINS = 15
+"""Bins of equal width that confidence is sorted into (Guo et al. 2017, arXiv:1706.04599)."""
 
 
 @dataclass(frozen=True, eq=False)
