@@ -14,10 +14,11 @@ from scipy import stats
 from cnnjax.reporting import collect
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.marks import Drawing
+from cnnjax.reporting.panels.importance import importance_panel
 from cnnjax.reporting.panels.interactions import interactions_panel
 from cnnjax.reporting.panels.tornado import tornado_panel
 from cnnjax.reporting.statistics import difference
-from tests.test_reporting import AXES, BASE, configured, diverge, make_study, set_metrics, star
+from tests.test_reporting import AXES, BASE, configured, diverge, make_study, set_metrics, star, write_json
 
 POOLS = {"model.pool": ["max", "average", None], "model.features": [16, 8]}
 
@@ -248,3 +249,86 @@ def test_results_that_tie_are_not_tested(tmp_path: Path) -> None:
         "Not tested, for no residual is left to judge it by: pool, features, pool × features."
         in found.blocks[1].lines[0]
     )  # type: ignore[union-attr]
+
+
+# --- sampled axes
+
+DISTRIBUTIONS: dict[str, Any] = {
+    "optim.learning_rate": {"distribution": "log_uniform", "low": 1e-3, "high": 1.0},
+    "model.features": {"distribution": "integers", "low": 4, "high": 19},
+    "model.pool": ["max", None],
+}
+
+
+def sampled(out: Path, slopes: tuple[float, float], *, noise: float = 0.0, **changes: Any) -> list[dict[str, Any]]:
+    """60 arms of a random study: the loss goes with the logarithm of the rate and with the width, each from 0 to 1 over
+    its range."""
+    rng = np.random.default_rng(2)
+    rates, widths = 10 ** rng.uniform(-3, 0, 60), rng.integers(4, 20, 60)
+    arms = [
+        {"optim.learning_rate": float(f"{rate:.6g}"), "model.features": int(width), "model.pool": pool}
+        for rate, width, pool in zip(rates, widths, ["max", None] * 30, strict=True)
+    ]
+    axes = {path: list({str(arm[path]): arm[path] for arm in arms}.values()) for path in DISTRIBUTIONS}
+    trials = make_study(out, **{"axes": axes, "chosen": arms, "kind": "loss", "combine": "random", **changes})
+    design = {"design": "random", "axes": DISTRIBUTIONS, "points": 60, "seed": 0}
+    write_json(out / "study.json", json.loads((out / "study.json").read_text()) | {"design": design, "arms": 60})
+    for trial in trials:
+        rate, width = trial["arm"]["optim.learning_rate"], trial["arm"]["model.features"]
+        value = 0.5 + slopes[0] * (np.log10(rate) + 3) / 3 + slopes[1] * (width - 4) / 15
+        set_metrics(out, trial, test_loss=float(value + 0.01 * trial["seed"] + rng.normal(0, noise)))
+    return trials
+
+
+def test_importance_is_the_share_of_a_known_function_s_variance(tmp_path: Path) -> None:
+    """Of two straight lines over even ranges, the shares of the variance go with the squares of their slopes."""
+    trials = sampled(tmp_path, (1.0, 0.5))
+    diverge(tmp_path, trials[4])
+    found = importance_panel(collect(tmp_path))
+    assert found is not None
+    assert found.data is not None
+    known = {tuple(each["axes"]): each["share"] for each in found.data["shares"]}
+    assert known["optim.learning_rate",] == pytest.approx(0.8, abs=0.1)
+    assert known["model.features",] == pytest.approx(0.2, abs=0.1)
+    assert known["model.pool",] < 0.02
+    assert found.data["n"] == 59, "arms, not trials: seeds of an arm foresee each other"
+    rows = next(found.grids).cells(exact=True)
+    assert [row[0] for row in rows[:3]] == ["learning_rate", "features", "pool"]
+    assert [row[3] for row in rows[:3]] == ["0.001 to 1, by its logarithm", "4 to 19", "2 values, all alike"]
+    assert sum(float(row[1]) for row in rows) == pytest.approx(100, abs=0.3)
+    assert "learning_rate moves test loss most" in found.answers[0]
+    assert "1 arm without a result of every seed is not in it" in found.blocks[2].lines[0]  # type: ignore[union-attr]
+    widths = [bar.get_width() for bar in drawing(found).figure.axes[0].patches]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] == pytest.approx(100 * known["optim.learning_rate",])
+
+
+def test_shares_of_noise_are_not_shown(tmp_path: Path) -> None:
+    sampled(tmp_path, (0.0, 0.0), noise=0.1, seeds=(0,))
+    found = importance_panel(collect(tmp_path))
+    assert found is not None
+    assert (found.answers, list(found.sketches), list(found.grids)) == ((), [], [])
+    assert "shares of noise (R²" in found.blocks[0].lines[0]  # type: ignore[union-attr]
+
+
+def test_importance_is_of_samples_and_of_grids_that_nothing_else_is_said_of(tmp_path: Path) -> None:
+    many = {"model.features": [4, 8, 16, 32, 64], "model.kernel_size": [3, 5], "model.pool": ["max", "average"]}
+    for name, axes, seeds in (("one", many, (0,)), ("three", many, (0, 1, 2)), ("few", AXES, (0,))):
+        make_study(tmp_path / name, axes=axes, seeds=seeds)
+        found = importance_panel(collect(tmp_path / name))
+        assert (found is not None) == (name == "one")
+    sampled(tmp_path / "adaptive", (1.0, 0.5), seeds=(0,))
+    table = replace(collect(tmp_path / "adaptive"), adaptive=cast(Any, object()))
+    withheld = importance_panel(table)
+    assert withheld is not None
+    assert "Validation results decided" in withheld.blocks[0].lines[0]  # type: ignore[union-attr]
+
+
+def test_an_extended_study_s_values_widen_the_range(tmp_path: Path) -> None:
+    sampled(tmp_path, (1.0, 0.5), seeds=(0,))
+    study = json.loads((tmp_path / "study.json").read_text())
+    study["design"]["axes"]["model.features"] |= {"low": 6, "high": 12}
+    write_json(tmp_path / "study.json", study)
+    found = importance_panel(collect(tmp_path))
+    assert found is not None
+    assert next(found.grids).cells(exact=True)[1][3] == "4 to 19"

@@ -6,6 +6,8 @@ import math
 
 from cnnjax.reporting.study_table import Table
 
+SAMPLED = ("random", "sobol", "latin_hypercube")
+
 
 def is_factorial(table: Table) -> bool:
     """Whether axes are varied together: more than half of all combinations of their values are arms.
@@ -26,3 +28,9 @@ def withheld(table: Table) -> str | None:
             "mislead."
         )
     return None
+
+
+def is_sampled(table: Table) -> bool:
+    """Whether arms were drawn from the axes, each axis by itself or evenly over all."""
+    design = None if table.study is None else table.study.design
+    return design is not None and design.get("design") in SAMPLED

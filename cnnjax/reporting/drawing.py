@@ -35,8 +35,7 @@ def fit(text: str, width: float, *, size: float = 8) -> str:
 
 def colours(axis: Axis) -> list[str]:
     """A colour per value: dark to light for numbers, which have an order, else the colour-blind-safe palette."""
-    ordered = all(isinstance(value, int | float) and not isinstance(value, bool) for value in axis.values)
-    if not ordered or len(axis.values) < 3:
+    if not axis.is_numeric or len(axis.values) < 3:
         return [CATEGORIES[n % len(CATEGORIES)] for n in range(len(axis.values))]
     shades = matplotlib.colormaps["viridis"](np.linspace(0.0, ORDERED, len(axis.values)))
     return [to_hex(shade) for shade in shades]

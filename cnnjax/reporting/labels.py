@@ -34,6 +34,11 @@ class Axis:
     texts: tuple[str, ...]
     base: Any = UNSET
 
+    @property
+    def is_numeric(self) -> bool:
+        """Whether all its values are numbers, which have an order; true and false are none."""
+        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
+
     def position(self, value: Any) -> int:
         """Where `value` stands among the axis's values, counted from 0."""
         return [key(known) for known in self.values].index(key(value))

@@ -120,6 +120,11 @@ def p_said(p: float) -> str:
     return f"p{text}" if (text := p_value(p)).startswith("<") else f"p={text}"
 
 
+def json_number(value: float) -> float | None:
+    """A number for JSON: None for NaN."""
+    return None if math.isnan(value) else value
+
+
 def plural(number: int, noun: str) -> str:
     """`1 seed`, `2 seeds`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

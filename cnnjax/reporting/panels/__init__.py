@@ -15,6 +15,8 @@ from cnnjax.reporting.panels.cost import cost_panel
 from cnnjax.reporting.panels.curves import curves_panel
 from cnnjax.reporting.panels.effects import effects_panel
 from cnnjax.reporting.panels.flips import flips_panel
+from cnnjax.reporting.panels.importance import importance_panel
+from cnnjax.reporting.panels.inspected import inspected_panel
 from cnnjax.reporting.panels.interactions import interactions_panel
 from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.pairs import pairs_panel
@@ -37,11 +39,13 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     selection_panel,
     effects_panel,
     interactions_panel,
+    importance_panel,
     cost_panel,
     curves_panel,
     time_to_target_panel,
     recall_panel,
     flips_panel,
+    inspected_panel,
     networks_panel,
     stability_panel,
     pruned_panel,

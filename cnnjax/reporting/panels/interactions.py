@@ -22,7 +22,7 @@ from cnnjax.reporting.notes import survivors_note
 from cnnjax.reporting.picture_interactions import acting_together
 from cnnjax.reporting.statistics import measure, quantity_of
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit, p_said, p_value, unit
+from cnnjax.reporting.units import NONE, Unit, json_number, p_said, p_value, unit
 from cnnjax.statistics.factorial import Factorial, Interaction, Term, factorial
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.results import ties
@@ -239,12 +239,12 @@ def _json(found: Analysis, metric: str) -> dict[str, Any]:
             "axes": [name for name in term.factors if name != SEED],
             "term": "seed" if term.factors == (SEED,) else "axes" if term.factors else "rest",
             "df": term.freedom,
-            "sum_of_squares": _known(term.sum_of_squares),
-            "share": _known(share),
-            "f": _known(term.f),
-            "p": _known(term.p),
-            "holm": _known(holm),
-            "partial_eta_squared": _known(term.partial_eta_squared),
+            "sum_of_squares": json_number(term.sum_of_squares),
+            "share": json_number(share),
+            "f": json_number(term.f),
+            "p": json_number(term.p),
+            "holm": json_number(holm),
+            "partial_eta_squared": json_number(term.partial_eta_squared),
             "why": term.why or None,
         }
         for term, holm, share in zip(found.of.terms, found.holm, found.shares, strict=True)
@@ -261,10 +261,6 @@ def _json(found: Analysis, metric: str) -> dict[str, Any]:
     of = found.of
     counts = {"n": of.n, "seeds": found.seeds, "left_out": of.left_out, "balanced": of.balanced}
     return {"metric": metric, "alpha": ALPHA, **counts, "terms": terms, "pairs": pairs, "notes": list(of.notes)}
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _drawn(table: Table, found: Analysis, metric: str) -> Drawing | None:
