@@ -127,7 +127,7 @@ class Mark:
 @dataclass(frozen=True)
 class Picture:
     """A drawn picture: file `name` without suffix, `title`, `caption`, its `width` on a page in px, `files`: its
-    bytes by form ("png", "svg", "pdf"), and `marks`: its marks of data by their id in the SVG."""
+    bytes by form ("png", "svg", "pdf"; of pixels only "png"), and `marks`: its marks of data by their id in the SVG."""
 
     name: str
     title: str

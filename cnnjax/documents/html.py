@@ -87,8 +87,16 @@ def _block(block: Block, of: Section, number: int) -> str:
     if isinstance(block, Grid):
         return _table(block, of, number)
     if isinstance(block, Picture):
-        return f"<figure>{inline(block)}<figcaption>{escape(block.caption)}</figcaption></figure>"
+        return f"<figure>{_drawn(block)}<figcaption>{escape(block.caption)}</figcaption></figure>"
     return _remarks(block)
+
+
+def _drawn(picture: Picture) -> str:
+    """The picture as lines and text where it is there as such, else as pixels."""
+    if "svg" in picture.files:
+        return inline(picture)
+    pixels = base64.b64encode(picture.files["png"]).decode()
+    return f'<img src="data:image/png;base64,{pixels}" alt="{escape(picture.title)}" width="{picture.width}">'
 
 
 def _remarks(remarks: Remarks) -> str:

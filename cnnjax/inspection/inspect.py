@@ -13,11 +13,10 @@ from cnnjax.errors import ConfigError, unknown
 from cnnjax.files import write_bytes
 from cnnjax.inspection.pictures.drawing import Picture
 from cnnjax.inspection.subject import Options, Subject, Told
-from cnnjax.records.inspect_json import InspectRecord, PictureEntry
+from cnnjax.records.inspect_json import FOLDER, InspectRecord, PictureEntry
 from cnnjax.run.trained import Trained
 from cnnjax.study.load import load
 
-FOLDER = "inspect"
 ANY, ONE_VECTOR, CLASSES, PROBABILITIES = "any", "one vector", "classes", "probabilities"
 PICTURES: Mapping[str, str] = MappingProxyType(
     {

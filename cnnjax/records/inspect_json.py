@@ -8,6 +8,9 @@ from pydantic import Field
 
 from cnnjax.records.record import Entry, Record
 
+FOLDER = "inspect"
+"""Where it lies in a run's folder."""
+
 
 class PictureEntry(Entry):
     """One picture. file: beside inspect.json. title, notes: what stands over it. part: the data it is of, None where it

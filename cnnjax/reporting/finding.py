@@ -13,11 +13,11 @@ from cnnjax.reporting.marks import Drawing
 @dataclass(frozen=True)
 class Sketch:
     """A picture to be drawn: its `name` (of its file, without suffix), its `title`, and what draws it: `make` returns
-    None where the study gives no reason for the picture."""
+    None where the study gives no reason for the picture, and the picture itself where it is drawn already."""
 
     name: str
     title: str
-    make: Callable[[], Drawing | None]
+    make: Callable[[], Drawing | Picture | None]
 
 
 @dataclass(frozen=True)

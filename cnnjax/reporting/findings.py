@@ -66,7 +66,9 @@ def _drawn(sketches: Iterable[Sketch], forms: Sequence[str]) -> dict[str, Pictur
     with styled(), _rarely_collected() as collect:
         for sketch in sketches:
             made = sketch.make()
-            if made is not None:
+            if isinstance(made, Picture):
+                drawn[sketch.name] = made
+            elif made is not None:
                 # Its layout is computed once, not for each form. With "none" instead of None, Matplotlib would go
                 # through the whole figure once more before it saves it.
                 FigureCanvasAgg(made.figure)

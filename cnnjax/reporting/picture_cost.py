@@ -1,13 +1,13 @@
-"""Result against cost: parameters or MACs on a logarithmic axis, every arm with its interval and its label."""
+"""Result against cost on a logarithmic axis: every arm with its interval and its label, and the front of the best."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cnnjax.documents.style import CATEGORIES, INK, SOFT, text_width
+from cnnjax.reporting.costs import SECONDS, CostFront, costs_of, front_of
 from cnnjax.reporting.drawing import FEW, MARKERS, MEAN, colours, draw_interval, limits, log_ticks
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis, abbreviate
@@ -24,14 +25,21 @@ from cnnjax.reporting.statistics import arms, measure, spread_of
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.units import unit
 
-COSTS = {"params": "parameters", "macs": "MACs (one forward pass of one example)"}
+AXES = {
+    "params": "parameters",
+    "macs": "MACs (one forward pass of one example)",
+    SECONDS: "seconds of training steps, mean over trials",
+}
 NAMED, NUMBERED = 16, 100
 HALO = {"boxstyle": "square,pad=0", "facecolor": "white", "alpha": 0.75, "lw": 0}
 CAPTION = (
     "Mean over {word}s with its 95% interval, which covers {covered}; {labels}. One or two {few} have no interval, "
-    "and a hollow marker is a single {word}.{survivors} Arms of nearly equal cost are set side by side. The vertical "
-    "axis does not start at zero."
+    "and a hollow marker is a single {word}.{survivors}{front} Arms of nearly equal cost are set side by side. The "
+    "vertical axis does not start at zero."
 )
+
+FRONT = " The dashed line is the front of arms whose {word}s have all finished: the best mean for at most that cost."
+DASHED: dict[str, Any] = {"ls": (0, (4, 2)), "lw": 1.1, "color": SOFT}
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Point:
 
 
 def against_cost(table: Table, *, cost: str) -> Drawing | None:
-    """Mean result against `cost` ("params" or "macs"); None where fewer than two costs are known."""
+    """Mean result against `cost` (of `costs.COSTS`); None where fewer than two costs are known."""
     metric = measure(table).quote
     if metric is None:
         return None
@@ -61,14 +69,20 @@ def against_cost(table: Table, *, cost: str) -> Drawing | None:
     log_ticks(ax, [point.cost for point in points])
     results = [point.result for point in points]
     ax.set_ylim(*limits([result.mean for result in results], results, percent=here.is_percent))
-    ax.set_xlabel(f"{COSTS[cost]}, logarithmic")
+    ax.set_xlabel(f"{AXES[cost]}, logarithmic")
     ax.set_ylabel(here.axis)
-    _legend(figure, looks)
+    found = front_of(table, cost)
+    on_front = found is not None and len(found.members) > 1
+    _legend(figure, looks, on_front=on_front)
     figure.draw_without_rendering()
     places = _side_by_side(ax, points)
     marks = Marks()
+    if found is not None and on_front:
+        _draw_front(ax, points, found)
     for point, x in zip(points, places, strict=True):
-        marks.add(_draw(ax, point, x), point.arm, metric, "mean")
+        share = found.shares.get(point.arm.number) if found is not None else None
+        says = "mean" if share is None else f"mean, on the front in {share:.0%} of resamples"
+        marks.add(_draw(ax, point, x), point.arm, metric, says)
     names = [_name(point.arm) for point in points]
     named = len(points) <= NAMED and all(len(name) <= 24 for name in names)
     if len(points) <= NUMBERED:
@@ -81,6 +95,7 @@ def against_cost(table: Table, *, cost: str) -> Drawing | None:
     labels = labels if len(points) <= NUMBERED else "too many arms to label"
     few = " or ".join(f"{word}s" for word in table.repeats)
     said = {"covered": covered(table), "survivors": survivors_note(table), "word": table.replicate, "few": few}
+    said["front"] = FRONT.format(word=table.replicate) if on_front else ""
     return Drawing(figure, CAPTION.format(labels=labels, **said), marks)
 
 
@@ -90,11 +105,11 @@ def _looks(table: Table) -> list[Axis]:
 
 
 def _points(table: Table, looks: Sequence[Axis], *, metric: str, cost: str, factor: float) -> list[Point]:
-    frame, points = arms(table), []
+    frame, costs, points = arms(table), costs_of(table, cost), []
     for arm in table.arms:
-        found, paid = spread_of(frame, arm.number, metric), frame.loc[arm.number, cost]
-        if found.n and not pd.isna(paid) and paid > 0:
-            points.append(Point(arm, float(paid), found.scaled(factor), *_look(arm, looks)))
+        found = spread_of(frame, arm.number, metric)
+        if found.n and arm.number in costs:
+            points.append(Point(arm, costs[arm.number], found.scaled(factor), *_look(arm, looks)))
     return points
 
 
@@ -125,7 +140,14 @@ def _draw(ax: Axes, point: Point, x: float) -> list[Artist]:
     return [*drawn, *ax.plot(x, point.result.mean, point.marker, ms=5.5, mfc=fill, mec=point.colour, mew=1, zorder=4)]
 
 
-def _legend(figure: Figure, looks: Sequence[Axis]) -> None:
+def _draw_front(ax: Axes, points: Sequence[Point], found: CostFront) -> None:
+    """A line in steps through the arms on the front, on to the end of the axis."""
+    spots = {point.arm.number: (point.cost, point.result.mean) for point in points}
+    across, up = zip(*(spots[number] for number in found.members), strict=True)
+    ax.plot([*across, ax.get_xlim()[1]], [*up, up[-1]], drawstyle="steps-post", zorder=1, **DASHED)
+
+
+def _legend(figure: Figure, looks: Sequence[Axis], *, on_front: bool) -> None:
     handles = []
     for axis, look in zip(looks, ("colour", "marker"), strict=False):
         handles.append(Line2D([], [], ls="", label=axis.name))
@@ -134,6 +156,7 @@ def _legend(figure: Figure, looks: Sequence[Axis]) -> None:
             shade = colours(axis)[position] if look == "colour" else SOFT
             handles.append(Line2D([], [], ls="", marker=shape, ms=5.5, color=shade, label=abbreviate(text, 24)))
     handles.append(Line2D([], [], ls="-", lw=1, color=MEAN if not looks else SOFT, label="95% interval"))
+    handles += [Line2D([], [], label="front", **DASHED)] if on_front else []
     legend = figure.legend(handles=handles, loc="outside right upper", handletextpad=0.4, handlelength=1.4)
     for text in legend.get_texts():
         text.set_fontweight("bold" if text.get_text() in {axis.name for axis in looks} else "normal")

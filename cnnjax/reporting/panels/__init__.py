@@ -16,6 +16,7 @@ from cnnjax.reporting.panels.curves import curves_panel
 from cnnjax.reporting.panels.effects import effects_panel
 from cnnjax.reporting.panels.flips import flips_panel
 from cnnjax.reporting.panels.importance import importance_panel
+from cnnjax.reporting.panels.inspected import inspected_panel
 from cnnjax.reporting.panels.interactions import interactions_panel
 from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.pairs import pairs_panel
@@ -46,6 +47,7 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     time_to_target_panel,
     recall_panel,
     flips_panel,
+    inspected_panel,
     networks_panel,
     stability_panel,
     pruned_panel,
