@@ -51,7 +51,7 @@ def cells(finding: Finding, number: int = 0) -> list[list[str]]:
 def drawn(finding: Finding) -> Drawing:
     with styled():
         made = next(finding.sketches).make()
-    assert made is not None
+    assert isinstance(made, Drawing)
     return made
 
 
