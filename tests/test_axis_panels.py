@@ -16,8 +16,9 @@ from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.marks import Drawing
 from cnnjax.reporting.panels.importance import importance_panel
 from cnnjax.reporting.panels.interactions import interactions_panel
+from cnnjax.reporting.panels.response import response_panel
 from cnnjax.reporting.panels.tornado import tornado_panel
-from cnnjax.reporting.statistics import difference
+from cnnjax.reporting.statistics import difference, effects
 from tests.test_reporting import AXES, BASE, configured, diverge, make_study, set_metrics, star, write_json
 
 POOLS = {"model.pool": ["max", "average", None], "model.features": [16, 8]}
@@ -332,3 +333,91 @@ def test_an_extended_study_s_values_widen_the_range(tmp_path: Path) -> None:
     found = importance_panel(collect(tmp_path))
     assert found is not None
     assert next(found.grids).cells(exact=True)[1][3] == "4 to 19"
+
+
+# --- response curves
+
+LADDER: dict[str, list[Any]] = {"optim.learning_rate": [0.001, 0.01, 0.1, 0.3, 1.0], "model.pool": ["max", None]}
+
+
+def ladder(out: Path, **changes: Any) -> np.ndarray:
+    """A grid with a ladder of five rates, two pools and 4 seeds; its losses by rate, pool and seed."""
+    trials = make_study(out, **{"axes": LADDER, "seeds": (0, 1, 2, 3), "kind": "loss", **changes})
+    values = 0.4 + np.random.default_rng(8).normal(0, 0.02, (5, 2, 4)) + np.array([0.0, 0.1, -0.1, 0.05])
+    for trial, value in zip(trials, values.ravel(), strict=False):
+        set_metrics(out, trial, test_loss=float(value))
+    return values
+
+
+def test_a_curve_of_a_grid_is_the_mean_of_its_seeds_curves(tmp_path: Path) -> None:
+    values = ladder(tmp_path).mean(axis=1)
+    table = collect(tmp_path)
+    found = response_panel(table)
+    assert found is not None
+    assert found.data is not None
+    [curve] = found.data["curves"]
+    assert (curve["axis"], curve["log"], curve["n"]) == ("optim.learning_rate", True, 4)
+    rates = np.log(LADDER["optim.learning_rate"])
+    for place in (0, 17, 49):
+        own = [np.polyval(np.polyfit(rates, values[:, seed], 3), np.log(curve["at"][place])) for seed in range(4)]
+        interval = stats.ttest_1samp(own, 0).confidence_interval(0.95)
+        expected = (np.mean(own), interval.low, interval.high)
+        assert [curve[part][place] for part in ("mean", "low", "high")] == pytest.approx(expected, rel=1e-6)
+    ax = drawing(found).figure.axes[0]
+    diamonds = [line.get_ydata()[0] for line in ax.lines if line.get_marker() == "D"]
+    known = effects(table, metric="test_loss").query("axis == 'optim.learning_rate'")
+    np.testing.assert_allclose(diamonds, known["mean"])
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0.001", "0.01", "0.1", "0.3", "1"]
+
+
+def test_a_curve_of_a_sample_is_of_its_arms(tmp_path: Path) -> None:
+    trials = sampled(tmp_path, (1.0, 0.0), noise=0.01)
+    diverge(tmp_path, trials[0])
+    found = response_panel(collect(tmp_path))
+    assert found is not None
+    assert found.data is not None
+    rate, width = found.data["curves"]
+    assert (rate["log"], width["log"], rate["n"], width["n"]) == (True, False, 59, 59)
+    rates = np.log([trial["arm"]["optim.learning_rate"] for trial in trials[3::3]])
+    means = [
+        np.mean([json.loads(path.read_text())["metrics"]["test_loss"] for path in paths])
+        for paths in np.reshape([tmp_path / "trials" / trial["id"] / "result.json" for trial in trials[3:]], (-1, 3))
+    ]
+    np.testing.assert_allclose(rate["mean"], np.polyval(np.polyfit(rates, means, 3), np.log(rate["at"])), atol=1e-9)
+    made = drawing(found)
+    assert {mark.key for mark in made.marks.values()} == {str(number) for number in range(1, 61)} - {
+        str(arm.number) for arm in collect(tmp_path).arms if arm.values == trials[0]["arm"]
+    }
+    assert "1 arm without a result of every seed is not in it." in made.caption
+
+
+def test_a_curve_over_folds_and_seeds(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={"model.features": [8, 16, 32, 64], "fold": [0, 1, 2]})
+    found = response_panel(collect(tmp_path))
+    assert found is not None
+    assert found.data is not None
+    [curve] = found.data["curves"]
+    known = effects(collect(tmp_path), metric="test_accuracy")
+    # Of four values a cubic goes through all means, and there its interval is theirs.
+    for place, row in ((0, known.iloc[0]), (-1, known.iloc[-1])):
+        expected = [row[part] for part in ("mean", "low", "high")]
+        assert [curve[part][place] for part in ("mean", "low", "high")] == pytest.approx(expected)
+
+
+NO_CURVE: dict[str, dict[str, Any]] = {
+    "two seeds": {"axes": LADDER, "seeds": (0, 1)},
+    "three values": {},
+    "values that are no numbers": {"axes": {"model.dropout": [0.1, 0.2, 0.3, None, True]}},
+    "axes that change together": {"chosen": [dict.fromkeys(AXES, n) for n in range(5)]},
+}
+
+
+@pytest.mark.parametrize("changes", NO_CURVE.values(), ids=NO_CURVE)
+def test_there_is_no_curve_of(tmp_path: Path, changes: dict[str, Any]) -> None:
+    make_study(tmp_path, **changes)
+    assert response_panel(collect(tmp_path)) is None
+
+
+def test_where_results_decided_what_was_trained_there_is_no_curve(tmp_path: Path) -> None:
+    ladder(tmp_path)
+    assert response_panel(replace(collect(tmp_path), adaptive=cast(Any, object()))) is None

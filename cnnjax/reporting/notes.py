@@ -7,7 +7,7 @@ from cnnjax.reporting.provenance import flat
 from cnnjax.reporting.statistics import arms, effects, measure, part_of, quantity_of, ranking, same_examples
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.time_spent import seconds_are
-from cnnjax.reporting.units import count
+from cnnjax.reporting.units import count, plural
 
 
 def arms_note(table: Table) -> str:
@@ -103,6 +103,13 @@ def survivors_note(table: Table) -> str:
         return ""
     what = "Seeds that failed" if table.replicate == "seed" else "Folds of which a seed failed"
     return f" {what} are in no mean, which flatters their arms: those are not ranked."
+
+
+def incomplete_note(table: Table, used: int) -> str:
+    """That only `used` arms, whose seeds have all finished, are in what is said; with a space before it."""
+    without = len(table.arms) - used
+    verb = "is" if without == 1 else "are"
+    return f" {plural(without, 'arm')} without a result of every seed {verb} not in it." if without else ""
 
 
 def effects_note(table: Table) -> str:
