@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -78,20 +78,37 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Threads write too: two of them may write the same file.
-        scratch = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-        try:
-            # One that a killed process of the same number left.
-            scratch.unlink(missing_ok=True)
-            with open_own(scratch, os.O_WRONLY | os.O_EXCL) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
+    write_files({path: content})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files, each whole; where there is no room for one of them, none."""
+    with contextlib.ExitStack() as stack:
+        scratches = {}
+        for path, content in contents.items():
+            with writing(path):
+                scratches[path] = stack.enter_context(_scratch(path, content))
+        for path, scratch in scratches.items():
+            with writing(path):
+                scratch.replace(path)
+
+
+@contextlib.contextmanager
+def _scratch(path: Path, content: bytes) -> Iterator[Path]:
+    """A file with the content beside `path`, which goes away with the context unless it is moved."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Threads write too: two of them may write the same file.
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        # One that a killed process of the same number left.
+        scratch.unlink(missing_ok=True)
+        with open_own(scratch, os.O_WRONLY | os.O_EXCL) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield scratch
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

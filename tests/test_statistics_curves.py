@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cnnjax.statistics.pareto import at_cost, front, undominated
-from cnnjax.statistics.response import geometric, response
+from cnnjax.statistics.response import curves, geometric, response
 
 RATES = np.repeat(np.geomspace(1e-4, 1, 9), 3)
 
@@ -43,10 +43,31 @@ def test_which_axes_are_geometric() -> None:
     assert geometric([1e-3, 1e-2, 1e-1])
     assert geometric(np.geomspace(16, 512, 6))
     assert geometric(10 ** np.random.default_rng(0).uniform(-4, 0, 60))
+    assert geometric([8, 16, 32, 64])
+    assert not geometric([8, 16, 24, 32])
+    assert not geometric([1.0, 1.1, 1.21, 1.331])
     assert not geometric([0.0, 0.1, 0.2])
     assert not geometric(np.random.default_rng(0).uniform(0.01, 1, 60))
     assert not geometric([3, 5, 7])
     assert not geometric([0.1, 10.0])
+
+
+def test_each_seed_has_a_curve_and_their_mean_is_the_curve_of_all() -> None:
+    rng, rates = np.random.default_rng(3), np.geomspace(1e-3, 1, 6)
+    y = rng.normal(0, 1, (5, 6)) + rng.normal(0, 3, (5, 1))
+    found = curves(rates, y)
+    assert (found.log, found.each.shape) == (True, (5, 50))
+    for seed in range(5):
+        expected = np.polyval(np.polyfit(np.log(rates), y[seed], 3), np.log(found.at))
+        np.testing.assert_allclose(found.each[seed], expected, atol=1e-9)
+    whole = response(np.tile(rates, 5), y.ravel())
+    np.testing.assert_allclose(found.each.mean(axis=0), whole.mean, atol=1e-9)
+    np.testing.assert_allclose(found.at, whole.at)
+    over_seeds = stats.ttest_1samp(found.each[:, 25], 0).confidence_interval(0.95)
+    assert over_seeds.high - over_seeds.low > 1.5 * (whole.high[25] - whole.low[25]), "seeds move all values alike"
+    for values, results, log in (([1, 2, 3], y[:, :3], None), (rates, y[:, :5], None), ([0, 1, 2, 3], y[:, :4], True)):
+        with pytest.raises(ValueError, match="a row needs 4|no logarithm"):
+            curves(values, results, log=log)
 
 
 def test_curves_say_what_they_cannot() -> None:

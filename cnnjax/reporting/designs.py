@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
+from cnnjax.reporting.labels import Axis
 from cnnjax.reporting.study_table import Table
 
 SAMPLED = ("random", "sobol", "latin_hypercube")
@@ -34,3 +37,11 @@ def is_sampled(table: Table) -> bool:
     """Whether arms were drawn from the axes, each axis by itself or evenly over all."""
     design = None if table.study is None else table.study.design
     return design is not None and design.get("design") in SAMPLED
+
+
+def distribution(table: Table, axis: Axis) -> Mapping[str, Any] | None:
+    """What a sample draws the numbers of an axis from, as study.json has it; None where from listed values."""
+    design = (table.study and table.study.design) or {}
+    drawn = (design.get("axes") or {}).get(axis.path)
+    is_drawn = isinstance(drawn, Mapping) and isinstance(drawn.get("distribution"), str)
+    return drawn if is_drawn and axis.is_numeric else None

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cnnjax.documents.document import Picture, Section
 from cnnjax.documents.style import encoded, styled
-from cnnjax.reporting.finding import Finding, Sketch
+from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.headline import headline
 from cnnjax.reporting.panels import PANELS
+from cnnjax.reporting.provenance import settings
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import plural
 
@@ -27,20 +28,27 @@ FORMS = ("png", "svg", "pdf")
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study says. every: the findings in reading order. pictures: those that the study gives reason for, by
-    name; they are drawn with Matplotlib, independent of the user's settings."""
+    """What a report says, before it is a page, Markdown, LaTeX or JSON.
 
-    table: Table
+    title, question: its heading, and what was asked, which may be empty. opening, closing: the sentences before and
+    after the findings' own answers. every: the findings in reading order. pictures: those that there is reason for, by
+    name; they are drawn with Matplotlib, independent of the user's settings. base: the settings that it ends with, as
+    lines.
+    """
+
+    title: str
+    question: str
+    opening: Sequence[str]
     every: tuple[Finding, ...]
     pictures: Mapping[str, Picture]
+    closing: Sequence[str] = ()
+    base: Sequence[str] = ()
 
     @property
     def first(self) -> list[str]:
         """The sentences that stand before all else."""
-        of = plural(len(self.table.done), "finished trial")
         answers = [answer for finding in self.every for answer in finding.answers]
-        newest = f"This is of {of}, the newest result written {self.table.last_result}."
-        return [*headline(self.table), *answers, newest]
+        return [*self.opening, *answers, *self.closing]
 
     @property
     def sections(self) -> list[Section]:
@@ -56,18 +64,35 @@ class Findings:
 
 def find(table: Table, *, draw: bool = True, forms: Sequence[str] = FORMS) -> Findings:
     """What the panels say of the table; without their pictures if not `draw`, else with these `forms` of them."""
-    every = tuple(finding for panel in PANELS if (finding := panel(table)) is not None)
-    sketches = [sketch for finding in every for sketch in finding.sketches] if draw else []
-    return Findings(table, every, _drawn(sketches, forms))
+    every = ask(PANELS, table)
+    newest = f"This is of {plural(len(table.done), 'finished trial')}, the newest result written {table.last_result}."
+    return Findings(
+        title=table.name,
+        question=table.question,
+        opening=headline(table),
+        every=every,
+        pictures=drawn(every, forms) if draw else {},
+        closing=[newest],
+        base=settings(table),
+    )
 
 
-def _drawn(sketches: Iterable[Sketch], forms: Sequence[str]) -> dict[str, Picture]:
-    drawn = {}
+T = TypeVar("T")
+
+
+def ask(panels: Iterable[Callable[[T], Finding | None]], of: T) -> tuple[Finding, ...]:
+    """What those of the panels say that have something to say."""
+    return tuple(finding for panel in panels if (finding := panel(of)) is not None)
+
+
+def drawn(findings: Iterable[Finding], forms: Sequence[str] = FORMS) -> dict[str, Picture]:
+    """The pictures of the findings by name, as files of these `forms`."""
+    pictures = {}
     with styled(), _rarely_collected() as collect:
-        for sketch in sketches:
+        for sketch in (sketch for finding in findings for sketch in finding.sketches):
             made = sketch.make()
             if isinstance(made, Picture):
-                drawn[sketch.name] = made
+                pictures[sketch.name] = made
             elif made is not None:
                 # Its layout is computed once, not for each form. With "none" instead of None, Matplotlib would go
                 # through the whole figure once more before it saves it.
@@ -76,10 +101,10 @@ def _drawn(sketches: Iterable[Sketch], forms: Sequence[str]) -> dict[str, Pictur
                 made.figure.set_layout_engine(None)
                 width = round(made.figure.get_figwidth() * SCREEN_DPI)
                 files = {form: encoded(made.figure, form) for form in forms}
-                drawn[sketch.name] = Picture(sketch.name, sketch.title, made.caption, width, files, made.marks)
+                pictures[sketch.name] = Picture(sketch.name, sketch.title, made.caption, width, files, made.marks)
             del made
             collect()
-    return drawn
+    return pictures
 
 
 @contextmanager

@@ -228,6 +228,51 @@ def judged(differences: ArrayLike, of: Quantity = Quantity()) -> Judged:
     return Judged(_level_of(abs(known.mean), margin), abs(known.mean) + margin(0.9), sampling)
 
 
+def unpaired(
+    left: ArrayLike, right: ArrayLike, of: tuple[Quantity, Quantity], *, same_examples: bool = False
+) -> tuple[Spread, Judged]:
+    """The difference `right - left` of two means over seeds [n] that have nothing to do with each other, and that as a
+    test; `of`: what each is a mean of. Of folds and seeds, and of fewer than three seeds, there is no interval.
+
+    The interval is Welch's (1947) t, with Welch and Satterthwaite's degrees of freedom. Where both are shares of
+    counted examples the variance of those is added: of the same examples the least with which the difference can be
+    that large, as in `paired`; else that of each share, with one example more that is right and one that is wrong
+    (Agresti and Caffo 2000, "Simple and effective confidence intervals for proportions"). `n` is the smaller of the
+    two, and `sd` NaN.
+    """
+    one, other = _Values(left), _Values(right)
+    gap, n = other.mean - one.mean, min(one.count, other.count)
+    nothing = Spread(n, gap, math.nan, math.nan, math.nan), Judged(math.nan, math.nan)
+    if not (one.is_of_seeds and other.is_of_seeds and one.carry_interval and other.carry_interval):
+        return nothing
+    counted = all(each.proportion and each.examples for each in of)
+    sampling = 0.0
+    if counted:
+        sampling = Term(gap, of[0]).sampling if same_examples else sum(map(_sampling, (one.mean, other.mean), of))
+    variances = np.array([one.squared_error, other.squared_error])
+    variance = float(variances.sum())
+    free = variance**2 / float((variances**2 / (one.count - 1, other.count - 1)).sum()) if variance else math.inf
+
+    def margin(level: float) -> float:
+        t, z = (special.stdtrit(free, 0.5 + level / 2) if variance else 0.0, special.ndtri(0.5 + level / 2))
+        return math.sqrt(float(t**2 * variance + z**2 * sampling))
+
+    if not margin(LEVEL):
+        return nothing
+    reach = max(each.high - each.low for each in of)
+    ends = max(gap - margin(LEVEL), -reach), min(gap + margin(LEVEL), reach)
+    method = f"Welch t: seeds of both{', and the examples' if counted else ''}"
+    test = Judged(_level_of(abs(gap), margin), abs(gap) + margin(0.9), sampling)
+    return Spread(n, gap, math.nan, *ends, method=method), test
+
+
+def _sampling(mean: float, of: Quantity) -> float:
+    """The variance over examples of one share."""
+    wider = (of.examples or 0) + 2
+    share = (mean * (wider - 2) + 1) / wider
+    return share * (1 - share) / wider
+
+
 def _level_of(distance: float, margin: Callable[[float], float]) -> float:
     """1 less the level at which the margin, which grows with it, is `distance`; at least 1e-12."""
     if margin(1 - LEAST) <= distance:
@@ -251,6 +296,19 @@ class _Values:
     @property
     def carry_interval(self) -> bool:
         return min(self._known.shape) >= FEWEST
+
+    @property
+    def count(self) -> int:
+        return len(self._known)
+
+    @property
+    def is_of_seeds(self) -> bool:
+        return self._known.ndim == 1
+
+    @property
+    def squared_error(self) -> float:
+        """The square of the standard error of a mean over seeds."""
+        return 0.0 if ties(self._known) else float(self._known.var(ddof=1)) / self.count
 
     @property
     def mean(self) -> float:

@@ -28,6 +28,9 @@ TOLERANCE = 0.001
 OF_FOLDS = "Each fold has validation examples of its own: what was said of them is not set side by side."
 AGAIN = "`cnnjax evaluate RUN --keep-predictions` writes them again"
 
+Place = tuple[Hashable, ...]
+"""The seed, or the fold and the seed, of a trial."""
+
 
 @dataclass(frozen=True, eq=False)
 class Kept:
@@ -41,9 +44,9 @@ class Kept:
     target: np.ndarray
     right: Mapping[str, np.ndarray]
     notes: tuple[str, ...] = ()
-    by_arm: Mapping[int, Mapping[Hashable, str]] = field(default_factory=dict)
+    by_arm: Mapping[int, Mapping[Place, str]] = field(default_factory=dict)
 
-    def trials(self, arm: int) -> Mapping[Hashable, str]:
+    def trials(self, arm: int) -> Mapping[Place, str]:
         """The ids of an arm's trials that are there, by seed, or by fold and seed."""
         return self.by_arm.get(arm, {})
 
@@ -85,8 +88,8 @@ def kept(table: Table) -> Kept | None:
     return Kept(part, target, right, tuple(notes), _by_arm(table, right))
 
 
-def _by_arm(table: Table, names: Container[str]) -> dict[int, dict[Hashable, str]]:
-    found: dict[int, dict[Hashable, str]] = {}
+def _by_arm(table: Table, names: Container[str]) -> dict[int, dict[Place, str]]:
+    found: dict[int, dict[Place, str]] = {}
     for arm, name, *place in table.done[["arm", "id", *table.repeats.values()]].itertuples(index=False):
         if name in names:
             found.setdefault(int(arm), {})[tuple(place)] = name

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from cnnjax.reporting.designs import is_sampled
 from cnnjax.reporting.intervals import FEWEST, Quantity, listed
 from cnnjax.reporting.provenance import flat
 from cnnjax.reporting.statistics import arms, effects, measure, part_of, quantity_of, ranking, same_examples
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.time_spent import seconds_are
-from cnnjax.reporting.units import count
+from cnnjax.reporting.units import count, plural
 
 
 def arms_note(table: Table) -> str:
@@ -105,6 +106,13 @@ def survivors_note(table: Table) -> str:
     return f" {what} are in no mean, which flatters their arms: those are not ranked."
 
 
+def incomplete_note(table: Table, used: int) -> str:
+    """That only `used` arms, whose seeds have all finished, are in what is said; with a space before it."""
+    without = len(table.arms) - used
+    verb = "is" if without == 1 else "are"
+    return f" {plural(without, 'arm')} without a result of every seed {verb} not in it." if without else ""
+
+
 def effects_note(table: Table) -> str:
     """How to read what each axis does."""
     of = quantity_of(table, measure(table).shown[-1])
@@ -176,4 +184,6 @@ def unmatched(table: Table, metric: str) -> list[str]:
     without = [axis.name for axis in table.axes if axis.path not in set(effects(table, metric=metric)["axis"])]
     if not without:
         return []
+    if is_sampled(table):
+        return ["Arms were drawn: few or none differ in one axis alone, so that no effects at matched arms are given."]
     return [f"Nowhere has every value of {', '.join(without)} finished, all else equal: no effect is given."]

@@ -7,17 +7,17 @@ from html import escape
 from cnnjax.documents import html
 from cnnjax.documents.markdown import escaped, markdown
 from cnnjax.reporting.findings import Findings
-from cnnjax.reporting.provenance import settings
 
 
 def render_markdown(findings: Findings) -> str:
     """The report in Markdown; it shows the pictures as files in the folder `figures` beside it."""
-    table = findings.table
-    lines = [f"# {escaped(table.name)}", "", *([f"> {escaped(table.question)}", ""] if table.question else [])]
+    asked = findings.question
+    lines = [f"# {escaped(findings.title)}", "", *([f"> {escaped(asked)}", ""] if asked else [])]
     lines += [f"- {escaped(sentence)}" for sentence in findings.first]
     for section in findings.sections:
         lines += ["", f"## {section.title}", "", markdown(section.blocks, pictures="figures").rstrip("\n")]
-    lines += ["", "## Base experiment", "", *(f"    {line}" for line in settings(table))]
+    if findings.base:
+        lines += ["", "## Base experiment", "", *(f"    {line}" for line in findings.base)]
     return "\n".join(lines) + "\n"
 
 
@@ -26,23 +26,26 @@ def render_html(findings: Findings, *, version: str | None = None) -> str:
 
     version: where a server watches the study (`cnnjax report --watch`), which page of it this is.
     """
-    table, sections = findings.table, findings.sections
-    question = f'<p class="question">{escape(table.question)}</p>' if table.question else ""
+    sections = findings.sections
+    question = f'<p class="question">{escape(findings.question)}</p>' if findings.question else ""
     sentences = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in findings.first)
     body = "\n".join(map(html.section, sections))
-    places = [*((each.anchor, each.title) for each in sections), ("base", "Base experiment")]
-    base = escape("\n".join(settings(table)))
+    places = [(each.anchor, each.title) for each in sections]
+    base = ""
+    if findings.base:
+        places.append(("base", "Base experiment"))
+        listed = escape("\n".join(findings.base))
+        base = f'\n<section id="base"><h2>Base experiment</h2><pre tabindex="0">{listed}</pre></section>'
     return html.page(
-        table.name,
+        findings.title,
         f"""<header>
-<h1>{escape(table.name)}</h1>
+<h1>{escape(findings.title)}</h1>
 {question}
 <ul class="headline">
 {sentences}
 </ul>
 {html.contents(places)}
 </header>
-{body}
-<section id="base"><h2>Base experiment</h2><pre tabindex="0">{base}</pre></section>""",
+{body}{base}""",
         version=version,
     )

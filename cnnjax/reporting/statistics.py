@@ -165,6 +165,13 @@ def complete(table: Table) -> set[int]:
     return {int(number) for number, n in finished.items() if n == planned[number]}
 
 
+def arm_means(table: Table, *, metric: str) -> dict[int, float]:
+    """The mean of each arm, by its number, of those whose seeds have all finished: one number an arm, where arms are a
+    sample, for its seeds are no more arms."""
+    known = table.results[table.results["arm"].isin(complete(table))].dropna(subset=metric)
+    return {int(number): float(mean) for number, mean in known.groupby("arm")[metric].mean().items()}
+
+
 def same_examples(table: Table) -> bool:
     """Whether all finished trials were measured on the same examples, as far as is recorded: one set of data, and as
     many of them in every part that is shown."""

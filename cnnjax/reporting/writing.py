@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 import pandas as pd
 
 from cnnjax.documents.latex import latex
-from cnnjax.errors import expect
-from cnnjax.files import write_bytes
+from cnnjax.errors import DiskFull, RunError, expect
+from cnnjax.files import write_files, writing
+from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.design_words import planned_json
+from cnnjax.records.study_json import StudyRecord
 from cnnjax.reporting.adaptive import STOPPED
 from cnnjax.reporting.findings import Findings, find
 from cnnjax.reporting.fraction_effects import fraction_json
@@ -54,34 +56,46 @@ PAGE = "index.html"
 """The page of a report."""
 
 
-def report(out: Path | str) -> Summary:
+def report(out: Path | str, *, to: Path | str | None = None) -> Summary:
     """Read the run directories under `out` and write `<out>/report/`, the same files for the same input.
+
+    to: a folder to write into instead.
 
     `out` is the directory of a study, finished or not, or of a single run. Written are `index.html` (self-contained),
     `report.md`, `arms.csv`, `trials.csv`, `curves.csv`, `effects.csv`, `arms.json`, every picture in `figures/` as PNG,
     SVG and PDF, and every table in `tables/` as LaTeX; pictures that the study gives no reason for (the effects of no
-    axes) are left out. Each file is replaced as a whole, and what an earlier report wrote and this one does not is
-    removed. Raises RunError where `out` holds no study and no run, where a file is damaged, where no trial has
-    finished, and where nothing can be written.
+    axes) are left out. The files take the place of those of an earlier report together, and what that wrote and this
+    one does not is removed. Raises RunError where `out` holds no study and no run, where a file is damaged, where no
+    trial has finished, and where nothing can be written.
     """
     expect(out, (str, Path), call="report", takes="the folder of a study or of a run")
-    table, folder = collect(out), Path(out) / "report"
+    table, folder = collect(out), written_to(to) or Path(out) / "report"
     findings = find(table)
     contents: dict[str, bytes] = {
         "arms.csv": csv(arms(table).drop(columns="label").reset_index()),
         "trials.csv": csv(trials_frame(table)),
         "curves.csv": csv(curves_frame(table)),
         "effects.csv": csv(_all_effects(table)),
-        "report.md": render_markdown(findings).encode(),
-        PAGE: render_html(findings).encode(),
-        **_figures(findings),
-        **_tables(findings),
+        **files_of(findings),
     }
-    names = ["arms.json", *contents]
-    summary = {**summary_json(table), "findings": findings.data, "files": names}
-    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    stale = _earlier(folder) - set(names)
-    return Summary(folder, _write(folder, {"arms.json": text.encode(), **contents}, stale), table, arms(table), text)
+    files, text = write(folder, "arms.json", {**summary_json(table), "findings": findings.data}, contents)
+    return Summary(folder, files, table, arms(table), text)
+
+
+def files_of(findings: Findings) -> dict[str, bytes]:
+    """The findings as a page, Markdown, pictures and LaTeX, by the names of the files."""
+    pages = {"report.md": render_markdown(findings).encode(), PAGE: render_html(findings).encode()}
+    return {**pages, **_figures(findings), **_tables(findings)}
+
+
+def written_to(folder: Path | str | None) -> Path | None:
+    """The folder that a report is to be written into. Raises RunError where a study or a run is in it."""
+    if folder is None:
+        return None
+    folder = Path(folder)
+    if any(kind.at(folder).exists() for kind in (StudyRecord, ConfigRecord)):
+        raise RunError(f"{folder}: holds a study or a run itself; choose another folder with --out")
+    return folder
 
 
 def _figures(findings: Findings) -> dict[str, bytes]:
@@ -105,23 +119,46 @@ BEFORE = re.compile(r"report\.html|(effects|learning_curves|\w+_(by_arm|vs_param
 """What reports had that did not say which files they wrote, beside those that every report has."""
 
 
+def write(
+    folder: Path, name: str, summary: Mapping[str, Any], contents: Mapping[str, bytes]
+) -> tuple[tuple[Path, ...], str]:
+    """Write a report's files into `folder`: the summary as JSON under `name`, and the contents by their names.
+
+    Returns their paths, and the text of the JSON. All are written before the first takes its place, so that a full disk
+    leaves an earlier report as it was. What that wrote and this one does not is removed.
+    """
+    names = [name, *contents]
+    text = json.dumps({**summary, "files": names}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    stale = _earlier(folder) - set(names)
+    try:
+        write_files({folder / name: content for name, content in {name: text.encode(), **contents}.items()})
+        for each in stale:
+            with writing(folder / each):
+                (folder / each).unlink(missing_ok=True)
+    except DiskFull:
+        raise
+    except RunError as error:
+        raise RunError(f"{error}: cnnjax report STUDY --out FOLDER") from error
+    return tuple(folder / each for each in names), text
+
+
+SUMMARIES = ("arms.json", "studies.json")
+"""The files that say which files a report consists of: of one study, and of two beside each other."""
+
+
 def _earlier(folder: Path) -> set[str]:
     """The files that an earlier report wrote."""
-    try:
-        names = json.loads((folder / "arms.json").read_bytes()).get("files")
-    except (OSError, ValueError, RecursionError, AttributeError):
-        return set()
-    if names is None:
-        return {path.name for path in folder.iterdir() if BEFORE.fullmatch(path.name)}
-    return {name for name in names if isinstance(name, str) and OURS.fullmatch(name)}
-
-
-def _write(folder: Path, contents: Mapping[str, bytes], stale: Iterable[str]) -> tuple[Path, ...]:
-    for name, content in contents.items():
-        write_bytes(folder / name, content)
-    for name in stale:
-        (folder / name).unlink(missing_ok=True)
-    return tuple(folder / name for name in contents)
+    found: set[str] = set()
+    for name in SUMMARIES:
+        try:
+            names = json.loads((folder / name).read_bytes()).get("files")
+        except (OSError, ValueError, RecursionError, AttributeError):
+            continue
+        if names is None:
+            found |= {path.name for path in folder.iterdir() if BEFORE.fullmatch(path.name)}
+        else:
+            found |= {each for each in names if isinstance(each, str) and OURS.fullmatch(each)}
+    return found
 
 
 def csv(frame: Frame) -> bytes:

@@ -23,6 +23,7 @@ from cnnjax.reporting.panels.pairs import pairs_panel
 from cnnjax.reporting.panels.provenance import provenance_panel
 from cnnjax.reporting.panels.recall import recall_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
+from cnnjax.reporting.panels.response import response_panel
 from cnnjax.reporting.panels.seeds import seeds_panel
 from cnnjax.reporting.panels.selection import selection_panel
 from cnnjax.reporting.panels.stability import stability_panel
@@ -40,6 +41,7 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     effects_panel,
     interactions_panel,
     importance_panel,
+    response_panel,
     cost_panel,
     curves_panel,
     time_to_target_panel,

@@ -9,16 +9,16 @@ from functools import partial
 from typing import Any
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
-from cnnjax.reporting.designs import is_factorial, is_sampled, withheld
+from cnnjax.reporting.designs import distribution, is_factorial, is_sampled, withheld
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis
 from cnnjax.reporting.marks import Drawing
-from cnnjax.reporting.notes import survivors_note
+from cnnjax.reporting.notes import incomplete_note, survivors_note
 from cnnjax.reporting.panels.interactions import analysis
 from cnnjax.reporting.picture_importance import shares
-from cnnjax.reporting.statistics import complete, measure
+from cnnjax.reporting.statistics import arm_means, measure
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import json_number, plural, unit
 from cnnjax.statistics.importance import FEWEST, Continuous, Importance, Importances, Levels, importance
@@ -49,13 +49,12 @@ def importance_panel(table: Table) -> Finding | None:
     by = measure(table)
     if by.compared is None or by.quote is None or len(table.axes) < 2:
         return None
-    why = withheld(table)
-    if is_sampled(table):
-        if why is not None:
-            return Finding("importance", TITLE, [paragraph(f"No importance is given. {why}")])
-    elif why is not None or not is_factorial(table) or analysis(table, metric=by.quote) is not None:
+    if not is_sampled(table) and (not is_factorial(table) or _is_analysed(table, by.quote)):
         return None
-    results = _results(table, by.quote)
+    if table.adaptive is not None:
+        said = f"No importance is given. {withheld(table)}"
+        return Finding("importance", TITLE, [paragraph(said)]) if is_sampled(table) else None
+    results = arm_means(table, metric=by.quote)
     if not is_sampled(table) and len(results) < FEWEST:
         return None
     ranges = {axis.path: _range(table, axis) for axis in table.axes}
@@ -78,34 +77,25 @@ def importance_panel(table: Table) -> Finding | None:
     return Finding("importance", TITLE, blocks, _answers(table, found, by.quote), data)
 
 
-def _results(table: Table, metric: str) -> dict[int, float]:
-    """The mean of each arm whose seeds have all finished: seeds of one arm foresee each other, so that they would make
-    the forest look better than it is."""
-    known = table.results[table.results["arm"].isin(complete(table))].dropna(subset=metric)
-    return {int(number): float(mean) for number, mean in known.groupby("arm")[metric].mean().items()}
+def _is_analysed(table: Table, metric: str) -> bool:
+    return withheld(table) is None and analysis(table, metric=metric) is not None
 
 
 def _range(table: Table, axis: Axis) -> Range:
     """What the design draws from, widened where an extended study has more; else the axis's values, all alike."""
     values = {arm.number: arm.values[axis.path] for arm in table.arms}
-    drawn = _distribution(table, axis)
-    if drawn is None or not axis.is_numeric:
+    drawn = distribution(table, axis)
+    if drawn is None:
         places = {number: float(axis.position(value)) for number, value in values.items()}
         of = Levels(tuple(map(float, range(len(axis.values)))))
         return Range(of, f"{plural(len(axis.values), 'value')}, all alike", places)
     low, high = min(drawn["low"], *axis.values), max(drawn["high"], *axis.values)
-    log = drawn["distribution"].startswith("log")
+    log = drawn["distribution"].startswith("log") and low > 0
     text = f"{low:.6g} to {high:.6g}{', by its logarithm' * log}"
     if not drawn["distribution"].endswith("integers"):
         return Range(Continuous(low, high, log), text, values)
     # A whole number stands for all that is drawn from it to the next.
     return Range(Continuous(low, high + 1, log), text, {number: value + 0.5 for number, value in values.items()})
-
-
-def _distribution(table: Table, axis: Axis) -> Mapping[str, Any] | None:
-    design = (table.study and table.study.design) or {}
-    drawn = (design.get("axes") or {}).get(axis.path)
-    return drawn if isinstance(drawn, Mapping) and isinstance(drawn.get("distribution"), str) else None
 
 
 def _listed(found: Importances) -> list[Importance]:
@@ -174,13 +164,8 @@ def _note(table: Table, found: Importances, metric: str) -> str:
 
 def _missing(table: Table, found: Importances) -> str:
     """What the forest does not see."""
-    without, holes = len(table.arms) - found.n, len(table.pruned) + (table.study.left_out if table.study else 0)
-    said = (
-        f" {plural(without, 'arm')} without a result of every seed {'is' if without == 1 else 'are'} not in it, so "
-        "that what makes trainings fail has no share."
-        if without
-        else ""
-    )
+    holes = len(table.pruned) + (table.study.left_out if table.study else 0)
+    said = f"{without} What makes trainings fail has no share." if (without := incomplete_note(table, found.n)) else ""
     if holes:
         said += f" {plural(holes, 'arm')} pruned or left out: there the forest goes by those around."
     return said + survivors_note(table)
