@@ -143,7 +143,7 @@ def _grid(table: Table, found: Analysis) -> Grid:
         (
             _name(table, term.factors),
             str(term.freedom),
-            f"{term.f:.3g}" if term.f == term.f else NONE,
+            _f(term.f),
             p_value(term.p),
             p_value(holm),
             f"{term.partial_eta_squared:.2f}" if term.partial_eta_squared == term.partial_eta_squared else NONE,
@@ -152,6 +152,10 @@ def _grid(table: Table, found: Analysis) -> Grid:
         for term, holm, share in zip(found.of.terms, found.holm, found.shares, strict=True)
     ]
     return Grid("", (Column("what varies"), *(Column(head, "number") for head in heads)), rows)
+
+
+def _f(value: float) -> str:
+    return NONE if math.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _name(table: Table, factors: tuple[str, ...]) -> str:
@@ -174,9 +178,9 @@ def _answers(found: Analysis, here: Unit) -> tuple[str, ...]:
     rest = f" So do {named}{more}." if len(others) > 1 else f" So does {named}." if others else ""
     tests = sum(not math.isnan(p) for p in found.holm)
     return (
-        f"Axes act together, {_said(first)} ({p_said(first.holm)}, corrected for {tests} terms, partial "
-        f"η²={first.term.partial_eta_squared:.2f}, n={found.seeds} seeds): {_change(first, here)}.{rest} What one of "
-        "them does alone, on average over the other, misleads.",
+        f"{first.axes[0].name} and {first.axes[1].name} act together ({p_said(first.holm)}, corrected for {tests} "
+        f"terms, partial η²={first.term.partial_eta_squared:.2f}, n={found.seeds} seeds): {_change(first, here)}."
+        f"{rest} What one of them does alone, on average over the other, misleads.",
     )
 
 
@@ -220,8 +224,8 @@ def _note(table: Table, found: Analysis, here: Unit) -> str:
     return (
         f"{verdict}Analysis of variance of {here.name}, n={of.n} trials of {found.seeds} seeds, each seed a block, "
         "with all main effects and interactions of two axes (type II); what three axes do together is part of the "
-        "rest. p is corrected after Holm (1979) for all terms of this table, and of the choice of seeds, on these "
-        f"examples. Partial η²: a term's part of its own and the rest's sum of squares; share: its part of all{shares}"
+        "rest. p is of the choice of seeds, on these examples; corrected: after Holm (1979), for all terms of this "
+        f"table. Partial η²: a term's part of its own and the rest's sum of squares; share: its part of all{shares}"
         f"{COUNTED if quantity.proportion and quantity.examples else ''}. Means and differences of each value stand "
         f"among the effects.{left}{more}{untested}{survivors_note(table)}"
     )
