@@ -19,7 +19,7 @@ from cnnjax.reporting.inspected import fitted, inspected, shown
 from cnnjax.reporting.panels.flips import flips_panel
 from cnnjax.reporting.panels.inspected import inspected_panel
 from tests.test_kept_answers import kept_study
-from tests.test_reporting import make_study, set_metrics, study_path, write_json
+from tests.test_reporting import change_result, make_study, set_metrics, study_path, write_json
 
 POOL = {"model.pool": ["max", "average"]}
 
@@ -61,6 +61,14 @@ def test_the_chosen_arm_s_pictures_come_first_and_say_what_they_are_of(tmp_path:
     assert f"trial {one}, arm 2 (pool=average), seed 1, the weights of ema after step 100 of 184; made " in caption
     assert "Note: of one view." in caption
     assert "the trained weights after step 184 of 184" in made.pictures[2].caption
+
+
+def test_a_result_without_steps_has_its_pictures(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes=POOL)
+    change_result(tmp_path, trials[0], steps=None)
+    inspect(tmp_path, trials[0], step=0)
+    [made] = shown(collect(tmp_path)).pictures
+    assert "the trained weights after step 0; made" in made.caption
 
 
 def test_they_are_in_the_page_and_beside_markdown(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 from PIL import Image
 
 from cnnjax.documents.document import Picture
@@ -38,14 +39,15 @@ class Inspected:
     seed: int
     folder: Path
     record: InspectRecord
-    steps: int
+    steps: int | None
     made: str
 
     @property
     def weights(self) -> str:
         """Which weights they are of."""
         of = f"the weights of {self.record.weights}" if self.record.weights else "the trained weights"
-        return f"{of} after step {self.record.step:,} of {self.steps:,}"
+        last = "" if self.steps is None else f" of {self.steps:,}"
+        return f"{of} after step {self.record.step:,}{last}"
 
 
 @once
@@ -66,14 +68,15 @@ def inspected(table: Table) -> tuple[tuple[Inspected, ...], tuple[str, ...]]:
         except (RunError, OSError) as error:
             notes.append(f"{error}.")
             continue
-        if written < result or record.step > steps:
+        steps = None if pd.isna(steps) else int(steps)
+        if written < result or (steps is not None and record.step > steps):
             notes.append(
                 f"The pictures in {folder} were made before the result of trial {name}, so that they are of other "
                 f"weights: they are not shown; `cnnjax inspect {table.folders[name]}` makes them anew."
             )
             continue
         made = f"{datetime.fromtimestamp(written, UTC):%Y-%m-%d %H:%M} UTC"
-        found.append(Inspected(name, int(arm), int(seed), folder, record, int(steps), made))
+        found.append(Inspected(name, int(arm), int(seed), folder, record, steps, made))
     found.sort(key=lambda own: (first.index(own.arm) if own.arm in first else len(first), own.arm, own.seed))
     return tuple(found), tuple(notes)
 

@@ -23,6 +23,8 @@ from cnnjax.statistics.classes import taken_for
 
 TASKS = ("classification", "binary")
 """The tasks whose targets are each the class of a whole example."""
+LIKELIEST = "correct"
+"""The sum that counts the examples whose likeliest class is theirs."""
 TOLERANCE = 0.001
 """The share of examples by which predictions that were computed on other hardware may miss a result; one may always."""
 OF_FOLDS = "Each fold has validation examples of its own: what was said of them is not set side by side."
@@ -145,8 +147,11 @@ class Labels:
 
 @once
 def labels(table: Table) -> Labels | None:
-    """None where predictions are not of the classes of whole examples; names are numbers where none are recorded."""
-    found = kept(table)
+    """None where predictions are not of the classes of whole examples, or not the likeliest one alone counts; names are
+    numbers where none are recorded."""
+    found, by = kept(table), measure(table)
+    if by.compared is None or by.compared.total != LIKELIEST:
+        return None
     if found is None or not found.right or found.target.ndim != 1 or found.target.dtype.kind not in "iu":
         return None
     target = found.target.astype(np.int64)
