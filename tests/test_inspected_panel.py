@@ -126,8 +126,8 @@ def elsewhere(out: Path, trial: dict, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (stale, "made before the result of trial {id}, so that they are of other weights: they are not shown; `cnnjax"),
-        (of_more_steps, "made before the result of trial {id}"),
+        (stale, "The pictures of trial {id} were made before the result, so that they are of other weights: they are"),
+        (of_more_steps, "The pictures of trial {id} were made before the result"),
         (damaged, "inspect.json"),
         (newer, "version 99"),
         (no_file, "filters.png cannot be read"),
@@ -194,3 +194,22 @@ def test_pictures_of_examples_that_flip_stand_where_these_are_listed(tmp_path: P
     assert rest is not None
     assert [sketch.name for sketch in flips.sketches] == [f"inspect_{trials[3]['id']}_examples"]
     assert [sketch.name for sketch in rest.sketches] == [f"inspect_{trials[0]['id']}_examples"]
+
+
+def test_of_many_trials_a_few_have_their_pictures_on_the_page(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes=POOL)
+    for trial in trials:
+        inspect(tmp_path, trial)
+    made = shown(collect(tmp_path))
+    assert len(made.pictures) == 4
+    [note] = made.notes
+    assert note.startswith("For lack of room the page leaves out the pictures of 2 trials (")
+
+
+def test_examples_have_room_before_all_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = make_study(tmp_path, axes=POOL)
+    monkeypatch.setattr(here, "ROOM", 2 * len(picture()) + 10)
+    inspect(tmp_path, trials[0], ("filters", "cka", "examples"))
+    inspect(tmp_path, trials[3], ("filters", "examples"))
+    made = shown(collect(tmp_path))
+    assert {each.name for each in made.pictures} == {f"inspect_{trials[k]['id']}_examples" for k in (0, 3)}

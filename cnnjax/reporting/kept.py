@@ -123,15 +123,16 @@ def _notes(
         notes.append(f"{damaged[0]}. They count as not kept{more}.")
     if other:
         notes.append(
-            f"The predictions of {_named(other)} are not what the result counts, so that they are of other weights: "
+            f"The predictions of {named(other)} are not what the result counts, so that they are of other weights: "
             f"they are left out; {AGAIN}."
         )
     if strange:
-        notes.append(f"Of other examples than most are the predictions of {_named(strange)}: they are not compared.")
+        notes.append(f"Of other examples than most are the predictions of {named(strange)}: they are not compared.")
     return notes
 
 
-def _named(names: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
+    """Trials by their ids, of many the first: `trial 1a2b`, `5 trials (1a2b, 3c4d, 5e6f, …)`."""
     if len(names) == 1:
         return f"trial {names[0]}"
     return f"{len(names)} trials ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
