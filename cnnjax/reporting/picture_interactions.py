@@ -62,11 +62,11 @@ def acting_together(table: Table, pairs: Sequence[tuple[Axis, Axis, str]], *, me
     rest = f" {plural(left_out, 'more pair')} that {verb} found {verb} not drawn." if left_out else ""
     caption = (
         f"The mean over matched arms and seeds of each combination of two values, with its 95% interval, which covers "
-        f"{covered(table)}; lines that are not parallel are an interaction. Above each pair: its corrected p, and of how "
-        "many matched arms and seeds n each mean is. Matched arms are the settings of all other axes with which every "
-        "drawn combination has finished; a combination without results has no point. Intervals hold what combinations have in common: that lines are not parallel is tested within seeds, in the table. "
-        f"Values are spaced evenly, in the study's order.{rest}{survivors_note(table)} The vertical axis does not "
-        "start at zero."
+        f"{covered(table)}; lines that are not parallel are an interaction. Above each pair: its corrected p, and of "
+        "how many matched arms and seeds n each mean is. Matched arms are the settings of all other axes with which "
+        "every drawn combination has finished; a combination without results has no point. Intervals hold what "
+        "combinations have in common: that lines are not parallel is tested within seeds, in the table. Values are "
+        f"spaced evenly, in the study's order.{rest}{survivors_note(table)} The vertical axis does not start at zero."
     )
     return Drawing(figure, caption, marks)
 
