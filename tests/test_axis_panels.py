@@ -429,3 +429,41 @@ def test_there_is_no_curve_of(tmp_path: Path, changes: dict[str, Any]) -> None:
 def test_where_results_decided_what_was_trained_there_is_no_curve(tmp_path: Path) -> None:
     ladder(tmp_path)
     assert response_panel(replace(collect(tmp_path), adaptive=cast(Any, object()))) is None
+
+
+# --- with folds, which multiply a design and are no arms
+
+
+def test_a_star_with_folds_has_a_tornado(tmp_path: Path) -> None:
+    axes = {"model.pool": ["max", "average"], "model.features": [16, 8], "fold": [0, 1, 2]}
+    base = {"model.pool": "max", "model.features": 16}
+    arms = [{**arm, "fold": fold} for arm in star({path: axes[path] for path in base}, base) for fold in axes["fold"]]
+    make_study(tmp_path, axes=axes, chosen=arms, combine="product", base=configured(BASE, base))
+    made = drawing(tornado_panel(collect(tmp_path)))
+    assert bars(made)[0] == ["features: 16 → 8", "pool: max → average"]
+    assert "n=3 common folds" in made.caption
+
+
+def test_a_sample_with_folds_is_one(tmp_path: Path) -> None:
+    sampled(tmp_path / "plain", (1.0, 0.5), seeds=(0,))
+    study = json.loads((tmp_path / "plain" / "study.json").read_text())
+    arms = [{**trial["arm"], "fold": fold} for trial in json_trials(tmp_path / "plain") for fold in (0, 1)]
+    axes = {**study["axes"], "fold": [0, 1]}
+    make_study(tmp_path / "folds", axes=axes, chosen=arms, combine="product", seeds=(0,), kind="loss")
+    folds = {"design": "grid", "axes": {"fold": [0, 1]}}
+    design = {"design": "product", "designs": [study["design"], folds]}
+    path = tmp_path / "folds" / "study.json"
+    write_json(path, json.loads(path.read_text()) | {"design": design})
+    table = collect(tmp_path / "folds")
+    found = response_panel(table)
+    assert found is not None
+    assert found.data is not None
+    assert [(curve["log"], curve["n"]) for curve in found.data["curves"]] == [(True, 60), (False, 60)]
+    importance = importance_panel(table)
+    assert importance is not None
+    assert importance.data is not None
+    assert importance.data["n"] == 60
+
+
+def json_trials(out: Path) -> list[dict[str, Any]]:
+    return json.loads((out / "plan.json").read_text())["trials"]

@@ -12,6 +12,7 @@ from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.asked import once
 from cnnjax.reporting.compared import ALPHA, size
 from cnnjax.reporting.designs import is_factorial, withheld
+from cnnjax.reporting.drawing import FEW
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import FEWEST, NORMAL, Spread
@@ -218,6 +219,8 @@ def _note(table: Table, found: Analysis, here: Unit) -> str:
         if term.why and term.factors != (SEED,):
             reasons.setdefault(term.why, []).append(_name(table, term.factors))
     untested = "".join(f" Not tested, for {why}: {', '.join(names)}." for why, names in reasons.items())
+    if any(min(len(axis.values) for axis in pair.axes) > FEW for pair in found.found):
+        verdict += f"Pairs of axes with more than {FEW} values each are not drawn. "
     left = f" {of.left_out} results are missing." if of.left_out else ""
     more = "".join(f" {note[:1].upper()}{note[1:]}." for note in of.notes)
     shares = "" if of.balanced else " (unbalanced, they need not add up to 100%)"
@@ -269,5 +272,5 @@ def _json(found: Analysis, metric: str) -> dict[str, Any]:
 
 def _drawn(table: Table, found: Analysis, metric: str) -> Drawing | None:
     """The pairs that interact, as lines."""
-    pairs = [(*pair.axes, f"{_said(pair)}, {p_said(pair.holm)}") for pair in found.found]
+    pairs = [(*pair.axes, p_said(pair.holm)) for pair in found.found]
     return acting_together(table, pairs, metric=metric)
