@@ -60,8 +60,8 @@ def by_class(table: Table, arm: int) -> ByClass | None:
     found_of = np.array([precision(matrix) for matrix in matrices.values()]).reshape(len(matrices), classes)
     sizes, over = counts(own.target, classes=classes), tuple(table.repeats)
     return ByClass(
-        tuple(spread(_laid_out(places, recalls[:, k]), _recall_of(int(sizes[k]), over)) for k in range(classes)),
-        tuple(spread(_laid_out(list(told), found_of[:, k]), Quantity(0.0, 1.0, over=over)) for k in range(classes)),
+        tuple(spread(by_place(places, recalls[:, k]), _recall_of(int(sizes[k]), over)) for k in range(classes)),
+        tuple(spread(by_place(list(told), found_of[:, k]), Quantity(0.0, 1.0, over=over)) for k in range(classes)),
         {place: matrix / np.maximum(sizes, 1)[:, None] for place, matrix in matrices.items()},
     )
 
@@ -83,7 +83,7 @@ def changes(table: Table, arm: int, against: int) -> list[Change]:
     assert own is not None
     places, differences = _differences(table, arm, against)
     sizes, over = counts(own.target, classes=len(own.names)), tuple(table.repeats)
-    laid = [_laid_out(places, column) for column in differences.T]
+    laid = [by_place(places, column) for column in differences.T]
     kinds = [_recall_of(int(size), over) for size in sizes]
     p = [judged(values, kind).p for values, kind in zip(laid, kinds, strict=True)]
     return [
@@ -109,7 +109,7 @@ def costs(table: Table, arms: Sequence[int], against: int) -> list[Change | None
             found.append(None)
             continue
         worst = int(np.nanargmin(means))
-        values, kind = _laid_out(places, differences[:, worst]), _recall_of(int(sizes[worst]), tuple(table.repeats))
+        values, kind = by_place(places, differences[:, worst]), _recall_of(int(sizes[worst]), tuple(table.repeats))
         # A p that is not there stays so.
         p = float(np.minimum(1.0, judged(values, kind).p * int((sizes > 0).sum())))
         found.append(Change(own.names[worst], paired(values, kind), p, math.nan))
@@ -131,7 +131,7 @@ def _differences(table: Table, arm: int, against: int) -> tuple[list[Place], np.
     return common, np.array([own[i] - other[j] for i, j in rows]).reshape(len(rows), own.shape[1])
 
 
-def _laid_out(places: Sequence[Place], values: np.ndarray) -> ArrayLike:
+def by_place(places: Sequence[Place], values: np.ndarray) -> ArrayLike:
     """Values by seed, or by fold and seed, as intervals are made of them."""
     if not len(places):
         return np.empty(0)

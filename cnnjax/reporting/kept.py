@@ -163,7 +163,7 @@ def taken(table: Table, name: str) -> np.ndarray | None:
     found, own = kept(table), labels(table)
     if found is None or own is None:
         return None
-    outputs = outputs_of(table, name, found.part)
+    outputs = arrays_of(table, name, found.part, ("outputs",)).get("outputs")
     if outputs is None or outputs.ndim != 2 or len(outputs) != len(own.target):
         return None
     try:
@@ -172,14 +172,14 @@ def taken(table: Table, name: str) -> np.ndarray | None:
         return None
 
 
-def outputs_of(table: Table, name: str, part: str) -> np.ndarray | None:
-    """What a trial kept of the outputs for a part, float16 [N, K]; None where it is not there or damaged."""
+def arrays_of(table: Table, name: str, part: str, names: Sequence[str]) -> Mapping[str, np.ndarray]:
+    """Of what a trial kept of a part, the arrays of these names that are there; none where one is damaged."""
     path = KeptPredictions.at(table.folders[name])
     try:
-        found = KeptPredictions.read(path, id=name, only=(f"{part}/outputs",))
+        found = KeptPredictions.read(path, id=name, only=[f"{part}/{each}" for each in names])
     except RunError:
-        return None
-    return None if found is None else found.parts.get(part, {}).get("outputs")
+        return {}
+    return {} if found is None else found.parts.get(part, {})
 
 
 def pair(table: Table) -> tuple[int | None, int | None]:
