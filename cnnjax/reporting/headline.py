@@ -75,9 +75,10 @@ def _cut_curves(table: Table) -> list[str]:
 
 
 def _unusable(table: Table) -> list[str]:
-    """What finished trials recorded of the metrics that are shown, and is no number, or no share where it should be."""
-    notes = []
-    for metric in measure(table).shown:
+    """What finished trials recorded of the metric that arms are compared by, and is no number, or no share where it
+    should be."""
+    by, notes = measure(table), []
+    for metric in dict.fromkeys(filter(None, (by.choose, by.quote))):
         here, of, done = unit(table, metric), table.specified.of(metric), table.done
         missing = done.loc[done[metric].isna(), "id"].tolist()
         if missing:
