@@ -139,7 +139,7 @@ def read_json(path: Path, *, remedy: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({error}); {remedy}") from None
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
