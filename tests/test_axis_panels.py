@@ -35,11 +35,22 @@ def planted(
     return trials
 
 
+def said(finding: Finding, place: int) -> str:
+    """A paragraph of a finding."""
+    block: Any = finding.blocks[place]
+    return block.lines[0]
+
+
+def panel(made: Drawing) -> Any:
+    """The first axes of a drawing; their artists are not typed."""
+    return made.figure.axes[0]
+
+
 def drawing(finding: Finding | None) -> Drawing:
     assert finding is not None
     [sketch] = finding.sketches
     made = sketch.make()
-    assert made is not None
+    assert isinstance(made, Drawing)
     return made
 
 
@@ -47,7 +58,7 @@ def drawing(finding: Finding | None) -> Drawing:
 
 
 def bars(made: Drawing) -> tuple[list[str], list[float], list[bool]]:
-    ax = made.figure.axes[0]
+    ax = panel(made)
     filled = [bar.get_facecolor()[:3] != (1, 1, 1) for bar in ax.patches]
     return [tick.get_text() for tick in ax.get_yticklabels()], [bar.get_width() for bar in ax.patches], filled
 
@@ -72,7 +83,7 @@ def test_a_tornado_has_the_largest_difference_to_the_base_first(tmp_path: Path) 
     table = collect(tmp_path)
     expected = [difference(table, arm, 1, metric="test_loss").mean for arm in (4, 3, 2)]
     np.testing.assert_allclose(widths, expected)
-    better, worse = (bar.get_facecolor() for bar in made.figure.axes[0].patches[:2])
+    better, worse = (bar.get_facecolor() for bar in panel(made).patches[:2])
     assert better != worse, "less of a loss is better"
     assert next(mark.key for mark in made.marks.values() if "n=3" in mark.text) == "4"
     diverge(tmp_path, trials[0])
@@ -91,7 +102,7 @@ def test_a_tornado_of_one_seed_has_no_interval(tmp_path: Path) -> None:
     )
     made = drawing(tornado_panel(collect(tmp_path)))
     assert not any(bars(made)[2])
-    assert len(made.figure.axes[0].lines) == 1, "the line at 0 alone"
+    assert len(panel(made).lines) == 1, "the line at 0 alone"
 
 
 def test_a_grid_has_no_tornado(tmp_path: Path) -> None:
@@ -155,14 +166,14 @@ def test_an_interaction_that_is_found_is_said_first_and_drawn(tmp_path: Path) ->
     values = crossed(tmp_path, 0.02)
     found = interactions_panel(collect(tmp_path))
     assert found is not None
-    [said] = found.answers
+    [answer] = found.answers
     change = (values[1, 0] - values[0, 0] - values[1, 1] + values[0, 1]).mean()
     assert change < 0
-    assert "pool × features (p<0.0001, corrected for 3 terms" in said
-    assert f"from pool=max to none, test loss changes by {abs(change):.4f}" in said
-    assert "less at features=8 than at 16" in said, "differences are to the base's value, 16, of each"
+    assert answer.startswith("pool and features act together (p<0.0001, corrected for 3 terms, partial")
+    assert f"from pool=max to none, test loss changes by {abs(change):.4f}" in answer
+    assert "less at features=8 than at 16" in answer, "differences are to the base's value, 16, of each"
     made = drawing(found)
-    ax = made.figure.axes[0]
+    ax = panel(made)
     lines = [line for line in ax.lines if len(line.get_xdata()) == 3]
     np.testing.assert_allclose([line.get_ydata() for line in lines], values.mean(axis=2).T)
     assert [text.get_text() for text in ax.get_xticklabels()] == ["max", "none", "blur"]
@@ -175,7 +186,7 @@ def test_where_no_interaction_is_found_it_says_no_more_than_that(tmp_path: Path)
     assert found is not None
     assert not found.answers
     assert [sketch.make() for sketch in found.sketches] == [None]
-    assert found.blocks[1].lines[0].startswith("No interaction is found (the smallest corrected p is 0.")  # type: ignore[union-attr]
+    assert said(found, 1).startswith("No interaction is found (the smallest corrected p is 0.")
 
 
 def test_few_examples_do_not_make_an_interaction(tmp_path: Path) -> None:
@@ -187,7 +198,7 @@ def test_few_examples_do_not_make_an_interaction(tmp_path: Path) -> None:
     assert found.data["terms"][2]["holm"] < 1e-6
     assert not found.answers
     assert not found.data["pairs"][0]["found"]
-    assert "so few examples may have made it" in found.blocks[1].lines[0]  # type: ignore[union-attr]
+    assert "so few examples may have made it" in said(found, 1)
     crossed(tmp_path, 0.06, noise=0.0001, metric="test_accuracy", kind="accuracy")
     again = interactions_panel(collect(tmp_path))
     assert again is not None
@@ -200,7 +211,7 @@ def test_combinations_without_results_are_said(tmp_path: Path) -> None:
         diverge(tmp_path, trial)
     found = interactions_panel(collect(tmp_path))
     assert found is not None
-    note = found.blocks[1].lines[0]  # type: ignore[union-attr]
+    note = said(found, 1)
     assert "1 of 12 cells have no result: (8, 3, max)." in note
     assert "need not add up" in note
     assert "which flatters" in note
@@ -216,7 +227,7 @@ def test_interactions_are_withheld_where_results_are_no_sample_of_seeds(tmp_path
         found = interactions_panel(own)
         assert found is not None
         assert (found.answers, found.data, list(found.sketches)) == ((), None, [])
-        assert word in found.blocks[0].lines[0]  # type: ignore[union-attr]
+        assert word in said(found, 0)
 
 
 BASE_STAR = {path: values[0] for path, values in AXES.items()}
@@ -246,10 +257,7 @@ def test_results_that_tie_are_not_tested(tmp_path: Path) -> None:
     assert found is not None
     assert found.data is not None
     assert all(term["p"] is None for term in found.data["terms"])
-    assert (
-        "Not tested, for no residual is left to judge it by: pool, features, pool × features."
-        in found.blocks[1].lines[0]
-    )  # type: ignore[union-attr]
+    assert "Not tested, for no residual is left to judge it by: pool, features, pool × features." in said(found, 1)
 
 
 # --- sampled axes
@@ -298,8 +306,8 @@ def test_importance_is_the_share_of_a_known_function_s_variance(tmp_path: Path) 
     assert [row[3] for row in rows[:3]] == ["0.001 to 1, by its logarithm", "4 to 19", "2 values, all alike"]
     assert sum(float(row[1]) for row in rows) == pytest.approx(100, abs=0.3)
     assert "learning_rate moves test loss most" in found.answers[0]
-    assert "1 arm without a result of every seed is not in it" in found.blocks[2].lines[0]  # type: ignore[union-attr]
-    widths = [bar.get_width() for bar in drawing(found).figure.axes[0].patches]
+    assert "1 arm without a result of every seed is not in it" in said(found, 2)
+    widths = [bar.get_width() for bar in panel(drawing(found)).patches]
     assert widths == sorted(widths, reverse=True)
     assert widths[0] == pytest.approx(100 * known["optim.learning_rate",])
 
@@ -309,7 +317,7 @@ def test_shares_of_noise_are_not_shown(tmp_path: Path) -> None:
     found = importance_panel(collect(tmp_path))
     assert found is not None
     assert (found.answers, list(found.sketches), list(found.grids)) == ((), [], [])
-    assert "shares of noise (R²" in found.blocks[0].lines[0]  # type: ignore[union-attr]
+    assert "shares of noise (R²" in said(found, 0)
 
 
 def test_importance_is_of_samples_and_of_grids_that_nothing_else_is_said_of(tmp_path: Path) -> None:
@@ -322,7 +330,7 @@ def test_importance_is_of_samples_and_of_grids_that_nothing_else_is_said_of(tmp_
     table = replace(collect(tmp_path / "adaptive"), adaptive=cast(Any, object()))
     withheld = importance_panel(table)
     assert withheld is not None
-    assert "Validation results decided" in withheld.blocks[0].lines[0]  # type: ignore[union-attr]
+    assert "Validation results decided" in said(withheld, 0)
 
 
 def test_an_extended_study_s_values_widen_the_range(tmp_path: Path) -> None:
@@ -363,7 +371,7 @@ def test_a_curve_of_a_grid_is_the_mean_of_its_seeds_curves(tmp_path: Path) -> No
         interval = stats.ttest_1samp(own, 0).confidence_interval(0.95)
         expected = (np.mean(own), interval.low, interval.high)
         assert [curve[part][place] for part in ("mean", "low", "high")] == pytest.approx(expected, rel=1e-6)
-    ax = drawing(found).figure.axes[0]
+    ax = panel(drawing(found))
     diamonds = [line.get_ydata()[0] for line in ax.lines if line.get_marker() == "D"]
     known = effects(table, metric="test_loss").query("axis == 'optim.learning_rate'")
     np.testing.assert_allclose(diamonds, known["mean"])
@@ -421,3 +429,41 @@ def test_there_is_no_curve_of(tmp_path: Path, changes: dict[str, Any]) -> None:
 def test_where_results_decided_what_was_trained_there_is_no_curve(tmp_path: Path) -> None:
     ladder(tmp_path)
     assert response_panel(replace(collect(tmp_path), adaptive=cast(Any, object()))) is None
+
+
+# --- with folds, which multiply a design and are no arms
+
+
+def test_a_star_with_folds_has_a_tornado(tmp_path: Path) -> None:
+    axes = {"model.pool": ["max", "average"], "model.features": [16, 8], "fold": [0, 1, 2]}
+    base = {"model.pool": "max", "model.features": 16}
+    arms = [{**arm, "fold": fold} for arm in star({path: axes[path] for path in base}, base) for fold in axes["fold"]]
+    make_study(tmp_path, axes=axes, chosen=arms, combine="product", base=configured(BASE, base))
+    made = drawing(tornado_panel(collect(tmp_path)))
+    assert bars(made)[0] == ["features: 16 → 8", "pool: max → average"]
+    assert "n=3 common folds" in made.caption
+
+
+def test_a_sample_with_folds_is_one(tmp_path: Path) -> None:
+    sampled(tmp_path / "plain", (1.0, 0.5), seeds=(0,))
+    study = json.loads((tmp_path / "plain" / "study.json").read_text())
+    arms = [{**trial["arm"], "fold": fold} for trial in json_trials(tmp_path / "plain") for fold in (0, 1)]
+    axes = {**study["axes"], "fold": [0, 1]}
+    make_study(tmp_path / "folds", axes=axes, chosen=arms, combine="product", seeds=(0,), kind="loss")
+    folds = {"design": "grid", "axes": {"fold": [0, 1]}}
+    design = {"design": "product", "designs": [study["design"], folds]}
+    path = tmp_path / "folds" / "study.json"
+    write_json(path, json.loads(path.read_text()) | {"design": design})
+    table = collect(tmp_path / "folds")
+    found = response_panel(table)
+    assert found is not None
+    assert found.data is not None
+    assert [(curve["log"], curve["n"]) for curve in found.data["curves"]] == [(True, 60), (False, 60)]
+    importance = importance_panel(table)
+    assert importance is not None
+    assert importance.data is not None
+    assert importance.data["n"] == 60
+
+
+def json_trials(out: Path) -> list[dict[str, Any]]:
+    return json.loads((out / "plan.json").read_text())["trials"]

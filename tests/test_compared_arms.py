@@ -51,7 +51,7 @@ def cells(finding: Finding, number: int = 0) -> list[list[str]]:
 def drawn(finding: Finding) -> Drawing:
     with styled():
         made = next(finding.sketches).make()
-    assert made is not None
+    assert isinstance(made, Drawing)
     return made
 
 
@@ -181,9 +181,15 @@ def test_the_chosen_arm_is_said_to_be_better_than_those_it_is_better_than(tmp_pa
     losses_study(tmp_path, losses)
     best, other = (2, 3) if losses[1].mean() < losses[2].mean() else (3, 2)
     assert pairs_of(tmp_path).answers == (
-        f"Arm {best}, chosen by validation, is better than 2 of the 3 others and not told apart from arm {other} by "
-        "test loss, corrected for 6 pairs.",
+        f"Arm {best}, chosen by validation, is better than arms 1 and 4 and not told apart from arm {other} by test "
+        "loss, corrected for 6 pairs.",
     )
+    losses_study(tmp_path, np.vstack([losses[0], losses[best - 1], losses[3]]))
+    [said] = pairs_of(tmp_path).answers
+    assert "is better than the others by test loss" in said
+    losses_study(tmp_path, np.random.default_rng(3).normal(0.5, 0.01, (3, 5)) - np.array([[0.0], [0.01], [0.0]]))
+    [said] = pairs_of(tmp_path).answers
+    assert "Arm 2, chosen by validation, is not told apart from any of the others by" in said
 
 
 def test_of_folds_and_seeds_what_is_of_seeds_alone_is_left_out(tmp_path: Path) -> None:

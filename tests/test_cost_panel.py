@@ -118,8 +118,8 @@ def test_the_picture_has_the_front_as_steps_and_shares_under_the_pointer(tmp_pat
     [line] = [own for own in drawing.figure.axes[0].lines if own.get_drawstyle() == "steps-post"]
     assert isinstance(line, Line2D)
     means = 100 * RESULTS.mean(axis=1)
-    assert list(line.get_xdata())[:3] == [100, 200, 400]  # type: ignore[arg-type]
-    assert list(line.get_ydata()) == pytest.approx([means[0], means[1], means[3], means[3]])
+    assert list(np.asarray(line.get_xdata()))[:3] == [100, 200, 400]
+    assert list(np.asarray(line.get_ydata())) == pytest.approx([means[0], means[1], means[3], means[3]])
     assert any(mark.text.endswith("mean, on the front in 100% of resamples") for mark in drawing.marks.values())
     assert "dashed line is the front" in drawing.caption
 

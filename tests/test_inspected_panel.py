@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnjax.documents.document import Remarks
 from cnnjax.records.inspect_json import FOLDER, InspectRecord, PictureEntry
 from cnnjax.reporting import collect, find, report
 from cnnjax.reporting import inspected as here
 from cnnjax.reporting.inspected import fitted, inspected, shown
+from cnnjax.reporting.panels.flips import flips_panel
 from cnnjax.reporting.panels.inspected import inspected_panel
+from tests.test_kept_answers import kept_study
 from tests.test_reporting import make_study, set_metrics, study_path, write_json
 
 POOL = {"model.pool": ["max", "average"]}
@@ -160,3 +163,26 @@ def test_what_a_page_has_no_room_for_is_named(tmp_path: Path, monkeypatch: pytes
     assert [each.name.split("_", 2)[2] for each in made.pictures] == ["filters", "saliency"]
     assert made.notes[0] == f"For lack of room the page leaves out cka of trial {trials[0]['id']}: {folder}."
     assert made.notes[1].startswith(f"For lack of room the page leaves out filters of trial {trials[3]['id']}: ")
+
+
+def test_pictures_of_examples_that_flip_stand_where_these_are_listed(tmp_path: Path) -> None:
+    trials, *_ = kept_study(tmp_path, axes=POOL)
+    before = flips_panel(collect(tmp_path))
+    assert before is not None
+    assert before.data is not None
+    lost = before.data["examples"]["lost"]
+    command = " ".join(block.lines[0] for block in before.blocks if isinstance(block, Remarks))
+    folders = " ".join(str(tmp_path / "trials" / trial["id"]) for trial in (trials[3], trials[0]))
+    assert f"`cnnjax inspect {folders} --only examples --example {lost[0]}," in command
+    assert not list(before.sketches)
+
+    entry = PictureEntry(file="examples.png", title="Examples", part="test", images=(lost[0], 399))
+    others = PictureEntry(file="examples.png", title="Examples", part="validation", images=tuple(lost))
+    inspect(tmp_path, trials[3], ("examples",), pictures={"examples": entry})
+    inspect(tmp_path, trials[0], ("examples",), pictures={"examples": others})
+    table = collect(tmp_path)
+    flips, rest = flips_panel(table), inspected_panel(table)
+    assert flips is not None
+    assert rest is not None
+    assert [sketch.name for sketch in flips.sketches] == [f"inspect_{trials[3]['id']}_examples"]
+    assert [sketch.name for sketch in rest.sketches] == [f"inspect_{trials[0]['id']}_examples"]

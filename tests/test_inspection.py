@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,9 +14,14 @@ import pytest
 import cnnjax
 from cnnjax import SGD, Experiment, SmallCNN, Synthetic
 from cnnjax.errors import ConfigError, DataError, RunError
+from cnnjax.inspection import kept_outputs as kept_outputs_module
 from cnnjax.inspection.inspect import PICTURES
+from cnnjax.inspection.kept_outputs import kept_outputs
+from cnnjax.inspection.subject import Subject
 from cnnjax.records.inspect_json import InspectRecord
+from cnnjax.records.predictions_npz import KeptPredictions
 from cnnjax.records.result_json import EvaluationRecord
+from cnnjax.run.evaluate import evaluate
 
 DATA = Synthetic(height=8, width=8, channels=1, classes=4, examples=64, test_examples=22)
 
@@ -125,3 +133,119 @@ def test_everything_is_made_of_a_run_of_labels(trained, tmp_path):
     assert not made.record.skipped
     flat = cnnjax.inspect(trained, out=tmp_path / "flat", layers=["logits"], count=2, batch_size=8, devices=1)
     assert {"feature_maps", "grad_cam"} <= flat.record.skipped.keys()
+
+
+@pytest.fixture(scope="module")
+def kept(trained, tmp_path_factory):
+    """The same run with its predictions kept."""
+    folder = tmp_path_factory.mktemp("kept") / "a"
+    shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("inspect"))
+    evaluate(folder, keep_predictions=True)
+    return folder
+
+
+ANSWERS = ["confusion", "mistakes", "calibration"]
+SAID = "outputs as kept in predictions.npz, rounded to float16"
+
+
+def test_answers_that_were_kept_give_the_same_figures_without_computing(trained, kept, tmp_path, monkeypatch):
+    computed = cnnjax.inspect(trained, only=ANSWERS, out=tmp_path / "computed", count=3)
+    monkeypatch.setattr(Subject, "logits", None)
+    read = cnnjax.inspect(kept, only=ANSWERS, out=tmp_path / "read", count=3)
+    assert numbers(read, "confusion") == numbers(computed, "confusion")
+    for title, own in numbers(computed, "mistakes").items():
+        again = numbers(read, "mistakes")[title]
+        np.testing.assert_allclose(own["loss"], again["loss"], atol=2e-3)
+    for own, again in zip(*(numbers(made, "calibration").values() for made in (computed, read)), strict=True):
+        # Half of float16's spacing of logits near 1 is 0.0005.
+        assert own["expected_calibration_error"] == pytest.approx(again["expected_calibration_error"], abs=2e-3)
+        assert own["negative_log_likelihood"] == pytest.approx(again["negative_log_likelihood"], abs=2e-3)
+        assert own["temperature"] == pytest.approx(again["temperature"], rel=2e-2)
+    for name in ANSWERS:
+        assert read.record.pictures[name].notes[-1] == SAID
+        assert SAID not in computed.record.pictures[name].notes
+
+
+def other_id(folder, held):
+    return KeptPredictions("other", held.parts)
+
+
+def other_targets(folder, held):
+    test = dict(held.parts["test"])
+    return KeptPredictions(held.id, {"test": test | {"target": test["target"][::-1]}})
+
+
+def other_weights(folder, held):
+    test = dict(held.parts["test"])
+    return KeptPredictions(held.id, {"test": test | {"loss": 2 * test["loss"]}})
+
+
+def not_finite(folder, held):
+    test = dict(held.parts["test"])
+    return KeptPredictions(held.id, {"test": test | {"outputs": np.full_like(test["outputs"], np.nan)}})
+
+
+def no_part(folder, held):
+    return KeptPredictions(held.id, {"validation": held.parts["validation"]})
+
+
+@pytest.mark.parametrize("change", [other_id, other_targets, other_weights, not_finite, no_part, None])
+def test_kept_answers_that_do_not_match_are_not_used(kept, tmp_path, change):
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    path = KeptPredictions.at(run)
+    held = KeptPredictions.read(path, id=experiment().id)
+    if change is None:
+        path.write_bytes(b"no archive")
+    else:
+        change(run, held).write(path)
+    made = cnnjax.inspect(run, only=["confusion"])
+    assert SAID not in made.record.pictures["confusion"].notes
+    assert numbers(made, "confusion")["count"] == 22
+
+
+def test_what_rounding_made_equal_is_what_was_counted(kept):
+    trained: Any = cnnjax.load(kept)
+    labels = trained.experiment.data.load().test.labels
+    path = KeptPredictions.at(kept)
+    before = path.read_bytes()
+    held: Any = KeptPredictions.read(path, id=trained.experiment.id)
+    own = dict(held.parts["test"])
+    KeptPredictions(held.id, {"test": own | {"outputs": np.zeros_like(own["outputs"])}}).write(path)
+    found: Any = kept_outputs(trained, "test", labels)
+    path.write_bytes(before)
+    np.testing.assert_array_equal(found.argmax(1) == labels, own["correct"])
+
+
+def test_one_output_that_was_rounded_to_0_says_what_was_counted(monkeypatch):
+    held = {"target": np.array([1, 1, 0, 0]), "correct": np.array([1, 0, 1, 0]), "loss": np.ones(4)}
+    held["outputs"] = np.zeros((4, 1), np.float16)
+    monkeypatch.setattr(kept_outputs_module, "_of", lambda trained, split: held)
+    trained: Any = SimpleNamespace(classes=("a", "b"))
+    found: Any = kept_outputs(trained, "test", held["target"])
+    np.testing.assert_array_equal(found[:, 0] > 0, [True, False, False, True])
+
+
+def test_examples_are_shown_by_their_places(run, trained, tmp_path):
+    code, _, err = run("inspect", trained, "--only", "examples", "--example", "21,3", "--out", tmp_path)
+    assert code == 0, err
+    held = InspectRecord.read(InspectRecord.at(tmp_path), remedy="")
+    assert held is not None
+    entry = held.pictures["examples"]
+    assert (entry.part, entry.images) == ("test", (21, 3))
+    part: Any = DATA.load().test
+    said: Any = cnnjax.load(trained).predict(part.images[[21, 3]])
+    np.testing.assert_allclose(entry.numbers["probabilities"], said.probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"examples": [22]}, "examples = 22: the test part has 22, counted from 0"),
+        ({"examples": [-1]}, "examples = -1: places are counted from 0"),
+        ({"examples": [1], "images": np.zeros((8, 8, 1), np.uint8)}, "these are of the part; leave out images"),
+    ],
+)
+def test_examples_that_are_not_there_are_refused(trained, tmp_path, fields, said):
+    with pytest.raises(ConfigError, match=said):
+        cnnjax.inspect(trained, only=["examples"], out=tmp_path, **fields)

@@ -7,19 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, special, stats
 
 from cnnjax.documents.document import Grid, Remarks
 from cnnjax.records.predictions_npz import KeptPredictions
 from cnnjax.reporting import Finding, collect, report
 from cnnjax.reporting.confusions import by_class, changes, costs
 from cnnjax.reporting.kept import kept, pair
+from cnnjax.reporting.panels.calibration import calibration_panel
 from cnnjax.reporting.panels.flips import flips_panel
 from cnnjax.reporting.panels.recall import recall_panel
 from cnnjax.reporting.picture_confusion import confusion_picture
 from cnnjax.statistics.classes import confusion, precision, recall, taken_for
-from tests.kept import NAMES, confuse, keep, resolve
-from tests.test_reporting import change_result, korn_graubard, make_study, set_metrics, study_path
+from tests.kept import NAMES, confuse, keep, resolve, resolved
+from tests.test_reporting import change_result, korn_graubard, make_study, set_metrics, study_path, write_json
 
 POOL = {"model.pool": ["max", "average", "none"]}
 N = 400
@@ -292,6 +293,65 @@ def test_arms_are_paired_by_the_seeds_that_both_have(tmp_path: Path) -> None:
     assert finding.data is not None
     assert [own["n"] for own in finding.data["arms"]] == [2, 3]
     assert "Predictions are kept of 8 of 9 finished trials" in text(finding)
+
+
+# --- calibration
+
+
+def by_hand(logits: np.ndarray, target: np.ndarray, temperature: float = 1.0) -> tuple[float, float]:
+    """(expected calibration error, mean negative log likelihood) of logits [N, C], example by example."""
+    p = special.softmax(logits.astype(float) / temperature, axis=1)
+    bins: dict[int, list[tuple[float, bool]]] = {}
+    for row, true in zip(p, target, strict=True):
+        bins.setdefault(math.ceil(row.max() * 15), []).append((row.max(), row.argmax() == true))
+    gaps = [len(own) * abs(np.mean([c for c, _ in own]) - np.mean([r for _, r in own])) for own in bins.values()]
+    return sum(gaps) / len(target), float(-np.log(p[np.arange(len(p)), target]).mean())
+
+
+def best_temperature(logits: np.ndarray, target: np.ndarray) -> float:
+    found = optimize.minimize_scalar(
+        lambda t: by_hand(logits, target, t)[1], bounds=(0.1, 20), method="bounded", options={"xatol": 1e-9}
+    )
+    return found.x
+
+
+@pytest.mark.parametrize("validation", [True, False])
+def test_calibration_against_scipy(tmp_path: Path, validation: bool) -> None:
+    rng = np.random.default_rng(3)
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    resolve(tmp_path, trials)
+    target, own, errors = rng.integers(0, 4, (2, N)), {}, []
+    for trial in trials:
+        # Three times too sure.
+        drawn = rng.normal(0, 1, (2, N, 4)) + 1.5 * np.eye(4)[target]
+        outputs = (3 * drawn).astype(np.float16)
+        for part, labels_, logits in zip(("test", "validation"), target, outputs, strict=True):
+            keep(tmp_path, trial, labels_, logits.astype(float).argmax(1), part=part, outputs=logits)
+            own[part] = KeptPredictions.read(KeptPredictions.at(study_path(tmp_path, trial, ".")), id=trial["id"])
+        parts = own["test"].parts | (own["validation"].parts if validation else {})
+        KeptPredictions(trial["id"], parts).write(KeptPredictions.at(study_path(tmp_path, trial, ".")))
+        t = best_temperature(outputs[1], target[1])
+        errors.append((*by_hand(outputs[0], target[0]), t, *by_hand(outputs[0], target[0], t)))
+    finding = calibration_panel(collect(tmp_path))
+    assert finding is not None
+    assert finding.data is not None
+    for found in finding.data["arms"]:
+        expected = np.array(errors[3 * found["arm"] - 3 : 3 * found["arm"]])
+        for name, values in zip(("error", "loss", "temperature", "error_after", "loss_after"), expected.T, strict=True):
+            if name in ("error", "loss") or validation:
+                assert found[name]["mean"] == pytest.approx(values.mean(), rel=1e-5)
+                assert found[name]["sd"] == pytest.approx(values.std(ddof=1), rel=1e-3)
+            else:
+                assert found[name]["n"] == 0
+    row = grids(finding)[0].cells(exact=True)[0]
+    assert (row[6] == "–") is not validation
+
+
+def test_outputs_that_are_no_probabilities_have_no_calibration(tmp_path: Path) -> None:
+    trials, *_ = kept_study(tmp_path)
+    for trial in trials:
+        write_json(study_path(tmp_path, trial, "resolved.json"), resolved(trial["id"], NAMES) | {"kind": "continuous"})
+    assert calibration_panel(collect(tmp_path)) is None
 
 
 # --- what cannot be used

@@ -41,6 +41,7 @@ ALLOWED = {
     "reporting/kept.py": BY_CLASS,
     "reporting/confusions.py": BY_CLASS,
     "reporting/picture_confusion.py": BY_CLASS,
+    "reporting/panels/calibration.py": OF_LABELS,
     "reporting/panels/recall.py": BY_CLASS,
     "cli/evaluate.py": BY_CLASS,
     "study/data_view.py": "what `cnnjax data show` counts and draws",

@@ -27,7 +27,7 @@ def inspect(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Pictures: filters, feature_maps, top_images, dead_units, saliency, occlusion, grad_cam, "
+            help="Pictures: filters, examples, feature_maps, top_images, dead_units, saliency, occlusion, grad_cam, "
             "maximization, cka, confusion, mistakes, calibration, robustness, histograms. [default: all that apply]",
             show_default=False,
         ),
@@ -42,6 +42,12 @@ def inspect(
     image: Annotated[
         list[str] | None,
         typer.Option(help="An image file, a folder or .npy to show instead; several times.", show_default=False),
+    ] = None,
+    example: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE,...", help="Images of the part to show instead, by place from 0.", show_default=False
+        ),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where to write. [default: RUN/inspect]")
@@ -75,6 +81,7 @@ def inspect(
                     count=count,
                     units=units,
                     images=image,
+                    examples=_places(example),
                     batch_size=batch_size,
                     devices=devices,
                     out=folder,
@@ -95,3 +102,10 @@ def inspect(
             out.print(f"{name} left out: {reason}", highlight=False, soft_wrap=True)
         for remark in each.record.remarks:
             out.print(remark, highlight=False, soft_wrap=True)
+
+
+def _places(text: str | None) -> list[int]:
+    try:
+        return [int(place) for place in (text or "").split(",") if place]
+    except ValueError:
+        raise ConfigError(f"--example {text}: whole numbers, with commas between them") from None

@@ -67,12 +67,69 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
-    "→": r"$\to$",
-    "×": r"$\times$",
+    "|": r"\textbar{}",
     "—": "---",
-} | {character: f"\\{character}" for character in "#$%&_{}"}
+    **{character: f"\\{character}" for character in "#$%&_{}"},
+    **{
+        character: f"${command}$"
+        for character, command in {
+            "→": r"\to",
+            "←": r"\leftarrow",
+            "×": r"\times",
+            "±": r"\pm",
+            "−": "-",
+            "∞": r"\infty",
+            "≤": r"\le",
+            "≥": r"\ge",
+            "≈": r"\approx",
+            "≠": r"\neq",
+            "√": r"\surd",
+            "Γ": r"\Gamma",
+            "Δ": r"\Delta",
+            "Θ": r"\Theta",
+            "Λ": r"\Lambda",
+            "Π": r"\Pi",
+            "Σ": r"\Sigma",
+            "Φ": r"\Phi",
+            "Ψ": r"\Psi",
+            "Ω": r"\Omega",
+            "α": r"\alpha",
+            "β": r"\beta",
+            "γ": r"\gamma",
+            "δ": r"\delta",
+            "ε": r"\epsilon",
+            "ζ": r"\zeta",
+            "η": r"\eta",
+            "θ": r"\theta",
+            "κ": r"\kappa",
+            "λ": r"\lambda",
+            "µ": r"\mu",
+            "μ": r"\mu",
+            "ν": r"\nu",
+            "π": r"\pi",
+            "ρ": r"\rho",
+            "σ": r"\sigma",
+            "τ": r"\tau",
+            "φ": r"\phi",
+            "χ": r"\chi",
+            "ψ": r"\psi",
+            "ω": r"\omega",
+        }.items()
+    },
+}
+_UNKNOWN = frozenset("«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų\xad")
+"""Of the characters below U+017F those that pdflatex's standard fonts lack."""
 
 
 def _escaped(text: str) -> str:
-    text = "".join(_LATEX.get(character, character) for character in text)
+    text = "".join(map(_character, " ".join(text.split())))
     return re.sub(r"^-(?=\d)", "$-$", text)
+
+
+def _character(character: str) -> str:
+    """A character so that pdflatex sets it with no more than its standard fonts; one that these lack by its number,
+    `[U+4E2D]`."""
+    if character in _LATEX:
+        return _LATEX[character]
+    set_as_it_is = " " <= character <= "~" or ("\xa0" <= character < "\u017f" and character not in _UNKNOWN)
+    return character if set_as_it_is or character in "–‘’“”…•€" else f"[U+{ord(character):04X}]"

@@ -21,6 +21,7 @@ ANY, ONE_VECTOR, CLASSES, PROBABILITIES = "any", "one vector", "classes", "proba
 PICTURES: Mapping[str, str] = MappingProxyType(
     {
         "filters": ANY,
+        "examples": PROBABILITIES,
         "feature_maps": ANY,
         "top_images": ANY,
         "dead_units": ANY,
@@ -64,6 +65,7 @@ def inspect(
     count: int = 8,
     units: int = 16,
     images: Any = None,
+    examples: Sequence[int] = (),
     batch_size: int | None = None,
     devices: int | None = None,
     out: Path | str | None = None,
@@ -80,6 +82,7 @@ def inspect(
     over the depth.
     part: of its data, "train", "validation" or "test". count: images that are shown. units: of each layer, evenly
     spread. images: files, folders or arrays (as `Trained.predict` takes them) that are shown in place of the part's.
+    examples: places in the part, from 0, of the images that are shown instead of `count` that are spread over it.
     batch_size, devices: neither changes results but for round-off, and `cka` by chance. step, weights, file, stale: as
     `cnnjax.load`. told: called with progress.
 
@@ -87,7 +90,7 @@ def inspect(
     is no run or has no checkpoint, ConfigError for a picture or layer that it does not have, DataError for images of
     another form.
     """
-    options = Options(tuple(layers), part, count, units, images, batch_size, devices)
+    options = Options(tuple(layers), part, count, units, images, tuple(examples), batch_size, devices)
     for name in only:
         if name not in PICTURES:
             raise ConfigError(f"--only {unknown('picture', name, PICTURES)}")

@@ -20,6 +20,7 @@ from cnnjax.data.loader import BatchesInOrder, Loader
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.experiment import parts_of
 from cnnjax.inspection.batches import Batch
+from cnnjax.inspection.kept_outputs import kept_outputs
 from cnnjax.inspection.network import Network, spread
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.feed import put_rows
@@ -37,9 +38,10 @@ Told = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """layers: by name; () takes some, spread over the depth. part: of the data. count: images that are shown. units: of
-    a layer that are shown, evenly spread. images: files or arrays to show in the place of a part's. batch_size: None
-    for up to 256; devices: None for all.
+    """layers: by name; () takes some, spread over the depth. part: of the data. count: images that are shown, spread
+    over the part. examples: places in the part, from 0, of the images to show instead. images: files or arrays to show
+    in the place of a part's. units: of a layer that are shown, evenly spread. batch_size: None for up to 256; devices:
+    None for all.
     """
 
     layers: tuple[str, ...] = ()
@@ -47,6 +49,7 @@ class Options:
     count: int = 8
     units: int = 16
     images: Any = None
+    examples: tuple[int, ...] = ()
     batch_size: int | None = None
     devices: int | None = None
 
@@ -56,6 +59,10 @@ class Options:
         for name in ("count", "units"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)}: must be at least 1")
+        if self.examples and self.images is not None:
+            raise ConfigError("examples: these are of the part; leave out images")
+        if any(place < 0 for place in self.examples):
+            raise ConfigError(f"examples = {min(self.examples)}: places are counted from 0")
         if self.batch_size is not None and self.batch_size < 4:
             raise ConfigError(f"batch_size = {self.batch_size}: must be at least 4")
 
@@ -149,7 +156,10 @@ class Subject:
             images, names = _given(self.options.images, self.trained)
             return images[: self.options.count], np.arange(0), names[: self.options.count]
         part = self.part()
-        index = np.array(spread(range(len(part)), self.options.count))
+        if any(place >= len(part) for place in self.options.examples):
+            most = max(self.options.examples)
+            raise ConfigError(f"examples = {most}: the {self.options.part} part has {len(part)}, counted from 0")
+        index = np.array(self.options.examples or spread(range(len(part)), self.options.count))
         images = part.stacked(index).astype(np.float32) / self.trained.resolved.maximum
         return images, index, tuple(map(self.labelled, index))
 
@@ -176,21 +186,47 @@ class Subject:
         """float32 [N, C], of classes, as its evaluation merges them. images: as `Trained.predict` takes them."""
         answered = self.trained.predict(images, batch_size=self.batch_size)
         assert isinstance(answered, Predictions)
-        logits = answered.logits[:, : len(self.classes)]
+        return self._by_class(answered.logits)
+
+    def _by_class(self, outputs: np.ndarray) -> np.ndarray:
+        logits = outputs[:, : len(self.classes)]
         # One output is the log-odds of the second class.
         return np.concatenate([np.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
 
     def evaluated(self, name: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(logits float32 [N, C], labels int [N]) of a part; computed once."""
+        """(logits float32 [N, C], labels int [N]) of a part; computed once, or as predictions.npz has them."""
         name = name or self.options.part
         if name not in self._evaluated:
-            part, size = self.part(name), self.batch_size
-            made = []
-            for start in range(0, len(part), size):
-                self.told(start // size, -(-len(part) // size), f"{name} part")
-                made.append(self.logits(part.stacked(np.arange(start, min(start + size, len(part))))))
-            self._evaluated[name] = np.concatenate(made), np.asarray(part.labels)
+            labels, held = np.asarray(self.part(name).labels), self.kept(name)
+            self._evaluated[name] = (self._computed(name) if held is None else self._by_class(held)), labels
         return self._evaluated[name]
+
+    def kept(self, name: str | None = None) -> np.ndarray | None:
+        """What the run kept of its outputs for a part, [N, K]; None where that is not of these weights and data."""
+        name = name or self.options.part
+        if name not in self._kept:
+            changed = self.trained.resolved.fingerprint not in (None, self.dataset.fingerprint)
+            labels = np.asarray(self.part(name).labels)
+            self._kept[name] = None if changed else kept_outputs(self.trained, name, labels)
+        return self._kept[name]
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """A note on where the answers to the inspected part are from, where they are not computed here."""
+        kept = "outputs as kept in predictions.npz, rounded to float16"
+        return () if self.kept() is None else (kept,)
+
+    def _computed(self, name: str) -> np.ndarray:
+        part, size = self.part(name), self.batch_size
+        made = []
+        for start in range(0, len(part), size):
+            self.told(start // size, -(-len(part) // size), f"{name} part")
+            made.append(self.logits(part.stacked(np.arange(start, min(start + size, len(part))))))
+        return np.concatenate(made)
+
+    @cached_property
+    def _kept(self) -> dict[str, np.ndarray | None]:
+        return {}
 
     @cached_property
     def _evaluated(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from cnnjax.reporting.asked import once
 from cnnjax.reporting.intervals import Quantity, Spread, judged, paired, spread
-from cnnjax.reporting.kept import kept, labels, taken
+from cnnjax.reporting.kept import Place, kept, labels, taken
 from cnnjax.reporting.statistics import laid_out
 from cnnjax.reporting.study_table import Table
 from cnnjax.statistics.classes import confusion, counts, precision, recall
@@ -29,9 +29,9 @@ class ByClass:
 
     recall: tuple[Spread, ...]
     precision: tuple[Spread, ...]
-    shares: Mapping[Hashable, np.ndarray]
+    shares: Mapping[Place, np.ndarray]
 
-    def mean(self, places: Iterable[Hashable] | None = None) -> np.ndarray:
+    def mean(self, places: Iterable[Place] | None = None) -> np.ndarray:
         """The mean of `shares` over these seeds, or all; there is one at least."""
         return np.mean([self.shares[place] for place in (self.shares if places is None else places)], axis=0)
 
@@ -60,14 +60,14 @@ def by_class(table: Table, arm: int) -> ByClass | None:
     found_of = np.array([precision(matrix) for matrix in matrices.values()]).reshape(len(matrices), classes)
     sizes, over = counts(own.target, classes=classes), tuple(table.repeats)
     return ByClass(
-        tuple(spread(_laid_out(places, recalls[:, k]), _recall_of(int(sizes[k]), over)) for k in range(classes)),
-        tuple(spread(_laid_out(list(told), found_of[:, k]), Quantity(0.0, 1.0, over=over)) for k in range(classes)),
+        tuple(spread(by_place(places, recalls[:, k]), _recall_of(int(sizes[k]), over)) for k in range(classes)),
+        tuple(spread(by_place(list(told), found_of[:, k]), Quantity(0.0, 1.0, over=over)) for k in range(classes)),
         {place: matrix / np.maximum(sizes, 1)[:, None] for place, matrix in matrices.items()},
     )
 
 
 @once
-def recalls_of(table: Table, arm: int) -> tuple[list[Hashable], np.ndarray]:
+def recalls_of(table: Table, arm: int) -> tuple[list[Place], np.ndarray]:
     """(the seeds, or folds and seeds, of the arm's trials; the recall of each class in each, [n, C])."""
     found, own = kept(table), labels(table)
     assert found is not None
@@ -83,7 +83,7 @@ def changes(table: Table, arm: int, against: int) -> list[Change]:
     assert own is not None
     places, differences = _differences(table, arm, against)
     sizes, over = counts(own.target, classes=len(own.names)), tuple(table.repeats)
-    laid = [_laid_out(places, column) for column in differences.T]
+    laid = [by_place(places, column) for column in differences.T]
     kinds = [_recall_of(int(size), over) for size in sizes]
     p = [judged(values, kind).p for values, kind in zip(laid, kinds, strict=True)]
     return [
@@ -109,7 +109,7 @@ def costs(table: Table, arms: Sequence[int], against: int) -> list[Change | None
             found.append(None)
             continue
         worst = int(np.nanargmin(means))
-        values, kind = _laid_out(places, differences[:, worst]), _recall_of(int(sizes[worst]), tuple(table.repeats))
+        values, kind = by_place(places, differences[:, worst]), _recall_of(int(sizes[worst]), tuple(table.repeats))
         # A p that is not there stays so.
         p = float(np.minimum(1.0, judged(values, kind).p * int((sizes > 0).sum())))
         found.append(Change(own.names[worst], paired(values, kind), p, math.nan))
@@ -124,14 +124,14 @@ def _recall_of(examples: int, over: tuple[str, ...]) -> Quantity:
     return Quantity(0.0, 1.0, proportion=True, examples=examples or None, over=over)
 
 
-def _differences(table: Table, arm: int, against: int) -> tuple[list[Hashable], np.ndarray]:
+def _differences(table: Table, arm: int, against: int) -> tuple[list[Place], np.ndarray]:
     (places, own), (others, other) = recalls_of(table, arm), recalls_of(table, against)
     common = [place for place in places if place in others]
     rows = [(places.index(place), others.index(place)) for place in common]
     return common, np.array([own[i] - other[j] for i, j in rows]).reshape(len(rows), own.shape[1])
 
 
-def _laid_out(places: Sequence[Hashable], values: np.ndarray) -> ArrayLike:
+def by_place(places: Sequence[Place], values: np.ndarray) -> ArrayLike:
     """Values by seed, or by fold and seed, as intervals are made of them."""
     if not len(places):
         return np.empty(0)

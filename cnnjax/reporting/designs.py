@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnnjax.reporting.labels import Axis
-from cnnjax.reporting.study_table import Table
+from cnnjax.reporting.labels import Axis, key
+from cnnjax.reporting.study_table import FOLD, Arm, Table
 
 SAMPLED = ("random", "sobol", "latin_hypercube")
 
@@ -33,15 +33,33 @@ def withheld(table: Table) -> str | None:
     return None
 
 
+def is_star(table: Table) -> bool:
+    """Whether axes are varied one at a time: so it was planned, or no arm differs from the base in two of several."""
+    around = all(len(changed(arm, table.axes)) < 2 for arm in table.arms)
+    return table.combine == "one_at_a_time" or (len(table.axes) > 1 and around)
+
+
+def changed(arm: Arm, axes: Sequence[Axis]) -> list[Axis]:
+    """The axes in which an arm differs from the base."""
+    return [axis for axis in axes if key(arm.values[axis.path]) != key(axis.base)]
+
+
 def is_sampled(table: Table) -> bool:
     """Whether arms were drawn from the axes, each axis by itself or evenly over all."""
-    design = None if table.study is None else table.study.design
-    return design is not None and design.get("design") in SAMPLED
+    return _sample(table) is not None
 
 
 def distribution(table: Table, axis: Axis) -> Mapping[str, Any] | None:
     """What a sample draws the numbers of an axis from, as study.json has it; None where from listed values."""
-    design = (table.study and table.study.design) or {}
-    drawn = (design.get("axes") or {}).get(axis.path)
+    drawn = ((_sample(table) or {}).get("axes") or {}).get(axis.path)
     is_drawn = isinstance(drawn, Mapping) and isinstance(drawn.get("distribution"), str)
     return drawn if is_drawn and axis.is_numeric else None
+
+
+def _sample(table: Table) -> Mapping[str, Any] | None:
+    """The design that draws the arms, which folds may multiply: they are no arms."""
+    design = (table.study and table.study.design) or {}
+    if design.get("design") == "product":
+        parts = [part for part in design["designs"] if set(part.get("axes") or {}) != {FOLD}]
+        design = parts[0] if len(parts) == 1 else design
+    return design if design.get("design") in SAMPLED else None

@@ -92,7 +92,7 @@ def drawn(findings: Iterable[Finding], forms: Sequence[str] = FORMS) -> dict[str
         for sketch in (sketch for finding in findings for sketch in finding.sketches):
             made = sketch.make()
             if isinstance(made, Picture):
-                drawn[sketch.name] = made
+                pictures[sketch.name] = made
             elif made is not None:
                 # Its layout is computed once, not for each form. With "none" instead of None, Matplotlib would go
                 # through the whole figure once more before it saves it.

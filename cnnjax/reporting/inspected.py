@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ LARGEST, SMALL = 160_000, 60_000
 """Bytes of one picture; those of fewer than SMALL are taken as they are."""
 WIDEST, NARROWEST = 1100, 500
 """Pixels of a picture's width on the page."""
+EXAMPLES = "examples"
+"""The name of the picture of single examples."""
 REMEDY = "delete its folder: the pictures are made again by `cnnjax inspect RUN`"
 
 
@@ -109,6 +112,20 @@ def shown(table: Table) -> Shown:
         if left:
             said.append(f"For lack of room the page leaves out {', '.join(left)} of trial {own.trial}: {own.folder}.")
     return Shown(tuple(pictures), tuple(said))
+
+
+def of_examples(table: Table, arms: Sequence[int], part: str, places: Sequence[int]) -> tuple[Picture, ...]:
+    """The pictures of single examples (`cnnjax inspect --only examples`) of trials of these arms, which show one of
+    `places` of the part at least."""
+    wanted = {
+        f"inspect_{own.trial}_{EXAMPLES}"
+        for own in inspected(table)[0]
+        if own.arm in arms
+        and (entry := own.record.pictures.get(EXAMPLES)) is not None
+        and entry.part == part
+        and set(entry.images) & set(places)
+    }
+    return tuple(each for each in shown(table).pictures if each.name in wanted)
 
 
 def _caption(table: Table, own: Inspected, entry: PictureEntry) -> str:

@@ -28,6 +28,9 @@ TOLERANCE = 0.001
 OF_FOLDS = "Each fold has validation examples of its own: what was said of them is not set side by side."
 AGAIN = "`cnnjax evaluate RUN --keep-predictions` writes them again"
 
+Place = tuple[Hashable, ...]
+"""The seed, or the fold and the seed, of a trial."""
+
 
 @dataclass(frozen=True, eq=False)
 class Kept:
@@ -41,9 +44,9 @@ class Kept:
     target: np.ndarray
     right: Mapping[str, np.ndarray]
     notes: tuple[str, ...] = ()
-    by_arm: Mapping[int, Mapping[Hashable, str]] = field(default_factory=dict)
+    by_arm: Mapping[int, Mapping[Place, str]] = field(default_factory=dict)
 
-    def trials(self, arm: int) -> Mapping[Hashable, str]:
+    def trials(self, arm: int) -> Mapping[Place, str]:
         """The ids of an arm's trials that are there, by seed, or by fold and seed."""
         return self.by_arm.get(arm, {})
 
@@ -85,8 +88,8 @@ def kept(table: Table) -> Kept | None:
     return Kept(part, target, right, tuple(notes), _by_arm(table, right))
 
 
-def _by_arm(table: Table, names: Container[str]) -> dict[int, dict[Hashable, str]]:
-    found: dict[int, dict[Hashable, str]] = {}
+def _by_arm(table: Table, names: Container[str]) -> dict[int, dict[Place, str]]:
+    found: dict[int, dict[Place, str]] = {}
     for arm, name, *place in table.done[["arm", "id", *table.repeats.values()]].itertuples(index=False):
         if name in names:
             found.setdefault(int(arm), {})[tuple(place)] = name
@@ -160,7 +163,7 @@ def taken(table: Table, name: str) -> np.ndarray | None:
     found, own = kept(table), labels(table)
     if found is None or own is None:
         return None
-    outputs = outputs_of(table, name, found.part)
+    outputs = arrays_of(table, name, found.part, ("outputs",)).get("outputs")
     if outputs is None or outputs.ndim != 2 or len(outputs) != len(own.target):
         return None
     try:
@@ -169,14 +172,14 @@ def taken(table: Table, name: str) -> np.ndarray | None:
         return None
 
 
-def outputs_of(table: Table, name: str, part: str) -> np.ndarray | None:
-    """What a trial kept of the outputs for a part, float16 [N, K]; None where it is not there or damaged."""
+def arrays_of(table: Table, name: str, part: str, names: Sequence[str]) -> Mapping[str, np.ndarray]:
+    """Of what a trial kept of a part, the arrays of these names that are there; none where one is damaged."""
     path = KeptPredictions.at(table.folders[name])
     try:
-        found = KeptPredictions.read(path, id=name, only=(f"{part}/outputs",))
+        found = KeptPredictions.read(path, id=name, only=[f"{part}/{each}" for each in names])
     except RunError:
-        return None
-    return None if found is None else found.parts.get(part, {}).get("outputs")
+        return {}
+    return {} if found is None else found.parts.get(part, {})
 
 
 def pair(table: Table) -> tuple[int | None, int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cnnjax.reporting.designs import is_sampled
 from cnnjax.reporting.intervals import FEWEST, Quantity, listed
 from cnnjax.reporting.provenance import flat
 from cnnjax.reporting.statistics import arms, effects, measure, part_of, quantity_of, ranking, same_examples
@@ -183,4 +184,6 @@ def unmatched(table: Table, metric: str) -> list[str]:
     without = [axis.name for axis in table.axes if axis.path not in set(effects(table, metric=metric)["axis"])]
     if not without:
         return []
+    if is_sampled(table):
+        return ["Arms were drawn: few or none differ in one axis alone, so that no effects at matched arms are given."]
     return [f"Nowhere has every value of {', '.join(without)} finished, all else equal: no effect is given."]

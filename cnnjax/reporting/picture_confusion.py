@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from cnnjax.documents.style import CATEGORIES, text_width
 from cnnjax.reporting.confusions import ByClass, by_class
 from cnnjax.reporting.drawing import fit
-from cnnjax.reporting.kept import kept, labels, pair
+from cnnjax.reporting.kept import Place, kept, labels, pair
 from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.study_table import Arm, Table
 
@@ -87,7 +87,7 @@ def confusion_picture(table: Table) -> Drawing | None:
     return Drawing(figure, caption, marks)
 
 
-def _common(one: ByClass, other: ByClass) -> list[Hashable]:
+def _common(one: ByClass, other: ByClass) -> list[Place]:
     return [place for place in one.shares if place in other.shares]
 
 

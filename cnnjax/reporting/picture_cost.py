@@ -177,9 +177,9 @@ def _label(ax: Axes, points: Sequence[Point], places: Sequence[float], texts: Se
     taken, drawn = [*_marker_boxes(spots)], []
     for (x, y), stem, place, point, text in zip(spots, stems, places, points, texts, strict=True):
         width, height = text_width(text, size=7) * 72 + 1, 8.0
-        hidden = np.asarray(taken)
-        places_there_are = _candidates(x, y, width, height, stem)
-        box = min(places_there_are, key=lambda box: _cost(box, (x, y), hidden, np.asarray(stems), window))
+        boxes = _candidates(x, y, width, height, stem)
+        costs = _costs(np.array(boxes), (x, y), np.array(taken), np.array(stems), window)
+        box = boxes[int(np.argmin(costs))]
         taken.append(box)
         ends = abs(box[0] + box[2] - 2 * x) < 2 and _apart(box, stem) < 3
         far = not ends and _apart(box, (x - 3.5, y - 3.5, x + 3.5, y + 3.5)) > 8
@@ -196,6 +196,8 @@ def _label(ax: Axes, points: Sequence[Point], places: Sequence[float], texts: Se
             bbox=HALO,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": SOFT, "shrinkA": 0, "shrinkB": 4} if far else None,
         )
+        # It was placed within the axes, whose size it is not to change.
+        label.set_in_layout(False)
         drawn.append(label)
     return drawn
 
@@ -215,18 +217,20 @@ def _candidates(x: float, y: float, width: float, height: float, stem: Box) -> l
     return boxes
 
 
-def _cost(box: Box, point: tuple[float, float], taken: np.ndarray, stems: np.ndarray, window: np.ndarray) -> float:
-    """How bad a place is: whether it leaves the axes, the area of markers and labels that it hides, then how far it is;
-    a stem that it crosses, still seen above and below, counts as some more points away."""
-    outside = box[0] < window[0] or box[1] < window[1] or box[2] > window[2] or box[3] > window[3]
-    distance = _apart(box, (*point, *point))
-    return outside * 10000 + _hidden(box, taken) * 1000 + _hidden(box, stems) * 0.7 + distance
+def _costs(
+    boxes: np.ndarray, point: tuple[float, float], taken: np.ndarray, stems: np.ndarray, window: np.ndarray
+) -> np.ndarray:
+    """How bad each place [places, 4] is: whether it leaves the axes, the area of markers and labels that it hides, then
+    how far it is; a stem that it crosses, still seen above and below, counts as some more points away."""
+    outside = (boxes[:, :2] < window[:2]).any(axis=1) | (boxes[:, 2:] > window[2:]).any(axis=1)
+    distance = np.hypot(*np.maximum(np.maximum(boxes[:, :2] - point, point - boxes[:, 2:]), 0).T)
+    return outside * 10000 + _hidden(boxes, taken) * 1000 + _hidden(boxes, stems) * 0.7 + distance
 
 
-def _hidden(box: Box, boxes: np.ndarray) -> float:
-    wide = np.minimum(box[2], boxes[:, 2]) - np.maximum(box[0], boxes[:, 0])
-    tall = np.minimum(box[3], boxes[:, 3]) - np.maximum(box[1], boxes[:, 1])
-    return float(np.sum(np.clip(wide, 0, None) * np.clip(tall, 0, None)))
+def _hidden(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The area of `others` [many, 4] that each of the boxes hides."""
+    corners = np.maximum(boxes[:, None, :2], others[:, :2]), np.minimum(boxes[:, None, 2:], others[:, 2:])
+    return np.clip(corners[1] - corners[0], 0, None).prod(axis=2).sum(axis=1)
 
 
 def _marker_boxes(spots: np.ndarray) -> list[Box]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cnnjax.reporting.drawing import FEW, LINES, MARKERS, colours, draw_interval, limits, value_ticks
+from cnnjax.reporting.drawing import FEW, LINES, MARKERS, colours, draw_interval, fit, limits, value_ticks
 from cnnjax.reporting.intervals import Spread, spread
 from cnnjax.reporting.labels import Axis, abbreviate
 from cnnjax.reporting.marks import Drawing, Marks
@@ -58,14 +58,15 @@ def acting_together(table: Table, pairs: Sequence[tuple[Axis, Axis, str]], *, me
     for ax in grid[:, 0]:
         ax.set_ylabel(here.axis)
     left_out = len(every) - len(drawn)
-    rest = f" {plural(left_out, 'more pair')} of the table: not drawn." if left_out else ""
+    verb = "is" if left_out == 1 else "are"
+    rest = f" {plural(left_out, 'more pair')} that {verb} found {verb} not drawn." if left_out else ""
     caption = (
         f"The mean over matched arms and seeds of each combination of two values, with its 95% interval, which covers "
-        f"{covered(table)}; lines that are not parallel are an interaction. Matched arms are the settings of all other "
-        "axes with which every drawn combination has finished; a combination without results has no point. Intervals "
-        "hold what combinations have in common: that lines are not parallel is tested within seeds, in the table. "
-        f"Values are spaced evenly, in the study's order.{rest}{survivors_note(table)} The vertical axis does not "
-        "start at zero."
+        f"{covered(table)}; lines that are not parallel are an interaction. Above each pair: its corrected p, and of "
+        "how many matched arms and seeds n each mean is. Matched arms are the settings of all other axes with which "
+        "every drawn combination has finished; a combination without results has no point. Intervals hold what "
+        "combinations have in common: that lines are not parallel is tested within seeds, in the table. Values are "
+        f"spaced evenly, in the study's order.{rest}{survivors_note(table)} The vertical axis does not start at zero."
     )
     return Drawing(figure, caption, marks)
 
@@ -98,9 +99,9 @@ def _panel(ax: Axes, table: Table, lines: Lines, *, factor: float, metric: str, 
                     if all(axis.position(arm.values[axis.path]) == values[axis.path] for axis in table.axes)
                 )
                 marks.add([*drawn, *ax.plot(at, mean.mean, MARKERS[line], ms=4, color=colour)], arm, metric, "mean")
-    arms, n = plural(lines.settings, "matched arm"), {mean.n for mean in lines.means.values()}
-    ax.set_title(f"{lines.title}\n{arms} each, n={max(n)}", color="#444444")
-    ax.set_xlabel(lines.along.name, weight="bold")
+    arms, n = plural(lines.settings, "arm"), {mean.n for mean in lines.means.values()}
+    ax.set_title(f"{lines.title}, {arms} each, n={max(n)}", color="#444444")
+    ax.set_xlabel(fit(lines.along.name, room, size=9.5), weight="bold")
     ax.set_xlim(-0.5, len(lines.along.values) - 0.5)
     ax.grid(visible=False, axis="x")
     value_ticks(ax, [abbreviate(text, 18) for text in lines.along.texts], room=room)

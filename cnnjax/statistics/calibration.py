@@ -34,8 +34,11 @@ def log_probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarra
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> Reliability:
     """probabilities: [N, C], labels: int [N]. Bins are those of a training's `expected_calibration_error`."""
-    confidence = probabilities.max(1)
-    right = probabilities.argmax(1) == labels
+    return binned(probabilities.max(1), probabilities.argmax(1) == labels, bins=bins)
+
+
+def binned(confidence: np.ndarray, right: np.ndarray, *, bins: int = BINS) -> Reliability:
+    """confidence: [N], of the likeliest class; right: bool [N], whether it is the example's."""
     # As training measures it, in float32: a probability on a bin's edge falls to the same side.
     position = np.ceil(confidence.astype(np.float32) * np.float32(bins)).astype(int) - 1
     place = np.clip(position, 0, bins - 1)
@@ -44,7 +47,25 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = BI
         mean = np.bincount(place, confidence, bins) / count
         share = np.bincount(place, right.astype(float), bins) / count
     gaps = np.where(count > 0, count * np.abs(np.nan_to_num(share) - np.nan_to_num(mean)), 0)
-    return Reliability(count, mean, share, float(gaps.sum() / len(labels)))
+    return Reliability(count, mean, share, float(gaps.sum() / len(right)))
+
+
+TOGETHER = 2**21
+"""Numbers that are computed at once in `confidence_and_loss`."""
+
+
+def confidence_and_loss(
+    logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(the probability of the likeliest class, the negative log likelihood in nats), float64 [N] each, of logits [N, C]
+    of any floating type and labels int [N]; in pieces, whatever their number."""
+    step = max(1, TOGETHER // logits.shape[1])
+    pieces = [slice(start, start + step) for start in range(0, len(logits), step)]
+    confidence, losses = np.empty(len(logits)), np.empty(len(logits))
+    for piece in pieces:
+        own = log_probabilities(logits[piece], temperature)
+        confidence[piece], losses[piece] = np.exp(own.max(1)), -own[np.arange(len(own)), labels[piece]]
+    return confidence, losses
 
 
 def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
@@ -68,7 +89,8 @@ def fitted_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
     low, high = 1e-3, 1e3
     if slope(low) >= 0 or slope(high) <= 0:
         return None
-    for _ in range(100):
+    # Of 1e6 between them, so many halvings leave nothing but round-off.
+    for _ in range(60):
         middle = np.sqrt(low * high)
         low, high = (low, middle) if slope(middle) > 0 else (middle, high)
     return float(1 / np.sqrt(low * high))

@@ -38,7 +38,10 @@ def picture(subject: Subject) -> Picture:
             "correct": plain(found[name].correct),
         }
     bins = len(next(iter(found.values())).count)
-    notes = [f"{len(labels):,} images of the {subject.options.part} part in {bins} equal bins; {reason}"]
+    notes = [
+        f"{len(labels):,} images of the {subject.options.part} part in {bins} equal bins; {reason}",
+        *subject.source,
+    ]
     with styled():
         figure = Figure(figsize=(6.8, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)

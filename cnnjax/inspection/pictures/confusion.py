@@ -32,7 +32,8 @@ def picture(subject: Subject) -> Picture:
     ]
     some = "" if len(shown) == len(matrix) else f"; the {MOST} of {len(matrix)} classes that most mistakes are of"
     notes = [
-        f"{subject.options.part} part: {right:,} of {total:,} right; rows are true classes, columns what is said{some}"
+        f"{subject.options.part} part: {right:,} of {total:,} right; rows are true classes, columns what is said{some}",
+        *subject.source,
     ]
     numbers = {"right": right, "count": total, "most_confused": confused}
     numbers |= {"matrix": matrix.tolist(), "classes": list(subject.classes)} if len(shown) == len(matrix) else {}

@@ -31,6 +31,7 @@ def picture(subject: Subject) -> Picture:
         loss = -log_p[index, labels[index]]
         numbers[title] = {"index": index.tolist(), "loss": plain(loss), "label": labels[index].tolist()}
     notes = [
-        f"of the {len(labels):,} images of the {subject.options.part} part; before the question mark the true class"
+        f"of the {len(labels):,} images of the {subject.options.part} part; before the question mark the true class",
+        *subject.source,
     ]
     return tiled("Worst and most ambiguous", notes, panels, part=subject.options.part, numbers=numbers)

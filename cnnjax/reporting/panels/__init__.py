@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.panels.arms import arms_panel
+from cnnjax.reporting.panels.calibration import calibration_panel
 from cnnjax.reporting.panels.comparisons import comparisons_panel
 from cnnjax.reporting.panels.cost import cost_panel
 from cnnjax.reporting.panels.curves import curves_panel
@@ -47,6 +48,7 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     time_to_target_panel,
     recall_panel,
     flips_panel,
+    calibration_panel,
     inspected_panel,
     networks_panel,
     stability_panel,

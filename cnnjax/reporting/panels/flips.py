@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnjax.documents.document import Block, Column, Grid, paragraph
-from cnnjax.reporting.finding import Finding
+from cnnjax.documents.document import Block, Column, Grid, Picture, paragraph
+from cnnjax.reporting.finding import Finding, Sketch
+from cnnjax.reporting.inspected import of_examples
 from cnnjax.reporting.intervals import listed
 from cnnjax.reporting.kept import Kept, kept, labels, pair, taken
 from cnnjax.reporting.statistics import reference
@@ -31,7 +33,7 @@ def flips_panel(table: Table) -> Finding | None:
     if found is None:
         return None
     arms = [] if against is None else _beside(table, found, against)
-    blocks: list[Block] = []
+    blocks: list[Block | Sketch] = []
     data: dict[str, Any] = {"part": found.part, "reference": against, "arms": []}
     if against is not None and arms:
         tests = [agreement(*_pairs(found, number, against)) for number in arms]
@@ -41,9 +43,19 @@ def flips_panel(table: Table) -> Finding | None:
         flipped = _flipped(table, found)
         if flipped is not None:
             blocks += _examples(table, found, flipped)
+            blocks += [Sketch(each.name, each.title, lambda each=each: each) for each in flip_pictures(table)]
             data["examples"] = flipped.to_json()
     blocks += map(paragraph, found.notes)
     return Finding("examples", "The same examples", blocks, data=data) if blocks else None
+
+
+def flip_pictures(table: Table) -> tuple[Picture, ...]:
+    """The pictures that `cnnjax inspect` made of the examples that flip; none of others."""
+    found = kept(table)
+    flipped = None if found is None else _flipped(table, found)
+    if found is None or flipped is None:
+        return ()
+    return of_examples(table, (flipped.arm, flipped.against), found.part, (*flipped.lost, *flipped.gained))
 
 
 def _beside(table: Table, found: Kept, against: int) -> list[int]:
@@ -157,8 +169,20 @@ def _examples(table: Table, found: Kept, flipped: Flipped) -> list[Block]:
         f"most {MOST_SHOWN} of each. In {every} {count(always[0])} examples are right with arm {flipped.against} alone "
         f"and {count(always[1])} with arm {flipped.arm} alone."
     )
+    note += _how_to_draw(table, found, flipped)
     title = paragraph(f"Examples that arm {flipped.arm} and arm {flipped.against} differ on")
     return [title, Grid("", columns, rows), paragraph(note)] if rows else []
+
+
+def _how_to_draw(table: Table, found: Kept, flipped: Flipped) -> str:
+    """The command that makes pictures of the examples, of a seed that both arms have."""
+    sides = [found.trials(arm) for arm in (flipped.arm, flipped.against)]
+    place = next(place for place in sides[0] if place in sides[1])
+    runs = " ".join(shlex.quote(str(table.folders[own[place]])) for own in sides)
+    part = "" if found.part == "test" else f" --part {found.part}"
+    places = ",".join(map(str, (*flipped.lost, *flipped.gained)))
+    command = f"cnnjax inspect {runs} --only examples{part} --example {places}"
+    return f" `{command}` makes pictures of them, and the next report shows them here."
 
 
 def _mostly(table: Table, found: Kept, arm: int, names: Sequence[str], place: int) -> str:

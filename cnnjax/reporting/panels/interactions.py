@@ -12,6 +12,7 @@ from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.asked import once
 from cnnjax.reporting.compared import ALPHA, size
 from cnnjax.reporting.designs import is_factorial, withheld
+from cnnjax.reporting.drawing import FEW
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import FEWEST, NORMAL, Spread
@@ -143,7 +144,7 @@ def _grid(table: Table, found: Analysis) -> Grid:
         (
             _name(table, term.factors),
             str(term.freedom),
-            f"{term.f:.3g}" if term.f == term.f else NONE,
+            _f(term.f),
             p_value(term.p),
             p_value(holm),
             f"{term.partial_eta_squared:.2f}" if term.partial_eta_squared == term.partial_eta_squared else NONE,
@@ -152,6 +153,10 @@ def _grid(table: Table, found: Analysis) -> Grid:
         for term, holm, share in zip(found.of.terms, found.holm, found.shares, strict=True)
     ]
     return Grid("", (Column("what varies"), *(Column(head, "number") for head in heads)), rows)
+
+
+def _f(value: float) -> str:
+    return NONE if math.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _name(table: Table, factors: tuple[str, ...]) -> str:
@@ -174,9 +179,9 @@ def _answers(found: Analysis, here: Unit) -> tuple[str, ...]:
     rest = f" So do {named}{more}." if len(others) > 1 else f" So does {named}." if others else ""
     tests = sum(not math.isnan(p) for p in found.holm)
     return (
-        f"Axes act together, {_said(first)} ({p_said(first.holm)}, corrected for {tests} terms, partial "
-        f"η²={first.term.partial_eta_squared:.2f}, n={found.seeds} seeds): {_change(first, here)}.{rest} What one of "
-        "them does alone, on average over the other, misleads.",
+        f"{first.axes[0].name} and {first.axes[1].name} act together ({p_said(first.holm)}, corrected for {tests} "
+        f"terms, partial η²={first.term.partial_eta_squared:.2f}, n={found.seeds} seeds): {_change(first, here)}."
+        f"{rest} What one of them does alone, on average over the other, misleads.",
     )
 
 
@@ -214,14 +219,16 @@ def _note(table: Table, found: Analysis, here: Unit) -> str:
         if term.why and term.factors != (SEED,):
             reasons.setdefault(term.why, []).append(_name(table, term.factors))
     untested = "".join(f" Not tested, for {why}: {', '.join(names)}." for why, names in reasons.items())
+    if any(min(len(axis.values) for axis in pair.axes) > FEW for pair in found.found):
+        verdict += f"Pairs of axes with more than {FEW} values each are not drawn. "
     left = f" {of.left_out} results are missing." if of.left_out else ""
     more = "".join(f" {note[:1].upper()}{note[1:]}." for note in of.notes)
     shares = "" if of.balanced else " (unbalanced, they need not add up to 100%)"
     return (
         f"{verdict}Analysis of variance of {here.name}, n={of.n} trials of {found.seeds} seeds, each seed a block, "
         "with all main effects and interactions of two axes (type II); what three axes do together is part of the "
-        "rest. p is corrected after Holm (1979) for all terms of this table, and of the choice of seeds, on these "
-        f"examples. Partial η²: a term's part of its own and the rest's sum of squares; share: its part of all{shares}"
+        "rest. p is of the choice of seeds, on these examples; corrected: after Holm (1979), for all terms of this "
+        f"table. Partial η²: a term's part of its own and the rest's sum of squares; share: its part of all{shares}"
         f"{COUNTED if quantity.proportion and quantity.examples else ''}. Means and differences of each value stand "
         f"among the effects.{left}{more}{untested}{survivors_note(table)}"
     )
@@ -265,5 +272,5 @@ def _json(found: Analysis, metric: str) -> dict[str, Any]:
 
 def _drawn(table: Table, found: Analysis, metric: str) -> Drawing | None:
     """The pairs that interact, as lines."""
-    pairs = [(*pair.axes, f"{_said(pair)}, {p_said(pair.holm)}") for pair in found.found]
+    pairs = [(*pair.axes, p_said(pair.holm)) for pair in found.found]
     return acting_together(table, pairs, metric=metric)

@@ -83,6 +83,7 @@ def pairs_panel(table: Table) -> Finding | None:
         "metric": by.quote,
         "alpha": ALPHA,
         "arms": [arm.number for arm in arms],
+        "tests": {name: _methods(found, name) for name in SIGNS} if table.replicate == "seed" else {},
         "pairs": [own.to_json() for own in found],
     }
     return Finding("pairs", "Every pair of arms", blocks, answers=_answers(table, arms, found, here), data=data)
@@ -111,8 +112,13 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
+def _methods(found: Sequence[Pair], test: str) -> list[str]:
+    """How a test was made: exactly, or, of many seeds, of random flips."""
+    return sorted({getattr(own.seeds, test).method for own in found if own.seeds is not None})
+
+
 def _p_json(test: PValue) -> dict[str, Any]:
-    return {"p": _number(test.p), "smallest": test.smallest, "method": test.method}
+    return {"p": _number(test.p), "smallest": test.smallest}
 
 
 def _counts(table: Table, arms: Sequence[Arm], found: Sequence[Pair]) -> str:
@@ -207,18 +213,23 @@ def _answers(table: Table, arms: Sequence[Arm], found: Sequence[Pair], here: Uni
     better = [each.against for each in own if each.differs and each.arm == best]
     worse = [each.arm for each in own if each.differs and each.against == best]
     alike = [number for each in own if not each.differs for number in (each.arm, each.against) if number != best]
-    others = f"the {len(own)} others" if len(arms) == len(table.arms) else f"the {len(own)} next to it"
-    said = [f"better than {len(better)} of {others}"] if better else []
-    said += [f"worse than {_arms(worse)}"] if worse else []
-    said += [f"not told apart from {_arms(alike) if said else f'any of {others}'}"] if alike else []
+    others = "the others" if len(arms) == len(table.arms) else f"the {len(arms) - 1} next to it"
+    others += " that could be tested" if len(own) < len(arms) - 1 else ""
+    said = [f"better than {_of(better, own, others)}"] if better else []
+    said += [f"worse than {_of(worse, own, others)}"] if worse else []
+    none = "any of " if len(alike) == len(own) > 1 else ""
+    said += [f"not told apart from {none}{_of(alike, own, others)}"] if alike else []
     corrected = f"corrected for {plural(len(found), 'pair')}"
     return (f"Arm {best}, chosen by validation, is {listed(said)} by {here.name}, {corrected}.",)
 
 
-def _arms(numbers: Sequence[int]) -> str:
-    if len(numbers) == 1:
-        return f"arm {numbers[0]}"
-    return f"arms {listed(map(str, numbers))}" if len(numbers) <= MOST_NAMED else f"{len(numbers)} arms"
+def _of(numbers: Sequence[int], every: Sequence[Compared], others: str) -> str:
+    """`arm 2`, `arms 2 and 3`, `9 arms`; `others` where it is all of several."""
+    if len(numbers) == len(every) > 1:
+        return others
+    if len(numbers) > MOST_NAMED:
+        return f"{len(numbers)} arms"
+    return f"{'arm' if len(numbers) == 1 else 'arms'} {listed(map(str, sorted(numbers)))}"
 
 
 def _note(table: Table, found: Sequence[Pair], here: Unit) -> str:
@@ -233,12 +244,13 @@ def _note(table: Table, found: Sequence[Pair], here: Unit) -> str:
     if word != "seed":
         return f"{note} Effect sizes and tests of signs and ranks are of seeds alone, and not given of folds and seeds."
     signs = (
-        "The tests of signs and ranks are not corrected for the number of pairs."
+        "Tests of signs and ranks are not corrected for the number of pairs."
         if any(_can_find(own, name) for own in found for name in SIGNS)
         else "Tests of signs and ranks need six seeds to reach 0.05; they stand in arms.json."
     )
     return (
         f"{note} g_z: the mean difference in its own standard deviations, without small-sample bias (Hedges 1981). "
         "Probability of being better: the share of seeds in which the first is the better one, ties counted half, with "
-        f"an exact binomial interval; six wins of six are the fewest that leave out 50%. {signs}"
+        f"an exact binomial interval; six wins of six are the fewest that leave out 50%. {signs} g_z, the "
+        "probability and these tests are of seeds alone, on these examples."
     )

@@ -14,7 +14,7 @@ from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import FEWEST, Spread
 from cnnjax.reporting.statistics import measure, quantity_of, ranking, side_by_side
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit, unit
+from cnnjax.reporting.units import Unit, unit
 from cnnjax.statistics.selection import Selection, selected
 
 NAME, TITLE = "selection", "Corrected for the choice"
@@ -77,7 +77,6 @@ def _grid(table: Table, found: dict[str, Selection]) -> Grid:
     rows = []
     for metric, own in found.items():
         here, better = unit(table, metric), _spread(table, metric, own)
-        again = NONE if math.isnan(own.chosen_again) else f"{100 * own.chosen_again:.0f}%"
         rows.append(
             (
                 here.label,
@@ -88,7 +87,7 @@ def _grid(table: Table, found: dict[str, Selection]) -> Grid:
                 here.number(better.mean),
                 here.interval(better),
                 _optimism(here, own),
-                again,
+                _share(own.chosen_again),
             )
         )
     heads = (
@@ -110,6 +109,11 @@ def _optimism(here: Unit, own: Selection) -> str:
     return text if float(text) else text[1:]
 
 
+def _share(value: float) -> str:
+    """`61%`; what is not all is not rounded to it."""
+    return f"{value:.0%}" if value == 1 or value < 0.995 else f"{math.floor(1000 * value) / 1000:.1%}"
+
+
 def _json(table: Table, metric: str, own: Selection) -> dict[str, Any]:
     spread = _spread(table, metric, own).to_json()
     numbers = {"quoted": own.quoted, "optimism": own.optimism, "chosen_again": own.chosen_again}
@@ -128,7 +132,7 @@ def _answers(table: Table, metric: str, own: Selection, compared: Specification)
     return (
         f"To be the best of {own.arms} arms takes luck too: the {here.name} of arm {ranking(table)[own.chosen]} is "
         f"{quoted}{symbol} as quoted and {shown}{symbol}{interval} corrected for the choice (n={own.n} seeds; "
-        f"{own.chosen_again:.0%} of resamples choose it again).",
+        f"{_share(own.chosen_again)} of resamples choose it again).",
     )
 
 

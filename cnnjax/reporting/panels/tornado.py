@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from cnnjax.reporting.compared import compared
+from cnnjax.reporting.designs import changed, is_star
 from cnnjax.reporting.finding import Finding, Sketch
-from cnnjax.reporting.labels import key
 from cnnjax.reporting.marks import Drawing
 from cnnjax.reporting.notes import survivors_note
 from cnnjax.reporting.picture_tornado import Bar, tornado
@@ -24,7 +24,7 @@ def tornado_panel(table: Table) -> Finding | None:
     None where axes are not varied one at a time, arms are not compared, or the base has no result.
     """
     by = measure(table)
-    if table.combine != "one_at_a_time" or by.compared is None or by.quote is None:
+    if not is_star(table) or by.compared is None or by.quote is None:
         return None
     against = reference(table)
     if against is None or _changes(table, table.arms[against - 1]) != []:
@@ -36,9 +36,7 @@ def tornado_panel(table: Table) -> Finding | None:
 def _changes(table: Table, arm: Arm) -> list[str]:
     """The values in which an arm differs from the base: `pool: max → blur`."""
     return [
-        f"{axis.name}: {axis.text(axis.base)} → {axis.text(arm.values[axis.path])}"
-        for axis in table.axes
-        if key(arm.values[axis.path]) != key(axis.base)
+        f"{axis.name}: {axis.text(axis.base)} → {axis.text(arm.values[axis.path])}" for axis in changed(arm, table.axes)
     ]
 
 
