@@ -19,7 +19,7 @@ from cnnjax.reporting.inspected import fitted, inspected, shown
 from cnnjax.reporting.panels.flips import flips_panel
 from cnnjax.reporting.panels.inspected import inspected_panel
 from tests.test_kept_answers import kept_study
-from tests.test_reporting import make_study, set_metrics, study_path, write_json
+from tests.test_reporting import change_result, make_study, set_metrics, study_path, write_json
 
 POOL = {"model.pool": ["max", "average"]}
 
@@ -61,6 +61,14 @@ def test_the_chosen_arm_s_pictures_come_first_and_say_what_they_are_of(tmp_path:
     assert f"trial {one}, arm 2 (pool=average), seed 1, the weights of ema after step 100 of 184; made " in caption
     assert "Note: of one view." in caption
     assert "the trained weights after step 184 of 184" in made.pictures[2].caption
+
+
+def test_a_result_without_steps_has_its_pictures(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes=POOL)
+    change_result(tmp_path, trials[0], steps=None)
+    inspect(tmp_path, trials[0], step=0)
+    [made] = shown(collect(tmp_path)).pictures
+    assert "the trained weights after step 0; made" in made.caption
 
 
 def test_they_are_in_the_page_and_beside_markdown(tmp_path: Path) -> None:
@@ -118,8 +126,8 @@ def elsewhere(out: Path, trial: dict, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (stale, "made before the result of trial {id}, so that they are of other weights: they are not shown; `cnnjax"),
-        (of_more_steps, "made before the result of trial {id}"),
+        (stale, "The pictures of trial {id} were made before the result, so that they are of other weights: they are"),
+        (of_more_steps, "The pictures of trial {id} were made before the result"),
         (damaged, "inspect.json"),
         (newer, "version 99"),
         (no_file, "filters.png cannot be read"),
@@ -186,3 +194,22 @@ def test_pictures_of_examples_that_flip_stand_where_these_are_listed(tmp_path: P
     assert rest is not None
     assert [sketch.name for sketch in flips.sketches] == [f"inspect_{trials[3]['id']}_examples"]
     assert [sketch.name for sketch in rest.sketches] == [f"inspect_{trials[0]['id']}_examples"]
+
+
+def test_of_many_trials_a_few_have_their_pictures_on_the_page(tmp_path: Path) -> None:
+    trials = make_study(tmp_path, axes=POOL)
+    for trial in trials:
+        inspect(tmp_path, trial)
+    made = shown(collect(tmp_path))
+    assert len(made.pictures) == 4
+    [note] = made.notes
+    assert note.startswith("For lack of room the page leaves out the pictures of 2 trials (")
+
+
+def test_examples_have_room_before_all_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = make_study(tmp_path, axes=POOL)
+    monkeypatch.setattr(here, "ROOM", 2 * len(picture()) + 10)
+    inspect(tmp_path, trials[0], ("filters", "cka", "examples"))
+    inspect(tmp_path, trials[3], ("filters", "examples"))
+    made = shown(collect(tmp_path))
+    assert {each.name for each in made.pictures} == {f"inspect_{trials[k]['id']}_examples" for k in (0, 3)}

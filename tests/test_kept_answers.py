@@ -305,7 +305,7 @@ def by_hand(logits: np.ndarray, target: np.ndarray, temperature: float = 1.0) ->
     for row, true in zip(p, target, strict=True):
         bins.setdefault(math.ceil(row.max() * 15), []).append((row.max(), row.argmax() == true))
     gaps = [len(own) * abs(np.mean([c for c, _ in own]) - np.mean([r for _, r in own])) for own in bins.values()]
-    return sum(gaps) / len(target), float(-np.log(p[np.arange(len(p)), target]).mean())
+    return float(sum(gaps)) / len(target), float(-np.log(p[np.arange(len(p)), target]).mean())
 
 
 def best_temperature(logits: np.ndarray, target: np.ndarray) -> float:
@@ -448,6 +448,22 @@ def test_what_is_of_other_hardware_may_miss_a_result_by_an_example(tmp_path: Pat
     found = kept(collect(tmp_path))
     assert found is not None
     assert len(found.right) == 9
+
+
+def test_what_is_right_among_five_is_no_recall(tmp_path: Path) -> None:
+    trials, target, taken = kept_study(tmp_path)
+    for trial in trials:
+        keep(tmp_path, trial, target, taken[trial["id"]], correct_top5=(taken[trial["id"]] == target).astype(np.int32))
+        result = float((taken[trial["id"]] == target).mean())
+        change_result(tmp_path, trial, metrics={"validation_top5": 0.9, "test_top5": result})
+        held = resolved(trial["id"], NAMES)
+        top5 = held["metrics"][0] | {"name": "top5", "total": "correct_top5"}
+        write_json(study_path(tmp_path, trial, "resolved.json"), held | {"metrics": [top5], "chosen_by": "top5"})
+    table = collect(tmp_path)
+    assert recall_panel(table) is None
+    finding = flips_panel(table)
+    assert finding is not None
+    assert [column.heading for column in grids(finding)[1].columns] == ["example", "right, arm 2", "right, arm 1"]
 
 
 def test_a_metric_that_is_no_share_of_right_answers_has_no_answers(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 from PIL import Image
 
 from cnnjax.documents.document import Picture
@@ -15,13 +16,16 @@ from cnnjax.errors import RunError
 from cnnjax.records.inspect_json import FOLDER, InspectRecord, PictureEntry
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.reporting.asked import once
+from cnnjax.reporting.kept import named
 from cnnjax.reporting.statistics import chosen, reference
 from cnnjax.reporting.study_table import Table
 
-ROOM = 2_000_000
+ROOM = 1_200_000
 """Bytes of all pictures on a page."""
-LARGEST, SMALL = 160_000, 60_000
+LARGEST, SMALL = 120_000, 60_000
 """Bytes of one picture; those of fewer than SMALL are taken as they are."""
+MOST_TRIALS = 4
+"""Trials whose pictures are looked at."""
 WIDEST, NARROWEST = 1100, 500
 """Pixels of a picture's width on the page."""
 EXAMPLES = "examples"
@@ -38,14 +42,15 @@ class Inspected:
     seed: int
     folder: Path
     record: InspectRecord
-    steps: int
+    steps: int | None
     made: str
 
     @property
     def weights(self) -> str:
         """Which weights they are of."""
         of = f"the weights of {self.record.weights}" if self.record.weights else "the trained weights"
-        return f"{of} after step {self.record.step:,} of {self.steps:,}"
+        last = "" if self.steps is None else f" of {self.steps:,}"
+        return f"{of} after step {self.record.step:,}{last}"
 
 
 @once
@@ -53,7 +58,7 @@ def inspected(table: Table) -> tuple[tuple[Inspected, ...], tuple[str, ...]]:
     """(the finished trials that have pictures, the chosen arm's first, then the reference's; what is not shown and
     why)."""
     first = [number for number in (chosen(table), reference(table)) if number is not None]
-    found, notes = [], []
+    found, notes, stale = [], [], []
     for row in table.done[["id", "arm", "seed", "steps"]].itertuples(index=False):
         name, arm, seed, steps = row
         folder = table.folders[name] / FOLDER
@@ -66,14 +71,17 @@ def inspected(table: Table) -> tuple[tuple[Inspected, ...], tuple[str, ...]]:
         except (RunError, OSError) as error:
             notes.append(f"{error}.")
             continue
-        if written < result or record.step > steps:
-            notes.append(
-                f"The pictures in {folder} were made before the result of trial {name}, so that they are of other "
-                f"weights: they are not shown; `cnnjax inspect {table.folders[name]}` makes them anew."
-            )
+        steps = None if pd.isna(steps) else int(steps)
+        if written < result or (steps is not None and record.step > steps):
+            stale.append(name)
             continue
         made = f"{datetime.fromtimestamp(written, UTC):%Y-%m-%d %H:%M} UTC"
-        found.append(Inspected(name, int(arm), int(seed), folder, record, int(steps), made))
+        found.append(Inspected(name, int(arm), int(seed), folder, record, steps, made))
+    if stale:
+        notes.append(
+            f"The pictures of {named(stale)} were made before the result, so that they are of other weights: they are "
+            f"not shown; `cnnjax inspect {table.folders[stale[0]]}` makes them anew."
+        )
     found.sort(key=lambda own: (first.index(own.arm) if own.arm in first else len(first), own.arm, own.seed))
     return tuple(found), tuple(notes)
 
@@ -88,37 +96,55 @@ class Shown:
 
 @once
 def shown(table: Table) -> Shown:
-    """As many pictures as there is room for, in order; a picture that does not fit leaves its room to smaller ones."""
+    """As many pictures as there is room for, in order; one that does not fit leaves its room to smaller ones. Those of
+    single examples are the first to be given room."""
     found, notes = inspected(table)
-    pictures, said, room = [], list(notes), ROOM
-    for own in found:
-        left = []
-        for name, entry in own.record.pictures.items():
-            path = own.folder / Path(entry.file).name
-            try:
-                whole = path.read_bytes()
-                png, width = fitted(whole)
-            except (OSError, ValueError, Image.DecompressionBombError) as error:
-                said.append(f"{path} cannot be read ({error}); {REMEDY}.")
-                continue
-            if len(png) > room:
-                left.append(name)
-                continue
-            room -= len(png)
-            caption = _caption(table, own, entry)
-            if png != whole:
-                caption += f" Made smaller for this page from {path.relative_to(table.out)}."
-            pictures.append(Picture(f"inspect_{own.trial}_{name}", entry.title, caption, width, {"png": png}))
-        if left:
-            said.append(f"For lack of room the page leaves out {', '.join(left)} of trial {own.trial}: {own.folder}.")
-    return Shown(tuple(pictures), tuple(said))
+    said, room = list(notes), ROOM
+    wanted = [(own, name) for own in found[:MOST_TRIALS] for name in own.record.pictures]
+    pictures: dict[str, Picture] = {}
+    left: dict[str, list[str]] = {}
+    for own, name in sorted(wanted, key=lambda each: each[1] != EXAMPLES):
+        entry = own.record.pictures[name]
+        path = own.folder / Path(entry.file).name
+        try:
+            whole = path.read_bytes()
+            png, width = fitted(whole)
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            said.append(f"{path} cannot be read ({error}); {REMEDY}.")
+            continue
+        if len(png) > room:
+            left.setdefault(own.trial, []).append(name)
+            continue
+        room -= len(png)
+        smaller = f" Made smaller for this page from {path.relative_to(table.out)}." if png != whole else ""
+        key = picture_name(own, name)
+        pictures[key] = Picture(key, entry.title, _caption(table, own, entry) + smaller, width, {"png": png})
+    for trial, names in left.items():
+        said.append(
+            f"For lack of room the page leaves out {', '.join(names)} of trial {trial}: {_folder(table, trial)}."
+        )
+    if more := [own.trial for own in found[MOST_TRIALS:]]:
+        said.append(
+            f"For lack of room the page leaves out the pictures of {named(more)}: {_folder(table, more[0])} and so on."
+        )
+    order = (picture_name(own, name) for own, name in wanted)
+    return Shown(tuple(pictures[key] for key in order if key in pictures), tuple(said))
+
+
+def picture_name(own: Inspected, name: str) -> str:
+    """What a trial's picture is called on a page."""
+    return f"inspect_{own.trial}_{name}"
+
+
+def _folder(table: Table, trial: str) -> Path:
+    return table.folders[trial] / FOLDER
 
 
 def of_examples(table: Table, arms: Sequence[int], part: str, places: Sequence[int]) -> tuple[Picture, ...]:
     """The pictures of single examples (`cnnjax inspect --only examples`) of trials of these arms, which show one of
     `places` of the part at least."""
     wanted = {
-        f"inspect_{own.trial}_{EXAMPLES}"
+        picture_name(own, EXAMPLES)
         for own in inspected(table)[0]
         if own.arm in arms
         and (entry := own.record.pictures.get(EXAMPLES)) is not None

@@ -23,6 +23,8 @@ from cnnjax.statistics.classes import taken_for
 
 TASKS = ("classification", "binary")
 """The tasks whose targets are each the class of a whole example."""
+LIKELIEST = "correct"
+"""The sum that counts the examples whose likeliest class is theirs."""
 TOLERANCE = 0.001
 """The share of examples by which predictions that were computed on other hardware may miss a result; one may always."""
 OF_FOLDS = "Each fold has validation examples of its own: what was said of them is not set side by side."
@@ -121,15 +123,16 @@ def _notes(
         notes.append(f"{damaged[0]}. They count as not kept{more}.")
     if other:
         notes.append(
-            f"The predictions of {_named(other)} are not what the result counts, so that they are of other weights: "
+            f"The predictions of {named(other)} are not what the result counts, so that they are of other weights: "
             f"they are left out; {AGAIN}."
         )
     if strange:
-        notes.append(f"Of other examples than most are the predictions of {_named(strange)}: they are not compared.")
+        notes.append(f"Of other examples than most are the predictions of {named(strange)}: they are not compared.")
     return notes
 
 
-def _named(names: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
+    """Trials by their ids, of many the first: `trial 1a2b`, `5 trials (1a2b, 3c4d, 5e6f, …)`."""
     if len(names) == 1:
         return f"trial {names[0]}"
     return f"{len(names)} trials ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
@@ -145,8 +148,11 @@ class Labels:
 
 @once
 def labels(table: Table) -> Labels | None:
-    """None where predictions are not of the classes of whole examples; names are numbers where none are recorded."""
-    found = kept(table)
+    """None where predictions are not of the classes of whole examples, or not the likeliest one alone counts; names are
+    numbers where none are recorded."""
+    found, by = kept(table), measure(table)
+    if by.compared is None or by.compared.total != LIKELIEST:
+        return None
     if found is None or not found.right or found.target.ndim != 1 or found.target.dtype.kind not in "iu":
         return None
     target = found.target.astype(np.int64)
