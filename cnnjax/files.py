@@ -49,6 +49,26 @@ def locked(folder: Path, *, taken: str) -> Iterator[None]:
         yield
 
 
+def inside(root: Path, *names: str) -> Path:
+    """The path of a folder below a run's or a study's `root`, to write in.
+
+    root itself may be a symbolic link: that is its user's choice. Raises RunError where anything below it is one.
+    """
+    path = root
+    for name in names:
+        path = path / name
+        if path.is_symlink():
+            raise RunError(_through(path))
+    return path
+
+
+def _through(link: Path) -> str:
+    return (
+        f"{link} is a symbolic link, and nothing is written through one: remove the link (what it points to stays as "
+        "it is) and run the same command again"
+    )
+
+
 def open_own(path: Path, flags: int) -> IO[bytes]:
     """Open for writing a file whose name others can foresee; it is made if it is not there, and never truncated.
 
@@ -60,10 +80,7 @@ def open_own(path: Path, flags: int) -> IO[bytes]:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError:
         if path.is_symlink():
-            raise RunError(
-                f"{path} is a symbolic link, and nothing is written through one: remove the link (what it points to "
-                "stays as it is) and run the same command again"
-            ) from None
+            raise RunError(_through(path)) from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -122,7 +139,7 @@ def read_json(path: Path, *, remedy: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({error}); {remedy}") from None
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error

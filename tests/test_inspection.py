@@ -21,6 +21,9 @@ from cnnjax.inspection.subject import Subject
 from cnnjax.records.inspect_json import InspectRecord
 from cnnjax.records.predictions_npz import KeptPredictions
 from cnnjax.records.result_json import EvaluationRecord
+from cnnjax.reporting import collect
+from cnnjax.reporting.confusions import by_class
+from cnnjax.reporting.panels.calibration import calibration_panel
 from cnnjax.run.evaluate import evaluate
 
 DATA = Synthetic(height=8, width=8, channels=1, classes=4, examples=64, test_examples=22)
@@ -164,6 +167,34 @@ def test_answers_that_were_kept_give_the_same_figures_without_computing(trained,
     for name in ANSWERS:
         assert read.record.pictures[name].notes[-1] == SAID
         assert SAID not in computed.record.pictures[name].notes
+
+
+def test_a_report_counts_what_the_evaluation_counted(kept):
+    table = collect(kept)
+    evaluated = json.loads(EvaluationRecord.at(kept).read_text())["test"]
+    own = by_class(table, 1)
+    assert own is not None
+    matrix = np.array(evaluated["confusion"])
+    np.testing.assert_allclose(own.mean(), matrix / matrix.sum(1, keepdims=True))
+    assert [each.mean for each in own.recall] == pytest.approx(evaluated["per_class_accuracy"])
+    finding = calibration_panel(table)
+    assert finding is not None
+    assert finding.data is not None
+    [arm] = finding.data["arms"]
+    assert arm["error"]["mean"] == pytest.approx(evaluated["expected_calibration_error"], abs=2e-3)
+    assert arm["loss"]["mean"] == pytest.approx(evaluated["loss"], abs=2e-3)
+
+
+def test_two_classes_of_one_output_are_reported(tmp_path):
+    data = Synthetic(height=8, width=8, channels=1, classes=2, examples=64, test_examples=30)
+    binary = experiment(data=data, loss=cnnjax.SigmoidCrossEntropy())
+    cnnjax.train(binary, tmp_path, options=cnnjax.Options(keep_predictions=True))
+    evaluated = json.loads(EvaluationRecord.at(tmp_path).read_text())["test"]
+    own = by_class(collect(tmp_path), 1)
+    assert own is not None
+    assert [each.mean for each in own.recall] == pytest.approx(evaluated["per_class_accuracy"])
+    matrix = np.array(evaluated["confusion"])
+    np.testing.assert_allclose(own.mean(), matrix / matrix.sum(1, keepdims=True))
 
 
 def other_id(folder, held):

@@ -150,6 +150,22 @@ def test_the_panel_says_it_and_names_are_text(tmp_path: Path) -> None:
     assert "<script> taken" not in page
 
 
+def test_an_arm_that_was_chosen_on_the_same_examples_is_said_to_be_flattered(tmp_path: Path) -> None:
+    trials, target, taken = kept_study(tmp_path)
+    better = {"max": "average", "average": "max"}
+    for trial in trials:
+        pool = trial["arm"]["model.pool"]
+        other = next(each for each in trials if each["arm"]["model.pool"] == better.get(pool, pool))
+        change_result(tmp_path, trial, metrics={})
+        keep(tmp_path, trial, target, taken[other["id"]], part="validation")
+        change_result(tmp_path, trial, examples={"train": 1000, "validation": N})
+    finding = recall_panel(collect(tmp_path))
+    assert finding is not None
+    assert pair(collect(tmp_path)) == (2, 1)
+    assert not finding.answers
+    assert "Arm 2 was chosen on these examples, which flatters it." in text(finding)
+
+
 def test_the_arm_next_by_validation_stands_beside_a_base_that_is_chosen(tmp_path: Path) -> None:
     trials, *_ = kept_study(tmp_path)
     level = {"max": 0.9, "average": 0.5, "none": 0.8}

@@ -321,8 +321,9 @@ def test_other_digits_of_the_same_metric_do_not_part_arms(tmp_path: Path) -> Non
 @pytest.mark.parametrize("second", ["binary", "classification", ""])
 def test_a_report_says_that_its_arms_have_different_tasks(tmp_path: Path, second: str) -> None:
     values = {"accuracy": [0.95, 0.9, 0.95], "loss": [0.1, 0.2, 0.1]}
-    few = [Arm(name, (ACCURACY, LOSS), values, values, task=name) for name in ("classification", second)]
-    write_study(tmp_path, few, axis="task")
+    tasks = enumerate(("classification", second))
+    few = [Arm(place, (ACCURACY, LOSS), values, values, task=name) for place, name in tasks]
+    write_study(tmp_path, few, axis="task.of")
     said = [sentence for sentence in headline(collect(tmp_path)) if "different tasks" in sentence]
     assert bool(said) == (second == "binary")
     assert not said or "(binary, classification)" in said[0]

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cnnjax.errors import ConfigError, unknown
-from cnnjax.files import write_bytes
+from cnnjax.files import inside, write_bytes
 from cnnjax.inspection.pictures.drawing import Picture
 from cnnjax.inspection.subject import Options, Subject, Told
 from cnnjax.records.inspect_json import FOLDER, InspectRecord, PictureEntry
@@ -97,7 +97,7 @@ def inspect(
     trained = load(run, step=step, weights=weights, file=file, stale=stale)
     compared = tuple(load(other, file=file, stale=stale) for other in others)
     subject = Subject(trained, options, compared, told)
-    folder = trained.path / FOLDER if out is None else Path(out)
+    folder = inside(trained.path, FOLDER) if out is None else Path(out)
     skipped = {name: reason for name in PICTURES if (reason := _refused(subject, name))}
     applying = [name for name in PICTURES if name not in skipped]
     if refused := [name for name in only if name in skipped]:

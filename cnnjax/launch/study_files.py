@@ -11,7 +11,7 @@ from typing import Any
 
 from cnnjax.config import plain
 from cnnjax.errors import NewerVersion, RunError
-from cnnjax.files import writing
+from cnnjax.files import inside, writing
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.plan_json import PlanRecord
 from cnnjax.records.study_json import StudyRecord
@@ -33,11 +33,12 @@ def retry(planned: Plan, out: Path, *, diverged: bool) -> list[str]:
     for trial in planned.trials:
         directory = directory_of(trial, out)
         try:
+            directory.check_inside()
             result = directory.finished()
         except NewerVersion:
             raise
         except RunError:
-            continue  # it is damaged: training says so
+            continue  # it is damaged or a link: training says so
         if result is None or result.status == "done":
             continue
         if result.crashed:
@@ -75,7 +76,7 @@ def write_plan(
             keep(exclusion.code, CodeRecord.at(out))
     kept.study.write(StudyRecord.at(out))
     with writing(out):
-        (out / "trials").mkdir(exist_ok=True)
+        inside(out, "trials").mkdir(exist_ok=True)
     work.write(WorkRecord.at(out))
     kept.plan.write(PlanRecord.at(out))
     return kept

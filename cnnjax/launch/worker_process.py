@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING
 
 from cnnjax import interrupts
 from cnnjax.errors import ConfigError, RunError
-from cnnjax.files import write_text
+from cnnjax.files import inside, open_own, write_text
 from cnnjax.records.jobs_json import JobsEntry, JobsRecord
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def work_options(launched: Launch) -> tuple[str, ...]:
 
 
 def jobs_folder(out: Path) -> Path:
-    """Where a study's jobs leave their output and the marks that they began."""
-    return out / "jobs"
+    """Where a study's jobs leave their output and the marks that they began. Raises RunError where it is a link."""
+    return inside(out, "jobs")
 
 
 def new_token(out: Path) -> str:
@@ -121,7 +121,7 @@ class Worker:
                 os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
 
     def _run_once(self, name: str, output: Path | None) -> int:
-        with open(output, "ab") if output else contextlib.nullcontext() as file:
+        with open_own(output, os.O_WRONLY | os.O_APPEND) if output else contextlib.nullcontext() as file:
             code = self._run_child(name, file)
         # Before it listens to signals, and after, one that asks it to stop ends it.
         return interrupts.STOPPED if -code in interrupts.SIGNALS else code

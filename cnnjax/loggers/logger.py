@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from cnnjax.errors import ConfigError, RunError
+from cnnjax.errors import ConfigError
 from cnnjax.events import EpochEnded, Event, Failed, Finished, Saved, Started, StepTaken
+from cnnjax.files import inside
 
 Outcome = Literal["done", "failed", "stopped"]
 
@@ -124,9 +125,7 @@ class Guarded:
 
 def own_folder(started: Started, name: str) -> Path:
     """The logger's folder in the run directory, made if it is not there. Raises RunError where it is a link."""
-    folder = started.folder / name
-    if folder.is_symlink():
-        raise RunError(f"{folder} is a symbolic link, and nothing is written through one: remove the link")
+    folder = inside(started.folder, name)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -69,6 +69,6 @@ def _parsed(line: bytes, where: str, path: Path) -> tuple[str, EpochRow]:
     try:
         text = line.decode()
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{where} is damaged ({error}); {remedy}") from None
     return text, EpochRow.parse(content, where, remedy=remedy)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from cnnjax.records.record import Record, TrialId
 from cnnjax.records.used_run import UsedRun, used_runs
 
+Count = Annotated[int, Field(ge=0)]
 TRIED_AGAIN = ("crashed", "out_of_memory", "data", "killed")
 """Causes of failure that another attempt may not meet; a training that diverged would diverge again."""
 
@@ -41,16 +42,16 @@ class ResultRecord(Record):
     status: Literal["done", "failed"]
     cause: str | None = None
     seed: int
-    params: int
-    macs: int
-    steps: int | None = None
-    examples: dict[str, int] = Field(default_factory=dict)
+    params: Count
+    macs: Count
+    steps: Count | None = None
+    examples: dict[str, Count] = Field(default_factory=dict)
     train_seconds: float | None = None
     compile_seconds: float | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
-    compilations: int | None = None
-    memory: int | None = None
-    packed: int = 1
+    compilations: Count | None = None
+    memory: Count | None = None
+    packed: Annotated[int, Field(ge=1)] = 1
     packing: dict[str, Any] = Field(default_factory=dict)
     initial: UsedRun | None = None
     teachers: dict[str, UsedRun] = Field(default_factory=dict)

@@ -23,8 +23,11 @@ def _is_number(value: Any) -> bool:
 
 
 def finite(value: float | None) -> float:
-    """The number; NaN where there is none."""
-    return value if value is not None and math.isfinite(value) else math.nan
+    """The number; NaN where there is none, or a whole number that is too large for one."""
+    try:
+        return value if value is not None and math.isfinite(value) else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def curves_of(done: Frame, folders: Mapping[str, Path]) -> tuple[Frame, tuple[str, ...]]:

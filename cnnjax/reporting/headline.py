@@ -33,7 +33,14 @@ from cnnjax.reporting.units import Unit, plural, unit
 def headline(table: Table) -> list[str]:
     """The state of the study, the arm that validation chooses, and how surely."""
     mixed = mixed_code(table.trials, table.codes)
-    notes = [*_strangers(table), *_cut_curves(table), *_mixture(table), *_metric_note(table), *_choice(table)]
+    notes = [
+        *_strangers(table),
+        *_cut_curves(table),
+        *_unusable(table),
+        *_mixture(table),
+        *_metric_note(table),
+        *_choice(table),
+    ]
     planned = [] if table.study is None else design_words(table.study)
     return [*mixed, _state(table), *adaptive_sentences(table.adaptive), *planned, *notes, *fold_sentences(table)]
 
@@ -65,6 +72,28 @@ def _cut_curves(table: Table) -> list[str]:
         f"The learning curves lack epochs of {number} of {plural(len(table.done), 'finished trial')}, whose "
         f"metrics.jsonl is missing or incomplete: {named}. All other numbers are of these trials too."
     ]
+
+
+def _unusable(table: Table) -> list[str]:
+    """What finished trials recorded of the metric that arms are compared by, and is no number, or no share where it
+    should be."""
+    by, notes = measure(table), []
+    for metric in dict.fromkeys(filter(None, (by.choose, by.quote))):
+        here, of, done = unit(table, metric), table.specified.of(metric), table.done
+        missing = done.loc[done[metric].isna(), "id"].tolist()
+        if missing:
+            notes.append(
+                f"The {here.name} of {len(missing)} of {plural(len(done), 'finished trial')} is missing or no finite "
+                f"number: {abbreviate(', '.join(missing), 80)}."
+            )
+        beyond = done[(done[metric] < 0) | (done[metric] > 1)]
+        if of is not None and of.unit == "share" and len(beyond):
+            named = ", ".join(f"{name} ({value:g})" for name, value in zip(beyond["id"], beyond[metric], strict=True))
+            notes.append(
+                f"The {here.name} of {plural(len(beyond), 'trial')} is no share, which lies between 0 and 1: "
+                f"{abbreviate(named, 80)}. Nothing that it is part of can be trusted."
+            )
+    return notes
 
 
 def _mixture(table: Table) -> list[str]:

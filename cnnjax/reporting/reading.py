@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from cnnjax.records.resolved import Resolved
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.records.trial_result import result_of
+from cnnjax.reporting.labels import key
 
 R = TypeVar("R", bound=Record)
 
@@ -26,10 +28,31 @@ def read_study(out: Path) -> tuple[StudyRecord, PlanRecord, dict[str, Path]]:
 
     Raises RunError where `out` is neither, or one of the files is missing or damaged.
     """
-    if not StudyRecord.at(out).exists():
+    names = _names(out)
+    if not names & {StudyRecord.filename, PlanRecord.filename}:
         return _single(out)
     study, plan = _required(StudyRecord, out, ANEW), _required(PlanRecord, out, ANEW)
+    _each_once(plan, PlanRecord.at(out))
     return study, plan, {trial.id: out / "trials" / trial.id for trial in plan.trials}
+
+
+def _names(out: Path) -> set[str]:
+    """What is in the folder; empty where there is no such folder. Raises RunError where it cannot be read."""
+    try:
+        return set(os.listdir(out))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        raise RunError(f"cannot read {out}: {error.strerror}; ask its owner, or run as who may read it") from error
+
+
+def _each_once(plan: PlanRecord, path: Path) -> None:
+    seen: dict[str, str] = {}
+    for trial in plan.trials:
+        place = key([trial.arm, trial.seed])
+        if place in seen:
+            raise RunError(f"{path} is damaged (trials {seen[place]} and {trial.id} are one arm and seed); {ANEW}")
+        seen[place] = trial.id
 
 
 def _single(out: Path) -> tuple[StudyRecord, PlanRecord, dict[str, Path]]:
@@ -43,6 +66,8 @@ def _single(out: Path) -> tuple[StudyRecord, PlanRecord, dict[str, Path]]:
 
 
 def _nothing_here(out: Path) -> str:
+    if out.is_file():
+        return f"{out} is a file; give the folder: the --out of a study or of a run"
     if not out.is_dir():
         return f"{out}: there is no such directory; give the --out of a study or of a run"
     study, result = StudyRecord.filename, ResultRecord.filename

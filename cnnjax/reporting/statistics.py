@@ -87,8 +87,8 @@ def arms(table: Table) -> Frame:
     """A row per arm, in the axes' order, indexed by the arm's number.
 
     Columns: the axes by path; `label`; `n` finished and `planned` seeds, `failed` trials; `params`, `macs` and
-    `memory`; for each metric and for each of `Table.seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high` (95%
-    interval) and `_method` (of the interval); `chosen`.
+    `memory`; for each metric and for each of `Table.seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high`
+    (95% interval) and `_method` (of the interval); `chosen`.
     """
     groups, names = table.trials.groupby("arm"), [*table.metrics, *table.seconds]
     frame = Frame([dict(arm.values) for arm in table.arms], index=_numbers(table))

@@ -344,6 +344,10 @@ def _measured(result: ResultRecord | RunError | None) -> dict[str, float]:
 def _require_finished(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     if any(row["status"] == "done" for row in rows):
         return
+    if not rows:
+        raise RunError(
+            f"{out}: there is nothing to report: its plan has no trials (it names the arms that were pruned)"
+        )
     failed = [row for row in rows if row["status"] == "failed"]
     said = f"; the first failure says: {failed[0]['error']}" if failed else ""
     raise RunError(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cnnjax.documents.latex import latex
 from cnnjax.errors import DiskFull, RunError, expect
-from cnnjax.files import write_files, writing
+from cnnjax.files import inside, write_files, writing
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.design_words import planned_json
 from cnnjax.records.study_json import StudyRecord
@@ -69,7 +69,7 @@ def report(out: Path | str, *, to: Path | str | None = None) -> Summary:
     trial has finished, and where nothing can be written.
     """
     expect(out, (str, Path), call="report", takes="the folder of a study or of a run")
-    table, folder = collect(out), written_to(to) or Path(out) / "report"
+    table, folder = collect(out), written_to(to) or inside(Path(out), "report")
     findings = find(table)
     contents: dict[str, bytes] = {
         "arms.csv": csv(arms(table).drop(columns="label").reset_index()),
@@ -130,6 +130,8 @@ def write(
     names = [name, *contents]
     text = json.dumps({**summary, "files": names}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     stale = _earlier(folder) - set(names)
+    for each in names:
+        inside(folder, *Path(each).parent.parts)
     try:
         write_files({folder / name: content for name, content in {name: text.encode(), **contents}.items()})
         for each in stale:

@@ -12,7 +12,7 @@ from pathlib import Path
 from cnnjax.config import diff, plain
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
-from cnnjax.files import append_text, writing
+from cnnjax.files import append_text, inside, writing
 from cnnjax.lease import Holding, Lease
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
@@ -42,6 +42,14 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.lease: Lease | None = None
 
+    def check_inside(self) -> None:
+        """Raise RunError where a folder of the run, or the run's own within its study, is a symbolic link."""
+        if self.sources.parent != self.path:
+            # A trial, at STUDY/trials/ID.
+            inside(self.path.parent.parent, self.path.parent.name, self.path.name)
+        for folder in (self.checkpoints, self.path / "stale", self.sources):
+            inside(folder.parent, folder.name)
+
     @contextlib.contextmanager
     def claimed(
         self, experiment: Experiment, *, told: Callable[[Holding], None] = lambda _: None
@@ -70,6 +78,7 @@ class RunDirectory:
         if self.lease is not None:
             yield self.lease
             return
+        self.check_inside()
         self.lease = take()
         try:
             yield self.lease

@@ -72,13 +72,21 @@ def remove(folder: Path) -> None:
     """Delete a checkpoint; killed meanwhile, it leaves none that seems whole."""
     scratch = folder.with_name(f"{folder.name}{UNFINISHED}")
     folder.rename(scratch)
-    shutil.rmtree(scratch)
+    _clear(scratch)
 
 
 def clear(folder: Path) -> None:
     """Delete what killed processes began to write in a folder of checkpoints, Orbax's saves included."""
     # Orbax would do so in the background, where it could meet the next save.
     for scratch in folder.glob(f"*{UNFINISHED}*"):
+        _clear(scratch)
+
+
+def _clear(scratch: Path) -> None:
+    """Delete a folder, or a link that stands in its place: what that points to is somebody else's."""
+    if scratch.is_symlink():
+        scratch.unlink()
+    else:
         shutil.rmtree(scratch)
 
 

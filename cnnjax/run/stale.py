@@ -12,6 +12,7 @@ from cnnjax.code import Code, changes, code_of
 from cnnjax.config import digest
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, analysis_of
+from cnnjax.files import inside
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.code_json import REMEDY, CodeRecord
 from cnnjax.records.result_json import ResultRecord
@@ -229,6 +230,7 @@ def keep(code: Code, sources: Path) -> None:
     """Write the code into the folder `sources`, where it is not there yet."""
     if code.digest is None or CodeRecord.of_digest(code.digest, sources).exists():
         return
+    inside(sources.parent, sources.name)
     CodeRecord.of(code).write(CodeRecord.of_digest(code.digest, sources))
 
 

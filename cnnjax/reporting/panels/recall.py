@@ -113,8 +113,15 @@ def _note(table: Table, held: Labels, sides: Sides) -> str:
         f"the {found.part} part. Recall: the share of a class's examples that are taken for it; precision: of those "
         f"that are taken for it, the share that are of it. Means ± standard deviation over {word}s; intervals of "
         f"recall cover {repeats(table)} and examples, as in the arms' table.{paired} Below {FEWEST} {word}s there is "
-        f"no interval and no test.{fewer}"
+        f"no interval and no test.{fewer}{_flattered(table, sides)}"
     )
+
+
+def _flattered(table: Table, sides: Sides) -> str:
+    """That the arm was chosen on the examples that it is judged by, where it was; with a space before it."""
+    if _part(table) != "validation" or sides[0][0] != chosen(table):
+        return ""
+    return f" Arm {sides[0][0]} was chosen on these examples, which flatters it."
 
 
 def _common(table: Table, *numbers: int) -> int:
@@ -170,7 +177,7 @@ def _confused(held: Labels, sides: Sides) -> Grid:
 
 def _answers(table: Table, sides: Sides, changed: Sequence[Change]) -> tuple[str, ...]:
     found = sorted((change for change in changed if change.holm < ALPHA), key=lambda change: change.holm)
-    if not found:
+    if not found or _flattered(table, sides):
         return ()
     arm, against = (f"arm {number} ({table.arms[number - 1].label})" for number, _ in sides)
     shown = "; ".join(

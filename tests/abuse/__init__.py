@@ -1,0 +1,1 @@
+"""What people and machines do to runs and studies, as tables: case, how, what must be seen."""
