@@ -1,8 +1,9 @@
-"""benchmarks/gpu.py runs, tiny and without a GPU, and what it cannot measure it names."""
+"""benchmarks/gpu.py runs, tiny, without a GPU, and names what it cannot measure; reports of 500 trials stay small."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -44,3 +45,14 @@ def test_gpu_benchmark_names_what_does_not_fit(tmp_path):
     assert {record["what"] for record in records} == {"matmul", "resnet50-256", "resnet18-cifar-512"}
     assert all("skipped" in record for record in records)
     assert "- resnet50-256, flax: skipped: 0 s left" in text
+
+
+def test_the_report_of_500_trials_is_small_and_takes_little_memory():
+    """Its seconds are measured in benchmarks/RESULTS.md; here only what no other load of the machine changes."""
+    command = [sys.executable, str(GPU.with_name("report.py")), "--repeats", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = dict(re.findall(r"(memory at most, MiB|page)[: ]+([0-9.]+)", done.stdout))
+    assert float(said["memory at most, MiB"]) < 1024
+    assert float(said["page"]) < 6
+    assert "500 trials" in done.stdout

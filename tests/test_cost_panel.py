@@ -15,7 +15,7 @@ from scipy import stats
 
 from cnnjax.documents.style import styled
 from cnnjax.reporting import collect
-from cnnjax.reporting.costs import SECONDS, front_of, seconds_apart
+from cnnjax.reporting.costs import MEMORY, SECONDS, apart, front_of
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.panels.cost import cost_panel
 from cnnjax.reporting.picture_cost import against_cost
@@ -173,8 +173,8 @@ def without_environment(out: Path, trial: dict[str, Any]) -> None:
     ("change", "why"),
     [
         (other_machine, "not all trials were trained on the same hardware"),
-        (without_seconds, "not all trials recorded those of their training steps"),
-        (packed, "trials that were trained together share them"),
+        (without_seconds, "not all trials recorded it"),
+        (packed, "trials that were trained together share it"),
         (without_environment, "not all trials recorded what they were trained on"),
     ],
 )
@@ -183,17 +183,31 @@ def test_seconds_are_compared_only_where_all_were_measured_alike(tmp_path: Path,
     assert front_of(collect(tmp_path), SECONDS) is not None
     change(tmp_path, trials[0])
     table = collect(tmp_path)
-    assert seconds_apart(table) == why
+    assert apart(table, SECONDS) == why
     assert front_of(table, SECONDS) is None
     assert against_cost(table, cost=SECONDS) is None
     found = found_in(tmp_path)
-    assert f"Seconds are not compared as a cost: {why}." in found.blocks[-1].lines[0]  # type: ignore[union-attr]
+    assert f"Not compared as a cost: seconds of training: {why}." in found.blocks[-1].lines[0]  # type: ignore[union-attr]
     assert list(found.data["costs"]) == ["params"]  # type: ignore[index]
+
+
+def test_memory_is_a_cost_where_all_steps_were_planned_alike(tmp_path: Path) -> None:
+    trials = study(tmp_path)
+    assert front_of(collect(tmp_path), MEMORY) is None
+    for trial in trials:
+        change_result(tmp_path, trial, memory=10**6 - trial["params"])
+    found = front_of(collect(tmp_path), MEMORY)
+    assert found is not None
+    assert found.members == (5, 4)
+    assert found.costs == {n: 10**6 - paid for n, paid in enumerate(COSTS, 1)}
+    change_result(tmp_path, trials[0], memory=None)
+    assert apart(collect(tmp_path), MEMORY) == "not all trials recorded it"
+    assert front_of(collect(tmp_path), MEMORY) is None
 
 
 def test_where_no_seconds_of_steps_were_recorded_nothing_is_said_of_them(tmp_path: Path) -> None:
     make_study(tmp_path, axes={"model.features": [8, 16]})
-    assert seconds_apart(collect(tmp_path)) == ""
+    assert apart(collect(tmp_path), SECONDS) == ""
     assert front_of(collect(tmp_path), SECONDS) is None
 
 

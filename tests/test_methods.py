@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import partial
+from itertools import cycle, product
 
 import jax
 import jax.numpy as jnp
@@ -202,8 +203,12 @@ def after_two_steps(experiment, *, seeds=(0,), **hardware):
     return jax.device_get((state, program.with_weights_of(state, "ema" if has_average else None).variables))
 
 
-@pytest.mark.parametrize("parallel", ["shard_map", *slow("jit", "pmap")])
-@pytest.mark.parametrize("name", ["both", *slow(*METHODS)])
+WAYS = ["shard_map", "jit", "pmap"]
+# All ways of "both"; each method in one of them.
+SHARED = [*product(["both"], WAYS), *zip(METHODS, cycle(WAYS), strict=False)]
+
+
+@pytest.mark.parametrize(("name", "parallel"), [SHARED[0], *slow(*SHARED[1:])])
 def test_devices_that_share_a_step_agree(name, parallel):
     experiment = replace(WHOLE, {"methods": BOTH.methods if name == "both" else (METHODS[name],)})
     alone = after_two_steps(experiment, devices=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import cycle, product
 from typing import Any, NamedTuple
 
 import jax
@@ -175,8 +176,10 @@ def spread(name, trainings, **hardware):
     return jax.tree.map(lambda leaf: leaf[1], packed), (history[2], evaluated(alone, alone.place([history[2]])))
 
 
-@pytest.mark.parametrize("parallel", ["shard_map", *slow("jit", "pmap")])
-@pytest.mark.parametrize("name", NAMES)
+OVER_DEVICES = [*product(NAMES, ["shard_map"]), *slow(*zip(NAMES, cycle(["jit", "pmap"]), strict=False))]
+
+
+@pytest.mark.parametrize(("name", "parallel"), OVER_DEVICES)
 def test_packed_over_devices_as_alone(name, parallel, trainings):
     found, expected = spread(name, trainings, devices=2, parallel=parallel)
     # Sums over devices and packs are taken in another order.

@@ -280,8 +280,12 @@ def test_logits_have_a_row_for_each_image_which_does_not_depend_on_its_neighbour
     np.testing.assert_allclose(each, logits, rtol=1e-4, atol=1e-5 * np.abs(logits).max())
 
 
+# What compiling changes is JAX's; of ours are the layers that these have between them.
+EAGER = ["small_cnn blur", "convnet grouped", "alexnet", "resnet20", "shufflenet_v2_x0_5", "squeezenet1_0", "unet_2015"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("row", rows(KINDS, pytest.mark.xdist_group), indirect=True, scope="module")
+@pytest.mark.parametrize("row", rows(EAGER, pytest.mark.xdist_group), indirect=True, scope="module")
 def test_logits_need_no_jit(row, variables):
     x = images(row)
     logits = row.module.apply(variables, x)

@@ -163,7 +163,7 @@ def test_a_node_is_lost_in_the_middle(file, local, out):
     assert status(out).done == 4
     assert not list(out.glob("stale"))
     # What was lost goes back into the queue, to find nothing left to do.
-    assert restarted(f"{job}_1") == 1
+    wait_for(lambda: restarted(f"{job}_1") == 1, "what was lost to be in the queue again")
 
 
 def test_a_job_whose_processes_are_ended_goes_on(file, local, out):

@@ -32,9 +32,10 @@ class ResultRecord(Record):
     after the other. seconds: where all went, by trial, those of calls that
     were stopped up to their last checkpoint: "compile", "input" (choosing and making batches), "step", "evaluation" and
     "idle" (all else: files, checkpoints, looking at losses).
-    compilations: how many its program had until then, those remembered from earlier processes too. initial: the run
-    that it started from. teachers: those that its methods
-    learned from, by the method. skipped: images that could not be decoded, by part. metrics: by part and
+    compilations: how many its program had until then, those remembered from earlier processes too. memory: bytes that
+    its compiled training step takes on each device, as XLA plans it (`Program.memory`); of a pack, for all its trials.
+    None where it is not told, or no step was taken anew. initial: the run that it started from. teachers: those that
+    its methods learned from, by the method. skipped: images that could not be decoded, by part. metrics: by part and
     name (`test_accuracy`, a fraction). error: why a failed one failed. cause: "diverged", "crashed" (an error of the
     program), "out_of_memory", "data" (an error in the data) or "killed" (its process, again and again). config: the
     experiment. rows: those of metrics.jsonl, and evaluation: a digest of evaluation.json, as they were then; None where
@@ -57,6 +58,7 @@ class ResultRecord(Record):
     compile_seconds: float | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
     compilations: Count | None = None
+    memory: Count | None = None
     packed: Annotated[int, Field(ge=1)] = 1
     packing: dict[str, Any] = Field(default_factory=dict)
     initial: UsedRun | None = None

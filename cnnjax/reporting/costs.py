@@ -1,5 +1,5 @@
 """What arms cost, and which give the best result for their cost: parameters, operations and, where all trials were
-measured alike, seconds."""
+trained alike, memory and seconds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cnnjax.reporting.statistics import arms, complete, measure, side_by_side
 from cnnjax.reporting.study_table import Table
 from cnnjax.statistics.pareto import front, undominated
 
-SECONDS = "step_seconds"
-COSTS = {"params": "parameters", "macs": "MACs", SECONDS: "seconds of training"}
+MEMORY, SECONDS = "memory", "step_seconds"
+COSTS = {"params": "parameters", "macs": "MACs", MEMORY: "bytes of a training step", SECONDS: "seconds of training"}
 """What costs are called, by their columns."""
 CONDITIONS = ("platform", "hardware", "devices", "processor", "cores", "hosts", "python", "versions", "settings")
-"""What must be the same for the seconds of two trials to be compared."""
+"""What must be the same for the seconds, or the memory, of two trials to be compared."""
 
 
 @dataclass(frozen=True)
@@ -38,24 +38,30 @@ class CostFront:
 
 
 def costs_of(table: Table, cost: str) -> dict[int, float]:
-    """By arm, the mean of a cost of COSTS, of the arms of which it is known; none of seconds that are not compared."""
-    if cost == SECONDS and (SECONDS not in table.seconds or seconds_apart(table)):
+    """By arm, the mean of a cost of COSTS, of the arms of which it is known; none where it is not compared."""
+    if apart(table, cost) or (cost == SECONDS and SECONDS not in table.seconds):
         return {}
     known = arms(table)[f"{SECONDS}_mean" if cost == SECONDS else cost].dropna()
     return {int(number): float(paid) for number, paid in known.items() if paid > 0}
 
 
-def seconds_apart(table: Table) -> str:
-    """Why seconds of one arm are not compared with those of another, in words that follow "because"; empty where they
-    are, and where none of training steps were recorded."""
+@once
+def apart(table: Table, cost: str) -> str:
+    """Why this cost of one arm is not compared with that of another, in words that follow "because"; empty where it is,
+    and where none was recorded."""
     done = table.done
-    recorded = [{"step", "input"} <= seconds.keys() for seconds in done["seconds"]]
+    if cost == SECONDS:
+        recorded = [{"step", "input"} <= seconds.keys() for seconds in done["seconds"]]
+    elif cost == MEMORY:
+        recorded = done[MEMORY].notna().tolist()
+    else:
+        return ""
     if not any(recorded):
         return ""
     if (done["packed"] > 1).any():
-        return "trials that were trained together share them"
+        return "trials that were trained together share it"
     if not all(recorded):
-        return "not all trials recorded those of their training steps"
+        return "not all trials recorded it"
     if len(table.environments) < len(done):
         return "not all trials recorded what they were trained on"
     mixed = [name for name, texts in origins(table).items() if name in CONDITIONS and len(set(texts)) > 1]

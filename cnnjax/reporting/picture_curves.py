@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -57,7 +56,7 @@ def learning_curves(table: Table, *, middle: Middle = "mean") -> Drawing | None:
     for row, metric in enumerate(metrics):
         of = table.specified.of(metric)
         means, axes = _means(table.curves, metric, of, middle), [panels[row] for panels in grid]
-        context = _every_curve(means) if len(facets) > 1 and facets[0].axis is None else []
+        context = _extremes(means) if len(facets) > 1 and facets[0].axis is None else None
         for facet, ax in zip(facets, axes, strict=True):
             _panel(ax, facet, means, context, of=metric, marks=marks)
         logarithmic = _same_scale(axes, of, means)
@@ -157,23 +156,25 @@ def _means(curves: Frame, metric: str, of: Specification | None, middle: Middle 
     return means
 
 
-def _every_curve(means: Frame) -> list[list[tuple[float, float]]]:
-    return [list(curve["middle"].droplevel("arm").items()) for _, curve in means.groupby(level="arm")]
+def _extremes(means: Frame) -> Frame:
+    """The lowest and the highest line of all arms, by epoch."""
+    return means["middle"].groupby(level="epoch").agg(low="min", high="max")
 
 
 def _panel(
     ax: Axes,
     facet: Facet,
     means: Frame,
-    context: Sequence[Sequence[tuple[float, float]]],
+    context: Frame | None,
     *,
     of: str,
     marks: Marks,
 ) -> None:
     ax.set_visible(True)
-    if context:
-        # Every curve again in each panel: as paths, these would be most of a page.
-        ax.add_collection(LineCollection(context, lw=0.5, color=PALE, zorder=1, rasterized=True), autolim=False)
+    if context is not None:
+        # Every curve again in each panel would be most of a page.
+        epochs, low, high = context.index.to_numpy(dtype=float), context["low"], context["high"]
+        ax.fill_between(epochs, low, high, color=PALE, lw=0, zorder=1)
     for arm in facet.arms:
         if arm.number in means.index.get_level_values("arm"):
             marks.add(_curve(ax, means.loc[arm.number], *_look(facet, arm)), arm, of, of.replace("_", " "))
@@ -255,7 +256,7 @@ def _caption(table: Table, facets: Sequence[Facet], middle: Middle) -> str:
     counts = table.curves.groupby("arm")["id"].nunique()
     seeds = f"n={counts.min()}" if counts.min() == counts.max() else f"n={counts.min()} to {counts.max()}"
     alone = len(facets) > 1 and facets[0].axis is None
-    context = " Grey: the other arms." if alone else ""
+    context = " Grey: from the lowest to the highest line of all arms." if alone else ""
     each = "seeds" if table.replicate == "seed" else "trials, one a fold and seed,"
     band = (
         "± one standard deviation (ddof = 1), none for"

@@ -86,9 +86,9 @@ def _apart(table: Table, known: Sequence[str]) -> tuple[str, ...]:
 def arms(table: Table) -> Frame:
     """A row per arm, in the axes' order, indexed by the arm's number.
 
-    Columns: the axes by path; `label`; `n` finished and `planned` seeds, `failed` trials; `params` and `macs`; for each
-    metric and for each of `Table.seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high` (95%
-    interval) and `_method` (of the interval); `chosen`.
+    Columns: the axes by path; `label`; `n` finished and `planned` seeds, `failed` trials; `params`, `macs` and
+    `memory`; for each metric and for each of `Table.seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high`
+    (95% interval) and `_method` (of the interval); `chosen`.
     """
     groups, names = table.trials.groupby("arm"), [*table.metrics, *table.seconds]
     frame = Frame([dict(arm.values) for arm in table.arms], index=_numbers(table))
@@ -96,7 +96,7 @@ def arms(table: Table) -> Frame:
     frame["n"] = table.results.groupby("arm").size().reindex(frame.index, fill_value=0)
     frame["planned"] = groups["replicate"].nunique()
     frame["failed"] = groups["status"].agg(lambda states: int((states == "failed").sum()))
-    frame[["params", "macs"]] = groups[["params", "macs"]].first()
+    frame[["params", "macs", "memory"]] = groups[["params", "macs", "memory"]].first()
     frame = frame.join(_spreads(table, names))
     frame["chosen"] = frame.index == chosen(table)
     return frame

@@ -69,8 +69,9 @@ class Table:
 
     trials: a row per planned trial: `arm` (number), the axes by path, `seed`, `id`, `status` (done, failed or
         unfinished), `error`, its `cause` (diverged, crashed, damaged; empty where there is none), `params`, `macs`,
-        `train_seconds`, `compile_seconds`, `seconds` (by kind, where recorded), `step_seconds` (of these "step" and
-        "input"; `train_seconds` where they were not recorded), `steps`, `packed` (how many were trained together, and
+        `memory` (bytes of a compiled training step, where recorded), `train_seconds`, `compile_seconds`, `seconds` (by
+        kind, where recorded), `step_seconds` (of these "step" and "input"; `train_seconds` where they were not
+        recorded), `steps`, `packed` (how many were trained together, and
         share the seconds), `examples` by part, `data_fingerprint` and a column per metric, as recorded (a share is a
         fraction).
     metrics: the names of the metric columns; specified: what they are, and which arms are compared by.
@@ -198,7 +199,7 @@ def collect(out: Path | str) -> Table:
     rows = refused(rows, {trial.id: trial.data_fingerprint for trial in plan.trials})
     _require_finished(out, rows)
     trials = Frame(rows).sort_values(["arm", "replicate", "seed"], kind="stable", ignore_index=True)
-    trials = trials.astype(dict.fromkeys(("params", "macs", "steps"), "Int64"))
+    trials = trials.astype(dict.fromkeys(("params", "macs", "memory", "steps"), "Int64"))
     done = trials[trials["status"] == "done"]
     curves, cut_curves = curves_of(done, folders)
     folder_names = {folder.name for folder in folders.values()}
@@ -294,6 +295,7 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
         "cause": "",
         "params": trial.params,
         "macs": trial.macs,
+        "memory": None,
         "train_seconds": math.nan,
         "step_seconds": math.nan,
         "compile_seconds": math.nan,
@@ -313,6 +315,7 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
             "cause": result.cause or "",
             "params": result.params,
             "macs": result.macs,
+            "memory": result.memory,
             "train_seconds": finite(result.train_seconds),
             "step_seconds": _step_seconds(result),
             "compile_seconds": finite(result.compile_seconds),

@@ -217,6 +217,6 @@ def _arm_json(table: Table, frame: Frame, number: int) -> Mapping[str, Any]:
     row, arm = frame.loc[number], table.arms[number - 1]
     names = (*table.metrics, *table.seconds)
     spreads = {name: spread_of(frame, number, name).to_json() for name in names}
-    whole = ("n", "planned", "failed", "params", "macs")
+    whole = ("n", "planned", "failed", "params", "macs", "memory")
     counts = {name: None if pd.isna(row[name]) else int(row[name]) for name in whole}
     return {"number": number, "arm": arm.values, "label": arm.label, **counts, "chosen": bool(row["chosen"]), **spreads}

@@ -41,6 +41,16 @@ def compiled(lowered: Any, options: Mapping[str, Any] = {}) -> Callable:
     return lowered.compile()
 
 
+def planned_memory(program: Any) -> int | None:
+    """Bytes that a compiled program takes on each device: arguments, results that are not written over these, and
+    temporaries; None where it does not tell (pmap, a backend that does not plan)."""
+    plan = program.memory_analysis() if isinstance(program, jax.stages.Compiled) else None
+    if plan is None:
+        return None
+    kept = plan.output_size_in_bytes - plan.alias_size_in_bytes
+    return plan.argument_size_in_bytes + kept + plan.temp_size_in_bytes
+
+
 def jit(function: Callable, **options: Any) -> Any:
     """`jax.jit` with what cnnjax compiles with: on a CPU the options `XLA_CPU`, elsewhere none.
 

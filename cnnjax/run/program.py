@@ -20,7 +20,7 @@ from cnnjax.experiment.sizes import Size, Span, sizes_of, training_spans
 from cnnjax.lanes import lane_values
 from cnnjax.lowering import lowering
 from cnnjax.records.used_run import UsedRun
-from cnnjax.run.compiling import compiled
+from cnnjax.run.compiling import compiled, planned_memory
 from cnnjax.run.feed import Resident, Steps, Streamed, first_batch, make_feed, of_each, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.packing import Packing
@@ -293,6 +293,15 @@ class Program:
         """The compiled step for images of that size; state and rows may be shapes."""
         name = "train" if size == self.spans[0].size else f"train {volume(size)}"
         return self._step(name, train_step, self._functions_at(size), state, rows)
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes that the largest training step compiled so far takes on each device, as XLA plans it: what it is given
+        (the state, resident data, rows), what it returns beside that, and what is in between. None where it does not
+        say."""
+        steps = [step for name, step in self._compiled.items() if name.partition(" ")[0] == "train"]
+        known = [size for step in steps if (size := planned_memory(step)) is not None]
+        return max(known, default=None)
 
     def _functions_at(self, size: Size) -> StepFunctions:
         """Those whose training step sees images of that size."""

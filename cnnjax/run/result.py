@@ -62,6 +62,7 @@ def write_result(
         compile_seconds=trial.seconds["compile"],
         seconds=dict(trial.seconds),
         compilations=program.compilations,
+        memory=program.memory,
         packed=program.packed,
         packing=_packing(program.packing),
         **fields_of(program.used_runs),

@@ -1,4 +1,4 @@
-"""What results cost: against parameters, operations and seconds, and which arm is the best for a given cost."""
+"""What results cost: against parameters, operations, memory and seconds, and which arm is the best for a given cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.compared import signed
-from cnnjax.reporting.costs import COSTS, SECONDS, CostFront, front_of, seconds_apart
+from cnnjax.reporting.costs import COSTS, MEMORY, SECONDS, CostFront, apart, front_of
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import Spread, listed
@@ -38,8 +38,9 @@ def cost_panel(table: Table) -> Finding | None:
         blocks += [paragraph(f"The best arms for so many {words}"), _grid(table, alike, fronts[alike[0]], by.quote)]
     if fronts:
         blocks.append(paragraph(_note(table, fronts)))
-    apart = seconds_apart(table)
-    notes = [*equal_costs(table), *([f"Seconds are not compared as a cost: {apart}."] if apart else [])]
+    whys = {words: apart(table, cost) for cost, words in COSTS.items()}
+    withheld = [f"Not compared as a cost: {words}: {why}." for words, why in whys.items() if why]
+    notes = [*equal_costs(table), *withheld]
     data = {"metric": by.quote, "costs": {cost: _json(found) for cost, found in fronts.items()}}
     title = f"{kind} against cost"
     return Finding("cost", title, [*blocks, *map(paragraph, notes)], data=data if fronts else None)
@@ -112,12 +113,18 @@ def _note(table: Table, fronts: Mapping[str, CostFront]) -> str:
         if SECONDS in fronts
         else ""
     )
+    planned = (
+        " Bytes are what XLA plans for the compiled training step on each device: the state, data that stay there, the "
+        "batch and all in between."
+        if MEMORY in fronts
+        else ""
+    )
     return (
         "On the front: no other arm is at least as good and as cheap, and better in one of the two. For a given cost "
         f"the best arm is the last one on the front that costs no more. Arms whose {word}s have not all finished take "
         "no part. Beside the one before: the difference from the next cheaper arm on the front, paired by "
         f"{listed(table.repeats)}, each on its own: an interval that holds 0 shows no gain for the higher cost."
-        f"{drawn}{clock}"
+        f"{drawn}{planned}{clock}"
     )
 
 
