@@ -210,9 +210,9 @@ class Bomb:
 
 
 def arrays(path: Path, mark: Path) -> None:
-    objects = np.array([Bomb(mark)], dtype=object)
+    content: dict[str, Any] = {"test/correct": np.array([Bomb(mark)], dtype=object)}
     with path.open("wb") as file:
-        np.savez(file, version=np.int64(1), id=np.str_("a"), **{"test/correct": objects})
+        np.savez(file, version=np.int64(1), id=np.str_("a"), **content)
 
 
 def pickled(path: Path, mark: Path) -> None:

@@ -560,11 +560,14 @@ def test_random_crashes_change_nothing(made, tmp_path, monkeypatch, seconds, cra
     assert seconds != 60.0 or Options().checkpoint_seconds == seconds
     monkeypatch.setattr(due, "time", FastClock)
     draw, how, begun = random.Random(20261128), Options(ONE, checkpoint_seconds=seconds), set()
+    directory = RunDirectory(tmp_path / "run")
     for _ in range(crashes):
+        if directory.saved_step() == STEPS:
+            shutil.rmtree(directory.path)
         with pytest.raises(Crash):
-            train(FIRST, tmp_path, options=how, sinks=[crash_at(draw.randint(11, STEPS))])
-        begun |= {RunDirectory(tmp_path).saved_step()}
-    train(FIRST, tmp_path, options=how)
+            train(FIRST, directory.path, options=how, sinks=[crash_at(draw.randint(directory.saved_step() + 1, STEPS))])
+        begun |= {directory.saved_step()}
+    train(FIRST, directory.path, options=how)
     for file in ("metrics.jsonl", "evaluation.json"):
-        assert (tmp_path / file).read_bytes() == (made / "first" / file).read_bytes()
+        assert (directory.path / file).read_bytes() == (made / "first" / file).read_bytes()
     assert (max(begun) > 0) == (seconds < 1e9), "else the clock was not fast enough"
