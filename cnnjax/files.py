@@ -133,10 +133,25 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
+def parse_json(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError, also for a key that stands in an object twice (of which Python would
+    take the last without a word), and RecursionError."""
+    return json.loads(text, object_pairs_hook=_keys_once)
+
+
+def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"{twice!r} stands in it twice")
+    return found
+
+
 def read_json(path: Path, *, remedy: str) -> Any:
     """The JSON of a file, None where there is none; RunError with `remedy` where it is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:

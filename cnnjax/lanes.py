@@ -39,8 +39,10 @@ def _scalar(path: str, value: float) -> np.ndarray:
             scalar = np.asarray(value, _dtype(path))
     except OverflowError:
         raise ConfigError(f"{path} = {value!r}: a seed is at least 0 and below 2**32") from None
-    if not np.isfinite(scalar) or (scalar == 0) != (value == 0):
-        raise ConfigError(f"{path} = {value!r}: a step computes with float32, in which it is {scalar}")
+    # XLA takes numbers with fewer digits than others, which are next to 0, for 0.
+    lost = scalar.dtype == np.float32 and 0 < abs(scalar) < np.finfo(np.float32).tiny
+    if not np.isfinite(scalar) or (scalar == 0) != (value == 0) or lost:
+        raise ConfigError(f"{path} = {value!r}: a step computes with float32, in which it is {0.0 if lost else scalar}")
     return scalar
 
 

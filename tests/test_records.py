@@ -190,7 +190,7 @@ RECORDS: list[tuple[Record, str, Any, str]] = [
             teachers={"distillation": UsedRun(path="runs/teacher", checksum=9)},
             initial=UsedRun(path="runs/first", checksum=7),
             metrics={"test_loss": 0.5},
-        ),
+        ).sealed(),
         "status",
         "almost",
         "'done' or 'failed'",

@@ -213,7 +213,7 @@ def test_a_damaged_result_is_said_and_stops_no_other(tmp_path):
     outcome = work(tmp_path, options=OPTIONS)
     assert outcome.done == [ids[1]]
     assert "result.json is damaged" in outcome.errors[ids[0]]
-    assert "delete it, and the same command runs the rest of this trial again" in outcome.errors[ids[0]]
+    assert "delete it and run the study again: it repeats this trial only" in outcome.errors[ids[0]]
     # So does a sweep say, whatever it is to retry.
     again = sweep(FOUR, tmp_path, options=OPTIONS, retry_failed=True)
     assert not again.complete

@@ -52,7 +52,7 @@ def numbers(folder: Path) -> dict[str, tuple]:
     found = {}
     for path in sorted(folder.glob("trials/*/result.json")):
         result = json.loads(path.read_text())
-        timed = {key for key in result if "seconds" in key} | {"compilations", "shares"}
+        timed = {key for key in result if "seconds" in key} | {"compilations", "shares", "checksum"}
         kept = {key: value for key, value in result.items() if key not in timed}
         found[path.parent.name] = (kept, (path.parent / "metrics.jsonl").read_bytes())
     return found

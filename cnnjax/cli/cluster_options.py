@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnjax.cli.app import out
+from cnnjax.cli.printing import print_json
 from cnnjax.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
@@ -97,6 +97,6 @@ def _table(file: Path | None, launcher: str) -> dict[str, Any]:
 def print_detached(detached: Detached, *, as_json: bool) -> None:
     """What was submitted."""
     if as_json:
-        typer.echo(json.dumps({"launcher": detached.launcher, "jobs": detached.jobs}))
+        print_json({"launcher": detached.launcher, "jobs": detached.jobs})
     else:
         out.print(detached.text, markup=False, highlight=False, soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +19,7 @@ from cnnjax.cli.options import (
     hardware_of,
     pairs,
 )
-from cnnjax.cli.printing import print_document
+from cnnjax.cli.printing import print_document, print_json
 from cnnjax.errors import ConfigError
 
 data = typer.Typer(
@@ -39,7 +38,7 @@ def data_list(data_dir: Folder = None, as_json: AsJson = False) -> None:
 
     found = listing(data_dir)
     if as_json:
-        typer.echo(json.dumps(found.to_json()))
+        print_json(found.to_json())
     else:
         WIDE.print(found.table())
 
@@ -63,7 +62,7 @@ def data_prepare(
 
     made = prepare(name, data_dir=data_dir, manual_dir=manual_dir, quiet=as_json)
     if as_json:
-        typer.echo(json.dumps(made.to_json()))
+        print_json(made.to_json())
         return
     state = "was prepared before" if made.seconds is None else f"prepared in {made.seconds:.0f} s"
     out.print(f"{name} {made.version.version} {state}: {made.version.written_splits} examples", highlight=False)
@@ -133,7 +132,7 @@ def data_benchmark(
     hardware = hardware_of(devices, "jit", resident, workers)
     speed = data_speed.benchmark(found.with_steps(), steps=steps, hardware=hardware)
     if as_json:
-        typer.echo(json.dumps(speed.to_json(found.name)))
+        print_json(speed.to_json(found.name))
     else:
         out.print(f"{found.name}: {speed.summary()}", highlight=False, soft_wrap=True)
         out.print(speed.conditions(), highlight=False, soft_wrap=True)

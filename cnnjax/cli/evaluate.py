@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cnnjax.cli.app import WIDE, app
+from cnnjax.cli.app import WIDE, app, out
 from cnnjax.cli.options import (
     AsJson,
+    Checkpoint,
     Devices,
     KeepPredictions,
     Overrides,
@@ -20,6 +20,7 @@ from cnnjax.cli.options import (
     load_file,
     pairs,
 )
+from cnnjax.cli.printing import note, print_json
 
 
 @app.command(
@@ -39,9 +40,10 @@ def evaluate(
         typer.Option("--stale", help="Where its code has changed since: stop, or keep and evaluate with the new."),
     ] = "stop",
     keep_predictions: KeepPredictions = False,
+    step: Checkpoint = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a run's newest checkpoint on its validation and test parts."""
+    """Evaluate a run's newest checkpoint on its validation and test parts, and say its step."""
     from cnnjax.records.resolved import compared_first
     from cnnjax.reporting.parts import classes_tables, parts_table
     from cnnjax.run.directory import directory_in
@@ -51,12 +53,14 @@ def evaluate(
     if file is not None:
         load_file(file)
     hardware = hardware_of(devices, "jit", resident, workers)
-    parts = run_evaluate(
-        run, data=data, overrides=pairs(overrides), hardware=hardware, stale=stale, keep_predictions=keep_predictions
-    )
+    said: list[str] = []
+    how = {"data": data, "overrides": pairs(overrides), "hardware": hardware, "stale": stale}
+    parts = run_evaluate(run, **how, keep_predictions=keep_predictions, step=step, told=said.append)
     if as_json:
-        typer.echo(json.dumps(parts))
+        note(said[0])
+        print_json(parts)
         return
+    out.print(said[0], markup=False, highlight=False, soft_wrap=True)
     directory = directory_in(run)
     WIDE.print(parts_table(parts, compared_first(directory.path)))
     if (resolved := recorded(directory)) is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from cnnjax.cli.app import app, out
 from cnnjax.cli.options import AsJson, Checkpoint, Classes, Run, StaleCode, Weights
+from cnnjax.cli.printing import print_json
 
 
 @app.command(
@@ -56,7 +56,7 @@ def export(
     trained = trained.fused() if fused else trained
     made = write(trained, file_out, form=form, platforms=chosen, batch_size=batch_size, replace=replace)
     if as_json:
-        typer.echo(json.dumps(made.to_json()))
+        print_json(made.to_json())
         return
     size = file_out.stat().st_size
     out.print(f"{trained.described()}", highlight=False, soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from cnnjax.cli.app import app, out
 from cnnjax.cli.options import AsJson, Overrides, pairs
+from cnnjax.cli.printing import print_json
 
 
 @app.command(
@@ -39,7 +39,7 @@ def import_torch(
 
     source = run_import(architecture, weights, out_folder, pairs(overrides), key=key, fresh_head=fresh_head)
     if as_json:
-        typer.echo(json.dumps(source))
+        print_json(source)
     else:
         of = f", its {source['key']}" if source["key"] else ""
         out.print(f"{source['architecture']} with {source['classes']} classes from {source['file']}{of}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from cnnjax.cli.app import app, out
 from cnnjax.cli.options import AsJson, Checkpoint, Classes, Devices, StaleCode, Weights
+from cnnjax.cli.printing import print_json
 from cnnjax.errors import ConfigError
 
 
@@ -93,7 +93,7 @@ def inspect(
                 )
             )
     if as_json:
-        typer.echo(json.dumps({"runs": [each.record.to_json() for each in written]}))
+        print_json({"runs": [each.record.to_json() for each in written]})
         return
     for each in written:
         for name in each.made:

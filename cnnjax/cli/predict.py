@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from cnnjax.cli.app import WIDE, app, err, out
 from cnnjax.cli.options import AsJson, Checkpoint, Classes, Run, StaleCode, Weights
+from cnnjax.cli.printing import print_json
 from cnnjax.errors import CnnjaxError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def predict(
     answers = predict_files(trained, images, top=top, batch_size=batch_size, out=pictures)
     if as_json:
         whose = {} if trained.weights is None else {"weights": trained.weights}
-        typer.echo(json.dumps({"run": str(run), "step": trained.step, **whose, **answers.to_json()}))
+        print_json({"run": str(run), "step": trained.step, **whose, **answers.to_json()})
     elif answers.files:
         WIDE.print(_table(answers))
         if answers.pictures:

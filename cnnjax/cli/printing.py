@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,10 +15,24 @@ from cnnjax.cli.app import WIDE, err, out
 
 if TYPE_CHECKING:
     from cnnjax.documents.document import Document
+    from cnnjax.reporting.study_table import Table
 
 
 def note(message: str) -> None:
     err.print(f"note: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print plain data as standard JSON, whose numbers are finite: what is no number is null."""
+    typer.echo(json.dumps(_standard(value), allow_nan=False))
+
+
+def _standard(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {name: _standard(each) for name, each in value.items()}
+    return [_standard(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def print_document(document: Document, form: str) -> None:
@@ -28,7 +45,8 @@ def print_document(document: Document, form: str) -> None:
         typer.echo(written(document, form), nl=False)
 
 
-def print_report(folder: Path, *, to: Path | None = None, as_json: bool) -> None:
+def print_report(folder: Path, *, to: Path | None = None, as_json: bool) -> Table:
+    """Write a report, print it, and return what it is of."""
     from cnnjax.reporting import report as write_report
     from cnnjax.reporting import terminal_table
     from cnnjax.reporting.time_spent import time_spent_text
@@ -43,6 +61,7 @@ def print_report(folder: Path, *, to: Path | None = None, as_json: bool) -> None
         if spent := time_spent_text(summary.table):
             out.print(f"time: {spent}", markup=False, highlight=False, soft_wrap=True)
         out.print(f"report: {summary.page}", soft_wrap=True)
+    return summary.table
 
 
 def print_beside(one: Path, other: Path, *, to: Path | None, as_json: bool) -> None:

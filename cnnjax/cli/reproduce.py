@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from cnnjax.cli.app import WIDE, app, err, out
 from cnnjax.cli.options import AsJson, Devices, Overrides, Workers, hardware_of, options_of, pairs
+from cnnjax.cli.printing import print_json
 from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import progress
@@ -68,7 +68,7 @@ def reproduce(
         about = {"overrides": pairs(overrides), "seeds": seeds, "budget": budget, "replace": replace}
         found = run(recipe, out_folder, **about, options=options, sinks=[StudyProgress(show)])
     if as_json:
-        typer.echo(json.dumps(_json(found)))
+        print_json(_json(found))
     else:
         _print(found)
     if record:

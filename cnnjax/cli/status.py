@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from cnnjax.cli.app import WIDE, app
 from cnnjax.cli.options import AsJson
+from cnnjax.cli.printing import print_json
 from cnnjax.errors import CnnjaxError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def status(
 
 def _print(found: StudyStatus, folder: Path, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(found.to_json() | {"jobs": _jobs(folder)}))
+        print_json(found.to_json() | {"jobs": _jobs(folder)})
     else:
         WIDE.print(_shown(found, folder))
 

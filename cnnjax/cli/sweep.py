@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,7 +67,7 @@ from cnnjax.cli.options import (
     placed,
 )
 from cnnjax.cli.plan_options import Budgets, Estimated, estimated, print_estimate, with_budget
-from cnnjax.cli.printing import print_report
+from cnnjax.cli.printing import print_json, print_report
 from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import progress
@@ -231,13 +230,19 @@ def sweep(
         return
     for trial, reason in outcome.errors.items():
         err.print(f"trial {trial}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+    left_out: list[str] = []
     if outcome.done or outcome.skipped:
-        print_report(folder, as_json=as_json)
+        trials = print_report(folder, as_json=as_json).trials
+        planned = {trial.id for trial in outcome.plan.trials}
+        left_out = [id for id in trials.loc[trials["status"].isin(("failed", "unfinished")), "id"] if id in planned]
     if not outcome.complete:
         failed, lost = len(outcome.failed), len(outcome.errors.keys() - set(outcome.failed))
         said = [f"{failed} failed"] if failed else []
         said += [f"{lost} could not be trained"] if lost else []
         raise CnnjaxError(f"of {len(outcome.plan.trials)} trials {' and '.join(said)}; see {folder}/trials")
+    if left_out:
+        count = len(outcome.plan.trials)
+        raise CnnjaxError(f"of {count} trials the report leaves out {len(left_out)} ({left_out[0]}), and says why")
 
 
 def _run_study(
@@ -318,7 +323,7 @@ def _print_plan(
         more |= {"programs": len(planned.programs), "compilations": planned.compilations}
         more |= {"not_checked": planned.unchecked} | ({"estimate": hours.to_json()} if hours else {})
         more |= laid | design_json(planned, folder) | comparisons_json(planned)
-        typer.echo(json.dumps(planned.to_json() | more | ({"adaptive": known} if known else {})))
+        print_json(planned.to_json() | more | ({"adaptive": known} if known else {}))
         return
     WIDE.print(plan_table(planned))
     for text in layout_texts(laid, planned.devices.count):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import typer
 
 from cnnjax.cli.app import WIDE, app, out
 from cnnjax.cli.hosts_options import Coordinator, HostsOption, Meeting, Process, Processes, together
@@ -35,6 +32,7 @@ from cnnjax.cli.options import (
     pairs,
     placed,
 )
+from cnnjax.cli.printing import print_json
 from cnnjax.cli.progress_sinks import TrainingProgress
 from cnnjax.errors import CnnjaxError
 from cnnjax.progress import progress
@@ -91,7 +89,7 @@ def train(
     if not is_first():
         return
     if as_json:
-        typer.echo(json.dumps(result.to_json()))
+        print_json(result.to_json())
     else:
         _print_result(result, folder)
     if result.status == "failed":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from cnnjax.cli.app import app, err
 from cnnjax.cli.hosts_options import Coordinator, HostsOption, Meeting, Process, Processes, together
 from cnnjax.cli.options import AsJson
-from cnnjax.cli.printing import note
+from cnnjax.cli.printing import note, print_json
 from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import progress
@@ -102,7 +101,7 @@ def work(
     for trial, reason in outcome.errors.items():
         err.print(f"trial {trial}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
     if as_json:
-        typer.echo(json.dumps(vars(outcome)))
+        print_json(vars(outcome))
     else:
         note(f"{len(outcome.done)} trials trained here, {len(outcome.skipped)} by others; cnnjax report {folder}")
     unrecorded = len(outcome.errors.keys() - set(outcome.failed))

@@ -14,6 +14,7 @@ from cnnjax.events import Sink, Skipped, Waiting
 from cnnjax.launch.units import Units
 from cnnjax.lease import Taken, holding, server_time
 from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.trial_result import result_of
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.packing import Packing
 from cnnjax.run.stale import origin
@@ -205,7 +206,7 @@ class Claims:
                 return True
             return False
         try:
-            result = directory.finished()
+            result = result_of(directory.path, self.units.entry(id))
             if result is not None and not result.crashed:
                 self._look_again(id, result, directory)
         except RunError as error:

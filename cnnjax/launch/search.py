@@ -18,6 +18,7 @@ from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.metrics_jsonl import EpochRow, read_rows
 from cnnjax.records.plan_json import PlanRecord, PrunedEntry, TrialEntry
 from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.trial_result import agreeing
 from cnnjax.records.work_json import WorkRecord, changes
 from cnnjax.run.stale import keep
 from cnnjax.study.adaptive import Observation, Proposal
@@ -89,6 +90,7 @@ class Search:
         result = ResultRecord.read(ResultRecord.at(folder), remedy="delete it, and the same command trains it again")
         if result is None:
             return Observation(proposal)
+        agreeing(folder, result, id=entry.trial)
         if result.status == "failed":
             return Observation(proposal, failure=result.error or "failed")
         return self._scored(proposal, result.metrics)

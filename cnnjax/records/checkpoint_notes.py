@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from cnnjax.records.metrics_jsonl import RowsEntry
 from cnnjax.records.record import Record
 from cnnjax.records.used_run import UsedRun, used_runs
 
@@ -20,7 +21,8 @@ class CheckpointNotes(Record):
     all trials that were trained together. shares: where all seconds of its own went (`ResultRecord.seconds`). scale:
     (mean, std) by channel of the data. classes: their names, in the order of the outputs; empty for none, None where
     they were not recorded. initial, teachers: the run that it started from, and those that its methods learn from, by
-    the method. checksum: of the arrays; it is put in where they are saved.
+    the method. rows: those that metrics.jsonl had then; None where that was not recorded. checksum: of the arrays; it
+    is put in where they are saved.
     """
 
     filename: ClassVar[str] = "notes"
@@ -39,6 +41,7 @@ class CheckpointNotes(Record):
     classes: tuple[str, ...] | None = None
     initial: UsedRun | None = None
     teachers: dict[str, UsedRun] = Field(default_factory=dict)
+    rows: RowsEntry | None = None
     checksum: int = 0
 
     @property

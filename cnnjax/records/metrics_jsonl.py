@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from cnnjax.errors import RunError
-from cnnjax.files import append_text, write_text
-from cnnjax.records.record import Record
+from cnnjax.files import append_text, parse_json, write_text
+from cnnjax.records.record import Entry, Record
 
 
 class EpochRow(Record):
@@ -36,6 +38,32 @@ class EpochRow(Record):
         return self.content
 
 
+class RowsEntry(Entry):
+    """Which rows of a metrics.jsonl something counts on: the first `count`, and a digest of their bytes."""
+
+    count: int
+    digest: str
+
+
+def rows_of(path: Path, count: int | None = None) -> RowsEntry:
+    """The first `count` rows that are in a metrics.jsonl, or all; fewer where there are not so many."""
+    whole = _whole_lines(path)
+    lines = whole if count is None else whole[:count]
+    return RowsEntry(count=len(lines), digest=hashlib.sha256(b"\n".join(lines)).hexdigest()[:16])
+
+
+def sync_rows(path: Path) -> None:
+    """Have the rows on disk, so that what is written afterwards may count on them."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def read_rows(path: Path) -> list[EpochRow]:
     """The rows of a metrics.jsonl; empty where there is no file.
 
@@ -49,26 +77,34 @@ def append_row(path: Path, row: EpochRow, *, check: Callable[[], None] = lambda:
     append_text(path, json.dumps(row.to_json(), allow_nan=False) + "\n", check=check)
 
 
-def keep_rows(path: Path, until_step: int) -> None:
-    """Drop the rows of steps after `until_step`, which will be written again."""
+def keep_rows(path: Path, until_step: int, *, count: int | None = None) -> None:
+    """Drop the rows of steps after `until_step`, which will be written again.
+
+    count: how many there were when the checkpoint of that step was saved, where that is known: in a pack it may have
+    been at the end of an epoch, before the epoch had its row.
+    """
     if path.exists():
-        write_text(path, "".join(f"{line}\n" for line, row in _lines(path) if row.step <= until_step))
+        kept = [line for line, row in _lines(path) if row.step <= until_step]
+        write_text(path, "".join(f"{line}\n" for line in kept[:count]))
 
 
 def _lines(path: Path) -> list[tuple[str, EpochRow]]:
+    return [_parsed(line, f"{path} line {number}", path) for number, line in enumerate(_whole_lines(path), start=1)]
+
+
+def _whole_lines(path: Path) -> list[bytes]:
     try:
-        lines = path.read_bytes().split(b"\n")
+        # What stands after the last newline was being written when the process ended.
+        return path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-    # What stands after the last newline was being written when the process ended.
-    return [_parsed(line, f"{path} line {number}", path) for number, line in enumerate(lines[:-1], start=1)]
 
 
 def _parsed(line: bytes, where: str, path: Path) -> tuple[str, EpochRow]:
     remedy = f"mend the line, or delete {path.parent} to train that run again"
     try:
         text = line.decode()
-        content = json.loads(text)
+        content = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise RunError(f"{where} is damaged ({error}); {remedy}") from None
     return text, EpochRow.parse(content, where, remedy=remedy)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
+from cnnjax.errors import RunError
+from cnnjax.files import write_json
+from cnnjax.records.metrics_jsonl import RowsEntry
 from cnnjax.records.record import Record, TrialId
 from cnnjax.records.used_run import UsedRun, used_runs
 
@@ -32,7 +38,9 @@ class ResultRecord(Record):
     its methods learned from, by the method. skipped: images that could not be decoded, by part. metrics: by part and
     name (`test_accuracy`, a fraction). error: why a failed one failed. cause: "diverged", "crashed" (an error of the
     program), "out_of_memory", "data" (an error in the data) or "killed" (its process, again and again). config: the
-    experiment.
+    experiment. rows: those of metrics.jsonl, and evaluation: a digest of evaluation.json, as they were then; None where
+    that was not recorded. checksum: of all else, put in where it is written: a result that was changed since is refused
+    where it is read.
     """
 
     filename: ClassVar[str] = "result.json"
@@ -60,6 +68,23 @@ class ResultRecord(Record):
     metrics: dict[str, Any] = Field(default_factory=dict)
     error: str | None = None
     config: dict[str, Any] = Field(default_factory=dict)
+    rows: RowsEntry | None = None
+    evaluation: str | None = None
+    checksum: str | None = None
+
+    @classmethod
+    def parse(cls, content: Any, where: Path | str, *, remedy: str) -> Self:
+        record = super().parse(content, where, remedy=remedy)
+        if record.checksum not in (None, checksum(content)):
+            raise RunError(f"{where} is damaged (it was changed since it was written: its checksum differs); {remedy}")
+        return record
+
+    def sealed(self) -> Self:
+        """The same with its checksum, as it is written."""
+        return self.model_copy(update={"checksum": checksum(self.to_json())})
+
+    def write(self, path: Path) -> None:
+        write_json(path, self.sealed().to_json())
 
     @property
     def used_runs(self) -> dict[str, UsedRun]:
@@ -70,6 +95,12 @@ class ResultRecord(Record):
     def crashed(self) -> bool:
         """It ended by an error, and is tried again by the next sweep; one that diverged would diverge again."""
         return self.cause in TRIED_AGAIN
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """A digest of a result as plain JSON, without its version and its checksum, whatever the order of its keys."""
+    held = {name: value for name, value in content.items() if name not in ("version", "checksum")}
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class EvaluationRecord(Record):

@@ -36,6 +36,7 @@ def claim(trial: Trial, pack: Pack, options: Options) -> None:
                 raise RunError(f"{where.path} was begun by other code or data: {'; '.join(why)}")
             refuse_in_any_case(made, where.path, data=pack.fingerprint, analysis=lambda: pack.program.analysis)
             refuse_others(made.used_runs, pack.program.used_runs, where.path)
+            where.check_rows(made.rows, made.step or 0)
     except RunError as error:
         trial.damage = error
         return

@@ -18,10 +18,11 @@ from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.environment_json import EnvironmentRecord
 from cnnjax.records.lease_json import LeaseRecord
-from cnnjax.records.metrics_jsonl import EpochRow, append_row, keep_rows
+from cnnjax.records.metrics_jsonl import EpochRow, RowsEntry, append_row, keep_rows, rows_of, sync_rows
 from cnnjax.records.result_json import EvaluationRecord, ResultRecord
 from cnnjax.records.source_json import SourceRecord
 from cnnjax.records.study_json import StudyRecord
+from cnnjax.records.trial_result import agreeing
 
 
 class RunDirectory:
@@ -41,6 +42,8 @@ class RunDirectory:
         self.evaluation = EvaluationRecord.at(self.path)
         self.checkpoints = self.path / "checkpoints"
         self.lease: Lease | None = None
+        self.counted: RowsEntry | None = None
+        """The rows that the checkpoint counts on from which the training continues, where that is known."""
 
     def check_inside(self) -> None:
         """Raise RunError where a folder of the run, or the run's own within its study, is a symbolic link."""
@@ -166,10 +169,33 @@ class RunDirectory:
             self.result, remedy="delete it, and the same command runs the rest of this trial again"
         )
 
+    def agreeing(self, experiment: Experiment) -> ResultRecord | None:
+        """`finished`. Raises RunError also where the result is another experiment's, or the files beside it are not
+        those that it was written with."""
+        result = self.finished()
+        return None if result is None else agreeing(self.path, result, id=experiment.id)
+
+    def rows(self) -> RowsEntry:
+        """The rows that there are, which are on disk then."""
+        sync_rows(self.metrics)
+        return rows_of(self.metrics)
+
+    def check_rows(self, counted: RowsEntry | None, step: int) -> None:
+        """Raise RunError unless metrics.jsonl begins with the rows that the checkpoint of a step counts on."""
+        if counted is not None and (found := rows_of(self.metrics, counted.count)) != counted:
+            has = "others" if found.count == counted.count else f"{found.count}"
+            raise RunError(
+                f"{self.metrics}: of the {counted.count} rows that there were when the checkpoint of step {step} was "
+                f"saved, it has {has}: it was cut or edited since. Bring it back; or delete {self.path}, and the same "
+                "command trains this run again"
+            )
+        self.counted = counted
+
     def keep_rows(self, until_step: int) -> None:
         """Drop the rows of steps after `until_step`: they will be written again. Raises Lost."""
         self.check_held()
-        keep_rows(self.metrics, until_step)
+        counted = self.counted if until_step else None
+        keep_rows(self.metrics, until_step, count=None if counted is None else counted.count)
 
     def add_row(self, row: EpochRow) -> None:
         """Append one row to metrics.jsonl. Raises Lost."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +36,33 @@ def evaluate(
     hardware: Hardware = Hardware(),
     stale: str = "stop",
     keep_predictions: bool = False,
+    step: int | None = None,
+    told: Callable[[str], None] = lambda _: None,
 ) -> dict[str, dict[str, Any]]:
-    """Metrics of a run's newest checkpoint on its validation and test parts, by part.
+    """Metrics of a run's newest checkpoint, or that of a `step`, on its validation and test parts, by part.
 
     What a training method evaluates beside the trained weights is a part with its name (`test_ema`).
 
     data: another data set or its name, evaluated instead; it is normalized as the run's own was, unless it says
     otherwise (`mean`, `std`), and its classes are matched by name (`matched`). overrides: fields, as text by path, such
     as `data.size`. stale: "keep" evaluates with the user's own code of now where other code trained it.
-    keep_predictions: whether predictions.npz is written into the run, of its own data alone. Raises RunError where
-    there is no checkpoint, where the code changed, and where the data have classes of other names.
+    keep_predictions: whether predictions.npz is written into the run, of its own data alone. told: called with whose
+    metrics they are, `runs/baseline, step 120 of 300`. Raises RunError where
+    there is no checkpoint, where the newest is not the one that the run's result is of, where the code changed, and
+    where the data have classes of other names.
     """
     if keep_predictions and (data is not None or overrides):
         raise ConfigError("keep_predictions: of the run's own data alone; leave out other data and fields")
     directory = directory_in(Path(run))
     trained = directory.experiment()
     refuse_stale(directory, trained, stale)
-    restored, notes = restore(directory, trained)
+    if keep_predictions and step is not None:
+        raise ConfigError("keep_predictions: of the newest checkpoint alone, which the result is of; leave out step")
+    restored, notes = restore(directory, trained, step=step)
     experiment = _on(trained, data, dict(overrides or {}))
     held = recorded(directory)
+    of = "" if held is None or not held.steps else f" of {held.steps}"
+    told(f"{directory.path}, step {int(restored.step)}{of}")
     scale = notes.scale if held is None else (held.mean, held.std)
     experiment = _scaled_as(experiment, scale, is_own=experiment.data == trained.data)
     # What only a training needs of other runs is not read, and may be gone.

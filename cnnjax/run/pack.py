@@ -174,6 +174,7 @@ class Pack:
                 scale=self.dataset.scale,
                 classes=self.dataset.classes,
                 **fields_of(self.program.used_runs),
+                rows=trial.directory.rows(),
             )
             own = host if self.program.packed == 1 else jax.tree.map(lambda x, slot=slot: x[slot], host)
             trial.checkpoints.save(trial.step, own, notes)

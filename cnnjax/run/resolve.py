@@ -118,6 +118,7 @@ def resolved_of(directory: RunDirectory, experiment: Experiment) -> Resolved:
     """
     held = recorded(directory)
     if held is not None:
+        _refuse_another(directory, held, experiment.id)
         return held
     try:
         dataset, parts = experiment.data.load(), parts_of(experiment)
@@ -144,8 +145,20 @@ def recorded(directory: RunDirectory) -> Resolved | None:
 
 def record(directory: RunDirectory, resolved: Resolved) -> None:
     """Write resolved.json, where there is none yet."""
-    if not (path := Resolved.at(directory.path)).exists():
-        resolved.write(path)
+    held = recorded(directory)
+    if held is None:
+        resolved.write(Resolved.at(directory.path))
+    else:
+        _refuse_another(directory, held, resolved.id)
+
+
+def _refuse_another(directory: RunDirectory, held: Resolved, id: str) -> None:
+    """Raise RunError where what is recorded is of another experiment than the one with this `id`."""
+    if held.id != id:
+        raise RunError(
+            f"{Resolved.at(directory.path)} is of another experiment ({held.id}, not {id}): bring the run's own back, "
+            "or delete it: it is made again from the run's data"
+        )
 
 
 def recorded_task(experiment: Experiment, resolved: Resolved) -> Task:

@@ -10,6 +10,7 @@ from cnnjax.config import plain
 from cnnjax.data import Dataset
 from cnnjax.experiment import Experiment
 from cnnjax.records.result_json import ResultRecord
+from cnnjax.records.trial_result import digest_of_file
 from cnnjax.records.used_run import fields_of
 from cnnjax.run.packing import Packing
 from cnnjax.run.program import Program
@@ -70,4 +71,7 @@ def write_result(
         **({"skipped": dict(skipped)} if skipped else {}),
         **outcome,
         config=plain(trial.experiment),
+        rows=trial.directory.rows(),
+        # One that failed has none.
+        evaluation=digest_of_file(trial.directory.evaluation) if outcome["status"] == "done" else None,
     ).write(trial.directory.result)

@@ -15,6 +15,7 @@ from cnnjax.experiment import Experiment, analysis_of
 from cnnjax.files import inside
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.code_json import REMEDY, CodeRecord
+from cnnjax.records.metrics_jsonl import RowsEntry
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.used_run import UsedRun
 from cnnjax.run.checkpoint import Checkpoints, NoCheckpoints
@@ -37,8 +38,8 @@ class Origin:
 
     codes: digests of the code, the newest last; None in it is code of cnnjax alone. known: whether they were recorded.
     data: fingerprint of the data. step: of the checkpoint; None for a finished training. packing: of the trials that
-    were trained together; of a checkpoint alone. params, macs: of the network; None of a checkpoint. used_runs: whose
-    weights it uses, by what they are to it.
+    were trained together, and rows: of metrics.jsonl; of a checkpoint alone. params, macs: of the network; None of a
+    checkpoint. used_runs: whose weights it uses, by what they are to it.
     """
 
     id: str | None
@@ -47,6 +48,7 @@ class Origin:
     data: str | None
     step: int | None = None
     packing: Packing = ALONE
+    rows: RowsEntry | None = None
     params: int | None = None
     macs: int | None = None
     used_runs: Mapping[str, UsedRun] = field(default_factory=dict)
@@ -80,7 +82,9 @@ def saved(checkpoints: Checkpoints | NoCheckpoints) -> Origin | None:
     notes = checkpoints.notes()
     if notes is None:
         return None
-    return replace(_made_by(notes), step=checkpoints.latest(), packing=Packing(notes.packed, notes.way))
+    return replace(
+        _made_by(notes), step=checkpoints.latest(), packing=Packing(notes.packed, notes.way), rows=notes.rows
+    )
 
 
 def _made_by(held: ResultRecord | CheckpointNotes) -> Origin:
@@ -94,11 +98,12 @@ def _made_by(held: ResultRecord | CheckpointNotes) -> Origin:
 
 
 def refuse_another(made: Origin, id: str, path: Path) -> None:
-    """Raise RunError where a checkpoint was written by another experiment than the one with this `id`."""
+    """Raise RunError where a checkpoint or a result is of another experiment than the one with this `id`."""
     if made.id not in (None, id):
+        what = "the result" if made.step is None else "checkpoints"
         raise RunError(
-            f"{path} holds checkpoints of another experiment ({made.id}, not {id}), though no config.json says so: "
-            "choose another folder with --out, or delete this one"
+            f"{path} holds {what} of another experiment ({made.id}, not {id}), though no config.json says so: choose "
+            "another folder with --out, or delete this one"
         )
 
 
@@ -197,7 +202,8 @@ def settle(directory: RunDirectory, experiment: Experiment, policy: Policy) -> P
 def _fingerprint(experiment: Experiment, made: Origin) -> str | None:
     """Of the experiment's data; None where they are gone, which a finished training does not need."""
     try:
-        return experiment.data.load().fingerprint
+        # What this process has loaded may have been changed in place since; a training that goes on looks at its end.
+        return (experiment.data.read() if made.step is None else experiment.data.load()).fingerprint
     except DataError:
         if made.step is None:
             return None

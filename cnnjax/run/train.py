@@ -55,7 +55,7 @@ def trained(
         elsewhere = settle(directory, experiment, options.stale)
         if elsewhere is not None:
             return trained(experiment, elsewhere, options=replace(options, stale="stop"), sinks=sinks)
-        finished = directory.finished()
+        finished = directory.agreeing(experiment)
         if finished is not None:
             check_same_runs(experiment, finished.used_runs, directory.path)
             # Where it was lost.

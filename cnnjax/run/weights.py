@@ -283,8 +283,25 @@ def restore(
     else:
         network, image_shape = experiment.model.build(), source.image_shape
     with contextlib.closing(checkpoints):
+        _refuse_older(directory, checkpoints, step)
         blank = blank_state(state_shapes(experiment, network, image_shape)).replace(lane=lane_values(experiment))
-        return checkpoints.restore(blank, step=step)
+        state, notes = checkpoints.restore(blank, step=step)
+    if notes.id not in (None, experiment.id):
+        raise RunError(
+            f"{held} are of another experiment ({notes.id}, not {experiment.id}, which {directory.path} is of): bring "
+            "its own back"
+        )
+    return state, notes
+
+
+def _refuse_older(directory: RunDirectory, checkpoints: Checkpoints, step: int | None) -> None:
+    """Raise RunError where no step is asked for, and the newest checkpoint is not that of the run's result."""
+    result, newest = directory.finished() if step is None else None, checkpoints.latest()
+    if result is not None and result.status == "done" and result.steps not in (None, newest):
+        raise RunError(
+            f"{directory.path}: its result is of step {result.steps}, and the newest checkpoint there is of step "
+            f"{newest}: bring the newest back, or say that this one is meant (--step {newest})"
+        )
 
 
 def check_initial(experiment: Experiment) -> None:

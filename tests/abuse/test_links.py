@@ -230,7 +230,9 @@ def writes(call: ast.Call) -> bool:
     if name in ALWAYS or (name in WITH_CONTENT and on != "files"):
         return True
     if name == "open":
-        return on == "os" or _mode(call, 0) or _mode(call, 1)
+        if on == "os":
+            return "O_RDONLY" not in ast.unparse(call)
+        return _mode(call, 0) or _mode(call, 1)
     return False
 
 

@@ -90,7 +90,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     "loggers/wandb_log.py": ({"import_module", "read_text"}, TEXT),
     "machine.py": ({"read_text"}, TEXT),
     "recipes/init.py": ({"ast.parse", "read_text", "read_bytes"}, SOURCE),
-    "records/metrics_jsonl.py": ({"json.loads", "read_bytes"}, JSON),
+    "records/metrics_jsonl.py": ({"os.open", "read_bytes"}, JSON),
     "records/predictions_npz.py": ({"np.load"}, NUMPY),
     "records/record.py": ({"model_validate_json"}, JSON),
     "records/trial_result.py": ({"read_bytes"}, TEXT),
