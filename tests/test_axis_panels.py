@@ -14,6 +14,7 @@ from scipy import stats
 from cnnjax.reporting import collect
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.marks import Drawing
+from cnnjax.reporting.panels.effects import effects_panel
 from cnnjax.reporting.panels.importance import importance_panel
 from cnnjax.reporting.panels.interactions import interactions_panel
 from cnnjax.reporting.panels.response import response_panel
@@ -467,3 +468,40 @@ def test_a_sample_with_folds_is_one(tmp_path: Path) -> None:
 
 def json_trials(out: Path) -> list[dict[str, Any]]:
     return json.loads((out / "plan.json").read_text())["trials"]
+
+
+def test_the_first_sentences_say_which_values_differ(tmp_path: Path) -> None:
+    """p and its correction are those of SciPy's paired t test over the seeds' means, where no examples are counted."""
+    shifts = {("max", 8): 0.0, ("max", 16): 0.001, ("average", 8): 0.2, ("average", 16): 0.201}
+    noise = [[0.010, -0.004, 0.002, 0.007], [0.001, 0.004, -0.003, 0.0], [0.003, 0.0, 0.001, -0.002], [0.0] * 4]
+    trials = make_study(
+        tmp_path, axes={"model.pool": ["max", "average"], "model.features": [8, 16]}, seeds=(0, 1, 2, 3), kind="loss"
+    )
+    results: dict[tuple[str, int], list[float]] = {}
+    for trial in trials:
+        values = trial["arm"]["model.pool"], trial["arm"]["model.features"]
+        own = 0.5 + shifts[values] + noise[list(shifts).index(values)][trial["seed"]]
+        results.setdefault(values, []).append(own)
+        set_metrics(tmp_path, trial, validation_loss=own, test_loss=own)
+    table = collect(tmp_path)
+    found = effects(table, metric="test_loss").query("reference != text").set_index("axis")
+    means = {values: np.array(own) for values, own in results.items()}
+    pool = (means["average", 8] + means["average", 16] - means["max", 8] - means["max", 16]) / 2
+    features = (means["max", 16] + means["average", 16] - means["max", 8] - means["average", 8]) / 2
+    p = [stats.ttest_1samp(pool, 0).pvalue, stats.ttest_1samp(features, 0).pvalue]
+    assert found.loc[["model.pool", "model.features"], "p"].tolist() == pytest.approx(p, rel=1e-4)
+    assert found.loc[["model.pool", "model.features"], "holm"].tolist() == pytest.approx([2 * p[0], p[1]], rel=1e-4)
+    panel = effects_panel(table)
+    assert panel is not None
+    [said] = panel.answers
+    assert said.startswith("By test loss, over matched settings of the other axes, corrected for 2 comparisons: ")
+    assert f"pool=average differs from max by +{pool.mean():.4f} [" in said
+    assert "n=4 seeds, 2 settings, p" in said
+    assert said.endswith(" 1 other value is not told apart.")
+
+
+def test_values_of_one_setting_are_arms_and_said_of_arms(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=(0, 1, 2))
+    panel = effects_panel(collect(tmp_path))
+    assert panel is not None
+    assert panel.answers == ()

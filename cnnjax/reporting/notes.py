@@ -124,7 +124,7 @@ def effects_note(table: Table) -> str:
     )
     intervals = (
         f" Differences' intervals are Student's t over {repeats(table)}{wider}. None is corrected for the number of "
-        "comparisons."
+        "comparisons; p is that of the interval, and corrected after Holm (1979) for all values of its table."
         if any_interval(table)
         else ""
     )

@@ -18,9 +18,10 @@ from cnnjax.errors import RunError
 from cnnjax.records.specification import BEFORE, Specification
 from cnnjax.reporting.asked import once
 from cnnjax.reporting.frames import Frame
-from cnnjax.reporting.intervals import PARTS, Quantity, Spread, paired, quantity, spread
+from cnnjax.reporting.intervals import PARTS, Judged, Quantity, Spread, judged, paired, quantity, spread
 from cnnjax.reporting.labels import Axis, key
 from cnnjax.reporting.study_table import SECONDS, Arm, Table
+from cnnjax.statistics.families import adjusted
 
 
 @dataclass(frozen=True)
@@ -254,12 +255,13 @@ def effects(table: Table, *, metric: str) -> Frame:
     them) with which every value of the axis has finished; of an incomplete study, the largest such block of settings
     and seeds. For each seed the metric is averaged over the settings; `mean`, `sd`, `low`, `high` and `method` are over
     seeds. The `difference_*` columns are over the per-seed differences to the `reference` value: the base experiment's,
-    or the axis's first. A row per axis (path) and value (position in the axis); axes without a matched setting have
-    none.
+    or the axis's first; `p` and `within` are theirs (`intervals.judged`), and `holm` is p corrected after Holm (1979)
+    for all of them. A row per axis (path) and value (position in the axis); axes without a matched setting have none.
     """
     rows = [row for axis in table.axes for row in _axis_effects(table, axis, metric)]
     names = ("axis", "value", "text", "settings", *PARTS, "reference")
-    return Frame(rows, columns=[*names, *(f"difference_{part}" for part in PARTS)])
+    found = Frame(rows, columns=[*names, *(f"difference_{part}" for part in PARTS), "p", "within"])
+    return found.assign(holm=adjusted(found["p"].to_numpy(float)))
 
 
 def effect_spreads(row: Mapping[str, Any]) -> tuple[Spread, Spread | None]:
@@ -275,7 +277,9 @@ def _axis_effects(table: Table, axis: Axis, metric: str) -> Iterable[dict[str, A
     reference = next(value for value in [*base, *means.columns] if value in means.columns)
     of = quantity_of(table, metric)
     for value in means.columns:
-        change = asdict(paired(laid_out(means[value] - means[reference]), of)) if value != reference else {}
+        differences = laid_out(means[value] - means[reference])
+        change = asdict(paired(differences, of)) if value != reference else {}
+        test = judged(differences, of) if value != reference else Judged(math.nan, math.nan)
         yield {
             "axis": axis.path,
             "value": value,
@@ -284,6 +288,8 @@ def _axis_effects(table: Table, axis: Axis, metric: str) -> Iterable[dict[str, A
             **asdict(spread(laid_out(means[value]), of)),
             "reference": axis.texts[int(reference)],
             **{f"difference_{part}": number for part, number in change.items()},
+            "p": test.p,
+            "within": test.within,
         }
 
 

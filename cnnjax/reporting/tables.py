@@ -10,7 +10,7 @@ from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.statistics import Measure, arms, chosen, effect_spreads, effects, measure, spread_of
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.time_spent import shown_seconds
-from cnnjax.reporting.units import Unit, count, seconds, unit
+from cnnjax.reporting.units import Unit, count, p_value, seconds, unit
 
 INTERVAL = "95% interval"
 
@@ -73,9 +73,9 @@ def effects_grid(table: Table, metric: str) -> Grid:
     rows = []
     for row in effects(table, metric=metric).to_dict("records"):
         own, change = effect_spreads(row)
-        cells = (here.mean(own), here.interval(own), *_change(here, change))
+        cells = (here.mean(own), here.interval(own), *_change(here, change), p_value(row["p"]), p_value(row["holm"]))
         rows.append((names[row["axis"]], row["text"], str(row["settings"]), str(row["n"]), *cells))
-    numbers = ("n", here.label, INTERVAL, "difference", INTERVAL)
+    numbers = ("n", here.label, INTERVAL, "difference", INTERVAL, "p", "p, corrected")
     return Grid("", _columns(("axis", "value", "matched arms"), numbers), rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +124,12 @@ def p_said(p: float) -> str:
 def json_number(value: float) -> float | None:
     """A number for JSON: None for NaN."""
     return None if math.isnan(value) else value
+
+
+def some(texts: Sequence[str], most: int = 3) -> str:
+    """The first `most` of them in a sentence: `one; two; three; and 4 more`."""
+    left = len(texts) - most
+    return "; ".join([*texts[:most], *([f"and {left} more"] if left > 0 else [])])
 
 
 def plural(number: int, noun: str) -> str:

@@ -10,9 +10,7 @@ from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import FEWEST
 from cnnjax.reporting.statistics import chosen, measure, reference
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import Unit, p_said, p_value, plural, unit
-
-MOST_NAMED = 3
+from cnnjax.reporting.units import Unit, p_said, p_value, plural, some, unit
 
 
 def comparisons_panel(table: Table) -> Finding | None:
@@ -62,11 +60,10 @@ def _answers(table: Table, found: Sequence[Compared], name: str, here: Unit) -> 
     if not differ:
         most = size(here, max(own.within for own in tested))
         return (f"{lead}: no arm is found to differ; each, on its own, is within {most} of it.",)
-    shown = "; ".join(_said(table, own, here) for own in differ[:MOST_NAMED])
-    more = f"; and {len(differ) - MOST_NAMED} more" if len(differ) > MOST_NAMED else ""
+    shown = some([_said(table, own, here) for own in differ])
     rest = f" {plural(alike, 'other arm')} {'is' if alike == 1 else 'are'} not told apart from it." if alike else ""
     verb = "differs" if len(differ) == 1 else "differ"
-    return (f"{lead}: {plural(len(differ), 'arm')} {verb}: {shown}{more}.{rest}",)
+    return (f"{lead}: {plural(len(differ), 'arm')} {verb}: {shown}.{rest}",)
 
 
 def _said(table: Table, own: Compared, here: Unit) -> str:

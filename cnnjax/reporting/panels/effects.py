@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
+from typing import Any
 
 from cnnjax.documents.document import Block, Grid, paragraph
+from cnnjax.reporting.compared import ALPHA, size
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.fraction_effects import fraction, fraction_grid, fraction_notes
 from cnnjax.reporting.notes import effects_note, unmatched
 from cnnjax.reporting.picture_effects import by_axis
 from cnnjax.reporting.pictures import title_of
-from cnnjax.reporting.statistics import measure
+from cnnjax.reporting.statistics import effect_spreads, effects, measure
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.tables import effects_grid
-from cnnjax.reporting.units import unit
+from cnnjax.reporting.units import Unit, p_said, plural, some, unit
 
 
 def effects_panel(table: Table) -> Finding | None:
@@ -23,7 +25,40 @@ def effects_panel(table: Table) -> Finding | None:
     if compared is None:
         return None
     drawn = Sketch("effects", f"{title_of(compared)} by the value of each axis", lambda: by_axis(table))
-    return Finding("effects", "What each axis does", [drawn, *_effects(table), *_fraction(table)])
+    blocks = [drawn, *_effects(table), *_fraction(table)]
+    return Finding("effects", "What each axis does", blocks, answers=_answers(table))
+
+
+def _answers(table: Table) -> tuple[str, ...]:
+    """Which values differ from their references over several settings of the other axes; over a single one they are
+    arms, which are compared elsewhere."""
+    metric = measure(table).quote
+    if metric is None or fraction(table) is not None:
+        return ()
+    found, here = effects(table, metric=metric), unit(table, metric)
+    names = {axis.path: axis.name for axis in table.axes}
+    tested = found[found["p"].notna()]
+    if tested.empty or (tested["settings"] < 2).all():
+        return ()
+    corrected = "" if len(tested) == 1 else f", corrected for {len(tested)} comparisons"
+    lead = f"By {here.name}, over matched settings of the other axes{corrected}"
+    rows = sorted(tested.to_dict("records"), key=lambda row: row["holm"])
+    differ = [row for row in rows if row["holm"] < ALPHA]
+    if not differ:
+        most = size(here, max(row["within"] for row in rows))
+        return (f"{lead}: no value is found to differ from its axis's reference; each, on its own, is within {most}.",)
+    shown = some([_said(row, names[row["axis"]], here, table.replicate) for row in differ])
+    alike = len(rows) - len(differ)
+    rest = f" {plural(alike, 'other value')} {'is' if alike == 1 else 'are'} not told apart." if alike else ""
+    return (f"{lead}: {shown}.{rest}",)
+
+
+def _said(row: Mapping[str, Any], axis: str, here: Unit, replicate: str) -> str:
+    _, change = effect_spreads(row)
+    assert change is not None  # only differences have a p
+    by = f"{'+' if change.mean > 0 else ''}{size(here, change.mean)} {here.interval(change)}"
+    n = f"n={change.n} {replicate}s, {plural(row['settings'], 'setting')}"
+    return f"{axis}={row['text']} differs from {row['reference']} by {by}, {n}, {p_said(row['holm'])}"
 
 
 def _effects(table: Table) -> list[Block]:

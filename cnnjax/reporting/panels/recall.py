@@ -17,10 +17,10 @@ from cnnjax.reporting.notes import repeats
 from cnnjax.reporting.picture_confusion import confusion_picture
 from cnnjax.reporting.statistics import chosen
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit, count, p_value
+from cnnjax.reporting.units import NONE, Unit, count, p_said, p_value, some
 from cnnjax.statistics.classes import counts
 
-MOST_ROWS, MOST_CONFUSED, MOST_NAMED = 40, 12, 3
+MOST_ROWS, MOST_CONFUSED = 40, 12
 ALPHA = 0.05
 SHARE = Unit("share", "%", 100, 1)
 
@@ -180,16 +180,17 @@ def _answers(table: Table, sides: Sides, changed: Sequence[Change]) -> tuple[str
     if not found or _flattered(table, sides):
         return ()
     arm, against = (f"arm {number} ({table.arms[number - 1].label})" for number, _ in sides)
-    shown = "; ".join(
-        f"{change.name} {'+' if change.difference.mean > 0 else ''}{SHARE.number(change.difference.mean)} "
-        f"{SHARE.interval(change.difference)}, p={p_value(change.holm)}"
-        for change in found[:MOST_NAMED]
+    shown = some(
+        [
+            f"{change.name} {'+' if change.difference.mean > 0 else ''}{SHARE.number(change.difference.mean)} "
+            f"{SHARE.interval(change.difference)}, {p_said(change.holm)}"
+            for change in found
+        ]
     )
-    more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     n = f"n={found[0].difference.n} common {table.replicate}s"
     return (
         f"By class, {arm} beside {against}, recall in percentage points ({n}, corrected for {len(changed)} classes): "
-        f"{shown}{more}.",
+        f"{shown}.",
     )
 
 

@@ -12,13 +12,13 @@ from scipy import special
 from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.compared import ALPHA, POWER, Compared, compared, least_of_examples, signed, size
 from cnnjax.reporting.finding import Finding
-from cnnjax.reporting.intervals import LEVEL, listed
+from cnnjax.reporting.intervals import LEVEL
 from cnnjax.reporting.statistics import chosen, measure, quantity_of, reference
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit, p_value, plural, unit
+from cnnjax.reporting.units import NONE, Unit, p_value, plural, some, unit
 from cnnjax.statistics.power import seeds_needed
 
-FEW, ROWS, MOST_NAMED = 5, 30, 3
+FEW, ROWS = 5, 30
 """The most further seeds that the first sentences speak of, the most rows of a table, the most arms of a sentence."""
 
 
@@ -160,12 +160,11 @@ def _answers(table: Table, every: Sequence[Needed], here: Unit) -> tuple[str, ..
         said = [
             f"{plural(int(own.more), 'more seed')} would tell arm "
             f"{own.compared.arm} from arm {own.compared.against} ({size(here, abs(own.compared.difference.mean))})"
-            for own in near[:MOST_NAMED]
+            for own in near
         ]
-        left = f", and few more {len(near) - MOST_NAMED} other pairs" if len(near) > MOST_NAMED else ""
         n = min(own.compared.difference.n for own in near)
         true = f"if the observed differences and their spread, known from {n} seeds, are the true ones"
-        return (f"{listed(said)}{left}, with a power of {POWER:.0%} {true}.",)
+        return (f"{some(said)}, with a power of {POWER:.0%} {true}.",)
     if not all(math.isfinite(own.examples) for own in every):
         return ()
     arms = " or ".join(f"arm {number}" for number in dict.fromkeys(own.compared.against for own in every))
