@@ -27,6 +27,7 @@ import jax  # after the variables above, which it reads when it is imported
 import pytest
 
 COMPILED = [
+    "test_augment_entries",
     "test_compiling",
     "test_distillation",
     "test_initialization",
@@ -36,6 +37,7 @@ COMPILED = [
     "test_methods_everywhere",
     "test_nn_lowering",
     "test_old_study",
+    "test_own_networks",
     "test_resolution",
     "test_run",
     "test_study",
@@ -54,7 +56,6 @@ BRIEF = [
     "test_models",
     "test_nn_normalization",
     "test_nn_pooling",
-    "test_own_networks",
     "test_recipes",
     "test_recipes_drawn",
     "test_recipes_exact",
