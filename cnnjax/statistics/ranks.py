@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,5 +30,5 @@ def rank_agreement(left: ArrayLike, right: ArrayLike) -> PValue:
         return untested(n, METHOD, "fewer than three to put in order", smallest=min(smallest, 1.0))
     if ties(one) or ties(other):
         return untested(n, METHOD, "all tie", smallest=smallest)
-    tau, p = stats.kendalltau(one, other)
-    return PValue(float(p), float(tau), n, METHOD, smallest)
+    found: Any = stats.kendalltau(one, other)
+    return PValue(float(found.pvalue), float(found.statistic), n, METHOD, smallest)
