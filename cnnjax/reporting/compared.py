@@ -13,7 +13,7 @@ from cnnjax.reporting.asked import once
 from cnnjax.reporting.intervals import Spread, judged, paired
 from cnnjax.reporting.statistics import differences
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import Unit
+from cnnjax.reporting.units import json_number
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.power import detectable
 
@@ -50,7 +50,7 @@ class Compared:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON, None for what cannot be said."""
         numbers = {"p": self.p, "holm": self.holm, "within": self.within, "detectable": self.detectable}
-        said = {name: None if math.isnan(value) else value for name, value in numbers.items()}
+        said = {name: json_number(value) for name, value in numbers.items()}
         return {"arm": self.arm, "against": self.against, "difference": self.difference.to_json(), **said}
 
 
@@ -100,14 +100,3 @@ def _detectable(table: Table, own: Spread, sampling: float, comparisons: int) ->
 def least_of_examples(sampling: float, comparisons: int) -> float:
     """The smallest true difference that any number of seeds finds on these examples, four times out of five."""
     return float(special.ndtri(1 - ALPHA / comparisons / 2) + special.ndtri(POWER)) * math.sqrt(sampling)
-
-
-def signed(here: Unit, difference: Spread) -> str:
-    """`+1.23 ± 0.31`: the mean of a difference with its sign."""
-    return f"{'+' if difference.mean > 0 else ''}{here.mean(difference)}"
-
-
-def size(here: Unit, value: float) -> str:
-    """A difference in words: `1.23 percentage points`."""
-    symbol = " percentage points" if here.is_percent else f" {here.symbol}" if here.symbol else ""
-    return f"{here.number(value)}{symbol}"

@@ -38,10 +38,9 @@ def fold_sentences(table: Table) -> list[str]:
         if math.isnan(moves.fold):
             continue
         here = unit(table, metric)
-        symbol = " percentage points" if here.is_percent else f" {here.symbol}".rstrip()
 
-        def far(sd: float, number: Callable[[float], str] = here.number, symbol: str = symbol) -> str:
-            return f"{number(sd)}{symbol}" if sd else "nothing that is told from 0"
+        def far(sd: float, size: Callable[[float], str] = here.size) -> str:
+            return size(sd) if sd else "nothing that is told from 0"
 
         folds = plural(table.results["replicate"].nunique(), "fold")
         examples = ", each on examples of its own" if part_of(metric) == "validation" else ""

@@ -116,8 +116,7 @@ def fraction_grid(table: Table, metric: str) -> Grid:
         if len(first) == 1:
             text = f"{text}: {' to '.join(part.levels[next(iter(first))])}"
         spread = contrast.spread
-        sign = "+" if spread.mean > 0 else ""
-        numbers = (str(spread.n), sign + here.mean(spread), here.interval(spread))
+        numbers = (str(spread.n), here.difference(spread), here.interval(spread))
         rows.append((text, chain_text(part.fraction, dict(others), names), *numbers))
     words = (Column("effect"), Column("not told from"))
     numbers = (Column("n", "number"), Column(f"on {here.label}", "number"), Column("95% interval", "number"))

@@ -211,7 +211,7 @@ def _runner_up(table: Table, by: Measure) -> list[str]:
     lead = f"Next by validation is arm {rest[0]} ({table.arms[rest[0] - 1].label})"
     if gap.n < 2:
         return [f"{lead}; the two share {plural(gap.n, f'finished {word}')}, too few to say whether they differ."]
-    points = " percentage points" if here.is_percent else f" {here.symbol}".rstrip()
+    points = here.points
     numbers, paired_by = f"{here.mean(gap)}{points}, n={gap.n} common {word}s", listed(table.repeats)
     if not gap.has_interval:
         few = "too few" if gap.n < FEWEST else f"too few {words}" if (words := too_few(table)) else ""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cnnjax.documents.style import INK, text_width
-from cnnjax.reporting.compared import Compared, signed
+from cnnjax.reporting.compared import Compared
 from cnnjax.reporting.drawing import fit
 from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.study_table import Arm, Table
@@ -131,7 +131,7 @@ def _says(table: Table, own: Compared, here: Unit) -> str:
     other = table.arms[own.against - 1]
     p = f"corrected {p_said(own.holm)}" if own.is_tested else "not tested"
     return (
-        f"less arm {other.number} ({other.label}): {signed(here, own.difference)} {here.interval(own.difference)}, "
+        f"less arm {other.number} ({other.label}): {here.difference(own.difference)} {here.interval(own.difference)}, "
         f"n={own.difference.n}, {p}"
     )
 

@@ -82,8 +82,7 @@ def effects_grid(table: Table, metric: str) -> Grid:
 def _change(here: Unit, change: Spread | None) -> tuple[str, str]:
     if change is None:
         return "reference", ""
-    sign = "+" if change.mean > 0 else ""
-    return sign + here.mean(change), here.interval(change)
+    return here.difference(change), here.interval(change)
 
 
 def pruned_grid(table: Table) -> Grid:

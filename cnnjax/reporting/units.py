@@ -39,6 +39,11 @@ class Unit:
         """Whether numbers are shares in percent, which end at 0 and 100."""
         return self.symbol == "%"
 
+    @property
+    def points(self) -> str:
+        """What follows a difference, with a blank before it; empty where it has no unit."""
+        return " percentage points" if self.is_percent else f" {self.symbol}" if self.symbol else ""
+
     def number(self, value: float) -> str:
         """`value` as text; an en dash where there is none. What is not 0, or not 100%, is not rounded to it: it gets as
         many digits more as that takes."""
@@ -57,6 +62,14 @@ class Unit:
             return f"{self.number(values.mean)} (n=1)" if values.n else NONE
         spread = "" if math.isnan(values.sd) else f" ± {self.number(values.sd)}"
         return f"{self.number(values.mean)}{spread}"
+
+    def difference(self, values: Spread) -> str:
+        """`+1.23 ± 0.31`: a mean difference with its sign."""
+        return f"{'+' if values.mean > 0 else ''}{self.mean(values)}"
+
+    def size(self, value: float, *, signed: bool = False) -> str:
+        """A difference in words, as `1.23 percentage points`; `signed`: with its sign where it is above 0, too."""
+        return f"{'+' if signed and value > 0 else ''}{self.number(value)}{self.points}"
 
     def interval(self, values: Spread) -> str:
         """`[90.46, 92.00]`; an en dash where there is none, as for fewer than three seeds."""

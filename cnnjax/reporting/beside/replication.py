@@ -9,7 +9,7 @@ from typing import Any
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.beside.pair import NAMES, Matched, Pair
-from cnnjax.reporting.compared import Compared, compared_pairs, signed, with_results
+from cnnjax.reporting.compared import Compared, compared_pairs, with_results
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import FEWEST, Spread, paired
 from cnnjax.reporting.labels import Axis, key
@@ -164,7 +164,7 @@ def _grid(pair: Pair, heads: Sequence[str], found: Sequence[Replicated]) -> Grid
     rows = [
         (
             *each.what,
-            *(cell for own in each.differences for cell in (str(own.n), signed(here, own), here.interval(own))),
+            *(cell for own in each.differences for cell in (str(own.n), here.difference(own), here.interval(own))),
             each.verdict,
         )
         for each in found

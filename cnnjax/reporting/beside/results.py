@@ -7,11 +7,11 @@ import math
 from cnnjax.documents.document import Column, Grid, paragraph
 from cnnjax.reporting.beside.pair import NAMES, Gap, Matched, Pair
 from cnnjax.reporting.beside.picture import beside
-from cnnjax.reporting.compared import ALPHA, signed
+from cnnjax.reporting.compared import ALPHA
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.intervals import FEWEST, Spread, listed
 from cnnjax.reporting.statistics import chosen
-from cnnjax.reporting.units import p_value, plural
+from cnnjax.reporting.units import json_number, p_value, plural
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.ranks import rank_agreement
 from cnnjax.statistics.results import PValue
@@ -42,7 +42,7 @@ def results_panel(pair: Pair) -> Finding:
     data = {
         "metric": pair.metric,
         "arms": [_json(*each, corrected) for each, corrected in zip(found, holm, strict=True)],
-        "order": {"tau": _known(order.statistic), "p": _known(order.p), "n": order.n},
+        "order": {"tau": json_number(order.statistic), "p": json_number(order.p), "n": order.n},
     }
     notes = [paragraph(_note(pair, [gap for *_, gap in found])), paragraph(_order(order))]
     return Finding(
@@ -65,17 +65,9 @@ def _row(pair: Pair, arm: Matched, spreads: tuple[Spread, Spread], gap: Gap, hol
     here = pair.unit
     results = [cell for own in spreads for cell in (here.mean(own), here.interval(own))]
     numbers = [str(own.number) for own in arm.own]
-    change = _signed(pair, gap.difference), here.interval(gap.difference), p_value(gap.test.p), p_value(holm)
+    change = pair.unit.difference(gap.difference), here.interval(gap.difference), p_value(gap.test.p), p_value(holm)
     paired = f"n={gap.difference.n}" if gap.paired else "no"
     return (*numbers, arm.label, *(str(own.n) for own in spreads), *results, *change, paired)
-
-
-def _signed(pair: Pair, difference: Spread) -> str:
-    return signed(pair.unit, difference)
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _json(arm: Matched, spreads: tuple[Spread, Spread], gap: Gap, holm: float) -> dict[str, object]:
@@ -85,8 +77,8 @@ def _json(arm: Matched, spreads: tuple[Spread, Spread], gap: Gap, holm: float) -
         **{name: own.to_json() for name, own in zip(NAMES, spreads, strict=True)},
         "difference": gap.difference.to_json(),
         "paired": gap.paired,
-        "p": _known(gap.test.p),
-        "holm": _known(holm),
+        "p": json_number(gap.test.p),
+        "holm": json_number(holm),
     }
 
 
@@ -149,7 +141,7 @@ def _answers(pair: Pair, found: list[tuple[Matched, tuple[Spread, Spread], Gap]]
         none = "the arm is not" if len(tested) == 1 else f"none of {len(tested)} arms is"
         return [f"By {here.name}, {none} found to differ between A and B{corrected}."]
     said = "; ".join(
-        f"{arm.label} by {_signed(pair, gap.difference)} {here.interval(gap.difference)}"
+        f"{arm.label} by {pair.unit.difference(gap.difference)} {here.interval(gap.difference)}"
         for arm, gap, _ in differ[:MOST_NAMED]
     )
     more = f"; and {len(differ) - MOST_NAMED} more" if len(differ) > MOST_NAMED else ""

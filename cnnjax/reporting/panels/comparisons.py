@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
-from cnnjax.reporting.compared import ALPHA, Compared, compared, signed, size
+from cnnjax.reporting.compared import ALPHA, Compared, compared
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import FEWEST
 from cnnjax.reporting.statistics import chosen, measure, reference
@@ -36,7 +36,7 @@ def _grid(table: Table, found: Sequence[Compared], here: Unit) -> Grid:
             str(own.arm),
             table.arms[own.arm - 1].label,
             str(own.difference.n),
-            signed(here, own.difference),
+            here.difference(own.difference),
             here.interval(own.difference),
             p_value(own.p),
             p_value(own.holm),
@@ -58,7 +58,7 @@ def _answers(table: Table, found: Sequence[Compared], name: str, here: Unit) -> 
     corrected = "" if len(tested) == 1 else f", corrected for {len(tested)} comparisons"
     lead = f"Beside {name}, by {here.name}{corrected}"
     if not differ:
-        most = size(here, max(own.within for own in tested))
+        most = here.size(max(own.within for own in tested))
         return (f"{lead}: no arm is found to differ; each, on its own, is within {most} of it.",)
     shown = some([_said(table, own, here) for own in differ])
     rest = f" {plural(alike, 'other arm')} {'is' if alike == 1 else 'are'} not told apart from it." if alike else ""
@@ -67,8 +67,7 @@ def _answers(table: Table, found: Sequence[Compared], name: str, here: Unit) -> 
 
 
 def _said(table: Table, own: Compared, here: Unit) -> str:
-    sign = "+" if own.difference.mean > 0 else ""
-    number, interval = f"{sign}{size(here, own.difference.mean)}", here.interval(own.difference)
+    number, interval = here.size(own.difference.mean, signed=True), here.interval(own.difference)
     n = f"n={own.difference.n} common {table.replicate}s"
     label = table.arms[own.arm - 1].label
     return f"arm {own.arm} ({label}) by {number} {interval}, {n}, {p_said(own.holm)}"

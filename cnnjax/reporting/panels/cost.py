@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
-from cnnjax.reporting.compared import signed
 from cnnjax.reporting.costs import COSTS, MEMORY, SECONDS, CostFront, apart, front_of
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.frames import Frame
@@ -96,7 +95,7 @@ def _before(table: Table, found: CostFront, number: int, metric: str) -> Spread 
 
 
 def _gain(here: Unit, gain: Spread | None) -> tuple[str, str]:
-    return (NONE, NONE) if gain is None else (signed(here, gain), here.interval(gain))
+    return (NONE, NONE) if gain is None else (here.difference(gain), here.interval(gain))
 
 
 def _note(table: Table, fronts: Mapping[str, CostFront]) -> str:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from cnnjax.documents.document import Block, Grid, paragraph
-from cnnjax.reporting.compared import ALPHA, size
+from cnnjax.reporting.compared import ALPHA
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.fraction_effects import fraction, fraction_grid, fraction_notes
 from cnnjax.reporting.notes import effects_note, unmatched
@@ -45,7 +45,7 @@ def _answers(table: Table) -> tuple[str, ...]:
     rows = sorted(tested.to_dict("records"), key=lambda row: row["holm"])
     differ = [row for row in rows if row["holm"] < ALPHA]
     if not differ:
-        most = size(here, max(row["within"] for row in rows))
+        most = here.size(max(row["within"] for row in rows))
         return (f"{lead}: no value is found to differ from its axis's reference; each, on its own, is within {most}.",)
     shown = some([_said(row, names[row["axis"]], here, table.replicate) for row in differ])
     alike = len(rows) - len(differ)
@@ -56,7 +56,7 @@ def _answers(table: Table) -> tuple[str, ...]:
 def _said(row: Mapping[str, Any], axis: str, here: Unit, replicate: str) -> str:
     _, change = effect_spreads(row)
     assert change is not None  # only differences have a p
-    by = f"{'+' if change.mean > 0 else ''}{size(here, change.mean)} {here.interval(change)}"
+    by = f"{here.size(change.mean, signed=True)} {here.interval(change)}"
     n = f"n={change.n} {replicate}s, {plural(row['settings'], 'setting')}"
     return f"{axis}={row['text']} differs from {row['reference']} by {by}, {n}, {p_said(row['holm'])}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from cnnjax.reporting.intervals import listed
 from cnnjax.reporting.kept import Kept, kept, labels, pair, taken
 from cnnjax.reporting.statistics import reference
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit, count, p_value, plural
+from cnnjax.reporting.units import NONE, Unit, count, json_number, p_value, plural
 from cnnjax.statistics.agreement import Agreement, agreement
 from cnnjax.statistics.families import adjusted
 
@@ -107,7 +106,7 @@ def _note(table: Table, found: Kept, against: int, arms: int) -> str:
 
 def _json(number: int, test: Agreement, holm: float) -> dict[str, Any]:
     counted = {name: getattr(test, name) for name in ("both", "only_left", "only_right", "neither")}
-    p = {name: None if math.isnan(value) else float(value) for name, value in (("p", test.p), ("holm", holm))}
+    p = {name: json_number(float(value)) for name, value in (("p", test.p), ("holm", holm))}
     return {"arm": number, "n": test.seeds, "examples": test.examples, **counted, "difference": test.difference, **p}
 
 

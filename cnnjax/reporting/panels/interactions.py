@@ -10,7 +10,7 @@ from typing import Any
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.asked import once
-from cnnjax.reporting.compared import ALPHA, size
+from cnnjax.reporting.compared import ALPHA
 from cnnjax.reporting.designs import is_factorial, withheld
 from cnnjax.reporting.drawing import FEW
 from cnnjax.reporting.finding import Finding, Sketch
@@ -190,7 +190,7 @@ def _change(pair: Pair, here: Unit) -> str:
     if pair.largest is None:
         return f"what {pair.axes[0].name} does depends on {pair.axes[1].name}"
     (one, other), (value, setting) = pair.axes, pair.largest.levels
-    apart, side = size(here, abs(pair.change.mean)), "more" if pair.change.mean > 0 else "less"
+    apart, side = here.size(abs(pair.change.mean)), "more" if pair.change.mean > 0 else "less"
     interval = here.interval(pair.change)
     return (
         f"from {one.name}={_levels(one)[0]} to {value}, {here.name} changes by {apart} {interval} {side} at "

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
-from cnnjax.reporting.compared import ALPHA, Compared, compared_pairs, signed, with_results
+from cnnjax.reporting.compared import ALPHA, Compared, compared_pairs, with_results
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.intervals import listed
 from cnnjax.reporting.notes import survivors_note
@@ -19,7 +19,7 @@ from cnnjax.reporting.picture_pairs import matrix
 from cnnjax.reporting.pictures import title_of
 from cnnjax.reporting.statistics import chosen, foremost, measure, ranking, reference, side_by_side
 from cnnjax.reporting.study_table import Arm, Table
-from cnnjax.reporting.units import NONE, Unit, p_value, plural, unit
+from cnnjax.reporting.units import NONE, Unit, json_number, p_value, plural, unit
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.outperforming import Outperforming, outperforming
 from cnnjax.statistics.pairs import Pairs, compare
@@ -44,15 +44,15 @@ class Pair:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON, None for what cannot be said."""
-        said = {**self.compared.to_json(), "benjamini_hochberg": _number(self.false_discovery)}
+        said = {**self.compared.to_json(), "benjamini_hochberg": json_number(self.false_discovery)}
         if self.seeds is None or self.better is None:
             return said
         share = self.better.probability
         signs = {name: _p_json(getattr(self.seeds, name)) for name in SIGNS}
         return {
             **said,
-            "g_z": [_number(value) for value in (self.seeds.g_z.value, self.seeds.g_z.low, self.seeds.g_z.high)],
-            "better": [_number(value) for value in (share.value, share.low, share.high)],
+            "g_z": [json_number(value) for value in (self.seeds.g_z.value, self.seeds.g_z.low, self.seeds.g_z.high)],
+            "better": [json_number(value) for value in (share.value, share.low, share.high)],
             "tests": signs,
         }
 
@@ -108,17 +108,13 @@ def all_pairs(table: Table, arms: Sequence[Arm], *, metric: str, higher_is_bette
     return pairs
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
 def _methods(found: Sequence[Pair], test: str) -> list[str]:
     """How a test was made: exactly, or, of many seeds, of random flips."""
     return sorted({getattr(own.seeds, test).method for own in found if own.seeds is not None})
 
 
 def _p_json(test: PValue) -> dict[str, Any]:
-    return {"p": _number(test.p), "smallest": test.smallest}
+    return {"p": json_number(test.p), "smallest": test.smallest}
 
 
 def _counts(table: Table, arms: Sequence[Arm], found: Sequence[Pair]) -> str:
@@ -165,7 +161,7 @@ def _grid(table: Table, found: Sequence[Pair], here: Unit) -> Grid:
             _named(table, own.compared.arm),
             _named(table, own.compared.against),
             str(own.compared.difference.n),
-            signed(here, own.compared.difference),
+            here.difference(own.compared.difference),
             here.interval(own.compared.difference),
             p_value(own.compared.p),
             p_value(own.compared.holm),

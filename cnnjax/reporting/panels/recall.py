@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from cnnjax.reporting.notes import repeats
 from cnnjax.reporting.picture_confusion import confusion_picture
 from cnnjax.reporting.statistics import chosen
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit, count, p_said, p_value, some
+from cnnjax.reporting.units import NONE, Unit, count, json_number, p_said, p_value, some
 from cnnjax.statistics.classes import counts
 
 MOST_ROWS, MOST_CONFUSED = 40, 12
@@ -78,8 +77,7 @@ def _mean_and_interval(values: Spread) -> tuple[str, str]:
 
 
 def _change(change: Change) -> tuple[str, str]:
-    sign = "+" if change.difference.mean > 0 else ""
-    return f"{sign}{SHARE.mean(change.difference)}", SHARE.interval(change.difference)
+    return SHARE.difference(change.difference), SHARE.interval(change.difference)
 
 
 def _shown(sides: Sides, changed: Sequence[Change]) -> list[int]:
@@ -203,5 +201,5 @@ def _json(held: Labels, sides: Sides, changed: Sequence[Change], k: int) -> dict
     if changed:
         p = {"p": changed[k].p, "holm": changed[k].holm}
         said |= {"difference": changed[k].difference.to_json()}
-        said |= {name: None if math.isnan(value) else value for name, value in p.items()}
+        said |= {name: json_number(value) for name, value in p.items()}
     return said

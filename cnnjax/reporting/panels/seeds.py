@@ -10,7 +10,7 @@ from typing import Any
 from scipy import special
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
-from cnnjax.reporting.compared import ALPHA, POWER, Compared, compared, least_of_examples, signed, size
+from cnnjax.reporting.compared import ALPHA, POWER, Compared, compared, least_of_examples
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import LEVEL
 from cnnjax.reporting.statistics import chosen, measure, quantity_of, reference
@@ -19,7 +19,7 @@ from cnnjax.reporting.units import NONE, Unit, p_value, plural, some, unit
 from cnnjax.statistics.power import seeds_needed
 
 FEW, ROWS = 5, 30
-"""The most further seeds that the first sentences speak of, the most rows of a table, the most arms of a sentence."""
+"""The most further seeds that the first sentences speak of, and the most rows of a table."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _grid(table: Table, found: Sequence[Needed], here: Unit) -> Grid:
             str(own.compared.arm),
             table.arms[own.compared.arm - 1].label,
             str(own.compared.difference.n),
-            signed(here, own.compared.difference),
+            here.difference(own.compared.difference),
             p_value(own.compared.holm),
             here.number(own.compared.detectable),
             _whole(own.seeds),
@@ -159,7 +159,7 @@ def _answers(table: Table, every: Sequence[Needed], here: Unit) -> tuple[str, ..
     if near:
         said = [
             f"{plural(int(own.more), 'more seed')} would tell arm "
-            f"{own.compared.arm} from arm {own.compared.against} ({size(here, abs(own.compared.difference.mean))})"
+            f"{own.compared.arm} from arm {own.compared.against} ({here.size(abs(own.compared.difference.mean))})"
             for own in near
         ]
         n = min(own.compared.difference.n for own in near)
