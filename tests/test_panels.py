@@ -24,7 +24,7 @@ from cnnjax.reporting.statistics import chosen, reference
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.tidy import trials_frame
 from cnnjax.statistics.power import detectable
-from tests.test_reporting import BASE, change_result, diverge, make_study, set_metrics
+from tests.test_reporting import BASE, change_result, diverge, make_study, set_metrics, write_json
 
 ROWS = Grid("Of planted numbers", (Column("what"), Column("number", "number")), [("planted", "0.12345")])
 
@@ -114,7 +114,9 @@ def test_what_differs_between_arms_is_what_their_configs_record(tmp_path: Path) 
     # What an axis changes beside itself, as where widths are rescaled, and seeds, which tell no arms apart.
     path.write_text(json.dumps({**config, "model": {**config["model"], "features": 24, "extra": [1]}, "seed": 99}))
     for trial in trials[3:]:
-        change_result(tmp_path, trial, params=3 * json.loads(path.with_name("result.json").read_text())["params"])
+        trial["params"] *= 3
+        change_result(tmp_path, trial, params=trial["params"])
+    write_json(tmp_path / "plan.json", {"trials": trials, "pruned": []})
     for trial in trials[:3]:
         set_metrics(tmp_path, trial, validation_accuracy=0.99)
     found = networks_panel(collect(tmp_path))
@@ -129,7 +131,7 @@ def test_what_differs_between_arms_is_what_their_configs_record(tmp_path: Path) 
     first, second = cells(found)
     assert first[1] == "the same"
     assert second[1] == "model.features: 16 → 24; model.pool: max → average; model.extra: unset → 1"
-    assert first[3] == "×1"
+    assert (first[3], second[3]) == ("×1", "×3")
     path.unlink()
     assert cells(networks_panel(collect(tmp_path)))[1][1] == "model.pool: max → average"  # type: ignore[arg-type]
 
