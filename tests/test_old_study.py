@@ -78,6 +78,9 @@ def rounded(value: Any) -> Any:
 def test_it_is_reported_with_the_numbers_of_then(tmp_path: Path) -> None:
     shutil.copytree(KEPT / "study", tmp_path / "study")
     found, recorded = reported(tmp_path / "study"), RECORDED["reported"]
+    # What results have recorded since then.
+    since = [arm.pop("memory") for arm in found["arms"]]
+    assert since == [None, None]
     assert found == {name: rounded(recorded[name]) for name in found}
     assert report(tmp_path / "study").table.done["id"].nunique() == 5
 

@@ -151,9 +151,10 @@ def lose(node: str) -> None:
 def test_a_node_is_lost_in_the_middle(file, local, out):
     """All trials are there once, with the numbers of those trained here."""
     cores = os.cpu_count() or 1
-    job = submit(file, out, jobs=2, cpus=cores)
+    submit(file, out, jobs=2, cpus=cores)
     wait_for(lambda: sum("RUNNING" in row for row in queue()) == 2, "a job on each node")
     wait_for(lambda: len({path.parents[1] for path in begun(out)}) >= 2, "checkpoints of both")
+    [lost] = [row.partition("|")[0] for row in queue() if row.endswith("|two")]
     lose("two")
     try:
         wait_for(lambda: status(out).over, "the end of the study")
@@ -163,7 +164,7 @@ def test_a_node_is_lost_in_the_middle(file, local, out):
     assert status(out).done == 4
     assert not list(out.glob("stale"))
     # What was lost goes back into the queue, to find nothing left to do.
-    wait_for(lambda: restarted(f"{job}_1") == 1, "what was lost to be in the queue again")
+    wait_for(lambda: restarted(lost) == 1, "what was lost to be in the queue again")
 
 
 def test_a_job_whose_processes_are_ended_goes_on(file, local, out):

@@ -123,8 +123,8 @@ def effects_note(table: Table) -> str:
         else f", and cover the choice of {repeats(table)} only"
     )
     intervals = (
-        f" Differences' intervals are Student's t over {repeats(table)}{wider}. None is corrected for the number of "
-        "comparisons; p is that of the interval, and corrected after Holm (1979) for all values of its table."
+        f" Differences' intervals are Student's t over {repeats(table)}{wider}. Each stands on its own, and so does "
+        "its p; corrected is p after Holm (1979) for all values of the table."
         if any_interval(table)
         else ""
     )
