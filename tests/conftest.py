@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -92,6 +93,14 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("xdist_group") is None:
             # What a file computes once, one worker computes once.
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """What a file leaves, traces and compiled programs, is not searched for garbage again with every later test."""
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture
