@@ -63,6 +63,7 @@ def write_result(
         seconds=dict(trial.seconds),
         compilations=program.compilations,
         memory=program.memory,
+        **({} if trial.energy is None else {"energy": trial.energy}),
         packed=program.packed,
         packing=_packing(program.packing),
         **fields_of(program.used_runs),
