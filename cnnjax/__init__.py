@@ -5,7 +5,6 @@ Names are loaded when they are first used: importing cnnjax does no work and tou
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -632,6 +631,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    import importlib.util
+
     if name in _HOME:
         value = globals()[name] = getattr(importlib.import_module(f"cnnjax.{_HOME[name]}"), name)
         return value

@@ -13,7 +13,7 @@ from cnnjax.errors import CnnjaxError, ConfigError, Interrupted
 
 
 def main() -> None:
-    """The `cnnjax` command: errors a user can mend are one message and exit code 1, Ctrl-C is 130."""
+    """The `cnnjax` command: errors a user can mend are one message and exit code 1, a stop by a signal is 130."""
     _show_log()
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
@@ -47,7 +47,8 @@ def main() -> None:
 
 
 def _stop(message: str) -> NoReturn:
-    err.print(message, style="yellow", markup=False, soft_wrap=True)
+    if interrupts.may_say():
+        err.print(message, style="yellow", markup=False, soft_wrap=True)
     sys.exit(interrupts.STOPPED)
 
 
