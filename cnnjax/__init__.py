@@ -161,6 +161,7 @@ if TYPE_CHECKING:
         linear_probe,
     )
     from cnnjax.reporting import curves, report, results
+    from cnnjax.reporting.beside.writing import side_by_side
     from cnnjax.run.compiling import jit
     from cnnjax.run.export import export
     from cnnjax.run.hardware import Hardware
@@ -364,6 +365,7 @@ _HOMES = {
         "linear_probe",
     ],
     "reporting": ["curves", "report", "results"],
+    "reporting.beside.writing": ["side_by_side"],
     "run.compiling": ["jit"],
     "run.export": ["export"],
     "run.trained": ["Trained"],
@@ -622,6 +624,7 @@ __all__ = [
     "plan",
     "report",
     "results",
+    "side_by_side",
     "sweep",
     "train",
 ]

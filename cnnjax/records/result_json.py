@@ -41,9 +41,9 @@ class ResultRecord(Record):
     decoded, by part. metrics: by part and
     name (`test_accuracy`, a fraction). error: why a failed one failed. cause: "diverged", "crashed" (an error of the
     program), "out_of_memory", "data" (an error in the data) or "killed" (its process, again and again). config: the
-    experiment. rows: those of metrics.jsonl, and evaluation: a digest of evaluation.json, as they were then; None where
-    that was not recorded. checksum: of all else, put in where it is written: a result that was changed since is refused
-    where it is read.
+    experiment. rows: those of metrics.jsonl, evaluation: a digest of evaluation.json, checkpoint: the checksum of the
+    last one, as they were then; None where that was not recorded. checksum: of all else, put in where it is written: a
+    result that was changed since is refused where it is read.
     """
 
     filename: ClassVar[str] = "result.json"
@@ -74,6 +74,7 @@ class ResultRecord(Record):
     config: dict[str, Any] = Field(default_factory=dict)
     rows: RowsEntry | None = None
     evaluation: str | None = None
+    checkpoint: int | None = None
     checksum: str | None = None
 
     @classmethod

@@ -73,6 +73,7 @@ def write_result(
         **outcome,
         config=plain(trial.experiment),
         rows=trial.directory.rows(),
-        # One that failed has none.
+        # One that failed has none of these.
         evaluation=digest_of_file(trial.directory.evaluation) if outcome["status"] == "done" else None,
+        checkpoint=trial.checkpoints.checksum() if outcome["status"] == "done" else None,
     ).write(trial.directory.result)
