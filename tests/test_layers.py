@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 # Lowest first. Modules of one row are siblings: they do not import each other, but where `|` says so.
 LAYERS = [
     {"errors"},
+    {"streams"},
     {
         "config",
         "arithmetic",
