@@ -6,7 +6,8 @@ python benchmarks/calibration.py --studies 200 --only bootstrap
 Errors: the share of studies without any effect in which something is found at 0.05; at most 5% is right. Coverage: the
 share of 95% intervals that hold the true value. Results are normal, skewed (minus a log-normal, as accuracies near
 their ceiling are), or shares of right answers among 144 or 359 examples, binomial around probabilities that vary by
-seed. Every number is by the functions that a study calls. NaN: no p-value or interval is offered.
+seed; what a page says is of answers to the same examples. Every number is by the functions that a study calls. NaN: no
+p-value or interval is offered.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
+from cnnjax.reporting.intervals import Quantity, judged, spread
 from cnnjax.statistics import bootstrap, outperforming
+from cnnjax.statistics.agreement import agreement
+from cnnjax.statistics.factorial import Factorial, factorial
 from cnnjax.statistics.families import TESTS, compared
 from cnnjax.statistics.pairs import effect_size, mean_interval
 from cnnjax.statistics.selection import selected
@@ -181,6 +186,70 @@ def chosen(studies: int, rng: np.random.Generator) -> Iterator[Row]:
             yield f"best of 12, {name}: coverage", "normal", n, float(np.mean(inside)), few
 
 
+def page(studies: int, rng: np.random.Generator) -> Iterator[Row]:
+    """What a report's page says of arms that do not differ, measured on the same examples, each of its own difficulty.
+
+    Coverage of an arm's interval (over seeds and examples) is of the accuracy on all examples there could be; errors
+    are of whole tables, corrected as they are there: five arms beside the first, the terms of an analysis of variance
+    of 3 x 2 x 2 arms, McNemar's tests of four arms, the recall of ten classes.
+    """
+    for examples, right in ((144, 0.97), (359, 0.90), (10_000, 0.99)):
+        of = Quantity(0.0, 1.0, proportion=True, examples=examples)
+        results = f"{right:.0%} of {examples:,}"
+        for n in SEEDS[:3]:
+            few = max(studies // (4 if examples > 1000 else 1), 1)
+            rows = [answers(rng, arms=5, seeds=n, examples=examples, right=right) for _ in range(few)]
+            arms = [each.mean(axis=2) for each in rows]
+            found = [spread(each[0], of) for each in arms]
+            yield "interval of an arm, coverage", results, n, *_covered([(e.low, e.high) for e in found], right)
+            beside = [_smallest([judged(each[k] - each[0], of).p for k in range(1, 5)]) for each in arms]
+            yield "arms beside the first, found", results, n, _share_below(beside), few
+            flips = [_smallest([agreement(each[k], each[0]).p for k in range(1, 5)]) for each in rows]
+            yield "the same examples (McNemar), found", results, n, _share_below(flips), few
+    for n in SEEDS[:3]:
+        few = max(studies // 4, 1)
+        analysed = [_analysed(answers(rng, arms=12, seeds=n, examples=359, right=0.9).mean(axis=2)) for _ in range(few)]
+        terms = [_smallest([term.p for term in each.terms if term.factors not in ((), ("seed",))]) for each in analysed]
+        yield "terms of 3 x 2 x 2 arms, found", "90% of 359", n, _share_below(terms), few
+        ends = [(each.difference.low, each.difference.high) for own in analysed for each in own.interactions]
+        yield "intervals of interactions, coverage", "90% of 359", n, *_covered(ends, 0.0)
+        of = Quantity(0.0, 1.0, proportion=True, examples=36)
+        by_class = []
+        for _ in range(few):
+            left, other = answers(rng, arms=2, seeds=n, examples=360, right=0.9).reshape(2, n, 10, 36).mean(axis=3)
+            by_class.append(_smallest([judged(left[:, k] - other[:, k], of).p for k in range(10)]))
+        yield "recall of ten classes, found", "90% of 360", n, _share_below(by_class), few
+
+
+def answers(rng: np.random.Generator, *, arms: int, seeds: int, examples: int, right: float) -> np.ndarray:
+    """Whether each network is right [arms, seeds, examples], with a probability that is the example's own: Beta with a
+    concentration of 1, so that most examples are read by all networks or by none, as in what is measured."""
+    difficulty = rng.beta(right, 1 - right, examples)
+    return rng.random((arms, seeds, examples)) < difficulty
+
+
+def _analysed(results: np.ndarray) -> Factorial:
+    """The analysis of variance of 3 x 2 x 2 arms [12, seeds]."""
+    settings = list(itertools.product("abc", "xy", "uv"))
+    rows = [
+        (*setting, seed, value)
+        for setting, own in zip(settings, results, strict=True)
+        for seed, value in enumerate(own)
+    ]
+    frame = pd.DataFrame(rows, columns=["first", "second", "third", "seed", "result"])
+    return factorial(frame, factors=["first", "second", "third"], response="result", seed="seed")
+
+
+def _smallest(p: list[float]) -> float:
+    """The smallest after Holm's correction; 1 where nothing is tested."""
+    known = [each for each in p if not math.isnan(each)]
+    return min(1.0, len(known) * min(known)) if known else 1.0
+
+
+def _share_below(p: list[float]) -> float:
+    return float(np.mean(np.array(p) <= ALPHA))
+
+
 def _mean(values: np.ndarray) -> float:
     return float(np.mean(values))
 
@@ -200,6 +269,7 @@ PARTS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
     "settings": settings,
     "better": better,
     "selection": chosen,
+    "page": page,
 }
 
 

@@ -5,7 +5,6 @@ Names are loaded when they are first used: importing cnnjax does no work and tou
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -162,6 +161,7 @@ if TYPE_CHECKING:
         linear_probe,
     )
     from cnnjax.reporting import curves, report, results
+    from cnnjax.reporting.beside.writing import side_by_side
     from cnnjax.run.compiling import jit
     from cnnjax.run.export import export
     from cnnjax.run.hardware import Hardware
@@ -365,6 +365,7 @@ _HOMES = {
         "linear_probe",
     ],
     "reporting": ["curves", "report", "results"],
+    "reporting.beside.writing": ["side_by_side"],
     "run.compiling": ["jit"],
     "run.export": ["export"],
     "run.trained": ["Trained"],
@@ -623,12 +624,15 @@ __all__ = [
     "plan",
     "report",
     "results",
+    "side_by_side",
     "sweep",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    import importlib.util
+
     if name in _HOME:
         value = globals()[name] = getattr(importlib.import_module(f"cnnjax.{_HOME[name]}"), name)
         return value

@@ -10,22 +10,31 @@ def main() -> None:
     # Signals that come while the program starts itself again are for the one that is started.
     interrupts.hold()
     interrupts.follow_parent()
+    from cnnjax import streams
     from cnnjax.machine import use_huge_pages
 
+    streams.settle()
     use_huge_pages()
+    code = interrupts.STOPPED
     try:
         interrupts.listen()
-        from cnnjax import cli
-
-        cli.show_warnings()
-        cli.main()
+        code = _command()
     except KeyboardInterrupt:
-        print(interrupts.SAID, file=sys.stderr)
-        interrupts.leave()
+        if interrupts.may_say():
+            print(interrupts.SAID, file=sys.stderr)
+    interrupts.end(code)
+
+
+def _command() -> int:
+    """The exit code of what the command line asks for."""
+    from cnnjax import cli
+
+    cli.show_warnings()
+    try:
+        cli.main()
     except SystemExit as end:
-        if end.code == interrupts.STOPPED:
-            interrupts.leave()
-        raise
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """Ctrl-C and SIGTERM: the first asks the process to stop and is never lost, the second ends it.
 
-So do the signals by which clusters say that a job's time is over (SIGUSR1, SIGUSR2), but never end it: SIGTERM
-follows them, and what is being saved then is to be saved whole.
+So do the signals by which clusters say that a job's time is over (SIGUSR1, SIGUSR2), and a terminal that it is closed
+(SIGHUP, but under nohup), but never end it: SIGTERM follows the former, the latter comes from the shell and the system
+both, and what is being saved then is to be saved whole.
+
+However it ends, one sentence is said and the exit code is 130; once it is known what a command did (`end`), no signal
+changes that.
 
 Python raises KeyboardInterrupt wherever the main thread happens to be, also where its caller lets nothing
 through: in a callback of a library written in C, in a garbage collection, in an import. There it is swallowed, or
@@ -16,7 +20,6 @@ from __future__ import annotations
 import _thread
 import atexit
 import contextlib
-import ctypes
 import os
 import select
 import signal
@@ -30,7 +33,7 @@ from typing import Any, NoReturn
 ENDING = (signal.SIGINT, signal.SIGTERM)
 """Signals of which the second ends the process."""
 
-SIGNALS = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)
+SIGNALS = (*ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 """Signals that ask it to stop."""
 
 STOPPED = 130
@@ -55,8 +58,9 @@ class _Listener:
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.left_to_event = False  # the work looks at `asked` itself
-        self.leaves = False
+        self.code: int | None = None  # with which the process ends, once that is known
         self.raised = False
+        self.saying = threading.Lock()
         self.count = self.own = 0  # of the ENDING signals that came; those of them that this process sent to itself
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
@@ -65,14 +69,16 @@ class _Listener:
         self._hook, sys.unraisablehook = sys.unraisablehook, self._swallowed
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in SIGNALS:
-            signal.signal(number, self._handle)
+            # One that it shall outlive its terminal: nohup.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._handle)
         threading.Thread(target=self._watch, daemon=True, name="interrupts").start()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, between two of its instructions."""
         self.asked.set()
-        ends = self.count >= 2
-        if ends or not (self.left_to_event or self.raised or _in_import(frame)):
+        waits = self.left_to_event and self.count < 2
+        if self.code is None and not (waits or self.raised or _in_import(frame)):
             self.raised = True
             raise KeyboardInterrupt
 
@@ -80,11 +86,10 @@ class _Listener:
         """In a thread of its own: C code writes the number of each signal into the pipe when it comes."""
         unheard = 0.0
         while True:
-            waits = self.asked.is_set() and not (self.raised or self.left_to_event)
+            waits = self.asked.is_set() and not (self.raised or self.left_to_event or self.code is not None)
             unheard = (unheard or time.monotonic()) if waits else 0.0
             if waits and time.monotonic() - unheard > SECONDS_TO_HEAR:
                 # Nothing is being trained.
-                os.write(2, f"{SAID}\n".encode())
                 self._exit()
             ready, _, _ = select.select([self._reader], [], [], _SECONDS_BETWEEN_TRIES if waits else None)
             if ready:
@@ -97,7 +102,7 @@ class _Listener:
         self.own = 0
         if any(number in SIGNALS for number in numbers):
             self.asked.set()
-        if self.count >= 2 or self.leaves:
+        if self.count >= 2 or self.code == STOPPED or (self.code is not None and self.asked.is_set()):
             self._end()
 
     def _call_main(self) -> None:
@@ -105,22 +110,25 @@ class _Listener:
         self.own += 1
         _thread.interrupt_main(signal.SIGINT)
 
-    def leave(self) -> None:
-        """Have the process ended soon, whatever becomes of the main thread."""
-        self.leaves = True
+    def end_with(self, code: int) -> None:
+        """Let nothing more be raised; where a stop was asked for, have the process ended soon."""
+        self.code = code
         self._wake()
 
     def _end(self) -> None:
-        if not self.leaves:
+        if self.code is None:
             _thread.interrupt_main(signal.SIGINT)
         threading.Event().wait(SECONDS_TO_END)
         self._exit()
 
     def _exit(self) -> None:
-        if os.isatty(2):
-            # A progress bar hides the cursor.
-            os.write(2, b"\x1b[?25h\n")
-        os._exit(STOPPED)
+        with contextlib.suppress(OSError):
+            if self.code in (None, STOPPED) and may_say():
+                os.write(2, f"{SAID}\n".encode())
+            if os.isatty(2):
+                # A progress bar hides the cursor.
+                os.write(2, b"\x1b[?25h\n")
+        os._exit(STOPPED if self.code is None else self.code)
 
     def _swallowed(self, unraisable: Any) -> None:
         """What could not be raised: of KeyboardInterrupt nothing is said, as it is raised again."""
@@ -161,20 +169,33 @@ def follow_parent() -> None:
     parent = os.environ.pop(PARENT, "")
     if not parent or not sys.platform.startswith("linux"):
         return
+    import ctypes  # here, as signals are not listened to while this file is imported
+
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
     if os.getppid() != int(parent):
         # It ended before it could be followed.
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def leave() -> NoReturn:
-    """End a process that was stopped, all being saved: libraries whose work was cut off may hang at their end."""
-    _flush()
+def may_say() -> bool:
+    """Whether nothing was said yet of why the process stops. Who asks shall say it."""
+    return _listener is None or _listener.saying.acquire(blocking=False)
+
+
+def end(code: int) -> NoReturn:
+    """End the process with that code, whatever signals come now.
+
+    Python itself would end by a signal that comes in its last moments, and say nothing. Where the process was stopped,
+    nothing is waited for long: libraries whose work was cut off may hang at their end.
+    """
     if _listener is not None:
-        _listener.leave()
+        _listener.end_with(code)
+    _flush()
+    if code != STOPPED:
+        threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
     atexit._run_exitfuncs()
     _flush()
-    os._exit(STOPPED)
+    os._exit(code)
 
 
 def _flush() -> None:

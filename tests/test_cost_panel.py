@@ -13,9 +13,10 @@ import pytest
 from matplotlib.lines import Line2D
 from scipy import stats
 
+from cnnjax import results
 from cnnjax.documents.style import styled
 from cnnjax.reporting import collect
-from cnnjax.reporting.costs import MEMORY, SECONDS, apart, front_of
+from cnnjax.reporting.costs import ENERGY, MEMORY, SECONDS, apart, front_of
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.panels.cost import cost_panel
 from cnnjax.reporting.picture_cost import against_cost
@@ -203,6 +204,26 @@ def test_memory_is_a_cost_where_all_steps_were_planned_alike(tmp_path: Path) -> 
     change_result(tmp_path, trials[0], memory=None)
     assert apart(collect(tmp_path), MEMORY) == "not all trials recorded it"
     assert front_of(collect(tmp_path), MEMORY) is None
+
+
+def test_energy_is_a_cost_where_the_same_counters_told_it(tmp_path: Path) -> None:
+    """Of 30 of 60 steps that were measured, for all."""
+    trials = study(tmp_path)
+    assert front_of(collect(tmp_path), ENERGY) is None
+    told = {"steps": 30, "of": ["intel-rapl:0 package-0"]}
+    for trial in trials:
+        change_result(tmp_path, trial, steps=60, energy={"joules": 1000.0 - trial["params"] + trial["seed"], **told})
+    found = front_of(collect(tmp_path), ENERGY)
+    assert found is not None
+    assert found.members == (5, 4)
+    assert found.costs == {n: 2 * (1001 - paid) for n, paid in enumerate(COSTS, 1)}
+    assert results(tmp_path)["energy"].tolist()[:3] == [1800, 1802, 1804]
+    words = [line for block in found_in(tmp_path).blocks for line in getattr(block, "lines", ())]
+    assert any("as intel-rapl:0 package-0 tell" in line for line in words)
+    change_result(tmp_path, trials[0], energy={"joules": 1.0, "steps": 30, "of": ["gpu 0"]})
+    assert apart(collect(tmp_path), ENERGY) == "it was measured by other counters from one trial to the next"
+    change_result(tmp_path, trials[0], energy=None)
+    assert apart(collect(tmp_path), ENERGY) == "not all trials recorded it"
 
 
 def test_where_no_seconds_of_steps_were_recorded_nothing_is_said_of_them(tmp_path: Path) -> None:

@@ -71,6 +71,15 @@ def test_a_result_without_steps_has_its_pictures(tmp_path: Path) -> None:
     assert "the trained weights after step 0; made" in made.caption
 
 
+def test_pictures_of_the_result_s_checkpoint_are_shown_whatever_the_times_of_files(tmp_path: Path) -> None:
+    """Which copies do not keep."""
+    trials = make_study(tmp_path, axes=POOL)
+    change_result(tmp_path, trials[0], checkpoint=5)
+    stale(tmp_path, trials[0], inspect(tmp_path, trials[0], made="2026-01-02 03:04 UTC"))
+    [made] = shown(collect(tmp_path)).pictures
+    assert "after step 184 of 184; made 2026-01-02 03:04 UTC" in made.caption
+
+
 def test_they_are_in_the_page_and_beside_markdown(tmp_path: Path) -> None:
     trials = make_study(tmp_path, axes=POOL)
     inspect(tmp_path, trials[0])
@@ -95,6 +104,11 @@ def test_without_pictures_there_is_no_section(tmp_path: Path) -> None:
 
 def stale(out: Path, trial: dict, folder: Path) -> None:
     os.utime(InspectRecord.at(folder), (1, 1))
+
+
+def of_another_checkpoint(out: Path, trial: dict, folder: Path) -> None:
+    change_result(out, trial, checkpoint=6)
+    os.utime(InspectRecord.at(folder), (9e9, 9e9))
 
 
 def of_more_steps(out: Path, trial: dict, folder: Path) -> None:
@@ -126,8 +140,12 @@ def elsewhere(out: Path, trial: dict, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (stale, "The pictures of trial {id} were made before the result, so that they are of other weights: they are"),
-        (of_more_steps, "The pictures of trial {id} were made before the result"),
+        (
+            stale,
+            "The pictures of trial {id} are of other weights than the result, or are not known to be of these: they",
+        ),
+        (of_more_steps, "The pictures of trial {id} are of other weights"),
+        (of_another_checkpoint, "The pictures of trial {id} are of other weights"),
         (damaged, "inspect.json"),
         (newer, "version 99"),
         (no_file, "filters.png cannot be read"),

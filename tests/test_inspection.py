@@ -20,7 +20,7 @@ from cnnjax.inspection.kept_outputs import kept_outputs
 from cnnjax.inspection.subject import Subject
 from cnnjax.records.inspect_json import InspectRecord
 from cnnjax.records.predictions_npz import KeptPredictions
-from cnnjax.records.result_json import EvaluationRecord
+from cnnjax.records.result_json import EvaluationRecord, ResultRecord
 from cnnjax.reporting import collect
 from cnnjax.reporting.confusions import by_class
 from cnnjax.reporting.panels.calibration import calibration_panel
@@ -59,6 +59,9 @@ def test_pictures_and_their_numbers_are_written(trained, tmp_path):
     held = InspectRecord.read(InspectRecord.at(tmp_path), remedy="")
     assert held is not None
     assert set(held.pictures) == set(names)
+    result = ResultRecord.read(ResultRecord.at(trained), remedy="")
+    assert result is not None
+    assert (held.step, held.checksum) == (result.steps, result.checkpoint)
     for entry in held.pictures.values():
         assert (tmp_path / entry.file).read_bytes().startswith(b"\x89PNG")
     evaluated = json.loads(EvaluationRecord.at(trained).read_text())["test"]

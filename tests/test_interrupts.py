@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from cnnjax.interrupts import SAID
 from tests.marks import slow
 
 SWALLOWED = {
@@ -144,6 +145,68 @@ def test_without_listening_an_event_is_set_and_the_second_interrupts():
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     with stopping() as stop:
         assert not stop.is_set()
+
+
+ENDS = """
+import atexit
+from cnnjax.interrupts import end, may_say, SAID
+def last():
+    print("ready", flush=True)
+    for _ in range(20):
+        time.sleep(0.01)
+    print("closed", flush=True)
+atexit.register(last)
+try:
+    if {stopped}:
+        os.kill(os.getpid(), signal.SIGINT)
+    end(0)
+except KeyboardInterrupt:
+    if may_say():
+        print(SAID, file=sys.stderr)
+    end(130)
+"""
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, *slow(signal.SIGTERM, signal.SIGHUP)], ids=lambda number: number.name
+)
+@pytest.mark.parametrize("times", [1, *slow(5)])
+@pytest.mark.parametrize(("stopped", "code", "said"), [(False, 0, ""), (True, 130, f"{SAID}\n")])
+def test_a_signal_while_the_process_ends_changes_nothing(tmp_path, number, times, stopped, code, said):
+    process = started(tmp_path, "import os\n" + ENDS.format(stopped=stopped))
+    for _ in range(times):
+        process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (code, "closed\n", said)
+
+
+def test_many_in_a_row_end_it_with_one_sentence(tmp_path):
+    """Each finds the process where it handles the one before; and then it hangs."""
+    body = """
+try:
+    print("ready", flush=True)
+    time.sleep(10)
+finally:
+    time.sleep(10)
+"""
+    process = started(tmp_path, body)
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (130, f"{SAID}\n")
+
+
+@pytest.mark.parametrize(("nohup", "code", "out"), [(True, 0, "went on\n"), (False, 130, "")])
+def test_a_closed_terminal_asks_it_to_stop_but_under_nohup(tmp_path, nohup, code, out):
+    program = PROGRAM.format(body="    print('ready', flush=True)").replace("range(100)", "range(5)")
+    command = [sys.executable, "-c", f"import signal\nif {nohup}: signal.signal(1, signal.SIG_IGN)\n{program}"]
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGHUP)
+        assert (process.communicate(timeout=10)[0], process.returncode) == (out, code)
 
 
 FILE = """

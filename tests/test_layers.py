@@ -14,7 +14,20 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 # Lowest first. Modules of one row are siblings: they do not import each other, but where `|` says so.
 LAYERS = [
     {"errors"},
-    {"config", "arithmetic", "aliasing", "files", "machine", "interrupts", "lowering", "calling", "events", "hosts"},
+    {"streams"},
+    {
+        "config",
+        "arithmetic",
+        "aliasing",
+        "files",
+        "machine",
+        "energy",
+        "interrupts",
+        "lowering",
+        "calling",
+        "events",
+        "hosts",
+    },
     {"statistics"},
     {"lanes", "code", "documents", "cards", "console"},
     {"records"},

@@ -91,6 +91,18 @@ def test_arms_whose_means_are_equal_are_told_apart_by_no_number(tmp_path: Path) 
     assert not found_in(tmp_path).answers
 
 
+def test_what_rounding_leaves_of_no_difference_asks_for_no_examples(tmp_path: Path) -> None:
+    """Three seeds whose differences, of whole examples, sum to 0, but not as floats."""
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    shares = np.array([350, 351, 350, 351, 349, 351]) / 359
+    assert 0 < abs((shares[3:] - shares[:3]).mean()) < 1e-15
+    for trial, right in zip(trials, shares.tolist(), strict=True):
+        set_metrics(tmp_path, trial, validation_accuracy=0.9, test_accuracy=right)
+    found = found_in(tmp_path)
+    assert next(found.grids).cells(exact=True)[0][-1] == "∞"
+    assert not found.answers
+
+
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_of_one_or_two_seeds_nothing_is_invented(tmp_path: Path, seeds: tuple[int, ...]) -> None:
     make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=seeds)

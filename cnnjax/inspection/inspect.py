@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -161,6 +162,7 @@ def _write(folder: Path, subject: Subject, made: Mapping[str, Picture], skipped:
         step=trained.step,
         checksum=trained.checksum,
         weights=trained.weights,
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         pictures={name: pictures[name] for name in PICTURES if name in pictures},
         skipped={name: reason for name, reason in skipped.items() if name not in pictures},
         remarks=subject.remarks,

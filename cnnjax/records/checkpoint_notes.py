@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from cnnjax.records.energy_entry import EnergyEntry
 from cnnjax.records.metrics_jsonl import RowsEntry
 from cnnjax.records.record import Record
 from cnnjax.records.used_run import UsedRun, used_runs
@@ -18,7 +19,8 @@ class CheckpointNotes(Record):
     alone, and empty where it was not recorded. packed: how many trials were trained together, way: how (`Packing.way`).
     epoch_sums: what the current epoch has added up so far, last_row the last row of metrics.jsonl. train_seconds: its
     share of those trained so far, without compiling; None in what earlier versions wrote, where seconds are those of
-    all trials that were trained together. shares: where all seconds of its own went (`ResultRecord.seconds`). scale:
+    all trials that were trained together. shares: where all seconds of its own went (`ResultRecord.seconds`), and
+    energy so far. scale:
     (mean, std) by channel of the data. classes: their names, in the order of the outputs; empty for none, None where
     they were not recorded. initial, teachers: the run that it started from, and those that its methods learn from, by
     the method. rows: those that metrics.jsonl had then; None where that was not recorded. checksum: of the arrays; it
@@ -36,6 +38,7 @@ class CheckpointNotes(Record):
     seconds: float = 0.0
     train_seconds: float | None = None
     shares: dict[str, float] = Field(default_factory=dict)
+    energy: EnergyEntry | None = None
     data_fingerprint: str | None = None
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     classes: tuple[str, ...] | None = None

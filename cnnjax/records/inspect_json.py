@@ -29,7 +29,8 @@ class InspectRecord(Record):
     """inspect.json: by name the pictures of one checkpoint of a run (`cnnjax inspect`).
 
     step, checksum: of the checkpoint; weights: the training method's whose weights they are, None of those that the
-    optimizer trained. skipped: by name, why a picture was not made. remarks: what is to be known of all of them.
+    optimizer trained. made: when the newest of them was, in UTC; None where that was not recorded. skipped: by name,
+    why a picture was not made. remarks: what is to be known of all of them.
     """
 
     filename: ClassVar[str] = "inspect.json"
@@ -40,4 +41,5 @@ class InspectRecord(Record):
     weights: str | None = None
     pictures: dict[str, PictureEntry] = Field(default_factory=dict)
     skipped: dict[str, str] = Field(default_factory=dict)
+    made: str | None = None
     remarks: tuple[str, ...] = ()

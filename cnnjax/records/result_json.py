@@ -12,6 +12,7 @@ from pydantic import Field
 
 from cnnjax.errors import RunError
 from cnnjax.files import write_json
+from cnnjax.records.energy_entry import EnergyEntry
 from cnnjax.records.metrics_jsonl import RowsEntry
 from cnnjax.records.record import Record, TrialId
 from cnnjax.records.used_run import UsedRun, used_runs
@@ -34,13 +35,15 @@ class ResultRecord(Record):
     "idle" (all else: files, checkpoints, looking at losses).
     compilations: how many its program had until then, those remembered from earlier processes too. memory: bytes that
     its compiled training step takes on each device, as XLA plans it (`Program.memory`); of a pack, for all its trials.
-    None where it is not told, or no step was taken anew. initial: the run that it started from. teachers: those that
-    its methods learned from, by the method. skipped: images that could not be decoded, by part. metrics: by part and
+    None where it is not told, or no step was taken anew. energy: that the machine took for its training steps, where
+    that was measured: for those of them that were taken while nothing else was at work. initial: the run that it
+    started from. teachers: those that its methods learned from, by the method. skipped: images that could not be
+    decoded, by part. metrics: by part and
     name (`test_accuracy`, a fraction). error: why a failed one failed. cause: "diverged", "crashed" (an error of the
     program), "out_of_memory", "data" (an error in the data) or "killed" (its process, again and again). config: the
-    experiment. rows: those of metrics.jsonl, and evaluation: a digest of evaluation.json, as they were then; None where
-    that was not recorded. checksum: of all else, put in where it is written: a result that was changed since is refused
-    where it is read.
+    experiment. rows: those of metrics.jsonl, evaluation: a digest of evaluation.json, checkpoint: the checksum of the
+    last one, as they were then; None where that was not recorded. checksum: of all else, put in where it is written: a
+    result that was changed since is refused where it is read.
     """
 
     filename: ClassVar[str] = "result.json"
@@ -59,6 +62,7 @@ class ResultRecord(Record):
     seconds: dict[str, float] = Field(default_factory=dict)
     compilations: Count | None = None
     memory: Count | None = None
+    energy: EnergyEntry | None = None
     packed: Annotated[int, Field(ge=1)] = 1
     packing: dict[str, Any] = Field(default_factory=dict)
     initial: UsedRun | None = None
@@ -70,6 +74,7 @@ class ResultRecord(Record):
     config: dict[str, Any] = Field(default_factory=dict)
     rows: RowsEntry | None = None
     evaluation: str | None = None
+    checkpoint: int | None = None
     checksum: str | None = None
 
     @classmethod

@@ -1,10 +1,10 @@
 """What arms cost, and which give the best result for their cost: parameters, operations and, where all trials were
-trained alike, memory and seconds."""
+trained alike, memory, seconds and energy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +15,19 @@ from cnnjax.reporting.statistics import arms, complete, measure, side_by_side
 from cnnjax.reporting.study_table import Table
 from cnnjax.statistics.pareto import front, undominated
 
-MEMORY, SECONDS = "memory", "step_seconds"
-COSTS = {"params": "parameters", "macs": "MACs", MEMORY: "bytes of a training step", SECONDS: "seconds of training"}
+MEMORY, SECONDS, ENERGY = "memory", "step_seconds", "energy"
+MEASURED = (SECONDS, ENERGY)
+"""Costs of which each trial has its own."""
+COSTS = {
+    "params": "parameters",
+    "macs": "MACs",
+    MEMORY: "bytes of a training step",
+    SECONDS: "seconds of training",
+    ENERGY: "joules of training",
+}
 """What costs are called, by their columns."""
 CONDITIONS = ("platform", "hardware", "devices", "processor", "cores", "hosts", "python", "versions", "settings")
-"""What must be the same for the seconds, or the memory, of two trials to be compared."""
+"""What must be the same for the seconds, the memory or the energy of two trials to be compared."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +47,9 @@ class CostFront:
 
 def costs_of(table: Table, cost: str) -> dict[int, float]:
     """By arm, the mean of a cost of COSTS, of the arms of which it is known; none where it is not compared."""
-    if apart(table, cost) or (cost == SECONDS and SECONDS not in table.seconds):
+    if apart(table, cost) or (cost in MEASURED and cost not in table.spent):
         return {}
-    known = arms(table)[f"{SECONDS}_mean" if cost == SECONDS else cost].dropna()
+    known = arms(table)[f"{cost}_mean" if cost in MEASURED else cost].dropna()
     return {int(number): float(paid) for number, paid in known.items() if paid > 0}
 
 
@@ -52,8 +60,8 @@ def apart(table: Table, cost: str) -> str:
     done = table.done
     if cost == SECONDS:
         recorded = [{"step", "input"} <= seconds.keys() for seconds in done["seconds"]]
-    elif cost == MEMORY:
-        recorded = done[MEMORY].notna().tolist()
+    elif cost in (MEMORY, ENERGY):
+        recorded = done[cost].notna().tolist()
     else:
         return ""
     if not any(recorded):
@@ -64,6 +72,8 @@ def apart(table: Table, cost: str) -> str:
         return "not all trials recorded it"
     if len(table.environments) < len(done):
         return "not all trials recorded what they were trained on"
+    if cost == ENERGY and done["energy_of"].nunique() > 1:
+        return "it was measured by other counters from one trial to the next"
     mixed = [name for name, texts in origins(table).items() if name in CONDITIONS and len(set(texts)) > 1]
     return f"not all trials were trained on the same {', '.join(mixed)}" if mixed else ""
 
@@ -99,9 +109,11 @@ def _shares(
     results = side_by_side(table, metric=metric)[numbers].dropna(how="all")
     if results.isna().any(axis=None):
         return {}, "arms have different seeds"
-    paid = side_by_side(table, metric=SECONDS)[numbers].loc[results.index].to_numpy(float).T
+    paid: Sequence[float] | np.ndarray = list(costs.values())
+    if cost in MEASURED:
+        paid = side_by_side(table, metric=cost)[numbers].loc[results.index].to_numpy(float).T
     found = front(
-        paid if cost == SECONDS else list(costs.values()),
+        paid,
         results.to_numpy(float).T,
         higher_is_better=higher_is_better,
     )

@@ -63,27 +63,39 @@ def inspected(table: Table) -> tuple[tuple[Inspected, ...], tuple[str, ...]]:
         name, arm, seed, steps = row
         folder = table.folders[name] / FOLDER
         path = InspectRecord.at(folder)
+        steps = None if pd.isna(steps) else int(steps)
         try:
             record = InspectRecord.read(path, remedy=REMEDY)
             if record is None or not record.pictures:
                 continue
-            written, result = path.stat().st_mtime, ResultRecord.at(table.folders[name]).stat().st_mtime
+            written = path.stat().st_mtime
+            of_it = _is_of_result(record, table.folders[name], steps=steps, written=written)
         except (RunError, OSError) as error:
             notes.append(f"{error}.")
             continue
-        steps = None if pd.isna(steps) else int(steps)
-        if written < result or (steps is not None and record.step > steps):
+        if not of_it:
             stale.append(name)
             continue
-        made = f"{datetime.fromtimestamp(written, UTC):%Y-%m-%d %H:%M} UTC"
+        made = record.made or f"{datetime.fromtimestamp(written, UTC):%Y-%m-%d %H:%M} UTC"
         found.append(Inspected(name, int(arm), int(seed), folder, record, steps, made))
     if stale:
         notes.append(
-            f"The pictures of {named(stale)} were made before the result, so that they are of other weights: they are "
-            f"not shown; `cnnjax inspect {table.folders[stale[0]]}` makes them anew."
+            f"The pictures of {named(stale)} are of other weights than the result, or are not known to be of these: "
+            f"they are not shown; `cnnjax inspect {table.folders[stale[0]]}` makes them anew."
         )
     found.sort(key=lambda own: (first.index(own.arm) if own.arm in first else len(first), own.arm, own.seed))
     return tuple(found), tuple(notes)
+
+
+def _is_of_result(record: InspectRecord, folder: Path, *, steps: int | None, written: float) -> bool:
+    """Whether pictures are of the training that the result is of: of its last checkpoint by the checksum of that; of
+    others, and where a result has none, if they were made later, which is all that is known."""
+    if steps is not None and record.step > steps:
+        return False
+    result = ResultRecord.read(ResultRecord.at(folder), remedy=REMEDY)
+    if result is not None and result.checkpoint is not None and record.step == steps:
+        return record.checksum == result.checkpoint
+    return written >= ResultRecord.at(folder).stat().st_mtime
 
 
 @dataclass(frozen=True)

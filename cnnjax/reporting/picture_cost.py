@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cnnjax.documents.style import CATEGORIES, INK, SOFT, text_width
-from cnnjax.reporting.costs import MEMORY, SECONDS, CostFront, costs_of, front_of
+from cnnjax.reporting.costs import ENERGY, MEMORY, SECONDS, CostFront, costs_of, front_of
 from cnnjax.reporting.drawing import FEW, MARKERS, MEAN, colours, draw_interval, limits, log_ticks
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis, abbreviate
@@ -30,6 +30,7 @@ AXES = {
     "macs": "MACs (one forward pass of one example)",
     MEMORY: "bytes that a training step takes on each device",
     SECONDS: "seconds of training steps, mean over trials",
+    ENERGY: "joules of training steps, mean over trials",
 }
 NAMED, NUMBERED = 16, 100
 HALO = {"boxstyle": "square,pad=0", "facecolor": "white", "alpha": 0.75, "lw": 0}

@@ -20,7 +20,7 @@ from cnnjax.reporting.asked import once
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import PARTS, Judged, Quantity, Spread, judged, paired, quantity, spread
 from cnnjax.reporting.labels import Axis, key
-from cnnjax.reporting.study_table import SECONDS, Arm, Table
+from cnnjax.reporting.study_table import SPENT, Arm, Table
 from cnnjax.statistics.families import adjusted
 
 
@@ -88,10 +88,10 @@ def arms(table: Table) -> Frame:
     """A row per arm, in the axes' order, indexed by the arm's number.
 
     Columns: the axes by path; `label`; `n` finished and `planned` seeds, `failed` trials; `params`, `macs` and
-    `memory`; for each metric and for each of `Table.seconds` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high`
+    `memory`; for each metric and for each of `Table.spent` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high`
     (95% interval) and `_method` (of the interval); `chosen`.
     """
-    groups, names = table.trials.groupby("arm"), [*table.metrics, *table.seconds]
+    groups, names = table.trials.groupby("arm"), [*table.metrics, *table.spent]
     frame = Frame([dict(arm.values) for arm in table.arms], index=_numbers(table))
     frame["label"] = [arm.label for arm in table.arms]
     frame["n"] = table.results.groupby("arm").size().reindex(frame.index, fill_value=0)
@@ -125,7 +125,7 @@ def _arm_spreads(table: Table, done: Frame, cells: Frame, names: Sequence[str]) 
     together, by = bool((done["packed"] > 1).any()), cells.set_index(list(table.repeats.values()))
     spreads = {name: spread(laid_out(by[name]), quantity_of(table, name, done)) for name in names}
     alone = {name: Spread(own.n, own.mean, math.nan, math.nan, math.nan) for name, own in spreads.items()}
-    return spreads | {name: alone[name] for name in SECONDS if together and name in alone}
+    return spreads | {name: alone[name] for name in SPENT if together and name in alone}
 
 
 def laid_out(values: pd.Series) -> pd.Series | pd.DataFrame:

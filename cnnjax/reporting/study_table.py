@@ -32,7 +32,8 @@ from cnnjax.reporting.specified import Specified, specified
 UNFINISHED = "unfinished"
 FOLD = "fold"
 """The path of the axis that says which fold of the training examples is the validation part."""
-SECONDS = ("train_seconds", "step_seconds", "compile_seconds")
+SPENT = ("train_seconds", "step_seconds", "compile_seconds", "energy")
+"""What trials took, as columns."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ class Table:
         unfinished), `error`, its `cause` (diverged, crashed, damaged; empty where there is none), `params`, `macs`,
         `memory` (bytes of a compiled training step, where recorded), `train_seconds`, `compile_seconds`, `seconds` (by
         kind, where recorded), `step_seconds` (of these "step" and "input"; `train_seconds` where they were not
-        recorded), `steps`, `packed` (how many were trained together, and
-        share the seconds), `examples` by part, `data_fingerprint` and a column per metric, as recorded (a share is a
-        fraction).
+        recorded), `energy` (J of its training steps, where recorded), `steps`, `packed` (how many were trained
+        together, and share the seconds), `examples` by part, `data_fingerprint` and a column per metric, as recorded
+        (a share is a fraction).
     metrics: the names of the metric columns; specified: what they are, and which arms are compared by.
     curves: a row per epoch of each finished trial: `arm`, `seed`, `id`, `epoch` and what the epoch recorded.
     axes: the axes that take more than one value; `constants` those that take one.
@@ -139,12 +140,12 @@ class Table:
 
     @cached_property
     def results(self) -> Frame:
-        """What n counts: a row per arm and replicate, with `metrics` and SECONDS.
+        """What n counts: a row per arm and replicate, with `metrics` and SPENT.
 
         A seed's are those of its trial. A fold's are the means over its seeds, and it counts once all of these have
         finished; `examples` of validation are those of all folds, each of which has its own.
         """
-        return self.done if self.replicate == "seed" else means_of_folds(self.cells, [*self.metrics, *SECONDS])
+        return self.done if self.replicate == "seed" else means_of_folds(self.cells, [*self.metrics, *SPENT])
 
     @cached_property
     def done(self) -> Frame:
@@ -152,10 +153,15 @@ class Table:
         return self.trials[self.trials["status"] == "done"]
 
     @cached_property
-    def seconds(self) -> tuple[str, ...]:
-        """Those of SECONDS that finished trials recorded: without `step_seconds` where none did."""
+    def spent(self) -> tuple[str, ...]:
+        """Those of SPENT that finished trials recorded: without `step_seconds` and `energy` where none did."""
         apart = any(map(bool, self.done["seconds"]))
-        return SECONDS if apart else tuple(name for name in SECONDS if name != "step_seconds")
+        absent = {
+            name
+            for name, there in {"step_seconds": apart, "energy": self.done["energy"].notna().any()}.items()
+            if not there
+        }
+        return tuple(name for name in SPENT if name not in absent)
 
 
 def collect(out: Path | str) -> Table:
@@ -299,6 +305,8 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
         "train_seconds": math.nan,
         "step_seconds": math.nan,
         "compile_seconds": math.nan,
+        "energy": math.nan,
+        "energy_of": (),
         "seconds": {},
         "steps": None,
         "packed": 1,
@@ -319,6 +327,8 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
             "train_seconds": finite(result.train_seconds),
             "step_seconds": _step_seconds(result),
             "compile_seconds": finite(result.compile_seconds),
+            "energy": _energy(result),
+            "energy_of": () if result.energy is None else result.energy.of,
             "seconds": dict(result.seconds),
             "steps": result.steps,
             "packed": result.packed,
@@ -334,6 +344,13 @@ def _step_seconds(result: ResultRecord) -> float:
     if not {"step", "input"} <= result.seconds.keys():
         return finite(result.train_seconds)
     return finite(result.seconds["step"] + result.seconds["input"])
+
+
+def _energy(result: ResultRecord) -> float:
+    """J of all training steps, at what those took that were measured; NaN where none were."""
+    if result.energy is None or not result.steps:
+        return math.nan
+    return finite(result.energy.joules / result.energy.steps * result.steps)
 
 
 def _measured(result: ResultRecord | RunError | None) -> dict[str, float]:

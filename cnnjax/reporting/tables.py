@@ -10,7 +10,7 @@ from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.statistics import Measure, arms, chosen, effect_spreads, effects, measure, spread_of
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.time_spent import shown_seconds
-from cnnjax.reporting.units import Unit, count, p_value, seconds, unit
+from cnnjax.reporting.units import Unit, count, p_value, spent, unit
 
 INTERVAL = "95% interval"
 
@@ -36,7 +36,7 @@ def arms_grid(table: Table) -> Grid:
         results = [
             cell for name in by.shown for cell in _cells(table, spread_of(frame, arm.number, name), name, row["n"])
         ]
-        costs = [count(row["params"]), count(row["macs"]), seconds(spread_of(frame, arm.number, shown_seconds(table)))]
+        costs = [count(row["params"]), count(row["macs"]), spent(spread_of(frame, arm.number, shown_seconds(table)))]
         place = [str(arm.number), *(arm.texts.values() or ["base"]), *([arm.widths] if table.match else [])]
         rows.append((*place, finished(table, arm.number), *results, *costs))
     best = chosen(table)

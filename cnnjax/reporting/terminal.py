@@ -18,7 +18,7 @@ from cnnjax.reporting.statistics import arms, chosen, measure, spread_of
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.tables import finished
 from cnnjax.reporting.time_spent import shown_seconds
-from cnnjax.reporting.units import seconds, short_count, unit
+from cnnjax.reporting.units import short_count, spent, unit
 
 COSTS = ("seconds", "MACs", "params")
 """The columns that a narrow terminal does without, the first of them first."""
@@ -93,4 +93,4 @@ def _cells(
         if head not in left_out:
             yield "–" if pd.isna(row[name]) else short_count(row[name])
     if "seconds" not in left_out:
-        yield seconds(spread_of(frame, arm.number, shown_seconds(table)))
+        yield spent(spread_of(frame, arm.number, shown_seconds(table)))

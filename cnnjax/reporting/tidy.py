@@ -21,8 +21,8 @@ def results(folder: Path | str) -> pd.DataFrame:
     kinds; `fold` where the study varies it; `seed`; `status` ("done", "failed", "unfinished", "stopped early"); the
     metrics as recorded (a share in 0..1), NaN where there is no number; `params`, `macs` of one
     forward pass of one example, `memory` in bytes of a training step, `steps`; `train_seconds`, `step_seconds` where
-    recorded, `compile_seconds`; `packed`,
-    how many trials were trained together and share the seconds; `id`, `data_fingerprint`, `cause` and `error` of a
+    recorded, `compile_seconds`; `energy` in J of all training steps, where recorded; `packed`, how many trials were
+    trained together and share the seconds; `id`, `data_fingerprint`, `cause` and `error` of a
     failure. Raises RunError where `folder` holds no study and no run, where a file of it is damaged, and where no trial
     has finished.
     """
@@ -43,7 +43,7 @@ def curves(folder: Path | str) -> pd.DataFrame:
 
 def trials_frame(table: Table) -> Frame:
     """The trials of `table`, as `results` has them."""
-    costs = ["params", "macs", "memory", "steps", *table.seconds, "packed"]
+    costs = ["params", "macs", "memory", "steps", *table.spent, "packed"]
     origin = ["id", "data_fingerprint", "cause", "error"]
     chosen = [*_named(table), "status", *table.metrics, *costs, *origin]
     return plain(table.trials[chosen]).rename(columns=_named(table))

@@ -11,7 +11,7 @@ KINDS = ("compile", "input", "step", "evaluation", "idle")
 
 def shown_seconds(table: Table) -> str:
     """The column of `Table.trials` whose seconds tables show."""
-    return "step_seconds" if "step_seconds" in table.seconds else "train_seconds"
+    return "step_seconds" if "step_seconds" in table.spent else "train_seconds"
 
 
 def seconds_are(table: Table) -> str:

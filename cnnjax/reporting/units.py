@@ -103,8 +103,8 @@ def _decimals(largest: float, digits: int) -> int:
     return min(max(digits - 1 - math.floor(math.log10(max(1e-6, largest))), 0), 8)
 
 
-def seconds(values: Spread) -> str:
-    """Seconds of training as mean ± sd; trials that were trained together share one measurement, without ±."""
+def spent(values: Spread) -> str:
+    """Seconds or joules as mean ± sd; trials that were trained together share one measurement, without ±."""
     largest = values.mean if values.mean > 0 else 1.0
     return Unit("seconds", "", 1, min(_decimals(largest, 4), 3)).mean(values)
 

@@ -215,7 +215,7 @@ def _statuses(table: Table) -> tuple[str, ...]:
 
 def _arm_json(table: Table, frame: Frame, number: int) -> Mapping[str, Any]:
     row, arm = frame.loc[number], table.arms[number - 1]
-    names = (*table.metrics, *table.seconds)
+    names = (*table.metrics, *table.spent)
     spreads = {name: spread_of(frame, number, name).to_json() for name in names}
     whole = ("n", "planned", "failed", "params", "macs", "memory")
     counts = {name: None if pd.isna(row[name]) else int(row[name]) for name in whole}

@@ -42,6 +42,7 @@ class Checkpoints:
         self._now: ocp.CheckpointManager | None = None
         self._writer: ThreadPoolExecutor | None = None
         self._written: Future[None] | None = None
+        self._saved: tuple[int, int] | None = None  # step and checksum of what this process saved last
         if not read_only:
             with self._explained("opened"):
                 small_checkpoint.clear(self.folder)
@@ -84,6 +85,7 @@ class Checkpoints:
     def save(self, step: int, state: Any, notes: CheckpointNotes) -> None:
         """Begin to save `state` (host arrays) and `notes` as of `step`; returns before it is on disk."""
         notes = notes.model_copy(update={"checksum": _checksum(state)})
+        self._saved = step, notes.checksum
         if small_checkpoint.is_small(state):
             self._put_away()
             self._writer = self._writer or ThreadPoolExecutor(1, "checkpoint")
@@ -112,6 +114,14 @@ class Checkpoints:
     def notes(self) -> CheckpointNotes | None:
         """The notes of the newest checkpoint; None where there is none."""
         return None if self.latest() is None else self._tried(self._notes, None)
+
+    def checksum(self) -> int | None:
+        """That of the newest checkpoint; None where there is none."""
+        step = self.latest()
+        if self._saved is not None and self._saved[0] == step:
+            return self._saved[1]
+        notes = self.notes()
+        return None if notes is None else notes.checksum
 
     def restore(self, like: TrainState, *, step: int | None = None) -> tuple[TrainState, CheckpointNotes]:
         """A checkpoint's state (host arrays shaped as `like`) and notes; the newest, where no step is given.
@@ -202,6 +212,10 @@ class NoCheckpoints:
         return None
 
     def notes(self) -> CheckpointNotes | None:
+        """None: there are none."""
+        return None
+
+    def checksum(self) -> int | None:
         """None: there are none."""
         return None
 

@@ -9,7 +9,7 @@ import jax
 from jax.sharding import Mesh
 
 from cnnjax.errors import ConfigError
-from cnnjax.machine import physical_memory
+from cnnjax.machine import check_address_space, physical_memory
 from cnnjax.training.parallel import Parallel, make_mesh
 
 
@@ -49,7 +49,9 @@ class Hardware:
 
     def mesh(self) -> Mesh:
         """The mesh of these devices, those of all processes that train together. Raises ConfigError where there are not
-        that many, or processes have unequal numbers of them."""
+        that many, or processes have unequal numbers of them; RunError where there are too few addresses (`ulimit -v`).
+        """
+        check_address_space()
         hosts: dict[int, list[Any]] = {}
         for device in sorted(jax.devices(), key=lambda device: device.process_index):
             hosts.setdefault(device.process_index, []).append(device)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from cnnjax.energy import working
 from cnnjax.errors import Interrupted, RunError
 from cnnjax.events import EpochEnded, Failed, Finished, Paused, Sink, StepTaken
 from cnnjax.experiment import Experiment
@@ -78,7 +79,7 @@ def run_trials(
                 yield opening(*found)
 
         trials = [opening(*each) for each in zip(experiments, mine, strict=True)]
-        with contextlib.closing(program):
+        with contextlib.closing(program), working():
             for trial in _train(Pack(program, trials), options, stop, waiting):
                 trial.held.close()
                 if queue is not None:
@@ -109,7 +110,8 @@ def _train(
         state = _refilled(pack, state, waiting, options)
         if _at_goal(pack, options) or any(trial.over for trial in pack.trials):
             continue
-        state, due_now = _take_epoch(pack, state, cues, due, pace)
+        with pack.joules.of(pack.moving):
+            state, due_now = _take_epoch(pack, state, cues, due, pace)
         if not pack.moving:
             state, validations = _end_epochs(pack, state)
         _save(pack, state, [trial for trial in due_now if trial.step < program.steps], due)
@@ -181,6 +183,7 @@ def _take_epoch(pack: Pack, state: TrainState, cues: Cues, due: Due, pace: Pace)
         if pack.moving:
             _save(pack, state, due_now, due)
             due_now = []
+            pack.joules.turn()
     if pending is not None:
         _look_at(pack, pending, pace)
     return state, due_now

@@ -12,12 +12,13 @@ import numpy as np
 from cnnjax.errors import RunError
 from cnnjax.events import Saved
 from cnnjax.experiment import Experiment
-from cnnjax.hosts import from_first, is_first
+from cnnjax.hosts import from_first, is_first, processes
 from cnnjax.lanes import lane_values
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.used_run import fields_of
 from cnnjax.run.checkpoint import NoCheckpoints
 from cnnjax.run.feed import Streamed
+from cnnjax.run.joules import Joules
 from cnnjax.run.program import Program
 from cnnjax.run.queue import refills
 from cnnjax.run.result import evaluated_parts, write_result
@@ -39,6 +40,7 @@ class Pack:
 
     def __init__(self, program: Program, trials: Sequence[Trial]):
         self.program, self.seconds = program, Seconds(program)
+        self.joules = Joules(program.mesh.devices.flat[0].platform if processes() == 1 else "")
         self.slots: list[Trial | None] = [*trials, *[None] * (program.packed - len(trials))]
         # Before anything is read for training: files may change while it goes on.
         self.dataset = program.experiment.data.load()
@@ -170,6 +172,7 @@ class Pack:
                 last_row=dict(trial.last_row),
                 train_seconds=trial.train_seconds,
                 shares=trial.seconds,
+                **({} if trial.energy is None else {"energy": trial.energy}),
                 data_fingerprint=self.fingerprint,
                 scale=self.dataset.scale,
                 classes=self.dataset.classes,
@@ -194,7 +197,7 @@ class Pack:
         trial.epoch_sums, trial.last_row = dict(notes.epoch_sums), dict(notes.last_row)
         together = notes.seconds / notes.packed
         trial.train_seconds = together if notes.train_seconds is None else notes.train_seconds
-        trial.seconds = dict(notes.shares)
+        trial.seconds, trial.energy = dict(notes.shares), notes.energy
         return state
 
     def follow(self) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from cnnjax.analysis import Analysis
 from cnnjax.analysis.layers import volume
+from cnnjax.energy import working
 from cnnjax.experiment import Experiment, blank_state, check, functions_of, input_shape_of
 from cnnjax.experiment.sizes import Size, Span, sizes_of, training_spans
 from cnnjax.lanes import lane_values
@@ -210,7 +211,8 @@ class Program:
     def _compiling(self) -> Iterator[None]:
         """Counts a compilation, and its seconds."""
         start = time.perf_counter()
-        yield
+        with working():
+            yield
         self.compile_seconds += time.perf_counter() - start
         self.compilations += 1
 

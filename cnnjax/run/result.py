@@ -63,6 +63,7 @@ def write_result(
         seconds=dict(trial.seconds),
         compilations=program.compilations,
         memory=program.memory,
+        **({} if trial.energy is None else {"energy": trial.energy}),
         packed=program.packed,
         packing=_packing(program.packing),
         **fields_of(program.used_runs),
@@ -72,6 +73,7 @@ def write_result(
         **outcome,
         config=plain(trial.experiment),
         rows=trial.directory.rows(),
-        # One that failed has none.
+        # One that failed has none of these.
         evaluation=digest_of_file(trial.directory.evaluation) if outcome["status"] == "done" else None,
+        checkpoint=trial.checkpoints.checksum() if outcome["status"] == "done" else None,
     ).write(trial.directory.result)

@@ -16,6 +16,7 @@ from cnnjax.events import Costs, EpochEnded, Failed, Finished, Paused, Saved, Si
 from cnnjax.experiment import Experiment
 from cnnjax.hosts import is_first
 from cnnjax.loggers import Guarded
+from cnnjax.records.energy_entry import EnergyEntry
 from cnnjax.run.checkpoint import Checkpoints, NoCheckpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.epoch import Epoch
@@ -40,9 +41,9 @@ class Trial:
 
     codes: digests of the user's own code that made it so far, the newest last; None where all is cnnjax's. step: how
     many were taken. epoch: that it is in. epoch_sums: of the training part, since the epoch began. last_row: the newest
-    of metrics.jsonl. train_seconds, seconds: its own, as in `ResultRecord`. ended: whether it has all that this call
-    gives it, its result or a checkpoint. failure: why it diverged. damage: why its checkpoint cannot be used. newest:
-    the last event. held: what is open for it, to be closed once it has left.
+    of metrics.jsonl. train_seconds, seconds, energy: its own, as in `ResultRecord`. ended: whether it has all that this
+    call gives it, its result or a checkpoint. failure: why it diverged. damage: why its checkpoint cannot be used.
+    newest: the last event. held: what is open for it, to be closed once it has left.
     """
 
     experiment: Experiment
@@ -57,6 +58,7 @@ class Trial:
     last_row: dict[str, Any] = field(default_factory=dict)
     train_seconds: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
+    energy: EnergyEntry | None = None
     ended: bool = False
     failure: str | None = None
     damage: RunError | None = None

@@ -88,6 +88,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     "loggers/registry.py": ({"import_module"}, OWN),
     "loggers/tensorboard_log.py": ({"import_module"}, OWN),
     "loggers/wandb_log.py": ({"import_module", "read_text"}, TEXT),
+    "energy.py": ({"read_text"}, "the kernel's account of energy and of the processors' time, as numbers"),
     "machine.py": ({"read_text"}, TEXT),
     "recipes/init.py": ({"ast.parse", "read_text", "read_bytes"}, SOURCE),
     "records/metrics_jsonl.py": ({"os.open", "read_bytes"}, JSON),

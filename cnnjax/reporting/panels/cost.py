@@ -1,4 +1,4 @@
-"""What results cost: against parameters, operations, memory and seconds, and which arm is the best for a given cost."""
+"""What results cost: against parameters, operations, memory, seconds and energy, and which arm is best for a cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from cnnjax.documents.document import Block, Column, Grid, paragraph
-from cnnjax.reporting.costs import COSTS, MEMORY, SECONDS, CostFront, apart, front_of
+from cnnjax.reporting.costs import COSTS, ENERGY, MEASURED, MEMORY, SECONDS, CostFront, apart, front_of
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import Spread, listed
@@ -16,7 +16,7 @@ from cnnjax.reporting.picture_cost import against_cost
 from cnnjax.reporting.pictures import against_name, title_of
 from cnnjax.reporting.statistics import arms, difference, measure, spread_of
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit, count, seconds, unit
+from cnnjax.reporting.units import NONE, Unit, count, spent, unit
 
 SHOWN, ROWS = 0.05, 30
 """The share of resamples from which on an arm is listed beside the front, and the most rows of a table."""
@@ -85,7 +85,7 @@ def _grid(table: Table, costs: Sequence[str], found: CostFront, metric: str) -> 
 
 
 def _paid(frame: Frame, number: int, cost: str) -> str:
-    return seconds(spread_of(frame, number, SECONDS)) if cost == SECONDS else count(frame.loc[number, cost])
+    return spent(spread_of(frame, number, cost)) if cost in MEASURED else count(frame.loc[number, cost])
 
 
 def _before(table: Table, found: CostFront, number: int, metric: str) -> Spread | None:
@@ -118,12 +118,19 @@ def _note(table: Table, fronts: Mapping[str, CostFront]) -> str:
         if MEMORY in fronts
         else ""
     )
+    of = " and ".join(dict.fromkeys(name for own in table.done["energy_of"] for name in own))
+    drained = (
+        f" Joules are what the machine took for training steps, as {of} tell: for those that were taken while nothing "
+        "else was at work, scaled to all steps."
+        if ENERGY in fronts
+        else ""
+    )
     return (
         "On the front: no other arm is at least as good and as cheap, and better in one of the two. For a given cost "
         f"the best arm is the last one on the front that costs no more. Arms whose {word}s have not all finished take "
         "no part. Beside the one before: the difference from the next cheaper arm on the front, paired by "
         f"{listed(table.repeats)}, each on its own: an interval that holds 0 shows no gain for the higher cost."
-        f"{drawn}{planned}{clock}"
+        f"{drawn}{planned}{clock}{drained}"
     )
 
 

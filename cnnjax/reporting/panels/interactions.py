@@ -224,16 +224,18 @@ def _note(table: Table, found: Analysis, here: Unit) -> str:
     left = f" {of.left_out} results are missing." if of.left_out else ""
     more = "".join(f" {note[:1].upper()}{note[1:]}." for note in of.notes)
     shares = "" if of.balanced else " (unbalanced, they need not add up to 100%)"
+    shared = bool(quantity.proportion and quantity.examples)
     return (
         f"{verdict}Analysis of variance of {here.name}, n={of.n} trials of {found.seeds} seeds, each seed a block, "
         "with all main effects and interactions of two axes (type II); what three axes do together is part of the "
         "rest. p is of the choice of seeds, on these examples; corrected: after Holm (1979), for all terms of this "
         f"table. Partial η²: a term's part of its own and the rest's sum of squares; share: its part of all{shares}"
-        f"{COUNTED if quantity.proportion and quantity.examples else ''}. Means and differences of each value stand "
-        f"among the effects.{left}{more}{untested}{survivors_note(table)}"
+        f"{COUNTED * shared}. Means and differences of each value stand "
+        f"among the effects{WIDENED * shared}.{left}{more}{untested}{survivors_note(table)}"
     )
 
 
+WIDENED = ", whose p allows for the choice of examples too, and may be larger for that"
 COUNTED = (
     ". An interaction counts as found if the interval of a difference of differences leaves 0 out too, widened by the "
     "fewest examples that can make it"

@@ -76,6 +76,7 @@ def seeds_panel(table: Table) -> Finding | None:
     return Finding(NAME, TITLE, [*blocks, paragraph(_note(every))], answers=_answers(table, every, here), data=data)
 
 
+ROUNDING = 1e-12
 NAME, TITLE = "seeds", "Seeds still needed"
 
 
@@ -107,8 +108,8 @@ def _seeds(own: Compared, comparisons: int, *, times: float) -> float:
 
 def _examples(share: float, comparisons: int) -> float:
     """The N at which `least_of_examples` of a difference of so large a share, with the variance that `Term.sampling`
-    has, (share (1 - share) + 1 / N) / N, is that share; infinite for none."""
-    if not share:
+    has, (share (1 - share) + 1 / N) / N, is that share; infinite for none, and for what rounding leaves of none."""
+    if share < ROUNDING:
         return math.inf
     squared = least_of_examples(1.0, comparisons) ** 2
     each = squared * share * (1 - share)
