@@ -26,8 +26,25 @@ def cores() -> int:
 
 
 def physical_memory() -> int:
-    """Bytes of the machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Bytes of memory that the process may use: all of the machine's, or those of its container or job."""
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits()])
+
+
+def _limits() -> Iterator[int]:
+    """Bytes that the process's control groups may use, in either version of Linux's files of them."""
+    try:
+        groups = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for group in groups:
+        _, controllers, path = group.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root, name = ("memory", "memory.limit_in_bytes") if controllers else ("", "memory.max")
+        # A container may see its own group as the root, under the path that it has outside.
+        for folder in (path, *Path(path).parents):
+            with contextlib.suppress(OSError, ValueError):
+                yield int(Path(f"/sys/fs/cgroup/{root}/{folder}", name).read_text())
 
 
 def resident_memory() -> int | None:
