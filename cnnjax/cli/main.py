@@ -11,12 +11,15 @@ from cnnjax import interrupts
 from cnnjax.cli.app import app, err
 from cnnjax.cli.circumstances import circumstance
 from cnnjax.errors import CnnjaxError, ConfigError, Interrupted
+from cnnjax.visible import visible
 
 
 def main() -> None:
     """The `cnnjax` command: errors a user can mend are one message and exit code 1, a stop by a signal is 130."""
     _show_log()
     debug = "--debug" in sys.argv
+    if debug:
+        sys.excepthook = _show_traceback
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         # Typer makes a returned 130 of Ctrl-C.
@@ -49,6 +52,12 @@ def main() -> None:
         _stop_at(error)
 
 
+def _show_traceback(*error: Any) -> None:
+    import traceback
+
+    sys.stderr.write(visible("".join(traceback.format_exception(*error))))
+
+
 def _stop(message: str) -> NoReturn:
     if interrupts.may_say():
         err.print(message, style="yellow", markup=False, soft_wrap=True)
@@ -73,7 +82,8 @@ def _show_log() -> None:
     import logging
 
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    # The formatter of `logging` would print texts of others as they are.
+    handler.format = lambda record: visible(record.getMessage())
     logger = logging.getLogger("cnnjax")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -92,5 +102,7 @@ def _stop_at(error: Exception) -> None:
         defect = f"{type(error).__name__}: {error}\n--debug shows where; it is in a class of your own or a defect"
         err.print(f"error: {said or defect}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
+    # A word of the command line may stand in it.
+    error.message = visible(getattr(error, "message", ""))  # pyright: ignore[reportAttributeAccessIssue]
     show()
     sys.exit(code)
