@@ -12,10 +12,26 @@ import time
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import pytest
 
-from cnnjax import SGD, Experiment, Hardware, Options, SequentialSeeds, SmallCNN, Study, Synthetic, plan, sweep
-from cnnjax.errors import ConfigError, RunError
+from cnnjax import (
+    SGD,
+    Data,
+    Experiment,
+    Hardware,
+    Model,
+    Options,
+    SequentialSeeds,
+    SmallCNN,
+    Study,
+    Synthetic,
+    plan,
+    sweep,
+)
+from cnnjax.config import replace
+from cnnjax.errors import ConfigError, DataError, RunError
+from cnnjax.events import StepTaken
 from cnnjax.launch import isolated
 from cnnjax.launch.isolated import _Children, _Ended, has_seen_death, why_not
 from cnnjax.launch.launcher import Launch
@@ -203,6 +219,55 @@ def test_what_other_processes_cannot_train_stays_in_this_one(launched):
         sweep(STUDY, launched.study.out, options=own, isolate=True)
     with pytest.raises(ConfigError, match="--isolate: workers of the launcher none are processes of their own"):
         sweep(STUDY, launched.study.out, launcher="none", isolate=True)
+
+
+class Leaves(nn.Module):
+    """A network that ends the process while it is traced: at inference, or in training alone."""
+
+    when: str
+    classes: int
+
+    @nn.compact
+    def __call__(self, images, train: bool):
+        if self.when == "always" or (train and self.when == "training"):
+            sys.exit(3)
+        return nn.Dense(self.classes)(images.reshape(len(images), -1))
+
+
+class Leaving(Model, tag="deaths_leaving"):
+    when: str = "never"
+
+    def network(self) -> nn.Module:
+        return Leaves(self.when, self.num_classes or 2)
+
+
+class LeavingData(Data, tag="deaths_leaving_data"):
+    def read(self):
+        sys.exit("enough")
+
+
+@pytest.mark.parametrize("when", ["always", "training"])
+def test_an_arm_whose_code_calls_exit_is_pruned(when):
+    study = Study(replace(BASE, {"model": Leaving()}), axes={"model.when": ["never", when]}, seeds=1)
+    planned = plan(study, hardware=OPTIONS.hardware)
+    assert [trial.arm["model.when"] for trial in planned.trials] == ["never"]
+    assert "calls exit(3) (in Leaves.__call__, " in planned.pruned[0].reason
+
+
+def test_data_that_call_exit_are_refused_in_words():
+    with pytest.raises(DataError, match=r"data: reading LeavingData calls exit\(enough\) \(in LeavingData.read, "):
+        LeavingData().load()
+
+
+def test_a_training_that_calls_exit_fails_and_the_others_go_on(tmp_path):
+    def leaves(event):
+        if isinstance(event, StepTaken) and event.trial == trials[0].id:
+            sys.exit(4)
+
+    trials = plan(STUDY, hardware=OPTIONS.hardware).trials
+    outcome = sweep(STUDY, tmp_path, options=OPTIONS, sinks=[leaves])
+    assert (outcome.failed, sorted(outcome.done)) == ([trials[0].id], sorted(trial.id for trial in trials[1:]))
+    assert "SystemExit: 4" in outcome.errors[trials[0].id]
 
 
 def test_a_worker_trains_one_program_or_trial_alone(launched):
