@@ -35,6 +35,8 @@ def writing(path: Path, *, remedy: str = "make it writable, or write elsewhere")
             raise DiskFull(
                 f"no space left to write {path}: nothing finished is lost; make room and run the same command again"
             ) from error
+        if isinstance(error, IsADirectoryError):
+            raise RunError(_no_file(path)) from error
         raise RunError(f"cannot write {path}: {error.strerror or error}; {remedy}") from error
 
 
@@ -63,7 +65,8 @@ def inside(root: Path, *names: str) -> Path:
     path = root
     for name in names:
         path = path / name
-        if path.is_symlink():
+        # Of what may not be looked at it says no.
+        if os.path.islink(path):
             raise RunError(_through(path))
     return path
 
@@ -87,11 +90,17 @@ def open_own(path: Path, flags: int) -> IO[bytes]:
     except OSError:
         if path.is_symlink():
             raise RunError(_through(path)) from None
+        if path.exists() and not path.is_file():
+            raise RunError(_no_file(path)) from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise RunError(f"{path} is no regular file: move it away and run the same command again")
+        raise RunError(_no_file(path))
     return os.fdopen(descriptor, "wb")
+
+
+def _no_file(path: Path) -> str:
+    return f"{path} is no regular file: move it away and run the same command again"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -195,6 +204,9 @@ def _not_there(path: Path, error: OSError, remedy: str) -> None:
             if link.is_symlink() and not link.exists():
                 raise RunError(f"{link} is a symbolic link to what is not there; {remedy}") from None
         return
+    if isinstance(error, NotADirectoryError):
+        file = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
+        raise RunError(f"{file} is no folder; {remedy}") from error
     if isinstance(error, PermissionError):
         remedy = "ask its owner, or run as who may read it"
     raise RunError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import RunError
-from cnnjax.files import GONE, open_there, parse_json, writing
+from cnnjax.files import GONE, names_in, open_there, parse_json, writing
 from cnnjax.records.lease_json import LeaseRecord
 
 SECONDS = 60.0
@@ -253,10 +253,7 @@ def _just_taken(path: Path) -> Taken:
 
 def _numbers(folder: Path) -> set[int]:
     """Of the lease files in a folder."""
-    try:
-        found = map(LeaseRecord.number_of, os.listdir(folder))
-    except FileNotFoundError:
-        return set()
+    found = map(LeaseRecord.number_of, names_in(folder, remedy="remove it, and run the same command again"))
     return {number for number in found if number is not None}
 
 
