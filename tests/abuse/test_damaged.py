@@ -1,5 +1,5 @@
-"""Files of a run or a study that are damaged, or in whose place something else stands: what is wrong is named, nothing is
-waited for, and no number of another trial is lost."""
+"""Files of a run or a study that are damaged, or in whose place something else stands: what is wrong is named, nothing
+is waited for, and no number of another trial is lost."""
 
 from __future__ import annotations
 
