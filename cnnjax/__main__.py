@@ -10,8 +10,10 @@ def main() -> None:
     # Signals that come while the program starts itself again are for the one that is started.
     interrupts.hold()
     interrupts.follow_parent()
+    from cnnjax import streams
     from cnnjax.machine import use_huge_pages
 
+    streams.settle()
     use_huge_pages()
     code = interrupts.STOPPED
     try:

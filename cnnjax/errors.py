@@ -51,6 +51,10 @@ class HostLost(RunError):
     """Another process that trained together with this one is gone: no trial can go on, and none is at fault."""
 
 
+class OutputError(CnnjaxError):
+    """Standard output is closed, full, or its reader is gone."""
+
+
 class Interrupted(CnnjaxError):
     """The user asked to stop; everything is saved."""
 
@@ -74,7 +78,20 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
-_NOT_THE_USERS = {"cnnjax", "jax", "jaxlib", "flax", "optax", "chex", "numpy", "einops", "orbax", "pydantic"}
+_NOT_THE_USERS = {
+    "cnnjax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "chex",
+    "numpy",
+    "einops",
+    "orbax",
+    "pydantic",
+    "click",
+    "typer",
+}
 
 
 def users_line(error: BaseException | None) -> str:

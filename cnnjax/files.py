@@ -21,6 +21,13 @@ GONE = (errno.ENOENT, errno.ESTALE)
 LARGEST = 2**30
 """Bytes of a file that are read: none that is written comes near it."""
 
+NO_ROOM = {
+    errno.ENOSPC: "",
+    errno.EDQUOT: " (it is the quota of your files that is used up)",
+    errno.EFBIG: " (files may not be so large: ulimit -f)",
+}
+"""What the system says where there is no room, and what is said of it beside that."""
+
 
 @contextlib.contextmanager
 def writing(path: Path, *, remedy: str = "make it writable, or write elsewhere") -> Iterator[None]:
@@ -31,9 +38,10 @@ def writing(path: Path, *, remedy: str = "make it writable, or write elsewhere")
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in NO_ROOM:
             raise DiskFull(
-                f"no space left to write {path}: nothing finished is lost; make room and run the same command again"
+                f"no space left to write {path}{NO_ROOM[error.errno]}: nothing finished is lost; make room and run the "
+                "same command again"
             ) from error
         if isinstance(error, IsADirectoryError):
             raise RunError(_no_file(path)) from error

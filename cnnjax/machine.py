@@ -6,12 +6,18 @@ import contextlib
 import gc
 import os
 import platform
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from cnnjax.errors import RunError
+
 STARTED = "CNNJAX_STARTED_AGAIN"
 """Environment variable: the process that started itself again."""
+
+LEAST_SPACE = 2_500_000_000
+"""Bytes of addresses with which the smallest training has room on a machine of two cores; more cores take more."""
 
 
 def cores() -> int:
@@ -20,8 +26,25 @@ def cores() -> int:
 
 
 def physical_memory() -> int:
-    """Bytes of the machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Bytes of memory that the process may use: all of the machine's, or those of its container or job."""
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits()])
+
+
+def _limits() -> Iterator[int]:
+    """Bytes that the process's control groups may use, in either version of Linux's files of them."""
+    try:
+        groups = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for group in groups:
+        _, controllers, path = group.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root, name = ("memory", "memory.limit_in_bytes") if controllers else ("", "memory.max")
+        # A container may see its own group as the root, under the path that it has outside.
+        for folder in (path, *Path(path).parents):
+            with contextlib.suppress(OSError, ValueError):
+                yield int(Path(f"/sys/fs/cgroup/{root}/{folder}", name).read_text())
 
 
 def resident_memory() -> int | None:
@@ -31,6 +54,22 @@ def resident_memory() -> int | None:
     except OSError:
         return None
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def address_space() -> int | None:
+    """Bytes of addresses that the process may have (`ulimit -v`); None where that is not limited."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def check_address_space() -> None:
+    """Raise RunError where XLA would end the process in the midst of its work, for want of addresses."""
+    space = address_space()
+    if space is not None and space < LEAST_SPACE:
+        raise RunError(
+            f"ulimit -v leaves this process {space / 1e9:.1f} GB of addresses, and JAX takes {LEAST_SPACE / 1e9:.1f} "
+            "GB at least: raise it (ulimit -v unlimited)"
+        )
 
 
 def use_huge_pages() -> None:

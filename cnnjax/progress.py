@@ -14,6 +14,7 @@ from rich.table import Column
 
 from cnnjax.console import console
 from cnnjax.events import Costs
+from cnnjax.visible import one_line
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_NEWS = 1.0
@@ -79,7 +80,7 @@ def hours(seconds: float | None) -> str:
 @contextlib.contextmanager
 def progress(title: str, *, hidden: bool = False) -> Iterator[Show]:
     """Something to call with each step taken; it shows itself on standard error."""
-    screen = console(stderr=True)
+    screen, title = console(stderr=True), one_line(title)
     if hidden:
         yield _nothing
     elif screen.is_terminal:
@@ -118,7 +119,7 @@ def _moving(bar: Progress, title: str) -> Show:
         done: int, total: int, note: str, *, before: int = 0, news: bool = False, work: Work | None = None
     ) -> None:
         left = _left(pace, work or (done, total, before))
-        bar.update(task, completed=done, total=total, note=note, left=hours(left))
+        bar.update(task, completed=done, total=total, note=one_line(note), left=hours(left))
 
     return show
 
@@ -140,7 +141,7 @@ def _lines(screen: Console, title: str, clock: Callable[[], float] = time.monoto
         if now - shown < (SECONDS_BETWEEN_NEWS if news else SECONDS_BETWEEN_LINES) and done < total:
             return
         shown = now
-        text = f"{title}: {done}/{total} steps, {hours(now - began)}, ETA {hours(left)}, {note}"
+        text = f"{title}: {done}/{total} steps, {hours(now - began)}, ETA {hours(left)}, {one_line(note)}"
         screen.print(text.rstrip(", "), markup=False, highlight=False, soft_wrap=True)
 
     return show

@@ -15,10 +15,10 @@ from cnnjax.documents.quantities import bytes_of, number_of
 from cnnjax.launch import estimate as estimates
 from cnnjax.launch.estimate import Estimate, estimate, within_hours
 from cnnjax.run.devices import Devices
+from cnnjax.run.room import step_memory
 from cnnjax.run.timing import Timing, time_program
 from cnnjax.study.budget import budget_of
 from cnnjax.study.plan_table import plan_table
-from cnnjax.study.room import step_memory
 from cnnjax.study.study import with_fields
 
 HARDWARE = Hardware(devices=1)

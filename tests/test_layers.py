@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "cnnjax"
 # Lowest first. Modules of one row are siblings: they do not import each other, but where `|` says so.
 LAYERS = [
     {"errors"},
+    {"streams", "visible"},
     {
         "config",
         "arithmetic",
@@ -26,9 +27,10 @@ LAYERS = [
         "calling",
         "events",
         "hosts",
+        "console",
     },
     {"statistics"},
-    {"lanes", "code", "documents", "cards", "console"},
+    {"lanes", "code", "documents", "cards"},
     {"records"},
     {"lease"},
     {"nn", "analysis", "data", "optim", "losses", "metrics", "initialization"},
@@ -47,6 +49,8 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # reporting reads files alone, so that a report needs no class of an experiment and no JAX.
 REPORTING_MAY = {
     "errors",
+    "visible",
+    "console",
     "config",
     "aliasing",
     "files",

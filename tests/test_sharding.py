@@ -12,13 +12,14 @@ from cnnjax import SGD, Digits, Experiment, Hardware, Options, SmallCNN, train
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, Interrupted
 from cnnjax.events import StepTaken
+from cnnjax.experiment import check
 from cnnjax.launch.work import options_from, plain_options
 from cnnjax.models.norm import BatchNorm
 from cnnjax.optim import Adafactor, Adam, Muon, ScheduleFreeAdamW
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.devices import Devices
 from cnnjax.run.program import Program
-from cnnjax.study.room import check_room, step_memory
+from cnnjax.run.room import check_room, step_memory
 from cnnjax.training.methods import EMA, SAM, SWA, Lookahead
 from cnnjax.training.sharding import bytes_of_part, split_axis
 
@@ -100,10 +101,11 @@ def test_the_memory_of_a_step_is_predicted_as_well_as_that_of_a_whole_state():
 def test_what_does_not_fit_whole_may_fit_split():
     whole, split = (step_memory(WIDE, Devices(8, split=split), {}) for split in (False, True))
     least = whole.params + whole.optimizer + whole.state + whole.batch
+    checked = check(WIDE, devices=8)
     with pytest.raises(ConfigError, match="there must be"):
-        check_room(WIDE, Devices(8, memory=least - 1), {})
+        check_room(WIDE, Devices(8, memory=least - 1), {}, checked)
     assert split.params + split.optimizer + split.state + split.batch < least // 2
-    assert check_room(WIDE, Devices(8, memory=least - 1, split=True), {})
+    assert check_room(WIDE, Devices(8, memory=least - 1, split=True), {}, checked)
 
 
 def stopped_after_three(hardware, path):

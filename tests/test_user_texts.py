@@ -36,11 +36,14 @@ def test_the_bar_shows_a_title_as_it_is():
     assert TEXT in screen.file.getvalue()
 
 
-def test_consoles_are_made_in_one_place():
+def test_consoles_and_texts_for_rich_are_made_in_one_place():
     makers = set()
     package = Path(cnnjax.__file__).parent
     for path in package.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Console", "get_console"):
+            named = node.bases if isinstance(node, ast.ClassDef) else [node.func] if isinstance(node, ast.Call) else []
+            if {ast.unparse(each).split(".")[-1] for each in named} & {"Console", "get_console", "_Screen"}:
+                makers.add(path.relative_to(package).as_posix())
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Text" and node.args:
                 makers.add(path.relative_to(package).as_posix())
     assert makers == {"console.py"}

@@ -35,7 +35,7 @@ ALLOWED = {
     "run/weights.py": PUBLISHED,
     "cli/import_torch.py": PUBLISHED,
     "study/describe.py": PUBLISHED,
-    "study/room.py": PUBLISHED,
+    "run/room.py": PUBLISHED,
     "study/subject.py": PUBLISHED,
     "reporting/parts.py": BY_CLASS,
     "reporting/kept.py": BY_CLASS,

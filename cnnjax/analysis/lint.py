@@ -256,19 +256,18 @@ def _centred_outside(network: _Network) -> Iterator[str]:
         return
     name, layer = head.maps[-1]
     for axis, what in enumerate(("rows", "columns")):
-        pixels, centres = network.analysis.input_shape[axis], _centres(layer, axis)
-        outside = sum(not -0.5 <= centre <= pixels - 0.5 for centre in centres)
-        if outside / len(centres) > CENTRED_OUTSIDE:
+        pixels, count, jump = network.analysis.input_shape[axis], layer.output_shape[axis], layer.jump[axis]
+        first = layer.offset[axis] + (layer.receptive_field[axis] - 1) / 2
+        before = min(count, max(0, math.ceil((-0.5 - first) / jump)))
+        upto = max(before, min(count, math.floor((pixels - 0.5 - first) / jump) + 1))
+        outside = before + count - upto
+        if outside / count > CENTRED_OUTSIDE:
+            last = first + (count - 1) * jump
             yield (
-                f"{name}: {outside} of the last {len(centres)} {what} before the head are centred in the padding "
-                f"(pixels {centres[0]:g} to {centres[-1]:g} of 0 to {pixels - 1}); pad by no more than half a kernel"
+                f"{name}: {outside} of the last {count} {what} before the head are centred in the padding "
+                f"(pixels {first:g} to {last:g} of 0 to {pixels - 1}); pad by no more than half a kernel"
             )
             return
-
-
-def _centres(layer: LayerRow, axis: int) -> list[float]:
-    first = layer.offset[axis] + (layer.receptive_field[axis] - 1) / 2
-    return [first + i * layer.jump[axis] for i in range(layer.output_shape[axis])]
 
 
 class _Head(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from cnnjax.analysis.layers import LayerRow, volume
@@ -47,7 +46,11 @@ class WindowAxis(NamedTuple):
         """How many taps of the window meet the input, and how many windows meet none of it."""
         if self.before <= 0 and self.end <= self.size:
             return TapCounts(self.kernel, 0)
-        return _taps(self.size, self.outputs, self.kernel, self.stride, self.before, self.dilation)
+        taps, windows = (self.kernel, self.dilation), (self.outputs, self.stride)
+        used, meeting = (
+            _meeting(self.size, self.before, *one, *other) for one, other in ((taps, windows), (windows, taps))
+        )
+        return TapCounts(used, self.outputs - meeting)
 
     def sees_all(self, pixels: int) -> bool:
         """Whether each unit of the input sees all `pixels` of the image."""
@@ -126,10 +129,17 @@ def _outputs(axis: WindowAxis) -> int:
     return (axis.size + axis.before + axis.after - axis.span) // axis.stride + 1
 
 
-@lru_cache(maxsize=4096)
-def _taps(size: int, outputs: int, kernel: int, stride: int, before: int, dilation: int) -> TapCounts:
-    met = [
-        {tap for tap in range(kernel) if 0 <= window * stride - before + tap * dilation < size}
-        for window in range(outputs)
-    ]
-    return TapCounts(len(set().union(*met)), met.count(set()))
+def _meeting(size: int, before: int, count: int, step: int, others: int, other_step: int) -> int:
+    """How many of `count` taps meet one of `size` units in some of `others` windows; or windows, in some of their taps.
+
+    Tap i of window j is at i * step + j * other_step - before: either may be called the tap.
+    """
+    reach = (others - 1) * other_step
+    first = max(0, -(-(before - reach) // step))
+    last = min(count - 1, (size - 1 + before) // step)
+    if other_step <= size:  # so that none falls between two of the others
+        return max(0, last - first + 1)
+    return sum(
+        (size - 1 + before - i * step) // other_step >= max(0, -(-(before - i * step) // other_step))
+        for i in range(first, last + 1)
+    )

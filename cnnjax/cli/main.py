@@ -9,18 +9,24 @@ import typer
 
 from cnnjax import interrupts
 from cnnjax.cli.app import app, err
+from cnnjax.cli.circumstances import circumstance
 from cnnjax.errors import CnnjaxError, ConfigError, Interrupted
+from cnnjax.visible import visible
 
 
 def main() -> None:
     """The `cnnjax` command: errors a user can mend are one message and exit code 1, a stop by a signal is 130."""
     _show_log()
     debug = "--debug" in sys.argv
+    if debug:
+        sys.excepthook = _show_traceback
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         # Typer makes a returned 130 of Ctrl-C.
         if app(args=arguments, standalone_mode=False) == interrupts.STOPPED:
             raise KeyboardInterrupt
+        # What is printed to a file or a pipe is written when there is much of it.
+        sys.stdout.flush()
     except Interrupted as stop:
         _stop(f"{stop}; the same command continues")
     except KeyboardInterrupt:
@@ -44,6 +50,12 @@ def main() -> None:
             # A library made something else of KeyboardInterrupt.
             _stop(interrupts.SAID)
         _stop_at(error)
+
+
+def _show_traceback(*error: Any) -> None:
+    import traceback
+
+    sys.stderr.write(visible("".join(traceback.format_exception(*error))))
 
 
 def _stop(message: str) -> NoReturn:
@@ -70,20 +82,27 @@ def _show_log() -> None:
     import logging
 
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    # The formatter of `logging` would print texts of others as they are.
+    handler.format = lambda record: visible(record.getMessage())
     logger = logging.getLogger("cnnjax")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     # Other packages give the root logger a handler, which would say all of it again.
     logger.propagate = False
+    # That a home cannot be written to, so that fonts are looked for anew.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def _stop_at(error: Exception) -> None:
-    """What click says of a wrong command line, with its exit code; of anything else, what it was, and how to see it."""
+    """What click says of a wrong command line, with its exit code; what the system refused; of anything else, what it
+    was, and how to see it."""
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if show is None or code is None:
-        text = f"error: {type(error).__name__}: {error}\n--debug shows where; it is in a class of your own or a defect"
-        err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+        said = circumstance(error)
+        defect = f"{type(error).__name__}: {error}\n--debug shows where; it is in a class of your own or a defect"
+        err.print(f"error: {said or defect}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
+    # A word of the command line may stand in it.
+    error.message = visible(getattr(error, "message", ""))  # pyright: ignore[reportAttributeAccessIssue]
     show()
     sys.exit(code)

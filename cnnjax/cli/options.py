@@ -74,6 +74,14 @@ Workers = Annotated[
         "--workers", help="Processes that read parts of 5,000 images and more; 0: threads, one a core.", min=0
     ),
 ]
+DeviceMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--device-memory",
+        help="The memory of each device, such as 80GB, above which a training is refused. [default: what it has]",
+        show_default=False,
+    ),
+]
 ShardState = Annotated[
     bool,
     typer.Option(
@@ -160,13 +168,21 @@ def default_out(loaded: ExperimentFile) -> Path:
 
 
 def hardware_of(
-    devices: int | None, parallel: str, resident: float, workers: int, *, shard_state: bool = False
+    devices: int | None,
+    parallel: str,
+    resident: float,
+    workers: int,
+    *,
+    shard_state: bool = False,
+    memory: str | None = None,
 ) -> Hardware:
+    from cnnjax.run.devices import memory_of
     from cnnjax.run.hardware import Hardware
 
     if parallel not in ("jit", "shard_map", "pmap"):
         raise ConfigError(f"--parallel {parallel}: must be jit, shard_map or pmap")
-    return Hardware(devices, parallel, resident, workers, shard_state)
+    has = None if memory is None else memory_of(memory)
+    return Hardware(devices, parallel, resident, workers, shard_state, memory=has)
 
 
 def options_of(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from cnnjax.cli.app import WIDE, app, err, out
 from cnnjax.cli.options import AsJson, Checkpoint, Classes, Run, StaleCode, Weights
 from cnnjax.cli.printing import print_json
+from cnnjax.console import rich_text
 from cnnjax.errors import CnnjaxError
 
 if TYPE_CHECKING:
@@ -73,5 +73,5 @@ def _table(answers: Answers) -> Table:
     for head in ("image", *answers.heads):
         drawn.add_column(head, justify="right" if head in ("probability", "output") else "left")
     for file, cells in zip(answers.files, answers.cells, strict=True):
-        drawn.add_row(*map(Text, (file, *cells)))
+        drawn.add_row(*map(rich_text, (file, *cells)))
     return drawn

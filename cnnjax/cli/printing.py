@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cnnjax.cli.app import WIDE, err, out
+from cnnjax.visible import in_json
 
 if TYPE_CHECKING:
     from cnnjax.documents.document import Document
@@ -24,7 +25,7 @@ def note(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print plain data as standard JSON, whose numbers are finite: what is no number is null."""
-    typer.echo(json.dumps(_standard(value), allow_nan=False))
+    typer.echo(in_json(json.dumps(_standard(value), allow_nan=False)))
 
 
 def _standard(value: Any) -> Any:

@@ -12,6 +12,7 @@ import typer
 from cnnjax.cli.app import WIDE, app
 from cnnjax.cli.options import AsJson
 from cnnjax.cli.printing import print_json
+from cnnjax.console import rich_text
 from cnnjax.errors import CnnjaxError
 
 if TYPE_CHECKING:
@@ -77,7 +78,6 @@ def _jobs_at(folder: Path, quarter_of_a_minute: int) -> list[str]:
 def _shown(found: StudyStatus, folder: Path) -> Group:
     from rich.console import Group
     from rich.table import Table
-    from rich.text import Text
 
     from cnnjax.progress import hours
 
@@ -95,14 +95,14 @@ def _shown(found: StudyStatus, folder: Path) -> Group:
     parts += [f"{found.pruned} arms pruned"] if found.pruned else []
     if found.seconds_left is not None:
         parts.append(f"about {hours(found.seconds_left)} left (as {found.measured} finished trials took)")
-    lines = [Text(f"{found.name}: {', '.join(parts)}")]
+    lines = [rich_text(f"{found.name}: {', '.join(parts)}")]
     if found.cancelled is not None:
-        lines.append(Text(f"{found.cancelled}: workers stop; the study's sweep goes on", style="yellow"))
+        lines.append(rich_text(f"{found.cancelled}: workers stop; the study's sweep goes on", style="yellow"))
     if found.outdated:
         now = f"; there are {found.done} now" if found.reported != found.done else ", not as they are now"
         of = f"report/ is of {found.reported} finished trials{now}: cnnjax report {folder}"
-        lines.append(Text(of, style="yellow"))
-    lines += [Text(said) for said in _jobs(folder)]
+        lines.append(rich_text(of, style="yellow"))
+    lines += [rich_text(said) for said in _jobs(folder)]
     table = Table(box=None, pad_edge=False)
     for name in ("trial", "arm", "seed", "step", "worker", "process", "since", "heard of"):
         table.add_column(name)
@@ -115,7 +115,7 @@ def _shown(found: StudyStatus, folder: Path) -> Group:
             style="yellow" if each.lost else "",
         )
     failures = [*found.errors.items(), *found.damaged.items()]
-    said = [Text(f"trial {trial} failed: {error[:300]}", style="red") for trial, error in failures[:MOST_ERRORS]]
+    said = [rich_text(f"trial {trial} failed: {error[:300]}", style="red") for trial, error in failures[:MOST_ERRORS]]
     more = len(failures) - len(said)
-    said += [Text(f"and {more} more", style="red")] if more else []
+    said += [rich_text(f"and {more} more", style="red")] if more else []
     return Group(*lines, *([table] if found.running else []), *said)

@@ -44,6 +44,7 @@ from cnnjax.cli.design_options import (
 )
 from cnnjax.cli.options import (
     AsJson,
+    DeviceMemory,
     Devices,
     File,
     KeepPredictions,
@@ -155,12 +156,7 @@ def sweep(
             show_default=False,
         ),
     ] = None,
-    device_memory: Annotated[
-        str | None,
-        typer.Option(
-            help="With --dry-run: the memory of each, such as 80GB. [default: of the kind]", show_default=False
-        ),
-    ] = None,
+    device_memory: DeviceMemory = None,
     parallel: Parallel = "jit",
     resident: Resident = 0.25,
     workers: Workers = 0,
@@ -204,7 +200,7 @@ def sweep(
     if estimate and not dry_run:
         raise ConfigError("--estimate times steps and trains nothing: give --dry-run with it")
     here = devices if dry_run else devices_here(on, machine, devices)
-    hardware = hardware_of(here, parallel, resident, workers, shard_state=shard_state)
+    hardware = hardware_of(here, parallel, resident, workers, shard_state=shard_state, memory=device_memory)
     saved = (checkpoint_seconds, checkpoint_steps)
     options = options_of(hardware, *saved, stale, log, log_every, keep_predictions=keep_predictions)
     folder = out_folder or default_out(loaded)
@@ -217,8 +213,8 @@ def sweep(
         shown = {"as_json": as_json, "times": estimate, "extend": extend, "replace": replace}
         _print_plan(study, folder, planned_for, whole, pack, **shown)
         return
-    if device_kind is not None or device_memory is not None:
-        raise ConfigError("--device-kind and --device-memory plan for devices elsewhere: give --dry-run with them")
+    if device_kind is not None:
+        raise ConfigError("--device-kind plans for devices elsewhere: give --dry-run with it")
     faults = {"extend": extend, "overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
     faults |= {"settings": settings}
     outcome = _run_study(study, loaded, folder, options, pack, launcher, faults, replace=replace, as_json=as_json)

@@ -9,6 +9,7 @@ from cnnjax.cli.app import WIDE, app, out
 from cnnjax.cli.hosts_options import Coordinator, HostsOption, Meeting, Process, Processes, together
 from cnnjax.cli.options import (
     AsJson,
+    DeviceMemory,
     Devices,
     File,
     KeepPredictions,
@@ -52,6 +53,7 @@ def train(
     out_folder: Out = None,
     on: On = None,
     devices: Devices = None,
+    device_memory: DeviceMemory = None,
     parallel: Parallel = "jit",
     resident: Resident = 0.25,
     workers: Workers = 0,
@@ -81,7 +83,8 @@ def train(
         loaded, machine = placed(load_file(file), on, fields, devices)
         experiment = replace_texts(loaded.experiment, fields)
         folder = out_folder or default_out(loaded)
-        hardware = hardware_of(devices_here(on, machine, devices), parallel, resident, workers, shard_state=shard_state)
+        about = {"shard_state": shard_state, "memory": device_memory}
+        hardware = hardware_of(devices_here(on, machine, devices), parallel, resident, workers, **about)
         saved = (checkpoint_seconds, checkpoint_steps)
         options = options_of(hardware, *saved, stale, log, log_every, keep_predictions=keep_predictions)
         with progress(loaded.name, hidden=as_json or not is_first()) as show:

@@ -39,6 +39,9 @@ def work(
     ] = False,
     pack: Annotated[int | None, typer.Option(help=f"Trials of one program trained together. {AS_SWEPT}", min=1)] = None,
     devices: Annotated[int | None, typer.Option(help=f"How many devices to use. {AS_SWEPT}", min=1)] = None,
+    device_memory: Annotated[
+        str | None, typer.Option(help=f"The memory of each, such as 80GB. {AS_SWEPT}", show_default=False)
+    ] = None,
     parallel: Annotated[str | None, typer.Option(help=f"jit, shard_map or pmap. {AS_SWEPT}")] = None,
     resident: Annotated[
         float | None, typer.Option(help=f"Data up to this share of a device's memory live there. {AS_SWEPT}")
@@ -64,6 +67,7 @@ def work(
     from cnnjax.launch.made import read_work
     from cnnjax.launch.work import options_from
     from cnnjax.launch.work import work as run
+    from cnnjax.run.devices import memory_of
 
     if stale not in ("stop", "keep"):
         raise ConfigError(f"--stale {stale}: must be stop or keep; its sweep can rerun or separate what is stale")
@@ -74,6 +78,7 @@ def work(
         os.chdir(planned.folder)
     asked: dict[str, Any] = {
         "devices": devices,
+        "memory": None if device_memory is None else memory_of(device_memory),
         "parallel": parallel,
         "resident": resident,
         "workers": workers,

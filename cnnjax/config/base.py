@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -34,6 +34,18 @@ else:
                 lines = explain(error).split("\n")
                 text = f" {lines[0]}" if len(lines) == 1 else "\n  ".join(["", *lines])
                 raise ConfigError(f"{cls.__name__}:{text}") from None
+
+
+LARGEST = 2**63 - 1
+"""Above it an integer is no number of an array, or of a file."""
+
+
+def _integers(value: Any) -> Iterator[int]:
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, tuple):
+        for entry in value:
+            yield from _integers(entry)
 
 
 def _by_name(cls: type[Config], positional: tuple[Any, ...], fields: Mapping[str, Any]) -> str:
@@ -111,6 +123,9 @@ class Config(Node, metaclass=_Constructor):
             if tag != cls.tag:
                 return cls._expect_member(cls.from_tag(tag, **value))
         value = under_new_names(cls, value)
+        for name, entry in value.items():
+            if any(abs(number) > LARGEST for number in _integers(entry)):
+                raise ConfigError(f"{name} = {entry}: must be a number of at most 64 bits, so {LARGEST} or less")
         strangers = [name for name in value if name not in cls.model_fields]
         if strangers:
             raise ConfigError(

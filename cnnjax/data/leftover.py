@@ -9,8 +9,9 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from cnnjax.data.encoded import Encoded
-from cnnjax.data.spelling import listed, printable
+from cnnjax.data.spelling import listed
 from cnnjax.data.store import Store, is_image
+from cnnjax.visible import printable
 
 # Images of kinds that are not read.
 _UNREAD = frozenset(

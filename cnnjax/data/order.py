@@ -48,8 +48,7 @@ class Order:
         first, last = step * self.batch_size, (step + 1) * self.batch_size
         drawn = self._drawn(first // self.repeats, -(-last // self.repeats))
         if self.repeats > 1:
-            start = first % self.repeats
-            drawn = np.repeat(drawn, self.repeats)[start : start + self.batch_size]
+            drawn = drawn[(first % self.repeats + np.arange(self.batch_size)) // self.repeats]
         return drawn if self.dealt == 1 else drawn.reshape(-1, self.dealt).T.reshape(-1)
 
     def _drawn(self, first: int, last: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib.util
 import logging
 import os
@@ -20,7 +19,7 @@ from cnnjax.data.source import built_in
 from cnnjax.data.tfds import INSTALL, OTHER_FORMAT, builder_names, describe_damage
 from cnnjax.data.trust import check_classes
 from cnnjax.errors import CnnjaxError, ConfigError, DataError, DiskFull, Interrupted, RunError, did_you_mean
-from cnnjax.files import locked
+from cnnjax.files import NO_ROOM, locked
 
 NEEDED = ("tensorflow", "importlib_resources")
 CATALOGUE = "https://www.tensorflow.org/datasets/catalog/overview"
@@ -201,7 +200,7 @@ def _explained(name: str) -> Iterator[None]:
 def _is_full(error: BaseException | None) -> bool:
     """Whether an error, or what it came from, is that of a full disk; the writers tell it in words alone."""
     while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if getattr(error, "errno", None) in NO_ROOM:
             return True
         if any(words in str(error) for words in ("No space left", "Not enough disk space", "File too large")):
             return True

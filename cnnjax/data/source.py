@@ -17,7 +17,7 @@ from cnnjax.config import Config
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.prepared_sets import default_data_dir
 from cnnjax.data.unread import whole_of
-from cnnjax.errors import ConfigError, unknown
+from cnnjax.errors import ConfigError, DataError, unknown
 
 
 class Data(Config, union="name"):
@@ -105,13 +105,20 @@ def _load(data: Data) -> Dataset:
         key = data, default_data_dir()
         dataset, read_from = _LOADED.pop(key, (None, {}))
         if dataset is None or any(_stamp(path) != known for path, known in read_from.items()):
-            made = _normalized(data, data.read())
+            made = _normalized(data, _read(data))
             read_from = made.read_from
             dataset = dataset if dataset is not None and _is_same(dataset, made) else made
         _LOADED[key] = dataset, read_from
         while len(_LOADED) > _MOST:
             del _LOADED[next(iter(_LOADED))]
         return dataset
+
+
+def _read(data: Data) -> Dataset:
+    try:
+        return data.read()
+    except MemoryError as error:
+        raise DataError(f"data: there is not enough memory to read {type(data).__name__}: {error}") from error
 
 
 def _normalized(data: Data, dataset: Dataset) -> Dataset:

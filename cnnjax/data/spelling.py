@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 
+from cnnjax.visible import printable
+
 # Longer ones are no class numbers, and beyond 4,300 digits Python refuses to read them.
 _WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?", re.ASCII)
 _SHOWN = 5
@@ -28,11 +30,6 @@ def tidy(text: str) -> str:
 
 def _is_invisible(sign: str) -> bool:
     return sign.isspace() or unicodedata.category(sign) in ("Cf", "Cc")
-
-
-def printable(name: str) -> str:
-    """A file's name as text that can be written anywhere: bytes that are not UTF-8 become `\\xe9`."""
-    return as_bytes(name).decode("utf-8", "backslashreplace")
 
 
 def as_bytes(name: str) -> bytes:

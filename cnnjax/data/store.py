@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 from cnnjax.data.archive import Member, index, read_member
 from cnnjax.data.cache import place, recall, remember
-from cnnjax.data.spelling import printable
 from cnnjax.errors import DataError
+from cnnjax.visible import printable
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),

@@ -52,7 +52,7 @@ class Survey:
 
 
 def logged(doing: str) -> Callable[[int, int], None]:
-    """Something to call with (images done, images in all): it logs a line with an ETA every ten seconds."""
+    """Something to call with (how many are done, how many there are): it logs a line with an ETA every ten seconds."""
     began = shown = time.monotonic()
 
     def show(done: int, total: int) -> None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from pydantic import Field
 
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.examples import Examples
 from cnnjax.data.source import Data
+from cnnjax.documents.quantities import short_bytes
+from cnnjax.errors import ConfigError
+from cnnjax.machine import physical_memory
+
+LABEL = 8 + 4
+"""Bytes of a label, while it is made."""
+
+PATTERN = 2 * 8
+"""Bytes of a number of a class's pattern, which is there once more while it is enlarged."""
 
 
 class Synthetic(Data):
@@ -27,12 +38,26 @@ class Synthetic(Data):
     seed: int = Field(default=0, ge=0)
 
     def read(self) -> Dataset:
+        self._check_room()
         generator = np.random.Generator(np.random.Philox(key=[self.seed, 1]))
         coarse = generator.random((self.classes, -(-self.height // 4), -(-self.width // 4), self.channels))
         patterns = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, : self.height, : self.width]
         train = self._part(self.examples, patterns, generator)
         test = self._part(self.test_examples, patterns, generator)
         return Dataset("synthetic", train, test, classes=tuple(map(str, range(self.classes))))
+
+    def _check_room(self) -> None:
+        """Raise ConfigError where the set takes more memory than the machine has."""
+        shape, count = (self.height, self.width, self.channels), self.examples + self.test_examples
+        images, patterns = (number * math.prod(shape) for number in (count, self.classes))
+        needed, there = images + LABEL * count + PATTERN * patterns, physical_memory()
+        if needed > there:
+            raise ConfigError(
+                f"data: {count:,} images of {'x'.join(map(str, shape))} pixels in {self.classes:,} classes take "
+                f"{short_bytes(needed)} of memory to make, and this machine has {short_bytes(there)}: take fewer or "
+                "smaller ones",
+                path="data",
+            )
 
     def _part(self, count: int, patterns: np.ndarray, generator: np.random.Generator) -> Examples:
         labels = (np.arange(count) % self.classes).astype(np.int32)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cnnjax.documents.quantities import short, short_bytes
+from cnnjax.visible import one_line, visible
 
 Kind = Literal["text", "number", "count", "quantity", "bytes", "percent", "shape", "pair"]
 
@@ -50,7 +51,8 @@ class Column:
     def text(self, value: Any, *, exact: bool) -> str:
         """A value as text, "" for None; text is kept, so that a cell may say something else."""
         if value is None or isinstance(value, str):
-            return value or ""
+            # Documents make a blank of the end of a line.
+            return visible(value or "") if exact else one_line(value or "")
         if isinstance(value, Change):
             before, after = (self.text(side, exact=exact) for side in (value.before, value.after))
             return before if before == after else f"{before} → {after}"

@@ -8,6 +8,7 @@ from cnnjax.documents.document import Document
 from cnnjax.documents.latex import latex
 from cnnjax.documents.markdown import markdown
 from cnnjax.errors import ConfigError, unknown
+from cnnjax.visible import in_json
 
 FORMATS = ("text", "markdown", "latex", "json")
 
@@ -24,5 +25,5 @@ def chosen_format(name: str | None, *, as_json: bool = False) -> str:
 def written(document: Document, form: str) -> str:
     """A document as "markdown", "latex" or "json", ending in a newline."""
     if form == "json":
-        return json.dumps(document.data) + "\n"
+        return in_json(json.dumps(document.data)) + "\n"
     return markdown(document.blocks) if form == "markdown" else latex(document.blocks)

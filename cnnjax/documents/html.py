@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 from collections.abc import Mapping, Sequence
-from html import escape
 from importlib import resources
 
 from cnnjax.documents.colours import DARK, LIGHT
 from cnnjax.documents.document import Block, Column, Grid, Picture, Remarks, Section
 from cnnjax.documents.svg import inline, variables
+from cnnjax.visible import visible
 
 
 def page(title: str, body: str, *, version: str | None = None) -> str:
@@ -49,6 +50,11 @@ def page(title: str, body: str, *, version: str | None = None) -> str:
 </body>
 </html>
 """
+
+
+def escape(text: str) -> str:
+    """Any text as HTML that shows it, all its characters visible."""
+    return html.escape(visible(text))
 
 
 def contents(sections: Sequence[tuple[str, str]]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cnnjax.documents.document import Grid, TextBlock
+from cnnjax.visible import visible
 
 PAGE = 50  # rows of a table that fit on a page
 PREAMBLE = r"% \usepackage{booktabs,graphicx}"
@@ -122,7 +123,7 @@ _UNKNOWN = frozenset("«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų\xad")
 
 
 def _escaped(text: str) -> str:
-    text = "".join(map(_character, " ".join(text.split())))
+    text = "".join(map(_character, " ".join(visible(text).split())))
     return re.sub(r"^-(?=\d)", "$-$", text)
 
 

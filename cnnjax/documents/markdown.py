@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from cnnjax.documents.document import Block, Grid, Picture
+from cnnjax.visible import visible
 
 
 def markdown(blocks: Sequence[Block], *, pictures: str = ".") -> str:
@@ -18,7 +19,7 @@ def markdown(blocks: Sequence[Block], *, pictures: str = ".") -> str:
 
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is, on one line and within a table's cell."""
-    text = " ".join(text.split())
+    text = " ".join(visible(text).split())
     for character in "\\`*_[]|":
         text = text.replace(character, f"\\{character}")
     text = text.replace("&", "&amp;").replace(">", "&gt;")

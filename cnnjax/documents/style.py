@@ -14,7 +14,11 @@ import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import FuncFormatter
+
+from cnnjax.visible import visible
 
 DPI = 200
 """Dots an inch of a PNG."""
@@ -82,8 +86,20 @@ def encoded(figure: Figure, form: str, *, maker: str | None = None) -> bytes:
     }[form]
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
+    _make_visible(figure)
     figure.savefig(buffer, format=form, dpi=DPI, metadata=metadata)
     return buffer.getvalue()
+
+
+def _make_visible(figure: Figure) -> None:
+    """Let the figure show characters that are not seen: fonts lack them, and an SVG ends at some."""
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        said = axis.get_major_formatter()
+        if isinstance(said, FuncFormatter):  # Of labels that were given, not made of numbers.
+            axis.set_major_formatter(lambda value, place, said=said: visible(said(value, place)))
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(visible(text.get_text()))
 
 
 @lru_cache(4096)
@@ -91,5 +107,5 @@ def text_width(text: str, *, size: float = 8, bold: bool = False) -> float:
     """The width of `text` in inches, at a font `size` in points."""
     if not text.strip():
         return 0.0
-    path = TextPath((0, 0), text, prop=FontProperties(family=FONT, weight="bold" if bold else None, size=size))
+    path = TextPath((0, 0), visible(text), prop=FontProperties(family=FONT, weight="bold" if bold else None, size=size))
     return float(path.get_extents().width) / 72

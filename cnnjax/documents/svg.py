@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 from cnnjax.documents.colours import on_dark
 from cnnjax.documents.document import Picture
 from cnnjax.documents.style import FONT, INK
+from cnnjax.visible import visible
 
 NAMED: Mapping[str, str] = {"#ffffff": "paper", "#000000": "ink", INK: "ink"}
 """Colours of pictures that are variables of the page under another name."""
@@ -53,7 +54,7 @@ def _placed(element: Element, picture: Picture) -> None:
         local = name.rpartition("}")[2]
         if local == "id" and value in picture.marks:
             mark = picture.marks[value]
-            element.attrib["data-key"] = mark.key
+            element.attrib["data-key"] = visible(mark.key)
             element.insert(0, _said("title", mark.text))
         elif local == "id":
             element.attrib["id"] = f"{picture.name}-{value}"
@@ -74,5 +75,5 @@ def _variable(found: re.Match[str]) -> str:
 
 def _said(tag: str, text: str) -> Element:
     element = Element(tag)
-    element.text = text
+    element.text = visible(text)
     return element

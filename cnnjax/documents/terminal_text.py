@@ -9,6 +9,7 @@ from dataclasses import replace
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from cnnjax.console import rich_text
 from cnnjax.documents.document import Grid, Remarks, TextBlock
 from cnnjax.documents.quantities import LEGEND
 
@@ -23,16 +24,16 @@ def terminal(blocks: Sequence[TextBlock], width: int) -> Group:
         drawn += [Text()] if drawn else []
         drawn += _remarks(block, width) if isinstance(block, Remarks) else _grid(block, width)
     shortened = any(isinstance(block, Grid) and block.is_shortened for block in blocks)
-    return Group(*drawn, *([Text(LEGEND, "dim")] if shortened else []))
+    return Group(*drawn, *([rich_text(LEGEND, "dim")] if shortened else []))
 
 
 def _remarks(remarks: Remarks, width: int) -> list[RenderableType]:
     if not remarks.title:
-        return [Text(line) for line in remarks.lines]
+        return [rich_text(line, lines=True) for line in remarks.lines]
     wrapper = textwrap.TextWrapper(max(width, 20), break_long_words=False)
     wrapper.initial_indent, wrapper.subsequent_indent = "  - ", "    "
     items = map(wrapper.fill, remarks.lines)
-    return [Text(f"{remarks.title}:", "bold yellow"), *map(_kept, items)]
+    return [rich_text(f"{remarks.title}:", "bold yellow"), *map(_kept, items)]
 
 
 def _grid(grid: Grid, width: int) -> list[RenderableType]:
@@ -43,7 +44,7 @@ def _grid(grid: Grid, width: int) -> list[RenderableType]:
     deepest = max(map(len, headings))
     head = zip(*([""] * (deepest - len(lines)) + lines for lines in headings), strict=True)
     rule = "─" * (sum(widths) + GAP * (len(widths) - 1))
-    drawn = [Text(shown.title, "bold")] if shown.title else []
+    drawn = [rich_text(shown.title, "bold")] if shown.title else []
     drawn += [_line(shown, cells, widths, "bold") for cells in head] + [_kept(rule)]
     drawn += [_line(shown, cells, widths) for cells in shown.cells(exact=False)]
     for cells in shown.totals(exact=False):
@@ -51,7 +52,7 @@ def _grid(grid: Grid, width: int) -> list[RenderableType]:
     kept = {column.heading for column in shown.columns}
     left_out = [column.label for column in grid.columns if column.heading not in kept]
     note = f"left out at {width} columns: {', '.join(left_out)} (a wider terminal and the other formats have them)"
-    return [*drawn, *([Text(note, "dim")] if left_out else [])]
+    return [*drawn, *([rich_text(note, "dim")] if left_out else [])]
 
 
 def _line(grid: Grid, cells: Sequence[str], widths: Sequence[int], style: str = "") -> Text:
@@ -61,7 +62,7 @@ def _line(grid: Grid, cells: Sequence[str], widths: Sequence[int], style: str = 
 
 
 def _kept(line: str, style: str = "") -> Text:
-    return Text(line, style, no_wrap=True, overflow="ignore")
+    return rich_text(line, style, lines=True, no_wrap=True, overflow="ignore")
 
 
 def _cut(text: str, width: int) -> str:

@@ -68,7 +68,7 @@ class Experiment(Config):
     batch_size: int = Field(default=64, ge=1)
     accumulate: int = Field(default=1, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"
-    repeats: int = Field(default=1, ge=1)
+    repeats: int = Field(default=1, ge=1, lt=2**31)
     validation: Count | Fraction = 0.1
     fraction: float = Field(default=1.0, gt=0, le=1)
     per_class: int | None = Field(default=None, ge=1)

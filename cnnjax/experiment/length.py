@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from cnnjax.data import Dataset
 from cnnjax.data.order import steps_until
 from cnnjax.data.splits import Carving, Splits, splits
+from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
+
+MOST_STEPS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -28,16 +33,30 @@ class Length:
         return max(1, self.examples // self.batch_size)
 
     @property
-    def epochs(self) -> tuple[int, ...]:
+    def epochs(self) -> Sequence[int]:
         """The first step of each epoch, counted from 0; the last epoch may be cut short."""
-        firsts = [0]
-        while (end := self.end_of_epoch(len(firsts))) < self.steps:
-            firsts.append(end)
-        return tuple(firsts)
+        return _FirstSteps(self)
 
     def end_of_epoch(self, epoch: int) -> int:
         """Steps after which epoch `epoch`, counted from 1, has been seen; at most those of the training."""
         return min(steps_until(epoch, batch_size=self.batch_size, examples=self.examples), self.steps)
+
+
+@dataclass(frozen=True)
+class _FirstSteps(Sequence[int]):
+    """Computed as they are asked for: there may be as many as steps."""
+
+    length: Length
+
+    def __len__(self) -> int:
+        # The last epoch is the first that reaches the last step.
+        return (self.length.steps - 1) * self.length.batch_size // self.length.examples + 1
+
+    def __getitem__(self, epoch: Any) -> Any:
+        if isinstance(epoch, slice):
+            return tuple(self[each] for each in range(*epoch.indices(len(self))))
+        place = range(len(self))[epoch]
+        return self.length.end_of_epoch(place) if place else 0
 
 
 def parts_of(experiment: Experiment) -> Splits:
@@ -57,9 +76,20 @@ def carving_of(experiment: Experiment) -> Carving:
 
 
 def length_of(experiment: Experiment, examples: int | None = None) -> Length:
-    """The length of an experiment's training on so many training examples; None: on those of its data."""
+    """The length of an experiment's training on so many training examples; None: on those of its data.
+
+    Raises ConfigError where it has more steps than are counted.
+    """
     examples = len(parts_of(experiment).train) if examples is None else examples
     steps = experiment.steps or steps_until(experiment.epochs, batch_size=experiment.batch_size, examples=examples)
+    if steps > MOST_STEPS:
+        path = "epochs" if experiment.steps is None else "steps"
+        counted = f" x {examples:,} examples / batches of {experiment.batch_size}" if path == "epochs" else ""
+        raise ConfigError(
+            f"{path} = {getattr(experiment, path):,}{counted}: {steps:,} steps, and a training has at most "
+            f"{MOST_STEPS:,}, which are counted in 32 bits",
+            path=path,
+        )
     return Length(examples, experiment.batch_size, steps)
 
 

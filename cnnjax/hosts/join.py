@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any, NoReturn
 
+from cnnjax import streams
 from cnnjax.errors import Interrupted
 from cnnjax.hosts.agree import client, peek
 from cnnjax.hosts.find import Hosts
@@ -94,7 +95,7 @@ def _keep_output() -> None:
         # A notebook's, which has no number.
         return
     sys.stdout.flush()
-    kept = os.fdopen(os.dup(1), "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    kept = streams.output(os.dup(1), like=sys.stdout)
     os.dup2(2, 1)
     sys.stdout = kept
 

@@ -13,9 +13,9 @@ from cnnjax.run.feed import is_streamed
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.measured_packing import MeasuredPacking, Programs
 from cnnjax.run.packing import ALONE, Packing
+from cnnjax.run.room import step_memory
 from cnnjax.run.teachers import teachers_of
 from cnnjax.study.plan import PlannedTrial
-from cnnjax.study.room import step_memory
 
 SMALL_IMAGE = 8 * 8
 """Up to this many pixels a step is mostly overhead: on a CPU, programs of such trials train side by side."""

@@ -83,7 +83,9 @@ def submitted(out: Path) -> int:
 def options_from(plain: Mapping[str, Any]) -> Options:
     """The options that work.json holds."""
     hardware = {
-        key: plain[key] for key in ("devices", "parallel", "resident", "workers", "shard_state") if key in plain
+        key: plain[key]
+        for key in ("devices", "parallel", "resident", "workers", "shard_state", "memory")
+        if key in plain
     }
     keys = ("checkpoint_seconds", "checkpoint_steps", "keep", "keep_predictions", "log", "log_every", "stale")
     return replace(Options(Hardware(**hardware)), **{key: plain[key] for key in keys if key in plain})
@@ -102,6 +104,6 @@ def plain_options(options: Options, pack: int | None) -> dict[str, Any]:
         "log": [logger.name for logger in options.loggers if logger.__module__.startswith("cnnjax.loggers.")],
         "log_every": options.log_every,
     }
-    chosen = {"devices": hardware.devices, "pack": pack, "shard_state": hardware.shard_state}
+    chosen = {"devices": hardware.devices, "pack": pack, "shard_state": hardware.shard_state, "memory": hardware.memory}
     chosen["keep_predictions"] = options.keep_predictions
     return held | {key: value for key, value in chosen.items() if value}

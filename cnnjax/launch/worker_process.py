@@ -22,6 +22,7 @@ from cnnjax import interrupts
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.files import inside, open_own, write_text
 from cnnjax.records.jobs_json import JobsEntry, JobsRecord
+from cnnjax.visible import one_line
 
 if TYPE_CHECKING:
     from cnnjax.launch.launcher import Launch
@@ -104,7 +105,7 @@ class Worker:
         code, left = self._run_once(name, output), self.retries
         while code not in (0, 1, 2, interrupts.STOPPED) and left:
             ended = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            print(f"worker {name} was ended {ended}, and is started again", file=sys.stderr, flush=True)
+            print(f"worker {one_line(name)} was ended {ended}, and is started again", file=sys.stderr, flush=True)
             code, left = self._run_once(name, output), left - 1
         return code if code >= 0 else 128 - code  # as shells say a signal
 

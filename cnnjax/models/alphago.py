@@ -14,7 +14,7 @@ from pydantic import Field
 from cnnjax.config import Named
 from cnnjax.models.convnet import Activation, Conv, ConvNetwork, Flatten, Layer, Normalize, PositionBias, stage_ends
 from cnnjax.models.endpoint import Endpoint
-from cnnjax.models.fields import ActivationName, Count, Pair
+from cnnjax.models.fields import ActivationName, Count, Depth, Pair
 from cnnjax.models.model import Model
 from cnnjax.models.norm import NoNorm, Norm
 
@@ -28,7 +28,7 @@ class AlphaGoPolicy(Model, tag="alphago_policy"):
 
     num_classes: int | None = Field(default=361, ge=1)
     features: Count = 192
-    depth: Count = 12
+    depth: Depth = 12
     first_kernel_size: Pair = 5
     kernel_size: Pair = 3
     norm: Norm = NoNorm()

@@ -21,7 +21,7 @@ import jax
 from cnnjax import nn
 from cnnjax.models.blocks import dropout, scaled
 from cnnjax.models.endpoint import Endpoint, stages
-from cnnjax.models.fields import ActivationName, Count, Pair, Rate
+from cnnjax.models.fields import ActivationName, Count, Depth, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, Norm
 
@@ -35,7 +35,7 @@ class ConvMixer(Model, tag="convmixer"):
     published.
     """
 
-    depth: Count = 20
+    depth: Depth = 20
     features: Count = 1536
     kernel_size: Pair = 9
     patch_size: Count = 7

@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, dropout, rising, stochastic_depth
 from cnnjax.models.endpoint import Endpoint, stages
-from cnnjax.models.fields import ActivationName, Count, Pair, Rate
+from cnnjax.models.fields import ActivationName, Count, Depth, Pair, Rate
 from cnnjax.models.model import Model, Shape, preset
 from cnnjax.models.norm import LayerNorm, Norm
 
@@ -42,7 +42,7 @@ class ConvNeXt(Model, tag="convnext"):
     the logits. The convolutions have a bias though a normalization follows, as published.
     """
 
-    stage_sizes: tuple[Count, ...] = (3, 3, 9, 3)
+    stage_sizes: tuple[Depth, ...] = (3, 3, 9, 3)
     features: Count | tuple[Count, ...] = (96, 192, 384, 768)
     strides: tuple[Count, ...] = (4, 2, 2, 2)
     stem_kernel_size: Count = 4

@@ -29,7 +29,7 @@ from pydantic import Field
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, centred, dropout, scaled
 from cnnjax.models.endpoint import Endpoint, stages, times
-from cnnjax.models.fields import ActivationName, Count, Pair, Rate
+from cnnjax.models.fields import ActivationName, Count, Depth, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, NoNorm, Norm
 
@@ -47,7 +47,7 @@ class DenseNet(Model, tag="densenet"):
     head: pooling over the image. dropout: before the logits.
     """
 
-    stage_sizes: tuple[Count, ...] = (6, 12, 24, 16)
+    stage_sizes: tuple[Depth, ...] = (6, 12, 24, 16)
     growth: Count = 32
     features: Count = 64
     bottleneck: int = Field(default=4, ge=0)

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from cnnjax.models.blocks import divisible
 from cnnjax.models.fields import ActivationName, Count, Rate
-from cnnjax.models.inverted_residual import Factor, InvertedResiduals, Share, Size
+from cnnjax.models.inverted_residual import Blocks, Factor, InvertedResiduals, Share
 from cnnjax.models.inverted_residual_blocks import Block
 from cnnjax.models.inverted_residual_names import timm_epsilon
 from cnnjax.models.model import Model, preset
@@ -39,12 +39,12 @@ class EfficientNet(InvertedResiduals, Model, tag="efficientnet"):
     rounded as widths are. squeeze_excite: a share of the channels that come in. Other fields: see InvertedResiduals.
     """
 
-    stage_sizes: tuple[Size, ...] = (1, 2, 2, 3, 3, 4, 1)
+    stage_sizes: tuple[Blocks, ...] = (1, 2, 2, 3, 3, 4, 1)
     features: tuple[Count, ...] = (16, 24, 40, 80, 112, 192, 320)
     strides: Count | tuple[Count, ...] = (1, 2, 2, 2, 1, 2, 1)
     kernel_size: Count | tuple[Count, ...] = (3, 3, 5, 3, 5, 5, 3)
     expansion: Factor | tuple[Factor, ...] = (1, 6, 6, 6, 6, 6, 6)
-    depth: float = Field(default=1.0, gt=0)
+    depth: float = Field(default=1.0, gt=0, le=100)
     activation: ActivationName | tuple[ActivationName, ...] = "silu"
     squeeze_excite: Share | tuple[Share, ...] = 0.25
     squeeze_activation: ActivationName = "silu"

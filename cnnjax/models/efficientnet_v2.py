@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from cnnjax.models.efficientnet import EfficientNet
 from cnnjax.models.fields import Count
-from cnnjax.models.inverted_residual import Factor, Share, Size
+from cnnjax.models.inverted_residual import Blocks, Factor, Share
 from cnnjax.models.model import preset
 from cnnjax.models.norm import BatchNorm, Norm
 
@@ -33,7 +33,7 @@ class EfficientNetV2(EfficientNet, tag="efficientnet_v2"):
     Fields: see EfficientNet and InvertedResiduals.
     """
 
-    stage_sizes: tuple[Size, ...] = (2, 4, 4, 6, 9, 15)
+    stage_sizes: tuple[Blocks, ...] = (2, 4, 4, 6, 9, 15)
     features: tuple[Count, ...] = (24, 48, 64, 128, 160, 256)
     strides: Count | tuple[Count, ...] = (1, 2, 2, 2, 1, 2)
     kernel_size: Count | tuple[Count, ...] = 3

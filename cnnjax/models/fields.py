@@ -8,7 +8,11 @@ from pydantic import AfterValidator, Field
 
 from cnnjax import nn
 
+MOST_BLOCKS = 10_000
+"""One after the other. A network is traced, block by block, before its size is known."""
+
 Count = Annotated[int, Field(ge=1)]
+Depth = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
 Pair = Count | tuple[Count, Count]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Pixels = Annotated[int, Field(ge=0)]

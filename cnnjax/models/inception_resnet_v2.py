@@ -29,7 +29,7 @@ from cnnjax import nn
 from cnnjax.config import Config, Named, NamedOf
 from cnnjax.models.blocks import ConvNorm, dropout, scaled
 from cnnjax.models.endpoint import Endpoint, last_blocks, times
-from cnnjax.models.fields import ActivationName, Count, Pair, Rate
+from cnnjax.models.fields import ActivationName, Count, Depth, Pair, Rate
 from cnnjax.models.inception_blocks import Block, Mixed, timm_branch
 from cnnjax.models.inception_v3 import Stem
 from cnnjax.models.model import Model
@@ -45,7 +45,7 @@ class Stage(Config):
 
     first: Block
     residual: Block
-    repeats: Count
+    repeats: Depth
     scale: float = Field(gt=0)
 
     @field_validator("residual")

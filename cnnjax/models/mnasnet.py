@@ -14,7 +14,7 @@ momentum of batch normalization (0.9997, the authors') the settings below have.
 from __future__ import annotations
 
 from cnnjax.models.fields import Count
-from cnnjax.models.inverted_residual import Factor, InvertedResiduals, Size
+from cnnjax.models.inverted_residual import Blocks, Factor, InvertedResiduals
 from cnnjax.models.inverted_residual_blocks import Block
 from cnnjax.models.inverted_residual_names import block_at
 from cnnjax.models.model import Model, preset
@@ -29,7 +29,7 @@ class MNASNet(InvertedResiduals, Model, tag="mnasnet"):
     not been published, the first block keeps the shape and so has a shortcut; torchvision's never has.
     """
 
-    stage_sizes: tuple[Size, ...] = (1, 3, 3, 3, 2, 4, 1)
+    stage_sizes: tuple[Blocks, ...] = (1, 3, 3, 3, 2, 4, 1)
     features: tuple[Count, ...] = (16, 24, 40, 80, 96, 192, 320)
     strides: Count | tuple[Count, ...] = (1, 2, 2, 2, 1, 2, 1)
     kernel_size: Count | tuple[Count, ...] = (3, 3, 5, 5, 3, 5, 3)

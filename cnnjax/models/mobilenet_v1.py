@@ -15,7 +15,7 @@ The last block's stride is 1 here, as in the authors' code: table 1 says 2, and 
 from __future__ import annotations
 
 from cnnjax.models.fields import ActivationName, Count, Rate
-from cnnjax.models.inverted_residual import InvertedResiduals, Size
+from cnnjax.models.inverted_residual import Blocks, InvertedResiduals, Size
 from cnnjax.models.inverted_residual_blocks import Block
 from cnnjax.models.model import Model
 
@@ -27,7 +27,7 @@ class MobileNetV1(InvertedResiduals, Model, tag="mobilenet_v1"):
     that come in. Other fields: see InvertedResiduals. 4,231,976 parameters.
     """
 
-    stage_sizes: tuple[Size, ...] = (1, 2, 2, 6, 2)
+    stage_sizes: tuple[Blocks, ...] = (1, 2, 2, 6, 2)
     features: tuple[Count, ...] = (64, 128, 256, 512, 1024)
     strides: Count | tuple[Count, ...] = (1, 2, 2, 2, 2)
     head_features: Size = 0

@@ -10,7 +10,7 @@ strides        1   2   2   2   1    2    1
 from __future__ import annotations
 
 from cnnjax.models.fields import ActivationName, Count
-from cnnjax.models.inverted_residual import Factor, InvertedResiduals, Size
+from cnnjax.models.inverted_residual import Blocks, Factor, InvertedResiduals
 from cnnjax.models.inverted_residual_blocks import Block
 from cnnjax.models.model import Model
 
@@ -22,7 +22,7 @@ class MobileNetV2(InvertedResiduals, Model, tag="mobilenet_v2"):
     `width` below 1 leaves the last convolution alone (section 4). Other fields: see InvertedResiduals.
     """
 
-    stage_sizes: tuple[Size, ...] = (1, 2, 3, 4, 3, 3, 1)
+    stage_sizes: tuple[Blocks, ...] = (1, 2, 3, 4, 3, 3, 1)
     features: tuple[Count, ...] = (16, 24, 32, 64, 96, 160, 320)
     strides: Count | tuple[Count, ...] = (1, 2, 2, 2, 1, 2, 1)
     expansion: Factor | tuple[Factor, ...] = (1, 6, 6, 6, 6, 6, 6)

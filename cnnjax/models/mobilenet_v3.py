@@ -24,7 +24,7 @@ from pydantic import Field
 
 from cnnjax.models.blocks import divisible
 from cnnjax.models.fields import ActivationName, Count
-from cnnjax.models.inverted_residual import InvertedResiduals, Share, Size
+from cnnjax.models.inverted_residual import Blocks, InvertedResiduals, Share, Size
 from cnnjax.models.inverted_residual_blocks import Block
 from cnnjax.models.inverted_residual_names import timm_epsilon
 from cnnjax.models.model import Model, preset
@@ -41,7 +41,7 @@ class MobileNetV3(InvertedResiduals, Model, tag="mobilenet_v3"):
     defaults are the Large network.
     """
 
-    stage_sizes: tuple[Size, ...] = (1, 2, 3, 4, 2, 3)
+    stage_sizes: tuple[Blocks, ...] = (1, 2, 3, 4, 2, 3)
     features: tuple[Count, ...] = (16, 24, 40, 80, 112, 160)
     strides: Count | tuple[Count, ...] = (1, 2, 2, 2, 1, 2)
     kernel_size: Count | tuple[Count, ...] = (3, 3, 5, 3, 3, 5)

@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from cnnjax import nn
 from cnnjax.models.blocks import dropout, rising, scaled, stochastic_depth
 from cnnjax.models.endpoint import Endpoint, stages
-from cnnjax.models.fields import ActivationName, Count, Rate
+from cnnjax.models.fields import ActivationName, Count, Depth, Rate
 from cnnjax.models.model import Model, Shape, preset
 
 GAINS = {
@@ -66,7 +66,7 @@ class NFNet(Model, tag="nfnet"):
     pooling over the map. dropout: before the logits.
     """
 
-    stage_sizes: tuple[Count, ...] = Field(default=(1, 2, 6, 3), min_length=1)
+    stage_sizes: tuple[Depth, ...] = Field(default=(1, 2, 6, 3), min_length=1)
     features: tuple[Count, ...] = (256, 512, 1536, 1536)
     strides: tuple[Count, ...] = (1, 2, 2, 2)
     stem_features: int = Field(default=128, ge=8)

@@ -38,7 +38,7 @@ from pydantic import Field, model_validator
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, divisible, dropout, rising, scaled, stochastic_depth
 from cnnjax.models.endpoint import Endpoint, stages, times
-from cnnjax.models.fields import ActivationName, Count, Pair, Rate
+from cnnjax.models.fields import ActivationName, Count, Depth, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, Norm
 
@@ -57,12 +57,12 @@ class RegNet(Model, tag="regnet"):
     block. head: pooling over the image. dropout: before the logits.
     """
 
-    depth: Count = 16
+    depth: Depth = 16
     w_0: float = Field(default=48, gt=0)
     w_a: float = Field(default=27.89, ge=0)
     w_m: float = Field(default=2.09, gt=1)
     group_width: Count = 8
-    stage_sizes: tuple[Count, ...] | None = None
+    stage_sizes: tuple[Depth, ...] | None = None
     features: tuple[Count, ...] | None = None
     strides: Count | tuple[Count, ...] = 2
     bottleneck: float = Field(default=1.0, gt=0)

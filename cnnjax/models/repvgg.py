@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, dropout, keeping, scaled
 from cnnjax.models.endpoint import Endpoint, stages
-from cnnjax.models.fields import ActivationName, Count, Pair, Rate
+from cnnjax.models.fields import ActivationName, Count, Depth, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, Norm
 from cnnjax.models.repvgg_fusing import fuse
@@ -45,7 +45,7 @@ class RepVGG(Model, tag="repvgg"):
     over the map. dropout: before the logits.
     """
 
-    stage_sizes: tuple[Count, ...] = Field(default=(2, 4, 14, 1), min_length=1)
+    stage_sizes: tuple[Depth, ...] = Field(default=(2, 4, 14, 1), min_length=1)
     features: tuple[Count, ...] = (48, 96, 192, 1280)
     stem_features: Count = 48
     stem_strides: Count = 2

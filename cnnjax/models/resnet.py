@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from cnnjax.config import later
 from cnnjax.models.attention import Attention, NoAttention
 from cnnjax.models.endpoint import Endpoint, stages, times
-from cnnjax.models.fields import ActivationName, Count, Pair, Rate
+from cnnjax.models.fields import ActivationName, Count, Depth, Pair, Rate
 from cnnjax.models.model import Model, Shape, roundings
 from cnnjax.models.norm import BatchNorm, GroupNorm, Norm
 from cnnjax.models.resnet_blocks import ResNetwork, Shortcut, Version
@@ -83,7 +83,7 @@ class ResNet(Model, tag="resnet"):
             the classes are (Composer).
     """
 
-    stage_sizes: tuple[Count, ...] = Field(default=(2, 2, 2, 2), min_length=1)
+    stage_sizes: tuple[Depth, ...] = Field(default=(2, 2, 2, 2), min_length=1)
     features: Count | tuple[Count, ...] = 64
     block: Literal["basic", "bottleneck"] = "basic"
     version: Version = "v1.5"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from cnnjax.config import Config, later
-from cnnjax.models.fields import Count, Pair
+from cnnjax.models.fields import Count, Depth, Pair
 
 Edges = Literal["centred", "same"]
 """How the edges of maps are padded: both sides alike, or as TensorFlow's "same"."""
@@ -25,7 +25,7 @@ class Stem(Config, union="kind"):
     features: Count | None = None
     kernel_size: Pair = 7
     strides: Pair = 2
-    depth: int = Field(default=1, ge=1)
+    depth: Depth = 1
     pool: Literal["max", "average", "blur", "none"] = "max"
     pool_window: Pair = 3
     pool_strides: Pair = 2
@@ -47,7 +47,7 @@ class DeepStem(Stem, tag="deep"):
     """Three 3x3 instead of the 7x7 (He, T. et al. 2019, ResNet-C and D)."""
 
     kernel_size: Pair = 3
-    depth: int = Field(default=3, ge=1)
+    depth: Depth = 3
 
 
 class CifarStem(Stem, tag="cifar"):

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, centred, divisible, dropout, scaled
 from cnnjax.models.endpoint import Endpoint, stages, times
-from cnnjax.models.fields import ActivationName, Count, Pair, Rate
+from cnnjax.models.fields import ActivationName, Count, Depth, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import BatchNorm, Norm
 
@@ -41,7 +41,7 @@ class ShuffleNetV2(Model, tag="shufflenet_v2"):
     the image. dropout: before the logits.
     """
 
-    stage_sizes: tuple[Count, ...] = (4, 8, 4)
+    stage_sizes: tuple[Depth, ...] = (4, 8, 4)
     features: tuple[Count, ...] = (116, 232, 464)
     strides: tuple[Count, ...] = (2, 2, 2)
     kernel_size: Pair = 3

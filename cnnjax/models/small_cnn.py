@@ -23,7 +23,7 @@ from cnnjax.models.convnet import (
     stage_ends,
 )
 from cnnjax.models.endpoint import Endpoint
-from cnnjax.models.fields import ActivationName, Count, Padding, Pair
+from cnnjax.models.fields import ActivationName, Count, Depth, Padding, Pair
 from cnnjax.models.model import Model, roundings
 from cnnjax.models.norm import NoNorm, Norm
 
@@ -46,8 +46,8 @@ class SmallCNN(Model):
     strides: Pair = 1
     padding: Padding = "same"
     dilation: Pair = 1
-    blocks: int = Field(default=2, ge=1)
-    depth: int = Field(default=1, ge=1)
+    blocks: Depth = 2
+    depth: Depth = 1
     pool: Literal["max", "average", "blur", "stride", "none"] = "max"
     pool_window: Pair = 2
     pool_strides: Pair | None = None

@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, dropout, scaled
 from cnnjax.models.endpoint import Endpoint, stages, times
-from cnnjax.models.fields import ActivationName, Count, Pair, Rate
+from cnnjax.models.fields import ActivationName, Count, Depth, Pair, Rate
 from cnnjax.models.model import Model, preset
 from cnnjax.models.norm import NoNorm, Norm
 
@@ -49,7 +49,7 @@ class SqueezeNet(Model, tag="squeezenet"):
     before their `head` pools them over the image.
     """
 
-    stage_sizes: tuple[Count, ...] = (3, 4, 1)
+    stage_sizes: tuple[Depth, ...] = (3, 4, 1)
     features: Count | tuple[Count, ...] = 128
     squeeze: float = Field(default=0.125, gt=0)
     large: float = Field(default=0.5, ge=0, le=1)

@@ -13,13 +13,13 @@ from typing import Any, ClassVar, Literal
 import flax.linen as linen
 import jax
 import jax.numpy as jnp
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from cnnjax import nn
 from cnnjax.errors import ShapeError
 from cnnjax.models.blocks import ConvNorm, dropout
 from cnnjax.models.endpoint import Endpoint, stages
-from cnnjax.models.fields import ActivationName, Count, Pair, Rate
+from cnnjax.models.fields import ActivationName, Count, Depth, Pair, Rate
 from cnnjax.models.model import Model, preset, roundings
 from cnnjax.models.norm import BatchNorm, NoNorm, Norm
 
@@ -47,10 +47,10 @@ class UNet(Model, tag="unet"):
 
     makes: ClassVar[Literal["logits", "maps"]] = "maps"
 
-    depth: int = Field(default=4, ge=1)
+    depth: Depth = 4
     features: Count | tuple[Count, ...] = 64
     kernel_size: Pair = 3
-    convolutions: int = Field(default=2, ge=1)
+    convolutions: Depth = 2
     down: Literal["max", "average", "stride"] = "max"
     up: Literal["transposed", "nearest", "bilinear"] = "transposed"
     skip: bool = True

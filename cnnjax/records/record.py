@@ -14,6 +14,7 @@ its keys; everything else reads attributes.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cnnjax.config import explain
 from cnnjax.errors import NewerVersion, RunError
 from cnnjax.files import parse_json, read_whole, write_json
+from cnnjax.visible import printable
 
 
 class Entry(BaseModel):
@@ -112,8 +114,17 @@ class Record(Entry):
         return {"version": self.version, **self.content}
 
     def write(self, path: Path) -> None:
-        """Write the file whole or not at all. Raises ValueError for a number that is not finite, RunError as files."""
-        write_json(path, self.to_json())
+        """Write the file whole or not at all, its texts `printable`: others are refused where a record is read. Raises
+        ValueError for a number that is not finite, RunError as files."""
+        write_json(path, _printable(self.to_json()))
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {_printable(name): _printable(each) for name, each in value.items()}
+    return [_printable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _kind(content: Any) -> str:

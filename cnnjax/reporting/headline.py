@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from cnnjax.documents.abbreviation import abbreviate
 from cnnjax.records.design_words import design_words
 from cnnjax.records.result_json import TRIED_AGAIN
 from cnnjax.records.specification import Specification
 from cnnjax.reporting.adaptive import STOPPED, adaptive_sentences
 from cnnjax.reporting.folds import fold_sentences
 from cnnjax.reporting.intervals import FEWEST, Spread, listed
-from cnnjax.reporting.labels import abbreviate
 from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.notes import repeats, too_few
 from cnnjax.reporting.provenance import origins

@@ -131,10 +131,3 @@ def _config_text(config: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]
     shown = [name for name in config if len({key(other.get(name)) for other in alike}) > 1]
     fields = ", ".join(f"{name}={_text(config[name])}" for name in shown)
     return f"{_tag(config)}({fields})" if fields else _tag(config)
-
-
-def abbreviate(text: str, limit: int = 30) -> str:
-    """`text` on one line, its middle left out where it is longer than `limit` characters."""
-    text = " ".join(text.split())
-    half = (limit - 1) // 2
-    return text if len(text) <= limit else f"{text[:half]}…{text[-half:]}"

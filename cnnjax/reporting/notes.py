@@ -98,6 +98,18 @@ def _sizes(table: Table, part: str) -> str:
     return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
 
 
+def varied_note(table: Table) -> str:
+    """What differs from one result of an arm to the next: of Bouthillier et al. 2021 (arXiv:2103.03098), which sources
+    of variance are in what is said, and which are not."""
+    seeds = (
+        "Seeds vary together what a training draws at random: first weights, the order of examples, augmentation, "
+        "mixing and dropout."
+    )
+    if table.replicate == "fold":
+        return f"{seeds} Folds vary which examples are held out for validation, and with them those that are learned."
+    return f"{seeds} Which examples are learned, held out and tested is the same for all: other splits are not seen."
+
+
 def survivors_note(table: Table) -> str:
     """That means leave failed seeds out, where some failed; with a space before it."""
     if not (table.trials["status"] == "failed").any():

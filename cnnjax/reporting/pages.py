@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from cnnjax.documents import html
+from cnnjax.documents.html import escape
 from cnnjax.documents.markdown import escaped, markdown
 from cnnjax.reporting.findings import Findings
+from cnnjax.visible import one_line
 
 
 def render_markdown(findings: Findings) -> str:
@@ -15,9 +15,9 @@ def render_markdown(findings: Findings) -> str:
     lines = [f"# {escaped(findings.title)}", "", *([f"> {escaped(asked)}", ""] if asked else [])]
     lines += [f"- {escaped(sentence)}" for sentence in findings.first]
     for section in findings.sections:
-        lines += ["", f"## {section.title}", "", markdown(section.blocks, pictures="figures").rstrip("\n")]
+        lines += ["", f"## {escaped(section.title)}", "", markdown(section.blocks, pictures="figures").rstrip("\n")]
     if findings.base:
-        lines += ["", "## Base experiment", "", *(f"    {line}" for line in findings.base)]
+        lines += ["", "## Base experiment", "", *(f"    {one_line(line)}" for line in findings.base)]
     return "\n".join(lines) + "\n"
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
+from cnnjax.console import rich_text
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.specification import BEFORE, Specification, specification_of
 from cnnjax.reporting.units import count, short_count
@@ -27,10 +27,10 @@ def parts_table(
     kinds = {name: specification_of(f"test_{name}", known) for name in names}
     importance = {each.name: place for place, each in reversed(list(enumerate((*known, *BEFORE))))}
     names = sorted(names, key=lambda name: len(importance) if (of := kinds[name]) is None else importance[of.name])
-    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=Text(caption), caption_justify="left")
+    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=rich_text(caption), caption_justify="left")
     drawn.add_column("part")
     for head in ("n", *(_head(name, kinds[name]) for name in names)):
-        drawn.add_column(Text(head), justify="right")
+        drawn.add_column(rich_text(head), justify="right")
     for part, values in parts.items():
         drawn.add_row(part, count(values.get("count")), *(_cell(values.get(name), kinds[name]) for name in names))
     return drawn
@@ -48,12 +48,12 @@ def classes_tables(parts: Mapping[str, Mapping[str, Any]], names: Sequence[str],
         if not shown:
             continue
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        table.add_column(Text(f"{part}: class"))
+        table.add_column(rich_text(f"{part}: class"))
         for name, told in shown.items():
             share = any(isinstance(value, float) for value in told)
-            table.add_column(Text(name.removeprefix("per_class_") + (", %" if share else "")), justify="right")
+            table.add_column(rich_text(name.removeprefix("per_class_") + (", %" if share else "")), justify="right")
         for place, name in enumerate(classes):
-            table.add_row(Text(name), *(_of_class(told[place]) for told in shown.values()))
+            table.add_row(rich_text(name), *(_of_class(told[place]) for told in shown.values()))
         drawn.append(table)
     return drawn
 

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from cnnjax.documents.abbreviation import abbreviate
 from cnnjax.documents.style import BAND, INK, text_width
 from cnnjax.reporting.drawing import MEAN, draw_interval, limits
 from cnnjax.reporting.intervals import Spread
-from cnnjax.reporting.labels import abbreviate
 from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.notes import covered, selection, survivors_note
 from cnnjax.reporting.statistics import arms as arms_table

@@ -14,11 +14,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cnnjax.documents.abbreviation import abbreviate
 from cnnjax.documents.style import CATEGORIES, INK, SOFT, text_width
 from cnnjax.reporting.costs import ENERGY, MEMORY, SECONDS, CostFront, costs_of, front_of
 from cnnjax.reporting.drawing import FEW, MARKERS, MEAN, colours, draw_interval, limits, log_ticks
 from cnnjax.reporting.intervals import Spread
-from cnnjax.reporting.labels import Axis, abbreviate
+from cnnjax.reporting.labels import Axis
 from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.notes import covered, survivors_note
 from cnnjax.reporting.statistics import arms, measure, spread_of

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from cnnjax.documents.abbreviation import abbreviate
 from cnnjax.documents.style import CATEGORIES, text_width
 from cnnjax.records.specification import Specification
 from cnnjax.reporting.drawing import FEW, LINES, colours, fit
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import FEWEST, quantity
-from cnnjax.reporting.labels import Axis, abbreviate, key
+from cnnjax.reporting.labels import Axis, key
 from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.notes import selection, survivors_note
 from cnnjax.reporting.statistics import foremost, measure, others

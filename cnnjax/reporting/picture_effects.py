@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cnnjax.documents.abbreviation import abbreviate
 from cnnjax.documents.style import SOFT
 from cnnjax.reporting.drawing import MEAN, draw_interval, limits, value_ticks
 from cnnjax.reporting.intervals import listed
-from cnnjax.reporting.labels import Axis, abbreviate
+from cnnjax.reporting.labels import Axis
 from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.notes import survivors_note
 from cnnjax.reporting.statistics import effect_spreads, effects, matched, measure, others, quantity_of

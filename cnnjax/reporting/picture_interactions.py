@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cnnjax.documents.abbreviation import abbreviate
 from cnnjax.reporting.drawing import FEW, LINES, MARKERS, colours, draw_interval, fit, limits, value_ticks
 from cnnjax.reporting.intervals import Spread, spread
-from cnnjax.reporting.labels import Axis, abbreviate
+from cnnjax.reporting.labels import Axis
 from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.notes import covered, survivors_note
 from cnnjax.reporting.statistics import laid_out, matched, quantity_of

@@ -10,8 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.table import Table as TerminalTable
-from rich.text import Text
 
+from cnnjax.console import rich_text
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.notes import terminal_note
 from cnnjax.reporting.statistics import arms, chosen, measure, spread_of
@@ -59,7 +59,9 @@ def _drawn(table: Table, *, stacked: bool, left_out: Sequence[str], width: int) 
     caption = terminal_note(table, starred=best is not None)
     if left_out:
         caption += f"; left out at {width} columns: {', '.join(left_out)} (the report has them)"
-    drawn = TerminalTable(title=Text(table.name), caption=Text(caption), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    drawn = TerminalTable(
+        title=rich_text(table.name), caption=rich_text(caption, lines=True), box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     names = [*(axis.name for axis in table.axes), *(["widths"] if table.match else [])]
     labels = [unit(table, metric).label for metric in measure(table).shown]
     heads = ["#", " · ".join(names) or "arm", "n"]
@@ -69,11 +71,11 @@ def _drawn(table: Table, *, stacked: bool, left_out: Sequence[str], width: int) 
     for place, (head, *cells) in enumerate(zip(heads, *rows, strict=True)):
         longest = max(len(line) for cell in [head, *cells] for line in cell.split("\n"))
         if place == 1:
-            drawn.add_column(Text(head), overflow="fold", min_width=min(longest, NARROWEST))
+            drawn.add_column(rich_text(head, lines=True), overflow="fold", min_width=min(longest, NARROWEST))
         else:
-            drawn.add_column(Text(head), justify="right", no_wrap=True, min_width=longest)
+            drawn.add_column(rich_text(head, lines=True), justify="right", no_wrap=True, min_width=longest)
     for arm, row in zip(table.arms, rows, strict=True):
-        drawn.add_row(*map(Text, row), style="bold" if arm.number == best else None)
+        drawn.add_row(*(rich_text(cell, lines=True) for cell in row), style="bold" if arm.number == best else None)
     return drawn
 
 

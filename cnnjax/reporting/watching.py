@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from cnnjax.documents import html
+from cnnjax.documents.html import escape
 from cnnjax.errors import CnnjaxError, ConfigError, RunError
 from cnnjax.records.plan_json import PlanRecord
 from cnnjax.records.result_json import ResultRecord

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from cnnjax.documents.csv_cells import cell
 from cnnjax.documents.latex import latex
 from cnnjax.errors import DiskFull, RunError, expect
 from cnnjax.files import inside, parse_json, read_whole, write_files, writing
@@ -29,6 +30,7 @@ from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_o
 from cnnjax.reporting.study_table import Table, collect
 from cnnjax.reporting.tidy import curves_frame, plain, trials_frame
 from cnnjax.reporting.time_spent import time_spent
+from cnnjax.visible import in_json
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def write(
     leaves an earlier report as it was. What that wrote and this one does not is removed.
     """
     names = [name, *contents]
-    text = json.dumps({**summary, "files": names}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = in_json(json.dumps({**summary, "files": names}, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
     stale = _earlier(folder) - set(names)
     for each in names:
         inside(folder, *Path(each).parent.parts)
@@ -165,8 +167,12 @@ def _earlier(folder: Path) -> set[str]:
 
 
 def csv(frame: Frame) -> bytes:
-    """`frame` as CSV with full precision; values that are lists or configs are written as JSON."""
-    return plain(frame).to_csv(index=False, lineterminator="\n").encode()
+    """`frame` as CSV with full precision; values that are lists or configs are written as JSON, and texts as `cell`
+    has them."""
+    written = plain(frame).rename(columns=cell)
+    for name in written.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in written.dtypes]]:
+        written[name] = written[name].map(cell)
+    return written.to_csv(index=False, lineterminator="\n").encode()
 
 
 def _all_effects(table: Table) -> Frame:

@@ -62,8 +62,7 @@ class Devices:
 def here(hardware: Hardware) -> Devices:
     """The devices of this process that `hardware` uses. Raises ConfigError where there are not so many."""
     mesh = hardware.mesh()
-    first = mesh.devices.flat[0]
-    return Devices(mesh.size, first.device_kind, (first.memory_stats() or {}).get("bytes_limit"), hardware.shard_state)
+    return Devices(mesh.size, mesh.devices.flat[0].device_kind, hardware.device_memory, hardware.shard_state)
 
 
 def declared(count: int | None, kind: str | None, memory: str | None) -> Devices:
@@ -71,7 +70,7 @@ def declared(count: int | None, kind: str | None, memory: str | None) -> Devices
 
     Raises ConfigError for a kind that is not known and has no memory, and for what is no size.
     """
-    size = None if memory is None else _bytes(memory)
+    size = None if memory is None else memory_of(memory)
     if kind is not None and size is None:
         if kind.lower() not in MEMORY:
             hint = "; of another kind, say how much memory one has: --device-memory 80GB"
@@ -85,7 +84,8 @@ def split_over(devices: Hardware | Devices) -> Hardware | Devices:
     return replace(devices, shard_state=True) if isinstance(devices, Hardware) else replace(devices, split=True)
 
 
-def _bytes(text: str) -> int:
+def memory_of(text: str) -> int:
+    """The bytes that `--device-memory` says: `80GB`, `16GiB`, or a number of GB. Raises ConfigError."""
     found = _SIZE.fullmatch(text.strip())
     if found is None or not float(found[1]):
         raise ConfigError(f"--device-memory {text}: must be a size, such as 80GB or 16GiB")

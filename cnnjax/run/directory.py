@@ -23,6 +23,7 @@ from cnnjax.records.result_json import EvaluationRecord, ResultRecord
 from cnnjax.records.source_json import SourceRecord
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.records.trial_result import agreeing
+from cnnjax.visible import visible
 
 
 class RunDirectory:
@@ -199,8 +200,9 @@ class RunDirectory:
         append_row(self.metrics, row, check=self.check_held)
 
     def log(self, message: str) -> None:
-        """Append a line to log.txt, with the time."""
-        append_text(self.path / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+        """Append a line to log.txt, with the time. Further lines of the message stand under it, indented."""
+        told = visible(message.rstrip()).replace("\n", "\n    ")
+        append_text(self.path / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {told}\n")
 
 
 def directory_in(path: Path) -> RunDirectory:

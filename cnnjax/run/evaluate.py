@@ -71,7 +71,7 @@ def evaluate(
     known = None if held is None else held.classes
     classes = trained_classes(trained, notes) if known is None else known
     experiment = matched(experiment, classes, str(directory.path))
-    program = Program(_small_enough(experiment), hardware=hardware)
+    program = Program(_small_enough(experiment), hardware=hardware, trains=False)
     _check_fit(directory, restored, program.blank())
     # Not with the values it was trained with: `overrides` may set others.
     state = program.place([restored.replace(lane=lane_values(experiment))])

@@ -9,7 +9,7 @@ import jax
 from jax.sharding import Mesh
 
 from cnnjax.errors import ConfigError
-from cnnjax.machine import physical_memory
+from cnnjax.machine import check_address_space, physical_memory
 from cnnjax.training.parallel import Parallel, make_mesh
 
 
@@ -17,11 +17,12 @@ from cnnjax.training.parallel import Parallel, make_mesh
 class Hardware:
     """The devices a program runs on, and how they get their data. None of it changes results, but for round-off.
 
-    devices: how many devices of each process one training uses (None: all), from the one with number `first`, counted
-    from 0, on. resident: a set that takes at most this
-    share of a device's memory lives there; others are streamed. workers: processes that read images for a streamed
-    set; 0 for threads of this one, as many as there are cores. shard_state: each device keeps a part of large
-    parameters, optimizer state and what methods keep (`training.sharding`), instead of all; checkpoints are the same.
+    devices: how many devices of each process one training uses (None: all), from the one with number `first`,
+    counted from 0, on. resident: a set that takes at most this share of a device's memory lives there; others are
+    streamed. memory: bytes that each device has, above which a training is refused; None for what it tells, of a
+    CPU what this machine has. workers: processes that read images for a streamed set; 0 for threads of this one, as
+    many as there are cores. shard_state: each device keeps a part of large parameters, optimizer state and what
+    methods keep (`training.sharding`), instead of all; checkpoints are the same.
     """
 
     devices: int | None = None
@@ -30,6 +31,7 @@ class Hardware:
     workers: int = 0
     shard_state: bool = False
     first: int = 0
+    memory: int | None = None
 
     def __post_init__(self):
         if self.devices is not None and self.devices < 1:
@@ -38,6 +40,8 @@ class Hardware:
             raise ConfigError(f"first = {self.first}: a device's number from 0, beside `devices`")
         if not 0 <= self.resident <= 1:
             raise ConfigError(f"resident = {self.resident}: it is a share of the device's memory, 0 to 1")
+        if self.memory is not None and self.memory < 1:
+            raise ConfigError(f"memory = {self.memory}: bytes of each device, 1 or more")
         if self.workers < 0:
             raise ConfigError(f"workers = {self.workers}: must be 0 (threads) or a number of processes")
         if self.shard_state and self.parallel != "jit":
@@ -45,7 +49,9 @@ class Hardware:
 
     def mesh(self) -> Mesh:
         """The mesh of these devices, those of all processes that train together. Raises ConfigError where there are not
-        that many, or processes have unequal numbers of them."""
+        that many, or processes have unequal numbers of them; RunError where there are too few addresses (`ulimit -v`).
+        """
+        check_address_space()
         hosts: dict[int, list[Any]] = {}
         for device in sorted(jax.devices(), key=lambda device: device.process_index):
             hosts.setdefault(device.process_index, []).append(device)
@@ -66,13 +72,13 @@ class Hardware:
 
     def has_room(self, nbytes: int) -> bool:
         """Whether a set of so many bytes is small enough to live on each device."""
-        return nbytes <= self.resident * _memory(jax.local_devices()[0])
+        return nbytes <= self.resident * self.device_memory
 
-
-def _memory(device: Any) -> int:
-    """Bytes of a device's memory; devices that are parts of one processor share its memory."""
-    known = device.memory_stats() or {}
-    return known.get("bytes_limit") or physical_memory() // jax.local_device_count()
+    @property
+    def device_memory(self) -> int:
+        """Bytes of each device's memory; devices that are parts of one processor share its memory."""
+        known = jax.local_devices()[0].memory_stats() or {}
+        return self.memory or known.get("bytes_limit") or physical_memory() // jax.local_device_count()
 
 
 def memory_in_use(mesh: Mesh) -> int | None:

@@ -22,9 +22,11 @@ from cnnjax.lanes import lane_values
 from cnnjax.lowering import lowering
 from cnnjax.records.used_run import UsedRun
 from cnnjax.run.compiling import compiled, planned_memory
+from cnnjax.run.devices import here
 from cnnjax.run.feed import Resident, Steps, Streamed, first_batch, make_feed, of_each, placed, put, with_partners
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.packing import Packing
+from cnnjax.run.room import check_images, check_room
 from cnnjax.run.taken import Taken
 from cnnjax.run.teachers import loaded_teachers, on_devices
 from cnnjax.run.together import of_first
@@ -73,17 +75,29 @@ class Program:
     """The compiled steps of an experiment's architecture for `packed` trials at once (1: a single training).
 
     States and index rows of a packed program have a leading axis of trials. Images of each size that the training sees
-    have a training step of their own. packed: a `Packing`, or a number of trials under vmap.
+    have a training step of their own. packed: a `Packing`, or a number of trials under vmap. trains: whether a training
+    step will be taken, for which there must be memory.
     """
 
-    def __init__(self, experiment: Experiment, *, packed: int | Packing = 1, hardware: Hardware = Hardware()):
+    def __init__(
+        self,
+        experiment: Experiment,
+        *,
+        packed: int | Packing = 1,
+        hardware: Hardware = Hardware(),
+        trains: bool = True,
+    ):
         self.packing = packed if isinstance(packed, Packing) else Packing(packed)
         self.experiment, self.packed, self.hardware = experiment, self.packing.width, hardware
         self.mesh = hardware.mesh()
         check_batch_size(experiment.batch_size, devices=self.mesh.size, accumulate=experiment.accumulate)
         self.teachers = loaded_teachers(experiment)
         teachers = {name: loaded.teacher for name, loaded in self.teachers.items()}
+        if trains:
+            check_images(experiment, here(hardware))
         self.checked = check(experiment, devices=self.mesh.size, teachers=teachers)
+        if trains:
+            check_room(experiment, here(hardware), teachers, self.checked)
         self.analysis: Analysis = self.checked.analysis
         check_initial(experiment)
         self.initial = None if experiment.initial is None else initial_weights(experiment.initial)

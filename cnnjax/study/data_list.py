@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Group
 from rich.filesize import decimal
 from rich.table import Table
-from rich.text import Text
 
+from cnnjax.console import rich_text
 from cnnjax.data.prepared_sets import Prepared, default_data_dir, prepared, unfinished
 from cnnjax.data.source import built_in
 
@@ -39,11 +39,11 @@ class Listing:
         """For a terminal."""
         own = Table("name", "what it is", title="built in", title_justify="left")
         for name, about in self.built_in.items():
-            own.add_row(name, Text(about))
-        left = [Text(f"unfinished, no set: {path}", "yellow") for path in self.unfinished]
+            own.add_row(rich_text(name), rich_text(about))
+        left = [rich_text(f"unfinished, no set: {path}", "yellow") for path in self.unfinished]
         if not self.prepared:
-            return Group(own, Text(f"nothing is prepared in {self.folder}"), *left, Text(HINT, "dim"))
-        return Group(own, _prepared(self.prepared, self.folder), *left, Text(HINT, "dim"))
+            return Group(own, rich_text(f"nothing is prepared in {self.folder}"), *left, rich_text(HINT, "dim"))
+        return Group(own, _prepared(self.prepared, self.folder), *left, rich_text(HINT, "dim"))
 
 
 def listing(data_dir: Path | None = None) -> Listing:
@@ -53,12 +53,14 @@ def listing(data_dir: Path | None = None) -> Listing:
 
 
 def _prepared(versions: list[Prepared], folder: Path) -> Table:
-    table = Table(title=Text(f"prepared in {folder}"), title_justify="left")
+    table = Table(title=rich_text(f"prepared in {folder}"), title_justify="left")
     for heading in ("name", "version", "format", "examples"):
         table.add_column(heading, overflow="fold")
     table.add_column("on disk", justify="right")
     for version in versions:
-        state = Text(f"damaged: {version.damage}", "red") if version.damage else Text(version.written_splits)
+        state = rich_text(f"damaged: {version.damage}", "red") if version.damage else rich_text(version.written_splits)
         form = version.form if version.is_readable or version.damage else f"{version.form}, cannot be read"
-        table.add_row(version.name, version.version, form, state, decimal(version.size))
+        table.add_row(
+            rich_text(version.name), rich_text(version.version), rich_text(form), state, decimal(version.size)
+        )
     return table

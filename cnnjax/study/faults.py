@@ -11,9 +11,7 @@ from cnnjax.experiment import Experiment
 from cnnjax.lanes import lane_values
 from cnnjax.study.designs import Distribution
 from cnnjax.study.planned import PlannedTrial, is_inside, written
-from cnnjax.study.study import Study
-
-MOST_TRIALS = 100_000
+from cnnjax.study.study import MOST_TRIALS, Study
 
 
 def refuse_too_many(study: Study) -> None:

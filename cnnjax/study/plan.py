@@ -11,6 +11,7 @@ from cnnjax.analysis.layers import SizeRow
 from cnnjax.cards import WholeSet
 from cnnjax.code import Code, code_of
 from cnnjax.config import Config, Named, canonical_text, diff, digest_of_text, program_text, replace
+from cnnjax.data.survey import logged
 from cnnjax.data.unread import planned_as
 from cnnjax.errors import ConfigError, RunError, expect
 from cnnjax.experiment import Experiment, Families, Teachers, analysis_of, check
@@ -18,6 +19,7 @@ from cnnjax.experiment.compilations import compilations_of
 from cnnjax.models import Model
 from cnnjax.run.devices import Devices, here
 from cnnjax.run.hardware import Hardware
+from cnnjax.run.room import check_images, check_room, step_memory
 from cnnjax.run.teachers import teachers_of
 from cnnjax.run.weights import check_initial
 from cnnjax.study.alike import without_effect
@@ -26,7 +28,6 @@ from cnnjax.study.faults import guilty, neighbours, refuse_bad_values, refuse_to
 from cnnjax.study.folds import refuse_unequal_folds
 from cnnjax.study.match import rescaled_to
 from cnnjax.study.planned import Plan, PlannedTrial, PrunedArm, label, written
-from cnnjax.study.room import check_room, step_memory
 from cnnjax.study.study import Study
 from cnnjax.training.parallel import check_batch_size
 
@@ -60,8 +61,10 @@ def _plan(study: Study, hardware: Hardware | Devices) -> Plan:
     devices = here(hardware) if isinstance(hardware, Hardware) else hardware
     even = {arm: _even(study, arm, experiment, costs) for arm, experiment in experiments.items()}
     checks, families = dict[Named[Any], _Checked | ConfigError](), Families()
-    for arm in _by_network(even):
+    tell = logged("arms planned")
+    for number, arm in enumerate(_by_network(even), 1):
         checks[arm] = _check(even[arm], devices, families, study.budget)
+        tell(number, len(even))
     checks = {arm: checks[arm] for arm in even}
     good = {arm: found for arm, found in checks.items() if not isinstance(found, ConfigError)}
     # Only the user's own classes are looked at, for a check says which of cnnjax's fields have no effect. A look costs
@@ -171,9 +174,10 @@ def _check(
     code = code_of(experiment)
     try:
         check_batch_size(experiment.batch_size, devices=devices.count, accumulate=experiment.accumulate)
+        check_images(experiment, devices)
         teachers = _from_runs(experiment)
         checked = check(experiment, devices=devices.count, teachers=teachers, families=families)
-        room = check_room(experiment, devices, teachers)
+        room = check_room(experiment, devices, teachers, checked)
         if budget is not None:
             costs = {"params": checked.analysis.params, "macs": checked.analysis.macs}
             budget.check(**costs, memory=lambda: step_memory(experiment, devices, teachers).total)

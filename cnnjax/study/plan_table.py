@@ -10,6 +10,7 @@ from rich.text import Text
 
 from cnnjax.analysis.layers import volume
 from cnnjax.config import Named
+from cnnjax.console import rich_text
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.experiment import Experiment
 from cnnjax.study.folds import left_out_folds
@@ -44,24 +45,24 @@ def plan_table(plan: Plan) -> Group:
         widths = [first.widths] if plan.study.match else []
         rates = [_rate(first.experiment)] if stated else []
         table.add_row(
-            *map(Text, map(text, arm.values())),
+            *map(rich_text, map(text, arm.values())),
             *widths,
             *rates,
             *(f"{n:,}" for n in numbers),
             first.program,
             *_sizes(first, sized),
         )
-    pruned = [Text(f"pruned: {written(arm.arm)}: {arm.error}", "yellow") for arm in plan.pruned]
+    pruned = [rich_text(f"pruned: {written(arm.arm)}: {arm.error}", "yellow", lines=True) for arm in plan.pruned]
     warned = _warnings(plan)
     seeds = plan.study.seed_values
-    total = Text(
+    total = rich_text(
         f"{len(plan.trials)} trials = {len(arms)} arms x {len(seeds)} seeds, {len(plan.programs)} programs to compile"
         f"{_steps_compiled(plan)}, {plan.compilations} compilations in all, "
         f"{sum(trial.steps for trial in plan.trials):,} steps; {len(plan.pruned)} arms pruned; each trial on "
         f"{plan.devices}; kept from step to step, at most: {_kept(plan)}"
     )
-    unchecked = [Text(f"not checked: {what}", "yellow") for what in plan.unchecked]
-    return Group(table, *pruned, *warned, *unchecked, *map(Text, fraction_sentences(plan)), total)
+    unchecked = [rich_text(f"not checked: {what}", "yellow", lines=True) for what in plan.unchecked]
+    return Group(table, *pruned, *warned, *unchecked, *map(rich_text, fraction_sentences(plan)), total)
 
 
 def _rate(experiment: Experiment) -> str:
@@ -99,5 +100,6 @@ def _warnings(plan: Plan) -> list[Text]:
             counts.update({warning: counts.get(warning, 0) + 1 for warning in trial.warnings})
     general = [text for text in (unpaired_in(plan), left_out_folds(plan)) if text]
     arms = len(plan.trials) // len(plan.study.seed_values)
-    said = [Text(f"warning: {text}", "yellow") for text in general]
-    return said + [Text(f"warning ({count} of {arms} arms): {warning}", "yellow") for warning, count in counts.items()]
+    said = [f"warning: {text}" for text in general]
+    said += [f"warning ({count} of {arms} arms): {warning}" for warning, count in counts.items()]
+    return [rich_text(text, "yellow", lines=True) for text in said]

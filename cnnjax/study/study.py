@@ -20,6 +20,9 @@ from cnnjax.study.designs.axes import BASE
 from cnnjax.study.exclusions import Exclusions, LeftOut, remaining
 
 Measure = Literal["macs", "params"]
+MOST_TRIALS = 100_000
+"""Of a plan."""
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -61,6 +64,13 @@ class Study(Config):
         return self
 
     @model_validator(mode="after")
+    def _is_no_larger_than_a_plan(self) -> Study:
+        seeds = self.seeds if isinstance(self.seeds, int) else len(self.seeds)
+        if seeds > MOST_TRIALS:
+            raise ValueError(f"seeds: {seeds:,}: a plan has at most {MOST_TRIALS:,} trials")
+        return self
+
+    @model_validator(mode="after")
     def _axes_are_of_the_experiment(self) -> Study:
         axes = self.all_axes
         check_axes(self.experiment, axes)
@@ -76,7 +86,7 @@ class Study(Config):
                 "adaptive: it would choose among folds by their validation results, and a fold is nothing to choose: "
                 "leave fold out of the axes (the base experiment may have one), or leave adaptive out"
             )
-        if len(set(self.seed_values)) < len(self.seed_values):
+        if not isinstance(self.seeds, int) and len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {self.seeds} repeats a seed")
         return self
 

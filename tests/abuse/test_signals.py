@@ -45,7 +45,7 @@ COMMANDS = {
 
 
 def start(place: Path, words: str) -> subprocess.Popen[str]:
-    environ = os.environ | {"XLA_FLAGS": "", "PYTHONPATH": os.pathsep.join(sys.path)}
+    environ = os.environ | {"PYTHONFAULTHANDLER": "1", "XLA_FLAGS": "", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "cnnjax", *words.split()]
     return subprocess.Popen(command, cwd=place, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -92,8 +92,10 @@ def stopped(place: Path, command: str, out: str, seconds: float, numbers: list[t
             process.send_signal(number)
         try:
             _, err = process.communicate(timeout=MOST_SECONDS)
-        finally:
-            process.kill()
+        except subprocess.TimeoutExpired:
+            # It says where it hangs (PYTHONFAULTHANDLER).
+            process.send_signal(signal.SIGABRT)
+            _, err = process.communicate()
     return process.returncode, err
 
 

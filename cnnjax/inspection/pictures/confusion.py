@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from cnnjax.documents.abbreviation import abbreviate
 from cnnjax.documents.style import styled
 from cnnjax.inspection.mistakes import confusion
 from cnnjax.inspection.pictures.drawing import Picture, charted
@@ -22,7 +23,7 @@ def picture(subject: Subject) -> Picture:
     wrong = matrix.sum(1) + matrix.sum(0) - 2 * np.diag(matrix)
     shown = np.arange(len(matrix)) if len(matrix) <= MOST else np.sort(np.argsort(-wrong, kind="stable")[:MOST])
     part = matrix[np.ix_(shown, shown)]
-    names = [subject.classes[k] for k in shown]
+    names = [abbreviate(subject.classes[k]) for k in shown]
     off = matrix - np.diag(np.diag(matrix))
     pairs = [divmod(int(k), len(matrix)) for k in np.argsort(-off, axis=None, kind="stable")[:PAIRS]]
     confused = [

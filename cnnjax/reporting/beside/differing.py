@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from cnnjax.documents.abbreviation import abbreviate
 from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.beside.pair import NAMES, Pair
 from cnnjax.reporting.finding import Finding
-from cnnjax.reporting.labels import abbreviate
 from cnnjax.reporting.panels.networks import REPEATS, differences, settings_of
 from cnnjax.reporting.provenance import flat, leaves
 from cnnjax.reporting.statistics import arms

@@ -21,6 +21,8 @@ from cnnjax.reporting.panels.inspected import inspected_panel
 from cnnjax.reporting.panels.interactions import interactions_panel
 from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.pairs import pairs_panel
+from cnnjax.reporting.panels.parallel import parallel_panel
+from cnnjax.reporting.panels.path import path_panel
 from cnnjax.reporting.panels.provenance import provenance_panel
 from cnnjax.reporting.panels.recall import recall_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
@@ -41,7 +43,9 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     selection_panel,
     effects_panel,
     interactions_panel,
+    path_panel,
     importance_panel,
+    parallel_panel,
     response_panel,
     cost_panel,
     curves_panel,

@@ -1,0 +1,86 @@
+"""Standard streams: what cannot be printed is an error of one sentence; what cannot be said there is left unsaid."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from cnnjax.errors import OutputError
+
+_ESCAPED = "cnnjax.escaped"
+"""The name of `_escaped` for `codecs`."""
+
+
+def settle() -> None:
+    """Have all three streams, and errors of standard output and standard error as this file says.
+
+    To be called before any file is opened: that would get the number of a stream that is closed, and what libraries
+    print would be written into it.
+    """
+    for number in range(3):
+        _fill(number)
+    sys.stdout = output(1, like=sys.stdout)
+    sys.stderr = _text(_Said(2, "w", closefd=False), like=sys.stderr)
+
+
+def output(descriptor: int, *, like: TextIO | None) -> TextIO:
+    """A stream that raises OutputError, once, where it cannot be written; what its encoding lacks is `\\u00b1`, as in
+    JSON."""
+    return _text(_Printed(descriptor, "w", closefd=False), like=like)
+
+
+def _text(raw: io.FileIO, *, like: TextIO | None) -> TextIO:
+    codecs.register_error(_ESCAPED, _escaped)
+    encoding = "utf-8" if like is None else like.encoding
+    through = bool(getattr(like, "write_through", False))
+    buffer = io.BufferedWriter(raw)
+    return io.TextIOWrapper(buffer, encoding, _ESCAPED, line_buffering=raw.isatty(), write_through=through)
+
+
+class _Printed(io.FileIO):
+    failed = False
+
+    def write(self, data: Any) -> int | None:
+        if self.failed:
+            # It was said, and what is left in buffers is written again when they are closed.
+            return len(data)
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failed = True
+            raise OutputError(
+                f"standard output cannot be written ({error.strerror}): what was printed is cut off; what was saved is "
+                "whole"
+            ) from error
+
+
+class _Said(io.FileIO):
+    def write(self, data: Any) -> int | None:
+        try:
+            return super().write(data)
+        except OSError:
+            # The terminal or the reader is gone. Work goes on, and exit codes say what became of it.
+            return len(data)
+
+
+def _fill(number: int) -> None:
+    """Put something in the place of a stream that is closed: nothing is read from it, and standard output is one that
+    cannot be written."""
+    try:
+        os.fstat(number)
+    except OSError:
+        opened = os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
+        if opened != number:
+            os.dup2(opened, number)
+            os.close(opened)
+        os.set_inheritable(number, True)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
