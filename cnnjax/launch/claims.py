@@ -25,6 +25,9 @@ from cnnjax.study.plan import PlannedTrial
 MOST_DEATHS = 10
 """A trial whose process was killed so often in a row, without a checkpoint between, fails: it kills its workers."""
 
+KILLED = "killed"
+"""Cause of failure, in result.json, of a trial that its process did not survive."""
+
 SUSPECT_DEATHS = 2
 """After so many it comes last, so that it does not keep workers from all others."""
 
@@ -191,7 +194,7 @@ class Claims:
                 return None
             trial = self.units.trial(id)
             if lease.record.deaths >= MOST_DEATHS:
-                write_failure(trial, directory, "killed", _killed(lease.record.deaths, lease.record.begun))
+                write_failure(trial, directory, KILLED, _killed(lease.record.deaths, lease.record.begun))
                 self._settled(program, id)
                 return None
             try:
