@@ -106,6 +106,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     "run/images.py": ({"open", "read_bytes"}, "bytes of images"),
     "run/small_checkpoint.py": ({"open", "os.open", "KvStore.open"}, "OCDBT, bytes by name"),
     "run/weights.py": ({"read_bytes"}, "for a checksum"),
+    "streams.py": ({"os.open"}, "nothing: the null device, where a closed stream is to be"),
     "study/data_pictures.py": ({"read_bytes"}, "bytes of images"),
     "study/edits.py": ({"json.loads"}, "what was just written"),
     "study/file.py": (
