@@ -74,6 +74,7 @@ class ResultRecord(Record):
     config: dict[str, Any] = Field(default_factory=dict)
     rows: RowsEntry | None = None
     evaluation: str | None = None
+    environment: str | None = None
     checkpoint: int | None = None
     checksum: str | None = None
 
