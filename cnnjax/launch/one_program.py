@@ -151,7 +151,7 @@ def _train(lanes: Lanes, programs: dict[Packing, Program], how: How) -> None:
 # --- trials that fail without a result of their own
 
 
-def _out_of_memory(trial: PlannedTrial, packed: int, error: Exception) -> str:
+def _out_of_memory(trial: PlannedTrial, packed: int, error: BaseException) -> str:
     experiment, text = trial.experiment, _one_line(error)
     parts = experiment.accumulate * 2
     together = f" ({packed} trials together)" if packed > 1 else ""

@@ -112,12 +112,12 @@ def test_the_trial_at_fault_fails_and_those_beside_it_do_not(ends, failed, said,
     monkeypatch.setattr(_Children, "_run", run)
     children.train(program)
     assert not children.errors
-    results = {letter: ResultRecord.read(children.units.directory(id).result, remedy="") for letter, id in ids.items()}
-    assert [letter for letter, result in results.items() if result.status == "failed"] == failed
+    results = {letter: json.loads(children.units.directory(id).result.read_text()) for letter, id in ids.items()}
+    assert [letter for letter, result in results.items() if result["status"] == "failed"] == failed
     for letter in failed:
-        assert results[letter].cause == "killed"
-        assert said in results[letter].error
-        assert "the next sweep tries it again" in results[letter].error
+        assert results[letter]["cause"] == "killed"
+        assert said in results[letter]["error"]
+        assert "the next sweep tries it again" in results[letter]["error"]
     assert not any(ends.values()), "every child was started"
 
 
@@ -210,7 +210,7 @@ def test_a_study_is_isolated_once_a_process_died_of_it(isolate, seen, children, 
 
 def test_what_other_processes_cannot_train_stays_in_this_one(launched):
     assert why_not(launched) == ""
-    adaptive = Study(BASE, seeds=3, adaptive=SequentialSeeds(precision=0.1))
+    adaptive = Study(BASE, seeds=3, adaptive=SequentialSeeds.model_validate({}))
     own = Options(Hardware(devices=1), log=[OwnLogger])
     planned = plan(adaptive, hardware=OPTIONS.hardware)
     assert "adaptive" in why_not(Launch(planned, launched.study, OPTIONS))
