@@ -1,12 +1,12 @@
 """What happens to a trial while it is trained, as events; what receives them is a sink.
 
 The events of one trial come in this order. A sweep begins with `Planned` for each of its trials; a trial that has a
-result already is then `Skipped`, and one that another process holds may be `Waiting`. One that a worker on a cluster
-trains for this sweep has `Elsewhere` alone, and `Failed` where it fails. A training is `Started` when its first state,
-new or from a checkpoint, is there; then come `StepTaken`, `EpochEnded` and `Saved`; and at last, once result.json is
-written, `Finished` or `Failed`. One that goes on later (`Options.until_epoch`) is `Paused`. A training that is
-interrupted just ends. The next call starts either again. Trials that train together (packed) have their own events,
-which alternate.
+result already is then `Skipped`, and one that another process holds may be `Waiting`. One that another process trains
+for this sweep, on a cluster or a child, has `Elsewhere` alone, and `Failed` where it fails. A training is `Started`
+when its first state, new or from a checkpoint, is there; then come `StepTaken`, `EpochEnded` and `Saved`; and at last,
+once result.json is written, `Finished` or `Failed`. One that goes on later (`Options.until_epoch`) is `Paused`. A
+training that is interrupted just ends. The next call starts either again. Trials that train together (packed) have
+their own events, which alternate.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Skipped(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Elsewhere(Event):
-    """A process elsewhere, such as a worker on a cluster, has come to this step of the trial, or to its last one."""
+    """Another process, such as a worker on a cluster, has come to this step of the trial, or to its last one."""
 
     step: int
 

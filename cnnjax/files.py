@@ -15,6 +15,12 @@ from typing import IO, Any
 
 from cnnjax.errors import DiskFull, RunError
 
+GONE = (errno.ENOENT, errno.ESTALE)
+"""What the system says of a file that is not there, or, on NFS, no longer."""
+
+LARGEST = 2**30
+"""Bytes of a file that are read: none that is written comes near it."""
+
 NO_ROOM = {
     errno.ENOSPC: "",
     errno.EDQUOT: " (it is the quota of your files that is used up)",
@@ -37,6 +43,8 @@ def writing(path: Path, *, remedy: str = "make it writable, or write elsewhere")
                 f"no space left to write {path}{NO_ROOM[error.errno]}: nothing finished is lost; make room and run the "
                 "same command again"
             ) from error
+        if isinstance(error, IsADirectoryError):
+            raise RunError(_no_file(path)) from error
         raise RunError(f"cannot write {path}: {error.strerror or error}; {remedy}") from error
 
 
@@ -65,7 +73,8 @@ def inside(root: Path, *names: str) -> Path:
     path = root
     for name in names:
         path = path / name
-        if path.is_symlink():
+        # Of what may not be looked at it says no.
+        if os.path.islink(path):
             raise RunError(_through(path))
     return path
 
@@ -89,11 +98,17 @@ def open_own(path: Path, flags: int) -> IO[bytes]:
     except OSError:
         if path.is_symlink():
             raise RunError(_through(path)) from None
+        if path.exists() and not path.is_file():
+            raise RunError(_no_file(path)) from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise RunError(f"{path} is no regular file: move it away and run the same command again")
+        raise RunError(_no_file(path))
     return os.fdopen(descriptor, "wb")
+
+
+def _no_file(path: Path) -> str:
+    return f"{path} is no regular file: move it away and run the same command again"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -141,10 +156,19 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
-def parse_json(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError, also for a key that stands in an object twice (of which Python would
-    take the last without a word), and RecursionError."""
-    return json.loads(text, object_pairs_hook=_keys_once)
+def parse_json(content: bytes, where: Path | str, *, remedy: str) -> Any:
+    """The value of a JSON text.
+
+    Raises RunError with `remedy`, which names it by `where`, also for a key that stands in an object twice (of which
+    Python would take the last without a word).
+    """
+    try:
+        return json.loads(content.decode(), object_pairs_hook=_keys_once)
+    except ValueError as error:
+        # Of a number of thousands of digits Python says also how to read it all the same.
+        raise RunError(f"{where} is damaged ({str(error).partition('; use sys.')[0]}); {remedy}") from None
+    except RecursionError:
+        raise RunError(f"{where} is damaged (it is nested too deeply); {remedy}") from None
 
 
 def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -156,16 +180,65 @@ def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def open_there(path: Path, *, remedy: str) -> IO[bytes] | None:
+    """Open a file to read it; None where there is none.
+
+    Raises RunError with `remedy` where something else stands in its place (a folder, a pipe, a link to nothing), and
+    where it may not be read.
+    """
+    try:
+        # Without O_NONBLOCK a pipe would wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        return _not_there(path, error, remedy)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise RunError(f"{path} is no regular file; {remedy}")
+    return os.fdopen(descriptor, "rb")
+
+
+def names_in(folder: Path, *, remedy: str) -> set[str]:
+    """What is in a folder; empty where there is none. Raises RunError with `remedy` where it cannot be read."""
+    try:
+        return set(os.listdir(folder))
+    except OSError as error:
+        return _not_there(folder, error, remedy) or set()
+
+
+def _not_there(path: Path, error: OSError, remedy: str) -> None:
+    """Return where the error says that there is nothing at `path`. Raises RunError for any other."""
+    if error.errno in GONE:
+        for link in (path, path.parent):
+            if link.is_symlink() and not link.exists():
+                raise RunError(f"{link} is a symbolic link to what is not there; {remedy}") from None
+        return
+    if isinstance(error, NotADirectoryError):
+        file = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
+        raise RunError(f"{file} is no folder; {remedy}") from error
+    if isinstance(error, PermissionError):
+        remedy = "ask its owner, or run as who may read it"
+    raise RunError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
+
+
+def read_whole(path: Path, *, remedy: str) -> bytes | None:
+    """The bytes of a file; None where there is none. Raises RunError as `open_there`, and where it is too large."""
+    file = open_there(path, remedy=remedy)
+    if file is None:
+        return None
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST:
+            raise RunError(f"{path} is damaged ({size:,} bytes, and at most {LARGEST:,} are read); {remedy}")
+        try:
+            return file.read()
+        except OSError as error:
+            return _not_there(path, error, remedy)
+
+
 def read_json(path: Path, *, remedy: str) -> Any:
     """The JSON of a file, None where there is none; RunError with `remedy` where it is damaged."""
-    try:
-        return parse_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} is damaged ({error}); {remedy}") from None
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}") from error
+    content = read_whole(path, remedy=remedy)
+    return None if content is None else parse_json(content, path, remedy=remedy)
 
 
 def append_text(path: Path, text: str, *, check: Callable[[], None] = lambda: None) -> None:

@@ -15,7 +15,6 @@ It needs no lock of the system and is right on a folder that many machines share
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import socket
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import RunError
-from cnnjax.files import writing
+from cnnjax.files import GONE, names_in, open_there, parse_json, writing
 from cnnjax.records.lease_json import LeaseRecord
 
 SECONDS = 60.0
@@ -44,7 +43,10 @@ _TOLD = 10.0
 _BYTES = 1024
 """What a lease file is padded to: it is rewritten in place, and a reader shall find it whole."""
 
-_GONE = (errno.ENOENT, errno.ESTALE)
+_MOST = 64 * _BYTES
+"""What is read of one; a worker's name may be long."""
+
+REMEDY = "remove it: nobody holds such a lease"
 
 
 class Taken(RunError):
@@ -214,7 +216,7 @@ class Lease:
             os.utime(self._descriptor)
             own, there = os.fstat(self._descriptor), os.stat(self.path)
         except OSError as error:
-            if error.errno in _GONE:
+            if error.errno in GONE:
                 return False
             raise
         return os.path.samestat(own, there) and not self._next.exists()
@@ -251,10 +253,7 @@ def _just_taken(path: Path) -> Taken:
 
 def _numbers(folder: Path) -> set[int]:
     """Of the lease files in a folder."""
-    try:
-        found = map(LeaseRecord.number_of, os.listdir(folder))
-    except FileNotFoundError:
-        return set()
+    found = map(LeaseRecord.number_of, names_in(folder, remedy="remove it, and run the same command again"))
     return {number for number in found if number is not None}
 
 
@@ -266,17 +265,20 @@ def _number(path: Path) -> int:
 
 def _look(folder: Path, number: int, now: Callable[[], float] | None) -> Holding | None:
     path = LeaseRecord.numbered(folder, number)
+    # A file that is opened is looked up anew on the server; what `stat` says may be a minute old on NFS.
+    file = open_there(path, remedy=REMEDY)
+    if file is None:
+        return None
     try:
-        # A file that is opened is looked up anew on the server; what `stat` says may be a minute old on NFS.
-        with open(path, "rb") as file:
-            renewed, content = os.fstat(file.fileno()).st_mtime, file.read()
+        with file:
+            renewed, content = os.fstat(file.fileno()).st_mtime, file.read(_MOST)
     except OSError as error:
-        if error.errno in _GONE:
+        if error.errno in GONE:
             return None
         raise
     try:
-        record = LeaseRecord.parse(json.loads(content), path, remedy="delete it")
-    except (ValueError, RunError):
+        record = LeaseRecord.parse(parse_json(content, path, remedy=REMEDY), path, remedy=REMEDY)
+    except RunError:
         record = None
     return Holding(path, number, record, renewed, (server_time(folder) if now is None else now()) - renewed)
 

@@ -9,7 +9,7 @@ import platform
 import resource
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cnnjax.errors import RunError
 
@@ -42,7 +42,7 @@ def _limits() -> Iterator[int]:
             continue
         root, name = ("memory", "memory.limit_in_bytes") if controllers else ("", "memory.max")
         # A container may see its own group as the root, under the path that it has outside.
-        for folder in (path, *Path(path).parents):
+        for folder in (path, *PurePosixPath(path).parents):
             with contextlib.suppress(OSError, ValueError):
                 yield int(Path(f"/sys/fs/cgroup/{root}/{folder}", name).read_text())
 

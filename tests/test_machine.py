@@ -16,6 +16,26 @@ def test_cores_and_memory_are_those_of_the_process():
     assert machine.physical_memory() > 1e8
 
 
+GROUPS = [
+    ("0::/job/step\n", "sys/fs/cgroup/job/memory.max", "1000000\n", 1_000_000),
+    ("0::/\n", "sys/fs/cgroup/memory.max", "2000000\n", 2_000_000),
+    ("9:memory:/docker/1\n1:cpu:/\n", "sys/fs/cgroup/memory/memory.limit_in_bytes", "3000000\n", 3_000_000),
+    ("0::/\n", "sys/fs/cgroup/memory.max", "max\n", None),
+    ("9:cpu:/docker/1\n", "sys/fs/cgroup/memory/memory.limit_in_bytes", "4000000\n", None),
+]
+"""/proc/self/cgroup, a file that says the limit of a group, and what it says."""
+
+
+@pytest.mark.parametrize(("groups", "file", "said", "limit"), GROUPS)
+def test_a_container_or_job_has_the_memory_that_it_is_given(groups, file, said, limit, tmp_path, monkeypatch):
+    for name, text in (("proc/self/cgroup", groups), (file, said)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(machine, "Path", lambda *parts: tmp_path.joinpath(*(part.lstrip("/") for part in parts)))
+    every = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert machine.physical_memory() == (limit or every)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

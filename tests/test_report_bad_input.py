@@ -138,6 +138,9 @@ def assert_said(said: str, text: str) -> None:
     assert re.search(said, " ".join(text.split())), text
 
 
+DAMAGE = ["[1, 2]", "null", "", "[" * 100_000]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -153,9 +156,15 @@ def assert_said(said: str, text: str) -> None:
         (text("result.json", "null"), "holds null, not an object"),
         (text("result.json", ""), "is damaged"),
         (text("result.json", "\x00\xff"), "is damaged"),
+        *((text("environment.json", content), "environment.json is damaged.*or delete it: what") for content in DAMAGE),
+        *(
+            (text("resolved.json", content), "resolved.json is damaged.*from a copy, or delete it")
+            for content in DAMAGE
+        ),
+        (text("metrics.jsonl", "[" * 100_000 + "\n"), "metrics.jsonl line 1 is damaged"),
     ],
 )
-def test_a_result_that_cannot_be_is_a_failed_trial(tmp_path: Path, change: Change, said: str) -> None:
+def test_a_trial_of_which_a_file_cannot_be_is_a_failed_trial(tmp_path: Path, change: Change, said: str) -> None:
     change(tmp_path, make_study(tmp_path, axes=POOLS))
     found, table = said_of(tmp_path), collect(tmp_path)
     failed = table.trials[table.trials["status"] == "failed"]
@@ -164,27 +173,15 @@ def test_a_result_that_cannot_be_is_a_failed_trial(tmp_path: Path, change: Chang
     assert "5 of 6 planned trials finished, 1 failed" in " ".join(found.first)
 
 
-DAMAGE = ["[1, 2]", "null", "", "[" * 100_000]
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        *(
-            (text("environment.json", content), "environment.json.*delete it: the report then leaves")
-            for content in DAMAGE
-        ),
-        *(
-            (text("resolved.json", content), "resolved.json.*put it back from a copy, or delete it")
-            for content in DAMAGE
-        ),
         *(
             (in_study(name, text), f"{name} is damaged.*run the study again")
             for name in ("study.json", "plan.json")
             for text in DAMAGE
         ),
         *((in_study(name, None), f"{name}: there is no such file; run the") for name in ("study.json", "plan.json")),
-        (text("metrics.jsonl", "[" * 100_000 + "\n"), "metrics.jsonl line 1 is damaged"),
         (planned(lambda plan: plan.update(trials=[])), "its plan has no trials"),
         (planned(lambda plan: plan["trials"].append(plan["trials"][0])), "are one arm and seed"),
         (
@@ -228,7 +225,7 @@ def test_the_smallest_studies(tmp_path: Path, axes: dict[str, list[Any]], seeds:
         (None, "there is no such directory"),
         ("file", "is a file; give the folder"),
         ("empty", "neither a study"),
-        ("link to nothing", "there is no such directory"),
+        ("link to nothing", "is a symbolic link to what is not there; give the --out"),
     ],
 )
 def test_what_is_no_study(tmp_path: Path, made: str | None, said: str) -> None:

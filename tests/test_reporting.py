@@ -938,8 +938,6 @@ def damage_study(out: Path, trial: dict[str, Any]) -> Path:
 
 
 DAMAGES = [
-    (damage_metrics, "line 2 is damaged.*to train that run again"),
-    (damage_environment, "delete it: the report then leaves out"),
     (damage_plan, "trials: is required"),
     (damage_plan_id, "id = '../../elsewhere'"),
     (remove_plan, "no such file.*run the study again"),
@@ -951,11 +949,15 @@ DAMAGED_RESULTS = [
     (damage_result, "is damaged .*line [234].*repeats this trial only"),
     (damage_status, "status = 'almost'"),
     (damage_seed, "seed 99, but the plan has"),
+    (damage_metrics, "line 2 is damaged.*to train that run again"),
+    (damage_environment, "delete it: what this run was trained with is then not told"),
 ]
 
 
 @pytest.mark.parametrize(("damage", "said"), DAMAGED_RESULTS, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_damaged_result_is_a_failed_trial_and_the_others_are_reported(tmp_path: Path, damage: Any, said: str) -> None:
+def test_a_trial_with_a_damaged_file_is_a_failed_one_and_the_others_are_reported(
+    tmp_path: Path, damage: Any, said: str
+) -> None:
     trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=(0, 1))
     path = damage(tmp_path, trials[1])
     table = collect(tmp_path)

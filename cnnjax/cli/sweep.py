@@ -173,6 +173,15 @@ def sweep(
     stop_on_failure: Annotated[
         bool, typer.Option("--stop-on-failure", help="Stop all workers of the study once a trial failed.")
     ] = False,
+    isolate: Annotated[
+        bool | None,
+        typer.Option(
+            "--isolate/--no-isolate",
+            help="Train each program in a process of its own: a trial that kills its process fails alone. "
+            "[default: once that happened in the study's folder]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train every arm of a study with every seed, skipping what is finished, and report."""
@@ -216,7 +225,7 @@ def sweep(
     if device_kind is not None:
         raise ConfigError("--device-kind plans for devices elsewhere: give --dry-run with it")
     faults = {"extend": extend, "overrides": fields, "retry_failed": retry_failed, "stop_on_failure": stop_on_failure}
-    faults |= {"settings": settings}
+    faults |= {"settings": settings, "isolate": isolate}
     outcome = _run_study(study, loaded, folder, options, pack, launcher, faults, replace=replace, as_json=as_json)
     folder = outcome.out
     if outcome.merged is not None:

@@ -37,6 +37,10 @@ def work(
     stop_on_failure: Annotated[
         bool, typer.Option("--stop-on-failure", help="Stop all workers once a trial failed.")
     ] = False,
+    only: Annotated[
+        str,
+        typer.Option(help="Train one program or trial alone: its digest or id, as in plan.json.", show_default=False),
+    ] = "",
     pack: Annotated[int | None, typer.Option(help=f"Trials of one program trained together. {AS_SWEPT}", min=1)] = None,
     devices: Annotated[int | None, typer.Option(help=f"How many devices to use. {AS_SWEPT}", min=1)] = None,
     device_memory: Annotated[
@@ -100,6 +104,7 @@ def work(
                 name=worker,
                 wait=wait,
                 stop_on_failure=stop_on_failure,
+                only=only,
             )
         if not is_first():
             return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
 from cnnjax.config import plain
-from cnnjax.errors import NewerVersion, RunError
+from cnnjax.errors import DiskFull, NewerVersion, RunError
 from cnnjax.events import Sink, Skipped, Waiting
 from cnnjax.launch.units import Units
 from cnnjax.lease import Taken, holding, server_time
@@ -23,6 +24,9 @@ from cnnjax.study.plan import PlannedTrial
 
 MOST_DEATHS = 10
 """A trial whose process was killed so often in a row, without a checkpoint between, fails: it kills its workers."""
+
+KILLED = "killed"
+"""Cause of failure, in result.json, of a trial that its process did not survive."""
 
 SUSPECT_DEATHS = 2
 """After so many it comes last, so that it does not keep workers from all others."""
@@ -167,7 +171,10 @@ class Claims:
         return None
 
     def _is_suspect(self, id: str, now: Callable[[], float]) -> bool:
-        held = holding(self.units.directory(id).path, now=now)
+        try:
+            held = holding(self.units.directory(id).path, now=now)
+        except RunError:
+            return False  # to claim it says what is wrong
         # The holder of now is one more, if it ended.
         return held is not None and held.record is not None and held.over and held.record.deaths + 1 >= SUSPECT_DEATHS
 
@@ -175,13 +182,19 @@ class Claims:
         """The trial, held; None where there is nothing to do about it. Raises Taken, and RunError of `Units.trial`."""
         directory = self.units.directory(id)
         with contextlib.ExitStack() as stack:
-            lease = stack.enter_context(directory.leased(self._worker, now))
+            try:
+                lease = stack.enter_context(directory.leased(self._worker, now))
+            except (Taken, DiskFull):
+                raise
+            except RunError as error:
+                # Its folder cannot be used; those of others may.
+                return self._left_out(program, id, error)
             # Another worker may have finished it since.
             if self._settled(program, id):
                 return None
             trial = self.units.trial(id)
             if lease.record.deaths >= MOST_DEATHS:
-                write_failure(trial, directory, "killed", _killed(lease.record.deaths, lease.record.begun))
+                write_failure(trial, directory, KILLED, _killed(lease.record.deaths, lease.record.begun))
                 self._settled(program, id)
                 return None
             try:
@@ -191,16 +204,18 @@ class Claims:
             except NewerVersion:
                 raise
             except RunError as error:
-                self._count(id, None, str(error))
-                self._drop(program, id)
-                return None
+                return self._left_out(program, id, error)
             return Claimed(trial, directory, begun, stack.pop_all())
         return None
+
+    def _left_out(self, program: str, id: str, error: RunError) -> None:
+        self._count(id, None, str(error))
+        self._drop(program, id)
 
     def _settled(self, program: str, id: str) -> bool:
         """Whether the trial has a result, which is then counted, or stands where it is to be: it is dropped."""
         directory = self.units.directory(id)
-        if not directory.result.exists():
+        if not os.path.lexists(directory.result):
             if self.units.stands(id):
                 self._drop(program, id)
                 return True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cnnjax.errors import RunError
+from cnnjax.errors import Interrupted, RunError
 from cnnjax.events import Elsewhere, Failed, Skipped
+from cnnjax.launch.cancel import cancelled
 from cnnjax.launch.claims import Outcomes
 from cnnjax.launch.launcher import Launch
 from cnnjax.launch.status import status
@@ -94,3 +95,18 @@ class FollowedTrials:
     def _say(self, event: Skipped | Elsewhere | Failed) -> None:
         for sink in self._launched.sinks:
             sink(event)
+
+
+def check_cancelled(launched: Launch, outcomes: Outcomes) -> None:
+    """Raise what a sweep raises that trains in its own process, where the study was cancelled meanwhile."""
+    out = launched.study.out
+    found = cancelled(out)
+    if found is None:
+        return
+    if launched.stop_on_failure and outcomes.failed:
+        trial = outcomes.failed[0]
+        raise RunError(
+            f"trial {trial} failed: {outcomes.errors[trial]}\n--stop-on-failure: all else is saved in {out}, and the "
+            "same command goes on"
+        )
+    raise Interrupted(f"{found.why}; all saved in {out}")

@@ -40,8 +40,10 @@ class Launch:
 
     pack: how many trials of one program to train together; workers: how many programs to train side by side; None for
     what is fastest. sinks: called with every event, one at a time. stop: to be set by who wants no further step taken.
-    stop_on_failure: the study is cancelled once a trial failed. settings: the launcher's own. again: ids of
-    trials that failed before and are tried again, which workers that saw them fail do not. Processes elsewhere need the
+    stop_on_failure: the study is cancelled once a trial failed. settings: the launcher's own. again: ids of trials that
+    failed before and are tried again, which workers that saw them fail do not. isolate: whether each program is trained
+    in a process of its own (`launch/isolated.py`): None where that is so once a process died of a trial, which
+    `seen_death` says. has_file: whether an experiment file defines the user's own classes. Processes elsewhere need the
     folder alone: they run `python -m cnnjax work DIR` (`launch/work.py`), and find the options in work.json.
     """
 
@@ -55,6 +57,9 @@ class Launch:
     stop_on_failure: bool = False
     settings: Config | None = None
     again: tuple[str, ...] = ()
+    isolate: bool | None = None
+    seen_death: bool = False
+    has_file: bool = False
 
 
 @dataclass(frozen=True)

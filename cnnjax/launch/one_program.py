@@ -116,7 +116,7 @@ def _run_together(lanes: Lanes, programs: dict[Packing, Program], how: How) -> b
     except CnnjaxError as error:
         failure = error
         errors = {each.id: str(error) for each in training}
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         failure = error
         programs.pop(packing, None)
         if not is_out_of_memory(error):
@@ -151,7 +151,7 @@ def _train(lanes: Lanes, programs: dict[Packing, Program], how: How) -> None:
 # --- trials that fail without a result of their own
 
 
-def _out_of_memory(trial: PlannedTrial, packed: int, error: Exception) -> str:
+def _out_of_memory(trial: PlannedTrial, packed: int, error: BaseException) -> str:
     experiment, text = trial.experiment, _one_line(error)
     parts = experiment.accumulate * 2
     together = f" ({packed} trials together)" if packed > 1 else ""
@@ -161,7 +161,7 @@ def _out_of_memory(trial: PlannedTrial, packed: int, error: Exception) -> str:
     return f"out of memory{together}: {way} ({text})"
 
 
-def _record_crash(claimed: Sequence[Claimed], error: Exception) -> None:
+def _record_crash(claimed: Sequence[Claimed], error: BaseException) -> None:
     trace = "".join(traceback.format_exception(error))
     for each in claimed:
         each.directory.log(f"crashed:\n{trace}")
@@ -178,5 +178,5 @@ def _record(claimed: Sequence[Claimed], cause: str, error: str) -> None:
         write_failure(each.trial, each.directory, cause, error.replace("{folder}", str(each.directory.path)))
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:500]

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from cnnjax.errors import Interrupted, RunError
 from cnnjax.interrupts import SIGNALS, AnyOf, stopping
-from cnnjax.launch.cancel import cancelled
 from cnnjax.launch.launcher import Launch
 from cnnjax.launch.ray_cluster import check, check_needs, check_nodes, resources
 from cnnjax.launch.ray_settings import RaySettings
@@ -40,7 +39,7 @@ def launch(launched: Launch) -> Outcomes:
     worker; RunError where one does not see the study's folder or has other versions, and where a trial failed and
     `stop_on_failure`.
     """
-    from cnnjax.launch.elsewhere import FollowedTrials
+    from cnnjax.launch.elsewhere import FollowedTrials, check_cancelled
 
     settings = launched.settings
     assert isinstance(settings, RaySettings)
@@ -59,7 +58,7 @@ def launch(launched: Launch) -> Outcomes:
             if stop.is_set():
                 raise Interrupted(_stop(ray, tasks, launched.study.out))
     outcomes = trials.outcomes("; ".join(errors) or "no worker trained it")
-    _check_cancelled(launched, outcomes)
+    check_cancelled(launched, outcomes)
     return outcomes
 
 
@@ -144,18 +143,3 @@ def _stop(ray: Any, tasks: list[Any], out: Path) -> str:
         f"stopped; {len(left)} of {len(tasks)} workers did not say within {SECONDS_TO_SAVE:g} s that they have saved: "
         f"what they train goes on from its last checkpoint in {out}"
     )
-
-
-def _check_cancelled(launched: Launch, outcomes: Outcomes) -> None:
-    """Raise what a sweep raises that trains in its own process, where the study was cancelled meanwhile."""
-    out = launched.study.out
-    found = cancelled(out)
-    if found is None:
-        return
-    if launched.stop_on_failure and outcomes.failed:
-        trial = outcomes.failed[0]
-        raise RunError(
-            f"trial {trial} failed: {outcomes.errors[trial]}\n--stop-on-failure: all else is saved in {out}, and the "
-            "same command goes on"
-        )
-    raise Interrupted(f"{found.why}; all saved in {out}")

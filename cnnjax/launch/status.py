@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -11,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import RunError
+from cnnjax.files import names_in, parse_json, read_whole
 from cnnjax.lease import Holding, holding, server_time
 from cnnjax.records.adaptive_json import AdaptiveRecord, ProposalEntry
 from cnnjax.records.cancel_json import CancelRecord
 from cnnjax.records.lease_json import LeaseRecord
 from cnnjax.records.metrics_jsonl import EpochRow, read_rows
 from cnnjax.records.plan_json import PlanRecord, TrialEntry
-from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.records.trial_result import digest_of_results, result_of
 
@@ -133,9 +131,10 @@ def _report(out: Path) -> tuple[int | None, str | None]:
     None where there is no report that can be read; earlier ones have no digest.
     """
     try:
-        said = json.loads((out / "report" / "arms.json").read_bytes())
+        path = out / "report" / "arms.json"
+        said = parse_json(read_whole(path, remedy="") or b"", path, remedy="")
         return int(said["trials"]["done"]), said.get("results_digest")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (RunError, ValueError, LookupError, TypeError, AttributeError):
         return None, None
 
 
@@ -154,7 +153,7 @@ class _Found:
         self.damaged: dict[str, str] = {}
         self.begun: set[str] = set()
         self.running: list[Running] = []
-        self._there = set(os.listdir(self.folder)) if self.folder.is_dir() else set()
+        self._there = names_in(self.folder, remedy=AGAIN)
         self._now = cache(lambda: server_time(out))
 
     def look_at(self, entry: TrialEntry) -> None:
@@ -162,10 +161,20 @@ class _Found:
         if entry.id not in self._there:
             return
         folder = self.folder / entry.id
-        names = os.listdir(folder)
-        if ResultRecord.filename in names:
-            self._count(entry, folder)
+        try:
+            result = result_of(folder, entry)
+            if result is None:
+                self._look_at_begun(entry, folder)
+        except RunError as error:
+            self.damaged[entry.id] = str(error)
             return
+        if result is not None and result.status == "done":
+            self.seconds[entry.id] = (result.train_seconds or 0.0) + (result.compile_seconds or 0.0)
+        elif result is not None:
+            self.errors[entry.id] = result.error or "failed"
+
+    def _look_at_begun(self, entry: TrialEntry, folder: Path) -> None:
+        names = names_in(folder, remedy=AGAIN)
         held = None
         if any(LeaseRecord.number_of(name) is not None for name in names):
             held = holding(folder, now=self._now)
@@ -177,19 +186,6 @@ class _Found:
     def _stands(self, trial: str) -> bool:
         until = self._until.get(trial)
         return until is not None and any(row.epoch == until for row in read_rows(EpochRow.at(self.folder / trial)))
-
-    def _count(self, entry: TrialEntry, folder: Path) -> None:
-        try:
-            result = result_of(folder, entry)
-        except RunError as error:
-            self.damaged[entry.id] = str(error)
-            return
-        if result is None:
-            return
-        if result.status == "done":
-            self.seconds[entry.id] = (result.train_seconds or 0.0) + (result.compile_seconds or 0.0)
-        else:
-            self.errors[entry.id] = result.error or "failed"
 
     def seconds_left(self, entries: tuple[TrialEntry, ...]) -> float | None:
         """As long as trials of the same program took, or by their arithmetic where none of it is done."""

@@ -22,6 +22,7 @@ from cnnjax.launch.begin_search import begun, forget, plan_so_far, refuse_anothe
 from cnnjax.launch.cancel import go_on
 from cnnjax.launch.claims import Outcomes
 from cnnjax.launch.estimate import estimate, within_hours
+from cnnjax.launch.isolated import has_seen_death
 from cnnjax.launch.launcher import Detached, Launch, Launcher, check_launch, settings_of
 from cnnjax.launch.launcher import launcher as by_name
 from cnnjax.launch.layout import plan_here
@@ -86,6 +87,7 @@ def sweep(
     overrides: Mapping[str, str] | None = None,
     retry_failed: bool = False,
     stop_on_failure: bool = False,
+    isolate: bool | None = None,
 ) -> Outcome:
     """Train every trial of a study (or of an experiment, three seeds) that has no result yet, in `out`/trials/<id>.
 
@@ -102,8 +104,11 @@ def sweep(
     other sweeps in `out`; of an adaptive study (`Study.adaptive`) each also proposes what comes next. file, overrides:
     the experiment file that the study is of, and what was set on the command line: where the study has classes of its
     own, only a file lets others join. Trials that failed by an error are tried again; retry_failed: those that diverged
-    too, from the start. An adaptive study has decided knowing that trials failed: it tries them again with
-    retry_failed alone, and then decides anew. stop_on_failure: stop all workers once a trial failed.
+    too, from the start. An adaptive study has decided knowing that trials failed: it tries them again with retry_failed
+    alone, and then decides anew. stop_on_failure: stop all workers once a trial failed. isolate: train each program in
+    a child process, so that a trial that kills its process (an abort, the system's out-of-memory killer) fails alone;
+    sinks are then told how far trials are, and not of each step. None: once that happened in `out`, where it can be
+    done.
 
     Raises ConfigError for a study that cannot be, RunError where other code or data made what is there
     (`Options.stale`) or another study is, DiskFull or Interrupted with everything saved.
@@ -118,10 +123,15 @@ def sweep(
             f"--launcher {launcher}: the arms of this adaptive study ({adaptive.words}) are made while it runs, by the "
             "process of its sweep alone: train it with --launcher local"
         )
+    if isolate and launcher != "local":
+        raise ConfigError(
+            f"--isolate: workers of the launcher {launcher} are processes of their own; a trial that kills them "
+            "again and again fails; leave it out"
+        )
     planned = _within_budget(plan_here(study, options.hardware), options, workers)
     emit = one_at_a_time(sinks) if jax.process_index() == 0 else []
     spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop, "stop_on_failure": stop_on_failure}
-    spread["settings"] = told
+    spread |= {"settings": told, "isolate": isolate, "has_file": file is not None}
     about = {"name": name, "question": question, "file": file, "overrides": overrides or {}}
     sweeping = _Sweeping(run, about, spread, replace_study=replace, extend=extend, retry_failed=retry_failed)
     return _sweep(planned, Path(out), options, sweeping)
@@ -164,6 +174,7 @@ def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcom
         )
         anew = options.stale == "rerun" and any(entry.stale for entry in earlier(whole, out))
         elsewhere, merged, again = settle(whole, out, options.stale), None, ()
+        seen_death = has_seen_death(whole, out)
         if elsewhere is None:
             if replaces:
                 forget(out)
@@ -175,7 +186,7 @@ def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcom
                 _begin(planned, arms, out, options, how, anew=anew)
     if elsewhere is not None:
         return _sweep(planned, elsewhere, replace(options, stale="stop"), how)
-    trained = _trained(planned, out, options, how, again)
+    trained = _trained(planned, out, options, how, again, seen_death=seen_death)
     ended = planned if arms is None else plan_so_far(planned, Search(arms, out))
     if isinstance(trained, Detached):
         return Outcome(plan=ended, out=out, merged=merged, detached=trained)
@@ -226,11 +237,13 @@ def _write(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Merged
     return write_plan(planned, out, replace=how.replace_study, extend=how.extend, options=plain, **how.about)
 
 
-def _trained(planned: Plan, out: Path, options: Options, how: _Sweeping, again: tuple[str, ...]) -> Outcomes | Detached:
+def _trained(
+    planned: Plan, out: Path, options: Options, how: _Sweeping, again: tuple[str, ...], *, seen_death: bool
+) -> Outcomes | Detached:
     """Train the trials of a plan, or what its study's adaptive design proposes."""
     units = PlannedUnits(planned, out)
     study = StudyOfTrials(how.about["name"] or out.resolve().name, out, units.arms)
-    launched = Launch(planned, study, options, again=again, **how.spread)
+    launched = Launch(planned, study, options, again=again, seen_death=seen_death, **how.spread)
     for event in planned_events(units) if planned.study.adaptive is None else ():
         for sink in launched.sinks:
             sink(event)

@@ -76,16 +76,23 @@ class FiledUnits(Units):
     """The trials that plan.json and work.json in a folder say. Nothing is planned anew.
 
     stale: what is done where the user's own code is other than what was planned ("keep" trains with it all the same).
-    Raises RunError where the folder holds no study that others can work on.
+    only: a program's digest or a trial's id, beside which there is none. Raises RunError where the folder holds no
+    study that others can work on, or no such program or trial.
     """
 
-    def __init__(self, out: Path, *, stale: Policy = "stop"):
+    def __init__(self, out: Path, *, stale: Policy = "stop", only: str = ""):
         self.out, self.work = out, read_work(out)
         self._made = Made(out, self.work, stale)
         self._entries = {entry.id: entry for entry in self._plan().trials}
         programs: dict[str, list[str]] = {}
         for entry in self._entries.values():
-            programs.setdefault(entry.program or entry.id, []).append(entry.id)
+            program = entry.program or entry.id
+            if only in ("", program, entry.id):
+                programs.setdefault(program, []).append(entry.id)
+        if not programs and only:
+            raise RunError(
+                f"--only {only}: {out} has no program and no trial of that name; plan.json has those there are"
+            )
         self.programs = programs
         if self.work.codes:
             self._made.define(f"trial {next(iter(self.work.codes))}")

@@ -37,6 +37,7 @@ def work(
     name: str = "",
     wait: bool = True,
     stop_on_failure: bool = False,
+    only: str = "",
 ) -> Outcomes:
     """Train trials of the study in the folder `out`, beside any other workers, until none is left.
 
@@ -47,6 +48,7 @@ def work(
     options: how to train; as the sweep was started where not given. pack, workers: trials of one program, and programs,
     to train together; None for what is fastest. name: of this worker, for others to see. wait: stay while others train
     the last trials, to take over those of one that is lost. stop_on_failure: stop all workers once a trial failed.
+    only: the digest of a program, or the id of a trial, beside which nothing is trained.
     Raises RunError where the folder holds no study, or one that cannot be trained here as planned; Interrupted, with
     all saved, where it is cancelled or asked to stop.
     """
@@ -64,7 +66,7 @@ def work(
     title = description.name if description is not None and description.name else out.resolve().name
     if description is not None and description.adaptive is not None:
         return in_rounds(Search(FiledArms(out, stale=stale), out), worker, name=title, jobs=workers or 1)
-    units = FiledUnits(out, stale=stale)
+    units = FiledUnits(out, stale=stale, only=only)
     for event in planned_events(units):
         for sink in emit:
             sink(event)

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -78,12 +78,12 @@ def started(out: Path, token: str) -> dict[str, str]:
     return {mark.name.removeprefix(f"{token}."): mark.read_text(encoding="utf-8").strip() for mark in marks}
 
 
-@dataclass
+@dataclass(eq=False)
 class Worker:
     """A worker that is run as a child of this process, and started again where it dies.
 
-    options: of `cnnjax work`. retries: how often it is started again. folder_seconds: how long it is
-    waited for that the token appears, which shared folders may show late.
+    options: of `cnnjax work`. retries: how often it is started again. folder_seconds: how long it is waited for that
+    the token appears, which shared folders may show late. environ: variables that it has beside those of this process.
     """
 
     out: str
@@ -91,6 +91,7 @@ class Worker:
     options: tuple[str, ...] = ()
     retries: int = 0
     folder_seconds: float = 30.0
+    environ: Mapping[str, str] = field(default_factory=dict)
     _child: subprocess.Popen | None = field(default=None, init=False, repr=False)
 
     def run(self, name: str, *, output: Path | None = None) -> int:
@@ -114,6 +115,13 @@ class Worker:
         if self._child is not None and self._child.poll() is None:
             self._child.send_signal(signal.SIGUSR2)
 
+    @property
+    def returncode(self) -> int:
+        """Of the last process, once it has ended; less than 0 where a signal ended it."""
+        assert self._child is not None
+        assert self._child.returncode is not None
+        return self._child.returncode
+
     def wait(self) -> None:
         """Until the process that runs has ended. A handler of signals may call it while `run` waits for the same."""
         if self._child is not None:
@@ -129,7 +137,7 @@ class Worker:
 
     def _run_child(self, name: str, output: IO[bytes] | None) -> int:
         command = [sys.executable, "-m", "cnnjax", "work", self.out, "--worker", name, *self.options]
-        environ = os.environ | {interrupts.PARENT: str(os.getpid())}
+        environ = os.environ | dict(self.environ) | {interrupts.PARENT: str(os.getpid())}
         # Until the child listens to signals, one that asks it to stop would end it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
         try:

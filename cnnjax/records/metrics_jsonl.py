@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from cnnjax.errors import RunError
-from cnnjax.files import append_text, parse_json, write_text
+from cnnjax.files import append_text, open_there, parse_json, read_whole, write_text
 from cnnjax.records.record import Entry, Record
 
 
@@ -54,14 +53,10 @@ def rows_of(path: Path, count: int | None = None) -> RowsEntry:
 
 def sync_rows(path: Path) -> None:
     """Have the rows on disk, so that what is written afterwards may count on them."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    file = open_there(path, remedy=_remedy(path))
+    if file is not None:
+        with file:
+            os.fsync(file.fileno())
 
 
 def read_rows(path: Path) -> list[EpochRow]:
@@ -93,18 +88,15 @@ def _lines(path: Path) -> list[tuple[str, EpochRow]]:
 
 
 def _whole_lines(path: Path) -> list[bytes]:
-    try:
-        # What stands after the last newline was being written when the process ended.
-        return path.read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
-        return []
+    # What stands after the last newline was being written when the process ended.
+    return (read_whole(path, remedy=_remedy(path)) or b"").split(b"\n")[:-1]
 
 
 def _parsed(line: bytes, where: str, path: Path) -> tuple[str, EpochRow]:
-    remedy = f"mend the line, or delete {path.parent} to train that run again"
-    try:
-        text = line.decode()
-        content = parse_json(text)
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{where} is damaged ({error}); {remedy}") from None
-    return text, EpochRow.parse(content, where, remedy=remedy)
+    remedy = f"mend the line, or {_remedy(path)}"
+    content = parse_json(line, where, remedy=remedy)
+    return line.decode(), EpochRow.parse(content, where, remedy=remedy)
+
+
+def _remedy(path: Path) -> str:
+    return f"delete {path.parent} to train that run again"

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnnjax.errors import NewerVersion, RunError
-from cnnjax.files import write_bytes
+from cnnjax.files import open_there, write_bytes
 
 ID, VERSION = "id", "version"
 
@@ -62,12 +62,13 @@ class KeptPredictions:
 
         Raises RunError where what is read is damaged or of another experiment than `id`, and NewerVersion.
         """
+        file = open_there(path, remedy=REMEDY)
+        if file is None:
+            return None
         try:
-            with np.load(path, allow_pickle=False) as held:
+            with file, np.load(file, allow_pickle=False) as held:
                 wanted = held.files if only is None else [name for name in held.files if name in {VERSION, ID, *only}]
                 arrays: dict[str, Any] = {name: held[name] for name in wanted}
-        except FileNotFoundError:
-            return None
         except DAMAGE as error:
             raise RunError(f"{path} is damaged ({error}); {REMEDY}") from None
         version, own = arrays.pop(VERSION, None), arrays.pop(ID, None)
@@ -85,7 +86,7 @@ class KeptPredictions:
 
 
 DAMAGE = (
-    *(OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError, zlib.error),
+    *(OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, RuntimeError, zlib.error),
     *(zipfile.BadZipFile, zipfile.LargeZipFile),
 )
 """What reading raises where bytes of the file were changed."""

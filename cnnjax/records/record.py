@@ -14,7 +14,6 @@ its keys; everything else reads attributes.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnnjax.config import explain
 from cnnjax.errors import NewerVersion, RunError
-from cnnjax.files import read_json, write_json
+from cnnjax.files import parse_json, read_whole, write_json
 from cnnjax.visible import printable
 
 
@@ -77,10 +76,9 @@ class Record(Entry):
         remedy: what to do where it is damaged, as the end of a sentence. Raises RunError naming the file, the key, the
         rule and the remedy, and NewerVersion for a version above its own.
         """
-        there = os.path.exists(path)
-        content = read_json(path, remedy=remedy)
+        content = read_whole(path, remedy=remedy)
         # JSON has a null of its own, which is no record.
-        return cls.parse(content, path, remedy=remedy) if there or content is not None else None
+        return None if content is None else cls.parse(parse_json(content, path, remedy=remedy), path, remedy=remedy)
 
     @classmethod
     def parse(cls, content: Any, where: Path | str, *, remedy: str) -> Self:
@@ -103,6 +101,8 @@ class Record(Entry):
             return cls.model_validate_json(json.dumps(content | {"version": newest}))
         except ValidationError as error:
             raise RunError(f"{where} is damaged ({'; '.join(explain(error).splitlines())}); {remedy}") from None
+        except RecursionError:
+            raise RunError(f"{where} is damaged (it is nested too deeply); {remedy}") from None
 
     @property
     def content(self) -> dict[str, Any]:

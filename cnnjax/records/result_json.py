@@ -40,7 +40,7 @@ class ResultRecord(Record):
     started from. teachers: those that its methods learned from, by the method. skipped: images that could not be
     decoded, by part. metrics: by part and
     name (`test_accuracy`, a fraction). error: why a failed one failed. cause: "diverged", "crashed" (an error of the
-    program), "out_of_memory", "data" (an error in the data) or "killed" (its process, again and again). config: the
+    program), "out_of_memory", "data" (an error in the data) or "killed" (its process). config: the
     experiment. rows: those of metrics.jsonl, evaluation: a digest of evaluation.json, checkpoint: the checksum of the
     last one, as they were then; None where that was not recorded. checksum: of all else, put in where it is written: a
     result that was changed since is refused where it is read.
@@ -74,6 +74,7 @@ class ResultRecord(Record):
     config: dict[str, Any] = Field(default_factory=dict)
     rows: RowsEntry | None = None
     evaluation: str | None = None
+    environment: str | None = None
     checkpoint: int | None = None
     checksum: str | None = None
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import RunError
+from cnnjax.files import read_whole
 from cnnjax.records.config_json import ConfigRecord
-from cnnjax.records.metrics_jsonl import EpochRow, rows_of
+from cnnjax.records.environment_json import EnvironmentRecord
+from cnnjax.records.metrics_jsonl import EpochRow, read_rows, rows_of
 from cnnjax.records.plan_json import TrialEntry
 from cnnjax.records.resolved import Resolved
 from cnnjax.records.result_json import EvaluationRecord, ResultRecord
@@ -19,11 +23,13 @@ def result_of(folder: Path, trial: TrialEntry) -> ResultRecord | None:
     """The result of a trial; None where it has not finished.
 
     Raises RunError where it is damaged, of another trial or of another network than the plan's, or other than the files
-    beside it: it cannot be used.
+    beside it: it cannot be used. So does what a trial that has not finished goes on from.
     """
     path = ResultRecord.at(folder)
     result = ResultRecord.read(path, remedy="delete it and run the study again: it repeats this trial only")
     if result is None:
+        ConfigRecord.read(ConfigRecord.at(folder), remedy=_BACK)
+        read_rows(EpochRow.at(folder))
         return None
     if (result.id, result.seed) != (trial.id, trial.seed):
         raise RunError(
@@ -55,35 +61,40 @@ def agreeing(folder: Path, result: ResultRecord, *, id: str | None = None) -> Re
 
 
 _AGAIN = "delete the folder, and the same command trains this run again"
+_BACK = f"bring it back from a copy, or {_AGAIN}"
+_OR_WITHOUT = "bring it back from a copy, or delete it: what this run was trained with is then not told"
 
 
 def digest_of_file(path: Path) -> str | None:
     """A digest of a file's bytes; None where there is no file."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    except FileNotFoundError:
-        return None
+    content = read_whole(path, remedy="bring it back from a copy, or delete it")
+    return None if content is None else hashlib.sha256(content).hexdigest()[:16]
 
 
 def _differences(folder: Path, result: ResultRecord) -> Iterator[str]:
     """What the files beside a result have that is not the result's. Of one from before it had a checksum: other numbers
-    alone."""
-    evaluation = EvaluationRecord.at(folder)
-    digest = digest_of_file(evaluation)
+    alone. Raises RunError where one of them is damaged."""
+    evaluation, environment, rows = EvaluationRecord.at(folder), EnvironmentRecord.at(folder), EpochRow.at(folder)
+    config = ConfigRecord.read(ConfigRecord.at(folder), remedy=_BACK)
+    resolved = Resolved.read(Resolved.at(folder), remedy="bring it back from a copy, or delete it")
+    digest, made_with = digest_of_file(evaluation), digest_of_file(environment)
+    if result.environment is None:
+        EnvironmentRecord.read(environment, remedy=_OR_WITHOUT)
+    elif made_with not in (None, result.environment):
+        raise RunError(f"{environment} was changed since the result was written; {_OR_WITHOUT}")
+    if result.rows is None:
+        read_rows(rows)
     if result.checksum is None:
         if digest is not None:
             held = EvaluationRecord.read(evaluation, remedy="delete it")
             yield from _others_evaluated({} if held is None else held.content, result.metrics)
         return
-    config = ConfigRecord.read(ConfigRecord.at(folder), remedy="bring it back")
     other = None if config is None else _other(config.experiment, result.config)
     if other is not None:
         yield f"{ConfigRecord.filename} is another experiment's ({other})"
-    resolved = Resolved.read(Resolved.at(folder), remedy="put it back from a copy, or delete it")
     if resolved is not None and resolved.id != result.id:
         yield f"{Resolved.filename} is another experiment's ({resolved.id}, not {result.id})"
-    rows = EpochRow.at(folder)
-    if result.rows is not None and rows.exists() and (found := rows_of(rows)) != result.rows:
+    if result.rows is not None and os.path.lexists(rows) and (found := rows_of(rows)) != result.rows:
         cut = f"{found.count} rows, not {result.rows.count}" if found.count != result.rows.count else "other rows"
         yield f"{rows.name} was changed since ({cut})"
     if None not in (result.evaluation, digest) and digest != result.evaluation:
@@ -111,9 +122,9 @@ def digest_of_results(folders: Mapping[str, Path]) -> str:
     """A digest of the planned trials and of the result.json of each that has one. folders: by the trial's id."""
     digest = hashlib.sha256()
     for name, folder in sorted(folders.items()):
-        try:
-            held = hashlib.sha256(ResultRecord.at(folder).read_bytes()).hexdigest()
-        except OSError:
-            held = ""
+        content = None
+        with contextlib.suppress(RunError):
+            content = read_whole(ResultRecord.at(folder), remedy="")
+        held = "" if content is None else hashlib.sha256(content).hexdigest()
         digest.update(f"{name} {held}\n".encode())
     return digest.hexdigest()[:16]

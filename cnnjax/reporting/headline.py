@@ -36,6 +36,7 @@ def headline(table: Table) -> list[str]:
     notes = [
         *_strangers(table),
         *_cut_curves(table),
+        *(f"{said}." for said in table.damaged),
         *_unusable(table),
         *_mixture(table),
         *_metric_note(table),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.code import Code, Definition
+from cnnjax.errors import NewerVersion, RunError
 from cnnjax.records.code_json import REMEDY, CodeRecord
 from cnnjax.reporting.frames import Frame
 
@@ -14,14 +15,22 @@ ALONE: tuple[str | None, ...] = (None,)
 """The codes of a trial all of whose classes are cnnjax's."""
 
 
-def kept_codes(folder: Path, digests: Iterable[str | None]) -> dict[str, tuple[Code, str]]:
-    """By digest, the code kept in `folder` and when it was first used; those that are not kept are left out."""
+def kept_codes(folder: Path, digests: Iterable[str | None]) -> tuple[dict[str, tuple[Code, str]], tuple[str, ...]]:
+    """By digest, the code kept in `folder` and when it was first used, and what is wrong with files that are damaged;
+    those and what is not kept are left out."""
     found: dict[str, tuple[Code, str]] = {}
+    damaged: list[str] = []
     for digest in filter(None, dict.fromkeys(digests)):
-        held = CodeRecord.read(CodeRecord.of_digest(digest, folder), remedy=REMEDY)
+        try:
+            held = CodeRecord.read(CodeRecord.of_digest(digest, folder), remedy=REMEDY)
+        except NewerVersion:
+            raise
+        except RunError as error:
+            damaged.append(str(error))
+            continue
         if held is not None:
             found[digest] = (held.code, held.since)
-    return found
+    return found, tuple(damaged)
 
 
 def mixed_code(trials: Frame, codes: Mapping[str, tuple[Code, str]]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cnnjax.errors import NewerVersion, RunError
+from cnnjax.files import names_in
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.environment_json import EnvironmentRecord
 from cnnjax.records.plan_json import PlanRecord, TrialEntry
@@ -28,22 +29,12 @@ def read_study(out: Path) -> tuple[StudyRecord, PlanRecord, dict[str, Path]]:
 
     Raises RunError where `out` is neither, or one of the files is missing or damaged.
     """
-    names = _names(out)
+    names = set() if os.path.isfile(out) else names_in(out, remedy="give the --out of a study or of a run")
     if not names & {StudyRecord.filename, PlanRecord.filename}:
         return _single(out)
     study, plan = _required(StudyRecord, out, ANEW), _required(PlanRecord, out, ANEW)
     _each_once(plan, PlanRecord.at(out))
     return study, plan, {trial.id: out / "trials" / trial.id for trial in plan.trials}
-
-
-def _names(out: Path) -> set[str]:
-    """What is in the folder; empty where there is no such folder. Raises RunError where it cannot be read."""
-    try:
-        return set(os.listdir(out))
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
-    except OSError as error:
-        raise RunError(f"cannot read {out}: {error.strerror}; ask its owner, or run as who may read it") from error
 
 
 def _each_once(plan: PlanRecord, path: Path) -> None:

@@ -29,7 +29,7 @@ from cnnjax.reporting.mixture import kept_codes, refused
 from cnnjax.reporting.reading import config_of, environments, read_study, resolved_of, result_or_damage, trial_folders
 from cnnjax.reporting.specified import Specified, specified
 
-UNFINISHED = "unfinished"
+UNFINISHED, DAMAGED = "unfinished", "damaged"
 FOLD = "fold"
 """The path of the axis that says which fold of the training examples is the validation part."""
 SPENT = ("train_seconds", "step_seconds", "compile_seconds", "energy")
@@ -82,6 +82,7 @@ class Table:
     codes: by digest, the user's own code and when it was first used; a trial's `codes` are digests, the newest last.
     match: the cost that is equal for all arms ("macs" or "params"), by rescaled widths; None where none is.
     base: the base experiment's config as plain JSON.
+    damaged: what is wrong with files that are of no trial alone and that the report does without.
     environments: the `environment.json` of each finished trial that has one.
     adaptive: how validation results decided what was trained, where they did; a trial that they stopped has the status
         "stopped early".
@@ -116,6 +117,7 @@ class Table:
     adaptive: AdaptiveRecord | None = None
     study: StudyRecord | None = None
     cut_curves: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
     last_result: str = ""
     results_digest: str = ""
     replicate: Literal["seed", "fold"] = "seed"
@@ -208,6 +210,7 @@ def collect(out: Path | str) -> Table:
     trials = trials.astype(dict.fromkeys(("params", "macs", "memory", "steps"), "Int64"))
     done = trials[trials["status"] == "done"]
     curves, cut_curves = curves_of(done, folders)
+    codes, damaged = kept_codes(CodeRecord.at(out), (digest for own in trials["codes"] for digest in own))
     folder_names = {folder.name for folder in folders.values()}
     return Table(
         out=out,
@@ -229,14 +232,15 @@ def collect(out: Path | str) -> Table:
             for arm, entry in zip(pruned, plan.pruned, strict=True)
         ),
         strangers=tuple(sorted(name for name in trial_folders(out) if name not in folder_names)),
-        codes=kept_codes(CodeRecord.at(out), (digest for own in trials["codes"] for digest in own)),
+        codes=codes,
+        damaged=damaged,
         environments=tuple(environments(folders[name] for name in done["id"])),
         adaptive=adaptive,
         study=study,
         last_result=_written(folders[name] for name in done["id"]),
         results_digest=digest,
         replicate=replicate,
-        configs=dict(_configs(trials, folders)),
+        configs=dict(_configs(trials[trials["cause"] != DAMAGED], folders)),
         folders=folders,
     )
 
@@ -315,7 +319,7 @@ def _row(trial: TrialEntry, result: ResultRecord | RunError | None) -> dict[str,
         "codes": (),
     }
     if isinstance(result, RunError):
-        row |= {"status": "failed", "error": str(result), "cause": "damaged"}
+        row |= {"status": "failed", "error": str(result), "cause": DAMAGED}
     elif result is not None:
         row |= {
             "status": result.status,

@@ -14,7 +14,7 @@ import pandas as pd
 from cnnjax.documents.csv_cells import cell
 from cnnjax.documents.latex import latex
 from cnnjax.errors import DiskFull, RunError, expect
-from cnnjax.files import inside, write_files, writing
+from cnnjax.files import inside, parse_json, read_whole, write_files, writing
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.design_words import planned_json
 from cnnjax.records.study_json import StudyRecord
@@ -155,8 +155,9 @@ def _earlier(folder: Path) -> set[str]:
     found: set[str] = set()
     for name in SUMMARIES:
         try:
-            names = json.loads((folder / name).read_bytes()).get("files")
-        except (OSError, ValueError, RecursionError, AttributeError):
+            content = read_whole(folder / name, remedy="") or b""
+            names = parse_json(content, folder / name, remedy="").get("files")
+        except (RunError, AttributeError):
             continue
         if names is None:
             found |= {path.name for path in folder.iterdir() if BEFORE.fullmatch(path.name)}

@@ -43,6 +43,7 @@ class Checkpoints:
         self._writer: ThreadPoolExecutor | None = None
         self._written: Future[None] | None = None
         self._saved: tuple[int, int] | None = None  # step and checksum of what this process saved last
+        small_checkpoint.check_files(self.folder)
         if not read_only:
             with self._explained("opened"):
                 small_checkpoint.clear(self.folder)

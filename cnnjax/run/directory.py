@@ -12,7 +12,7 @@ from pathlib import Path
 from cnnjax.config import diff, plain
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
-from cnnjax.files import append_text, inside, writing
+from cnnjax.files import append_text, inside, names_in, writing
 from cnnjax.lease import Holding, Lease
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
@@ -106,11 +106,8 @@ class RunDirectory:
             raise
 
     def saved_step(self) -> int:
-        """The step of the newest checkpoint, by its folder's name; 0 where there is none."""
-        try:
-            names = [path.name for path in self.checkpoints.iterdir()]
-        except (FileNotFoundError, NotADirectoryError):
-            return 0
+        """The step of the newest checkpoint, by its folder's name; 0 where there is none. Raises RunError."""
+        names = names_in(self.checkpoints, remedy="remove it, and run the same command again")
         return max((int(name) for name in names if name.isdigit()), default=0)
 
     def begin(self, experiment: Experiment) -> None:

@@ -75,5 +75,6 @@ def write_result(
         rows=trial.directory.rows(),
         # One that failed has none of these.
         evaluation=digest_of_file(trial.directory.evaluation) if outcome["status"] == "done" else None,
+        environment=digest_of_file(trial.directory.environment),
         checkpoint=trial.checkpoints.checksum() if outcome["status"] == "done" else None,
     ).write(trial.directory.result)

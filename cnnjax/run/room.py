@@ -140,16 +140,13 @@ def _largest(experiment: Experiment, analysis: Analysis) -> tuple[int, int, int]
 
 def _largest_padded(experiment: Experiment, devices: Devices, analysis: Analysis) -> tuple[int, str]:
     """Bytes of the largest input of a layer that is padded for its windows, and the layer: XLA:CPU writes it whole."""
-    sizes = [
-        (math.prod(size + sum(pad) for size, pad in zip(layer.input_shape, layer.padding, strict=False)), layer)
+    padded = [
+        (math.prod(size + sum(pad) for size, pad in zip(shape, pads, strict=False)) * shape[-1], layer.path or layer.op)
         for layer in analysis.layers
-        if layer.padding and layer.input_shape and len(layer.input_shape) == len(layer.padding) + 1
+        if (pads := layer.padding) and (shape := layer.input_shape) and len(shape) == len(pads) + 1
     ]
-    pixels, layer = max(sizes, key=lambda each: each[0] * each[1].input_shape[-1], default=(0, None))
-    if layer is None:
-        return 0, ""
-    of_one = pixels * layer.input_shape[-1] * jnp.dtype(experiment.precision).itemsize
-    return _size(experiment, devices) * of_one, layer.path or layer.op
+    numbers, name = max(padded, default=(0, ""))
+    return _size(experiment, devices) * numbers * jnp.dtype(experiment.precision).itemsize, name
 
 
 def step_memory(experiment: Experiment, devices: Devices, teachers: Teachers) -> Memory:

@@ -19,11 +19,17 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
 
+from cnnjax.errors import RunError
+from cnnjax.files import LARGEST, names_in
+
 SMALL = 4 * 2**20
 """Bytes of arrays that are written here; more is written by Orbax."""
 
 UNFINISHED = ".orbax-checkpoint-tmp"
 """What the names of folders end with that Orbax takes for unfinished."""
+
+WHOLE = ("metadata", "_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt")
+"""Files of a checkpoint that are read whole."""
 
 _PLAIN = "biuf"
 """Kinds of numbers (NumPy's letters) that Zarr has names for; bfloat16 is none of them."""
@@ -66,6 +72,22 @@ def read_through(folder: Path) -> None:
     store = ts.KvStore.open({"driver": "ocdbt", "base": f"file://{state}/"}).result()
     for name in store.list().result():
         store.read(name).result()
+
+
+def check_files(folder: Path) -> None:
+    """Raise RunError where what stands in a folder of checkpoints, Orbax's too, is not what they consist of: a file in
+    place of a checkpoint, a pipe in place of a file, which reading would wait for, or one beyond all measure."""
+    again = "delete it, and the training goes on from an earlier checkpoint, or begins again"
+    for step in (folder / name for name in names_in(folder, remedy=again) if name.isdigit()):
+        if not step.is_dir():
+            raise RunError(f"{step} is no folder; {again}")
+        for above, _, names in os.walk(step):
+            for path in (Path(above, name) for name in names):
+                # Of what is gone by now Orbax knows what to say.
+                if path.exists() and not path.is_file():
+                    raise RunError(f"checkpoint {step} is damaged: {path} is no regular file; {again}")
+                if path.name in WHOLE and path.is_file() and path.stat().st_size > LARGEST:
+                    raise RunError(f"checkpoint {step} is damaged: {path} has {path.stat().st_size:,} bytes; {again}")
 
 
 def remove(folder: Path) -> None:

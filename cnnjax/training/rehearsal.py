@@ -154,6 +154,8 @@ def _trace(what: str, function: Callable[..., Any], *arguments: Any) -> tuple[Ja
         raise ShapeError(f"{error}{users_line(error)}") from error
     except CnnjaxError as error:
         raise ConfigError(f"{error}{users_line(error)}", path=getattr(error, "path", "")) from error
+    except SystemExit as error:
+        raise ConfigError(f"{what} calls exit({error.code}){users_line(error)}: leave that out") from error
     except Exception as error:
         cause = " ".join(str(error).split("\n")[0].split())
         # A name that Python does not know is in `name`; else it is an axis.

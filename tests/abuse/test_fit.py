@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import flax.linen as nn
+import jax
 import pytest
 
 from cnnjax import SGD, Data, Experiment, Hardware, Model, Options, SmallCNN, Study, Synthetic, describe, plan, train
@@ -16,6 +17,8 @@ from cnnjax.config import replace
 from cnnjax.data.order import Order
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.experiment.length import MOST_STEPS, Length
+from cnnjax.launch.work import options_from, plain_options
+from cnnjax.machine import physical_memory
 from cnnjax.run.devices import Devices
 from tests.marks import slow
 
@@ -108,7 +111,8 @@ def test_the_users_word_on_memory_counts():
     study = Study(BASE, axes={"model.features": [2, 10**5]}, seeds=1)
     for memory, pruned in ((10**12, 1), (10**13, 0)):
         assert len(plan(study, hardware=Hardware(devices=1, memory=memory)).pruned) == pruned
-    assert plan(BASE, hardware=Hardware(devices=1)).devices.memory > 10**8  # of a CPU, what the machine has
+    assert plan(BASE, hardware=Hardware(devices=1)).devices.memory == physical_memory() // jax.local_device_count()
+    assert options_from(plain_options(Options(ONE), None)).hardware == ONE  # as every worker of a sweep is told
     with pytest.raises(ConfigError, match="memory = 0"):
         Hardware(memory=0)
 

@@ -53,7 +53,7 @@ READERS: dict[str, tuple[set[str], str]] = {
         "safetensors; torch.load(weights_only=True), of whose errors pickle has the name",
     ),
     "data/archive.py": ({"open", "tarfile.open", "ZipFile"}, "archives of images; no names lead out of them"),
-    "data/cache.py": ({"np.load"}, NUMPY),
+    "data/cache.py": ({"np.load", "read_json"}, "JSON, and NumPy's form, allow_pickle=False"),
     "data/csv_table.py": ({"csv.reader", "csv.DictReader"}, "CSV"),
     "data/decode.py": ({"unpack"}, "headers of images"),
     "data/digits.py": ({"open", "np.loadtxt"}, "numbers that scikit-learn comes with"),
@@ -69,7 +69,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     "data/trust.py": ({"read_bytes", "json.loads"}, "JSON, for the classes that it names (tests/test_trust.py)"),
     "documents/html.py": ({"read_text"}, "style and script of cnnjax's own"),
     "documents/svg.py": ({"ElementTree.fromstring"}, "a picture that was just drawn"),
-    "files.py": ({"json.loads", "read_text", "os.open"}, JSON),
+    "files.py": ({"json.loads", "open_there", "read_whole", "os.open"}, JSON),
     "hosts/agree.py": ({"json.loads"}, "JSON of another process"),
     "hosts/cue.py": ({"json.loads"}, "JSON of another process"),
     "hosts/meeting.py": ({"json.loads"}, "JSON of another process"),
@@ -81,9 +81,9 @@ READERS: dict[str, tuple[set[str], str]] = {
     "launch/ray_launcher.py": ({"import_module"}, OWN),
     "launch/slurm_launcher.py": ({"import_module"}, OWN),
     "launch/slurm_worker.py": ({"import_module"}, OWN),
-    "launch/status.py": ({"read_bytes", "json.loads"}, JSON),
+    "launch/status.py": ({"read_whole"}, JSON),
     "launch/worker_process.py": ({"read_text"}, TEXT),
-    "lease.py": ({"open", "os.open", "read_text", "json.loads"}, JSON),
+    "lease.py": ({"open_there", "os.open", "read_text"}, JSON),
     "loggers/mlflow_log.py": ({"import_module", "read_text"}, TEXT),
     "loggers/registry.py": ({"import_module"}, OWN),
     "loggers/tensorboard_log.py": ({"import_module"}, OWN),
@@ -91,12 +91,12 @@ READERS: dict[str, tuple[set[str], str]] = {
     "energy.py": ({"read_text"}, "the kernel's account of energy and of the processors' time, as numbers"),
     "machine.py": ({"read_text"}, TEXT),
     "recipes/init.py": ({"ast.parse", "read_text", "read_bytes"}, SOURCE),
-    "records/metrics_jsonl.py": ({"os.open", "read_bytes"}, JSON),
-    "records/predictions_npz.py": ({"np.load"}, NUMPY),
-    "records/record.py": ({"model_validate_json"}, JSON),
-    "records/trial_result.py": ({"read_bytes"}, TEXT),
+    "records/metrics_jsonl.py": ({"open_there", "read_whole"}, JSON),
+    "records/predictions_npz.py": ({"open_there", "np.load"}, NUMPY),
+    "records/record.py": ({"read_whole", "model_validate_json"}, JSON),
+    "records/trial_result.py": ({"read_whole"}, TEXT),
     "reporting/inspected.py": ({"Image.open", "read_bytes"}, "PNG"),
-    "reporting/writing.py": ({"read_bytes", "json.loads"}, JSON),
+    "reporting/writing.py": ({"read_whole"}, JSON),
     "run/checkpoint.py": (
         {"CheckpointManager", "StandardCheckpointHandler"},
         "Orbax's form: JSON and Zarr arrays; handlers are given to it and not taken from the file",
@@ -106,6 +106,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     "run/images.py": ({"open", "read_bytes"}, "bytes of images"),
     "run/small_checkpoint.py": ({"open", "os.open", "KvStore.open"}, "OCDBT, bytes by name"),
     "run/weights.py": ({"read_bytes"}, "for a checksum"),
+    "streams.py": ({"os.open"}, "nothing: the null device, where a closed stream is to be"),
     "study/data_pictures.py": ({"read_bytes"}, "bytes of images"),
     "study/edits.py": ({"json.loads"}, "what was just written"),
     "study/file.py": (
@@ -140,6 +141,7 @@ PARSES |= {
     "msgpack_restore",
 }
 READS = {"read_text", "read_bytes", "open", "unpack", "safe_open", "model_validate_json", "from_bytes_msgpack"}
+READS |= {"open_there", "read_whole", "read_json"}  # of cnnjax.files
 READS |= {"ZipFile", "CheckpointManager", "StandardCheckpointHandler", "PyTreeCheckpointHandler", "deserialize"}
 FORMS = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "runpy", "h5py"}
 """Modules whose forms can hold code, or whose import says that a file is read."""
