@@ -22,7 +22,7 @@ from flax.core.scope import DenyList
 from flax.errors import InvalidRngError
 from jax.sharding import get_abstract_mesh
 
-from cnnjax.errors import ConfigError
+from cnnjax.errors import ConfigError, surviving
 
 AXIS = "batch"
 """The axis over which a batch is split, as modules name it (`nn.BatchNorm(axis_name="batch")`)."""
@@ -142,7 +142,7 @@ def init(module: nn.Module, key: jax.Array, images: jax.Array, *, streams: Strea
         recorder = _StreamRecorder()
         rngs = {name: streams(name) for name in sorted(names) if streams} | {"params": key}
         try:
-            with nn.intercept_methods(recorder):
+            with surviving(), nn.intercept_methods(recorder):
                 variables: Any = called.init(rngs, images, mutable=_LOOKED_AT, **options)
         except InvalidRngError:
             if streams is None or not recorder.drawn - names:
@@ -185,7 +185,7 @@ def apply(
             return outputs if mutable else (outputs, {})
 
         try:
-            with nn.intercept_methods(recorder), _inferring(inference):
+            with surviving(), nn.intercept_methods(recorder), _inferring(inference):
                 outputs, after = _on_one(run) if spread else run()
         except NameError:
             # JAX's word for an axis that is not there: under jit the batch is whole, so its axis has one part.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import dis
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class CnnjaxError(Exception):
@@ -55,6 +57,10 @@ class OutputError(CnnjaxError):
     """Standard output is closed, full, or its reader is gone."""
 
 
+class EndsProcess(RuntimeError):
+    """A user's code did what would end the process: the message says what. The exception is the cause."""
+
+
 class Interrupted(CnnjaxError):
     """The user asked to stop; everything is saved."""
 
@@ -101,11 +107,38 @@ def users_line(error: BaseException | None) -> str:
     """
     if error is None:
         return ""
+    if isinstance(error, EndsProcess):
+        return users_line(error.__cause__)
     own = [at for at in traceback.walk_tb(error.__traceback__) if _is_users(at[0].f_globals)]
     if not own:
         return users_line(error.__cause__)
     code, line = own[-1][0].f_code, own[-1][1]
     return f" (in {code.co_qualname.replace('<locals>.', '')}, {code.co_filename} line {line})"
+
+
+@contextlib.contextmanager
+def surviving() -> Iterator[None]:
+    """Make an error, EndsProcess, of what a user's code raises in the context to end the process, or what no `except
+    Exception` sees: SystemExit, KeyboardInterrupt, BaseException of its own. Ctrl-C goes through."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and not _is_raised_by_users(error):
+            raise
+        does = f"calls exit({error.code})" if isinstance(error, SystemExit) else f"raises {error!r}"
+        raise EndsProcess(does) from error
+
+
+def _is_raised_by_users(error: KeyboardInterrupt) -> bool:
+    """Whether a user's code raises it itself: Ctrl-C comes between two instructions, or from a function of ours."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or not _is_users(last.tb_frame.f_globals):
+        return False
+    return dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
 
 
 def _is_users(names: dict) -> bool:

@@ -25,6 +25,7 @@ from jax.extend.core import JaxprEqn
 
 from cnnjax.analysis.variables import OnDemand
 from cnnjax.config import snake_case
+from cnnjax.errors import surviving
 
 TRACE_CACHE = jax.make_user_context(None)
 """JAX keeps traces of jitted functions. `with TRACE_CACHE(value):` keeps those made inside apart from all others."""
@@ -120,7 +121,7 @@ class CallMarker:
 
         def recorded(*args: Any) -> Results:
             try:
-                with nn.intercept_methods(self):
+                with surviving(), nn.intercept_methods(self):
                     results = run(*args)
                 # Others before it were handled by the module that they came to.
                 self.error = None

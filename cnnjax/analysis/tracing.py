@@ -24,6 +24,7 @@ from jax.typing import DTypeLike
 from cnnjax.analysis.call_marks import TRACE_CACHE, Call, CallMarker, Path, Results, is_array
 from cnnjax.analysis.variables import OnDemand, initialized
 from cnnjax.calling import in_mode
+from cnnjax.errors import surviving
 from cnnjax.lowering import lowering
 
 
@@ -160,7 +161,8 @@ def _variables(subject: _TracedModule) -> tuple[Any, Exception | None]:
         return _initialize(subject, images, {})[1][1]
 
     try:
-        return initialized(run, subject.images), None
+        with surviving():
+            return initialized(run, subject.images), None
     except Exception as error:
         return {}, error
 

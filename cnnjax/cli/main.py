@@ -10,7 +10,7 @@ import typer
 from cnnjax import interrupts
 from cnnjax.cli.app import app, err
 from cnnjax.cli.circumstances import circumstance
-from cnnjax.errors import CnnjaxError, ConfigError, Interrupted
+from cnnjax.errors import CnnjaxError, ConfigError, Interrupted, surviving, users_line
 from cnnjax.visible import visible
 
 
@@ -23,7 +23,9 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         # Typer makes a returned 130 of Ctrl-C.
-        if app(args=arguments, standalone_mode=False) == interrupts.STOPPED:
+        with surviving():
+            ended = app(args=arguments, standalone_mode=False)
+        if ended == interrupts.STOPPED:
             raise KeyboardInterrupt
         # What is printed to a file or a pipe is written when there is much of it.
         sys.stdout.flush()
@@ -99,7 +101,8 @@ def _stop_at(error: Exception) -> None:
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if show is None or code is None:
         said = circumstance(error)
-        defect = f"{type(error).__name__}: {error}\n--debug shows where; it is in a class of your own or a defect"
+        where = users_line(error) or "\n--debug shows where; it is in a class of your own or a defect"
+        defect = f"{type(error).__name__}: {error}{where}"
         err.print(f"error: {said or defect}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
     # A word of the command line may stand in it.

@@ -17,6 +17,10 @@ from cnnjax.visible import in_json
 if TYPE_CHECKING:
     from cnnjax.documents.document import Document
     from cnnjax.reporting.study_table import Table
+    from cnnjax.study.plan import Plan
+
+MOST_PRUNED = 6
+"""Arms that a sweep names, where it pruned more."""
 
 
 def note(message: str) -> None:
@@ -34,6 +38,17 @@ def _standard(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _standard(each) for name, each in value.items()}
     return [_standard(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def print_pruned(planned: Plan) -> None:
+    """Say on standard error which arms a sweep does not train, and why."""
+    from cnnjax.study.plan import written
+
+    said = [f"pruned: {written(arm.arm)}: {arm.error}" for arm in planned.pruned[:MOST_PRUNED]]
+    more = len(planned.pruned) - len(said)
+    said += [f"pruned: {more} more arms; --dry-run and the report name them all"] if more else []
+    for text in said:
+        err.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_document(document: Document, form: str) -> None:

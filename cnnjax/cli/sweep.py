@@ -69,7 +69,7 @@ from cnnjax.cli.options import (
     placed,
 )
 from cnnjax.cli.plan_options import Budgets, Estimated, estimated, print_estimate, with_budget
-from cnnjax.cli.printing import print_json, print_report
+from cnnjax.cli.printing import print_json, print_pruned, print_report
 from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import progress
@@ -232,6 +232,7 @@ def sweep(
     folder = outcome.out
     if outcome.merged is not None:
         print_merged(outcome.merged, folder, len(outcome.plan.trials))
+    print_pruned(outcome.plan)
     if outcome.detached is not None:
         print_detached(outcome.detached, as_json=as_json)
         return

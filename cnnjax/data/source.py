@@ -17,7 +17,7 @@ from cnnjax.config import Config
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.prepared_sets import default_data_dir
 from cnnjax.data.unread import whole_of
-from cnnjax.errors import ConfigError, DataError, unknown, users_line
+from cnnjax.errors import ConfigError, DataError, EndsProcess, surviving, unknown, users_line
 
 
 class Data(Config, union="name"):
@@ -116,12 +116,10 @@ def _load(data: Data) -> Dataset:
 
 def _read(data: Data) -> Dataset:
     try:
-        return data.read()
-    except SystemExit as error:
-        where = users_line(error)
-        raise DataError(
-            f"data: reading {type(data).__name__} calls exit({error.code}){where}: leave that out"
-        ) from error
+        with surviving():
+            return data.read()
+    except EndsProcess as error:
+        raise DataError(f"data: reading {type(data).__name__} {error}{users_line(error)}: leave that out") from error
     except MemoryError as error:
         raise DataError(f"data: there is not enough memory to read {type(data).__name__}: {error}") from error
 

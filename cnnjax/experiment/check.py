@@ -176,8 +176,6 @@ def _network_at(subject: Subject, shape: tuple[int, int, int]) -> tuple[Analysis
     def ask() -> tuple[Analysis, Mapping[str, Any]]:
         try:
             return analysed(subject.network, shape)
-        except SystemExit as error:
-            raise ConfigError(f"model: its code calls exit({error.code}){users_line(error)}: leave that out") from error
         except CnnjaxError as error:
             message = f"{error}{users_line(error)}"
             kind = ShapeError if isinstance(error, ShapeError) else ConfigError

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from cnnjax.errors import CnnjaxError, DataError, DiskFull, HostLost, Interrupted
+from cnnjax.errors import CnnjaxError, DataError, DiskFull, HostLost, Interrupted, surviving
 from cnnjax.hosts import processes
 from cnnjax.interrupts import AnyOf
 from cnnjax.launch.claims import Claimed, Claims, write_failure
@@ -101,7 +101,8 @@ def _run_together(lanes: Lanes, programs: dict[Packing, Program], how: How) -> b
     failure: BaseException | None = None
     training, packing = lanes.training, lanes.packing
     try:
-        _train(lanes, programs, how)
+        with surviving():
+            _train(lanes, programs, how)
     except (DiskFull, HostLost):
         raise
     except Interrupted:
@@ -116,7 +117,7 @@ def _run_together(lanes: Lanes, programs: dict[Packing, Program], how: How) -> b
     except CnnjaxError as error:
         failure = error
         errors = {each.id: str(error) for each in training}
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         failure = error
         programs.pop(packing, None)
         if not is_out_of_memory(error):

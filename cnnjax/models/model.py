@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from cnnjax.config import Config, explain, replace
-from cnnjax.errors import CnnjaxError, ConfigError, expect, users_line
+from cnnjax.errors import CnnjaxError, ConfigError, expect, surviving, users_line
 from cnnjax.models.endpoint import Endpoint
 
 Shape = tuple[int, ...]
@@ -63,7 +63,8 @@ class Model(Config, union="name"):
         if self.num_classes is None:
             raise ConfigError("num_classes is not set: give it, or let an experiment take it from its data")
         try:
-            made: Any = self.network()
+            with surviving():
+                made: Any = self.network()
         except CnnjaxError:
             raise
         except Exception as error:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cnnjax.errors import Interrupted, RunError, expect
+from cnnjax.errors import Interrupted, RunError, expect, surviving
 from cnnjax.events import Sink, Waiting
 from cnnjax.experiment import Experiment
 from cnnjax.hosts import from_first, is_first
@@ -65,7 +65,7 @@ def trained(
             from_first(True, what=TRAINS)
             # Reading the data may take long, and leaves nothing to save: Ctrl-C ends it at once.
             program = Program(experiment, packed=1, hardware=options.hardware)
-            with stopping() as stop:
+            with stopping() as stop, surviving():
                 broken = run_trials(program, [experiment], [directory], stop=stop, options=options, sinks=sinks)
             if broken:
                 raise broken[0]

@@ -18,7 +18,7 @@ from cnnjax.cards import Card, Claim
 from cnnjax.code import remember, remember_all, texts
 from cnnjax.config import explain, replace
 from cnnjax.data.loader import EXPERIMENT
-from cnnjax.errors import CnnjaxError, ConfigError, unknown
+from cnnjax.errors import CnnjaxError, ConfigError, EndsProcess, surviving, unknown
 from cnnjax.experiment import Experiment
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.directory import RunDirectory
@@ -115,23 +115,53 @@ def _run(path: Path):
     module = importlib.util.module_from_spec(spec)
     folder = path.parent.resolve()
     _refuse_namesakes(folder)
+    # Read once: what runs is what is remembered, though the file may be edited meanwhile.
+    source = _read(spec.loader, path)
+    text = _decoded(source, path)
     sys.modules[name] = module
     # It stays there, as a script's folder does: functions of the file may import their neighbours when they are called.
     sys.path[:] = [str(folder), *(other for other in sys.path if other != str(folder))]
     try:
-        # Read once: what runs is what is remembered, though the file may be edited meanwhile. Not imported but run:
-        # Ctrl-C waits for imports.
-        source = spec.loader.get_data(spec.loader.path)
-        remember(module, importlib.util.decode_source(source))
-        exec(spec.loader.source_to_code(source, spec.loader.path), vars(module))
+        # Not imported but run: Ctrl-C waits for imports.
+        remember(module, text)
+        code = spec.loader.source_to_code(source, spec.loader.path)
+        with surviving():
+            exec(code, vars(module))
         remember_all()
     except ValidationError as error:
         raise ConfigError(f"{path}{_line(error, path)}: {explain(error)}") from error
     except CnnjaxError as error:
         raise ConfigError(f"{path}{_line(error, path)}: {error}") from error
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"{path}{_line(error, path)} does not run: {type(error).__name__}: {error}") from error
+    except Exception as error:
+        raised = error.__cause__ if isinstance(error, EndsProcess) else error
+        said = f"{type(raised).__name__}: {raised}"
+        raise ConfigError(f"{path}{_line(raised or error, path)} does not run: {said}") from error
     return module
+
+
+def _read(loader: SourceFileLoader, path: Path) -> bytes:
+    try:
+        return loader.get_data(loader.path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _decoded(source: bytes, path: Path) -> str:
+    """The text of an experiment file. Raises ConfigError, with the line, where its bytes are no text."""
+    try:
+        text = importlib.util.decode_source(source)
+    except UnicodeDecodeError as error:
+        line, byte = source[: error.start].count(b"\n") + 1, source[error.start]
+        raise ConfigError(
+            f"{path} line {line} does not run: its byte 0x{byte:02x} is no UTF-8; save the file as UTF-8, or name its "
+            "encoding in the first line"
+        ) from None
+    except SyntaxError as error:
+        raise ConfigError(f"{path} line 1 does not run: {error.msg}") from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise ConfigError(f"{path} line {line} does not run: there is a NUL byte in it; take that out")
+    return text
 
 
 def _refuse_namesakes(folder: Path) -> None:
@@ -147,7 +177,7 @@ def _refuse_namesakes(folder: Path) -> None:
 
 
 def _line(error: BaseException, path: Path) -> str:
-    if isinstance(error, SyntaxError) and error.lineno:
+    if isinstance(error, SyntaxError) and error.lineno and Path(error.filename or path).resolve() == path.resolve():
         return f" line {error.lineno}"
     lines = [
         frame.lineno

@@ -16,7 +16,7 @@ from jax.extend.core import Jaxpr
 from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 
 from cnnjax.calling import AXIS, check_modes
-from cnnjax.errors import CnnjaxError, ConfigError, ShapeError, users_line
+from cnnjax.errors import CnnjaxError, ConfigError, EndsProcess, ShapeError, surviving, users_line
 from cnnjax.machine import without_collection
 from cnnjax.training.chunks import convolves
 from cnnjax.training.estimate import estimate_step
@@ -147,15 +147,16 @@ def _traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
 
 def _trace(what: str, function: Callable[..., Any], *arguments: Any) -> tuple[Jaxpr, Any]:
     try:
-        traced, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        with surviving():
+            traced, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
         _check_not_kept(traced.consts)
         return traced.jaxpr, shapes
     except ShapeError as error:
         raise ShapeError(f"{error}{users_line(error)}") from error
     except CnnjaxError as error:
         raise ConfigError(f"{error}{users_line(error)}", path=getattr(error, "path", "")) from error
-    except SystemExit as error:
-        raise ConfigError(f"{what} calls exit({error.code}){users_line(error)}: leave that out") from error
+    except EndsProcess as error:
+        raise ConfigError(f"{what} {error}{users_line(error)}: leave that out") from error
     except Exception as error:
         cause = " ".join(str(error).split("\n")[0].split())
         # A name that Python does not know is in `name`; else it is an axis.

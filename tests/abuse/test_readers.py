@@ -76,6 +76,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     "inspection/corruptions.py": ({"Image.open"}, "an image that was just written"),
     "inspection/inspect.py": ({"import_module"}, OWN),
     "launch/begin_search.py": ({"json.loads"}, "what was just written"),
+    "launch/isolated.py": ({"read_text"}, TEXT),
     "launch/launcher.py": ({"import_module"}, OWN),
     "launch/ray_cluster.py": ({"import_module", "json.loads"}, OWN),
     "launch/ray_launcher.py": ({"import_module"}, OWN),
