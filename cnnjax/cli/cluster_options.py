@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnjax.cli.app import out
+from cnnjax.cli.options import MANY
 from cnnjax.cli.printing import print_json
 from cnnjax.errors import ConfigError, unknown
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 _PANEL = "On a cluster (--launcher slurm or ray)"
 
 
-def _option(name: str, text: str, metavar: str | None = None) -> Any:
-    return typer.Option(f"--{name}", help=text, metavar=metavar, show_default=False, rich_help_panel=_PANEL)
+def _option(name: str, text: str, metavar: str | None = None, **bounds: float) -> Any:
+    return typer.Option(f"--{name}", help=text, metavar=metavar, show_default=False, rich_help_panel=_PANEL, **bounds)
 
 
 _WHERE = "Where trials are trained: local (in this process), slurm, ray, or none (by workers that you start)."
@@ -32,11 +33,11 @@ Cluster = Annotated[
 Partition = Annotated[str | None, _option("partition", "SLURM's partition.")]
 Gres = Annotated[str | None, _option("gres", "Devices of a node for SLURM, such as gpu:1.")]
 Time = Annotated[str | None, _option("time", "Time limit of a job of SLURM, such as 4:00:00, after which it requeues.")]
-Cpus = Annotated[float | None, _option("cpus", "Cores of a worker.")]
-Gpus = Annotated[float | None, _option("gpus", "GPUs of a worker on Ray.")]
+Cpus = Annotated[float | None, _option("cpus", "Cores of a worker.", min=0, max=MANY)]
+Gpus = Annotated[float | None, _option("gpus", "GPUs of a worker on Ray.", min=0, max=MANY)]
 Mem = Annotated[str | None, _option("mem", "Memory of a worker, such as 32G.")]
-Nodes = Annotated[int | None, _option("nodes", "Nodes of SLURM that one trial is spread over.")]
-Jobs = Annotated[int | None, _option("jobs", "How many workers share the study.")]
+Nodes = Annotated[int | None, _option("nodes", "Nodes of SLURM that one trial is spread over.", min=1, max=MANY)]
+Jobs = Annotated[int | None, _option("jobs", "How many workers share the study.", min=1, max=MANY)]
 Address = Annotated[str | None, _option("address", "Ray's HOST:PORT, ray://HOST:PORT or auto. [default: $RAY_ADDRESS]")]
 Resource = Annotated[
     list[str] | None, _option("resource", "What a worker needs of Ray's custom resources; may be repeated.", "NAME=N")

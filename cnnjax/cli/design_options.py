@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnjax.cli.app import out
+from cnnjax.cli.options import MANY
 from cnnjax.cli.printing import note
 from cnnjax.errors import ConfigError, RunError
 
@@ -28,7 +29,9 @@ DesignName = Annotated[
 ]
 Points = Annotated[
     int | None,
-    typer.Option("--points", help="How many arms random, sobol and latin_hypercube draw.", show_default=False, min=1),
+    typer.Option(
+        "--points", help="How many arms random, sobol and latin_hypercube draw.", show_default=False, min=1, max=MANY
+    ),
 ]
 DesignSeed = Annotated[
     int | None,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cnnjax.cli.options import LONGEST, SHORTEST
 from cnnjax.hosts import found, joined
 
 PANEL = "One training on several hosts"
@@ -38,6 +39,7 @@ Processes = Annotated[
     typer.Option(
         "--processes",
         help="How many processes train together.",
+        min=1,
         envvar="CNNJAX_PROCESSES",
         show_default=False,
         rich_help_panel=PANEL,
@@ -48,6 +50,7 @@ Process = Annotated[
     typer.Option(
         "--process",
         help="The number of this one, from 0.",
+        min=0,
         envvar="CNNJAX_PROCESS",
         show_default=False,
         rich_help_panel=PANEL,
@@ -58,6 +61,8 @@ Meeting = Annotated[
     typer.Option(
         "--meeting-seconds",
         help="How long processes wait for each other at the start.",
+        min=SHORTEST,
+        max=LONGEST,
         envvar="CNNJAX_MEETING_SECONDS",
         rich_help_panel=PANEL,
     ),

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from cnnjax.run.options import Options
     from cnnjax.study.file import ExperimentFile
 
+MANY = 10**6
+"""More than this of anything that is counted would fill memory before it is refused."""
+LONGEST = 1e9
+"""Seconds, some thirty years: what is longer, or no number, is a mistake."""
+SHORTEST = 0.01
+
 File = Annotated[Path, typer.Argument(help="The experiment file, or a run to start from.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
@@ -22,7 +28,7 @@ Overrides = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write. [default: runs/<file's name>]")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Devices = Annotated[int | None, typer.Option(help="How many devices to use. [default: all]")]
+Devices = Annotated[int | None, typer.Option(help="How many devices to use. [default: all]", min=1)]
 On = Annotated[
     str | None,
     typer.Option(
@@ -33,10 +39,12 @@ On = Annotated[
     ),
 ]
 Parallel = Annotated[str, typer.Option(help="How a step is spread over devices: jit, shard_map or pmap.")]
-Seconds = Annotated[float, typer.Option("--checkpoint-seconds", help="Time between checkpoints.")]
+Seconds = Annotated[
+    float, typer.Option("--checkpoint-seconds", help="Time between checkpoints.", min=SHORTEST, max=LONGEST)
+]
 Steps = Annotated[
     int | None,
-    typer.Option("--checkpoint-steps", help="Steps between checkpoints, instead of time.", show_default=False),
+    typer.Option("--checkpoint-steps", help="Steps between checkpoints, instead of time.", show_default=False, min=1),
 ]
 
 Stale = Annotated[
@@ -66,12 +74,20 @@ KeepPredictions = Annotated[
 LogEvery = Annotated[int, typer.Option("--log-every", help="Steps between the losses that --log sends.", min=1)]
 Resident = Annotated[
     float,
-    typer.Option("--resident", help="Data up to this share of a device's memory live there; others are streamed."),
+    typer.Option(
+        "--resident",
+        help="Data up to this share of a device's memory live there; others are streamed.",
+        min=0,
+        max=1,
+    ),
 ]
 Workers = Annotated[
     int,
     typer.Option(
-        "--workers", help="Processes that read parts of 5,000 images and more; 0: threads, one a core.", min=0
+        "--workers",
+        help="Processes that read parts of 5,000 images and more; 0: threads, one a core.",
+        min=0,
+        max=MANY,
     ),
 ]
 DeviceMemory = Annotated[
@@ -99,7 +115,8 @@ Named = Annotated[
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder (of a study: trials/ID).", show_default=False)]
 Checkpoint = Annotated[
-    int | None, typer.Option("--step", help="Of a checkpoint that is kept. [default: the newest]", show_default=False)
+    int | None,
+    typer.Option("--step", help="Of a checkpoint that is kept. [default: the newest]", show_default=False, min=0),
 ]
 Weights = Annotated[
     str | None,

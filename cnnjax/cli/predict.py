@@ -33,7 +33,7 @@ def predict(
             show_default=False,
         ),
     ],
-    top: Annotated[int, typer.Option(help="How many answers to tell of each, the likeliest first.")] = 1,
+    top: Annotated[int, typer.Option(help="How many answers to tell of each, the likeliest first.", min=1)] = 1,
     pictures: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Write what is said of each image, such as its mask, there as PNG."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnjax.cli.app import WIDE, app, err, out
-from cnnjax.cli.options import AsJson, Devices, Overrides, Workers, hardware_of, options_of, pairs
+from cnnjax.cli.options import LONGEST, MANY, AsJson, Devices, Overrides, Workers, hardware_of, options_of, pairs
 from cnnjax.cli.printing import print_json
 from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
@@ -29,10 +29,16 @@ def reproduce(
     overrides: Overrides = None,
     budget: Annotated[
         float | None,
-        typer.Option(help="Minutes to train for; 0 judges what is there. [default: to the end]", metavar="MINUTES"),
+        typer.Option(
+            help="Minutes to train for; 0 judges what is there. [default: to the end]",
+            metavar="MINUTES",
+            min=0,
+            max=LONGEST,
+        ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="To try it with other seeds than the card's. [default: the card's]", min=1)
+        int | None,
+        typer.Option(help="To try it with other seeds than the card's. [default: the card's]", min=1, max=MANY),
     ] = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Where to train. [default: runs/reproduce/<name>]")

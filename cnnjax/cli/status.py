@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnjax.cli.app import WIDE, app
-from cnnjax.cli.options import AsJson
+from cnnjax.cli.options import LONGEST, AsJson
 from cnnjax.cli.printing import print_json
 from cnnjax.console import rich_text
 from cnnjax.errors import CnnjaxError
@@ -27,7 +27,7 @@ MOST_ERRORS = 10
 def status(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.", show_default=False)],
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until all trials are over.")] = False,
-    every: Annotated[float, typer.Option("--every", help="Seconds between, with --watch.", min=0.1)] = 2.0,
+    every: Annotated[float, typer.Option("--every", help="Seconds between, with --watch.", min=0.1, max=LONGEST)] = 2.0,
     as_json: AsJson = False,
 ) -> None:
     """How far a study is and who works on it, from its folder alone; of jobs in SLURM's queue, what SLURM says too."""

@@ -43,6 +43,7 @@ from cnnjax.cli.design_options import (
     print_merged,
 )
 from cnnjax.cli.options import (
+    MANY,
     AsJson,
     DeviceMemory,
     Devices,
@@ -103,7 +104,8 @@ def sweep(
         ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="How many seeds each arm is trained with. [default: the study's]", min=1)
+        int | None,
+        typer.Option(help="How many seeds each arm is trained with. [default: the study's]", min=1, max=MANY),
     ] = None,
     design: DesignName = None,
     points: Points = None,

@@ -10,7 +10,7 @@ import typer
 
 from cnnjax.cli.app import app, err
 from cnnjax.cli.hosts_options import Coordinator, HostsOption, Meeting, Process, Processes, together
-from cnnjax.cli.options import AsJson
+from cnnjax.cli.options import LONGEST, MANY, SHORTEST, AsJson
 from cnnjax.cli.printing import note, print_json
 from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
@@ -29,7 +29,7 @@ def work(
         str, typer.Option(help="A name that `cnnjax status` shows. [default: machine and process]", show_default=False)
     ] = "",
     side_by_side: Annotated[
-        int | None, typer.Option(help="Programs trained side by side. [default: by size and cores]", min=1)
+        int | None, typer.Option(help="Programs trained side by side. [default: by size and cores]", min=1, max=MANY)
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Stay until the trials of other workers are over too.")
@@ -48,11 +48,14 @@ def work(
     ] = None,
     parallel: Annotated[str | None, typer.Option(help=f"jit, shard_map or pmap. {AS_SWEPT}")] = None,
     resident: Annotated[
-        float | None, typer.Option(help=f"Data up to this share of a device's memory live there. {AS_SWEPT}")
+        float | None,
+        typer.Option(help=f"Data up to this share of a device's memory live there. {AS_SWEPT}", min=0, max=1),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help=f"Processes that read data. {AS_SWEPT}", min=0)] = None,
-    checkpoint_seconds: Annotated[float | None, typer.Option(help=f"Time between checkpoints. {AS_SWEPT}")] = None,
-    checkpoint_steps: Annotated[int | None, typer.Option(help=f"Steps between checkpoints. {AS_SWEPT}")] = None,
+    workers: Annotated[int | None, typer.Option(help=f"Processes that read data. {AS_SWEPT}", min=0, max=MANY)] = None,
+    checkpoint_seconds: Annotated[
+        float | None, typer.Option(help=f"Time between checkpoints. {AS_SWEPT}", min=SHORTEST, max=LONGEST)
+    ] = None,
+    checkpoint_steps: Annotated[int | None, typer.Option(help=f"Steps between checkpoints. {AS_SWEPT}", min=1)] = None,
     stale: Annotated[str, typer.Option(help="Where code is other than planned: stop, or keep and use it.")] = "stop",
     log: Annotated[list[str] | None, typer.Option(help=f"Loggers. {AS_SWEPT}", show_default=False)] = None,
     log_every: Annotated[int | None, typer.Option(help=f"Steps between their losses. {AS_SWEPT}", min=1)] = None,

@@ -146,5 +146,5 @@ def flat(config: Mapping, prefix: str = "") -> dict[str, str | int | float | boo
 
 def check_every(every: int) -> None:
     """Raise ConfigError unless `every` is a number of steps."""
-    if every < 1:
-        raise ConfigError(f"log_every = {every}: it is a number of steps, 1 or more")
+    if type(every) is not int or every < 1:
+        raise ConfigError(f"log_every = {every!r}: it is a number of steps, 1 or more")

@@ -18,8 +18,8 @@ import math
 from pydantic import Field
 
 from cnnjax.models.blocks import divisible
-from cnnjax.models.fields import ActivationName, Count, Rate
-from cnnjax.models.inverted_residual import Blocks, Factor, InvertedResiduals, Share
+from cnnjax.models.fields import ActivationName, Blocks, Count, Rate
+from cnnjax.models.inverted_residual import Factor, InvertedResiduals, Share
 from cnnjax.models.inverted_residual_blocks import Block
 from cnnjax.models.inverted_residual_names import timm_epsilon
 from cnnjax.models.model import Model, preset

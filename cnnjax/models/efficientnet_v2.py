@@ -21,8 +21,8 @@ torchvision's, and so are the images' sizes, in evaluation; in training they gro
 from __future__ import annotations
 
 from cnnjax.models.efficientnet import EfficientNet
-from cnnjax.models.fields import Count
-from cnnjax.models.inverted_residual import Blocks, Factor, Share
+from cnnjax.models.fields import Blocks, Count
+from cnnjax.models.inverted_residual import Factor, Share
 from cnnjax.models.model import preset
 from cnnjax.models.norm import BatchNorm, Norm
 

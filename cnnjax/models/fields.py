@@ -12,6 +12,7 @@ MOST_BLOCKS = 10_000
 """One after the other. A network is traced, block by block, before its size is known."""
 
 Count = Annotated[int, Field(ge=1)]
+Blocks = Annotated[int, Field(ge=0, le=MOST_BLOCKS)]
 Depth = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
 Pair = Count | tuple[Count, Count]
 Rate = Annotated[float, Field(ge=0, lt=1)]

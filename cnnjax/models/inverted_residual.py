@@ -13,12 +13,11 @@ from cnnjax.config import Config, later
 from cnnjax.models import inverted_residual_names as names
 from cnnjax.models.blocks import divisible
 from cnnjax.models.endpoint import Endpoint, times
-from cnnjax.models.fields import MOST_BLOCKS, ActivationName, Count, Pair, Rate
+from cnnjax.models.fields import ActivationName, Blocks, Count, Pair, Rate
 from cnnjax.models.inverted_residual_blocks import Block, InvertedResidualNetwork
 from cnnjax.models.norm import BatchNorm, Norm
 
 Size = Annotated[int, Field(ge=0)]
-Blocks = Annotated[int, Field(ge=0, le=MOST_BLOCKS)]
 Factor = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 

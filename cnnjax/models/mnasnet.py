@@ -13,8 +13,8 @@ momentum of batch normalization (0.9997, the authors') the settings below have.
 
 from __future__ import annotations
 
-from cnnjax.models.fields import Count
-from cnnjax.models.inverted_residual import Blocks, Factor, InvertedResiduals
+from cnnjax.models.fields import Blocks, Count
+from cnnjax.models.inverted_residual import Factor, InvertedResiduals
 from cnnjax.models.inverted_residual_blocks import Block
 from cnnjax.models.inverted_residual_names import block_at
 from cnnjax.models.model import Model, preset

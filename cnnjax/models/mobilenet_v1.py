@@ -14,8 +14,8 @@ The last block's stride is 1 here, as in the authors' code: table 1 says 2, and 
 
 from __future__ import annotations
 
-from cnnjax.models.fields import ActivationName, Count, Rate
-from cnnjax.models.inverted_residual import Blocks, InvertedResiduals, Size
+from cnnjax.models.fields import ActivationName, Blocks, Count, Rate
+from cnnjax.models.inverted_residual import InvertedResiduals, Size
 from cnnjax.models.inverted_residual_blocks import Block
 from cnnjax.models.model import Model
 

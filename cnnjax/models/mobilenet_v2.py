@@ -9,8 +9,8 @@ strides        1   2   2   2   1    2    1
 
 from __future__ import annotations
 
-from cnnjax.models.fields import ActivationName, Count
-from cnnjax.models.inverted_residual import Blocks, Factor, InvertedResiduals
+from cnnjax.models.fields import ActivationName, Blocks, Count
+from cnnjax.models.inverted_residual import Factor, InvertedResiduals
 from cnnjax.models.inverted_residual_blocks import Block
 from cnnjax.models.model import Model
 

@@ -23,8 +23,8 @@ from typing import Annotated
 from pydantic import Field
 
 from cnnjax.models.blocks import divisible
-from cnnjax.models.fields import ActivationName, Count
-from cnnjax.models.inverted_residual import Blocks, InvertedResiduals, Share, Size
+from cnnjax.models.fields import ActivationName, Blocks, Count
+from cnnjax.models.inverted_residual import InvertedResiduals, Share, Size
 from cnnjax.models.inverted_residual_blocks import Block
 from cnnjax.models.inverted_residual_names import timm_epsilon
 from cnnjax.models.model import Model, preset

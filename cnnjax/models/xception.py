@@ -27,7 +27,7 @@ from pydantic import Field
 from cnnjax import nn
 from cnnjax.models.blocks import ConvNorm, dropout, keeping, scaled
 from cnnjax.models.endpoint import Endpoint, last_blocks, times
-from cnnjax.models.fields import ActivationName, Count, Depth, Pair, Rate
+from cnnjax.models.fields import ActivationName, Blocks, Count, Depth, Pair, Rate
 from cnnjax.models.model import Model
 from cnnjax.models.norm import BatchNorm, Norm
 
@@ -47,7 +47,7 @@ class Xception(Model, tag="xception"):
     stem_features: tuple[Count, Count] = (32, 64)
     stem_strides: Pair = 2
     entry_features: tuple[Count, ...] = Field(default=(128, 256, 728), min_length=1)
-    middle_blocks: int = Field(default=8, ge=0)
+    middle_blocks: Blocks = 8
     middle_depth: Depth = 3
     exit_features: tuple[Count, Count, Count] = (1024, 1536, 2048)
     width: float = Field(default=1.0, gt=0)

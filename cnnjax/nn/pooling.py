@@ -25,6 +25,8 @@ from cnnjax.nn.input_checks import check_images, located
 Pair = tuple[int, ...]
 KINDS = ("max", "average", "blur")
 JOINT_POSITIONS = 9
+MOST_POSITIONS = 10_000
+"""Of a window along an axis: each is an operation of its own."""
 
 
 class Pooling(nn.Module):
@@ -67,6 +69,10 @@ class Pooling(nn.Module):
             strides = window if self.strides is None else per_axis(self.strides, name="strides")
             pads = pool_padding(sizes, window=window, strides=strides, padding=self.padding, partial=self.partial)
             padding = resolve_padding(self.padding, sizes, kernel=window, strides=strides)
+            if max(window) > MOST_POSITIONS:
+                raise ConfigError(
+                    f"window {max(window):,}: at most {MOST_POSITIONS:,} rows or columns; pool globally, or in steps"
+                )
         if self.kind == "max":
             return max_windows(_pad(x, pads, -jnp.inf), window, strides)
         weights = [_binomial(f) if self.kind == "blur" else (1,) * f for f in window]

@@ -15,6 +15,7 @@ import filelock
 import jax
 
 from cnnjax.data.cache import folder
+from cnnjax.run.program_cache import check_programs, remove_torn
 
 CACHE_BYTES = 4 * 2**30
 """What was compiled may take this much; the least recently used goes first."""
@@ -89,27 +90,22 @@ def remember_compiled() -> Path | None:
     place = folder("xla") / _processor()
     try:
         place.mkdir(parents=True, exist_ok=True)
-        _remove_torn(place)
+        with filelock.FileLock(place / ".lockfile", timeout=10):
+            remove_torn(place)
     except (OSError, filelock.Timeout):
         # A home that cannot be written to, or another process at work: only time is lost.
         return None
+    check_programs()
     jax.config.update("jax_compilation_cache_dir", str(place))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SECONDS_WORTH)
     return place
 
 
-def _remove_torn(place: Path) -> None:
-    """Remove entries that a killed process began to write: they have no time of use yet."""
-    with filelock.FileLock(place / ".lockfile", timeout=10):
-        for entry in place.glob("*-cache"):
-            if not entry.with_name(entry.name.removesuffix("-cache") + "-atime").exists():
-                entry.unlink(missing_ok=True)
-
-
 def _processor() -> str:
-    """Names processors that run each other's programs: compiled for one, a program may crash on another."""
-    text = platform.machine()
+    """Names processors that run each other's programs: compiled for one, a program may crash on another. Programs of
+    another version of JAX, or kept in another way, are apart too."""
+    text = f"with digests {platform.machine()}"
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         text += "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,12 @@ class Options:
     def __post_init__(self):
         check_policy(self.stale)
         check_every(self.log_every)
+        if not 0 < self.checkpoint_seconds < math.inf:
+            raise ConfigError(f"checkpoint_seconds = {self.checkpoint_seconds}: must be more than 0, and finite")
+        for name in ("checkpoint_steps", "keep"):
+            steps = getattr(self, name)
+            if steps is not None and (type(steps) is not int or steps < 1):
+                raise ConfigError(f"{name} = {steps!r}: must be a whole number from 1")
         if self.until_epoch is not None and (type(self.until_epoch) is not int or self.until_epoch < 1):
             raise ConfigError(f"until_epoch = {self.until_epoch!r}: must be a whole number from 1, or None")
         # Frozen, and so hashable.

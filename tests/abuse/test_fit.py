@@ -19,6 +19,7 @@ from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.experiment.length import MOST_STEPS, Length
 from cnnjax.launch.work import options_from, plain_options
 from cnnjax.machine import physical_memory
+from cnnjax.nn import Pooling
 from cnnjax.run.devices import Devices
 from tests.marks import slow
 
@@ -75,6 +76,7 @@ ARMS: list[tuple[str, Any, Any, str]] = [
     ("model.dilation", 1, 10**6, r"about 384 TB .*the padded input of conv2 384 TB"),
     ("model.strides", 1, 10**6, r"does not fit its 1x1 input"),
     ("model.pool_window", 2, 10**6, r"does not fit its 8x8 input"),
+    ("model.padding", "same", 10**6, r"must be 144 TB \(the parameters 72\.0 TB"),
     ("batch_size", 12, HUGE, r"there are only 36 training examples"),
     ("data.examples", 40, HUGE, r"1,000,000,000,012 images of 8x8x1 pixels .* take 76\.0 TB of memory to make"),
     ("data.height", 8, HUGE, r"images of 1000000000000x8x1 pixels"),
@@ -138,6 +140,10 @@ BEFORE: dict[str, tuple[Any, str]] = {
     ),
     "and one of several": (lambda: SmallCNN(features=(2, 10**19)), r"must be a number of at most 64 bits"),
     "blocks": (lambda: SmallCNN(blocks=10**6), r"blocks = 1000000: must be less than or equal to 10000"),
+    "a window of pooling": (
+        lambda: describe(Pooling("max", window=10**7, padding="same"), (8, 8, 1)),
+        r"window 10,000,000: at most 10,000 rows or columns",
+    ),
     "stages": (lambda: describe_named_resnet((3, 4, 10**6, 3)), r"must be less than or equal to 10000"),
     "data that ask for more than there is": (
         lambda: Unreadable().load(),
