@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PANEL = "On a cluster (--launcher slurm or ray)"
 
 
-def _option(name: str, text: str, metavar: str | None = None, **bounds: float) -> Any:
+def _option(name: str, text: str, metavar: str | None = None, **bounds: Any) -> Any:
     return typer.Option(f"--{name}", help=text, metavar=metavar, show_default=False, rich_help_panel=_PANEL, **bounds)
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from string import hexdigits
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from cnnjax.data.archive import Member, index, read_member
 from cnnjax.data.cache import place, recall, remember
 from cnnjax.errors import DataError
+from cnnjax.files import LARGEST
 from cnnjax.visible import printable
 
 SUFFIXES = (
@@ -130,23 +131,25 @@ class Folder(Store):
 
     def read(self, name: str) -> bytes:
         try:
-            if stat.S_ISFIFO((self.root / name).stat().st_mode):
-                raise DataError(f"{self.root / name} is a pipe, not a file; take it out")
-            return (self.root / name).read_bytes()
+            with _opened(self.root / name) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > LARGEST:
+                    raise DataError(f"{self.root / name} has {size:,} bytes, which no image has; take it out")
+                return file.read()
         except OSError as error:
             _refuse(error)
 
     def begins(self, name: str) -> bytes:
         try:
-            with (self.root / name).open("rb") as file:
-                return file.read(BEGINNING) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
-        except OSError:
+            with _opened(self.root / name) as file:
+                return file.read(BEGINNING)
+        except (OSError, DataError):
             return b""
 
     def digest(self, name: str) -> str:
         # A file may be larger than memory.
         try:
-            with (self.root / name).open("rb") as file:
+            with _opened(self.root / name) as file:
                 return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
         except OSError as error:
             _refuse(error)
@@ -245,6 +248,18 @@ def _leads_back(folder: str, name: str) -> bool:
         return False
     target = os.stat(path)
     return any(os.path.samestat(target, parent.stat()) for parent in (Path(folder), *Path(folder).parents))
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """Open a file. Raises DataError where it is a pipe or a device, which reading might wait for."""
+    # Without O_NONBLOCK a pipe would wait for its writer here.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
+        raise DataError(f"{path} is {what}, not a file; take it out")
+    return os.fdopen(descriptor, "rb")
 
 
 def _refuse(error: OSError) -> NoReturn:

@@ -6,7 +6,7 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import matplotlib
@@ -91,12 +91,16 @@ def encoded(figure: Figure, form: str, *, maker: str | None = None) -> bytes:
     return buffer.getvalue()
 
 
+def _seen(said: Any, value: float, place: float) -> str:
+    return visible(said(value, place))
+
+
 def _make_visible(figure: Figure) -> None:
     """Let the figure show characters that are not seen: fonts lack them, and an SVG ends at some."""
     for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
         said = axis.get_major_formatter()
         if isinstance(said, FuncFormatter):  # Of labels that were given, not made of numbers.
-            axis.set_major_formatter(lambda value, place, said=said: visible(said(value, place)))
+            axis.set_major_formatter(partial(_seen, said))
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_text(visible(text.get_text()))

@@ -10,6 +10,7 @@ import shutil
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -23,7 +24,7 @@ SIZE = 16
 """Bytes of a digest, which stands before the program."""
 
 
-class ProgramCache(LRUCache):
+class ProgramCache(LRUCache):  # pyright: ignore[reportGeneralTypeIssues]
     """JAX's cache of files, whose entries are checked."""
 
     def get(self, key: str) -> bytes | None:
@@ -51,8 +52,9 @@ class ProgramCache(LRUCache):
 
 def check_programs() -> None:
     """Let JAX keep what it compiles from now on in a `ProgramCache`."""
-    if compilation_cache is not None and not compilation_cache.config.compilation_cache_check_contents.value:
-        compilation_cache.get_file_cache = _file_cache
+    cache: Any = compilation_cache
+    if cache is not None and not cache.config.compilation_cache_check_contents.value:
+        cache.get_file_cache = _file_cache
 
 
 def remove_torn(place: Path) -> None:

@@ -15,10 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from cnnjax import Hardware, Options, curves, inspect, load, results, sweep
-from cnnjax.errors import CnnjaxError
+from cnnjax import (
+    Experiment,
+    Hardware,
+    ImageFolder,
+    Options,
+    SmallCNN,
+    curves,
+    inspect,
+    load,
+    results,
+    sweep,
+    train,
+)
+from cnnjax.errors import CnnjaxError, DataError
 from cnnjax.launch.status import status
 from cnnjax.launch.work import work
 from cnnjax.reporting import collect, find
@@ -385,6 +399,27 @@ def test_a_damaged_report_is_none(out, damage):
     (out / "report").mkdir(exist_ok=True)
     with damaged(out / "report" / "arms.json", damage):
         assert (status(out).done, status(out).reported) == (4, None)
+
+
+# --- images
+
+
+NO_IMAGE = ["100,000 brackets", "nothing", "NUL bytes", "a pipe", "a link to a device", "a link to nothing", "10 GB"]
+
+
+@pytest.mark.parametrize("how", [{}, {"csv": "labels.csv", "split_column": "part"}], ids=["folder", "csv"])
+@pytest.mark.parametrize("damage", NO_IMAGE)
+def test_what_is_no_image_is_named(tmp_path, damage, how):
+    places = [f"{part}/{label}/{n}.png" for part in ("train", "test") for label in "ab" for n in range(3)]
+    for number, place in enumerate(places):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), 20 * number, np.uint8)).save(tmp_path / place)
+    lines = [f"{place},{place.split('/')[1]},{place.split('/')[0]}" for place in places]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label,part", *lines]) + "\n")
+    data = ImageFolder(root=str(tmp_path), size=(8, 8), **how)
+    experiment = Experiment(model=SmallCNN(features=2, dense=0), data=data, batch_size=2, epochs=1, validation=0)
+    with damaged(tmp_path / places[0], damage), pytest.raises(DataError, match=places[0]):
+        train(experiment, tmp_path / "run", options=OPTIONS)
 
 
 # --- as the commands say it
