@@ -24,7 +24,6 @@ from cnnjax.progress import _lines
 from cnnjax.reporting import report
 from cnnjax.run.directory import RunDirectory
 from cnnjax.visible import in_json, one_line, visible
-from tests.marks import slow
 from tests.test_reporting import make_study
 
 NASTY = {
@@ -259,7 +258,7 @@ def test_no_command_prints_what_is_not_seen(run, place, monkeypatch, command):
     assert ("raise" in command, "Traceback" in err) != (False, True)
 
 
-@slow
+@pytest.mark.slow
 def test_no_command_on_a_sweep_prints_what_is_not_seen(run, place, tmp_path, monkeypatch):
     """From one whose file, values and classes have such names: sweep, and what is done with it."""
     monkeypatch.chdir(place)
