@@ -100,7 +100,10 @@ class Holding:
 
 
 def holding(folder: Path, *, now: Callable[[], float] | None = None) -> Holding | None:
-    """The lease of a folder; None where nobody works on it. now: gives the file server's time, where that is known."""
+    """The lease of a folder; None where nobody works on it. now: gives the file server's time, where that is known.
+
+    Raises RunError where it cannot be read.
+    """
     numbers = _numbers(folder)
     return _look(folder, max(numbers), now) if numbers else None
 

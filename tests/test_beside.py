@@ -254,7 +254,7 @@ def test_what_cannot_be_set_side_by_side(tmp_path: Path, names: tuple[str, ...],
 
 def test_a_study_is_not_written_into(tmp_path: Path) -> None:
     one, other = study(tmp_path / "a", A), study(tmp_path / "b", B)
-    with pytest.raises(CnnjaxError, match="holds a study or a run itself"):
+    with pytest.raises(CnnjaxError, match="holds a study: choose another folder"):
         side_by_side(one, other, to=one)
 
 

@@ -253,7 +253,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     # The superuser, as whom tests often run, may read anything.
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("cnnjax.data.store._opened", refuse)
     with pytest.raises(DataError, match=r"cat/.* cannot be read: Permission denied; mend its permissions"):
         _ = ImageFolder(root=str(root), size=4).read().held
 

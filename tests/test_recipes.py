@@ -287,9 +287,8 @@ def test_a_recipe_is_copied_with_the_modules_that_it_imports(run, own_shelf, tmp
     assert "not here" not in out
     assert "cnnjax sweep 'my own/learns.py' --on gpu --dry-run" in run("init", "made/learns", "my own")[1]
     code, _, err = run("init", "made/learns", "mine/beside.py")
-    assert code == 1
-    assert "cannot write mine/beside.py" in " ".join(err.split())
-    assert "choose another folder" in " ".join(err.split())
+    assert code == 2
+    assert "mine/beside.py is a file: name a folder" in " ".join(err.split())
     (tmp_path / "mine" / "learns.py").write_text("mine")
     code, _, err = run("init", "made/learns", "mine")
     assert code == 1

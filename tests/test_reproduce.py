@@ -178,7 +178,7 @@ def test_what_cannot_be_reproduced_says_why(run, file, tmp_path, monkeypatch, ol
 
 
 def test_other_mistakes(run, file):
-    assert "--budget -1: must be minutes, 0 or more" in call(run, file, "--budget", -1)[2]
+    assert "'--budget': Input should be greater than or equal to 0" in call(run, file, "--budget", -1)[2]
     assert "--stale keep: must be stop or rerun" in call(run, file, "--stale", "keep")[2]
     assert "'digits/basline' is no recipe" in call(run, "digits/basline")[2]
 

@@ -48,11 +48,11 @@ def planned(folder: Path, study: Study = STUDY) -> list[str]:
 
 
 def numbers(folder: Path) -> dict[str, tuple]:
-    """What each trial measured: rows, and the result without what a clock says."""
+    """What each trial measured: rows, and the result without what a clock or a command line says."""
     found = {}
     for path in sorted(folder.glob("trials/*/result.json")):
         result = json.loads(path.read_text())
-        timed = {key for key in result if "seconds" in key} | {"compilations", "shares", "checksum"}
+        timed = {key for key in result if "seconds" in key} | {"compilations", "shares", "checksum", "environment"}
         kept = {key: value for key, value in result.items() if key not in timed}
         found[path.parent.name] = (kept, (path.parent / "metrics.jsonl").read_bytes())
     return found

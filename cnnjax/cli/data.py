@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cnnjax.cli import paths
 from cnnjax.cli.app import WIDE, app, out
 from cnnjax.cli.options import (
     AsJson,
@@ -52,7 +53,11 @@ def data_prepare(
     name: Annotated[str, typer.Argument(help="A set's name in TFDS.", show_default=False)],
     manual_dir: Annotated[
         Path | None,
-        typer.Option(help="Where archives lie that TFDS may not download. [default: downloads/manual in --data-dir]"),
+        typer.Option(
+            metavar="DIR",
+            parser=paths.named,
+            help="Where archives lie that TFDS may not download. [default: downloads/manual in --data-dir]",
+        ),
     ] = None,
     data_dir: Folder = None,
     as_json: AsJson = False,
@@ -88,7 +93,12 @@ def data_show(
     plot: Annotated[
         Path | None,
         typer.Option(
-            "--plot", "--out", metavar="FILE", help="Draw examples: a .png, .pdf or .svg.", show_default=False
+            "--plot",
+            "--out",
+            metavar="FILE",
+            parser=paths.named,
+            help="Draw examples: a .png, .pdf or .svg.",
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cnnjax.cli import paths
 from cnnjax.cli.app import app, err
 from cnnjax.cli.options import AsJson, Overrides, pairs
 from cnnjax.cli.printing import note, print_document
@@ -42,7 +43,12 @@ def describe(
         bool, typer.Option("--forms", help="Show what each convolution costs as a sparse and as a dense matrix.")
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the costs along the depth: a .png, .pdf or .svg.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            parser=paths.named,
+            help="Draw the costs along the depth: a .png, .pdf or .svg.",
+        ),
     ] = None,
     form: Annotated[
         str | None, typer.Option("--format", metavar="FORMAT", help="text, markdown, latex or json. [default: text]")

@@ -147,15 +147,17 @@ def design_json(planned: Plan, folder: Path) -> dict[str, Any]:
 def print_design(planned: Plan, folder: Path, *, extend: bool, replace: bool) -> None:
     """A dry run's sentences about the design, and about what a sweep would make of the study that the folder holds."""
     from cnnjax.records.design_words import design_words
+    from cnnjax.records.folders import refuse_for_study
     from cnnjax.study.merging import merged
     from cnnjax.study.records import study_record
 
     record = study_record(planned.study)
     for sentence in design_words(record):
         out.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    if planned.study.adaptive is not None:
-        return
     try:
+        refuse_for_study(folder)
+        if planned.study.adaptive is not None:
+            return
         found = merged(planned.study, record, planned.record, folder, replace=replace, extend=extend)
     except RunError as error:
         out.print(f"a sweep would stop: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)

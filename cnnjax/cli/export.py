@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cnnjax.cli import paths
 from cnnjax.cli.app import app, out
 from cnnjax.cli.options import AsJson, Checkpoint, Classes, Run, StaleCode, Weights
 from cnnjax.cli.printing import print_json
@@ -21,7 +22,9 @@ def export(
     run: Run,
     file_out: Annotated[
         Path,
-        typer.Argument(metavar="OUT", help="A .stablehlo, .safetensors, .pt or .pth file.", show_default=False),
+        typer.Argument(
+            metavar="OUT", parser=paths.named, help="A .stablehlo, .safetensors, .pt or .pth file.", show_default=False
+        ),
     ],
     form: Annotated[
         str | None,

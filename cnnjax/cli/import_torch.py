@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cnnjax.cli import paths
 from cnnjax.cli.app import app, out
 from cnnjax.cli.options import AsJson, Overrides, pairs
 from cnnjax.cli.printing import print_json
@@ -21,7 +22,15 @@ from cnnjax.cli.printing import print_json
 def import_torch(
     architecture: Annotated[str, typer.Argument(help="An architecture's name.", show_default=False)],
     weights: Annotated[Path, typer.Argument(help="A .pth or .safetensors state dict.", show_default=False)],
-    out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="The run to write.", show_default=False)],
+    out_folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            parser=paths.folder,
+            help="The run to write.",
+            show_default=False,
+        ),
+    ],
     overrides: Overrides = None,
     key: Annotated[
         str | None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cnnjax.cli import paths
 from cnnjax.cli.app import app, out
 from cnnjax.cli.options import AsJson, Checkpoint, Classes, Devices, StaleCode, Weights
 from cnnjax.cli.printing import print_json
@@ -50,7 +51,13 @@ def inspect(
         ),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to write. [default: RUN/inspect]")
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            parser=paths.folder,
+            help="Where to write. [default: RUN/inspect]",
+        ),
     ] = None,
     step: Checkpoint = None,
     weights: Weights = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnjax.cli import paths
 from cnnjax.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +27,15 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[PATH=VALUE]...", help="Fields to set: model.kernel_size=5.", show_default=False),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="Where to write. [default: runs/<file's name>]")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        parser=paths.folder,
+        help="Where to write. [default: runs/<file's name>]",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Devices = Annotated[int | None, typer.Option(help="How many devices to use. [default: all]", min=1)]
 On = Annotated[
@@ -107,7 +116,12 @@ ShardState = Annotated[
 ]
 Folder = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where prepared sets lie. [default: $TFDS_DATA_DIR or TFDS's own]"),
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        parser=paths.named,
+        help="Where prepared sets lie. [default: $TFDS_DATA_DIR or TFDS's own]",
+    ),
 ]
 Named = Annotated[
     str, typer.Argument(metavar="FILE|NAME", help="An experiment file or a data set's name.", show_default=False)
@@ -180,8 +194,12 @@ def pairs(overrides: list[str] | None) -> dict[str, str]:
     return pairs
 
 
-def default_out(loaded: ExperimentFile) -> Path:
-    return Path("runs") / loaded.name
+def out_of(loaded: ExperimentFile, named: Path | None) -> Path:
+    """The folder to write into. Raises ConfigError where it is the experiment file's: a run or a study has its own."""
+    folder = named or Path("runs") / loaded.name
+    if loaded.path.is_file() and folder.resolve() == loaded.path.resolve().parent:
+        raise ConfigError(f"--out {folder}: {loaded.path} lies in it; name a folder for the results alone")
+    return folder
 
 
 def hardware_of(

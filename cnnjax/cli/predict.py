@@ -9,6 +9,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from cnnjax.cli import paths
 from cnnjax.cli.app import WIDE, app, err, out
 from cnnjax.cli.options import AsJson, Checkpoint, Classes, Run, StaleCode, Weights
 from cnnjax.cli.printing import print_json
@@ -36,7 +37,12 @@ def predict(
     top: Annotated[int, typer.Option(help="How many answers to tell of each, the likeliest first.", min=1)] = 1,
     pictures: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Write what is said of each image, such as its mask, there as PNG."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            parser=paths.folder,
+            help="Write what is said of each image, such as its mask, there as PNG.",
+        ),
     ] = None,
     step: Checkpoint = None,
     weights: Weights = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cnnjax.cli import paths
 from cnnjax.cli.app import app, out
 from cnnjax.cli.options import AsJson
 from cnnjax.cli.printing import print_beside, print_report
@@ -28,7 +29,12 @@ def report(
     ],
     to: Annotated[
         Path | None,
-        typer.Option("--out", help="Where to write. [default: FOLDER/report; of two folders: nowhere]"),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            parser=paths.folder,
+            help="Where to write. [default: FOLDER/report; of two folders: nowhere]",
+        ),
     ] = None,
     as_json: AsJson = False,
     watching: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnjax.cli import paths
 from cnnjax.cli.app import WIDE, app, err, out
 from cnnjax.cli.options import LONGEST, MANY, AsJson, Devices, Overrides, Workers, hardware_of, options_of, pairs
 from cnnjax.cli.printing import print_json
@@ -41,7 +42,10 @@ def reproduce(
         typer.Option(help="To try it with other seeds than the card's. [default: the card's]", min=1, max=MANY),
     ] = None,
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Where to train. [default: runs/reproduce/<name>]")
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", parser=paths.folder, help="Where to train. [default: runs/reproduce/<name>]"
+        ),
     ] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Keep the record beside the recipe too, where `cnnjax recipes` reads it.")

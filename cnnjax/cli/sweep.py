@@ -60,11 +60,11 @@ from cnnjax.cli.options import (
     Stale,
     Steps,
     Workers,
-    default_out,
     devices_here,
     hardware_of,
     load_file,
     options_of,
+    out_of,
     pairs,
     placed,
 )
@@ -214,7 +214,7 @@ def sweep(
     hardware = hardware_of(here, parallel, resident, workers, shard_state=shard_state, memory=device_memory)
     saved = (checkpoint_seconds, checkpoint_steps)
     options = options_of(hardware, *saved, stale, log, log_every, keep_predictions=keep_predictions)
-    folder = out_folder or default_out(loaded)
+    folder = out_of(loaded, out_folder)
     if out_folder is None and adaptive is not None:
         folder = folder.with_name(f"{folder.name}-{adaptive.tag}")
     if dry_run:

@@ -25,11 +25,11 @@ from cnnjax.cli.options import (
     Stale,
     Steps,
     Workers,
-    default_out,
     devices_here,
     hardware_of,
     load_file,
     options_of,
+    out_of,
     pairs,
     placed,
 )
@@ -82,7 +82,7 @@ def train(
 
         loaded, machine = placed(load_file(file), on, fields, devices)
         experiment = replace_texts(loaded.experiment, fields)
-        folder = out_folder or default_out(loaded)
+        folder = out_of(loaded, out_folder)
         about = {"shard_state": shard_state, "memory": device_memory}
         hardware = hardware_of(devices_here(on, machine, devices), parallel, resident, workers, **about)
         saved = (checkpoint_seconds, checkpoint_steps)

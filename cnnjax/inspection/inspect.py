@@ -14,6 +14,7 @@ from cnnjax.errors import ConfigError, unknown
 from cnnjax.files import inside, write_bytes
 from cnnjax.inspection.pictures.drawing import Picture
 from cnnjax.inspection.subject import Options, Subject, Told
+from cnnjax.records.folders import refuse_held, refuse_others_files
 from cnnjax.records.inspect_json import FOLDER, InspectRecord, PictureEntry
 from cnnjax.run.trained import Trained
 from cnnjax.study.load import load
@@ -98,7 +99,7 @@ def inspect(
     trained = load(run, step=step, weights=weights, file=file, stale=stale)
     compared = tuple(load(other, file=file, stale=stale) for other in others)
     subject = Subject(trained, options, compared, told)
-    folder = inside(trained.path, FOLDER) if out is None else Path(out)
+    folder = inside(trained.path, FOLDER) if out is None else _free(Path(out))
     skipped = {name: reason for name in PICTURES if (reason := _refused(subject, name))}
     applying = [name for name in PICTURES if name not in skipped]
     if refused := [name for name in only if name in skipped]:
@@ -121,6 +122,14 @@ def inspect(
             _write(folder, subject, {name: picture}, skipped)
             made.append(name)
     return Inspection(folder, tuple(made), _write(folder, subject, {}, skipped))
+
+
+def _free(folder: Path) -> Path:
+    """The folder, in which nothing of others is. Raises RunError."""
+    refuse_held(folder)
+    if not InspectRecord.at(folder).exists():
+        refuse_others_files(folder, [f"{name}.png" for name in PICTURES])
+    return folder
 
 
 def _module(name: str) -> Any:

@@ -139,7 +139,10 @@ class Claims:
             left = [id for program, ids in self._left.items() if program not in self._at for id in ids]
         now = cache(lambda: server_time(self.units.out))
         for id in left:
-            held = holding(self.units.directory(id).path, now=now)
+            try:
+                held = holding(self.units.directory(id).path, now=now)
+            except RunError:
+                continue  # to claim it says what is wrong
             if held is not None:
                 return Waiting(trial=id, holder=str(held), left=held.left, others=len(left) - 1)
         return None

@@ -59,10 +59,10 @@ def has_seen_death(planned: Plan, out: Path) -> bool:
 def _died_of(folder: Path) -> bool:
     if not folder.is_dir():
         return False
-    held = holding(folder)
-    if held is not None and held.record is not None and (held.ended or held.record.deaths):
-        return True
     try:
+        held = holding(folder)
+        if held is not None and held.record is not None and (held.ended or held.record.deaths):
+            return True
         result = ResultRecord.read(ResultRecord.at(folder), remedy="")
     except RunError:
         return False  # which training says
@@ -195,7 +195,10 @@ class _Children:
     def _held_by(self, id: str, ended: _Ended) -> bool:
         """Whether a child died in the midst of a trial: its lease is still there, and no result."""
         directory = self.units.directory(id)
-        held = holding(directory.path) if not directory.result.exists() else None
+        try:
+            held = holding(directory.path) if not directory.result.exists() else None
+        except RunError:
+            return False  # what its lease is now is nobody's
         return held is not None and held.record is not None and held.record.worker == ended.name
 
     def _fail(self, id: str, ended: _Ended) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from cnnjax.errors import ConfigError, RunError
+from cnnjax.errors import ConfigError
 from cnnjax.events import Sink, Waiting
 from cnnjax.experiment import Experiment
 from cnnjax.launch.arms import PlannedArms
@@ -33,7 +33,7 @@ from cnnjax.launch.work import plain_options
 from cnnjax.launch.worker import one_at_a_time
 from cnnjax.lease import SECONDS, Lease, Taken
 from cnnjax.records.adaptive_json import AdaptiveRecord
-from cnnjax.records.config_json import ConfigRecord
+from cnnjax.records.folders import refuse_for_study
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.earlier import earlier, settle
@@ -162,8 +162,7 @@ class _Sweeping:
 
 
 def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcome:
-    if ConfigRecord.at(out).exists():
-        raise RunError(f"{out} holds a run, not a study: choose another folder with --out")
+    refuse_for_study(out)
     adaptive = planned.study.adaptive is not None
     arms = PlannedArms(planned, hardware=options.hardware) if adaptive else None
     with _alone(out, how.spread["sinks"]):

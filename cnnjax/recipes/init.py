@@ -9,6 +9,7 @@ from pathlib import Path
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.files import write_bytes, writing
 from cnnjax.recipes.shelf import Recipe
+from cnnjax.records.folders import refuse_held
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ def init(recipe: Recipe, folder: Path) -> Copied:
     """Copy a recipe into `folder`, with the modules beside it that it imports.
 
     Raises ConfigError, with nothing written, where one of the files is there already, and RunError where the folder
-    cannot be written.
+    is a run's or a study's, or cannot be written.
     """
+    refuse_held(folder)
     sources = [recipe.path, *neighbours(recipe.path)]
     targets = [folder / path.name for path in sources]
     there = [str(target) for target in targets if target.exists()]

@@ -15,9 +15,8 @@ from cnnjax.documents.csv_cells import cell
 from cnnjax.documents.latex import latex
 from cnnjax.errors import DiskFull, RunError, expect
 from cnnjax.files import inside, parse_json, read_whole, write_files, writing
-from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.design_words import planned_json
-from cnnjax.records.study_json import StudyRecord
+from cnnjax.records.folders import refuse_held, refuse_others_files
 from cnnjax.reporting.adaptive import STOPPED
 from cnnjax.reporting.findings import Findings, find
 from cnnjax.reporting.fraction_effects import fraction_json
@@ -80,7 +79,8 @@ def report(out: Path | str, *, to: Path | str | None = None) -> Summary:
         "effects.csv": csv(_all_effects(table)),
         **files_of(findings),
     }
-    files, text = write(folder, "arms.json", {**summary_json(table), "findings": findings.data}, contents)
+    summary = {**summary_json(table), "findings": findings.data}
+    files, text = write(folder, "arms.json", summary, contents, others=to is not None)
     return Summary(folder, files, table, arms(table), text)
 
 
@@ -95,8 +95,7 @@ def written_to(folder: Path | str | None) -> Path | None:
     if folder is None:
         return None
     folder = Path(folder)
-    if any(kind.at(folder).exists() for kind in (StudyRecord, ConfigRecord)):
-        raise RunError(f"{folder}: holds a study or a run itself; choose another folder with --out")
+    refuse_held(folder)
     return folder
 
 
@@ -122,14 +121,17 @@ BEFORE = re.compile(r"report\.html|(effects|learning_curves|\w+_(by_arm|vs_param
 
 
 def write(
-    folder: Path, name: str, summary: Mapping[str, Any], contents: Mapping[str, bytes]
+    folder: Path, name: str, summary: Mapping[str, Any], contents: Mapping[str, bytes], *, others: bool = False
 ) -> tuple[tuple[Path, ...], str]:
     """Write a report's files into `folder`: the summary as JSON under `name`, and the contents by their names.
 
     Returns their paths, and the text of the JSON. All are written before the first takes its place, so that a full disk
     leaves an earlier report as it was. What that wrote and this one does not is removed.
+    others: the folder may be other people's: RunError where one of the files is there and no earlier report wrote it.
     """
     names = [name, *contents]
+    if others:
+        refuse_others_files(folder, [each for each in names if each not in _earlier(folder)])
     text = in_json(json.dumps({**summary, "files": names}, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
     stale = _earlier(folder) - set(names)
     for each in names:

@@ -17,6 +17,7 @@ from cnnjax.lease import Holding, Lease
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.environment_json import EnvironmentRecord
+from cnnjax.records.folders import LOG, refuse_for_run
 from cnnjax.records.lease_json import LeaseRecord
 from cnnjax.records.metrics_jsonl import EpochRow, RowsEntry, append_row, keep_rows, rows_of, sync_rows
 from cnnjax.records.result_json import EvaluationRecord, ResultRecord
@@ -136,6 +137,8 @@ class RunDirectory:
         held = self.experiment_json()
         if StudyRecord.at(self.path).exists():
             raise RunError(f"{self.path} holds a study: choose another folder with --out")
+        if held is None and self.sources.parent == self.path and not (self.result.exists() or self.saved_step()):
+            refuse_for_run(self.path)
         if held is not None and held != plain(experiment) and not _is_as_before(held, experiment):
             raise RunError(f"{self.path} holds a different experiment ({_difference(held, experiment)}); choose --out")
 
@@ -202,7 +205,7 @@ class RunDirectory:
     def log(self, message: str) -> None:
         """Append a line to log.txt, with the time. Further lines of the message stand under it, indented."""
         told = visible(message.rstrip()).replace("\n", "\n    ")
-        append_text(self.path / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {told}\n")
+        append_text(self.path / LOG, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {told}\n")
 
 
 def directory_in(path: Path) -> RunDirectory:

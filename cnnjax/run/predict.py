@@ -12,6 +12,7 @@ import numpy as np
 
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.files import write_bytes
+from cnnjax.records.folders import refuse_held
 from cnnjax.run.images import listed, read
 from cnnjax.run.trained import Trained
 from cnnjax.tasks import Answered
@@ -67,6 +68,7 @@ def predict_files(
         answered = trained.predict(batch, batch_size=batch_size)
         heads, own = answered.cells(top)
         if out is not None:
+            refuse_held(Path(out))
             pictures += _written(answered, names, Path(out), len(files))
         files += names
         rows += answered.rows(top)

@@ -92,6 +92,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     "energy.py": ({"read_text"}, "the kernel's account of energy and of the processors' time, as numbers"),
     "machine.py": ({"read_text"}, TEXT),
     "recipes/init.py": ({"ast.parse", "read_text", "read_bytes"}, SOURCE),
+    "records/folders.py": ({"read_whole"}, TEXT),
     "records/metrics_jsonl.py": ({"open_there", "read_whole"}, JSON),
     "records/predictions_npz.py": ({"open_there", "np.load"}, NUMPY),
     "records/record.py": ({"read_whole", "model_validate_json"}, JSON),

@@ -53,7 +53,7 @@ def side_by_side(left: Path | str, right: Path | str, *, to: Path | str | None =
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         return Beside(both, findings, text)
     contents = {"arms.csv": csv(_frame(findings)), **files_of(findings)}
-    _, text = write(folder, "studies.json", summary, contents)
+    _, text = write(folder, "studies.json", summary, contents, others=True)
     return Beside(both, findings, text, folder)
 
 
