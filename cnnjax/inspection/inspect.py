@@ -108,6 +108,7 @@ def inspect(
         )
     for name in layers:
         subject.network.layer(name)
+    subject.check_examples()
     made: list[str] = []
     for name in only or applying:
         told(0, 1, name)

@@ -152,6 +152,10 @@ def study(tmp_path_factory) -> Path:
     chosen = [{"model.tag": tag, "model.scale": scale} for tag, scale in zip(values, (-1.5, 2.0, 2.0), strict=True)]
     axes = {"model.tag": values, "model.scale": [-1.5, 2.0]}
     trials = make_study(out, axes=axes, chosen=chosen, seeds=(0, 1), question=f"Why {VALUE}?\nB")
+    for trial in trials:
+        environment = out / "trials" / trial["id"] / "environment.json"
+        strange = {"cnnjax": VALUE, "hardware": f"={VALUE}", "processor": VALUE, "versions": {"jax": VALUE}}
+        environment.write_text(json.dumps(json.loads(environment.read_text()) | strange))
     name = out / "study.json"
     name.write_text(json.dumps(json.loads(name.read_text()) | {"name": f"=name{VALUE}"}))
     result = out / "trials" / trials[0]["id"] / "result.json"
