@@ -38,7 +38,7 @@ RUNS = {
     "methods/distillation.py": ("runs/teacher", "methods/teacher.py"),
     "methods/fine_tuning.py": ("runs/pretraining", "methods/pretraining.py"),
 }
-HARDWARE = Hardware(devices=1)
+HARDWARE = Hardware(devices=1, memory=80 * 10**9)
 TRAINED: set[str] = set()
 """Programs that this process has trained: the small forms of several experiments may be one."""
 

@@ -348,12 +348,14 @@ def test_no_trial_begins_once_one_failed_where_that_stops_the_study(tmp_path, en
 
 
 def test_a_sweep_that_is_stopped_and_continued_refills_bitwise(alone, tmp_path, entered):
-    def stop(event: Event) -> None:
+    stop = threading.Event()
+
+    def look(event: Event) -> None:
         if isinstance(event, StepTaken) and event.trial == experiment(0.2).id and event.step == 4:
-            raise KeyboardInterrupt
+            stop.set()
 
     often = Options(ONE.hardware, checkpoint_steps=1)
-    with pytest.raises(KeyboardInterrupt):
-        sweep(study(), tmp_path, options=often, pack=2, workers=1, sinks=[stop])
+    with pytest.raises(Interrupted):
+        sweep(study(), tmp_path, options=often, pack=2, workers=1, sinks=[look], stop=stop)
     sweep(study(), tmp_path, options=often, pack=2, workers=1)
     assert all_left(tmp_path / "trials") == alone

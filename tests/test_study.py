@@ -487,17 +487,17 @@ def test_a_stopped_study_continues_bitwise(tmp_path):
     study = Study(replace(BASE, {"epochs": 4}), axes={"model.features": [2, 4]}, seeds=2)
     options = Options(Hardware(devices=1), checkpoint_steps=2)
     sweep(study, tmp_path / "whole", options=options)
-    taken = total = 0
+    taken, total, asked = 0, 0, threading.Event()
 
     def stop(event):
         nonlocal taken, total
         total += event.steps if isinstance(event, Planned) else 0
         taken += isinstance(event, StepTaken)
         if taken > total * 0.7:
-            raise KeyboardInterrupt
+            asked.set()
 
-    with pytest.raises(KeyboardInterrupt):
-        sweep(study, tmp_path / "stopped", options=options, workers=1, sinks=[stop])
+    with pytest.raises(Interrupted):
+        sweep(study, tmp_path / "stopped", options=options, workers=1, sinks=[stop], stop=asked)
     outcome = sweep(study, tmp_path / "stopped", options=options)
     assert len(outcome.skipped) == 2
     for trial in outcome.plan.trials:
