@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,9 @@ XLA_CPU = {
 
 SECONDS_WORTH = 0.3
 """Programs that compile faster than this are not remembered."""
+
+NOT_REMEMBERED = "what is compiled is not remembered, so that each start compiles anew ({})"
+"""A warning: the cache cannot be read or written."""
 
 
 def compiled(lowered: Any, options: Mapping[str, Any] = {}) -> Callable:
@@ -92,8 +96,9 @@ def remember_compiled() -> Path | None:
         place.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(place / ".lockfile", timeout=10):
             remove_torn(place)
-    except (OSError, filelock.Timeout):
-        # A home that cannot be written to, or another process at work: only time is lost.
+    except (OSError, filelock.Timeout) as error:
+        # A home that cannot be written to, a full disk, or another process at work: only time is lost.
+        warnings.warn(NOT_REMEMBERED.format(error), stacklevel=2)
         return None
     check_programs()
     jax.config.update("jax_compilation_cache_dir", str(place))
