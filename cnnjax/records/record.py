@@ -115,9 +115,9 @@ class Record(Entry):
 
     def write(self, path: Path) -> None:
         """Write the file whole or not at all. Raises ValueError for a number that is not finite, RunError as files."""
-        write_text(path, self.text())
+        write_text(path, self.file_text())
 
-    def text(self) -> str:
+    def file_text(self) -> str:
         """What the file holds; its texts are `printable`: others are refused where a record is read."""
         return json_text(_printable(self.to_json()))
 

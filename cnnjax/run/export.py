@@ -74,7 +74,7 @@ def export(
     elif chosen == "torch":
         content = _torch(trained)
     # Both or none; the program or the weights last: where they are, all is there.
-    write_files({_beside(out): exported.text().encode(), out: content})
+    write_files({_beside(out): exported.file_text().encode(), out: content})
     return exported
 
 
