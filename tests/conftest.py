@@ -39,6 +39,7 @@ COMPILED = [
     "test_nn_lowering",
     "test_old_study",
     "test_own_networks",
+    "test_readme",
     "test_resolution",
     "test_run",
     "test_study",

@@ -283,3 +283,10 @@ def test_examples_are_shown_by_their_places(run, trained, tmp_path):
 def test_examples_that_are_not_there_are_refused(trained, tmp_path, fields, said):
     with pytest.raises(ConfigError, match=said):
         cnnjax.inspect(trained, only=["examples"], out=tmp_path, **fields)
+
+
+def test_examples_that_are_not_there_are_refused_with_all_pictures_too(trained, tmp_path):
+    """What needs none of them would be made, and nothing said of those that do."""
+    with pytest.raises(ConfigError, match="examples = 22: the test part has 22, counted from 0"):
+        cnnjax.inspect(trained, examples=[22], out=tmp_path / "all")
+    assert not (tmp_path / "all").exists()

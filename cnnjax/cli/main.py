@@ -69,7 +69,7 @@ def _stop(message: str) -> NoReturn:
 def show_warnings() -> None:
     """Let a warning be a sentence, without the line of code that gave it; not under `python -W`.
 
-    JAX warns of every program that it cannot remember: that is said once.
+    JAX warns of every program that it cannot keep in a folder of the user's choice: that is said once.
     """
     import warnings
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnjax.data.layout import Layout, PartFiles, alike
 from cnnjax.data.partition import TEST, TRAIN, VALIDATION, ChosenParts, Wanted, choose, family
-from cnnjax.data.spelling import in_order, listed, tidy, whole_number
+from cnnjax.data.spelling import in_order, listed, plainly, tidy, whole_number
 from cnnjax.data.store import Store, is_image
 from cnnjax.data.table_files import resolved
 from cnnjax.errors import DataError
@@ -131,8 +131,13 @@ def _header(text: str, columns: Columns, shown: str) -> tuple[list[str], str]:
             fields = {columns.file: "file_column", columns.split: "split_column"}
             there = f"there are {', '.join(header)}" if header else "it is empty"
             raise DataError(f"{shown} has no column {name!r}; {there}: name it with {fields.get(name, 'label_column')}")
-        if header.count(name) > 1:
-            raise DataError(f"{shown} line 1: {header.count(name)} columns are called {name!r}; rename all but one")
+    alike: dict[str, list[str]] = {}
+    for name in filter(None, header):
+        alike.setdefault(plainly(name), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            called = " and ".join(map(repr, dict.fromkeys(names)))
+            raise DataError(f"{shown} line 1: {len(names)} columns are called {called}; rename all but one")
     return header, separator
 
 

@@ -118,7 +118,11 @@ class ImageFolder(Decoding, Data, tag="folder"):
             warnings.warn(remark, stacklevel=2)
         parts = decodable(train, test, self.on_broken)
         return Dataset(
-            Path(self.root).stem, classes=found.classes, remarks=(*remarks, *found.notes), read_from=read_from, **parts
+            Path(self.root).stem,
+            classes=found.classes,
+            remarks=(*remarks, *found.notes, *store.linked),
+            read_from=read_from,
+            **parts,
         )
 
     def _table(self, store: Store) -> dict[Path, tuple[int, int]]:

@@ -131,7 +131,7 @@ class MaskFolder(Decoding, Data):
         return Dataset(
             Path(self.root).stem,
             classes=self.classes,
-            remarks=remarks,
+            remarks=(*remarks, *store.linked),
             read_from=store.listed,
             ignored=ignored,
             **parts,

@@ -28,6 +28,11 @@ def tidy(text: str) -> str:
     return printable(text[begin:end])
 
 
+def plainly(name: str) -> str:
+    """What is left of a name without upper case, blanks and what is not seen: by it two names look the same."""
+    return "".join(sign for sign in tidy(name).casefold() if not _is_invisible(sign))
+
+
 def _is_invisible(sign: str) -> bool:
     return sign.isspace() or unicodedata.category(sign) in ("Cf", "Cc")
 

@@ -15,6 +15,7 @@ from typing import IO, Any, NoReturn
 
 from cnnjax.data.archive import Member, index, read_member
 from cnnjax.data.cache import place, recall, remember
+from cnnjax.data.links import is_folder, leads_back, said_of_links
 from cnnjax.errors import DataError
 from cnnjax.files import LARGEST
 from cnnjax.visible import printable
@@ -86,6 +87,11 @@ class Store:
         """How a file is named to the user."""
         raise NotImplementedError
 
+    @property
+    def linked(self) -> tuple[str, ...]:
+        """What to say of images that lie elsewhere, where links lead out of `root`; empty where there are none."""
+        return ()
+
     def digests(self, names: Iterable[str]) -> list[str]:
         """`digest` of each file.
 
@@ -106,16 +112,27 @@ class Folder(Store):
     """A folder on disk."""
 
     @cached_property
-    def _walked(self) -> tuple[tuple[str, ...], tuple[str, ...], dict[Path, tuple[int, int]]]:
-        names, folders, listed = [], [], {}
-        for folder, inner, files in os.walk(self.root, onerror=_refuse, followlinks=True):
-            listed[Path(folder)] = stamp(Path(folder))
-            inner[:] = [name for name in inner if not _left_out(name) and not _leads_back(folder, name)]
-            at = Path(folder).relative_to(self.root).as_posix()
-            prefix = "" if at == "." else f"{at}/"
-            folders += [prefix + name for name in inner]
-            names += [prefix + name for name in files if not _left_out(name)]
-        return tuple(sorted(names)), tuple(sorted(folders)), listed
+    def _walked(self) -> tuple[tuple[str, ...], tuple[str, ...], dict[Path, tuple[int, int]], list[str]]:
+        names, folders, listed, links = [], [], {}, []
+        ahead = [""]
+        while ahead:
+            at = ahead.pop()
+            folder = self.root / at
+            listed[folder] = stamp(folder)
+            for entry in _entries(folder):
+                name = f"{at}/{entry.name}" if at else entry.name
+                if entry.is_symlink():
+                    links.append(name)
+                if not is_folder(entry):
+                    names.append(name)
+                elif not leads_back(entry):
+                    folders.append(name)
+                    ahead.append(name)
+        return tuple(sorted(names)), tuple(sorted(folders)), listed, links
+
+    @property
+    def linked(self) -> tuple[str, ...]:
+        return tuple(said_of_links(self.root, self._walked[3], tuple(filter(is_image, self.names))))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -241,13 +258,12 @@ def _hidden(name: str) -> bool:
     return any(map(_left_out, name.split("/")))
 
 
-def _leads_back(folder: str, name: str) -> bool:
-    """Whether a link leads to a folder that it lies in itself, so that there would be no end of it."""
-    path = os.path.join(folder, name)
-    if not os.path.islink(path):
-        return False
-    target = os.stat(path)
-    return any(os.path.samestat(target, parent.stat()) for parent in (Path(folder), *Path(folder).parents))
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not _left_out(entry.name)]
+    except OSError as error:
+        _refuse(error)
 
 
 def _opened(path: Path) -> IO[bytes]:

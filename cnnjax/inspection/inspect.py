@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from cnnjax.errors import ConfigError, unknown
+from cnnjax.errors import ConfigError, DiskFull, RunError, unknown
 from cnnjax.files import inside, write_bytes
 from cnnjax.inspection.pictures.drawing import Picture
 from cnnjax.inspection.subject import Options, Subject, Told
@@ -108,6 +108,7 @@ def inspect(
         )
     for name in layers:
         subject.network.layer(name)
+    subject.check_examples()
     made: list[str] = []
     for name in only or applying:
         told(0, 1, name)
@@ -157,7 +158,7 @@ def _write(folder: Path, subject: Subject, made: Mapping[str, Picture], skipped:
             (folder / Path(entry.file).name).unlink(missing_ok=True)
         pictures = {}
     for name, picture in made.items():
-        write_bytes(folder / f"{name}.png", picture.png)
+        _write_picture(folder / f"{name}.png", picture)
         pictures[name] = PictureEntry(
             file=f"{name}.png",
             title=picture.title,
@@ -178,6 +179,15 @@ def _write(folder: Path, subject: Subject, made: Mapping[str, Picture], skipped:
     )
     record.write(path)
     return record
+
+
+def _write_picture(path: Path, picture: Picture) -> None:
+    try:
+        write_bytes(path, picture.png)
+    except DiskFull:
+        raise
+    except RunError as error:
+        raise RunError(f"{error}: cnnjax inspect RUN --out DIR") from error
 
 
 def _is_of(held: InspectRecord, trained: Trained) -> bool:

@@ -129,6 +129,12 @@ class Subject:
             raise DataError(f"the run has no {name} part: it was trained with validation = 0; take --part test")
         return part
 
+    def check_examples(self) -> None:
+        """Raise ConfigError where the part has no example at one of the places asked for."""
+        most = max(self.options.examples, default=-1)
+        if most >= 0 and most >= len(part := self.part()):
+            raise ConfigError(f"examples = {most}: the {self.options.part} part has {len(part)}, counted from 0")
+
     @property
     def batch_size(self) -> int:
         """Images computed together: a multiple of the devices, not much more than there are."""
@@ -156,9 +162,6 @@ class Subject:
             images, names = _given(self.options.images, self.trained)
             return images[: self.options.count], np.arange(0), names[: self.options.count]
         part = self.part()
-        if any(place >= len(part) for place in self.options.examples):
-            most = max(self.options.examples)
-            raise ConfigError(f"examples = {most}: the {self.options.part} part has {len(part)}, counted from 0")
         index = np.array(self.options.examples or spread(range(len(part)), self.options.count))
         images = part.stacked(index).astype(np.float32) / self.trained.resolved.maximum
         return images, index, tuple(map(self.labelled, index))

@@ -37,7 +37,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, *, keep: int = 2, read_only: bool = False):
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # Orbax logs tracebacks of what it raises as well.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.folder, self._keep, self._read_only = folder.absolute(), keep, read_only
         self._now: ocp.CheckpointManager | None = None
         self._writer: ThreadPoolExecutor | None = None

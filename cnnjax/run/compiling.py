@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import platform
-import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -16,7 +15,7 @@ import filelock
 import jax
 
 from cnnjax.data.cache import folder
-from cnnjax.run.program_cache import check_programs, remove_torn
+from cnnjax.run.program_cache import check_programs, remove_torn, say_not_kept
 
 CACHE_BYTES = 4 * 2**30
 """What was compiled may take this much; the least recently used goes first."""
@@ -28,9 +27,6 @@ XLA_CPU = {
 
 SECONDS_WORTH = 0.3
 """Programs that compile faster than this are not remembered."""
-
-NOT_REMEMBERED = "what is compiled is not remembered, so that each start compiles anew ({})"
-"""A warning: the cache cannot be read or written."""
 
 
 def compiled(lowered: Any, options: Mapping[str, Any] = {}) -> Callable:
@@ -96,9 +92,9 @@ def remember_compiled() -> Path | None:
         place.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(place / ".lockfile", timeout=10):
             remove_torn(place)
-    except (OSError, filelock.Timeout) as error:
+    except OSError as error:
         # A home that cannot be written to, a full disk, or another process at work: only time is lost.
-        warnings.warn(NOT_REMEMBERED.format(error), stacklevel=2)
+        say_not_kept(place, error)
         return None
     check_programs()
     jax.config.update("jax_compilation_cache_dir", str(place))

@@ -1,215 +1,97 @@
-"""Disks that are full, of bytes or of files: one line, nothing finished is lost, and with room the command works."""
+"""Disks and tables of files that are full: one message, nothing that is finished is lost, and with room again the same
+call goes on to the same numbers."""
 
 from __future__ import annotations
 
-import os
-import shutil
+import re
 import subprocess
-import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from unittest.mock import ANY
 
-import jax
 import pytest
 
-from cnnjax import Hardware, Options, sweep, train
-from cnnjax.cli import show_warnings
-from cnnjax.run import compiling
-from cnnjax.study.file import load as load_file
-from tests.marks import slow
+from cnnjax import SGD, Experiment, Hardware, Options, SmallCNN, Synthetic, inspect, report, train
+from cnnjax.errors import DiskFull
+from cnnjax.records.result_json import ResultRecord
+from cnnjax.run import small_checkpoint
 
-FILE = """
-from cnnjax import Experiment, SmallCNN, Study, Synthetic
-experiment = Experiment(model=SmallCNN(features=2, dense=DENSE), data=Synthetic(height=8, width=8, channels=1,
-    classes=2, examples=40, test_examples=12), batch_size=8, epochs=3)
-study = Study(experiment, axes={"optim.learning_rate": [0.05, 0.1]}, seeds=1)
-"""
+EXPERIMENT = Experiment(
+    model=SmallCNN(features=2, dense=0),
+    data=Synthetic(height=8, width=8, channels=1, classes=2, examples=40, test_examples=12),
+    optim=SGD(learning_rate=0.05),
+    batch_size=12,
+    epochs=4,
+)
+OPTIONS = Options(Hardware(devices=1), checkpoint_steps=2)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Gives a file system of its own the size that the options of its mount say, anew where it has one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def sized(options: str) -> Path:
+        words = ["-o", f"remount,{options}"] if place.is_mount() else ["-t", "tmpfs", "-o", options, "tmpfs"]
+        made = subprocess.run(["mount", *words, str(place)], capture_output=True, text=True)
+        if made.returncode:
+            pytest.skip(f"needs the right to mount: {made.stderr.strip()}")
+        return place
+
+    yield sized
+    if place.is_mount():
+        subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """Experiment files, a run and a study, on a disk with room."""
-    folder, options = tmp_path_factory.mktemp("made"), Options(Hardware(devices=1))
-    (folder / "exp.py").write_text(FILE.replace("DENSE", "0"))
-    (folder / "large.py").write_text(FILE.replace("DENSE", "20000"))
-    loaded = load_file(folder / "exp.py")
-    train(loaded.experiment, folder / "run", options=options)
-    sweep(loaded.study, folder / "study", name="exp", options=options)
-    return folder
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    train(EXPERIMENT, out, options=OPTIONS)
+    return out
 
 
-@pytest.fixture
-def place(made, tmp_path, run) -> Path:
-    """A copy of `made`, where commands are run."""
-    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
+def numbers(out: Path) -> tuple[bytes, dict]:
+    result = ResultRecord.read(ResultRecord.at(out), remedy="")
+    assert result is not None
+    return (out / "metrics.jsonl").read_bytes(), result.metrics
 
 
-Mount = Callable[[str], Path]
+TOO_SMALL = ["size=4k", "size=12k", "size=20k", "size=28k", "size=36k", "nr_inodes=4", "nr_inodes=8", "nr_inodes=12"]
 
 
-@pytest.fixture
-def mount(tmp_path) -> Iterator[Mount]:
-    """Mounts a small disk at `disk`, or gives the one there another size."""
-    folder = tmp_path / "disk"
-
-    def mounted(options: str) -> Path:
-        folder.mkdir(exist_ok=True)
-        again = "remount," if folder.is_mount() else ""
-        command = ["mount", "-t", "tmpfs", "-o", f"{again}{options}", "tmpfs", str(folder)]
-        if subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("needs the right to mount a small disk")
-        return folder
-
-    yield mounted
-    if folder.is_mount():
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-ROOM = "size=200m,nr_inodes=100000"
+@pytest.mark.parametrize("writer", ["small", "orbax"])
+@pytest.mark.parametrize("options", TOO_SMALL)
+def test_a_training_says_so_once_and_goes_on(whole, disk, capfd, monkeypatch, options: str, writer: str) -> None:
+    if writer == "orbax":
+        monkeypatch.setattr(small_checkpoint, "SMALL", 0)
+    out = disk(options) / "run"
+    capfd.readouterr()
+    with pytest.raises(DiskFull, match="no space left") as error:
+        train(EXPERIMENT, out, options=OPTIONS)
+    assert "\n" not in str(error.value)
+    said = "".join(capfd.readouterr())
+    assert "Traceback" not in said
+    assert not ResultRecord.at(out).exists()
+    disk(re.sub("=.*", "=4m" if "size" in options else "=1000", options))
+    train(EXPERIMENT, out, options=OPTIONS)
+    assert numbers(out) == numbers(whole)
 
 
-def one_line(err: str) -> str:
-    """The line that says what is wrong. There is no other, but those of progress."""
-    lines = [line for line in err.splitlines() if " steps, " not in line]
-    assert len(lines) == 1, err
-    return lines[0]
+@pytest.mark.parametrize("options", ["size=8k", "size=100k", "size=200k", "nr_inodes=2", "nr_inodes=6"])
+def test_a_report_says_so_and_leaves_what_was_there(whole, disk, options: str) -> None:
+    """The one before stays whole, or there is none."""
+    place = disk(options)
+    with pytest.raises(DiskFull, match="no space left to write"):
+        report(whole, to=place / "report")
+    assert not list(place.rglob("index.html"))
+    disk(re.sub("=.*", "=20m" if "size" in options else "=1000", options))
+    assert report(whole, to=place / "report").page.read_text().endswith("</html>\n")
 
 
-def same_numbers(one: Path, other: Path) -> bool:
-    names = ("metrics.jsonl", "evaluation.json")
-    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
-
-
-TRAINS = [
-    ("train", "size=48k"),
-    ("train", "nr_inodes=20"),
-    *slow(
-        *[("train", f"size={size}k") for size in (4, 8, 16, 32, 64, 90)],
-        *[("train", f"nr_inodes={number}") for number in (2, 3, 8, 14, 30)],
-        *[("sweep", f"size={size}k") for size in (4, 16, 32, 48, 90, 120)],
-        *[("sweep", f"nr_inodes={number}") for number in (3, 8, 14, 30, 60)],
-    ),
-]
-"""(the command, the disk that it gets)."""
-
-
-@pytest.mark.parametrize(("command", "disk"), TRAINS)
-def test_a_training_goes_on_once_there_is_room(run, place, mount, command, disk):
-    out = mount(disk) / "new"
-    words = (command, "exp.py", "--out", out, "--devices", 1, "--checkpoint-steps", 1)
-    code, _, err = run(*words)
-    assert code == 1, "the disk was large enough"
-    assert "no space left" in one_line(err)
-    assert not list(out.rglob("*.tmp*")), "what was begun is cleared away"
-    mount(ROOM)
-    code, _, err = run(*words)
-    assert code == 0, err
-    if command == "train":
-        assert same_numbers(out, place / "run")
-    else:
-        for trial in (place / "study/trials").iterdir():
-            assert same_numbers(out / "trials" / trial.name, trial)
-
-
-WRITES = [
-    ("report study --out disk/new", "size=100k"),
-    ("report study --out disk/new", "nr_inodes=6"),
-    ("report disk/study", "full"),
-    ("report study run --out disk/new", "size=16k"),
-    ("inspect run --only filters,examples --out disk/new", "size=8k"),
-    ("inspect run --only filters,examples --out disk/new", "nr_inodes=2"),
-    ("evaluate disk/run --keep-predictions", "full"),
-    ("export run disk/net.safetensors", "size=4k"),
-    ("export run disk/net.stablehlo", "size=4k"),
-    ("export run disk/net.safetensors", "nr_inodes=1"),
-    ("describe lenet5 --plot disk/a.png", "size=4k"),
-    ("data show synthetic --plot disk/a.png", "size=4k"),
-    ("init mnist/lenet5 disk/new", "nr_inodes=2"),
-]
-"""(a command, the disk that it gets; `full`: one that has a finished run and study, and no room)."""
-
-
-@pytest.mark.parametrize(("words", "disk"), WRITES)
-def test_a_command_leaves_nothing_half_and_works_once_there_is_room(run, place, mount, words, disk):
-    folder = mount("size=20m" if disk == "full" else disk)
-    if disk == "full":
-        for name in ("run", "study"):
-            shutil.copytree(place / name, folder / name)
-        free = os.statvfs(folder)
-        (folder / "filler").write_bytes(b"x" * (free.f_bavail * free.f_frsize))
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    several = "report" in words
-    code, _, err = run(*words.split())
-    assert code == 1, "the disk was large enough"
-    assert "o space left" in one_line(err)
-    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert {path: after[path] for path in before} == before, "what was finished is there"
-    assert not [path for path in after if path.name.startswith(".")], "no scratch file stays"
-    if several:
-        assert after.keys() == before.keys(), "of the files of a report all are written, or none"
-    (folder / "filler").unlink(missing_ok=True)
-    mount(ROOM)
-    code, _, err = run(*words.split())
-    assert code == 0, err
-
-
-def process(place: Path, words: str, **environ: str) -> tuple[int, str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
-    own |= {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"} | environ
-    command = [sys.executable, "-m", "cnnjax", *words.split()]
-    done = subprocess.run(command, cwd=place, env=own, capture_output=True, text=True, timeout=200)
-    return done.returncode, done.stderr
-
-
-@pytest.mark.parametrize("disk", slow("size=200k", "size=8m", "nr_inodes=12", "nr_inodes=40"))
-def test_of_large_checkpoints_one_line_is_said_too(place, mount, disk):
-    """Those that Orbax writes, in threads of its own, which print."""
-    mount(disk)
-    words = "train large.py --out disk/new --checkpoint-steps 2"
-    code, err = process(place, words)
-    assert (code, "no space left" in one_line(err)) == (1, True)
-    mount(ROOM)
-    assert process(place, words)[0] == 0
-    assert process(place, words.replace("disk/new", "at-once"))[0] == 0
-    assert same_numbers(place / "disk/new", place / "at-once")
-
-
-# --- what was compiled
-
-
-@pytest.mark.parametrize("disk", slow("size=16k", "nr_inodes=5", "nr_inodes=3", "ro"))
-def test_a_cache_that_cannot_be_written_costs_one_line(place, mount, disk):
-    folder = mount("size=10m" if disk == "ro" else disk)
-    if disk == "ro":
-        mount("ro")
-    environ = {"XDG_CACHE_HOME": str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    code, err = process(place, "train exp.py --out new", **environ)
-    assert code == 0, err
-    assert one_line(err).startswith("warning: ")
-    assert process(place, "train exp.py --out at-once") == (0, ANY)
-    assert same_numbers(place / "new", place / "at-once")
-
-
-def test_a_cache_folder_that_cannot_be_made_is_a_warning(monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
-    before = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
-    jax.config.update("jax_compilation_cache_dir", None)
-    try:
-        with pytest.warns(UserWarning, match=r"not remembered, so that each start compiles anew \(.*/dev/null"):
-            assert compiling.remember_compiled.__wrapped__() is None
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before)
-
-
-def test_that_jax_cannot_remember_is_said_once(capsys, monkeypatch):
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    monkeypatch.setattr(sys, "warnoptions", [])
-    show_warnings()
-    for name in ("jit_step", "jit_chunk"):
-        text = f"Error writing persistent compilation cache entry for '{name}': OSError: [Errno 28] No space left"
-        warnings.showwarning(UserWarning(text), UserWarning, "a.py", 1)
-    warnings.showwarning(UserWarning("mind the gap"), UserWarning, "a.py", 1)
-    first, second = capsys.readouterr().err.splitlines()
-    assert ("jit_step" in first, second) == (True, "warning: mind the gap")
+@pytest.mark.parametrize("options", ["size=4k", "size=40k", "nr_inodes=2"])
+def test_pictures_say_so(whole, disk, options: str) -> None:
+    place, names = disk(options), ["filters", "confusion"]
+    with pytest.raises(DiskFull, match="no space left to write"):
+        inspect(whole, only=names, out=place / "inspect")
+    disk(re.sub("=.*", "=20m" if "size" in options else "=1000", options))
+    assert set(inspect(whole, only=names, out=place / "inspect").record.pictures) == set(names)

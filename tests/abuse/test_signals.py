@@ -146,7 +146,7 @@ CASES = [
 
 @pytest.mark.parametrize(("command", "names", "seconds"), slow(*CASES))
 def test_every_command_stops_with_one_sentence(place, command, names, seconds, tmp_path):
-    numbers = [(0.0, signal.Signals[name]) for name in names.split()]
+    numbers = [(0.0, int(signal.Signals[name])) for name in names.split()]
     code, err = stopped(place, command, tmp_path.name, seconds, numbers)
     assert fault(code, err) == "", err
     assert code == STOPPED or seconds > 1, "it was done"

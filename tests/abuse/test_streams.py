@@ -179,7 +179,7 @@ PROCESSES: list[tuple[str, int, str]] = [
         (
             "unset JAX_COMPILATION_CACHE_DIR; HOME=/proc/x TMPDIR=/proc/x cnnjax train exp.py --out new",
             0,
-            "is not remembered",
+            "cannot be kept in /proc/x",
         ),
     ),
 ]

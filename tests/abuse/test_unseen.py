@@ -24,7 +24,6 @@ from cnnjax.progress import _lines
 from cnnjax.reporting import report
 from cnnjax.run.directory import RunDirectory
 from cnnjax.visible import in_json, one_line, visible
-from tests.marks import slow
 from tests.test_reporting import make_study
 
 NASTY = {
@@ -153,6 +152,10 @@ def study(tmp_path_factory) -> Path:
     chosen = [{"model.tag": tag, "model.scale": scale} for tag, scale in zip(values, (-1.5, 2.0, 2.0), strict=True)]
     axes = {"model.tag": values, "model.scale": [-1.5, 2.0]}
     trials = make_study(out, axes=axes, chosen=chosen, seeds=(0, 1), question=f"Why {VALUE}?\nB")
+    for trial in trials:
+        environment = out / "trials" / trial["id"] / "environment.json"
+        strange = {"cnnjax": VALUE, "hardware": f"={VALUE}", "processor": VALUE, "versions": {"jax": VALUE}}
+        environment.write_text(json.dumps(json.loads(environment.read_text()) | strange))
     name = out / "study.json"
     name.write_text(json.dumps(json.loads(name.read_text()) | {"name": f"=name{VALUE}"}))
     result = out / "trials" / trials[0]["id"] / "result.json"
@@ -259,7 +262,7 @@ def test_no_command_prints_what_is_not_seen(run, place, monkeypatch, command):
     assert ("raise" in command, "Traceback" in err) != (False, True)
 
 
-@slow
+@pytest.mark.slow
 def test_no_command_on_a_sweep_prints_what_is_not_seen(run, place, tmp_path, monkeypatch):
     """From one whose file, values and classes have such names: sweep, and what is done with it."""
     monkeypatch.chdir(place)
