@@ -219,7 +219,8 @@ def _not_there(path: Path, error: OSError, remedy: str) -> None:
         return
     if isinstance(error, NotADirectoryError):
         file = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
-        raise RunError(f"{file} is no folder; {remedy}") from error
+        remedy = "move it away, or choose another folder with --out"
+        raise RunError(f"{file} is a file where a folder should be; {remedy}") from error
     if isinstance(error, PermissionError):
         remedy = "ask its owner, or run as who may read it"
     raise RunError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error

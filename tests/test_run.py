@@ -319,7 +319,7 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path, capfd, how):
 
 def test_an_output_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot write .*--out"):
+    with pytest.raises(RunError, match="is a file where a folder should be; .*--out"):
         train(TINY, tmp_path / "file" / "run")
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from string import hexdigits
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from cnnjax.data.archive import Member, index, read_member
 from cnnjax.data.cache import place, recall, remember
@@ -266,7 +267,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         _refuse(error)
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> BufferedReader:
     """Open a file. Raises DataError where it is a pipe or a device, which reading might wait for."""
     # Without O_NONBLOCK a pipe would wait for its writer here.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
