@@ -153,7 +153,12 @@ def _scratch(path: Path, content: bytes) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole or not at all."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """JSON as it stands in files."""
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
 
 
 def parse_json(content: bytes, where: Path | str, *, remedy: str) -> Any:

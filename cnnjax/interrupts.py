@@ -54,9 +54,29 @@ _SECONDS_BETWEEN_TRIES = 0.05
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+class _Asked(threading.Event):
+    """An event that a handler of signals may set (`come`), wherever it finds the main thread.
+
+    That may hold an event's own lock, in `wait` or in the handler of the signal before.
+    """
+
+    _came = False
+
+    def is_set(self) -> bool:
+        return self._came or super().is_set()
+
+    def come(self) -> None:
+        """Set it, in a handler."""
+        if not self._came:
+            self._came = True
+            # Those that wait hear of it from another thread. There may be no more threads.
+            with contextlib.suppress(RuntimeError):
+                _thread.start_new_thread(self.set, ())
+
+
 class _Listener:
     def __init__(self) -> None:
-        self.asked = threading.Event()
+        self.asked = _Asked()
         self.left_to_event = False  # the work looks at `asked` itself
         self.code: int | None = None  # with which the process ends, once that is known
         self.raised = False
@@ -76,7 +96,7 @@ class _Listener:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, between two of its instructions."""
-        self.asked.set()
+        self.asked.come()
         waits = self.left_to_event and self.count < 2
         if self.code is None and not (waits or self.raised or _in_import(frame)):
             self.raised = True
@@ -253,12 +273,12 @@ def stopping() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def _handled() -> Iterator[threading.Event]:
-    stop = threading.Event()
+    stop = _Asked()
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.is_set() and number in ENDING:
             raise KeyboardInterrupt
-        stop.set()
+        stop.come()
 
     before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:

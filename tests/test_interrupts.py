@@ -44,11 +44,12 @@ except KeyboardInterrupt:
 """
 
 
-def started(tmp_path, body: str) -> subprocess.Popen:
+def started(tmp_path, body: str, *, listening: bool = True) -> subprocess.Popen:
     (tmp_path / "swallows.py").write_text(
         "import time\nprint('ready', flush=True)\ntry:\n    time.sleep(0.5)\nexcept KeyboardInterrupt:\n    pass\n"
     )
     program = PROGRAM.format(body="\n".join(f"    {line}" for line in body.splitlines()))
+    program = program if listening else program.replace("interrupts.listen()", "")
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
@@ -195,6 +196,23 @@ finally:
         time.sleep(0.02)
     _, err = process.communicate(timeout=10)
     assert (process.returncode, err) == (130, f"{SAID}\n")
+
+
+@pytest.mark.parametrize("listening", [True, False])
+def test_a_signal_that_comes_while_the_event_is_locked_is_heard(tmp_path, listening):
+    """As it is in its `wait`, and while the signal before is handled."""
+    body = """
+with interrupts.stopping() as stop:
+    with stop._cond:
+        print("ready", flush=True)
+        time.sleep(0.3)
+    print(stop.wait(10), flush=True)
+sys.exit(0)
+"""
+    process = started(tmp_path, body, listening=listening)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=10)
+    assert (process.returncode, out) == (0, "True\n")
 
 
 @pytest.mark.parametrize(("nohup", "code", "out"), [(True, 0, "went on\n"), (False, 130, "")])

@@ -67,13 +67,21 @@ def _stop(message: str) -> NoReturn:
 
 
 def show_warnings() -> None:
-    """Let a warning be a sentence, without the line of code that gave it; not under `python -W`."""
+    """Let a warning be a sentence, without the line of code that gave it; not under `python -W`.
+
+    JAX warns of every program that it cannot keep in a folder of the user's choice: that is said once.
+    """
     import warnings
 
     if sys.warnoptions:
         return
+    of_cache: list[str] = []
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        if "persistent compilation cache entry" in str(message):
+            of_cache.append(str(message))
+            if len(of_cache) > 1:
+                return
         err.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     warnings.showwarning = show

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnnjax.config import explain
 from cnnjax.errors import NewerVersion, RunError
-from cnnjax.files import parse_json, read_whole, write_json
+from cnnjax.files import json_text, parse_json, read_whole, write_text
 from cnnjax.visible import printable
 
 
@@ -114,9 +114,12 @@ class Record(Entry):
         return {"version": self.version, **self.content}
 
     def write(self, path: Path) -> None:
-        """Write the file whole or not at all, its texts `printable`: others are refused where a record is read. Raises
-        ValueError for a number that is not finite, RunError as files."""
-        write_json(path, _printable(self.to_json()))
+        """Write the file whole or not at all. Raises ValueError for a number that is not finite, RunError as files."""
+        write_text(path, self.file_text())
+
+    def file_text(self) -> str:
+        """What the file holds; its texts are `printable`: others are refused where a record is read."""
+        return json_text(_printable(self.to_json()))
 
 
 def _printable(value: Any) -> Any:

@@ -15,7 +15,7 @@ import filelock
 import jax
 
 from cnnjax.data.cache import folder
-from cnnjax.run.program_cache import check_programs, remove_torn
+from cnnjax.run.program_cache import check_programs, remove_torn, say_not_kept
 
 CACHE_BYTES = 4 * 2**30
 """What was compiled may take this much; the least recently used goes first."""
@@ -92,8 +92,9 @@ def remember_compiled() -> Path | None:
         place.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(place / ".lockfile", timeout=10):
             remove_torn(place)
-    except (OSError, filelock.Timeout):
-        # A home that cannot be written to, or another process at work: only time is lost.
+    except OSError as error:
+        # A home that cannot be written to, a full disk, or another process at work: only time is lost.
+        say_not_kept(place, error)
         return None
     check_programs()
     jax.config.update("jax_compilation_cache_dir", str(place))

@@ -16,7 +16,7 @@ from flax import traverse_util
 from cnnjax.config import plain
 from cnnjax.convert import to_torch
 from cnnjax.errors import CnnjaxError, ConfigError, RunError, unknown
-from cnnjax.files import write_bytes
+from cnnjax.files import write_files
 from cnnjax.lowering import lowering
 from cnnjax.records.exported import Exported, Format
 from cnnjax.run.resolve import recorded_input
@@ -73,9 +73,8 @@ def export(
         content = _safetensors(trained, exported)
     elif chosen == "torch":
         content = _torch(trained)
-    # The program or the weights last: where they are, all is there.
-    exported.write(_beside(out))
-    write_bytes(out, content)
+    # Both or none; the program or the weights last: where they are, all is there.
+    write_files({_beside(out): exported.file_text().encode(), out: content})
     return exported
 
 

@@ -45,9 +45,13 @@ class ProgramCache(LRUCache):  # pyright: ignore[reportGeneralTypeIssues]
             super().put(key, _digest(key, value) + value)
         except OSError as error:
             remove(Path(self.path), key)
-            _say(
-                f"compiled programs cannot be kept in {self.path} ({error.strerror}): next time they are compiled again"
-            )
+            say_not_kept(self.path, error)
+
+
+def say_not_kept(place: Path | str, error: OSError) -> None:
+    """Warn, once, that nothing can be kept in a folder."""
+    reason = error.strerror or type(error).__name__
+    _say(f"compiled programs cannot be kept in {place} ({reason}): next time they are compiled again")
 
 
 def check_programs() -> None:

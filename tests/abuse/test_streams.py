@@ -176,7 +176,11 @@ PROCESSES: list[tuple[str, int, str]] = [
         ("mkdir x; cd x; rmdir ../x; cnnjax report {place}/study", 0, ""),
         ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 cnnjax report study", 0, ""),
         ("unset HOME; cnnjax train exp.py --out new", 0, ""),
-        ("HOME=/nonexistent/x TMPDIR=/nonexistent cnnjax train exp.py --out new", 0, ""),
+        (
+            "unset JAX_COMPILATION_CACHE_DIR; HOME=/proc/x TMPDIR=/proc/x cnnjax train exp.py --out new",
+            0,
+            "cannot be kept in /proc/x",
+        ),
     ),
 ]
 """(a line of bash, its exit code, what standard error says)."""

@@ -1,0 +1,198 @@
+"""Commands on disks that are full, of bytes or of files: one line, nothing finished is lost, with room they work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest.mock import ANY
+
+import jax
+import pytest
+
+from cnnjax import Hardware, Options, sweep, train
+from cnnjax.cli import show_warnings
+from cnnjax.run import compiling, program_cache
+from cnnjax.study.file import load as load_file
+from tests.marks import slow
+
+FILE = """
+from cnnjax import Experiment, SmallCNN, Study, Synthetic
+experiment = Experiment(model=SmallCNN(features=2, dense=0), data=Synthetic(height=8, width=8, channels=1,
+    classes=2, examples=40, test_examples=12), batch_size=8, epochs=3)
+study = Study(experiment, axes={"optim.learning_rate": [0.05, 0.1]}, seeds=1)
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """An experiment file, a run and a study, on a disk with room."""
+    folder, options = tmp_path_factory.mktemp("made"), Options(Hardware(devices=1))
+    (folder / "exp.py").write_text(FILE)
+    loaded = load_file(folder / "exp.py")
+    train(loaded.experiment, folder / "run", options=options)
+    sweep(loaded.study, folder / "study", name="exp", options=options)
+    return folder
+
+
+@pytest.fixture
+def place(made, tmp_path, run) -> Path:
+    """A copy of `made`, where commands are run."""
+    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
+
+
+Mount = Callable[[str], Path]
+
+
+@pytest.fixture
+def mount(tmp_path) -> Iterator[Mount]:
+    """Mounts a small disk at `disk`, or gives the one there another size."""
+    folder = tmp_path / "disk"
+
+    def mounted(options: str) -> Path:
+        folder.mkdir(exist_ok=True)
+        again = "remount," if folder.is_mount() else ""
+        command = ["mount", "-t", "tmpfs", "-o", f"{again}{options}", "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("needs the right to mount a small disk")
+        return folder
+
+    yield mounted
+    if folder.is_mount():
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+ROOM = "size=200m,nr_inodes=100000"
+
+
+def one_line(err: str) -> str:
+    """The line that says what is wrong. There is no other, but those of progress."""
+    lines = [line for line in err.splitlines() if " steps, " not in line]
+    assert len(lines) == 1, err
+    return lines[0]
+
+
+def same_numbers(one: Path, other: Path) -> bool:
+    names = ("metrics.jsonl", "evaluation.json")
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
+TRAINS = [
+    ("train", "size=48k"),
+    ("sweep", "nr_inodes=30"),
+    *slow(
+        *[("sweep", f"size={size}k") for size in (4, 16, 32, 48, 90, 120)],
+        *[("sweep", f"nr_inodes={number}") for number in (3, 8, 14, 60)],
+    ),
+]
+"""(the command, the disk that it gets)."""
+
+
+@pytest.mark.parametrize(("command", "disk"), TRAINS)
+def test_a_training_goes_on_once_there_is_room(run, place, mount, command, disk):
+    out = mount(disk) / "new"
+    words = (command, "exp.py", "--out", out, "--devices", 1, "--checkpoint-steps", 1)
+    code, _, err = run(*words)
+    assert code == 1, "the disk was large enough"
+    assert "no space left" in one_line(err)
+    assert not list(out.rglob("*.tmp*")), "what was begun is cleared away"
+    mount(ROOM)
+    code, _, err = run(*words)
+    assert code == 0, err
+    if command == "train":
+        assert same_numbers(out, place / "run")
+    else:
+        for trial in (place / "study/trials").iterdir():
+            assert same_numbers(out / "trials" / trial.name, trial)
+
+
+WRITES = [
+    ("report study --out disk/new", "size=100k"),
+    ("report disk/study", "full"),
+    ("report study run --out disk/new", "size=16k"),
+    ("inspect run --only filters,examples --out disk/new", "size=8k"),
+    ("evaluate disk/run --keep-predictions", "full"),
+    ("export run disk/net.safetensors", "size=4k"),
+    ("export run disk/net.stablehlo", "size=4k"),
+    ("export run disk/net.safetensors", "nr_inodes=1"),
+    ("describe lenet5 --plot disk/a.png", "size=4k"),
+    ("data show synthetic --plot disk/a.png", "size=4k"),
+    ("init mnist/lenet5 disk/new", "nr_inodes=2"),
+]
+"""(a command, the disk that it gets; `full`: one that has a finished run and study, and no room)."""
+
+
+@pytest.mark.parametrize(("words", "disk"), WRITES)
+def test_a_command_leaves_nothing_half_and_works_once_there_is_room(run, place, mount, words, disk):
+    folder = mount("size=20m" if disk == "full" else disk)
+    if disk == "full":
+        for name in ("run", "study"):
+            shutil.copytree(place / name, folder / name)
+        free = os.statvfs(folder)
+        (folder / "filler").write_bytes(b"x" * (free.f_bavail * free.f_frsize))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    several = "report" in words
+    code, _, err = run(*words.split())
+    assert code == 1, "the disk was large enough"
+    assert "o space left" in one_line(err)
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert {path: after[path] for path in before} == before, "what was finished is there"
+    assert not [path for path in after if path.name.startswith(".")], "no scratch file stays"
+    if several:
+        assert after.keys() == before.keys(), "of the files of a report all are written, or none"
+    (folder / "filler").unlink(missing_ok=True)
+    mount(ROOM)
+    code, _, err = run(*words.split())
+    assert code == 0, err
+
+
+def process(place: Path, words: str, **environ: str) -> tuple[int, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    own |= {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"} | environ
+    command = [sys.executable, "-m", "cnnjax", *words.split()]
+    done = subprocess.run(command, cwd=place, env=own, capture_output=True, text=True, timeout=200)
+    return done.returncode, done.stderr
+
+
+# --- what was compiled
+
+
+@pytest.mark.parametrize("disk", slow("size=16k", "nr_inodes=5", "nr_inodes=3", "ro"))
+def test_a_cache_that_cannot_be_written_costs_one_line(place, mount, disk):
+    folder = mount("size=10m" if disk == "ro" else disk)
+    if disk == "ro":
+        mount("ro")
+    environ = {"XDG_CACHE_HOME": str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    code, err = process(place, "train exp.py --out new", **environ)
+    assert code == 0, err
+    assert one_line(err).startswith("warning: ")
+    assert process(place, "train exp.py --out at-once") == (0, ANY)
+    assert same_numbers(place / "new", place / "at-once")
+
+
+def test_a_cache_folder_that_cannot_be_made_is_a_warning(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    program_cache._say.cache_clear()
+    before = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        with pytest.warns(UserWarning, match=r"cannot be kept in /dev/null/.* \(Not a directory\): next time"):
+            assert compiling.remember_compiled.__wrapped__() is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_that_jax_cannot_remember_is_said_once(capsys, monkeypatch):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(sys, "warnoptions", [])
+    show_warnings()
+    for name in ("jit_step", "jit_chunk"):
+        text = f"Error writing persistent compilation cache entry for '{name}': OSError: [Errno 28] No space left"
+        warnings.showwarning(UserWarning(text), UserWarning, "a.py", 1)
+    warnings.showwarning(UserWarning("mind the gap"), UserWarning, "a.py", 1)
+    first, second = capsys.readouterr().err.splitlines()
+    assert ("jit_step" in first, second) == (True, "warning: mind the gap")
