@@ -350,7 +350,7 @@ def test_a_damaged_or_newer_record_is_named(tmp_path: Path) -> None:
     report(tmp_path)
     page = (tmp_path / "report" / "report.md").read_text()
     assert "1 damaged" in page
-    assert re.search(r"resolved.json is damaged .*put it back from a copy, or delete it", page)
+    assert re.search(r"resolved.json is damaged .*bring it back from a copy, or delete it", page)
 
 
 def test_parts_of_an_evaluation_stand_in_order_of_importance() -> None:
