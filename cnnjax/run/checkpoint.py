@@ -76,8 +76,9 @@ class Checkpoints:
         """Let Orbax look at the folder anew when it is needed again; what is being saved is on disk first."""
         self.wait()
         if self._now is not None:
-            self._now.close()
-            self._now = None
+            old, self._now = self._now, None
+            with self._explained("finished"):
+                old.close()
 
     def latest(self) -> int | None:
         """The step of the newest checkpoint; None where there is none."""
