@@ -40,6 +40,7 @@ from cnnjax.run.environment import settings
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.loop import run_trials
 from cnnjax.run.program import Program
+from tests.disks import change, disk
 from tests.marks import slow
 
 TINY = Experiment(
@@ -325,13 +326,8 @@ def test_an_output_that_cannot_be_written(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("needs the right to mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with disk(tmp_path / "disk", "size=400k") as folder:
+        yield folder
 
 
 def test_a_full_disk_loses_nothing(whole, small_disk):
@@ -343,7 +339,7 @@ def test_a_full_disk_loses_nothing(whole, small_disk):
     with pytest.raises(DiskFull, match="make room|mend this"):
         train(TINY, small_disk / "run", options=EVERY_2)
     filler.unlink()
-    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    change(small_disk, "size=8m")
     train(TINY, small_disk / "run", options=EVERY_2)
     assert_same_run(whole, small_disk / "run")
 

@@ -28,6 +28,7 @@ from cnnjax.launch.status import status
 from cnnjax.launch.work import work
 from cnnjax.lease import Lease, holding
 from cnnjax.run.program import Program
+from tests.disks import change, disk
 from tests.test_workers import BASE, OPTIONS, numbers, planned
 
 FOUR = Study(BASE, seeds=4)
@@ -43,19 +44,10 @@ def whole(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def disk(tmp_path) -> Iterator[Path]:
-    """A file system in memory, too small for a study, where this process may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=240k", "none", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def make_room(disk: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+def small_disk(tmp_path) -> Iterator[Path]:
+    """Too small for a study."""
+    with disk(tmp_path / "disk", "size=240k") as folder:
+        yield folder
 
 
 def both(run: Callable) -> list:
@@ -74,8 +66,8 @@ def both(run: Callable) -> list:
 # --- a full disk
 
 
-def test_a_disk_that_is_full_in_the_midst_of_two_workers(whole, disk):
-    planned(disk, TWELVE)
+def test_a_disk_that_is_full_in_the_midst_of_two_workers(whole, small_disk):
+    planned(small_disk, TWELVE)
     finished = []
 
     def note(event):
@@ -83,27 +75,27 @@ def test_a_disk_that_is_full_in_the_midst_of_two_workers(whole, disk):
             finished.append(event.trial)
 
     def run(name):
-        return work(disk, options=OPTIONS, name=name, workers=1, sinks=[note])
+        return work(small_disk, options=OPTIONS, name=name, workers=1, sinks=[note])
 
     first = both(run)
     assert any(isinstance(each, DiskFull) for each in first), first
     assert all(isinstance(each, DiskFull) or not each.failed for each in first), first
-    before = numbers(disk)
+    before = numbers(small_disk)
     assert 0 < len(before) < 12, "the file system has another size than the test needs"
     assert before == {id: numbers(whole)[id] for id in before}
     assert sorted(finished) == sorted(before)
-    make_room(disk)
+    change(small_disk, "size=64m")
     outcomes = both(run)
     assert sorted(finished) == sorted(numbers(whole))
     assert sorted(id for each in outcomes for id in each.done) == sorted(numbers(whole).keys() - before)
-    assert numbers(disk) == numbers(whole)
-    assert not list(disk.glob("trials/*/lease.*"))
+    assert numbers(small_disk) == numbers(whole)
+    assert not list(small_disk.glob("trials/*/lease.*"))
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_under_two_processes(whole, disk):
-    planned(disk, TWELVE)
-    words = [sys.executable, "-m", "cnnjax", "work", str(disk), "--side-by-side", "1", "--devices", "1", "--json"]
+def test_a_disk_that_is_full_under_two_processes(whole, small_disk):
+    planned(small_disk, TWELVE)
+    words = [sys.executable, "-m", "cnnjax", "work", str(small_disk), "--side-by-side", "1", "--devices", "1", "--json"]
 
     def run():
         pair = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
@@ -112,13 +104,13 @@ def test_a_disk_that_is_full_under_two_processes(whole, disk):
     for out, err, code in run():
         assert code == 1, out
         assert re.search("no space left (to write|on device).* run the same command again", err), err
-    before = numbers(disk)
-    make_room(disk)
+    before = numbers(small_disk)
+    change(small_disk, "size=64m")
     ended = run()
     assert [code for _, _, code in ended] == [0, 0], ended
     done = [id for out, _, _ in ended for id in json.loads(out)["done"]]
     assert sorted(done) == sorted(numbers(whole).keys() - before)
-    assert numbers(disk) == numbers(whole)
+    assert numbers(small_disk) == numbers(whole)
 
 
 # --- no memory

@@ -10,33 +10,21 @@ from pathlib import Path
 import pytest
 
 import cnnjax
-from cnnjax import SGD, Experiment, Hardware, Options, SmallCNN, Synthetic, train
+from cnnjax import Hardware, Options, train
+from cnnjax.study.file import load
+from tests.abuse.conftest import FILE
 from tests.test_reporting import make_study
 
 ONE = Options(Hardware(devices=1))
-EXPERIMENT = Experiment(
-    model=SmallCNN(features=2, dense=0),
-    data=Synthetic(height=8, width=8, channels=1, classes=2, examples=40, test_examples=12),
-    optim=SGD(learning_rate=0.05),
-    batch_size=12,
-    epochs=1,
-)
-FILE = """
-from cnnjax import SGD, Experiment, SmallCNN, Study, Synthetic
-experiment = Experiment(
-    model=SmallCNN(features=2, dense=0), data=Synthetic(height=8, width=8, channels=1, classes=2, examples=40,
-    test_examples=12), optim=SGD(learning_rate=0.05), batch_size=12, epochs=1)
-study = Study(experiment, axes={"optim.learning_rate": [0.05, 0.1]}, seeds=1)
-"""
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """A finished run, a study, a report of it that stands elsewhere, and other people's folders."""
     place = tmp_path_factory.mktemp("made")
-    train(EXPERIMENT, place / "run", options=ONE)
-    make_study(place / "study", axes={"model.features": [8, 16]}, seeds=(0, 1))
     (place / "exp.py").write_text(FILE)
+    train(load(place / "exp.py").experiment, place / "run", options=ONE)
+    make_study(place / "study", axes={"model.features": [8, 16]}, seeds=(0, 1))
     (place / "site").mkdir()
     for name in ("index.html", "report.md", "filters.png", "lenet5.py"):
         (place / "site" / name).write_text("mine")

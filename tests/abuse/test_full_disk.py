@@ -1,59 +1,69 @@
-"""Disks and tables of files that are full: one message, nothing that is finished is lost, and with room again the same
-call goes on to the same numbers."""
+"""Disks and tables of files that are full: one message, nothing that is finished is lost, and with room the same call
+goes on to the same numbers."""
 
 from __future__ import annotations
 
-import re
+import os
+import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+import warnings
 from pathlib import Path
+from unittest.mock import ANY
 
+import jax
 import pytest
 
-from cnnjax import SGD, Experiment, Hardware, Options, SmallCNN, Synthetic, inspect, report, train
+from cnnjax import Hardware, Options, train
+from cnnjax.cli import show_warnings
 from cnnjax.errors import DiskFull
 from cnnjax.records.result_json import ResultRecord
-from cnnjax.run import small_checkpoint
+from cnnjax.run import compiling, program_cache, small_checkpoint
+from cnnjax.study.file import load as load_file
+from tests.marks import slow
 
-EXPERIMENT = Experiment(
-    model=SmallCNN(features=2, dense=0),
-    data=Synthetic(height=8, width=8, channels=1, classes=2, examples=40, test_examples=12),
-    optim=SGD(learning_rate=0.05),
-    batch_size=12,
-    epochs=4,
-)
-OPTIONS = Options(Hardware(devices=1), checkpoint_steps=2)
+ROOM = "size=200m,nr_inodes=100000"
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Gives a file system of its own the size that the options of its mount say, anew where it has one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def sized(options: str) -> Path:
-        words = ["-o", f"remount,{options}"] if place.is_mount() else ["-t", "tmpfs", "-o", options, "tmpfs"]
-        made = subprocess.run(["mount", *words, str(place)], capture_output=True, text=True)
-        if made.returncode:
-            pytest.skip(f"needs the right to mount: {made.stderr.strip()}")
-        return place
-
-    yield sized
-    if place.is_mount():
-        subprocess.run(["umount", str(place)], check=True)
+def one_line(err: str) -> str:
+    """The line that says what is wrong. There is no other, but those of progress."""
+    lines = [line for line in err.splitlines() if " steps, " not in line]
+    assert len(lines) == 1, err
+    return lines[0]
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("whole") / "run"
-    train(EXPERIMENT, out, options=OPTIONS)
-    return out
+def same_numbers(one: Path, other: Path) -> bool:
+    names = ("metrics.jsonl", "evaluation.json")
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
 
 
-def numbers(out: Path) -> tuple[bytes, dict]:
-    result = ResultRecord.read(ResultRecord.at(out), remedy="")
-    assert result is not None
-    return (out / "metrics.jsonl").read_bytes(), result.metrics
+TRAINS = [
+    ("train", "size=48k"),
+    ("sweep", "nr_inodes=30"),
+    *slow(
+        *[("sweep", f"size={size}k") for size in (4, 16, 32, 48, 90, 120)],
+        *[("sweep", f"nr_inodes={number}") for number in (3, 8, 14, 60)],
+    ),
+]
+"""(the command, the disk that it gets)."""
+
+
+@pytest.mark.parametrize(("command", "disk"), TRAINS)
+def test_a_training_goes_on_once_there_is_room(run, place, mount, command, disk):
+    out = mount(disk) / "new"
+    words = (command, "exp.py", "--out", out, "--devices", 1, "--checkpoint-steps", 1)
+    code, _, err = run(*words)
+    assert code == 1, "the disk was large enough"
+    assert "no space left" in one_line(err)
+    assert not list(out.rglob("*.tmp*")), "what was begun is cleared away"
+    mount(ROOM)
+    code, _, err = run(*words)
+    assert code == 0, err
+    if command == "train":
+        assert same_numbers(out, place / "run")
+    else:
+        for trial in (place / "study/trials").iterdir():
+            assert same_numbers(out / "trials" / trial.name, trial)
 
 
 TOO_SMALL = ["size=4k", "size=12k", "size=20k", "size=28k", "size=36k", "nr_inodes=4", "nr_inodes=8", "nr_inodes=12"]
@@ -61,37 +71,110 @@ TOO_SMALL = ["size=4k", "size=12k", "size=20k", "size=28k", "size=36k", "nr_inod
 
 @pytest.mark.parametrize("writer", ["small", "orbax"])
 @pytest.mark.parametrize("options", TOO_SMALL)
-def test_a_training_says_so_once_and_goes_on(whole, disk, capfd, monkeypatch, options: str, writer: str) -> None:
+def test_checkpoints_of_either_writer_say_so_once(made, mount, capfd, monkeypatch, options, writer):
     if writer == "orbax":
         monkeypatch.setattr(small_checkpoint, "SMALL", 0)
-    out = disk(options) / "run"
+    experiment, out = load_file(made / "exp.py").experiment, mount(options) / "new"
+    often = Options(Hardware(devices=1), checkpoint_steps=2)
     capfd.readouterr()
     with pytest.raises(DiskFull, match="no space left") as error:
-        train(EXPERIMENT, out, options=OPTIONS)
+        train(experiment, out, options=often)
     assert "\n" not in str(error.value)
     said = "".join(capfd.readouterr())
     assert "Traceback" not in said
     assert not ResultRecord.at(out).exists()
-    disk(re.sub("=.*", "=4m" if "size" in options else "=1000", options))
-    train(EXPERIMENT, out, options=OPTIONS)
-    assert numbers(out) == numbers(whole)
+    mount(ROOM)
+    train(experiment, out, options=often)
+    assert same_numbers(out, made / "run")
 
 
-@pytest.mark.parametrize("options", ["size=8k", "size=100k", "size=200k", "nr_inodes=2", "nr_inodes=6"])
-def test_a_report_says_so_and_leaves_what_was_there(whole, disk, options: str) -> None:
-    """The one before stays whole, or there is none."""
-    place = disk(options)
-    with pytest.raises(DiskFull, match="no space left to write"):
-        report(whole, to=place / "report")
-    assert not list(place.rglob("index.html"))
-    disk(re.sub("=.*", "=20m" if "size" in options else "=1000", options))
-    assert report(whole, to=place / "report").page.read_text().endswith("</html>\n")
+WRITES = [
+    *[
+        ("report study --out disk/new", each)
+        for each in ("size=8k", "size=100k", "size=200k", "nr_inodes=2", "nr_inodes=6")
+    ],
+    ("report disk/study", "full"),
+    ("report study run --out disk/new", "size=16k"),
+    *[("inspect run --only filters,examples --out disk/new", each) for each in ("size=4k", "size=8k", "nr_inodes=2")],
+    ("inspect run --only filters,confusion --out disk/new", "size=40k"),
+    ("evaluate disk/run --keep-predictions", "full"),
+    ("export run disk/net.safetensors", "size=4k"),
+    ("export run disk/net.stablehlo", "size=4k"),
+    ("export run disk/net.safetensors", "nr_inodes=1"),
+    ("describe lenet5 --plot disk/a.png", "size=4k"),
+    ("data show synthetic --plot disk/a.png", "size=4k"),
+    ("init mnist/lenet5 disk/new", "nr_inodes=2"),
+]
+"""(a command, the disk that it gets; `full`: one that has a finished run and study, and no room)."""
 
 
-@pytest.mark.parametrize("options", ["size=4k", "size=40k", "nr_inodes=2"])
-def test_pictures_say_so(whole, disk, options: str) -> None:
-    place, names = disk(options), ["filters", "confusion"]
-    with pytest.raises(DiskFull, match="no space left to write"):
-        inspect(whole, only=names, out=place / "inspect")
-    disk(re.sub("=.*", "=20m" if "size" in options else "=1000", options))
-    assert set(inspect(whole, only=names, out=place / "inspect").record.pictures) == set(names)
+@pytest.mark.parametrize(("words", "disk"), WRITES)
+def test_a_command_leaves_nothing_half_and_works_once_there_is_room(run, place, mount, words, disk):
+    folder = mount("size=20m" if disk == "full" else disk)
+    if disk == "full":
+        for name in ("run", "study"):
+            shutil.copytree(place / name, folder / name)
+        free = os.statvfs(folder)
+        (folder / "filler").write_bytes(b"x" * (free.f_bavail * free.f_frsize))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    several = "report" in words
+    code, _, err = run(*words.split())
+    assert code == 1, "the disk was large enough"
+    assert "o space left" in one_line(err)
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert {path: after[path] for path in before} == before, "what was finished is there"
+    assert not [path for path in after if path.name.startswith(".")], "no scratch file stays"
+    if several:
+        assert after.keys() == before.keys(), "of the files of a report all are written, or none"
+    (folder / "filler").unlink(missing_ok=True)
+    mount(ROOM)
+    code, _, err = run(*words.split())
+    assert code == 0, err
+
+
+def process(place: Path, words: str, **environ: str) -> tuple[int, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    own |= {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"} | environ
+    command = [sys.executable, "-m", "cnnjax", *words.split()]
+    done = subprocess.run(command, cwd=place, env=own, capture_output=True, text=True, timeout=200)
+    return done.returncode, done.stderr
+
+
+# --- what was compiled
+
+
+@pytest.mark.parametrize("disk", slow("size=16k", "nr_inodes=5", "nr_inodes=3", "ro"))
+def test_a_cache_that_cannot_be_written_costs_one_line(place, mount, disk):
+    folder = mount("size=10m" if disk == "ro" else disk)
+    if disk == "ro":
+        mount("ro")
+    environ = {"XDG_CACHE_HOME": str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    code, err = process(place, "train exp.py --out new", **environ)
+    assert code == 0, err
+    assert one_line(err).startswith("warning: ")
+    assert process(place, "train exp.py --out at-once") == (0, ANY)
+    assert same_numbers(place / "new", place / "at-once")
+
+
+def test_a_cache_folder_that_cannot_be_made_is_a_warning(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    program_cache._say.cache_clear()
+    before = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        with pytest.warns(UserWarning, match=r"cannot be kept in /dev/null/.* \(Not a directory\): next time"):
+            assert compiling.remember_compiled.__wrapped__() is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_that_jax_cannot_remember_is_said_once(capsys, monkeypatch):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(sys, "warnoptions", [])
+    show_warnings()
+    for name in ("jit_step", "jit_chunk"):
+        text = f"Error writing persistent compilation cache entry for '{name}': OSError: [Errno 28] No space left"
+        warnings.showwarning(UserWarning(text), UserWarning, "a.py", 1)
+    warnings.showwarning(UserWarning("mind the gap"), UserWarning, "a.py", 1)
+    first, second = capsys.readouterr().err.splitlines()
+    assert ("jit_step" in first, second) == (True, "warning: mind the gap")

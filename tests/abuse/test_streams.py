@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,35 +11,7 @@ from pathlib import Path
 import pytest
 
 from cnnjax import streams
-from cnnjax.study.file import load as load_file
 from tests.marks import slow
-
-FILE = """
-from cnnjax import Experiment, SmallCNN, Study, Synthetic
-experiment = Experiment(model=SmallCNN(features=2, dense=0), data=Synthetic(height=8, width=8, channels=1, classes=2,
-    examples=40, test_examples=12), batch_size=8, epochs=1)
-study = Study(experiment, axes={"optim.learning_rate": [0.05, 0.1]}, seeds=2)
-"""
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """An experiment file, a run and a study."""
-    from cnnjax import Hardware, Options, sweep, train
-
-    folder, options = tmp_path_factory.mktemp("streams"), Options(Hardware(devices=1))
-    (folder / "exp.py").write_text(FILE)
-    loaded = load_file(folder / "exp.py")
-    train(loaded.experiment, folder / "run", options=options)
-    sweep(loaded.study, folder / "study", name="exp", options=options)
-    return folder
-
-
-@pytest.fixture
-def place(made, tmp_path, run) -> Path:
-    """A copy of `made`, where commands are run."""
-    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
-
 
 PRINTS = [
     "--help",
