@@ -30,6 +30,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
+from cnnjax import streams
+
 ENDING = (signal.SIGINT, signal.SIGTERM)
 """Signals of which the second ends the process."""
 
@@ -210,18 +212,12 @@ def end(code: int) -> NoReturn:
     """
     if _listener is not None:
         _listener.end_with(code)
-    _flush()
+    streams.flush()
     if code != STOPPED:
         threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
     atexit._run_exitfuncs()
-    _flush()
+    streams.flush()
     os._exit(code)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
 
 
 def asked() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import json
 import os
@@ -31,6 +32,13 @@ def output(descriptor: int, *, like: TextIO | None) -> TextIO:
     """A stream that raises OutputError, once, where it cannot be written; what its encoding lacks is `\\u00b1`, as in
     JSON."""
     return _text(_Printed(descriptor, "w", closefd=False), like=like)
+
+
+def flush() -> None:
+    """Write what standard output and standard error hold back, before a process ends without Python's own end."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, OutputError):
+            stream.flush()
 
 
 def _text(raw: io.FileIO, *, like: TextIO | None) -> TextIO:

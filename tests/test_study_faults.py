@@ -308,9 +308,9 @@ except Exception as error:
 @pytest.mark.slow
 def test_a_process_that_was_stopped_and_wakes_up_writes_over_nothing(tmp_path):
     """SIGSTOP, for longer than its lease lasts; another one finishes the training; SIGCONT."""
-    step = 12
+    step, out = 12, tmp_path / "stopped"
     long = BASE.model_copy(update={"steps": 40})
-    words = [sys.executable, "-c", SLEEPER, long.to_json(), str(tmp_path)]
+    words = [sys.executable, "-c", SLEEPER, long.to_json(), str(out)]
     sleeper = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     try:
         assert sleeper.stdout is not None
@@ -318,21 +318,21 @@ def test_a_process_that_was_stopped_and_wakes_up_writes_over_nothing(tmp_path):
             assert sleeper.poll() is None
         sleeper.send_signal(signal.SIGSTOP)
         until = time.monotonic() + 20
-        while (held := holding(tmp_path)) is None or not held.over:
+        while (held := holding(out)) is None or not held.over:
             assert time.monotonic() < until
             time.sleep(0.1)
         begun = []
-        train(long, tmp_path, options=Options(Hardware(devices=1), checkpoint_steps=2), sinks=[begun.append])
+        train(long, out, options=Options(Hardware(devices=1), checkpoint_steps=2), sinks=[begun.append])
         assert next(event.step for event in begun if isinstance(event, Started)) in range(step - 4, step + 3)
-        before = files_of(tmp_path)
+        before = files_of(out)
         sleeper.send_signal(signal.SIGCONT)
         said, _ = sleeper.communicate(timeout=60)
     finally:
         sleeper.kill()
-    assert said.splitlines()[-1].startswith(f"Lost {tmp_path}: this process was not heard of for more than 1 s")
-    assert files_of(tmp_path) == before
+    assert said.splitlines()[-1].startswith(f"Lost {out}: this process was not heard of for more than 1 s")
+    assert files_of(out) == before
     alone = train(long, tmp_path / "alone", options=OPTIONS)
-    assert json.loads((tmp_path / "result.json").read_text())["metrics"] == alone["metrics"]
+    assert json.loads((out / "result.json").read_text())["metrics"] == alone["metrics"]
 
 
 def files_of(folder: Path) -> dict[str, tuple[int, int]]:

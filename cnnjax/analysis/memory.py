@@ -144,7 +144,10 @@ def _step(
             labels = jnp.zeros(logits.shape[:-1], jnp.int32)
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             if around.losses is not None:
-                losses = around.losses(teachers, images, losses.reshape(len(losses), -1).mean(1), logits)
+                # Losses and outputs are float32 whatever the network computes in, and so are images before they are
+                # normalized, which teachers do themselves.
+                losses = losses.reshape(len(losses), -1).mean(1)
+                losses = around.losses(teachers, *(x.astype(jnp.float32) for x in (images, losses, logits)))
             return losses.mean(), after
 
         def gradient(params: Any) -> Any:

@@ -27,6 +27,8 @@ SECONDS_TO_BE_MISSED = 60
 SECONDS_TO_HEAR = 5.0
 """How long one that ends waits until the others have heard why."""
 
+SECONDS_TO_FLUSH = 1.0
+
 _FAILED = "cnnjax/failed"
 _POLL_MS = 500
 _log = logging.getLogger("cnnjax")
@@ -129,6 +131,10 @@ class _Watch:
     def _end(self, failure: str) -> NoReturn:
         told = f"process {self._hosts.process} of {self._hosts.processes} ends: {failure}\n"
         os.write(2, f"{told}start all of them again: they continue from the last checkpoint\n".encode())
+        # In a thread of its own: where nobody reads what is printed, it would wait for ever.
+        flushing = threading.Thread(target=streams.flush, daemon=True)
+        flushing.start()
+        flushing.join(SECONDS_TO_FLUSH)
         os._exit(1)
 
 
@@ -154,7 +160,5 @@ def _acknowledge(hosts: Hosts) -> None:
 
 
 def _leave() -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    streams.flush()
     os._exit(1)
