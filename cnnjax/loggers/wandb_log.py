@@ -1,6 +1,7 @@
 """Weights & Biases: a run for each trial, in a project for each study, grouped by arm.
 
-WANDB_MODE=offline writes into `<run>/wandb` and sends nothing; `wandb sync` sends it later.
+WANDB_MODE=offline writes into `<run>/wandb` and sends nothing; `wandb sync` sends it later. Offline, W&B writes by the
+32 KiB: a process that is killed loses the steps that were fewer.
 """
 
 from __future__ import annotations
