@@ -73,7 +73,18 @@ if TYPE_CHECKING:
     )
     from cnnjax.inspection.inspect import inspect
     from cnnjax.launch.sweep import sweep
-    from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
+    from cnnjax.losses import (
+        BoxLoss,
+        Dice,
+        GIoU,
+        Loss,
+        Poisson,
+        SigmoidCrossEntropy,
+        SmoothL1,
+        SoftmaxCrossEntropy,
+        SoftmaxDice,
+        SquaredError,
+    )
     from cnnjax.models import (
         CBAM,
         ECA,
@@ -201,7 +212,18 @@ if TYPE_CHECKING:
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
-    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
+    from cnnjax.tasks import (
+        Binary,
+        Boxes,
+        Classification,
+        Count,
+        Localization,
+        MultiLabel,
+        Predictions,
+        Regression,
+        Segmentation,
+        Task,
+    )
     from cnnjax.training.methods import EMA, SAM, SWA, Distillation, Lookahead, Method
 
 _HOMES = {
@@ -270,10 +292,13 @@ _HOMES = {
     ],
     "inspection.inspect": ["inspect"],
     "losses": [
+        "BoxLoss",
         "Dice",
+        "GIoU",
         "Loss",
         "Poisson",
         "SigmoidCrossEntropy",
+        "SmoothL1",
         "SoftmaxCrossEntropy",
         "SoftmaxDice",
         "SquaredError",
@@ -371,7 +396,18 @@ _HOMES = {
     "run.trained": ["Trained"],
     "run.train": ["train"],
     "run.options": ["Options"],
-    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Segmentation", "Task"],
+    "tasks": [
+        "Binary",
+        "Boxes",
+        "Classification",
+        "Count",
+        "Localization",
+        "MultiLabel",
+        "Predictions",
+        "Regression",
+        "Segmentation",
+        "Task",
+    ],
     "run.hardware": ["Hardware"],
     "study.adaptive": [
         "ASHA",
@@ -439,6 +475,8 @@ __all__ = [
     "Band",
     "BatchNorm",
     "Binary",
+    "BoxLoss",
+    "Boxes",
     "Budget",
     "ByPath",
     "Candidates",
@@ -489,6 +527,7 @@ __all__ = [
     "Flip",
     "FlipViews",
     "FractionalFactorial",
+    "GIoU",
     "GaussianBlur",
     "GlobalPool",
     "GoCaptures",
@@ -514,6 +553,7 @@ __all__ = [
     "Lion",
     "Listed",
     "LocalResponseNorm",
+    "Localization",
     "LogIntegers",
     "LogUniform",
     "Lookahead",
@@ -584,6 +624,7 @@ __all__ = [
     "SingleView",
     "SizeSchedule",
     "SmallCNN",
+    "SmoothL1",
     "Sobol",
     "SoftmaxCrossEntropy",
     "SoftmaxDice",
