@@ -240,6 +240,8 @@ VARIANTS = {
     "count": experiment(loss=c.Poisson(), task=c.Count()),
     "several questions": experiment(loss=c.SigmoidCrossEntropy(), task=c.MultiLabel()),
     "segmentation": experiment(task=c.Segmentation(head=c.FCN(), ignore=255, background=False)),
+    "localization": experiment(task=c.Localization(box_loss=c.GIoU(), box_weight=2.0)),
+    "smooth box": experiment(task=c.Localization(box_loss=c.SmoothL1(beta=0.5))),
     "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
     "dice": experiment(loss=c.Dice(smoothing=0.5, squared=False, background=False)),
     "softmax and dice": experiment(loss=c.SoftmaxDice(dice_weight=0.5)),

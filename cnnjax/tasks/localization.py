@@ -95,7 +95,7 @@ class Localization(Task):
     ) -> Sums:
         logits, _, predicted = _parts(outputs)
         return metrics.measure_localization(
-            right=jnp.argmax(logits, axis=1) == target[:, 0],
+            right=jnp.argmax(logits, axis=1) == target[:, 0].astype(jnp.int32),
             iou=boxes.iou(jnp.clip(predicted, 0, 1), target[:, 1:]),
             there=target[:, 0] >= 0,
             valid=valid,
