@@ -14,9 +14,9 @@ class AnchorFree(Detector, tag="anchor_free"):
     """Each place says the distances to the four sides of its object, and how near to the object's middle it is.
 
     A place is to say an object if its middle lies within the box and less than `radius` strides, in x and in y, from
-    the box's middle, and if the farthest of the four sides is between `reach` / 2 and `reach` strides away; the finest map
-    takes any that are nearer, the coarsest any that are farther, a single map all. The "centre-ness" (eq. 3) is the
-    `quality`. Distances are exponentials (section 3.2).
+    the box's middle, and if the farthest of the four sides is between `reach` / 2 and `reach` strides away; the finest
+    map takes any that are nearer, the coarsest any that are farther, a single map all. The "centre-ness" (eq. 3) is
+    the `quality`. Distances are exponentials (section 3.2).
 
     Attributes:
         reach: the published one is 8: 64 pixels at stride 8.
