@@ -124,9 +124,8 @@ class Detector(Config, union="name"):
 
 def places_of(height: int, width: int, stride: int, references: jax.Array) -> jax.Array:
     """Reference boxes [height * width * A, 4] about the middles of a map's places, in pixels; references: [A, 2]."""
-    y, x = jnp.meshgrid(
-        *(stride * (jnp.arange(count, dtype=jnp.float32) + 0.5) for count in (height, width)), indexing="ij"
-    )
+    rows, columns = (stride * (jnp.arange(count, dtype=jnp.float32) + 0.5) for count in (height, width))
+    y, x = jnp.meshgrid(rows, columns, indexing="ij")
     centres = jnp.stack([x, y], -1).reshape(-1, 1, 2)
     centres = jnp.broadcast_to(centres, (height * width, len(references), 2))
     sides = jnp.broadcast_to(references[None], centres.shape)
