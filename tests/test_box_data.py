@@ -139,6 +139,9 @@ def test_the_lists_of_voc_are_its_parts(voc, tmp_path):
     with tarfile.open(packed, "w") as tar:
         tar.add(voc.root, "set")
     assert len(replace(voc, {"root": str(packed)}).load().train) == 2
+    (Path(voc.root) / "Annotations" / "d.xml").write_text("broken")
+    with pytest.raises(DataError, match="no image of the test part is whole"):
+        replace(voc, {"on_broken": "skip"}).load()
     (lists / "val.txt").write_text("a\n")
     with pytest.raises(DataError, match="in the training and the test part: 'a'"):
         voc.load()
@@ -228,7 +231,7 @@ BROKEN_COCO = {
         change("annotations", 0, category_id=4),
         "annotation 1: its class 4 is none of those known: 3, 7",
     ),
-    "duplicate": (change("annotations", 1, id=1), "annotation 1: its id is there twice"),
+    "duplicate": (change("annotations", 4, id=4), "annotation 4: its id is there twice"),
     "image missing": (change("images", 0, file_name="z.png"), "image 10: its file 'z.png' is missing"),
     "no size": (change("images", 0, width=None), "image 10: its height and width are 40, None"),
 }

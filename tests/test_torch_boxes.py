@@ -83,7 +83,7 @@ def test_losses(beta):
 
 @pytest.mark.parametrize(("gamma", "alpha"), [(2.0, 0.25), (0.5, 0.7), (2.0, None)])
 def test_focal(gamma, alpha):
-    """torchvision's, of which -1 is no alpha, and its gradient; that of gamma below 1 is NaN far from 0, ours is not."""
+    """torchvision's, of which -1 is no alpha, and its gradient, NaN for gamma below 1 far from 0, where ours is not."""
     rng = np.random.default_rng(11)
     far = [[-60, 60, 0, 30, -30]] if gamma >= 1 else [[-6, 6, 0, 3, -3]]
     logits = np.concatenate([rng.normal(size=(6, 5)) * 3, far]).astype(np.float32)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from cnnjax.data.encoded import BROKEN, decodable, naming, taken
 from cnnjax.data.entries import Entry
 from cnnjax.data.folder import ImageFiles
 from cnnjax.data.image_form import Region
+from cnnjax.data.store import Store, stamp
 from cnnjax.errors import DataError
 
 SLACK = 0.5
@@ -149,6 +151,12 @@ class BoxedFiles(ImageFiles):
         return total.hexdigest()[:12]
 
 
+def read_of(store: Store, names: Iterable[str]) -> dict[Path, tuple[int, int]]:
+    """What says which examples there are: the store's lists, and those files of it, as they are now."""
+    own = {store.root / name: stamp(store.root / name) for name in names} if store.root.is_dir() else {}
+    return {**store.listed, **own}
+
+
 def cut_out(boxes: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
     """What of boxes [n, 4] in pixels of the file is in the region, in pixels of the example, and which they are.
 
@@ -178,6 +186,9 @@ def boxed_parts(train: BoxedFiles, test: BoxedFiles, policy: Any) -> dict[str, A
         broken = [index for index, own in enumerate(part.annotations) if own.problems]
         skipped[name] = len(broken)
         parts[name] = part.take(np.setdiff1d(np.arange(len(part)), broken)) if broken else part
+        if policy == "skip" and len(broken) == len(part):
+            why = part.annotations[0].problems[0] if broken else "it has none"
+            raise DataError(f"no image of the {name} part is whole: {why}")
     if problems and policy == "error":
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise DataError(f"{problems[0]}{more}; {BROKEN}")

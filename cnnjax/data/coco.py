@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from cnnjax.data.box_files import Annotation, BoxedFiles, Entries, boxed_parts
+from cnnjax.data.box_files import Annotation, BoxedFiles, Entries, boxed_parts, read_of
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.encoded import Decoding
 from cnnjax.data.source import Data
@@ -40,6 +40,7 @@ class Coco(Decoding, Data, tag="coco"):
     def read(self) -> Dataset:
         store = open_store(Path(self.root).expanduser())
         files = [self.annotations, *([self.test_annotations] if self.test_annotations else [])]
+        read_from = read_of(store, set(files) & set(store.names))
         read = [_File.of(store, name) for name in files]
         names, ids = read[0].categories()
         folders = [self.images, self.test_images or self.images]
@@ -56,7 +57,7 @@ class Coco(Decoding, Data, tag="coco"):
             Path(self.root).stem,
             classes=names,
             remarks=store.linked,
-            read_from=store.listed,
+            read_from=read_from,
             **boxed_parts(train, test, self.on_broken),
         )
 

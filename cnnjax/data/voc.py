@@ -11,7 +11,7 @@ from xml.parsers import expat
 
 from pydantic import Field, model_validator
 
-from cnnjax.data.box_files import Annotation, BoxedFiles, Entries, boxed_parts
+from cnnjax.data.box_files import Annotation, BoxedFiles, Entries, boxed_parts, read_of
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.encoded import Decoding
 from cnnjax.data.source import Data
@@ -53,6 +53,8 @@ class Voc(Decoding, Data, tag="voc"):
 
     def read(self) -> Dataset:
         store = open_store(Path(self.root).expanduser())
+        # As they are before they are read.
+        read_from = read_of(store, [name for name in store.names if name.endswith((".xml", ".txt"))])
         found = _by_stem(store, [name for name in store.names if name.endswith(".xml")], "annotations")
         if not found:
             raise DataError(f"{store.shown('')} has no annotations: no file ends in .xml; check `root`")
@@ -76,7 +78,7 @@ class Voc(Decoding, Data, tag="voc"):
             Path(self.root).stem,
             classes=self.classes,
             remarks=(*([remark] if remark else []), *store.linked),
-            read_from=store.listed,
+            read_from=read_from,
             **boxed_parts(train, test, self.on_broken),
         )
 
