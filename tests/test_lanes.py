@@ -183,7 +183,7 @@ PROGRAMS = {
     "detection": (
         {
             **BOXES,
-            "task": Detection(head=AnchorFree(stride=4, features=4, depth=1), most=9, candidates=9),
+            "task": Detection(head=AnchorFree(stride=4, features=8, depth=1), most=9, candidates=9),
             "loss": Focal(),
         },
         {"task.box_weight": 4.0, "task.quality_weight": 9.0, "loss.gamma": 0.5, "loss.alpha": 0.9},

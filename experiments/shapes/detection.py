@@ -1,8 +1,8 @@
 """Does a feature pyramid matter to a detector in one stage, at the same number of multiply-accumulates?
 
-Hypothesis: yes, by at least 3 points of mean AP over the better of two single maps. Shapes are 8 to 24 pixels wide: the
-map of stride 4 has places enough for the small ones and sees too little of the large ones, that of stride 8 the reverse,
-and a pyramid has both; the wider backbone that the saved operations pay for does not bring that back.
+Hypothesis: yes, by at least 3 points of mean AP over the better of two single maps. Shapes are 8 to 24 pixels wide:
+the map of stride 4 has places enough for the small ones and sees too little of the large ones, that of stride 8 the
+reverse, and a pyramid has both; the wider backbone that the saved operations pay for does not bring that back.
 """
 
 from cnnjax import AdamW, AnchorFree, BatchNorm, Detection, Experiment, Flip, Focal, Shapes, SmallCNN, Study
