@@ -3,8 +3,8 @@
 A step is forward, assignment, focal loss, GIoU and centre-ness, backward and an SGD update with momentum 0.9, float32,
 on one batch (8 images of 256x256, 3 classes, up to 16 boxes) that is already on the device. Five convolutions with
 pooling, a feature pyramid of strides 8, 16 and 32, towers of two convolutions with group normalization. Linen has
-cnnjax's loss, which is plain JAX; PyTorch has its own, without a loop over images. Processes, turns, ratios and the check
-that all are the same network, with the same loss, are those of `unet.py`.
+cnnjax's loss, which is plain JAX; PyTorch has its own, without a loop over images. Processes, turns, ratios and the
+check that all are the same network, with the same loss, are those of `unet.py`.
 
     python benchmarks/detection.py --small
     python benchmarks/detection.py --repeats 9 --json /tmp/detection.json
