@@ -199,7 +199,11 @@ def _sentence(table: Table, values: Spread, metric: str) -> str:
 
 
 def _mean_and_interval(here: Unit, values: Spread) -> str:
-    return f"{here.mean(values)} {here.interval(values)}" if values.has_interval else here.mean(values)
+    return (
+        f"{here.mean(values)} {here.interval(values.over_seeds)}"
+        if values.over_seeds.has_interval
+        else here.mean(values)
+    )
 
 
 def _runner_up(table: Table, by: Measure) -> list[str]:

@@ -89,7 +89,8 @@ def arms(table: Table) -> Frame:
 
     Columns: the axes by path; `label`; `n` finished and `planned` seeds, `failed` trials; `params`, `macs` and
     `memory`; for each metric and for each of `Table.spent` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high`
-    (95% interval) and `_method` (of the interval); `chosen`.
+    (95% interval) and `_method` (of the interval), `_seeds_low`, `_seeds_high` and `_seeds_method` (the same over seeds
+    alone); `chosen`.
     """
     groups, names = table.trials.groupby("arm"), [*table.metrics, *table.spent]
     frame = Frame([dict(arm.values) for arm in table.arms], index=_numbers(table))
@@ -149,8 +150,8 @@ def spread_of(frame: Frame, number: int, name: str) -> Spread:
 
 
 def _spread_in(row: Mapping[str, Any], prefix: str) -> Spread:
-    n, mean, sd, low, high, method = (row[f"{prefix}{part}"] for part in PARTS)
-    return Spread(int(n), float(mean), float(sd), float(low), float(high), method)
+    n, *numbers = (row[f"{prefix}{part}"] for part in PARTS)
+    return Spread(int(n), *(each if isinstance(each, str) else float(each) for each in numbers))
 
 
 @once

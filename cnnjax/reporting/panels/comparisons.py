@@ -8,8 +8,10 @@ from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.compared import ALPHA, Compared, compared
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import FEWEST
-from cnnjax.reporting.statistics import chosen, measure, reference
+from cnnjax.reporting.notes import repeats
+from cnnjax.reporting.statistics import chosen, measure, quantity_of, reference
 from cnnjax.reporting.study_table import Table
+from cnnjax.reporting.tables import interval_cells, interval_heads
 from cnnjax.reporting.units import Unit, p_said, p_value, plural, some, unit
 
 
@@ -24,20 +26,22 @@ def comparisons_panel(table: Table) -> Finding | None:
     here = unit(table, by.quote)
     found = compared(table, against, metric=by.quote)
     name = f"arm {against} ({table.arms[against - 1].label})"
-    blocks: list[Block] = [_grid(table, found, here), paragraph(_note(table, against, here))]
+    blocks: list[Block] = [_grid(table, found, by.quote), paragraph(_note(table, against, by.quote))]
     data = {"metric": by.quote, "reference": against, "alpha": ALPHA, "comparisons": [own.to_json() for own in found]}
     return Finding("comparisons", f"Beside {name}", blocks, answers=_answers(table, found, name, here), data=data)
 
 
-def _grid(table: Table, found: Sequence[Compared], here: Unit) -> Grid:
-    heads = ("n", f"difference of {here.label}", "95% interval", "p", "p, corrected", "within", "could find")
+def _grid(table: Table, found: Sequence[Compared], metric: str) -> Grid:
+    here = unit(table, metric)
+    heads = ("n", f"difference of {here.label}", *interval_heads(table, metric))
+    heads += ("p", "p, corrected", "within", "could find")
     rows = [
         (
             str(own.arm),
             table.arms[own.arm - 1].label,
             str(own.difference.n),
             here.difference(own.difference),
-            here.interval(own.difference),
+            *interval_cells(table, metric, own.difference),
             p_value(own.p),
             p_value(own.holm),
             here.number(own.within),
@@ -73,12 +77,19 @@ def _said(table: Table, own: Compared, here: Unit) -> str:
     return f"arm {own.arm} ({label}) by {number} {interval}, {n}, {p_said(own.holm)}"
 
 
-def _note(table: Table, against: int, here: Unit) -> str:
-    word = table.replicate
+def _note(table: Table, against: int, metric: str) -> str:
+    word, here = table.replicate, unit(table, metric)
     which = "the arm that validation chooses" if against == chosen(table) else "the base experiment's arm"
+    wider = (
+        f", over {repeats(table)} on these examples, and widened for the choice of examples, as if arms disagreed on "
+        "no more of them than make the difference"
+        if quantity_of(table, metric).is_counted
+        else ""
+    )
     return (
-        f"Differences to arm {against}, {which}, paired by {word}, of {here.name}. Intervals are as in the other "
-        "tables, each on its own; p is that of the same interval: below 0.05 where it leaves 0 out. Corrected: after "
+        f"Differences to arm {against}, {which}, paired by {word}, of {here.name}. Intervals are Student's t, each "
+        f"on its own{wider}; p is that of the {'wider' if wider else 'same'} interval: below 0.05 where it leaves 0 "
+        "out. Corrected: after "
         "Holm (1979), for all arms of this table, so that in at most 5% of studies one of them differs by chance. "
         "Within: the smallest margin that the difference is shown to lie within, by two one-sided tests at 5%; that no "
         "difference is found shows no more than that. Could find: the smallest true difference that is found four "

@@ -62,7 +62,7 @@ def _drawn(table: Table) -> Drawing | None:
     fewer = f" Of {len(found)} values only the {MOST} largest differences are drawn." * (len(found) > MOST)
     caption = (
         f"A bar is the mean difference of an arm with one value changed to the base experiment, paired by {word} ({n} "
-        f"common {word}s), the line its 95% interval, as in the comparisons above; filled where a difference is found "
+        f"common {word}s), the line its wider 95% interval of the comparisons above; filled where a difference is found "
         f"after the correction for all arms. Below three common {word}s there is no interval and nothing is found. How "
         f"values act together does not show.{fewer}{left_out}{survivors_note(table)}"
     )
