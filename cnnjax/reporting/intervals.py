@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -267,6 +267,11 @@ def judged(differences: ArrayLike, of: Quantity = Quantity()) -> Judged:
         return math.sqrt(known.squared_margin(level) + float(special.ndtri(0.5 + level / 2)) ** 2 * sampling)
 
     return Judged(_level_of(abs(known.mean), margin), abs(known.mean) + margin(0.9), sampling)
+
+
+def by_seeds(differences: ArrayLike, of: Quantity = Quantity()) -> Judged:
+    """What Student's paired t test over seeds alone says of the differences, on these examples."""
+    return judged(differences, replace(of, proportion=False))
 
 
 def unpaired(

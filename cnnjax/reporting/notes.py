@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cnnjax.reporting.designs import is_sampled
-from cnnjax.reporting.intervals import FEWEST, listed
+from cnnjax.reporting.intervals import FEWEST, Spread, listed
 from cnnjax.reporting.provenance import flat
 from cnnjax.reporting.statistics import arms, effects, measure, part_of, quantity_of, ranking, same_examples
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.time_spent import seconds_are
-from cnnjax.reporting.units import count, plural
+from cnnjax.reporting.units import Unit, count, p_said, plural, some
 
 
 def arms_note(table: Table) -> str:
@@ -118,6 +120,19 @@ def varied_note(table: Table) -> str:
     return f"{seeds} Which examples are learned, held out and tested is the same for all: other splits are not seen."
 
 
+def by_seeds_said(table: Table, found: Sequence[str]) -> str:
+    """What seeds alone tell apart, where examples are too few; with a space before it, empty where nothing is."""
+    if not found:
+        return ""
+    return f" Over {repeats(table)} alone, on these examples: {some(found)}; other examples might say the opposite."
+
+
+def over_seeds(difference: Spread, p: float, here: Unit) -> str:
+    """A difference with its interval over seeds and the corrected p that belongs to it."""
+    size = here.size(difference.mean, signed=True)
+    return f"{size} {here.interval(difference.over_seeds)}, n={difference.n}, {p_said(p)}"
+
+
 def survivors_note(table: Table) -> str:
     """That means leave failed seeds out, where some failed; with a space before it."""
     if not (table.trials["status"] == "failed").any():
@@ -137,8 +152,9 @@ def effects_note(table: Table) -> str:
     """How to read what each axis does."""
     of = quantity_of(table, measure(table).shown[-1])
     wider = (
-        ". Also over examples: widened for their choice, as if arms disagreed on no more of them than make the "
-        "difference (they are the same for both arms, so their error is not added twice); p is that of this interval"
+        ". p over seeds, corrected: that of the paired t test over seeds alone. Also over examples: widened for their "
+        "choice, as if arms disagreed on no more of them than make the difference (they are the same for both arms, so "
+        "their error is not added twice); p is that of this interval"
         if of.is_counted and same_examples(table)
         else ", on these examples; p is theirs"
     )

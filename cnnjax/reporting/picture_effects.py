@@ -60,7 +60,8 @@ def by_axis(table: Table) -> Drawing | None:
 CAPTION = (
     "Grey: the mean of each arm over its finished {words}, joined where only this axis changes, hollow where no other "
     "arm differs in this axis alone. Blue: the mean over the matched arms with its 95% interval over {common}; the "
-    "number of matched arms and of {words} n stands above each panel; one or two {few} have no interval, a hollow diamond is one. "
+    "number of matched arms and of {words} n stands above each panel; one or two {few} have no interval, a hollow "
+    "diamond is one. "
     "Values are spaced evenly, in the study's order. Intervals hold what the values have in common; the "
     "differences between values, paired by {by}, are in the tables. The vertical axis does not start at zero."
 )

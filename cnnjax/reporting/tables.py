@@ -20,7 +20,7 @@ from cnnjax.reporting.statistics import (
 )
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.time_spent import shown_seconds
-from cnnjax.reporting.units import count, p_value, spent, unit
+from cnnjax.reporting.units import NONE, count, p_value, spent, unit
 
 
 def over(table: Table, *, examples: bool = False) -> str:
@@ -39,6 +39,19 @@ def interval_cells(table: Table, metric: str, values: Spread) -> tuple[str, ...]
     here = unit(table, metric)
     both = (here.interval(values),) if quantity_of(table, metric).is_counted else ()
     return (here.interval(values.over_seeds), *both)
+
+
+def difference_heads(table: Table, metric: str) -> tuple[str, ...]:
+    """The headings of the intervals and tests of differences of a metric."""
+    first, *both = interval_heads(table, metric)
+    return (first, *((f"p over {repeats(table)}, corrected", *both) if both else ()), "p", "p, corrected")
+
+
+def difference_cells(table: Table, metric: str, values: Spread, *, p: tuple[float, float, float]) -> tuple[str, ...]:
+    """What stands below `difference_heads`. p: the corrected one over seeds alone, the one of all that is known to make
+    the difference uncertain, and that corrected."""
+    (first, *both), (alone, own, corrected) = interval_cells(table, metric, values), map(p_value, p)
+    return (first, *((alone, *both) if both else ()), own, corrected)
 
 
 def finished(table: Table, number: int) -> str:
@@ -104,17 +117,17 @@ def effects_grid(table: Table, metric: str) -> Grid:
     rows = []
     for row in effects(table, metric=metric).to_dict("records"):
         own, change = effect_spreads(row)
-        cells = (here.mean(own), here.interval(own.over_seeds), *_change(table, metric, change))
-        cells += (p_value(row["p"]), p_value(row["holm"]))
+        p = row["holm_of_seeds"], row["p"], row["holm"]
+        cells = (here.mean(own), here.interval(own.over_seeds), *_change(table, metric, change, p))
         rows.append((names[row["axis"]], row["text"], str(row["settings"]), str(row["n"]), *cells))
-    numbers = ("n", here.label, over(table), "difference", *interval_heads(table, metric), "p", "p, corrected")
+    numbers = ("n", here.label, over(table), "difference", *difference_heads(table, metric))
     return Grid("", _columns(("axis", "value", "matched arms"), numbers), rows)
 
 
-def _change(table: Table, metric: str, change: Spread | None) -> tuple[str, ...]:
+def _change(table: Table, metric: str, change: Spread | None, p: tuple[float, float, float]) -> tuple[str, ...]:
     if change is None:
-        return "reference", *("" for _ in interval_heads(table, metric))
-    return unit(table, metric).difference(change), *interval_cells(table, metric, change)
+        return "reference", "", *(NONE for _ in difference_heads(table, metric)[1:])
+    return unit(table, metric).difference(change), *difference_cells(table, metric, change, p=p)
 
 
 def pruned_grid(table: Table) -> Grid:

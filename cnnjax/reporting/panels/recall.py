@@ -129,7 +129,7 @@ def _common(table: Table, *numbers: int) -> int:
 
 
 def _role(table: Table, number: int) -> str:
-    return ", which validation chooses," if number == chosen(table) else ""
+    return ", which validation chooses" if number == chosen(table) else ""
 
 
 def _costs(table: Table, against: int) -> list[Block]:
