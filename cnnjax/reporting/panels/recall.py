@@ -92,6 +92,7 @@ def _note(table: Table, held: Labels, sides: Sides) -> str:
     found, word = kept(table), table.replicate
     assert found is not None
     arms = " and ".join(f"arm {number} ({table.arms[number - 1].label}){_role(table, number)}" for number, _ in sides)
+    arms = arms.removesuffix(",")
     trials = " and ".join(str(len(found.trials(number))) for number, _ in sides)
     left = len(held.names) - MOST_ROWS
     which = "differs most between the two" if len(sides) > 1 else "is lowest"
@@ -129,7 +130,7 @@ def _common(table: Table, *numbers: int) -> int:
 
 
 def _role(table: Table, number: int) -> str:
-    return ", which validation chooses" if number == chosen(table) else ""
+    return ", which validation chooses," if number == chosen(table) else ""
 
 
 def _costs(table: Table, against: int) -> list[Block]:
