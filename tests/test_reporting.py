@@ -479,7 +479,9 @@ def test_where_the_number_of_examples_was_not_recorded_intervals_are_of_seeds(tm
     for trial in make_study(tmp_path, axes={"model.pool": ["max", "average"]}):
         change_result(tmp_path, trial, examples={})
     table = collect(tmp_path)
-    assert "the choice of seeds only: of how many examples was not recorded" in render_html(find(table, draw=False))
+    assert "Of how many examples was not recorded, so that there are none over examples" in render_html(
+        find(table, draw=False)
+    )
     assert (arms(table)["test_accuracy_method"].str.endswith(": seeds")).all()
 
 

@@ -151,11 +151,11 @@ def incomplete_note(table: Table, used: int) -> str:
 def effects_note(table: Table) -> str:
     """How to read what each axis does."""
     of = quantity_of(table, measure(table).shown[-1])
+    shared = " (they are the same for both arms, so their error is not added twice)" if same_examples(table) else ""
     wider = (
         ". p over seeds, corrected: that of the paired t test over seeds alone. Also over examples: widened for their "
-        "choice, as if arms disagreed on no more of them than make the difference (they are the same for both arms, so "
-        "their error is not added twice); p is that of this interval"
-        if of.is_counted and same_examples(table)
+        f"choice, as if arms disagreed on no more of them than make the difference{shared}; p is that of this interval"
+        if of.is_counted
         else ", on these examples; p is theirs"
     )
     intervals = (
