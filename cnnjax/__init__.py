@@ -73,7 +73,18 @@ if TYPE_CHECKING:
     )
     from cnnjax.inspection.inspect import inspect
     from cnnjax.launch.sweep import sweep
-    from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
+    from cnnjax.losses import (
+        BoxLoss,
+        Dice,
+        GIoU,
+        Loss,
+        Poisson,
+        SigmoidCrossEntropy,
+        SmoothL1,
+        SoftmaxCrossEntropy,
+        SoftmaxDice,
+        SquaredError,
+    )
     from cnnjax.models import (
         CBAM,
         ECA,
@@ -87,6 +98,7 @@ if TYPE_CHECKING:
         ConvMixer,
         ConvNet,
         ConvNeXt,
+        DeepLabV3,
         DeepStem,
         Dense,
         DenseNet,
@@ -201,7 +213,18 @@ if TYPE_CHECKING:
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
-    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
+    from cnnjax.tasks import (
+        Binary,
+        Boxes,
+        Classification,
+        Count,
+        Localization,
+        MultiLabel,
+        Predictions,
+        Regression,
+        Segmentation,
+        Task,
+    )
     from cnnjax.training.methods import EMA, SAM, SWA, Distillation, Lookahead, Method
 
 _HOMES = {
@@ -270,10 +293,13 @@ _HOMES = {
     ],
     "inspection.inspect": ["inspect"],
     "losses": [
+        "BoxLoss",
         "Dice",
+        "GIoU",
         "Loss",
         "Poisson",
         "SigmoidCrossEntropy",
+        "SmoothL1",
         "SoftmaxCrossEntropy",
         "SoftmaxDice",
         "SquaredError",
@@ -291,6 +317,7 @@ _HOMES = {
         "ConvNet",
         "DeepStem",
         "Dense",
+        "DeepLabV3",
         "DenseNet",
         "DropBlock",
         "Dropout",
@@ -371,7 +398,18 @@ _HOMES = {
     "run.trained": ["Trained"],
     "run.train": ["train"],
     "run.options": ["Options"],
-    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Segmentation", "Task"],
+    "tasks": [
+        "Binary",
+        "Boxes",
+        "Classification",
+        "Count",
+        "Localization",
+        "MultiLabel",
+        "Predictions",
+        "Regression",
+        "Segmentation",
+        "Task",
+    ],
     "run.hardware": ["Hardware"],
     "study.adaptive": [
         "ASHA",
@@ -439,6 +477,8 @@ __all__ = [
     "Band",
     "BatchNorm",
     "Binary",
+    "BoxLoss",
+    "Boxes",
     "Budget",
     "ByPath",
     "Candidates",
@@ -465,6 +505,7 @@ __all__ = [
     "Data",
     "DataError",
     "Dataset",
+    "DeepLabV3",
     "DeepStem",
     "DeltaOrthogonal",
     "Dense",
@@ -489,6 +530,7 @@ __all__ = [
     "Flip",
     "FlipViews",
     "FractionalFactorial",
+    "GIoU",
     "GaussianBlur",
     "GlobalPool",
     "GoCaptures",
@@ -514,6 +556,7 @@ __all__ = [
     "Lion",
     "Listed",
     "LocalResponseNorm",
+    "Localization",
     "LogIntegers",
     "LogUniform",
     "Lookahead",
@@ -584,6 +627,7 @@ __all__ = [
     "SingleView",
     "SizeSchedule",
     "SmallCNN",
+    "SmoothL1",
     "Sobol",
     "SoftmaxCrossEntropy",
     "SoftmaxDice",
