@@ -67,7 +67,7 @@ def trained(
             from_first(True, what=TRAINS)
             # Reading the data may take long, and leaves nothing to save: Ctrl-C ends it at once.
             program = Program(experiment, packed=1, hardware=options.hardware)
-            with stopping() as stop, surviving():
+            with stopping() as stop, surviving(at_once=False):
                 broken = run_trials(program, [experiment], [directory], stop=stop, options=options, sinks=sinks)
             if broken:
                 raise broken[0]
