@@ -35,6 +35,7 @@ class Segmentation(Task):
 
     entry: ClassVar[str] = "mask"
     chosen_by: ClassVar[str] = "mean_iou"
+    has_maps: ClassVar[bool] = True
     by_class: ClassVar[tuple[str, ...]] = ("per_class_iou", "per_class_dice", "per_class_pixels")
 
     head: Head | None = None

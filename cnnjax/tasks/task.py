@@ -64,12 +64,14 @@ class Task(StepConfig, union="name"):
     here is for outputs [B, K] whose test-time views are averaged.
 
     entry: the entry of an example that is the target. chosen_by: the metric by which arms are compared. by_class: the
-    names of what `summarize` tells of each class, a list in their order, that is worth a table.
+    names of what `summarize` tells of each class, a list in their order, that is worth a table. has_maps: whether there
+    are outputs for each place of an image, so that no single number is asked about it.
     """
 
     entry: ClassVar[str] = "label"
     chosen_by: ClassVar[str] = "loss"
     by_class: ClassVar[tuple[str, ...]] = ()
+    has_maps: ClassVar[bool] = False
 
     def as_in_a_step(self) -> None:
         key = jax.random.key(0)
