@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from cnnjax.data.sound.framing import Taper, frame_count, taper_of
 
@@ -16,12 +15,13 @@ def framed(x: jax.Array, *, window: int, hop: int, centred: bool) -> jax.Array:
     and after the last sample; else frame t begins with sample t * hop, and only whole frames are taken.
     """
     count = frame_count(x.shape[-1], window=window, hop=hop, centred=centred)
-    if centred:
-        before = window // 2
-        after = max(0, (count - 1) * hop + window - before - x.shape[-1])
-        x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
-    places = hop * np.arange(count)[:, None] + np.arange(window)
-    return x[..., places]
+    # A frame is as many blocks of `hop` samples as hold it, of which the last is cut: slices, and no gather.
+    blocks = -(-window // hop)
+    before = window // 2 if centred else 0
+    after = (count + blocks - 1) * hop - before - x.shape[-1]
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, max(0, after))])[..., : (count + blocks - 1) * hop]
+    x = x.reshape(*x.shape[:-1], -1, hop)
+    return jnp.concatenate([x[..., k : k + count, :] for k in range(blocks)], axis=-1)[..., :window]
 
 
 def stft(x: jax.Array, *, window: int, hop: int, fft: int, taper: Taper = "hann", centred: bool = True) -> jax.Array:
