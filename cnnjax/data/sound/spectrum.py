@@ -31,7 +31,8 @@ def stft(x: jax.Array, *, window: int, hop: int, fft: int, taper: Taper = "hann"
     frame t, bin k, the sum over n of x[n] w[n] exp(-2 pi i k n / fft), where n = 0 is the frame's first sample.
     """
     frames = framed(x, window=window, hop=hop, centred=centred)
-    return jnp.fft.rfft(frames * jnp.asarray(taper_of(taper, window), x.dtype), n=fft)
+    weights = jnp.asarray(taper_of(taper, window), x.dtype)
+    return jnp.fft.rfft(frames * weights.reshape(*(1,) * (frames.ndim - 1), window), n=fft)
 
 
 def power(x: jax.Array, *, window: int, hop: int, fft: int, taper: Taper = "hann", centred: bool = True) -> jax.Array:
