@@ -41,7 +41,7 @@ class Chirps(Data):
     seconds: float = Field(default=0.5, gt=0)
     rate: int = Field(default=8000, ge=4000)
     interval: float = Field(default=1.3, gt=1, le=2)
-    noise: float = Field(default=1.0, ge=0)
+    noise: float = Field(default=0.8, ge=0)
     examples: int = Field(default=1024, ge=1)
     test_examples: int = Field(default=512, ge=1)
     seed: int = Field(default=0, ge=0)
