@@ -37,7 +37,7 @@ class KeywordResNet(Model, tag="keyword_resnet"):
 
     features: of every convolution. depth: convolutions after the first. pool: rows (bands) and columns (frames) of the
     average pooling after the first; 1 for none. dilated: whether convolution number n has its kernel's positions
-    2 ** ((n - 1) // 3) apart, so that those of res15 see 511 rows and columns. shortcut: whether pairs have one.
+    2 ** ((n - 1) // 3) apart, so that the last of res15 sees 125 rows and columns. shortcut: whether pairs have one.
     kernel_size: of all. norm, activation: after each convolution, the activation first. dropout: before the logits.
     """
 

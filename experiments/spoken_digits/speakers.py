@@ -41,7 +41,7 @@ experiment = Experiment(
     ),
     augment=(SHIFT,),
     optim=AdamW(learning_rate=0.01),
-    steps=300,
+    steps=200,
     batch_size=32,
 )
 study = Study(
