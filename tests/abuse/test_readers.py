@@ -64,6 +64,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     "data/pillow.py": ({"Image.open"}, "images of the formats that are listed"),
     "data/prepare.py": ({"tfds.builder"}, "a set of TFDS's own, after data/trust.py"),
     "data/prepared_sets.py": ({"read_text", "json.loads"}, JSON),
+    "data/sound/wav.py": ({"unpack"}, "headers of WAV files; samples are numbers"),
     "data/store.py": ({"os.open"}, "bytes of images and tables"),
     "data/tfds.py": ({"tfds.builder"}, "a prepared set, after data/trust.py"),
     "data/trust.py": ({"read_bytes", "json.loads"}, "JSON, for the classes that it names (tests/test_trust.py)"),

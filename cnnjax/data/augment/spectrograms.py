@@ -57,7 +57,7 @@ def _masked(key: jax.Array, size: int, longest: int, count: int) -> jax.Array:
     # Whole numbers from 0 to the limit, each as often; rounding may not reach the one above.
     length = jnp.minimum(jnp.floor(lengths * (longest + 1)), longest)
     start = jnp.minimum(jnp.floor(places * (size - length + 1)), size - length)
-    at = jnp.arange(size)
+    at = jnp.arange(size, dtype=jnp.float32)[None]
     return ((at >= start) & (at < start + length)).any(0)
 
 
