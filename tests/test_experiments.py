@@ -66,7 +66,8 @@ MANY = 1024
 
 
 def loaded(name):
-    """The file's experiment and study; noise stands for a folder of masks or of sounds, and at most `MANY` examples are made."""
+    """The file's experiment and study; noise stands for a folder of masks or of sounds, and at most `MANY` examples are
+    made."""
     file = load(FILES[name])
     data = file.experiment.data
     changes = {}

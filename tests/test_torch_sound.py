@@ -44,7 +44,7 @@ def test_logits_are_pytorchs(name, pool, dilated, depth):
     shapes = jax.eval_shape(network.init, jax.random.key(0), x)
     # Statistics are above 0, weights small.
     variables = jax.tree.map(lambda leaf: generator.uniform(0.1, 0.3, leaf.shape).astype(np.float32), shapes)
-    variables["params"] = jax.tree.map(lambda leaf: 10 * (leaf - 0.2) / np.sqrt(leaf.size), variables["params"])
+    variables["params"] = jax.tree.map(lambda leaf: (leaf - 0.2) * np.float32(10 / leaf.size**0.5), variables["params"])
     ours = jax.jit(network.apply)(variables, x)
     expected = theirs(variables["params"], variables["batch_stats"], x, depth=depth, pool=pool, dilated=dilated)
     np.testing.assert_allclose(ours, expected.numpy(), rtol=1e-3, atol=1e-4)
