@@ -82,7 +82,18 @@ if TYPE_CHECKING:
     )
     from cnnjax.inspection.inspect import inspect
     from cnnjax.launch.sweep import sweep
-    from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
+    from cnnjax.losses import (
+        BoxLoss,
+        Dice,
+        GIoU,
+        Loss,
+        Poisson,
+        SigmoidCrossEntropy,
+        SmoothL1,
+        SoftmaxCrossEntropy,
+        SoftmaxDice,
+        SquaredError,
+    )
     from cnnjax.models import (
         CBAM,
         ECA,
@@ -96,6 +107,7 @@ if TYPE_CHECKING:
         ConvMixer,
         ConvNet,
         ConvNeXt,
+        DeepLabV3,
         DeepStem,
         Dense,
         DenseNet,
@@ -211,7 +223,18 @@ if TYPE_CHECKING:
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
-    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
+    from cnnjax.tasks import (
+        Binary,
+        Boxes,
+        Classification,
+        Count,
+        Localization,
+        MultiLabel,
+        Predictions,
+        Regression,
+        Segmentation,
+        Task,
+    )
     from cnnjax.training.methods import EMA, SAM, SWA, Distillation, Lookahead, Method
 
 _HOMES = {
@@ -289,10 +312,13 @@ _HOMES = {
     ],
     "inspection.inspect": ["inspect"],
     "losses": [
+        "BoxLoss",
         "Dice",
+        "GIoU",
         "Loss",
         "Poisson",
         "SigmoidCrossEntropy",
+        "SmoothL1",
         "SoftmaxCrossEntropy",
         "SoftmaxDice",
         "SquaredError",
@@ -310,6 +336,7 @@ _HOMES = {
         "ConvNet",
         "DeepStem",
         "Dense",
+        "DeepLabV3",
         "DenseNet",
         "DropBlock",
         "Dropout",
@@ -391,7 +418,18 @@ _HOMES = {
     "run.trained": ["Trained"],
     "run.train": ["train"],
     "run.options": ["Options"],
-    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Segmentation", "Task"],
+    "tasks": [
+        "Binary",
+        "Boxes",
+        "Classification",
+        "Count",
+        "Localization",
+        "MultiLabel",
+        "Predictions",
+        "Regression",
+        "Segmentation",
+        "Task",
+    ],
     "run.hardware": ["Hardware"],
     "study.adaptive": [
         "ASHA",
@@ -459,6 +497,8 @@ __all__ = [
     "Band",
     "BatchNorm",
     "Binary",
+    "BoxLoss",
+    "Boxes",
     "Budget",
     "ByPath",
     "Candidates",
@@ -487,6 +527,7 @@ __all__ = [
     "Data",
     "DataError",
     "Dataset",
+    "DeepLabV3",
     "DeepStem",
     "DeltaOrthogonal",
     "Dense",
@@ -512,6 +553,7 @@ __all__ = [
     "FlipViews",
     "FractionalFactorial",
     "FrontEnd",
+    "GIoU",
     "GaussianBlur",
     "GlobalPool",
     "GoCaptures",
@@ -538,6 +580,7 @@ __all__ = [
     "Lion",
     "Listed",
     "LocalResponseNorm",
+    "Localization",
     "LogIntegers",
     "LogMel",
     "LogUniform",
@@ -609,6 +652,7 @@ __all__ = [
     "SingleView",
     "SizeSchedule",
     "SmallCNN",
+    "SmoothL1",
     "Sobol",
     "SoftmaxCrossEntropy",
     "SoftmaxDice",

@@ -11,6 +11,7 @@ import numpy as np
 import cnnjax
 from cnnjax import Hardware, Options, Task
 from cnnjax.config import replace
+from cnnjax.experiment import check
 
 PAGE = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -35,9 +36,15 @@ def test_segmentation_as_documented(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "shapes" / "result.json").is_file()
 
 
-def test_a_task_of_ones_own(tmp_path):
+def test_localization_as_documented():
     names: dict[str, Any] = {"__name__": "documented"}
     exec(BLOCKS[2], names)
+    assert check(names["experiment"]).state.params["logits"]["kernel"].shape[1] == 8
+
+
+def test_a_task_of_ones_own(tmp_path):
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(BLOCKS[3], names)
     experiment = replace(names["experiment"], {"steps": 60, "batch_size": 64})
     result = cnnjax.train(experiment, tmp_path / "run", options=ONE)
     # By chance it would be 25%.

@@ -208,6 +208,12 @@ VARIANTS = {
     "torchvision's fcn head": experiment(
         model=c.WithHead(backbone="resnet18", head=c.TorchFCN(features=8, auxiliary="stage3", auxiliary_weight=0.4))
     ),
+    "deeplab head": experiment(
+        model=c.WithHead(
+            backbone="resnet18",
+            head=c.DeepLabV3(dilations=(2, 4), features=8, kernel_size=5, pool=False, auxiliary="stage3"),
+        )
+    ),
     "unet": experiment(
         model=c.UNet(depth=2, features=(4, 6, 8), kernel_size=(3, 5), convolutions=1, down="stride", up="bilinear")
     ),
@@ -268,6 +274,8 @@ VARIANTS = {
     "count": experiment(loss=c.Poisson(), task=c.Count()),
     "several questions": experiment(loss=c.SigmoidCrossEntropy(), task=c.MultiLabel()),
     "segmentation": experiment(task=c.Segmentation(head=c.FCN(), ignore=255, background=False)),
+    "localization": experiment(task=c.Localization(box_loss=c.GIoU(), box_weight=2.0)),
+    "smooth box": experiment(task=c.Localization(box_loss=c.SmoothL1(beta=0.5))),
     "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
     "dice": experiment(loss=c.Dice(smoothing=0.5, squared=False, background=False)),
     "softmax and dice": experiment(loss=c.SoftmaxDice(dice_weight=0.5)),

@@ -24,6 +24,7 @@ from cnnjax import (
     Digits,
     Experiment,
     Hardware,
+    Localization,
     Mixup,
     Model,
     MultiLabel,
@@ -189,6 +190,12 @@ TASKS = {
         experiment(task=Segmentation(), data=MASKS, model=UNet(depth=1, features=2)),
         experiment(data=MASKS, model=UNet(depth=1, features=2)),
     ),
+    "localization": (
+        experiment(
+            task=Localization(), data=Shapes(size=16, objects=1, radius=(3.0, 6.0), examples=16, test_examples=8)
+        ),
+        None,
+    ),
     "quarter_turn": (experiment(task=QuarterTurn()), None),
     "colours": (experiment(task=Colours(), model=TwoMaps(), loss=SquaredError()), None),
 }
@@ -201,6 +208,7 @@ MIXED = {
     "regression": None,
     "multi_label": None,
     "segmentation": None,
+    "localization": "is of boxes, which of two images mixed belong to one or the other",
     "count": "counts things, and of two images mixed all are there",
     "quarter_turn": "makes its target of each image",
     "colours": "makes its target of each image",
@@ -220,7 +228,8 @@ def test_examples_are_mixed_or_that_is_refused(name, mixing):
 
 def test_every_task_has_a_row():
     assert set(MIXED) == set(TASKS)
-    own = {__name__, *(member.__module__ for member in (Classification, Binary, Regression, Segmentation))}
+    built_in = (Classification, Binary, Localization, Regression, Segmentation)
+    own = {__name__, *(member.__module__ for member in built_in)}
     assert set(TASKS) == {name for name, member in Task.members.items() if member.__module__ in own}
 
 

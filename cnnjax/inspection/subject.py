@@ -18,7 +18,6 @@ from cnnjax.data.dataset import Dataset
 from cnnjax.data.example_form import as_images
 from cnnjax.data.examples import Part
 from cnnjax.data.loader import BatchesInOrder, Loader
-from cnnjax.data.sound.clips import seen
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.experiment import parts_of
 from cnnjax.inspection.batches import Batch
@@ -27,7 +26,7 @@ from cnnjax.inspection.network import Network, spread
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.feed import put_rows
 from cnnjax.run.hardware import Hardware
-from cnnjax.run.images import checked, listed, read, sound_of, takes
+from cnnjax.run.images import checked, images_of, listed, read, takes
 from cnnjax.run.resolve import recorded_form, recorded_functions
 from cnnjax.run.trained import Trained
 from cnnjax.tasks import Binary, Classification, Predictions, Segmentation
@@ -262,7 +261,7 @@ def _given(images: Any, trained: Trained) -> tuple[np.ndarray, tuple[str, ...]]:
         for _, image in named:
             if isinstance(image, DataError):
                 raise image
-        return np.stack([_scaled(np.asarray(image), resolved) for _, image in named]), tuple(
+        return np.concatenate([_scaled(np.asarray(image)[None], resolved) for _, image in named]), tuple(
             Path(name).name for name, _ in named
         )
     array = _scaled(checked(images, resolved), resolved)
@@ -270,7 +269,6 @@ def _given(images: Any, trained: Trained) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _scaled(images: np.ndarray, resolved: Resolved) -> np.ndarray:
-    """uint8 of 0..maximum, floats, or clips of sound, as float32 images in 0..1."""
-    if (sound := sound_of(resolved)) is not None and images.dtype == np.int16:
-        return seen(sound, images.reshape(-1, sound.samples)).reshape(*images.shape[:-1], *resolved.input_shape)
+    """Examples [N, ...] as `checked` gives them, as float32 images in 0..1."""
+    images = images_of(images, resolved)
     return (images / resolved.maximum if images.dtype == np.uint8 else images).astype(np.float32)

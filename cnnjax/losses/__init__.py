@@ -1,6 +1,18 @@
-"""Losses: of one answer an image, and of one a pixel."""
+"""Losses: of one answer an image, of one a pixel, and of boxes."""
 
+from cnnjax.losses.boxes import BoxLoss, GIoU, SmoothL1
 from cnnjax.losses.dice import Dice, SoftmaxDice
 from cnnjax.losses.loss import Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 
-__all__ = ["Dice", "Loss", "Poisson", "SigmoidCrossEntropy", "SoftmaxCrossEntropy", "SoftmaxDice", "SquaredError"]
+__all__ = [
+    "BoxLoss",
+    "Dice",
+    "GIoU",
+    "Loss",
+    "Poisson",
+    "SigmoidCrossEntropy",
+    "SmoothL1",
+    "SoftmaxCrossEntropy",
+    "SoftmaxDice",
+    "SquaredError",
+]

@@ -36,6 +36,7 @@ def headline(table: Table) -> list[str]:
     notes = [
         *_strangers(table),
         *_cut_curves(table),
+        *_unmoved(table),
         *(f"{said}." for said in table.damaged),
         *_unusable(table),
         *_mixture(table),
@@ -72,6 +73,16 @@ def _cut_curves(table: Table) -> list[str]:
     return [
         f"The learning curves lack epochs of {number} of {plural(len(table.done), 'finished trial')}, whose "
         f"metrics.jsonl is missing or incomplete: {named}. All other numbers are of these trials too."
+    ]
+
+
+def _unmoved(table: Table) -> list[str]:
+    if not table.unmoved:
+        return []
+    number, named = len(table.unmoved), abbreviate(", ".join(table.unmoved), 80)
+    return [
+        f"No parameter moved in the first epoch of {number} of {plural(len(table.done), 'finished trial')}, whose "
+        f"numbers are of the weights that it began with: {named}. Was the learning rate too small for float32?"
     ]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from cnnjax.data.fit_to_size import CentreFit, Fit
 from cnnjax.data.image_form import ImageForm, decoded
+from cnnjax.data.sound.clips import seen
 from cnnjax.data.sound.sound import Sound
 from cnnjax.data.sound.wav import FULL, as_int16
 from cnnjax.data.store import is_image
@@ -37,6 +38,12 @@ def taken(resolved: Resolved) -> tuple[tuple[int, ...], type[np.generic]]:
     """Shape and type of one example as the data have it: an image uint8 [H, W, C], or a clip int16 [T]."""
     sound = sound_of(resolved)
     return (resolved.input_shape, np.uint8) if sound is None else ((sound.samples,), np.int16)
+
+
+def images_of(examples: np.ndarray, resolved: Resolved) -> np.ndarray:
+    """The images of what `checked` gives: as they are or, of clips int16 [N, T], float32 [N, H, W, 1] in 0..1."""
+    sound = sound_of(resolved)
+    return examples if sound is None or examples.ndim > 2 else seen(sound, examples)
 
 
 def takes(resolved: Resolved) -> str:

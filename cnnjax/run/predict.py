@@ -13,7 +13,7 @@ import numpy as np
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.files import write_bytes
 from cnnjax.records.folders import refuse_held
-from cnnjax.run.images import listed, read
+from cnnjax.run.images import images_of, listed, read
 from cnnjax.run.spectrograms import spectrograms
 from cnnjax.run.trained import Trained
 from cnnjax.tasks import Answered
@@ -79,9 +79,10 @@ def predict_files(
 
 def _pictures(trained: Trained, answered: Answered, batch: np.ndarray) -> Iterator[bytes]:
     """A PNG of what is said of each image or, of sound, of what the network saw of it. Raises ConfigError."""
-    pictures = answered.pictures()
+    images = _bytes(images_of(batch, trained.resolved), trained.resolved.maximum)
+    pictures = answered.pictures(images)
     if pictures is None and trained.resolved.sound is not None:
-        pictures = spectrograms(batch, trained.resolved)
+        pictures = spectrograms(images)
     if pictures is None:
         raise ConfigError("out: what is said of an image is no picture; leave --out away")
     return pictures
@@ -95,6 +96,14 @@ def _written(pictures: Iterator[bytes], names: Sequence[str], out: Path, first: 
         write_bytes(path, picture)
         written.append(path)
     return written
+
+
+def _bytes(images: np.ndarray, maximum: int) -> np.ndarray:
+    """Images of 0..maximum, or floats in 0..1, as uint8 of which 255 is full brightness."""
+    if images.dtype == np.uint8 and maximum == 255:
+        return images
+    shares = images / maximum if images.dtype == np.uint8 else images
+    return (255 * shares).clip(0, 255).round().astype(np.uint8)
 
 
 def _batches(

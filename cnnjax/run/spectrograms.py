@@ -1,4 +1,4 @@
-"""Pictures of clips of sound: the spectrogram that a network sees of each."""
+"""Pictures of spectrograms, as a network for sound sees them."""
 
 from __future__ import annotations
 
@@ -7,32 +7,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cnnjax.data.sound.clips import seen
-from cnnjax.records.resolved import Resolved
-from cnnjax.run.images import sound_of
-
 ENLARGED = 4
 """Pixels a side of the square that is drawn for a number."""
 
 
-def spectrograms(examples: np.ndarray, resolved: Resolved) -> Iterator[bytes]:
-    """A PNG of each clip int16 [N, T], or of each image [N, H, W, 1]: time to the right, high bands at the top.
-
-    The floor of the front end is dark blue, full amplitude is yellow.
-    """
+def spectrograms(images: np.ndarray) -> Iterator[bytes]:
+    """A PNG of each image uint8 [N, H, W, 1]: time to the right, high bands at the top; 0 is dark blue, 255 yellow."""
     from matplotlib import colormaps
     from PIL import Image
 
-    sound = sound_of(resolved)
-    if sound is not None and examples.ndim == 2:
-        examples = seen(sound, examples)
-    elif examples.dtype == np.uint8:
-        examples = examples / np.float32(resolved.maximum)
-    for image in examples:
-        colours = colormaps["cividis"](image[..., 0], bytes=True)[..., :3]
-        drawn = Image.fromarray(colours).resize(
-            (ENLARGED * image.shape[1], ENLARGED * image.shape[0]), Image.Resampling.NEAREST
-        )
+    for image in images:
+        drawn = Image.fromarray(colormaps["cividis"](image[..., 0], bytes=True)[..., :3])
+        size = ENLARGED * image.shape[1], ENLARGED * image.shape[0]
         written = io.BytesIO()
-        drawn.save(written, "PNG")
+        drawn.resize(size, Image.Resampling.NEAREST).save(written, "PNG")
         yield written.getvalue()

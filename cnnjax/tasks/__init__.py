@@ -2,6 +2,8 @@
 
 from cnnjax.tasks.chosen import task_for
 from cnnjax.tasks.classification import Binary, Classification
+from cnnjax.tasks.found import Boxes
+from cnnjax.tasks.localization import Localization
 from cnnjax.tasks.masks import Masks
 from cnnjax.tasks.predictions import Predictions
 from cnnjax.tasks.regression import Count, MultiLabel, Regression
@@ -11,8 +13,10 @@ from cnnjax.tasks.task import Answered, Outputs, Task
 __all__ = [
     "Answered",
     "Binary",
+    "Boxes",
     "Classification",
     "Count",
+    "Localization",
     "Masks",
     "MultiLabel",
     "Outputs",
