@@ -98,7 +98,7 @@ def test_a_run_is_evaluated_inspected_and_exported(run, tmp_path):
 
     found = evaluate(run)
     result = json.loads((run / "result.json").read_text())["metrics"]
-    assert found.summary["accuracy"] == pytest.approx(result["test_accuracy"])
+    assert found["test"]["accuracy"] == pytest.approx(result["test_accuracy"])
     made = inspect(run, only=("mistakes", "saliency"), out=tmp_path / "inspect")
     assert set(made.made) == {"mistakes", "saliency"}
     trained, clips = cnnjax.load(run), DATA.load().test.images[:4]
