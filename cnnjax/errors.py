@@ -123,7 +123,7 @@ def surviving(*, at_once: bool = True) -> Iterator[None]:
     """Make an error, EndsProcess, of what a user's code raises in the context to end the process, or what no `except
     Exception` sees: SystemExit, KeyboardInterrupt, BaseException of its own. Ctrl-C goes through.
 
-    at_once: also of `os._exit` and `os.abort`.
+    at_once: also of `os._exit` and `os.abort`. (While a training runs, these end the process.)
     """
     try:
         with raised() if at_once else contextlib.nullcontext():

@@ -42,6 +42,12 @@ def test_localization_as_documented():
     assert check(names["experiment"]).state.params["logits"]["kernel"].shape[1] == 8
 
 
+def test_detection_as_documented():
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(BLOCKS[3], names)
+    assert set(check(names["experiment"]).state.params) == {"backbone", "head"}
+
+
 def test_speech_as_documented():
     names: dict[str, Any] = {"__name__": "documented"}
     exec(next(block for block in BLOCKS if "LogMel" in block), names)

@@ -28,6 +28,7 @@ from cnnjax.data.augment import (
     TimeShift,
     TrivialAugment,
 )
+from cnnjax.data.coco import Coco
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.digits import Digits
 from cnnjax.data.examples import Examples, Part
@@ -45,6 +46,7 @@ from cnnjax.data.sound.wav_folder import WavFolder
 from cnnjax.data.source import Data
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
+from cnnjax.data.voc import Voc
 
 __all__ = [
     "TFDS",
@@ -55,6 +57,7 @@ __all__ = [
     "CentreFit",
     "Chirps",
     "Clips",
+    "Coco",
     "ColorJitter",
     "CutMix",
     "Cutout",
@@ -100,5 +103,6 @@ __all__ = [
     "TestTime",
     "TimeShift",
     "TrivialAugment",
+    "Voc",
     "WavFolder",
 ]

@@ -27,6 +27,7 @@ from cnnjax.models.convnet import (
 )
 from cnnjax.models.convnext import ConvNeXt
 from cnnjax.models.densenet import DenseNet
+from cnnjax.models.detectors import AnchorFree, Detector, GridDetector
 from cnnjax.models.efficientnet import EfficientNet
 from cnnjax.models.efficientnet_v2 import EfficientNetV2
 from cnnjax.models.endpoint import Endpoint
@@ -61,6 +62,7 @@ __all__ = [
     "FCN",
     "Activation",
     "AlphaGoPolicy",
+    "AnchorFree",
     "Attention",
     "BatchNorm",
     "CifarStem",
@@ -72,6 +74,7 @@ __all__ = [
     "DeepStem",
     "Dense",
     "DenseNet",
+    "Detector",
     "DropBlock",
     "Dropout",
     "EfficientNet",
@@ -80,6 +83,7 @@ __all__ = [
     "Flatten",
     "GlobalPool",
     "GoogLeNet",
+    "GridDetector",
     "GroupNorm",
     "Head",
     "ImageNetStem",
