@@ -102,7 +102,7 @@ def hiss(folder: Path) -> Path:
     """Clips of noise by the speakers and in the takes that experiments name, as `<digit>_<speaker>_<take>.wav`."""
     generator = np.random.default_rng(0)
     folder.mkdir()
-    for digit, speaker, take in itertools.product(range(2), ("speaker1", "speaker2", "speaker4"), range(18)):
+    for digit, speaker, take in itertools.product(range(2), ("speaker1", "speaker2", "speaker4"), range(40)):
         samples = generator.integers(-99, 99, 200).astype(np.int16)
         wavfile.write(folder / f"{digit}_{speaker}_{take}.wav", 8000, samples)
     return folder

@@ -62,7 +62,7 @@ def by_folders(store: Store, wanted: Wanted, classes: Sequence[str] = (), kind: 
     remarks: dict[str, None] = {}
     for part in dict.fromkeys(used):
         at = within(store, images, f"{top}{part}/", tuple(found.get(train, ()))) if part else top
-        folders = _class_folders(store, at)
+        folders = _class_folders(store, at, kind)
         if not classes:
             remarks |= dict.fromkeys(check_nesting(store, at, folders, bool(parts), kind))
         found[part] = _classes(store, images, at, folders, beside, kind)
@@ -117,7 +117,7 @@ def _parts(store: Store, top: str, wanted: Wanted) -> list[str]:
     return sorted(named if holding or alone else (), key=lambda name: (family(name) is not TRAIN, name))
 
 
-def _class_folders(store: Store, at: str) -> dict[str, str]:
+def _class_folders(store: Store, at: str, kind: FileKind) -> dict[str, str]:
     """The folders in `at`, by the class that each is of."""
     folders: dict[str, str] = {}
     for folder in sorted({name[len(at) :].split("/")[0] for name in store.folders if name.startswith(at)} - {""}):
@@ -127,7 +127,7 @@ def _class_folders(store: Store, at: str) -> dict[str, str]:
         if label in folders:
             raise DataError(
                 f"{store.shown(at + folder)} and {store.shown(at + folders[label])} are both of class {label!r}: their "
-                "names differ only in blanks or in how they are encoded; put what they hold into one of them"
+                f"names differ only in blanks or in how they are encoded; put the {kind.many} into one of them"
             )
         folders[label] = folder
     return folders
