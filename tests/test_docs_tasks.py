@@ -42,9 +42,15 @@ def test_localization_as_documented():
     assert check(names["experiment"]).state.params["logits"]["kernel"].shape[1] == 8
 
 
-def test_a_task_of_ones_own(tmp_path):
+def test_detection_as_documented():
     names: dict[str, Any] = {"__name__": "documented"}
     exec(BLOCKS[3], names)
+    assert set(check(names["experiment"]).state.params) == {"backbone", "head"}
+
+
+def test_a_task_of_ones_own(tmp_path):
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(BLOCKS[4], names)
     experiment = replace(names["experiment"], {"steps": 60, "batch_size": 64})
     result = cnnjax.train(experiment, tmp_path / "run", options=ONE)
     # By chance it would be 25%.

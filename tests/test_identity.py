@@ -248,6 +248,17 @@ VARIANTS = {
     "segmentation": experiment(task=c.Segmentation(head=c.FCN(), ignore=255, background=False)),
     "localization": experiment(task=c.Localization(box_loss=c.GIoU(), box_weight=2.0)),
     "smooth box": experiment(task=c.Localization(box_loss=c.SmoothL1(beta=0.5))),
+    "detection": experiment(
+        task=c.Detection(
+            head=c.AnchorFree(stride=4, levels=3, features=32, depth=1), most=50, candidates=99, overlap=0.5
+        ),
+        loss=c.Focal(gamma=1.5, alpha=None),
+    ),
+    "grid detection": experiment(
+        task=c.Detection(head=c.GridDetector(shapes=((1.0, 2.0),)), quality_weight=0.5, least=0.1), loss=c.Focal()
+    ),
+    "voc": experiment(data=c.Voc(root="cells", classes=("red", "white"), first_pixel=0, difficult="crowd", size=8)),
+    "coco": experiment(data=c.Coco(root="cells", annotations="train.json", test_annotations="val.json", images="")),
     "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
     "dice": experiment(loss=c.Dice(smoothing=0.5, squared=False, background=False)),
     "softmax and dice": experiment(loss=c.SoftmaxDice(dice_weight=0.5)),

@@ -16,13 +16,16 @@ import pytest
 
 import cnnjax
 from cnnjax import (
+    AnchorFree,
     Binary,
     Classification,
     Count,
     CutMix,
     Data,
+    Detection,
     Digits,
     Experiment,
+    Focal,
     Hardware,
     Localization,
     Mixup,
@@ -196,6 +199,14 @@ TASKS = {
         ),
         None,
     ),
+    "detection": (
+        experiment(
+            task=Detection(head=AnchorFree(stride=4, features=8, depth=1), most=9, candidates=9),
+            data=MASKS,
+            loss=Focal(),
+        ),
+        None,
+    ),
     "quarter_turn": (experiment(task=QuarterTurn()), None),
     "colours": (experiment(task=Colours(), model=TwoMaps(), loss=SquaredError()), None),
 }
@@ -209,6 +220,7 @@ MIXED = {
     "multi_label": None,
     "segmentation": None,
     "localization": "is of boxes, which of two images mixed belong to one or the other",
+    "detection": "is of boxes, which of two images mixed belong to one or the other",
     "count": "counts things, and of two images mixed all are there",
     "quarter_turn": "makes its target of each image",
     "colours": "makes its target of each image",
@@ -228,7 +240,7 @@ def test_examples_are_mixed_or_that_is_refused(name, mixing):
 
 def test_every_task_has_a_row():
     assert set(MIXED) == set(TASKS)
-    built_in = (Classification, Binary, Localization, Regression, Segmentation)
+    built_in = (Classification, Binary, Detection, Localization, Regression, Segmentation)
     own = {__name__, *(member.__module__ for member in built_in)}
     assert set(TASKS) == {name for name, member in Task.members.items() if member.__module__ in own}
 

@@ -26,6 +26,7 @@ from cnnjax.data.augment import (
     TestTime,
     TrivialAugment,
 )
+from cnnjax.data.coco import Coco
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.digits import Digits
 from cnnjax.data.examples import Examples, Part
@@ -38,6 +39,7 @@ from cnnjax.data.shapes import Shapes
 from cnnjax.data.source import Data
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
+from cnnjax.data.voc import Voc
 
 __all__ = [
     "TFDS",
@@ -46,6 +48,7 @@ __all__ = [
     "Augmentation",
     "AutoAugment",
     "CentreFit",
+    "Coco",
     "ColorJitter",
     "CutMix",
     "Cutout",
@@ -85,4 +88,5 @@ __all__ = [
     "TenCrop",
     "TestTime",
     "TrivialAugment",
+    "Voc",
 ]

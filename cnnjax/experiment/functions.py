@@ -72,6 +72,7 @@ def functions_of(
         loss=partial(task.losses, loss=loss, form=evaluated),
         mixed_loss=partial(task.mixed_losses, loss=loss, form=evaluated),
         measure=partial(task.measure, loss=loss, form=evaluated),
+        gather=partial(task.gather, loss=loss, form=evaluated),
         optimizer=partial(_optimizer, experiment, length, network, form),
         methods=methods_of(experiment, length),
         without_frozen=experiment.optim.without_frozen,

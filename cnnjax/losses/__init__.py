@@ -2,11 +2,12 @@
 
 from cnnjax.losses.boxes import BoxLoss, GIoU, SmoothL1
 from cnnjax.losses.dice import Dice, SoftmaxDice
-from cnnjax.losses.loss import Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from cnnjax.losses.loss import Focal, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 
 __all__ = [
     "BoxLoss",
     "Dice",
+    "Focal",
     "GIoU",
     "Loss",
     "Poisson",

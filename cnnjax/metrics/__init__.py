@@ -1,6 +1,7 @@
 """Metrics: of one answer an image, of one a pixel, and of boxes."""
 
 from cnnjax.metrics.classification import BINS, SPECIFICATIONS, TOP, by_class, measure, specifications, summarize
+from cnnjax.metrics.detection import detection_specifications, summarize_detections
 from cnnjax.metrics.localization import (
     localization_specifications,
     measure_localization,
@@ -13,6 +14,7 @@ __all__ = [
     "SPECIFICATIONS",
     "TOP",
     "by_class",
+    "detection_specifications",
     "localization_specifications",
     "map_scores",
     "map_specifications",
@@ -21,6 +23,7 @@ __all__ = [
     "measure_maps",
     "specifications",
     "summarize",
+    "summarize_detections",
     "summarize_localization",
     "summarize_maps",
 ]

@@ -27,6 +27,7 @@ from cnnjax.models.convnet import (
 )
 from cnnjax.models.convnext import ConvNeXt
 from cnnjax.models.densenet import DenseNet
+from cnnjax.models.detectors import AnchorFree, Detector, GridDetector
 from cnnjax.models.efficientnet import EfficientNet
 from cnnjax.models.efficientnet_v2 import EfficientNetV2
 from cnnjax.models.endpoint import Endpoint
@@ -60,6 +61,7 @@ __all__ = [
     "FCN",
     "Activation",
     "AlphaGoPolicy",
+    "AnchorFree",
     "Attention",
     "BatchNorm",
     "CifarStem",
@@ -71,6 +73,7 @@ __all__ = [
     "DeepStem",
     "Dense",
     "DenseNet",
+    "Detector",
     "DropBlock",
     "Dropout",
     "EfficientNet",
@@ -79,6 +82,7 @@ __all__ = [
     "Flatten",
     "GlobalPool",
     "GoogLeNet",
+    "GridDetector",
     "GroupNorm",
     "Head",
     "ImageNetStem",

@@ -2,6 +2,7 @@
 
 from cnnjax.tasks.chosen import task_for
 from cnnjax.tasks.classification import Binary, Classification
+from cnnjax.tasks.detection import Detection
 from cnnjax.tasks.found import Boxes
 from cnnjax.tasks.localization import Localization
 from cnnjax.tasks.masks import Masks
@@ -16,6 +17,7 @@ __all__ = [
     "Boxes",
     "Classification",
     "Count",
+    "Detection",
     "Localization",
     "Masks",
     "MultiLabel",
