@@ -48,9 +48,15 @@ def test_detection_as_documented():
     assert set(check(names["experiment"]).state.params) == {"backbone", "head"}
 
 
+def test_speech_as_documented():
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(next(block for block in BLOCKS if "LogMel" in block), names)
+    assert check(names["experiment"]).state.params["logits"]["kernel"].shape == (8, 8)
+
+
 def test_a_task_of_ones_own(tmp_path):
     names: dict[str, Any] = {"__name__": "documented"}
-    exec(BLOCKS[4], names)
+    exec(BLOCKS[-1], names)
     experiment = replace(names["experiment"], {"steps": 60, "batch_size": 64})
     result = cnnjax.train(experiment, tmp_path / "run", options=ONE)
     # By chance it would be 25%.

@@ -5,6 +5,7 @@ Data sets that are not there are noise in their form (`stand_ins`).
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 
-from cnnjax import TFDS, Hardware, MaskFolder, Options, Voc, plan, train
+from cnnjax import TFDS, Hardware, MaskFolder, Options, Voc, WavFolder, plan, train
 from cnnjax.config import replace
 from cnnjax.data.voc import SIDES
 from cnnjax.run import compiling
@@ -65,10 +67,13 @@ MANY = 1024
 
 
 def loaded(name):
-    """The file's experiment and study; noise stands for a folder of masks, and at most `MANY` examples are made."""
+    """The file's experiment and study; noise stands for a folder of masks or of sounds, and at most `MANY` examples are
+    made."""
     file = load(FILES[name])
     data = file.experiment.data
     changes = {}
+    if isinstance(data, WavFolder):
+        changes["data.root"] = str(hiss(Path("noise")))
     if isinstance(data, MaskFolder):
         changes["data.root"] = str(noise(Path("noise"), data.pixel_values))
     if isinstance(data, Voc):
@@ -90,6 +95,16 @@ def noise(folder: Path, values: tuple[int, ...], count: int = 10, size: int = 32
         for number in range(count):
             pixels = generator.choice(np.array(choices, np.uint8), (size, size))
             Image.fromarray(pixels).save(folder / part / f"{number}.png")
+    return folder
+
+
+def hiss(folder: Path) -> Path:
+    """Clips of noise by the speakers and in the takes that experiments name, as `<digit>_<speaker>_<take>.wav`."""
+    generator = np.random.default_rng(0)
+    folder.mkdir()
+    for digit, speaker, take in itertools.product(range(2), ("speaker1", "speaker2", "speaker4"), range(40)):
+        samples = generator.integers(-99, 99, 200).astype(np.int16)
+        wavfile.write(folder / f"{digit}_{speaker}_{take}.wav", 8000, samples)
     return folder
 
 

@@ -21,9 +21,11 @@ from cnnjax.data.augment import (
     RandomErasing,
     RandomResizedCrop,
     SingleView,
+    SpecAugment,
     Switch,
     TenCrop,
     TestTime,
+    TimeShift,
     TrivialAugment,
 )
 from cnnjax.data.coco import Coco
@@ -36,6 +38,11 @@ from cnnjax.data.go_captures import GoCaptures
 from cnnjax.data.mask_folder import MaskFolder
 from cnnjax.data.resolution import FixedSize, ProgressiveResizing, Resolution, SizeSchedule, StagedResizing
 from cnnjax.data.shapes import Shapes
+from cnnjax.data.sound.chirps import Chirps
+from cnnjax.data.sound.clips import Clips
+from cnnjax.data.sound.front_end import FrontEnd, LogMel, Spectrogram
+from cnnjax.data.sound.sound import Sound
+from cnnjax.data.sound.wav_folder import WavFolder
 from cnnjax.data.source import Data
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
@@ -48,6 +55,8 @@ __all__ = [
     "Augmentation",
     "AutoAugment",
     "CentreFit",
+    "Chirps",
+    "Clips",
     "Coco",
     "ColorJitter",
     "CutMix",
@@ -60,11 +69,13 @@ __all__ = [
     "FixedSize",
     "Flip",
     "FlipViews",
+    "FrontEnd",
     "GaussianBlur",
     "GoCaptures",
     "Greyscale",
     "ImageFolder",
     "Lighting",
+    "LogMel",
     "MaskFolder",
     "Mixing",
     "Mixup",
@@ -81,12 +92,17 @@ __all__ = [
     "Shapes",
     "SingleView",
     "SizeSchedule",
+    "Sound",
+    "SpecAugment",
+    "Spectrogram",
     "SquashFit",
     "StagedResizing",
     "Switch",
     "Synthetic",
     "TenCrop",
     "TestTime",
+    "TimeShift",
     "TrivialAugment",
     "Voc",
+    "WavFolder",
 ]

@@ -15,7 +15,7 @@ import optax
 from cnnjax.analysis.memory import Around
 from cnnjax.config import bind
 from cnnjax.data.entries import Entry
-from cnnjax.data.example_form import ExampleForm
+from cnnjax.data.example_form import ExampleForm, as_images, seen_kind
 from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
@@ -120,7 +120,7 @@ def _views(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[..
     normalize, size = normalize_of(experiment, task, form), evaluation_size(experiment, form)
 
     def views(images: jax.Array, position: jax.Array | None = None) -> jax.Array:
-        x = images.astype(jnp.float32) / form.maximum
+        x = as_images(form, images)
         x = resized_entries({"image": x}, {"image": "image"}, size)["image"]
         if position is None:
             x = jax.vmap(lambda image: task.image(image, None))(x)
@@ -132,13 +132,13 @@ def _views(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[..
 
 
 def _target(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[[Mapping[str, jax.Array]], jax.Array]:
-    size, kinds = evaluation_size(experiment, form), {name: entry.kind for name, entry in form.entries.items()}
+    size, kinds = evaluation_size(experiment, form), {name: seen_kind(each.kind) for name, each in form.entries.items()}
     resizes = size != form.image_shape[:2]
 
     def target(batch: Mapping[str, jax.Array]) -> jax.Array:
         entries = _entries(batch, form)
         if task.makes_target or resizes:
-            entries["image"] = entries["image"].astype(jnp.float32) / form.maximum
+            entries["image"] = as_images(form, entries["image"])
         if resizes:
             entries = resized_entries(entries, {name: kinds[name] for name in entries}, size)
         return _made_targets(task, entries, _evaluation_keys(batch["position"]))

@@ -37,6 +37,7 @@ from cnnjax.models.heads import FCN, DeepLabV3, Head, TorchFCN, with_head
 from cnnjax.models.inception_resnet_v2 import InceptionResNetV2
 from cnnjax.models.inception_v3 import InceptionV3
 from cnnjax.models.inception_v4 import InceptionV4
+from cnnjax.models.keyword_resnet import KeywordResNet
 from cnnjax.models.mnasnet import MNASNet
 from cnnjax.models.mobilenet_v1 import MobileNetV1
 from cnnjax.models.mobilenet_v2 import MobileNetV2
@@ -89,6 +90,7 @@ __all__ = [
     "InceptionResNetV2",
     "InceptionV3",
     "InceptionV4",
+    "KeywordResNet",
     "Layer",
     "LayerNorm",
     "LocalResponseNorm",

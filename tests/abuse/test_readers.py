@@ -65,6 +65,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     "data/pillow.py": ({"Image.open"}, "images of the formats that are listed"),
     "data/prepare.py": ({"tfds.builder"}, "a set of TFDS's own, after data/trust.py"),
     "data/prepared_sets.py": ({"read_whole", "json.loads"}, JSON),
+    "data/sound/wav.py": ({"unpack"}, "headers of WAV files; samples are numbers"),
     "data/store.py": ({"os.open"}, "bytes of images and tables"),
     "data/tfds.py": ({"tfds.builder"}, "a prepared set, after data/trust.py"),
     "data/voc.py": ({"ElementTree.fromstring"}, "XML without a document type, so that it names no other file"),
