@@ -108,7 +108,7 @@ def hiss(folder: Path) -> Path:
     return folder
 
 
-def boxed_noise(folder: Path, classes: tuple[str, ...], count: int = 10) -> Path:
+def boxed_noise(folder: Path, classes: tuple[str, ...], count: int = 30) -> Path:
     """Images with one box each, whose classes take turns, in the XML of VOC."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
