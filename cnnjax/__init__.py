@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         Synthetic,
         TenCrop,
         TestTime,
+        TintedDigits,
         TrivialAugment,
     )
     from cnnjax.errors import CnnjaxError, ConfigError, DataError, RunError, ShapeError
@@ -73,7 +74,16 @@ if TYPE_CHECKING:
     )
     from cnnjax.inspection.inspect import inspect
     from cnnjax.launch.sweep import sweep
-    from cnnjax.losses import Dice, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SoftmaxDice, SquaredError
+    from cnnjax.losses import (
+        AbsoluteError,
+        Dice,
+        Loss,
+        Poisson,
+        SigmoidCrossEntropy,
+        SoftmaxCrossEntropy,
+        SoftmaxDice,
+        SquaredError,
+    )
     from cnnjax.models import (
         CBAM,
         ECA,
@@ -201,7 +211,19 @@ if TYPE_CHECKING:
     from cnnjax.study.load import load
     from cnnjax.study.plan import plan
     from cnnjax.study.study import Study
-    from cnnjax.tasks import Binary, Classification, Count, MultiLabel, Predictions, Regression, Segmentation, Task
+    from cnnjax.tasks import (
+        Binary,
+        Classification,
+        Colorization,
+        Count,
+        MultiLabel,
+        Pictures,
+        Predictions,
+        Regression,
+        Segmentation,
+        Task,
+        ToImage,
+    )
     from cnnjax.training.methods import EMA, SAM, SWA, Distillation, Lookahead, Method
 
 _HOMES = {
@@ -209,16 +231,12 @@ _HOMES = {
     "cards": ["Band", "Card", "Claim", "Machine", "Published", "WholeSet"],
     "config": ["Config", "lane", "later"],
     "data": [
+        "TFDS",
         "AlternatingFlip",
         "AugMix",
         "Augmentation",
         "AutoAugment",
         "CentreFit",
-        "Fit",
-        "Part",
-        "RandomFit",
-        "RandomScaleFit",
-        "SquashFit",
         "ColorJitter",
         "CutMix",
         "Cutout",
@@ -226,6 +244,7 @@ _HOMES = {
         "Dataset",
         "Digits",
         "Examples",
+        "Fit",
         "FixedSize",
         "Flip",
         "FlipViews",
@@ -238,21 +257,25 @@ _HOMES = {
         "Mixing",
         "Mixup",
         "MultiCrop",
+        "Part",
         "ProgressiveResizing",
         "RandAugment",
         "RandomCrop",
         "RandomErasing",
+        "RandomFit",
         "RandomResizedCrop",
+        "RandomScaleFit",
         "Resolution",
         "Shapes",
         "SingleView",
         "SizeSchedule",
+        "SquashFit",
         "StagedResizing",
         "Switch",
         "Synthetic",
-        "TFDS",
         "TenCrop",
         "TestTime",
+        "TintedDigits",
         "TrivialAugment",
     ],
     "errors": ["CnnjaxError", "ConfigError", "DataError", "RunError", "ShapeError"],
@@ -270,6 +293,7 @@ _HOMES = {
     ],
     "inspection.inspect": ["inspect"],
     "losses": [
+        "AbsoluteError",
         "Dice",
         "Loss",
         "Poisson",
@@ -371,7 +395,19 @@ _HOMES = {
     "run.trained": ["Trained"],
     "run.train": ["train"],
     "run.options": ["Options"],
-    "tasks": ["Binary", "Classification", "Count", "MultiLabel", "Predictions", "Regression", "Segmentation", "Task"],
+    "tasks": [
+        "Binary",
+        "Classification",
+        "Colorization",
+        "Count",
+        "MultiLabel",
+        "Pictures",
+        "Predictions",
+        "Regression",
+        "Segmentation",
+        "Task",
+        "ToImage",
+    ],
     "run.hardware": ["Hardware"],
     "study.adaptive": [
         "ASHA",
@@ -425,6 +461,7 @@ __all__ = [
     "SGD",
     "SWA",
     "TFDS",
+    "AbsoluteError",
     "Activation",
     "Adafactor",
     "Adam",
@@ -449,6 +486,7 @@ __all__ = [
     "Classification",
     "CnnjaxError",
     "ColorJitter",
+    "Colorization",
     "Concatenation",
     "Config",
     "ConfigError",
@@ -545,6 +583,7 @@ __all__ = [
     "OptunaSampler",
     "Orthogonal",
     "Part",
+    "Pictures",
     "PiecewiseLinear",
     "Poisson",
     "Polynomial",
@@ -600,6 +639,8 @@ __all__ = [
     "Task",
     "TenCrop",
     "TestTime",
+    "TintedDigits",
+    "ToImage",
     "TorchFCN",
     "Trained",
     "TrivialAugment",

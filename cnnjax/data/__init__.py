@@ -38,6 +38,7 @@ from cnnjax.data.shapes import Shapes
 from cnnjax.data.source import Data
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
+from cnnjax.data.tinted_digits import TintedDigits
 
 __all__ = [
     "TFDS",
@@ -84,5 +85,6 @@ __all__ = [
     "Synthetic",
     "TenCrop",
     "TestTime",
+    "TintedDigits",
     "TrivialAugment",
 ]

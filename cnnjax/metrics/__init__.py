@@ -1,6 +1,7 @@
-"""Metrics: of one answer an image, and of one a pixel."""
+"""Metrics: of one answer an image, of one a pixel, and of images that are predicted."""
 
 from cnnjax.metrics.classification import BINS, SPECIFICATIONS, TOP, by_class, measure, specifications, summarize
+from cnnjax.metrics.images import image_specifications, measure_images, psnr, ssim, summarize_images
 from cnnjax.metrics.segmentation import map_scores, map_specifications, measure_maps, summarize_maps
 
 __all__ = [
@@ -8,11 +9,16 @@ __all__ = [
     "SPECIFICATIONS",
     "TOP",
     "by_class",
+    "image_specifications",
     "map_scores",
     "map_specifications",
     "measure",
+    "measure_images",
     "measure_maps",
+    "psnr",
     "specifications",
+    "ssim",
     "summarize",
+    "summarize_images",
     "summarize_maps",
 ]

@@ -126,7 +126,7 @@ class Trained:
 
     def answer(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
         """What the task says of images [B, H, W, C] of 0..maximum, as arrays by name; pure, to be traced."""
-        return self._functions.answer(evaluation_outputs(self._functions, variables, images))
+        return self._functions.answer(evaluation_outputs(self._functions, variables, images), images)
 
     @cached_property
     def says(self) -> tuple[str, ...]:

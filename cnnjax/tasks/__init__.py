@@ -2,23 +2,29 @@
 
 from cnnjax.tasks.chosen import task_for
 from cnnjax.tasks.classification import Binary, Classification
+from cnnjax.tasks.colorization import Colorization
 from cnnjax.tasks.masks import Masks
+from cnnjax.tasks.pictures import Pictures
 from cnnjax.tasks.predictions import Predictions
 from cnnjax.tasks.regression import Count, MultiLabel, Regression
 from cnnjax.tasks.segmentation import Segmentation
 from cnnjax.tasks.task import Answered, Outputs, Task
+from cnnjax.tasks.to_image import ToImage
 
 __all__ = [
     "Answered",
     "Binary",
     "Classification",
+    "Colorization",
     "Count",
     "Masks",
     "MultiLabel",
     "Outputs",
+    "Pictures",
     "Predictions",
     "Regression",
     "Segmentation",
     "Task",
+    "ToImage",
     "task_for",
 ]

@@ -77,7 +77,7 @@ class StepFunctions(StateFunctions):
         examples in training.
     measure: (outputs, target, valid=, losses=, detail=) -> sums that add up over batches.
     summarize: sums of a whole part, on the host -> what they mean, as numbers by name.
-    answer: outputs -> what is said of images, as arrays by name.
+    answer: (outputs, images as `views` takes them) -> what is said of images, as arrays by name.
     accumulate: into how many parts a batch is cut, whose gradients are averaged.
     """
 
@@ -90,7 +90,7 @@ class StepFunctions(StateFunctions):
     accumulate: int
     outputs: Callable[[Any, int], jax.Array]
     merged: Callable[[jax.Array], jax.Array]
-    answer: Callable[[jax.Array], dict[str, jax.Array]]
+    answer: Callable[[jax.Array, jax.Array], dict[str, jax.Array]]
     summarize: Callable[[Mapping[str, Any]], dict[str, Any]]
     teachers: Mapping[str, Callable[[Any, jax.Array], jax.Array]] = field(default_factory=dict)
 
