@@ -239,6 +239,15 @@ VARIANTS = {
     "regression": experiment(loss=c.SquaredError(), task=c.Regression()),
     "count": experiment(loss=c.Poisson(), task=c.Count()),
     "several questions": experiment(loss=c.SigmoidCrossEntropy(), task=c.MultiLabel()),
+    "absolute": experiment(loss=c.AbsoluteError(), task=c.Regression()),
+    "colorization": experiment(
+        data=c.TintedDigits(opposite=0.25, chroma=20.0, seed=1), task=c.Colorization(head=c.FCN(), grid=20.0)
+    ),
+    "super-resolution": experiment(
+        model=c.SRCNN(factor=2, features=(4,), kernel_sizes=(3, 5), activation="tanh", residual=True),
+        task=c.SuperResolution(factor=2, by="area"),
+    ),
+    "sub-pixels": experiment(model=c.ESPCN(), task=c.SuperResolution()),
     "segmentation": experiment(task=c.Segmentation(head=c.FCN(), ignore=255, background=False)),
     "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
     "dice": experiment(loss=c.Dice(smoothing=0.5, squared=False, background=False)),

@@ -51,13 +51,16 @@ from cnnjax.models.resnet_stem import CifarStem, DeepStem, ImageNetStem
 from cnnjax.models.shufflenet_v2 import ShuffleNetV2
 from cnnjax.models.small_cnn import SmallCNN
 from cnnjax.models.squeezenet import SqueezeNet
+from cnnjax.models.super_resolution import ESPCN, SRCNN
 from cnnjax.models.unet import UNet
 from cnnjax.models.xception import Xception
 
 __all__ = [
     "CBAM",
     "ECA",
+    "ESPCN",
     "FCN",
+    "SRCNN",
     "Activation",
     "AlphaGoPolicy",
     "Attention",

@@ -8,6 +8,7 @@ from cnnjax.tasks.pictures import Pictures
 from cnnjax.tasks.predictions import Predictions
 from cnnjax.tasks.regression import Count, MultiLabel, Regression
 from cnnjax.tasks.segmentation import Segmentation
+from cnnjax.tasks.super_resolution import SuperResolution
 from cnnjax.tasks.task import Answered, Outputs, Task
 from cnnjax.tasks.to_image import ToImage
 
@@ -24,6 +25,7 @@ __all__ = [
     "Predictions",
     "Regression",
     "Segmentation",
+    "SuperResolution",
     "Task",
     "ToImage",
     "task_for",

@@ -34,9 +34,10 @@ class Colorization(ToImage):
 
     With the squared (or absolute) loss there are two outputs a pixel, a* and b* divided by 110. With the softmax loss
     colours are classes (Zhang, Isola & Efros 2016, arXiv:1603.08511, section 2.1): the squares of side `grid` of the
-    a*b* plane that hold a colour of sRGB, 260 of side 10 (the paper counts 313). What is predicted is the mean of their centres under softmax(logits / temperature), the paper's annealed mean (equation 5)
-    with T: 1 is the mean, towards 0 the likeliest class. A pixel's target is the class it is in; the paper's soft
-    targets and weights of rare colours are left out.
+    a*b* plane that hold a colour of sRGB, 260 of side 10 (the paper counts 313). What is predicted is the mean of their
+    centres under softmax(logits / temperature), the paper's annealed mean (equation 5) with T: 1 is the mean, towards 0
+    the likeliest class. A pixel's target is the class it is in; the paper's soft targets and weights of rare colours
+    are left out.
 
     The network sees L* / 100, normalized with mean 0.5 and deviation 0.25. Beside PSNR and SSIM of the RGB picture the
     mean distance in the a*b* plane is measured (color_error), and how far a picture's mean distance from grey is from
