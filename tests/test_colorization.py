@@ -225,7 +225,7 @@ def test_predict_writes_what_was_seen_made_and_true(trials, run, tmp_path):
         ({"model": SmallCNN()}, "small_cnn says one thing of an image.*give it a head"),
         (
             {"model": UNet(padding="valid", depth=1, features=2, convolutions=1)},
-            "maps of 8x8, and .* makes images of 16x16",
+            "maps of 8x8, .* images of 16x16",
         ),
         ({"model": UNet(depth=1, features=2, num_classes=3)}, "needs 2"),
     ],

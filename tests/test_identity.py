@@ -248,6 +248,13 @@ VARIANTS = {
         task=c.SuperResolution(factor=2, by="area"),
     ),
     "sub-pixels": experiment(model=c.ESPCN(), task=c.SuperResolution()),
+    "reconstruction": experiment(
+        model=c.Autoencoder(
+            features=(4, 8), code=3, kernel_size=(3, 5), norm=c.BatchNorm(), activation="gelu", variational=True
+        ),
+        task=c.Reconstruction(noise=0.1),
+    ),
+    "vae": experiment(model=c.Autoencoder(), task=c.Variational(noise=0.2, kl_weight=0.5)),
     "segmentation": experiment(task=c.Segmentation(head=c.FCN(), ignore=255, background=False)),
     "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
     "dice": experiment(loss=c.Dice(smoothing=0.5, squared=False, background=False)),

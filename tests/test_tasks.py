@@ -18,6 +18,7 @@ import cnnjax
 from cnnjax import (
     ESPCN,
     AbsoluteError,
+    Autoencoder,
     Binary,
     Classification,
     Colorization,
@@ -32,6 +33,7 @@ from cnnjax import (
     MultiLabel,
     Options,
     Poisson,
+    Reconstruction,
     Regression,
     Segmentation,
     Shapes,
@@ -43,6 +45,7 @@ from cnnjax import (
     Synthetic,
     Task,
     UNet,
+    Variational,
     metrics,
     nn,
     train,
@@ -201,6 +204,20 @@ TASKS = {
         experiment(task=SuperResolution(), model=ESPCN(features=(2,), kernel_sizes=(3, 1)), loss=AbsoluteError()),
         None,
     ),
+    "reconstruction": (
+        experiment(
+            task=Reconstruction(noise=0.1), model=Autoencoder(features=(2,), code=3), loss=SigmoidCrossEntropy()
+        ),
+        None,
+    ),
+    "vae": (
+        experiment(
+            task=Variational(kl_weight=0.5),
+            model=Autoencoder(features=(2,), code=3, variational=True),
+            loss=SigmoidCrossEntropy(),
+        ),
+        None,
+    ),
     "quarter_turn": (experiment(task=QuarterTurn()), None),
     "colours": (experiment(task=Colours(), model=TwoMaps(), loss=SquaredError()), None),
 }
@@ -216,6 +233,8 @@ MIXED = {
     "count": "counts things, and of two images mixed all are there",
     "colorization": "makes its target of each image",
     "super_resolution": "makes its target of each image",
+    "reconstruction": "makes its target of each image",
+    "vae": "makes its target of each image",
     "quarter_turn": "makes its target of each image",
     "colours": "makes its target of each image",
 }

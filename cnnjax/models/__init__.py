@@ -9,6 +9,7 @@ from cnnjax.models import resnet_presets as _resnet_presets
 from cnnjax.models import vgg as _vgg
 from cnnjax.models.alphago import AlphaGoPolicy
 from cnnjax.models.attention import CBAM, ECA, Attention, NoAttention, SqueezeExcitation
+from cnnjax.models.autoencoder import Autoencoder
 from cnnjax.models.convmixer import ConvMixer
 from cnnjax.models.convnet import (
     Activation,
@@ -64,6 +65,7 @@ __all__ = [
     "Activation",
     "AlphaGoPolicy",
     "Attention",
+    "Autoencoder",
     "BatchNorm",
     "CifarStem",
     "Conv",

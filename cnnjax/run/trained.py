@@ -19,7 +19,7 @@ from cnnjax.records.resolved import Resolved
 from cnnjax.run.compiling import compiled
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.images import checked
-from cnnjax.run.resolve import recorded_functions, recorded_network, recorded_task, resolved_of
+from cnnjax.run.resolve import recorded_form, recorded_functions, recorded_network, recorded_task, resolved_of
 from cnnjax.run.stale import refuse_stale
 from cnnjax.run.weights import check_estimated, chosen_weights, restore, weights_of
 from cnnjax.tasks import Answered, Task
@@ -108,6 +108,17 @@ class Trained:
                     "training diverged; load an earlier step, or train it again"
                 )
         return self.task.answered(answers, self.experiment.loss, self.classes)
+
+    def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
+        """So many new images, float32 [count, H, W, C] in 0..1, of codes drawn with `seed` from the prior (`vae`).
+
+        Raises ConfigError where the task makes none.
+        """
+        if not (isinstance(count, int) and count >= 1):
+            raise ConfigError(f"count = {count!r}: must be a whole number, at least 1")
+        form, loss = recorded_form(self.resolved), self.experiment.loss
+        key = jax.random.key(seed)
+        return np.asarray(self.task.sampled(self.network, self.variables, count, key, loss=loss, form=form))
 
     def fused(self) -> Trained:
         """The same network with the branches of each block as one convolution, which computes the same (RepVGG).

@@ -6,6 +6,7 @@ from cnnjax.tasks.colorization import Colorization
 from cnnjax.tasks.masks import Masks
 from cnnjax.tasks.pictures import Pictures
 from cnnjax.tasks.predictions import Predictions
+from cnnjax.tasks.reconstruction import Reconstruction, Variational
 from cnnjax.tasks.regression import Count, MultiLabel, Regression
 from cnnjax.tasks.segmentation import Segmentation
 from cnnjax.tasks.super_resolution import SuperResolution
@@ -23,10 +24,12 @@ __all__ = [
     "Outputs",
     "Pictures",
     "Predictions",
+    "Reconstruction",
     "Regression",
     "Segmentation",
     "SuperResolution",
     "Task",
     "ToImage",
+    "Variational",
     "task_for",
 ]
