@@ -135,7 +135,7 @@ def test_new_images_are_of_drawn_codes(trained):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": UNet(depth=1, features=2)}, "without the mean and log_variance of a code, which task = 'vae' needs"),
+        ({"model": UNet(depth=1, features=2)}, "without mean and log_variance of a code, which task = 'vae' needs"),
         ({"model": Autoencoder(features=(2, 2, 2, 2))}, "4 stages halve the image, and 8x8 does not divide by 16"),
         ({"test_time": FlipViews()}, "test_time = 'flip': codes of several views have no mean"),
     ],

@@ -2,7 +2,7 @@
 
 Both see and make pixels in 0..1 (`SuperResolution`). On images of h x w pixels, enlarged r times, a k x k convolution
 costs r^2 times as much in SRCNN as in ESPCN, which is what the second was made for. Parameters of the published, with
-one channel: SRCNN 9-1-5 8,032 weights and 97 biases, ESPCN for r = 3 22,496 weights and 105 biases.
+one channel: SRCNN 9-1-5 8,032 weights and 97 biases, ESPCN for r = 3 22,624 weights and 105 biases.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Variational(Reconstruction, tag="vae"):
         """The maps, the means and the log-variances of each image, in one row: float32 [B, D + 2 Z]."""
         if not isinstance(returned, Mapping) or not {*CODE} <= returned.keys():
             raise ShapeError(
-                f"{type(model).__name__}: the network returns {shown(returned)}, without the mean and log_variance of a "
+                f"{type(model).__name__}: the network returns {shown(returned)}, without mean and log_variance of a "
                 f"code, which task = {self.tag!r} needs; take model=autoencoder with model.variational=true"
             )
         images = super().read(model, returned, batch=batch, loss=loss, form=form)
