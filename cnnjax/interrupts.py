@@ -30,8 +30,6 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
-from cnnjax import streams
-
 ENDING = (signal.SIGINT, signal.SIGTERM)
 """Signals of which the second ends the process."""
 
@@ -210,6 +208,8 @@ def end(code: int) -> NoReturn:
     Python itself would end by a signal that comes in its last moments, and say nothing. Where the process was stopped,
     nothing is waited for long: libraries whose work was cut off may hang at their end.
     """
+    from cnnjax import streams  # here, as signals are not held back while this file is imported
+
     if _listener is not None:
         _listener.end_with(code)
     streams.flush()

@@ -308,6 +308,7 @@ NETWORKS = {network.name: network for network in TABLE}
 FCN = {"head.features": 8, "head.kernel_size": 3, "head.dropout": 0.1}
 FCN_VGG = {**{f"backbone.{name}": value for name, value in vgg_small("22333").items()}, **FCN}
 FCN_RESNET = {f"backbone.{name}": value for name, value in RESNET.items()}
+DEEPLAB = {**FCN_RESNET, "head.features": 8, "head.dilations": (1, 2)}
 MAPS = {
     network.name: network
     for network in [
@@ -316,5 +317,7 @@ MAPS = {
         Network("fcn8s_vgg16", 134_376_863, classes=21, small=FCN_VGG),
         Network("fcn_resnet50", 35_322_218, 142.75, classes=21, small=FCN_RESNET),
         Network("fcn_resnet101", 54_314_346, 222.77, classes=21, small=FCN_RESNET),
+        Network("deeplabv3_resnet50", 42_004_074, 168.74, classes=21, small=DEEPLAB),
+        Network("deeplabv3_resnet101", 60_996_202, 248.76, classes=21, small=DEEPLAB),
     ]
 }

@@ -180,6 +180,12 @@ VARIANTS = {
     "torchvision's fcn head": experiment(
         model=c.WithHead(backbone="resnet18", head=c.TorchFCN(features=8, auxiliary="stage3", auxiliary_weight=0.4))
     ),
+    "deeplab head": experiment(
+        model=c.WithHead(
+            backbone="resnet18",
+            head=c.DeepLabV3(dilations=(2, 4), features=8, kernel_size=5, pool=False, auxiliary="stage3"),
+        )
+    ),
     "unet": experiment(
         model=c.UNet(depth=2, features=(4, 6, 8), kernel_size=(3, 5), convolutions=1, down="stride", up="bilinear")
     ),

@@ -30,7 +30,7 @@ LAYERS = [
         "console",
     },
     {"statistics"},
-    {"lanes", "code", "documents", "cards"},
+    {"lanes", "code", "documents", "cards", "boxes"},
     {"records"},
     {"lease"},
     {"nn", "analysis", "data", "optim", "losses", "metrics", "initialization"},

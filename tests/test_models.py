@@ -93,7 +93,7 @@ for network in reversed(TABLE):
 QUICK = """small_cnn small_cnn_blur small_cnn_batch small_cnn_full convnet_grouped lenet5 alexnet vgg11_bn
     alphago_policy airbench94 resnet18 resnet20 resnet50_v2 resnext50_32x4d googlenet_auxiliary inception_v3_auxiliary
     densenet121 squeezenet1_0 mobilenet_v2 mobilenet_v3_small efficientnet_b0 shufflenet_v2_x0_5 regnet_y_400mf
-    convnext_tiny fcn8s_vgg16 fcn_resnet50 unet_2015"""
+    convnext_tiny fcn8s_vgg16 fcn_resnet50 deeplabv3_resnet50 unet_2015"""
 # Of these the quick tests only look at the layers, and run another network of the same blocks.
 TRACED = """lenet5 alexnet vgg11_bn airbench94 resnet20 resnext50_32x4d inception_v3_auxiliary mobilenet_v2
     efficientnet_b0 shufflenet_v2_x0_5 regnet_y_400mf convnext_tiny"""

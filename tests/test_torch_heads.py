@@ -15,12 +15,18 @@ from cnnjax.models.endpoint import Endpoint
 from cnnjax.models.heads import FCN
 
 torch = pytest.importorskip("torch")
+from tests.marks import slow  # noqa: E402
 from tests.torch_peers import randomized, torchvision  # noqa: E402
 
 pytestmark = pytest.mark.torch
 QUICK: Any = {"xla_backend_optimization_level": 0}
 # Parameters and 10^9 operations at 520x520, the auxiliary head's among them: torchvision's table.
-PEERS = {"fcn_resnet50": (35_322_218, 152.717), "fcn_resnet101": (54_314_346, 232.738)}
+PEERS = {
+    "fcn_resnet50": (35_322_218, 152.717),
+    "fcn_resnet101": (54_314_346, 232.738),
+    "deeplabv3_resnet50": (42_004_074, 178.722),
+    "deeplabv3_resnet101": (60_996_202, 258.743),
+}
 
 
 def peer(name, **arguments):
@@ -54,7 +60,7 @@ def test_sizes_are_torchvisions(name):
     assert (analysis.macs + auxiliary) / 1e9 == pytest.approx(gmacs, rel=0.001)
 
 
-@pytest.mark.parametrize("name", ["fcn_resnet50", pytest.param("fcn_resnet101", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50", *slow("fcn_resnet101")])
 def test_maps_equal_torchvision_and_weights_go_back(name):
     theirs = peer(name, num_classes=5, aux_loss=True)
     x = images((2, 64, 80, 3))

@@ -15,7 +15,21 @@ import pytest
 from jax.test_util import check_grads
 from numpy.testing import assert_allclose
 
-from cnnjax import EMA, FCN, SAM, SWA, BatchNorm, Distillation, Head, Lookahead, Method, SmallCNN, TorchFCN, nn
+from cnnjax import (
+    EMA,
+    FCN,
+    SAM,
+    SWA,
+    BatchNorm,
+    DeepLabV3,
+    Distillation,
+    Head,
+    Lookahead,
+    Method,
+    SmallCNN,
+    TorchFCN,
+    nn,
+)
 from cnnjax.losses import Loss
 from cnnjax.models import with_head
 from cnnjax.optim import (
@@ -98,6 +112,7 @@ HEADS = {
         stride=2, features=3, activation="gelu", upsampling="resize", zero_scores=False, norm=BatchNorm()
     ),
     "torch_fcn": TorchFCN(features=3, activation="gelu", auxiliary="stage1"),
+    "deeplab_v3": DeepLabV3(dilations=(1, 2), features=3, activation="gelu", dropout=0.0, auxiliary="stage1"),
 }
 BLOCKS |= {
     f"backbone under {name}": (with_head(SMOOTH, head, 3), (2, 8, 8, 1), {"train": False})

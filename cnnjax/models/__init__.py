@@ -33,7 +33,7 @@ from cnnjax.models.efficientnet_v2 import EfficientNetV2
 from cnnjax.models.endpoint import Endpoint
 from cnnjax.models.googlenet import GoogLeNet
 from cnnjax.models.headed import WithHead
-from cnnjax.models.heads import FCN, Head, TorchFCN, with_head
+from cnnjax.models.heads import FCN, DeepLabV3, Head, TorchFCN, with_head
 from cnnjax.models.inception_resnet_v2 import InceptionResNetV2
 from cnnjax.models.inception_v3 import InceptionV3
 from cnnjax.models.inception_v4 import InceptionV4
@@ -72,6 +72,7 @@ __all__ = [
     "ConvMixer",
     "ConvNeXt",
     "ConvNet",
+    "DeepLabV3",
     "DeepStem",
     "Dense",
     "DenseNet",

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import flax.linen as linen
 
 from cnnjax.errors import ConfigError
-from cnnjax.models.heads import FCN, Head, TorchFCN, with_head
+from cnnjax.models.heads import FCN, DeepLabV3, Head, TorchFCN, with_head
 from cnnjax.models.model import Model, Shape, config, preset
 from cnnjax.models.resnet import ResNet
 
@@ -89,3 +89,15 @@ def fcn_resnet50() -> WithHead:
 def fcn_resnet101() -> WithHead:
     """torchvision's, with the auxiliary head of its weights. 54,314,346 parameters."""
     return WithHead(backbone=config("resnet101", output_stride=8), head=TorchFCN(auxiliary="stage3"))
+
+
+@preset
+def deeplabv3_resnet50() -> WithHead:
+    """torchvision's, with the auxiliary head of its weights. 42,004,074 parameters."""
+    return WithHead(backbone=config("resnet50", output_stride=8), head=DeepLabV3(auxiliary="stage3"))
+
+
+@preset
+def deeplabv3_resnet101() -> WithHead:
+    """torchvision's, with the auxiliary head of its weights. 60,996,202 parameters."""
+    return WithHead(backbone=config("resnet101", output_stride=8), head=DeepLabV3(auxiliary="stage3"))

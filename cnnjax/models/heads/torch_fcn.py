@@ -44,10 +44,8 @@ class TorchFCN(Head, tag="torch_fcn"):
     image_size: ClassVar[int | None] = 520
 
     def network(self, endpoints: tuple[Endpoint, ...], outputs: int) -> linen.Module:
-        names = [endpoint.name for endpoint in endpoints]
-        if self.auxiliary is not None and self.auxiliary not in names:
-            raise ConfigError(unknown("endpoint for head.auxiliary", self.auxiliary, names))
-        return ScoreHead(self, names[-1], outputs)
+        check_auxiliary(self.auxiliary, endpoints)
+        return ScoreHead(self, endpoints[-1].name, outputs)
 
     def torch_name(self, path: str) -> str:
         below = path.removeprefix("auxiliary.")
@@ -70,10 +68,7 @@ class ScoreHead(linen.Module):
     def __call__(self, maps: Mapping[str, jax.Array], *, size: tuple[int, int], train: bool) -> jax.Array:
         config = self.config
         scores = scored(config, maps[self.last], self.outputs, train=train)
-        if config.auxiliary is not None and (train or self.is_initializing()):
-            beside = Auxiliary(config, self.outputs, name="auxiliary")
-            resized = beside(maps[config.auxiliary], size=size, train=train)
-            nn.add_auxiliary_logits(self, f"{config.auxiliary}_logits", resized, weight=config.auxiliary_weight)
+        add_auxiliary(self, config, maps, self.outputs, size=size, train=train)
         return nn.Resize(size=size, name="upsample")(scores)
 
 
@@ -87,6 +82,29 @@ class Auxiliary(linen.Module):
     def __call__(self, x: jax.Array, *, size: tuple[int, int], train: bool) -> jax.Array:
         scores = scored(self.config, x, self.outputs, train=train)
         return nn.Resize(size=size, name="upsample")(scores)
+
+
+def check_auxiliary(name: str | None, endpoints: tuple[Endpoint, ...]) -> None:
+    """Raise ConfigError where a backbone lacks the endpoint that `head.auxiliary` names."""
+    names = [endpoint.name for endpoint in endpoints]
+    if name is not None and name not in names:
+        raise ConfigError(unknown("endpoint for head.auxiliary", name, names))
+
+
+def add_auxiliary(
+    module: linen.Module,
+    config: TorchFCN,
+    maps: Mapping[str, jax.Array],
+    outputs: int,
+    *,
+    size: tuple[int, int],
+    train: bool,
+) -> None:
+    """Add the logits of the auxiliary head, if there is one, to the loss: inside a compact module, as `auxiliary`."""
+    if config.auxiliary is not None and (train or module.is_initializing()):
+        beside = Auxiliary(config, outputs, name="auxiliary")
+        resized = beside(maps[config.auxiliary], size=size, train=train)
+        nn.add_auxiliary_logits(module, f"{config.auxiliary}_logits", resized, weight=config.auxiliary_weight)
 
 
 def scored(config: TorchFCN, x: jax.Array, outputs: int, *, train: bool) -> jax.Array:
