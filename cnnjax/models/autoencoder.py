@@ -84,7 +84,7 @@ class Encoder(linen.Module):
                 name=f"conv{number}",
             )
             x = conv(x, train=train)
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         mean = nn.FullyConnected(config.code, name="mean")(x)
         return mean, nn.FullyConnected(config.code, name="log_variance")(x) if config.variational else None
 
@@ -100,7 +100,7 @@ class Decoder(linen.Module):
         rows, columns = config.smallest(*size)
         widths = config.features[::-1]
         x = nn.FullyConnected(rows * columns * widths[0], name="expand")(code)
-        x = nn.activation(config.activation)(x).reshape(len(code), rows, columns, widths[0])
+        x = nn.activation(config.activation)(x).reshape(code.shape[0], rows, columns, widths[0])
         for number, width in enumerate([*widths[1:], widths[-1]], start=1):
             x = nn.Resize(2, method="nearest", name=f"resize{number}")(x)
             conv = ConvNorm(

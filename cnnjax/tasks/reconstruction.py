@@ -104,4 +104,4 @@ def _parts(outputs: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array,
     """The images, of the target's shape, the means and the log-variances in rows of outputs [B, D + 2 Z]."""
     numbers = math.prod(target.shape[1:])
     mean, log_variance = jnp.split(outputs[:, numbers:], 2, axis=1)
-    return outputs[:, :numbers].reshape(len(outputs), *target.shape[1:]), mean, log_variance
+    return outputs[:, :numbers].reshape(outputs.shape[0], *target.shape[1:]), mean, log_variance
