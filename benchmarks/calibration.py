@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cnnjax.reporting.intervals import Quantity, judged, spread
+from cnnjax.reporting.intervals import Quantity, judged, paired, spread
 from cnnjax.statistics import bootstrap, outperforming
 from cnnjax.statistics.agreement import agreement
 from cnnjax.statistics.factorial import Factorial, factorial
@@ -94,8 +94,8 @@ def means(studies: int, rng: np.random.Generator) -> Iterator[Row]:
             ours = [mean_interval(values) for values in draw(rng, (studies, n))]
             yield "t interval of a mean", results, n, *_covered([(e.low, e.high) for e in ours], mean)
             gaps = draw(rng, (studies, n)) - draw(rng, (studies, n))
-            paired = [mean_interval(values) for values in gaps]
-            yield "t interval of a difference", results, n, *_covered([(e.low, e.high) for e in paired], 0.0)
+            of_gaps = [mean_interval(values) for values in gaps]
+            yield "t interval of a difference", results, n, *_covered([(e.low, e.high) for e in of_gaps], 0.0)
 
 
 def effects(studies: int, rng: np.random.Generator) -> Iterator[Row]:
@@ -186,6 +186,32 @@ def chosen(studies: int, rng: np.random.Generator) -> Iterator[Row]:
             yield f"best of 12, {name}: coverage", "normal", n, float(np.mean(inside)), few
 
 
+NEAR = ((144, 0.97), (144, 0.99), (359, 0.90), (1_000, 0.995), (1_000, 0.9993), (10_000, 0.99))
+"""Test sets, and the share of them that is right: 0.7 to 100 errors a seed."""
+
+
+def over_seeds(studies: int, rng: np.random.Generator) -> Iterator[Row]:
+    """The page's intervals over seeds, on these examples: of an arm, and of the difference of two arms that are one.
+
+    The truth is what so many seeds as one likes would give on the same examples. Examples are of their own difficulty,
+    as for `page`; "own errors": all are equally difficult, and seeds err where they do by chance.
+    """
+    for examples, right in NEAR:
+        of, few = Quantity(0.0, 1.0, proportion=True, examples=examples), studies // (4 if examples > 1000 else 1)
+        for n, own in itertools.product(SEEDS[:3], (False, True)):
+            arms, paired_ends = [], []
+            for _ in range(max(few, 1)):
+                p = np.full(examples, right) if own else difficulties(rng, examples=examples, right=right)
+                left, other = (rng.random((2, n, examples), np.float32) < p).mean(axis=2)
+                found, gap = spread(left, of), paired(left - other, of)
+                truth = float(p.mean())
+                arms.append((found.seeds_low - truth, found.seeds_high - truth))
+                paired_ends.append((gap.seeds_low, gap.seeds_high))
+            results = f"{100 * right:.4g}% of {examples:,}{', own errors' if own else ''}"
+            yield "interval of an arm over seeds, coverage", results, n, *_covered(arms, 0.0)
+            yield "interval of a difference over seeds, coverage", results, n, *_covered(paired_ends, 0.0)
+
+
 def page(studies: int, rng: np.random.Generator) -> Iterator[Row]:
     """What a report's page says of arms that do not differ, measured on the same examples, each of its own difficulty.
 
@@ -201,7 +227,12 @@ def page(studies: int, rng: np.random.Generator) -> Iterator[Row]:
             rows = [answers(rng, arms=5, seeds=n, examples=examples, right=right) for _ in range(few)]
             arms = [each.mean(axis=2) for each in rows]
             found = [spread(each[0], of) for each in arms]
-            yield "interval of an arm, coverage", results, n, *_covered([(e.low, e.high) for e in found], right)
+            yield (
+                "interval of an arm over seeds and examples, coverage",
+                results,
+                n,
+                *_covered([(e.low, e.high) for e in found], right),
+            )
             beside = [_smallest([judged(each[k] - each[0], of).p for k in range(1, 5)]) for each in arms]
             yield "arms beside the first, found", results, n, _share_below(beside), few
             flips = [_smallest([agreement(each[k], each[0]).p for k in range(1, 5)]) for each in rows]
@@ -222,10 +253,14 @@ def page(studies: int, rng: np.random.Generator) -> Iterator[Row]:
 
 
 def answers(rng: np.random.Generator, *, arms: int, seeds: int, examples: int, right: float) -> np.ndarray:
-    """Whether each network is right [arms, seeds, examples], with a probability that is the example's own: Beta with a
-    concentration of 1, so that most examples are read by all networks or by none, as in what is measured."""
-    difficulty = rng.beta(right, 1 - right, examples)
-    return rng.random((arms, seeds, examples)) < difficulty
+    """Whether each network is right [arms, seeds, examples]."""
+    return rng.random((arms, seeds, examples)) < difficulties(rng, examples=examples, right=right)
+
+
+def difficulties(rng: np.random.Generator, *, examples: int, right: float) -> np.ndarray:
+    """With which probability a network is right on each example: Beta with a concentration of 1, so that most examples
+    are read by all networks or by none, as in what is measured."""
+    return rng.beta(right, 1 - right, examples)
 
 
 def _analysed(results: np.ndarray) -> Factorial:
@@ -269,6 +304,7 @@ PARTS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
     "settings": settings,
     "better": better,
     "selection": chosen,
+    "over_seeds": over_seeds,
     "page": page,
 }
 

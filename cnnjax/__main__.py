@@ -1,5 +1,6 @@
 """`cnnjax` and `python -m cnnjax`."""
 
+import faulthandler
 import sys
 
 from cnnjax import interrupts
@@ -14,6 +15,9 @@ def main() -> None:
     from cnnjax.machine import use_huge_pages
 
     streams.settle()
+    if not faulthandler.is_enabled():
+        # A crash of native code says nothing else of where it was.
+        faulthandler.enable(2, all_threads=False)
     use_huge_pages()
     code = interrupts.STOPPED
     try:

@@ -27,6 +27,14 @@ def rich_text(text: str, style: str = "", *, lines: bool = False, **how: Any) ->
 
 
 class _Screen(Console):
+    def print(self, *objects: Any, **how: Any) -> None:
+        try:
+            super().print(*objects, **how)
+        except KeyboardInterrupt:
+            # Rich forgets what it wrote only after that, and would write it again before what comes next.
+            self._buffer.clear()
+            raise
+
     def render_str(self, text: str, **how: Any) -> Text:
         return super().render_str(visible(text), **how)
 

@@ -9,6 +9,8 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 
+from cnnjax.exits import EndsAtOnce, raised
+
 
 class CnnjaxError(Exception):
     """A mistake or a circumstance the user can mend; the message says how."""
@@ -117,17 +119,23 @@ def users_line(error: BaseException | None) -> str:
 
 
 @contextlib.contextmanager
-def surviving() -> Iterator[None]:
+def surviving(*, at_once: bool = True) -> Iterator[None]:
     """Make an error, EndsProcess, of what a user's code raises in the context to end the process, or what no `except
-    Exception` sees: SystemExit, KeyboardInterrupt, BaseException of its own. Ctrl-C goes through."""
+    Exception` sees: SystemExit, KeyboardInterrupt, BaseException of its own. Ctrl-C goes through.
+
+    at_once: also of `os._exit` and `os.abort`. (While a training runs, these end the process.)
+    """
     try:
-        yield
+        with raised() if at_once else contextlib.nullcontext():
+            yield
     except Exception:
         raise
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and not _is_raised_by_users(error):
             raise
-        does = f"calls exit({error.code})" if isinstance(error, SystemExit) else f"raises {error!r}"
+        does = f"raises {error!r}"
+        if isinstance(error, SystemExit | EndsAtOnce):
+            does = f"calls {error if isinstance(error, EndsAtOnce) else f'exit({error.code})'}"
         raise EndsProcess(does) from error
 
 

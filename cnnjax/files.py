@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import json
 import os
 import stat
+import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -104,6 +108,9 @@ def open_own(path: Path, flags: int) -> IO[bytes]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise RunError(_no_file(path))
+    if flags & os.O_APPEND:
+        # Clients of a network file system append where they believe the end to be.
+        ask_size(descriptor)
     return os.fdopen(descriptor, "wb")
 
 
@@ -199,7 +206,50 @@ def open_there(path: Path, *, remedy: str) -> IO[bytes] | None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise RunError(f"{path} is no regular file; {remedy}")
+    ask_size(descriptor)
     return os.fdopen(descriptor, "rb")
+
+
+@contextlib.contextmanager
+def probe(folder: Path) -> Iterator[int]:
+    """The descriptor of a new file in a folder, which is gone after the context.
+
+    Clients of a network file system keep lists of names, for up to a minute (NFS) or 20 s (sshfs), and give them up for
+    a folder in which they make a file themselves: after this, what is there is seen. Raises OSError.
+    """
+    path = folder / f".time.{uuid.uuid4().hex}"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+
+
+def flush(descriptor: int) -> None:
+    """Have what was written to a file be at its server, where others see it, which sets the file's time; on a local
+    disk nothing is to be done. Raises OSError."""
+    os.close(os.dup(descriptor))
+
+
+def ask_size(descriptor: int) -> None:
+    """Have the system ask the server of an open file for its size and time, of which it may remember earlier ones.
+
+    NFS does so unasked when a file is opened. With FUSE, a file that another machine made longer is read only up to the
+    length that was seen last. Linux alone can be asked to.
+    """
+    function = _statx()
+    if function is not None:
+        function(descriptor, b"", _EMPTY_PATH | _FORCE_SYNC, _BASIC, ctypes.create_string_buffer(256))
+
+
+_EMPTY_PATH, _FORCE_SYNC, _BASIC = 0x1000, 0x2000, 0x7FF
+"""AT_EMPTY_PATH, AT_STATX_FORCE_SYNC and STATX_BASIC_STATS of linux/stat.h and linux/fcntl.h."""
+
+
+@cache
+def _statx() -> Callable[..., int] | None:
+    return getattr(ctypes.CDLL(None), "statx", None) if sys.platform == "linux" else None
 
 
 def names_in(folder: Path, *, remedy: str) -> set[str]:

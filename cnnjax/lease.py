@@ -8,19 +8,23 @@ It needs no lock of the system and is right on a folder that many machines share
 - The holder of n notices that at its next renewal: n + 1 is there, or its own file is gone. Between renewals no other
   process can have taken it, as long as less time has passed than it lasts.
 - Whether a lease has run out is told from times that the file server wrote: that of its newest renewal, and that of a
-  file written just now beside it. The clocks of the machines may be hours apart.
+  file written just now beside it. The clocks of the machines may be hours apart. They are times of writing, never set:
+  for that some clients (sshfs) take their own clock.
+- Clients of a network file system remember names, sizes and times for a while. So a holder reads its lease back by its
+  name, what another wrote is looked up anew (`files.ask_size`), and so is what is in a folder (`files.probe`).
 - A process of this machine that is no longer there needs no waiting for: its lease is over at once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import logging
 import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import RunError
-from cnnjax.files import GONE, names_in, open_there, parse_json, writing
+from cnnjax.files import GONE, NO_ROOM, flush, names_in, open_there, parse_json, probe, writing
 from cnnjax.records.lease_json import LeaseRecord
 
 SECONDS = 60.0
@@ -45,6 +49,11 @@ _BYTES = 1024
 
 _MOST = 64 * _BYTES
 """What is read of one; a worker's name may be long."""
+
+_AHEAD = 10.0
+"""Seconds by which a time of another machine may be later than now: file systems round, and clocks are never alike."""
+
+_log = logging.getLogger("cnnjax")
 
 REMEDY = "remove it: nobody holds such a lease"
 
@@ -96,7 +105,12 @@ class Holding:
 
     def __str__(self) -> str:
         who = "somebody" if self.record is None else self.record.holder
+        if self.silent < -_AHEAD:
+            return f"{who}, last heard of {-self.silent:.0f} s in the future: {_CLOCKS}"
         return f"{who}, last heard of {max(0.0, self.silent):.0f} s ago"
+
+
+_CLOCKS = "the machines' clocks are apart, and this file system goes by them; have NTP set them"
 
 
 def holding(folder: Path, *, now: Callable[[], float] | None = None) -> Holding | None:
@@ -116,7 +130,7 @@ class Lease:
 
     def __init__(self, path: Path, record: LeaseRecord, descriptor: int, renewed: float):
         self.path, self.record, self.lost, self.step = path, record, threading.Event(), record.begun
-        self._descriptor, self._renewed = descriptor, renewed
+        self._descriptor, self._renewed, self._silent = descriptor, renewed, 0.0
         self._next = LeaseRecord.numbered(path.parent, _number(path) + 1)
         self._lock, self._released = threading.RLock(), threading.Event()
         threading.Thread(target=self._beat, daemon=True, name="lease").start()
@@ -183,10 +197,7 @@ class Lease:
         if _uptime() - self._renewed > self.record.seconds / 2:
             self.renew()
         if self.lost.is_set():
-            raise Lost(
-                f"{self.path.parent}: this process was not heard of for more than {self.record.seconds:g} s, and "
-                "another one has taken its work over"
-            )
+            raise Lost(f"{self.path.parent}: {self._why}")
 
     def renew(self) -> None:
         """Write that the work goes on; sets `lost` where it is another's now."""
@@ -196,8 +207,11 @@ class Lease:
             started = _uptime()
             if self._is_own():
                 self._renewed = started
-            else:
-                self.lost.set()
+                return
+            self._silent = started - self._renewed
+            self.lost.set()
+            if self._silent < self.record.seconds:
+                _log.warning(f"{self.path.parent}: {self._why}")
 
     def release(self) -> None:
         """Give the folder back. What is not given back runs out."""
@@ -205,40 +219,71 @@ class Lease:
             if self._released.is_set():
                 return
             self._released.set()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RunError):
                 if self._is_own():
                     self.path.unlink()
             os.close(self._descriptor)
 
+    @property
+    def _why(self) -> str:
+        """Of a lease that is lost."""
+        if self._silent >= self.record.seconds:
+            return (
+                f"this process was not heard of for more than {self.record.seconds:g} s, and another one has taken its "
+                "work over"
+            )
+        return (
+            f"another process has taken this over, or removed its lease, {self._silent:.0f} s after it was renewed, "
+            f"though it lasts {self.record.seconds:g} s. If nobody removed it: {_CLOCKS}"
+        )
+
     def _is_own(self) -> bool:
         """Whether it is still the folder's lease; its file has a new time then."""
         try:
-            with contextlib.suppress(OSError):
-                # On a full disk the time of the file says enough.
-                os.pwrite(self._descriptor, _padded(self.record.model_copy(update={"step": self.step})), 0)
-            os.utime(self._descriptor)
-            own, there = os.fstat(self._descriptor), os.stat(self.path)
+            self._write()
         except OSError as error:
-            if error.errno in GONE:
+            # Clients have many words for a file that another has deleted.
+            if error.errno in GONE or self._is_there() is False:
                 return False
             raise
-        return os.path.samestat(own, there) and not self._next.exists()
+        return self._is_there() and not self._next.exists()
+
+    def _write(self) -> None:
+        try:
+            os.pwrite(self._descriptor, _padded(self.record.model_copy(update={"step": self.step})), 0)
+            flush(self._descriptor)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            # On a full disk the time of the file says enough.
+            os.utime(self._descriptor)
+
+    def _is_there(self) -> bool:
+        """Whether the file of that name is the one that this process made.
+
+        Its content says so: another client's file may have the same number (sshfs), and one that was deleted may be
+        remembered until it is opened.
+        """
+        found = _look(self.path.parent, _number(self.path), lambda: 0.0)
+        if found is None:
+            return False
+        if found.record is None:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(self.path))
+        return found.record.model_copy(update={"step": self.record.step}) == self.record
 
     def _beat(self) -> None:
         while not self._released.wait(self.record.seconds / _RENEWALS) and not self.lost.is_set():
             # What cannot be reached now is tried again; `check` says so where it stays so.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RunError):
                 self.renew()
 
 
 def _made(path: Path, record: LeaseRecord) -> int:
     """A descriptor of the new lease file. Raises Taken."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
-    except FileExistsError:
-        raise _just_taken(path) from None
+    descriptor = _created(path)
     try:
         os.pwrite(descriptor, _padded(record), 0)
+        flush(descriptor)
         # Since this process looked, others may have taken the lease over, given it back, and taken it again.
         others = (_look(path.parent, number, None) for number in _numbers(path.parent) - {_number(path)})
         if any(other is not None and not other.over for other in others):
@@ -248,6 +293,22 @@ def _made(path: Path, record: LeaseRecord) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _created(path: Path) -> int:
+    """A descriptor of the file, new. Raises Taken, and OSError of the second of two tries."""
+    for again in (False, True):
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        except FileExistsError:
+            raise _just_taken(path) from None
+        except OSError as error:
+            # SFTP has no word for a name that is taken: with sshfs it is not permitted to take it.
+            if error.errno == errno.EPERM and os.path.lexists(path):
+                raise _just_taken(path) from None
+            if error.errno != errno.EPERM or again:
+                raise
+    raise AssertionError("a second try returns or raises")
 
 
 def _just_taken(path: Path) -> Taken:
@@ -288,17 +349,16 @@ def _look(folder: Path, number: int, now: Callable[[], float] | None) -> Holding
 
 def server_time(folder: Path) -> float:
     """The time of the machine that keeps the folder's files, in seconds; of this one where the folder is read-only."""
-    probe = folder / f".time.{uuid.uuid4().hex}"
     try:
-        descriptor = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        with probe(folder) as descriptor:
+            try:
+                os.write(descriptor, b"\n")
+                flush(descriptor)
+            except OSError:
+                os.utime(descriptor)
+            return os.fstat(descriptor).st_mtime
     except OSError:
         return time.time()
-    try:
-        os.utime(descriptor)
-        return os.fstat(descriptor).st_mtime
-    finally:
-        os.close(descriptor)
-        probe.unlink(missing_ok=True)
 
 
 def _deaths(held: Holding | None, begun: int) -> int:
@@ -319,7 +379,7 @@ def _own(worker: str, seconds: float, begun: int, deaths: int) -> LeaseRecord:
         host=host,
         pid=pid,
         process=_process(pid) or "",
-        since=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
+        since=datetime.now(UTC).astimezone().isoformat(timespec="microseconds"),
         seconds=seconds,
         begun=begun,
         step=begun,

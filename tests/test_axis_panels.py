@@ -409,7 +409,7 @@ def test_a_curve_over_folds_and_seeds(tmp_path: Path) -> None:
     known = effects(collect(tmp_path), metric="test_accuracy")
     # Of four values a cubic goes through all means, and there its interval is theirs.
     for place, row in ((0, known.iloc[0]), (-1, known.iloc[-1])):
-        expected = [row[part] for part in ("mean", "low", "high")]
+        expected = [row[part] for part in ("mean", "seeds_low", "seeds_high")]
         assert [curve[part][place] for part in ("mean", "low", "high")] == pytest.approx(expected)
 
 

@@ -74,7 +74,8 @@ def test_no_numbers(text):
 
 
 def test_sizes_as_text():
-    assert [bytes_of(text) for text in ("8GB", "16 GiB", "500MB", "7B")] == [8 * 10**9, 16 * 2**30, 5 * 10**8, 7]
+    sizes = [bytes_of(text) for text in ("8GB", "16 GiB", "500MB", "527 kB", "2KiB", "7B")]
+    assert sizes == [8 * 10**9, 16 * 2**30, 5 * 10**8, 527_000, 2048, 7]
     for text in ("8", "GB", "0GB", "8 stones"):
         with pytest.raises(ConfigError, match="must be a size"):
             bytes_of(text)

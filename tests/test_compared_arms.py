@@ -12,10 +12,14 @@ import pytest
 from scipy import special, stats
 
 from cnnjax.documents.colours import contrast, on_dark
+from cnnjax.documents.html import escape
 from cnnjax.documents.style import styled
 from cnnjax.reporting import collect
 from cnnjax.reporting.finding import Finding
+from cnnjax.reporting.findings import find
 from cnnjax.reporting.marks import Drawing
+from cnnjax.reporting.pages import render_html
+from cnnjax.reporting.panels.comparisons import comparisons_panel
 from cnnjax.reporting.panels.pairs import LIMIT, pairs_panel
 from cnnjax.reporting.picture_pairs import _colours
 from tests.test_reporting import diverge, make_study, set_metrics
@@ -220,3 +224,54 @@ def test_arms_that_are_the_same_in_every_seed_are_not_tested(tmp_path: Path) -> 
 def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     make_study(tmp_path, axes={"model.pool": ["max", "<script>alert(1)</script>", "$x_1$"]})
     assert any("<script>" in text for text in texts(drawn(pairs_of(tmp_path))))
+
+
+RIGHT = np.array([[350, 352, 349, 351], [345, 346, 344, 347], [350, 351, 350, 352]])
+"""Of 359 examples of the test part, by arm and seed."""
+
+
+def accuracies_study(out: Path, right: np.ndarray = RIGHT) -> list[dict[str, Any]]:
+    trials = make_study(out, axes={"model.pool": POOLS}, seeds=tuple(range(right.shape[1])))
+    for trial, own in zip(trials, right.ravel(), strict=True):
+        set_metrics(out, trial, test_accuracy=own / 359, validation_accuracy=own / 359)
+    return trials
+
+
+def test_seeds_alone_tell_arms_apart_where_examples_are_too_few(tmp_path: Path) -> None:
+    """Five of 359 examples in every seed: SciPy's paired t test finds them, and other examples might not."""
+    accuracies_study(tmp_path)
+    finding = comparisons_panel(collect(tmp_path))
+    assert finding is not None
+    assert finding.data is not None
+    found, against = finding.data["comparisons"], finding.data["reference"]
+    gaps = [(RIGHT[own["arm"] - 1] - RIGHT[against - 1]) / 359 for own in found]
+    p = [stats.ttest_1samp(gap, 0).pvalue for gap in gaps]
+    assert [own["p_of_seeds"] for own in found] == pytest.approx(p, rel=1e-6)
+    assert [own["holm_of_seeds"] for own in found] == pytest.approx(np.minimum(np.array(p) * [2, 1], 1), rel=1e-6)
+    low, high = stats.ttest_1samp(gaps[0], 0).confidence_interval(0.95)
+    assert (found[0]["difference"]["seeds_low"], found[0]["difference"]["seeds_high"]) == pytest.approx((low, high))
+    assert p[0] * 2 < 0.05 < found[0]["holm"]
+    assert f"Over seeds alone, on these examples: arm {found[0]['arm']} differs by" in finding.answers[0]
+    heads = [column.heading for column in next(finding.grids).columns]
+    assert heads[4:9] == [
+        "95% interval over seeds",
+        "p over seeds, corrected",
+        "also over examples",
+        "p",
+        "p, corrected",
+    ]
+
+
+def test_a_page_begins_with_four_sentences_at_most_and_has_the_others_below(tmp_path: Path) -> None:
+    trials = accuracies_study(tmp_path)
+    found = find(collect(tmp_path), draw=False)
+    assert found.head[0].startswith("Chosen by validation")
+    assert len(found.head) <= 4
+    assert sorted(found.first) == sorted([*found.opening, *found.answers, *found.closing])
+    before, after = render_html(found).split('<details class="more">')
+    assert all(escape(said) in before for said in found.head)
+    assert all(escape(said) in after.split("</details>")[0] for said in found.more)
+    assert not any(said in found.head for said in found.closing)
+    diverge(tmp_path, trials[0])
+    failed = find(collect(tmp_path), draw=False).head
+    assert any("11 of 12 planned trials finished, 1 failed" in said for said in failed), "what is missing is said first"

@@ -45,6 +45,12 @@ def test_segmentation_as_documented(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "shapes" / "result.json").is_file()
 
 
+def test_localization_as_documented():
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(block("Localization("), names)
+    assert check(names["experiment"]).state.params["logits"]["kernel"].shape[1] == 8
+
+
 def test_images_from_images_as_documented():
     names: dict[str, Any] = {"__name__": "documented"}
     exec(block("colours = "), names)

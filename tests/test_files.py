@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 
 import pytest
 
+from cnnjax import files
 from cnnjax.errors import RunError
 from cnnjax.files import append_text, locked, write_bytes
 
@@ -98,3 +100,23 @@ def test_a_write_that_fails_says_what_to_do_and_out_only_where_there_is_one(tmp_
         locked(tmp_path / "file" / "run", taken=""),
     ):
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system can be asked")
+def test_the_server_is_asked_how_long_a_file_is(tmp_path, monkeypatch):
+    """Where another machine made it longer, FUSE would read it, and append to it, as far as was seen last."""
+    path, found = tmp_path / "rows", []
+    path.write_text("1\n")
+    real = files._statx()
+    assert real is not None
+
+    def asked(*words):
+        found.append(real(*words))
+        path.write_text("1\n2\n")
+        return 0
+
+    monkeypatch.setattr(files, "_statx", lambda: asked)
+    assert files.read_whole(path, remedy="") == b"1\n2\n"
+    files.append_text(path, "3\n")
+    assert found == [0, 0], "the system knows the flags"
+    assert path.read_text() == "1\n2\n3\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -214,7 +215,11 @@ def test_a_process_that_starts_again_meanwhile_takes_its_place():
         except ConnectionRefusedError:
             pass
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda n: meet(Hosts(f"localhost:{port}", 3, n, ""), FACTS, seconds=10), (1, 2)))
+        come = [pool.submit(meet, Hosts(f"localhost:{port}", 3, 2, ""), FACTS, seconds=10)]
+        time.sleep(0.3)
+        assert first.is_alive(), "the killed one is none of those that are there"
+        come.append(pool.submit(meet, Hosts(f"localhost:{port}", 3, 1, ""), FACTS, seconds=10))
+        assert [each.result() for each in come] == [None, None]
     first.join()
 
 

@@ -262,6 +262,8 @@ VARIANTS = {
     ),
     "vae": experiment(model=c.Autoencoder(), task=c.Variational(noise=0.2, kl_weight=0.5)),
     "segmentation": experiment(task=c.Segmentation(head=c.FCN(), ignore=255, background=False)),
+    "localization": experiment(task=c.Localization(box_loss=c.GIoU(), box_weight=2.0)),
+    "smooth box": experiment(task=c.Localization(box_loss=c.SmoothL1(beta=0.5))),
     "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
     "dice": experiment(loss=c.Dice(smoothing=0.5, squared=False, background=False)),
     "softmax and dice": experiment(loss=c.SoftmaxDice(dice_weight=0.5)),

@@ -39,6 +39,39 @@ def test_seeds_that_tie_have_scipys_exact_binomial_interval(correct: int, exampl
     np.testing.assert_allclose((found.low, found.high), (expected.low, expected.high), rtol=1e-9, atol=1e-12)
 
 
+def test_an_accuracy_over_seeds_has_jeffreys_interval_at_the_effective_number_of_examples() -> None:
+    """By SciPy's Beta law: n* = p (1 - p) / (t s / z)², s of the mean, p moved half an example off the ends."""
+    values = np.array([139, 141, 140, 144, 138]) / 144
+    mean, error = values.mean(), stats.sem(values)
+    inside = (144 * values.sum() + 0.5) / (5 * 144 + 1)
+    effective = inside * (1 - inside) / (stats.t.ppf(0.975, 4) * error / stats.norm.ppf(0.975)) ** 2
+    expected = stats.beta(effective * mean + 0.5, effective * (1 - mean) + 0.5).interval(0.95)
+    found = spread(values, accuracy(144))
+    np.testing.assert_allclose((found.seeds_low, found.seeds_high), expected, rtol=1e-9)
+    assert (found.over_seeds.low, found.over_seeds.high) == (found.seeds_low, found.seeds_high)
+    assert found.low < found.seeds_low < found.seeds_high < found.high
+
+
+def test_seeds_that_tie_are_taken_to_differ_by_a_quarter_of_an_example() -> None:
+    half = stats.t.ppf(0.975, 2) * 0.25 / 144 / math.sqrt(3)
+    gap = paired([1 / 144] * 3, accuracy(144))
+    np.testing.assert_allclose((gap.seeds_low, gap.seeds_high), (1 / 144 - half, 1 / 144 + half), rtol=1e-9)
+    assert gap.low < 0 < gap.seeds_low
+    for right in (0, 139, 144):
+        found = spread([right / 144] * 3, accuracy(144))
+        assert found.low <= found.seeds_low <= right / 144 <= found.seeds_high <= found.high
+        assert found.seeds_low < found.seeds_high
+
+
+def test_where_no_examples_are_counted_both_intervals_are_one() -> None:
+    for of in (accuracy(None), LOSS):
+        found = spread([0.91, 0.93, 0.92], of)
+        assert (found.low, found.high, found.method) == (found.seeds_low, found.seeds_high, found.seeds_method)
+        gap = paired([0.01, 0.03, 0.02], of)
+        expected = stats.ttest_1samp([0.01, 0.03, 0.02], 0).confidence_interval(0.95)
+        np.testing.assert_allclose((gap.low, gap.high, gap.seeds_low, gap.seeds_high), [*expected] * 2, rtol=1e-9)
+
+
 def test_with_many_examples_and_close_seeds_an_accuracy_has_the_t_interval() -> None:
     values = [0.7012, 0.7003, 0.6995, 0.7021, 0.6999]
     found, expected = spread(values, accuracy(10**9)), stats.ttest_1samp(values, 0).confidence_interval(0.95)
@@ -184,7 +217,8 @@ def test_folds_and_seeds_that_tie_have_the_interval_of_the_examples_or_none() ->
     assert (found.low, found.high, found.sd) == (expected.low, expected.high, 0)
     assert not spread(rounded).has_interval
     assert spread(rounded).sd == 0
-    assert paired(np.zeros((4, 3)), accuracy(144)) == paired([0.0] * 4, accuracy(144))
+    of_both, of_seeds = paired(np.zeros((4, 3)), accuracy(144)), paired([0.0] * 4, accuracy(144))
+    assert (of_both.low, of_both.high, of_both.method) == (of_seeds.low, of_seeds.high, of_seeds.method)
 
 
 @pytest.mark.parametrize("examples", [None, 144])
@@ -196,8 +230,8 @@ def test_an_accuracy_of_folds_and_seeds_stays_within_0_and_1(examples: int | Non
 
 
 def test_scaled_to_percent() -> None:
-    found = Spread(3, 0.5, 0.1, 0.4, 0.6, "t").scaled(100)
-    assert found == Spread(3, 50, 10, 40, 60, "t")
+    found = Spread(3, 0.5, 0.125, 0.375, 0.625, "t", 0.4375, 0.5625, "u").scaled(100)
+    assert found == Spread(3, 50, 12.5, 37.5, 62.5, "t", 43.75, 56.25, "u")
 
 
 def measured(p: np.ndarray, *, examples: int, alike: bool, rng: np.random.Generator) -> np.ndarray:

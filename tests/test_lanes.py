@@ -42,6 +42,7 @@ from cnnjax import (
     Fit,
     Flatten,
     Layer,
+    Localization,
     Lookahead,
     Loss,
     Mixing,
@@ -54,6 +55,7 @@ from cnnjax import (
     Shapes,
     SigmoidCrossEntropy,
     SmallCNN,
+    SmoothL1,
     SoftmaxCrossEntropy,
     SoftmaxDice,
     SquaredError,
@@ -133,6 +135,7 @@ MASKS = {
     "data": Shapes(size=16, radius=(3.0, 6.0), examples=24, test_examples=8),
     "model": UNet(depth=1, features=2),
 }
+BOXES = {"data": Shapes(size=16, objects=1, radius=(3.0, 6.0), examples=24, test_examples=8)}
 CLIPS = ("clip_norm", "adaptive_clip")
 PROGRAMS = {
     "sgd": (
@@ -189,6 +192,10 @@ PROGRAMS = {
         {"task.noise": 0.5, "task.kl_weight": 3.0},
     ),
     "dice": ({**MASKS, "loss": Dice()}, {"loss.smoothing": 9.0}),
+    "localization": (
+        {**BOXES, "task": Localization(box_loss=SmoothL1())},
+        {"task.box_weight": 4.0, "task.box_loss.beta": 0.1},
+    ),
     "softmax and dice": (
         {**MASKS, "loss": SoftmaxDice()},
         {"loss.smoothing": 9.0, "loss.dice_weight": 5.0, "loss.cross_entropy.label_smoothing": 0.5},

@@ -13,6 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "cnnjax"
 # Lowest first. Modules of one row are siblings: they do not import each other, but where `|` says so.
 LAYERS = [
+    {"exits"},
     {"errors"},
     {"streams", "visible"},
     {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -16,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from cnnjax.errors import DiskFull, RunError
-from cnnjax.lease import Lease, Lost, Taken, holding
+from cnnjax.lease import Lease, Lost, Taken, holding, server_time
 from cnnjax.records.lease_json import LeaseRecord
+from cnnjax.run.directory import RunDirectory
 
 HOLD = """
 import pathlib, sys, time
@@ -293,6 +295,125 @@ def test_deaths_count_while_there_is_no_newer_checkpoint(tmp_path):
         assert lease.record.deaths == deaths
         foreign(tmp_path)
         age(lease.path, 100)
+
+
+# --- what clients of network file systems do
+
+
+def test_a_name_that_another_took_is_taken_whatever_the_client_says(tmp_path, monkeypatch):
+    """SFTP has no word for it: sshfs says that it is not permitted."""
+    real = os.open
+
+    def refusing(path, flags, *mode):
+        if flags & os.O_EXCL and "lease." in str(path) and os.path.exists(there):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return real(path, flags, *mode)
+
+    lease = Lease.take(tmp_path)
+    there = lease.path
+    monkeypatch.setattr(os, "open", refusing)
+    monkeypatch.setattr("cnnjax.lease._numbers", lambda _: set())  # of a list of names that is old
+    with pytest.raises(Taken, match="another process has just begun"):
+        Lease.take(tmp_path)
+    there = tmp_path  # and where it is really not permitted
+    lease.release()
+    with pytest.raises(RunError, match="cannot write .*not permitted") as refused:
+        Lease.take(tmp_path)
+    assert not isinstance(refused.value, Taken)
+
+
+def test_a_client_that_sets_times_by_its_own_clock_does_no_harm(tmp_path, monkeypatch):
+    """An hour behind, as sshfs does where a file's time is set to now."""
+    real = os.utime
+    monkeypatch.setattr(os, "utime", lambda path: real(path, (time.time() - 3600,) * 2))
+    lease = Lease.take(tmp_path)
+    lease.renew()
+    held = holding(tmp_path)
+    assert held is not None
+    assert abs(held.silent) < 5
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert abs(server_time(tmp_path) - datetime.now().timestamp()) < 5
+    lease.release()
+
+
+@pytest.mark.parametrize("errno_of_client", [0, errno.ESTALE, errno.EFAULT])
+def test_a_lease_that_was_deleted_and_made_again_by_another_is_lost(tmp_path, monkeypatch, errno_of_client):
+    """Of some clients the deleted file can be written and looks the same; others say one thing or another."""
+    old = Lease.take(tmp_path)
+    old.path.unlink()
+    new = Lease.take(tmp_path)
+    assert new.path == old.path
+    monkeypatch.setattr(os.path, "samestat", lambda *_: True)
+    write = os.pwrite
+
+    def writing(descriptor, content, place):
+        if errno_of_client and descriptor == old._descriptor:
+            raise OSError(errno_of_client, os.strerror(errno_of_client))
+        return write(descriptor, content, place)
+
+    monkeypatch.setattr(os, "pwrite", writing)
+    old.renew()
+    new.renew()
+    assert (old.lost.is_set(), new.lost.is_set()) == (True, False)
+    old.release()
+    assert leases(tmp_path) == [new.path.name]
+    new.release()
+
+
+def test_a_server_that_is_away_for_a_while_takes_no_lease(tmp_path, monkeypatch):
+    lease = Lease.take(tmp_path)
+
+    def away(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", away)
+        with pytest.raises(OSError, match="Input/output"):
+            lease.renew()
+    lease.renew()
+    assert not lease.lost.is_set()
+    lease.release()
+
+
+def test_clocks_that_the_file_system_goes_by_are_told_of(tmp_path, caplog):
+    lease = Lease.take(tmp_path)
+    foreign(tmp_path)
+    age(lease.path, -3600)  # as a machine whose clock is an hour ahead does
+    with pytest.raises(Taken, match="heard of 3[56].. s in the future: the machines' clocks are apart.*NTP"):
+        Lease.take(tmp_path)
+    age(lease.path, 7200)
+    new = Lease.take(tmp_path)
+    assert not caplog.records
+    lease.renew()
+    with pytest.raises(Lost, match="0 s after it was renewed, though it lasts 60 s.*clocks are apart"):
+        lease.check()
+    assert "clocks are apart" in caplog.text
+    new.release()
+    lease.release()
+
+
+def test_who_takes_a_run_sees_the_newest_checkpoint(tmp_path, monkeypatch):
+    """Clients remember what is in a folder, up to a minute with NFS, unless they make a file in it."""
+    remembered, names, create = {}, os.listdir, os.open
+
+    def listed(folder):
+        return remembered.setdefault(os.fspath(folder), names(folder))
+
+    def created(path, flags, *mode):
+        if flags & os.O_CREAT:
+            remembered.pop(os.path.dirname(path), None)
+        return create(path, flags, *mode)
+
+    directory = RunDirectory(tmp_path)
+    (directory.checkpoints / "4").mkdir(parents=True)
+    monkeypatch.setattr(os, "listdir", listed)
+    monkeypatch.setattr(os, "open", created)
+    assert directory.saved_step() == 4
+    (directory.checkpoints / "8").mkdir()
+    assert directory.saved_step() == 4
+    with directory.leased():
+        assert directory.saved_step() == 8
+    assert sorted(names(directory.checkpoints)) == ["4", "8"]
 
 
 def test_a_full_disk_leaves_no_lease(tmp_path, monkeypatch):

@@ -52,7 +52,7 @@ def test_rows_and_cells():
 @pytest.mark.parametrize("classes", [3, 256, 300])
 def test_a_picture_holds_the_class_ids(classes):
     masks = np.array([[[0, 1], [2, classes - 1]]])
-    [png] = said(masks, tuple(map(str, range(classes)))).pictures()
+    [png] = said(masks, tuple(map(str, range(classes)))).pictures(masks)
     picture = Image.open(io.BytesIO(png))
     np.testing.assert_array_equal(np.asarray(picture), masks[0])
     if classes <= 256:

@@ -81,6 +81,10 @@ def test_it_is_reported_with_the_numbers_of_then(tmp_path: Path) -> None:
     # What results have recorded since then.
     since = [arm.pop("memory") for arm in found["arms"]]
     assert since == [None, None]
+    for arm in found["arms"]:
+        for spread in (entry for entry in arm.values() if isinstance(entry, dict)):
+            for part in [part for part in spread if part.startswith("seeds_")]:
+                del spread[part]
     assert found == {name: rounded(recorded[name]) for name in found}
     assert report(tmp_path / "study").table.done["id"].nunique() == 5
 

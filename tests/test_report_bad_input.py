@@ -214,7 +214,7 @@ def test_a_study_that_cannot_be_reported_says_why_and_its_report_stays(
 def test_the_smallest_studies(tmp_path: Path, axes: dict[str, list[Any]], seeds: tuple[int, ...]) -> None:
     make_study(tmp_path, axes=axes, seeds=seeds)
     found = said_of(tmp_path)
-    assert f"{len(axes['model.pool']) * len(seeds)} of" in found.first[0]
+    assert f"{len(axes['model.pool']) * len(seeds)} of" in " ".join(found.first)
     if len(seeds) == 1:
         assert " ± " not in "".join(str(grid.rows) for finding in found.every for grid in finding.grids)
 

@@ -252,7 +252,7 @@ def test_what_a_method_measures_beside_is_shown_beside_and_chooses_nothing(tmp_p
     assert by.shown == ("validation_accuracy", "test_accuracy", "validation_ema_accuracy", "test_ema_accuracy")
     assert chosen(summary.table) == 1
     text = text_of(summary)
-    assert "| validation ema accuracy, % | 95% interval |" in text
+    assert "| validation ema accuracy, % | 95% interval over seeds |" in text
     assert "(validation n=20, test n=30)" in text
     assert "80.00 ± 0.00" not in text
     arms = json.loads(summary.json)["arms"]

@@ -407,22 +407,44 @@ def cells(table: Any, name: str) -> list[str]:
     return [row[headings.index(name)] for row in shown.rows]
 
 
-def test_seeds_that_tie_have_the_interval_of_the_examples(tmp_path: Path) -> None:
+def test_seeds_that_tie_have_the_interval_of_the_examples_and_a_narrower_one_over_seeds(
+    tmp_path: Path,
+) -> None:
     for trial in make_study(tmp_path, axes={"model.pool": ["max", "average"]}):
         set_metrics(tmp_path, trial, validation_accuracy=139 / 144)
     table = collect(tmp_path)
     low, high = stats.binomtest(139, 144).proportion_ci(method="exact")
     assert cells(table, "validation accuracy, % (to choose by)") == ["96.53 ± 0.00"] * 2
-    assert arms_grid(table).rows[0][4] == f"[{100 * low:.2f}, {100 * high:.2f}]"
-    assert "that of the examples (validation n=144, test n=359)" in render_html(find(table, draw=False))
-    assert json.loads(report(tmp_path).json)["arms"][0]["validation_accuracy"]["method"].endswith("seeds and examples")
+    assert "other examples (validation n=144, test n=359)" in render_html(find(table, draw=False))
+    found = json.loads(report(tmp_path).json)["arms"][0]["validation_accuracy"]
+    assert found["method"].endswith("seeds and examples")
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+    assert found["seeds_method"].endswith("examples: seeds")
+    assert low < found["seeds_low"] < 139 / 144 < found["seeds_high"] < high
+    assert cells(table, "95% interval over seeds")[0] == interval(found["seeds_low"], found["seeds_high"])
+
+
+def test_the_arms_show_the_interval_over_seeds_and_of_the_quoted_metric_over_examples_too(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    table = collect(tmp_path)
+    heads = [column.heading for column in arms_grid(table).columns]
+    assert [head for head in heads if "over" in head] == [*["95% interval over seeds"] * 2, "also over examples"]
+    found = json.loads(report(tmp_path).json)["arms"][0]["test_accuracy"]
+    assert cells(table, "also over examples")[0] == interval(found["low"], found["high"])
+    assert arms_grid(table).rows[0][heads.index("also over examples") - 1] == interval(
+        found["seeds_low"], found["seeds_high"]
+    )
+
+
+def interval(low: float, high: float) -> str:
+    return f"[{100 * low:.2f}, {100 * high:.2f}]"
 
 
 def test_two_seeds_show_no_interval_and_say_so_once(tmp_path: Path) -> None:
     make_study(tmp_path, axes={"model.pool": ["max", "average"]}, seeds=(0, 1))
     summary = report(tmp_path)
     text = page(summary)
-    assert set(cells(summary.table, "95% interval")) == {"–"}
+    assert set(cells(summary.table, "95% interval over seeds")) == {"–"}
     assert not re.search(r"\[\d", shown(text))
     assert text.count("Two seeds cannot carry an interval") == 1
     assert "too few for an interval, so they are not told apart" in text
@@ -457,7 +479,9 @@ def test_where_the_number_of_examples_was_not_recorded_intervals_are_of_seeds(tm
     for trial in make_study(tmp_path, axes={"model.pool": ["max", "average"]}):
         change_result(tmp_path, trial, examples={})
     table = collect(tmp_path)
-    assert "the choice of seeds only: of how many examples was not recorded" in render_html(find(table, draw=False))
+    assert "Of how many examples was not recorded, so that there are none over examples" in render_html(
+        find(table, draw=False)
+    )
     assert (arms(table)["test_accuracy_method"].str.endswith(": seeds")).all()
 
 

@@ -28,6 +28,7 @@ from cnnjax import (
     Digits,
     Experiment,
     Hardware,
+    Localization,
     Mixup,
     Model,
     MultiLabel,
@@ -218,6 +219,12 @@ TASKS = {
         ),
         None,
     ),
+    "localization": (
+        experiment(
+            task=Localization(), data=Shapes(size=16, objects=1, radius=(3.0, 6.0), examples=16, test_examples=8)
+        ),
+        None,
+    ),
     "quarter_turn": (experiment(task=QuarterTurn()), None),
     "colours": (experiment(task=Colours(), model=TwoMaps(), loss=SquaredError()), None),
 }
@@ -230,6 +237,7 @@ MIXED = {
     "regression": None,
     "multi_label": None,
     "segmentation": None,
+    "localization": "is of boxes, which of two images mixed belong to one or the other",
     "count": "counts things, and of two images mixed all are there",
     "colorization": "makes its target of each image",
     "super_resolution": "makes its target of each image",

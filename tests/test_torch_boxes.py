@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from cnnjax import GIoU, SmoothL1
 from cnnjax import boxes as b
 
 torch = pytest.importorskip("torch")
@@ -64,3 +65,16 @@ def test_suppression(threshold):
     # It moves the classes apart by adding to coordinates, which is exact of whole ones.
     np.testing.assert_array_equal(order[np.asarray(apart)], ops.batched_nms(*tensors, torch.tensor(labels), threshold))
     assert 0 < alike.sum() < apart.sum() < 200
+
+
+@pytest.mark.parametrize("beta", [0.1, 1.0])
+def test_losses(beta):
+    """The sum over the four numbers of PyTorch's smooth L1; torchvision's GIoU loss."""
+    rng = np.random.default_rng(8)
+    codes, true_codes = rng.normal(size=(2, 40, 4)).astype(np.float32)
+    given = codes, true_codes, some(40, 9), some(40, 10)
+    tensors = [torch.tensor(x) for x in given]
+    expected = torch.nn.functional.smooth_l1_loss(*tensors[:2], beta=beta, reduction="none").sum(-1)
+    np.testing.assert_allclose(jax.jit(SmoothL1(beta=beta))(*given), expected, rtol=1e-5, atol=1e-6)
+    expected = ops.generalized_box_iou_loss(*tensors[2:])
+    np.testing.assert_allclose(jax.jit(GIoU())(*given), expected, rtol=1e-5, atol=1e-5)

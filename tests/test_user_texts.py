@@ -27,6 +27,22 @@ def test_a_console_prints_a_text_as_it_is(screen):
     assert captured.get().count(TEXT) == 3
 
 
+def test_what_ctrl_c_interrupts_is_not_printed_again(monkeypatch):
+    file, screen = io.StringIO(), console()
+    monkeypatch.setattr(screen, "file", file)
+
+    def interrupted():
+        monkeypatch.undo()
+        monkeypatch.setattr(screen, "file", file)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(file, "flush", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        screen.print("first")
+    screen.print("ended")
+    assert file.getvalue() == "first\nended\n"
+
+
 def test_the_bar_shows_a_title_as_it_is():
     screen = console(width=160)
     screen.file = io.StringIO()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cnnjax import Experiment, Hardware, Options, SmallCNN, Study, Synthetic, plan, sweep
-from cnnjax.errors import Interrupted, RunError
+from cnnjax.errors import ConfigError, Interrupted, RunError
 from cnnjax.events import EpochEnded, Finished, StepTaken
 from cnnjax.launch import one_program
 from cnnjax.launch.cancel import cancel, go_on
@@ -23,6 +23,7 @@ from cnnjax.launch.claims import MOST_DEATHS
 from cnnjax.launch.status import status
 from cnnjax.launch.study_files import write_plan
 from cnnjax.launch.work import work
+from cnnjax.launch.worker import Worker
 from cnnjax.lease import Lease
 from cnnjax.records.plan_json import PlanRecord
 from cnnjax.records.work_json import WorkRecord, changes, with_changes
@@ -118,6 +119,14 @@ def test_who_lost_a_trial_writes_nothing_more(whole, tmp_path):
     assert taken[0].done == [id]
     assert (outcome.done, outcome.skipped, outcome.errors) == ([], [id], {})
     assert numbers(tmp_path)[id] == numbers(whole)[id]
+
+
+def test_programs_side_by_side_in_several_processes_are_refused(monkeypatch):
+    """They would train one after the other all the same."""
+    monkeypatch.setattr("cnnjax.launch.worker.processes", lambda: 2)
+    assert Worker(OPTIONS, programs=1).programs == 1
+    with pytest.raises(ConfigError, match=r"workers = 3 .*2 processes train each program together.*leave it out"):
+        Worker(OPTIONS, programs=3)
 
 
 def test_a_second_sweep_joins(whole, tmp_path):

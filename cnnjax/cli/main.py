@@ -23,7 +23,7 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         # Typer makes a returned 130 of Ctrl-C.
-        with surviving():
+        with surviving(at_once=False):
             ended = app(args=arguments, standalone_mode=False)
         if ended == interrupts.STOPPED:
             raise KeyboardInterrupt

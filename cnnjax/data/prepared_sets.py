@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnnjax.errors import RunError
+from cnnjax.files import read_whole
+
 INFO = "dataset_info.json"
 # How TFDS begins the name of a folder it is still writing.
 UNFINISHED = "incomplete."
@@ -76,10 +79,10 @@ def _read(info: Path, root: Path) -> Prepared:
     size = sum(path.stat().st_size for path in files)
     name = folder.parent.relative_to(root).as_posix()
     try:
-        said = json.loads(info.read_text(encoding="utf-8"))
+        said = json.loads((read_whole(info, remedy="") or b"").decode())
         form = said.get("fileFormat", "tfrecord")
         shards = {split["name"]: [int(length) for length in split["shardLengths"]] for split in said["splits"]}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (RunError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Prepared(name, folder, "", {}, size, f"{INFO} cannot be read")
     damage = "; ".join(_missing(files, form, shards))
     return Prepared(name, folder, form, {split: sum(lengths) for split, lengths in shards.items()}, size, damage)

@@ -25,6 +25,8 @@ from cnnjax.errors import DataError
 INSTALL = "pip install 'cnnjax[prepare]'"
 OTHER_FORMAT = "is not in array_record form, which is what can be read without TensorFlow"
 TEST_SPLITS = ("test", "validation")
+MOST_CLASSES = 10**7
+"""Of which names are made; more is damage."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +91,13 @@ class TFDS(Decoding, Data):
             there = ", ".join(f"{version.name} {version.version}" for version in prepared(folder, self.name))
             remedy = f"name another, or {how_to_prepare(self.name, folder)}"
             raise DataError(f"in {folder} is {there}, which is not what TFDS calls {self.name!r}: {remedy}") from None
-        except (ValueError, AssertionError, OSError, RuntimeError, DataError) as error:
-            reason = str(error).partition("\n")[0]
+        except MemoryError:
+            raise
+        except Exception as error:
+            # What TFDS, protobuf and array_record raise of damaged files is of no common kind.
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            if not isinstance(error, DataError):
+                reason += f"; where a file of it is damaged, {_anew(self.name, folder)}"
             raise DataError(f"data set {self.name!r} in {folder} cannot be read: {reason}") from error
         info = train.folder / INFO
         parts = decodable(train, test, self.on_broken)
@@ -114,8 +121,11 @@ class TFDS(Decoding, Data):
         import tensorflow_datasets as tfds
 
         features = builder.info.features
-        if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
+        # The names themselves are made where they are asked for.
+        if not {"image", "label"} <= set(features) or not hasattr(type(features["label"]), "names"):
             raise DataError(f"not an image classification set: an example has {', '.join(sorted(features))}")
+        if features["label"].num_classes > MOST_CLASSES:
+            raise DataError(f"it says that it has {features['label'].num_classes:,} classes")
         classes = tuple(features["label"].names)
         height, width, channels = features["image"].shape
         form = self.form(channels if channels in (1, 3) else 3)
@@ -181,8 +191,11 @@ def _check_prepared(name: str, folder: Path) -> None:
 def describe_damage(version: Prepared) -> str:
     """What is wrong with a prepared set, and what to do."""
     root = version.folder.parents[version.name.count("/") + 1]
-    remedy = f"delete that folder, then {how_to_prepare(version.name, root)}"
-    return f"{version.folder} is damaged ({version.damage}): {remedy}"
+    return f"{version.folder} is damaged ({version.damage}): {_anew(version.name, root)}"
+
+
+def _anew(name: str, folder: Path) -> str:
+    return f"delete that folder, then {how_to_prepare(name, folder)}"
 
 
 def how_to_prepare(name: str, folder: Path) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cnnjax.errors import DataError
+from cnnjax.errors import DataError, RunError
+from cnnjax.files import read_whole
 
 # Where protobuf's JSON has the name of a feature's class, in both spellings that it takes.
 _CLASS_NAMES = ("pythonClassName", "python_class_name")
@@ -24,13 +25,22 @@ def check_classes(name: str, folder: Path) -> None:
     """Raise DataError where files of the set `name` in `folder` name a class that is not of TFDS's own package.
 
     TFDS imports the modules of such classes, so this comes before it looks at the set. Also for a `name` that TFDS
-    would look for elsewhere than in its folder.
+    would look for elsewhere than in its folder, and where something stands in the place of a file (a pipe, a device)
+    that it would wait for, or read without end.
     """
     if not _NAME.fullmatch(name):
         raise DataError(f"{name!r} is no name of a prepared set; those are like mnist, svhn_cropped or emnist/letters")
+    for place in _PLACES:
+        for file in sorted((folder / name).glob(f"{place}*")):
+            if file.exists() and not (file.is_file() or file.is_dir()):
+                raise DataError(f"{file} is no regular file, and nothing that TFDS prepared: delete it")
     files = (file for place in _PLACES for kind in _FILES for file in sorted((folder / name).glob(place + kind)))
     for file in files:
-        for strange in _classes(_content(file)):
+        try:
+            named = list(_classes(_content(file)))
+        except RecursionError:
+            raise DataError(f"{file} is nested too deeply to be a set's; delete it") from None
+        for strange in named:
             if not (isinstance(strange, str) and _OWN.fullmatch(strange)):
                 raise DataError(
                     f"{file} names the class {strange!r}, which is not of tensorflow_datasets: reading it would run "
@@ -40,10 +50,10 @@ def check_classes(name: str, folder: Path) -> None:
 
 def _content(file: Path) -> Any:
     try:
-        return json.loads(file.read_bytes().decode("utf-8", "replace"))
-    except RecursionError:
-        raise DataError(f"{file} is nested too deeply to be a set's; delete it") from None
-    except (OSError, ValueError):
+        return json.loads((read_whole(file, remedy="delete it") or b"").decode("utf-8", "replace"))
+    except RunError as error:
+        raise DataError(str(error)) from None
+    except ValueError:
         return None  # TFDS reads it as JSON, too, before it imports anything
 
 

@@ -30,7 +30,8 @@ def short_bytes(number: float) -> str:
 
 
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?(?:[eE]\d+)?)\s*([a-zA-Z]*)")
-_BYTES = {"gib": 2**30, "gb": 10**9, "mib": 2**20, "mb": 10**6, "tib": 2**40, "tb": 10**12, "b": 1}
+_BYTES = {unit + end: base**power for end, base in (("b", 1000), ("ib", 1024)) for power, unit in enumerate("kmgt", 1)}
+_BYTES["b"] = 1
 
 
 def number_of(text: str) -> int:

@@ -67,7 +67,8 @@ def _receive(hosts: Hosts, facts: Mapping[str, Any], deadline: float, seconds: f
     come: dict[int, _Visitor] = {}
     try:
         with _listening(hosts) as server:
-            while len(come) < hosts.processes - 1:
+            # One that came and was killed has to come again before all are there.
+            while len(come := _still_there(come)) < hosts.processes - 1:
                 visitor = _next(server, deadline)
                 if time.monotonic() >= deadline:
                     left = [str(n) for n in range(1, hosts.processes) if n not in come]
@@ -84,6 +85,10 @@ def _receive(hosts: Hosts, facts: Mapping[str, Any], deadline: float, seconds: f
         _answer(every, {"error": str(error)})
         raise
     _answer(every, {"go": True})
+
+
+def _still_there(come: Mapping[int, _Visitor]) -> dict[int, _Visitor]:
+    return {process: visitor for process, visitor in come.items() if not visitor.is_gone}
 
 
 def _listening(hosts: Hosts) -> socket.socket:

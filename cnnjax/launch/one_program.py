@@ -101,7 +101,7 @@ def _run_together(lanes: Lanes, programs: dict[Packing, Program], how: How) -> b
     failure: BaseException | None = None
     training, packing = lanes.training, lanes.packing
     try:
-        with surviving():
+        with surviving(at_once=False):
             _train(lanes, programs, how)
     except (DiskFull, HostLost):
         raise

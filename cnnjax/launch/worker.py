@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import jax
 
-from cnnjax.errors import Interrupted
+from cnnjax.errors import ConfigError, Interrupted
 from cnnjax.events import Event, Sink, Waiting
 from cnnjax.hosts import is_first, processes
 from cnnjax.interrupts import AnyOf, stopping
@@ -50,6 +50,13 @@ class Worker:
     waits: bool = True
     stops_on_failure: bool = False
     workers: int = 1
+
+    def __post_init__(self):
+        if processes() > 1 and (self.programs or 1) > 1:
+            raise ConfigError(
+                f"workers = {self.programs} (--side-by-side): {processes()} processes train each program together, one "
+                "after the other; leave it out. How many processes read images is Hardware(workers=...) (--workers)"
+            )
 
 
 def train_units(units: Units, study: StudyOfTrials, worker: Worker) -> Outcomes:

@@ -1,5 +1,6 @@
-"""Losses: of one answer an image, and of one a pixel."""
+"""Losses: of one answer an image, of one a pixel, and of boxes."""
 
+from cnnjax.losses.boxes import BoxLoss, GIoU, SmoothL1
 from cnnjax.losses.dice import Dice, SoftmaxDice
 from cnnjax.losses.loss import (
     AbsoluteError,
@@ -12,10 +13,13 @@ from cnnjax.losses.loss import (
 
 __all__ = [
     "AbsoluteError",
+    "BoxLoss",
     "Dice",
+    "GIoU",
     "Loss",
     "Poisson",
     "SigmoidCrossEntropy",
+    "SmoothL1",
     "SoftmaxCrossEntropy",
     "SoftmaxDice",
     "SquaredError",

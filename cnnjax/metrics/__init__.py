@@ -1,7 +1,12 @@
-"""Metrics: of one answer an image, of one a pixel, and of images that are predicted."""
+"""Metrics: of one answer an image, of one a pixel, of boxes, and of images that are predicted."""
 
 from cnnjax.metrics.classification import BINS, SPECIFICATIONS, TOP, by_class, measure, specifications, summarize
 from cnnjax.metrics.images import image_specifications, measure_images, psnr, ssim, summarize_images
+from cnnjax.metrics.localization import (
+    localization_specifications,
+    measure_localization,
+    summarize_localization,
+)
 from cnnjax.metrics.segmentation import map_scores, map_specifications, measure_maps, summarize_maps
 
 __all__ = [
@@ -10,15 +15,18 @@ __all__ = [
     "TOP",
     "by_class",
     "image_specifications",
+    "localization_specifications",
     "map_scores",
     "map_specifications",
     "measure",
     "measure_images",
+    "measure_localization",
     "measure_maps",
     "psnr",
     "specifications",
     "ssim",
     "summarize",
     "summarize_images",
+    "summarize_localization",
     "summarize_maps",
 ]

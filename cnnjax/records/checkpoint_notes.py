@@ -23,8 +23,8 @@ class CheckpointNotes(Record):
     energy so far. scale:
     (mean, std) by channel of the data. classes: their names, in the order of the outputs; empty for none, None where
     they were not recorded. initial, teachers: the run that it started from, and those that its methods learn from, by
-    the method. rows: those that metrics.jsonl had then; None where that was not recorded. checksum: of the arrays; it
-    is put in where they are saved.
+    the method. rows: those that metrics.jsonl had then; None where that was not recorded. unmoved: as
+    of `ResultRecord`. checksum: of the arrays; it is put in where they are saved.
     """
 
     filename: ClassVar[str] = "notes"
@@ -45,6 +45,7 @@ class CheckpointNotes(Record):
     initial: UsedRun | None = None
     teachers: dict[str, UsedRun] = Field(default_factory=dict)
     rows: RowsEntry | None = None
+    unmoved: int | None = None
     checksum: int = 0
 
     @property

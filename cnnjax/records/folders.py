@@ -30,6 +30,17 @@ def refuse_held(folder: Path) -> None:
         raise RunError(f"{folder} holds {held}: {_CHOOSE}")
 
 
+def refuse_no_text(folder: Path) -> None:
+    """Raise RunError where the path of the folder is not UTF-8, in which files name it and checkpoints are written."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise RunError(
+            f"{folder.absolute()}: a name in this path is not UTF-8, and no checkpoint can be written there: rename "
+            f"that folder, or {_CHOOSE}"
+        ) from None
+
+
 def refuse_for_run(folder: Path) -> None:
     """Raise RunError where a new run would lie within another's folder, or write over files that cnnjax did not
     write."""
@@ -47,7 +58,8 @@ def _refuse_within(folder: Path) -> None:
 
 def refuse_for_study(folder: Path) -> None:
     """Raise RunError where the folder cannot be a study's: it holds a run, or a new study would lie within another's
-    folder, or write over files that cnnjax did not write."""
+    folder, or write over files that cnnjax did not write, or its path is no text."""
+    refuse_no_text(folder)
     if ConfigRecord.at(folder).exists():
         raise RunError(f"{folder} holds a run, not a study: {_CHOOSE}")
     if StudyRecord.at(folder).exists():

@@ -15,10 +15,11 @@ class LeaseRecord(Record):
     """lease.<n>.json: the lease of a folder, of which the one with the highest number counts.
 
     worker: its name. host, pid: where it runs; process: what tells that process from every other one of that machine,
-    empty where the system does not say. since: when it took the folder, by its own clock (ISO 8601). seconds: without
-    renewal for so long, the lease has run out. begun: the step of the newest checkpoint when it was taken; step: how
-    far the training is, as the holder last said. deaths: how many holders in a row ended before this one without a
-    newer checkpoint and without giving the lease back.
+    empty where the system does not say. since: when it took the folder, by its own clock (ISO 8601), to the
+    microsecond, which tells this lease from all others. seconds: without renewal for so long, the lease has run out.
+    begun: the step of the newest checkpoint when it was taken; step: how far the training is, as the holder last said.
+    deaths: how many holders in a row ended before this one without a newer checkpoint and without giving the lease
+    back.
     """
 
     filename: ClassVar[str] = "lease.json"

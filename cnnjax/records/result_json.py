@@ -38,9 +38,10 @@ class ResultRecord(Record):
     None where it is not told, or no step was taken anew. energy: that the machine took for its training steps, where
     that was measured: for those of them that were taken while nothing else was at work. initial: the run that it
     started from. teachers: those that its methods learned from, by the method. skipped: images that could not be
-    decoded, by part. metrics: by part and
-    name (`test_accuracy`, a fraction). error: why a failed one failed. cause: "diverged", "crashed" (an error of the
-    program), "out_of_memory", "data" (an error in the data) or "killed" (its process). config: the
+    decoded, by part. unmoved: the steps after which every parameter was still what it was before the first; None where
+    some was not. metrics: by part and name (`test_accuracy`, a fraction). error: why a failed one failed. cause:
+    "diverged", "crashed" (an error of the program), "out_of_memory", "data" (an error in the data) or "killed" (its
+    process). config: the
     experiment. rows: those of metrics.jsonl, evaluation: a digest of evaluation.json, checkpoint: the checksum of the
     last one, as they were then; None where that was not recorded. checksum: of all else, put in where it is written: a
     result that was changed since is refused where it is read.
@@ -69,6 +70,7 @@ class ResultRecord(Record):
     teachers: dict[str, UsedRun] = Field(default_factory=dict)
     data_fingerprint: str | None = None
     skipped: dict[str, int] = Field(default_factory=dict)
+    unmoved: Count | None = None
     metrics: dict[str, Any] = Field(default_factory=dict)
     error: str | None = None
     config: dict[str, Any] = Field(default_factory=dict)

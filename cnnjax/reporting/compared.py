@@ -10,7 +10,7 @@ from typing import Any
 from scipy import special
 
 from cnnjax.reporting.asked import once
-from cnnjax.reporting.intervals import Spread, judged, paired
+from cnnjax.reporting.intervals import Spread, by_seeds, judged, paired
 from cnnjax.reporting.statistics import differences
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import json_number
@@ -25,8 +25,9 @@ class Compared:
     """An arm beside the one it is compared with, `against`: the `difference`, arm less the other, paired; p: that it is
     0, and `holm`, the same corrected for all comparisons (Holm 1979). within: the smallest margin that it is shown to
     lie within. detectable: the smallest true difference that so many seeds find four times out of five, after the
-    correction and with this spread. sampling: the variance over examples that the interval has. What cannot be said is
-    NaN."""
+    correction and with this spread. sampling: the variance over examples that the interval has. p_of_seeds,
+    holm_of_seeds: p and the corrected one of Student's paired t test over seeds alone, on these examples; the same as p
+    where no examples are counted. What cannot be said is NaN."""
 
     arm: int
     against: int
@@ -36,6 +37,8 @@ class Compared:
     within: float
     detectable: float
     sampling: float
+    p_of_seeds: float = math.nan
+    holm_of_seeds: float = math.nan
 
     @property
     def is_tested(self) -> bool:
@@ -47,9 +50,15 @@ class Compared:
         """Whether a difference is found, after the correction."""
         return self.holm < ALPHA
 
+    @property
+    def differs_by_seeds(self) -> bool:
+        """Whether seeds alone tell the two apart on these examples, after the correction."""
+        return self.holm_of_seeds < ALPHA
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON, None for what cannot be said."""
         numbers = {"p": self.p, "holm": self.holm, "within": self.within, "detectable": self.detectable}
+        numbers |= {"p_of_seeds": self.p_of_seeds, "holm_of_seeds": self.holm_of_seeds}
         said = {name: json_number(value) for name, value in numbers.items()}
         return {"arm": self.arm, "against": self.against, "difference": self.difference.to_json(), **said}
 
@@ -72,6 +81,7 @@ def compared_pairs(table: Table, pairs: Sequence[tuple[int, int]], *, metric: st
     """The first arm of each pair beside its second, corrected for all `pairs` together; both have results."""
     found = [differences(table, *pair, metric=metric) for pair in pairs]
     spreads, tests = [paired(*own) for own in found], [judged(*own) for own in found]
+    of_seeds = [by_seeds(values, of).p for values, of in found]
     tested = sum(not math.isnan(test.p) for test in tests)
     holm = adjusted([test.p for test in tests])
     return [
@@ -83,8 +93,12 @@ def compared_pairs(table: Table, pairs: Sequence[tuple[int, int]], *, metric: st
             test.within,
             _detectable(table, own, test.sampling, tested),
             test.sampling,
+            alone,
+            float(alone_corrected),
         )
-        for pair, own, test, corrected in zip(pairs, spreads, tests, holm, strict=True)
+        for pair, own, test, corrected, alone, alone_corrected in zip(
+            pairs, spreads, tests, holm, of_seeds, adjusted(of_seeds), strict=True
+        )
     ]
 
 

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from cnnjax.documents.document import Picture, Section
 from cnnjax.documents.style import encoded, styled
 from cnnjax.reporting.finding import Finding
-from cnnjax.reporting.headline import headline
+from cnnjax.reporting.headline import foremost, headline
 from cnnjax.reporting.panels import PANELS
 from cnnjax.reporting.provenance import settings
 from cnnjax.reporting.study_table import Table
@@ -22,6 +22,8 @@ from cnnjax.reporting.units import plural
 
 SCREEN_DPI = 110
 """Pixels an inch on a page."""
+MOST = 4
+"""Sentences at the head of a page."""
 FORMS = ("png", "svg", "pdf")
 """The forms of a picture, each a file."""
 
@@ -31,9 +33,9 @@ class Findings:
     """What a report says, before it is a page, Markdown, LaTeX or JSON.
 
     title, question: its heading, and what was asked, which may be empty. opening, closing: the sentences before and
-    after the findings' own answers. every: the findings in reading order. pictures: those that there is reason for, by
-    name; they are drawn with Matplotlib, independent of the user's settings. base: the settings that it ends with, as
-    lines.
+    after the findings' own answers. ahead: those of the opening without which no answer is to be read. every: the
+    findings in reading order. pictures: those that there is reason for, by name; they are drawn with Matplotlib,
+    independent of the user's settings. base: the settings that it ends with, as lines.
     """
 
     title: str
@@ -42,13 +44,29 @@ class Findings:
     every: tuple[Finding, ...]
     pictures: Mapping[str, Picture]
     closing: Sequence[str] = ()
+    ahead: Sequence[str] = ()
     base: Sequence[str] = ()
 
     @property
+    def answers(self) -> list[str]:
+        """What the findings say in a sentence, in reading order."""
+        return [answer for finding in self.every for answer in finding.answers]
+
+    @property
     def first(self) -> list[str]:
-        """The sentences that stand before all else."""
-        answers = [answer for finding in self.every for answer in finding.answers]
-        return [*self.opening, *answers, *self.closing]
+        """The sentences that stand before all else: `head`, then `more`."""
+        return [*self.head, *self.more]
+
+    @property
+    def head(self) -> list[str]:
+        """Those that a page shows at a glance: `ahead`, and the first answers, MOST in all, one answer at least."""
+        return [*self.ahead, *self.answers[: max(MOST - len(self.ahead), 1)]]
+
+    @property
+    def more(self) -> list[str]:
+        """The others."""
+        rest = [sentence for sentence in self.opening if sentence not in self.ahead]
+        return [*self.answers[len(self.head) - len(self.ahead) :], *rest, *self.closing]
 
     @property
     def sections(self) -> list[Section]:
@@ -70,6 +88,7 @@ def find(table: Table, *, draw: bool = True, forms: Sequence[str] = FORMS) -> Fi
         title=table.name,
         question=table.question,
         opening=headline(table),
+        ahead=foremost(table),
         every=every,
         pictures=drawn(every, forms) if draw else {},
         closing=[newest],

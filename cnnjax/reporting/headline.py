@@ -33,17 +33,25 @@ from cnnjax.reporting.units import Unit, plural, unit
 def headline(table: Table) -> list[str]:
     """The state of the study, the arm that validation chooses, and how surely."""
     mixed = mixed_code(table.trials, table.codes)
-    notes = [
-        *_strangers(table),
-        *_cut_curves(table),
-        *(f"{said}." for said in table.damaged),
-        *_unusable(table),
-        *_mixture(table),
-        *_metric_note(table),
-        *_choice(table),
-    ]
+    notes = [*_amiss(table), *_metric_note(table), *_choice(table), *_runner_up(table), *_unranked(table)]
     planned = [] if table.study is None else design_words(table.study)
     return [*mixed, _state(table), *adaptive_sentences(table.adaptive), *planned, *notes, *fold_sentences(table)]
+
+
+def foremost(table: Table) -> list[str]:
+    """Those of the headline without which no answer is to be read: what is amiss or missing, what arms are compared by,
+    where that is not what one would expect, and the arm that validation chooses."""
+    whole = (table.trials["status"] == "done").all()
+    state = [] if whole and not table.pruned else [_state(table)]
+    mixed = mixed_code(table.trials, table.codes)
+    return [*mixed, *state, *_amiss(table), *_metric_note(table), *_choice(table), *_unranked(table)]
+
+
+def _amiss(table: Table) -> list[str]:
+    """What is damaged, missing or mixed."""
+    damaged = [f"{said}." for said in table.damaged]
+    notes = [*_strangers(table), *_cut_curves(table), *_unmoved(table), *damaged]
+    return [*notes, *_unusable(table), *_mixture(table)]
 
 
 def _state(table: Table) -> str:
@@ -72,6 +80,16 @@ def _cut_curves(table: Table) -> list[str]:
     return [
         f"The learning curves lack epochs of {number} of {plural(len(table.done), 'finished trial')}, whose "
         f"metrics.jsonl is missing or incomplete: {named}. All other numbers are of these trials too."
+    ]
+
+
+def _unmoved(table: Table) -> list[str]:
+    if not table.unmoved:
+        return []
+    number, named = len(table.unmoved), abbreviate(", ".join(table.unmoved), 80)
+    return [
+        f"No parameter moved in the first epoch of {number} of {plural(len(table.done), 'finished trial')}, whose "
+        f"numbers are of the weights that it began with: {named}. Was the learning rate too small for float32?"
     ]
 
 
@@ -155,15 +173,14 @@ def _choice(table: Table) -> list[str]:
     if by.choose is None or by.quote is None or by.compared is None or len(table.arms) < 2:
         return []
     if best is None:
-        return [f"No arm is chosen: none has all its {table.replicate}s finished.{_to_come(table)}", *_unranked(table)]
+        return [f"No arm is chosen: none has all its {table.replicate}s finished.{_to_come(table)}"]
     frame = arms(table)
     most = "highest" if by.compared.higher_is_better else "lowest"
     results = [f"{most} mean {_sentence(table, spread_of(frame, best, by.choose), by.choose)}"]
     if by.quote != by.choose:
         results.append(f"to quote, {_sentence(table, spread_of(frame, best, by.quote), by.quote)}")
     name = table.arms[best - 1].label
-    choice = f"Chosen by validation: arm {best} ({name}); {'; '.join(results)}.{_to_come(table)}"
-    return [choice, *_runner_up(table, by), *_unranked(table)]
+    return [f"Chosen by validation: arm {best} ({name}); {'; '.join(results)}.{_to_come(table)}"]
 
 
 def _to_come(table: Table) -> str:
@@ -178,8 +195,9 @@ def _to_come(table: Table) -> str:
 
 def _unranked(table: Table) -> list[str]:
     """Which arms are out of the choice because seeds of theirs failed: those that survived are the lucky ones."""
+    by = measure(table)
     failed = set(table.trials.loc[table.trials["status"] == "failed", "arm"]) - complete(table)
-    if not failed:
+    if not failed or by.choose is None or by.compared is None or len(table.arms) < 2:
         return []
     shown = [f"arm {n} ({table.arms[n - 1].label}): {finished(table, n)}" for n in sorted(failed)]
     said = "; ".join(shown[:MOST_NAMED]) + (f"; and {len(shown) - MOST_NAMED} more" if len(shown) > MOST_NAMED else "")
@@ -199,13 +217,18 @@ def _sentence(table: Table, values: Spread, metric: str) -> str:
 
 
 def _mean_and_interval(here: Unit, values: Spread) -> str:
-    return f"{here.mean(values)} {here.interval(values)}" if values.has_interval else here.mean(values)
+    return (
+        f"{here.mean(values)} {here.interval(values.over_seeds)}"
+        if values.over_seeds.has_interval
+        else here.mean(values)
+    )
 
 
-def _runner_up(table: Table, by: Measure) -> list[str]:
-    first, *rest = ranking(table)
-    if not rest or by.choose is None:
+def _runner_up(table: Table) -> list[str]:
+    by, ranked = measure(table), ranking(table)
+    if len(ranked) < 2 or by.choose is None:
         return []
+    first, *rest = ranked
     gap = difference(table, first, rest[0], metric=by.choose)
     here = unit(table, by.choose)
     word = table.replicate

@@ -1,14 +1,23 @@
-"""Means over seeds, or over folds and seeds, and the 95% interval of each: which one, and what it covers, is decided
+"""Means over seeds, or over folds and seeds, and the 95% intervals of each: which ones, and what they cover, is decided
 here for every page.
 
 Two things make a share of right answers uncertain. Other seeds would have trained other networks: with n seeds of
 standard deviation s that gives their mean p the variance s² / n. Other examples would have been easier or harder: with
-N of them, the same for all seeds, that adds p (1 - p) / N at most, reached where every seed errs on the same ones. The
-interval of such a share covers both, and stays within 0 and 1 where a t interval does not: it is the exact binomial
-interval (Clopper and Pearson 1934) at the effective number of examples, p (1 - p) over that variance, with the quantile
-of Student's t for the part of the seeds (Korn and Graubard 1998, "Confidence intervals for proportions with small
-expected number of positive counts estimated from survey data"). Where all seeds tie it is the binomial interval of N
-examples. docs/reports.md says how often these intervals hold what they should.
+N of them, the same for all seeds, that adds p (1 - p) / N at most, reached where every seed errs on the same ones. So
+there are two intervals, both of the effective number of examples, p (1 - p) over the variance, with the quantile of
+Student's t for the part of the seeds (Korn and Graubard 1998, "Confidence intervals for proportions with small expected
+number of positive counts estimated from survey data"), and both within 0 and 1, where a t interval does not stay:
+
+- over seeds, on these examples: Jeffreys' interval at the number that the seeds' variance gives (Franco, Little, Louis
+  and Slud 2019, "Comparative study of confidence intervals for proportions in complex sample surveys"). A share of N
+  examples is a whole number of them, which hides what is smaller: a seed's standard deviation counts as a quarter of an
+  example at least. It holds the true mean in 95% of studies, near 100% and of few examples too.
+- over seeds and examples: the exact binomial interval (Clopper and Pearson 1934) at the number that both variances
+  give. How far seeds err on the same examples is not recorded, so that it allows for the worst: it holds the true mean
+  in at least 95% of studies, and in nearly all where seeds err on their own. Where all seeds tie it is the binomial
+  interval of N examples.
+
+docs/reports.md says how often these intervals hold what they should.
 
 Everything else, other shares too (a mean IoU, a calibration error), has Student's t interval over seeds, cut where the
 quantity ends (a loss below 0 is none). Cutting an interval to the values there are loses no coverage.
@@ -29,7 +38,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,15 +54,17 @@ FEWEST = 3
 """Seeds that an interval needs; of folds and seeds, of each."""
 
 NORMAL = float(special.ndtri(0.5 + LEVEL / 2))
-PARTS = ("n", "mean", "sd", "low", "high", "method")
+PARTS = ("n", "mean", "sd", "low", "high", "method", "seeds_low", "seeds_high", "seeds_method")
 
 
 @dataclass(frozen=True)
 class Spread:
     """A mean over seeds: `n` values, their `mean` and standard deviation `sd` (ddof = 1), and the 95% interval
-    [`low`, `high`] of the mean. What n does not allow is NaN. `method`: how the interval was made and what it covers;
-    empty where there is none. Of folds and seeds, `n` and `sd` are of the folds, each with the mean over its seeds, and
-    the interval is of both."""
+    [`low`, `high`] of the mean, which covers all that is known to make it uncertain: seeds, and examples where these
+    are counted. [`seeds_low`, `seeds_high`] is the one over seeds alone, on these examples; the same where no examples
+    are counted. What n does not allow is NaN. `method`, `seeds_method`: how each was made and what it covers; empty
+    where there is none. Of folds and seeds, `n` and `sd` are of the folds, each with the mean over its seeds, and the
+    intervals are of both."""
 
     n: int
     mean: float
@@ -61,6 +72,15 @@ class Spread:
     low: float
     high: float
     method: str = ""
+    seeds_low: float = math.nan
+    seeds_high: float = math.nan
+    seeds_method: str = ""
+
+    @property
+    def over_seeds(self) -> Spread:
+        """The same with the interval over seeds alone in the place of the other."""
+        ends, method = (self.seeds_low, self.seeds_high), self.seeds_method
+        return Spread(self.n, self.mean, self.sd, *ends, method, *ends, method)
 
     @property
     def has_interval(self) -> bool:
@@ -75,7 +95,8 @@ class Spread:
     def scaled(self, factor: float) -> Spread:
         """The same in other units, such as percent."""
         parts = (factor * part for part in (self.mean, self.sd, self.low, self.high))
-        return Spread(self.n, *parts, method=self.method)
+        own = (factor * part for part in (self.seeds_low, self.seeds_high))
+        return Spread(self.n, *parts, self.method, *own, self.seeds_method)
 
 
 @dataclass(frozen=True)
@@ -95,13 +116,27 @@ class Quantity:
     @property
     def binomial(self) -> str:
         """How an interval of such a share is made, and what it covers."""
-        covered = [*map(_plural, self.over), *(["examples"] if self.examples else [])]
-        return f"exact binomial at the effective number of examples: {listed(covered)}"
+        return f"exact binomial at the effective number of examples: {listed([*map(_plural, self.over), 'examples'])}"
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is a share of examples of which it is known how many there were."""
+        return self.proportion and bool(self.examples)
+
+    @property
+    def jeffreys(self) -> str:
+        """How the interval of such a share over seeds alone is made, and what it covers."""
+        return f"Jeffreys at the effective number of examples: {listed(map(_plural, self.over))}"
 
     @property
     def student(self) -> str:
         """How any other interval is made, and what it covers."""
         return f"Student t: {listed(map(_plural, self.over))}"
+
+    @property
+    def paired_seeds(self) -> str:
+        """How an interval of differences of counted shares over seeds alone is made, and what it covers."""
+        return f"Student t, paired by {listed(self.over)}: {listed(map(_plural, self.over))}"
 
     @property
     def paired(self) -> str:
@@ -141,9 +176,11 @@ def spread(values: ArrayLike, of: Quantity = Quantity()) -> Spread:
     known = _Values(values)
     if not known.carry_interval:
         return known.spread()
-    if of.proportion:
-        return known.spread(_binomial(known.mean, known.squared_margin(), examples=of.examples), of.binomial)
-    return known.spread(_student(known.mean, known.squared_margin(), of=of), of.student)
+    if not of.proportion:
+        return known.spread(_student(known.mean, known.squared_margin(), of=of), of.student)
+    own = _jeffreys(known.mean, known.squared_margin(least=_least(of)), examples=of.examples, answers=known.size)
+    both = _binomial(known.mean, known.squared_margin(), examples=of.examples) if of.examples else own
+    return known.spread(both, of.binomial if of.examples else of.jeffreys, own, of.jeffreys)
 
 
 def paired(differences: ArrayLike, of: Quantity = Quantity()) -> Spread:
@@ -196,8 +233,12 @@ def contrast(values: ArrayLike, terms: Sequence[Term]) -> Spread:
     if not known.carry_interval:
         return known.spread()
     reach, sampling = sum(term.reach for term in terms), sum(term.sampling for term in terms)
-    interval = _student(known.mean, known.squared_margin() + NORMAL**2 * sampling, of=Quantity(-reach, reach))
-    return known.spread(interval, terms[0].of.paired if sampling else terms[0].of.student)
+    within, first = Quantity(-reach, reach), terms[0].of
+    if not sampling:
+        return known.spread(_student(known.mean, known.squared_margin(), of=within), first.student)
+    own = _student(known.mean, known.squared_margin(least=max(_least(term.of) for term in terms)), of=within)
+    both = _student(known.mean, known.squared_margin() + NORMAL**2 * sampling, of=within)
+    return known.spread(both, first.paired, own, first.paired_seeds)
 
 
 @dataclass(frozen=True)
@@ -226,6 +267,11 @@ def judged(differences: ArrayLike, of: Quantity = Quantity()) -> Judged:
         return math.sqrt(known.squared_margin(level) + float(special.ndtri(0.5 + level / 2)) ** 2 * sampling)
 
     return Judged(_level_of(abs(known.mean), margin), abs(known.mean) + margin(0.9), sampling)
+
+
+def by_seeds(differences: ArrayLike, of: Quantity = Quantity()) -> Judged:
+    """What Student's paired t test over seeds alone says of the differences, on these examples."""
+    return judged(differences, replace(of, proportion=False))
 
 
 def unpaired(
@@ -260,10 +306,13 @@ def unpaired(
     if not margin(LEVEL):
         return nothing
     reach = max(each.high - each.low for each in of)
-    ends = max(gap - margin(LEVEL), -reach), min(gap + margin(LEVEL), reach)
-    method = f"Welch t: seeds of both{', and the examples' if counted else ''}"
+    of_seeds = float(special.stdtrit(free, 0.5 + LEVEL / 2)) * math.sqrt(variance) if variance else 0.0
+    ends, own = ((max(gap - half, -reach), min(gap + half, reach)) for half in (margin(LEVEL), of_seeds))
+    method = "Welch t: seeds of both"
+    both = f"{method}, and the examples" if counted else method
+    seeds = (*own, method) if of_seeds else (math.nan, math.nan, "")
     test = Judged(_level_of(abs(gap), margin), abs(gap) + margin(0.9), sampling)
-    return Spread(n, gap, math.nan, *ends, method=method), test
+    return Spread(n, gap, math.nan, *ends, both, *seeds), test
 
 
 def _sampling(mean: float, of: Quantity) -> float:
@@ -281,6 +330,13 @@ def _level_of(distance: float, margin: Callable[[float], float]) -> float:
 
 
 LEAST = 1e-12
+
+
+def _least(of: Quantity) -> float:
+    """The least standard deviation of a seed that a counted share may be taken to have: a quarter of an example. What
+    is smaller does not show in whole numbers of examples; with a quarter, intervals over seeds hold what they should
+    where seeds tie (benchmarks/calibration.py)."""
+    return 0.25 / of.examples if of.proportion and of.examples else 0.0
 
 
 class _Values:
@@ -316,19 +372,35 @@ class _Values:
             return math.nan
         return float(self._known.flat[0] if ties(self._known) else self._known.mean())
 
-    def squared_margin(self, level: float = LEVEL) -> float:
-        """The square of half the Student t interval."""
-        if ties(self._known):
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return self._known.size
+
+    def squared_margin(self, level: float = LEVEL, *, least: float = 0.0) -> float:
+        """The square of half the Student t interval; of values by seed, or by fold and seed, whose standard deviation
+        is taken to be `least` at least."""
+        if ties(self._known) and not least:
             return 0.0
         squares, free = sums_of_squares(self._known)
-        *sources, rest = special.stdtrit(free, 0.5 + level / 2) ** 2 * squares / free / self._known.size
+        *sources, rest = special.stdtrit(free, 0.5 + level / 2) ** 2 * np.maximum(squares / free, least**2) / self.size
         return float(max(sum(sources) - rest, *sources, rest))
 
-    def spread(self, interval: tuple[float, float] = (math.nan, math.nan), method: str = "") -> Spread:
-        """Their `Spread` with an interval, made by `method`, which may be NaN."""
+    def spread(
+        self,
+        interval: tuple[float, float] = (math.nan, math.nan),
+        method: str = "",
+        over_seeds: tuple[float, float] | None = None,
+        seeds_method: str = "",
+    ) -> Spread:
+        """Their `Spread` with an interval, made by `method`, which may be NaN, and one over seeds alone, where that is
+        another."""
         n, means = len(self._known), np.array([row.mean() for row in self._known])
         sd = math.nan if n < 2 else 0.0 if ties(means) else float(means.std(ddof=1))
-        return Spread(n, self.mean, sd, *interval, method="" if math.isnan(interval[0]) else method)
+        own, said = (interval, method) if over_seeds is None else (over_seeds, seeds_method)
+        methods = ("" if math.isnan(ends[0]) else words for ends, words in ((interval, method), (own, said)))
+        of_both, of_seeds = methods
+        return Spread(n, self.mean, sd, *interval, of_both, *own, of_seeds)
 
 
 def sums_of_squares(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -348,13 +420,29 @@ def _student(mean: float, squared_margin: float, *, of: Quantity) -> tuple[float
     return (max(mean - half, of.low), min(mean + half, of.high)) if half else (math.nan, math.nan)
 
 
-def _binomial(mean: float, squared_margin: float, *, examples: int | None) -> tuple[float, float]:
-    """The exact binomial interval at the effective number of examples."""
-    per_example = 1 / examples if examples else 0.0
-    per_repeat = squared_margin / NORMAL**2 / (mean * (1 - mean)) if squared_margin else 0.0
-    if not per_example + per_repeat:
+def _effective(mean: float, variance: float) -> float:
+    """The number of examples whose share `mean` has this variance; `mean` is neither 0 nor 1."""
+    return mean * (1 - mean) / variance
+
+
+def _jeffreys(mean: float, squared_margin: float, *, examples: int | None, answers: int) -> tuple[float, float]:
+    """Jeffreys' interval at the effective number of examples that the seeds' margin gives. Of `answers` values of
+    counted examples, that number is of the mean with half an example more that is right, and half a one that is wrong:
+    at 0 and 1 the share alone has no variance."""
+    if not squared_margin:
         return math.nan, math.nan
-    effective = 1 / (per_example + per_repeat)
+    inside = (mean * answers * examples + 0.5) / (answers * examples + 1) if examples else mean
+    effective = _effective(inside, squared_margin / NORMAL**2)
+    right, wrong, tail = effective * mean + 0.5, effective * (1 - mean) + 0.5, (1 - LEVEL) / 2
+    low = float(special.betaincinv(right, wrong, tail)) if mean > 0 else 0.0
+    high = float(special.betaincinv(right, wrong, 1 - tail)) if mean < 1 else 1.0
+    return min(low, mean), max(high, mean)
+
+
+def _binomial(mean: float, squared_margin: float, *, examples: int) -> tuple[float, float]:
+    """The exact binomial interval at the effective number of examples, by seeds and examples."""
+    per_repeat = 1 / _effective(mean, squared_margin / NORMAL**2) if squared_margin else 0.0
+    effective = 1 / (1 / examples + per_repeat)
     right, wrong, tail = effective * mean, effective * (1 - mean), (1 - LEVEL) / 2
     low = float(special.betaincinv(right, wrong + 1, tail)) if mean > 0 else 0.0
     high = float(special.betaincinv(right + 1, wrong, 1 - tail)) if mean < 1 else 1.0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cnnjax.reporting.designs import is_sampled
-from cnnjax.reporting.intervals import FEWEST, Quantity, listed
+from cnnjax.reporting.intervals import FEWEST, Spread, listed
 from cnnjax.reporting.provenance import flat
 from cnnjax.reporting.statistics import arms, effects, measure, part_of, quantity_of, ranking, same_examples
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.time_spent import seconds_are
-from cnnjax.reporting.units import count, plural
+from cnnjax.reporting.units import Unit, count, p_said, plural, some
 
 
 def arms_note(table: Table) -> str:
@@ -46,27 +48,38 @@ def repeats(table: Table) -> str:
 
 
 def intervals_note(table: Table) -> str:
-    """What the brackets are and what they cover."""
+    """What the intervals are and what they cover."""
     few, words = too_few(table), repeats(table)
     none = f" Two {few} cannot carry an interval, nor can one: an en dash stands there." if few else ""
     if not any_interval(table):
         return none.strip() or f"There are no intervals: all {words} tie."
-    note = "Brackets are the 95% interval of the mean, each arm on its own, not corrected for the number of arms. "
+    note = "Intervals are of the mean, each arm on its own, not corrected for the number of arms. "
     kinds = [quantity_of(table, name) for name in measure(table).shown]
     of = kinds[-1]
     if not all(kind.proportion for kind in kinds):
         if any(kind.proportion for kind in kinds):
             return f"{note}How each is made stands in arms.csv as its method.{none}"
         cut = ", cut at 0 and 100%" if of.high == 1 else ", cut at 0" if of.low == 0 else ""
-        return f"{note}They are Student's t {_degrees(table)}{cut}, and cover {covered(table)}.{none}"
-    exact = "They are exact binomial intervals at the effective number of examples (Korn and Graubard 1998)"
+        covers = f"cover the choice of {words}, on these examples"
+        return f"{note}They are Student's t {_degrees(table)}{cut}, and {covers}.{none}"
+    own = (
+        f"Over {words}: what other {words} would give on these examples, Jeffreys intervals at the effective number of "
+        "examples (Franco et al. 2019)."
+    )
+    if not sizes_note(table):
+        return f"{note}{own} Of how many examples was not recorded, so that there are none over examples.{none}"
+    both = (
+        f" Also over examples: what other {words} and other examples ({sizes_note(table)}) would give, exact binomial "
+        f"intervals (Korn and Graubard 1998). How far {words} err on the same examples is not known to them: they "
+        "allow for the worst, and hold the mean in 95% of studies at least."
+    )
     shared = (
         " The examples are the same for every arm: where intervals overlap, arms may differ all the same, as their "
         f"differences paired by {listed(table.repeats)} tell."
         if same_examples(table)
         else " Not all arms were measured on the same examples: their differences are less sure than they seem."
     )
-    return f"{note}{exact}, and cover {covered(table)}.{shared if of.examples and len(table.arms) > 1 else ''}{none}"
+    return f"{note}{own}{both}{shared if len(table.arms) > 1 else ''}{none}"
 
 
 def _degrees(table: Table) -> str:
@@ -81,16 +94,13 @@ def any_interval(table: Table) -> bool:
     return any((frame[f"{name}_method"] != "").any() for name in measure(table).shown)
 
 
-def covered(table: Table) -> str:
-    """What the intervals of the metrics that are shown cover."""
+def sizes_note(table: Table) -> str:
+    """Of how many examples the metrics that are shown are shares, by part; empty where one is no share of counted
+    ones."""
     names = measure(table).shown
-    kinds: dict[str, Quantity] = {name: quantity_of(table, name) for name in names}
-    if not all(of.proportion for of in kinds.values()):
-        return f"the choice of {repeats(table)}, on these examples"
-    if not all(of.examples for of in kinds.values()):
-        return f"the choice of {repeats(table)} only: of how many examples was not recorded"
-    sizes = ", ".join(f"{part} n={_sizes(table, part)}" for part in dict.fromkeys(map(part_of, names)))
-    return f"the choice of {repeats(table)} and that of the examples ({sizes})"
+    if not all(quantity_of(table, name).is_counted for name in names):
+        return ""
+    return ", ".join(f"{part} n={_sizes(table, part)}" for part in dict.fromkeys(map(part_of, names)))
 
 
 def _sizes(table: Table, part: str) -> str:
@@ -108,6 +118,19 @@ def varied_note(table: Table) -> str:
     if table.replicate == "fold":
         return f"{seeds} Folds vary which examples are held out for validation, and with them those that are learned."
     return f"{seeds} Which examples are learned, held out and tested is the same for all: other splits are not seen."
+
+
+def by_seeds_said(table: Table, found: Sequence[str]) -> str:
+    """What seeds alone tell apart, where examples are too few; with a space before it, empty where nothing is."""
+    if not found:
+        return ""
+    return f" Over {repeats(table)} alone, on these examples: {some(found)}; other examples might say the opposite."
+
+
+def over_seeds(difference: Spread, p: float, here: Unit) -> str:
+    """A difference with its interval over seeds and the corrected p that belongs to it."""
+    size = here.size(difference.mean, signed=True)
+    return f"{size} {here.interval(difference.over_seeds)}, n={difference.n}, {p_said(p)}"
 
 
 def survivors_note(table: Table) -> str:
@@ -128,11 +151,12 @@ def incomplete_note(table: Table, used: int) -> str:
 def effects_note(table: Table) -> str:
     """How to read what each axis does."""
     of = quantity_of(table, measure(table).shown[-1])
+    shared = " (they are the same for both arms, so their error is not added twice)" if same_examples(table) else ""
     wider = (
-        ", widened for the choice of examples as if arms disagreed on no more of them than make the difference (they "
-        "are the same for both arms, so their error is not added twice)"
-        if of.proportion and of.examples and same_examples(table)
-        else f", and cover the choice of {repeats(table)} only"
+        ". p over seeds, corrected: that of the paired t test over seeds alone. Also over examples: widened for their "
+        f"choice, as if arms disagreed on no more of them than make the difference{shared}; p is that of this interval"
+        if of.is_counted
+        else ", on these examples; p is theirs"
     )
     intervals = (
         f" Differences' intervals are Student's t over {repeats(table)}{wider}. Each stands on its own, and so does "
@@ -154,10 +178,7 @@ def terminal_note(table: Table, *, starred: bool) -> str:
     words = f"{table.replicate}s"
     parts = [f"mean ± sd over n {words}"]
     if any_interval(table):
-        kinds = [quantity_of(table, name) for name in measure(table).shown]
-        counted = all(of.proportion and of.examples for of in kinds)
-        covers = listed([*(f"{word}s" for word in table.repeats), *(["examples"] if counted else [])])
-        parts[0] += f" [95% interval of the mean, over {covers}]"
+        parts[0] += f" [95% interval of the mean, over {repeats(table)}]"
     if few := too_few(table):
         parts.append(f"fewer than three {few} carry no interval")
     parts.append(f"seconds {seconds_are(table)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cnnjax.documents import html
 from cnnjax.documents.html import escape
 from cnnjax.documents.markdown import escaped, markdown
@@ -13,7 +15,10 @@ def render_markdown(findings: Findings) -> str:
     """The report in Markdown; it shows the pictures as files in the folder `figures` beside it."""
     asked = findings.question
     lines = [f"# {escaped(findings.title)}", "", *([f"> {escaped(asked)}", ""] if asked else [])]
-    lines += [f"- {escaped(sentence)}" for sentence in findings.first]
+    lines += [f"- {escaped(sentence)}" for sentence in findings.head]
+    if findings.more:
+        more = [f"- {escaped(sentence)}" for sentence in findings.more]
+        lines += ["", "<details><summary>More</summary>", "", *more, "", "</details>"]
     for section in findings.sections:
         lines += ["", f"## {escaped(section.title)}", "", markdown(section.blocks, pictures="figures").rstrip("\n")]
     if findings.base:
@@ -28,7 +33,7 @@ def render_html(findings: Findings, *, version: str | None = None) -> str:
     """
     sections = findings.sections
     question = f'<p class="question">{escape(findings.question)}</p>' if findings.question else ""
-    sentences = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in findings.first)
+    more = f'<details class="more"><summary>More</summary>{_listed(findings.more)}</details>' if findings.more else ""
     body = "\n".join(map(html.section, sections))
     places = [(each.anchor, each.title) for each in sections]
     base = ""
@@ -41,11 +46,15 @@ def render_html(findings: Findings, *, version: str | None = None) -> str:
         f"""<header>
 <h1>{escape(findings.title)}</h1>
 {question}
-<ul class="headline">
-{sentences}
-</ul>
+{_listed(findings.head)}
+{more}
 {html.contents(places)}
 </header>
 {body}{base}""",
         version=version,
     )
+
+
+def _listed(sentences: Sequence[str]) -> str:
+    items = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f'<ul class="headline">\n{items}\n</ul>'

@@ -16,7 +16,7 @@ from cnnjax.documents.style import BAND, INK, text_width
 from cnnjax.reporting.drawing import MEAN, draw_interval, limits
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.marks import Drawing, Marks
-from cnnjax.reporting.notes import covered, selection, survivors_note
+from cnnjax.reporting.notes import repeats, selection, sizes_note, survivors_note
 from cnnjax.reporting.statistics import arms as arms_table
 from cnnjax.reporting.statistics import chosen, foremost, measure, spread_of
 from cnnjax.reporting.study_table import Arm, Table
@@ -134,7 +134,9 @@ def _panel(
             said = f"{table.replicate} {seed}, {here.label}: {here.number(value / here.factor)}"
             marks.add(ax.plot(value, row + 0.24, **SEED), arm, f"{metric}-{table.replicate}_{seed}", said)
         if own.n > 1:
-            drawn = draw_interval(ax, row - 0.13, own, vertical=False)
+            thin = [own] if own.method != own.seeds_method else []
+            drawn = [each for of in thin for each in draw_interval(ax, row - 0.13, of, vertical=False, width=0.7)]
+            drawn += draw_interval(ax, row - 0.13, own.over_seeds, vertical=False, width=2.0)
             marks.add([*drawn, *ax.plot(own.mean, row - 0.13, "D", ms=4, color=MEAN, zorder=4)], arm, metric, "mean")
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
@@ -155,8 +157,10 @@ def _caption(table: Table) -> str:
     counts = table.results.groupby("arm").size()
     seeds = f"n={counts.max()}" if counts.min() == counts.max() and len(counts) == len(table.arms) else "n as given"
     few = " or ".join(f"{word}s" for word in table.repeats)
+    sizes = sizes_note(table)
+    thin = f", the one that covers the examples too (thin line; {sizes})" if sizes else ""
     return (
-        f"The mean (diamond) with its 95% interval (line), which covers {covered(table)}, and every finished "
+        f"The mean (diamond) with its 95% interval over {repeats(table)} (line){thin}, and every finished "
         f"{table.replicate} (circles), {seeds}. An arrowhead marks an interval that continues beyond the axis; "
         f"an arm of one or two {few} has none.{survivors_note(table)} The axes do not start at zero."
     )

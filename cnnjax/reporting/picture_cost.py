@@ -21,7 +21,7 @@ from cnnjax.reporting.drawing import FEW, MARKERS, MEAN, colours, draw_interval,
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis
 from cnnjax.reporting.marks import Drawing, Marks
-from cnnjax.reporting.notes import covered, survivors_note
+from cnnjax.reporting.notes import repeats, survivors_note
 from cnnjax.reporting.statistics import arms, measure, spread_of
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.units import unit
@@ -36,7 +36,7 @@ AXES = {
 NAMED, NUMBERED = 16, 100
 HALO = {"boxstyle": "square,pad=0", "facecolor": "white", "alpha": 0.75, "lw": 0}
 CAPTION = (
-    "Mean over {word}s with its 95% interval, which covers {covered}; {labels}. One or two {few} have no interval, "
+    "Mean over {word}s with its 95% interval over {repeats}; {labels}. One or two {few} have no interval, "
     "and a hollow marker is a single {word}.{survivors}{front} Arms of nearly equal cost are set side by side. The "
     "vertical axis does not start at zero."
 )
@@ -97,7 +97,7 @@ def against_cost(table: Table, *, cost: str) -> Drawing | None:
     )
     labels = labels if len(points) <= NUMBERED else "too many arms to label"
     few = " or ".join(f"{word}s" for word in table.repeats)
-    said = {"covered": covered(table), "survivors": survivors_note(table), "word": table.replicate, "few": few}
+    said = {"repeats": repeats(table), "survivors": survivors_note(table), "word": table.replicate, "few": few}
     said["front"] = FRONT.format(word=table.replicate) if on_front else ""
     return Drawing(figure, CAPTION.format(labels=labels, **said), marks)
 
@@ -110,7 +110,7 @@ def _looks(table: Table) -> list[Axis]:
 def _points(table: Table, looks: Sequence[Axis], *, metric: str, cost: str, factor: float) -> list[Point]:
     frame, costs, points = arms(table), costs_of(table, cost), []
     for arm in table.arms:
-        found = spread_of(frame, arm.number, metric)
+        found = spread_of(frame, arm.number, metric).over_seeds
         if found.n and arm.number in costs:
             points.append(Point(arm, costs[arm.number], found.scaled(factor), *_look(arm, looks)))
     return points

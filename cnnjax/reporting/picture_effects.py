@@ -15,7 +15,7 @@ from cnnjax.reporting.intervals import listed
 from cnnjax.reporting.labels import Axis
 from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.notes import survivors_note
-from cnnjax.reporting.statistics import effect_spreads, effects, matched, measure, others, quantity_of
+from cnnjax.reporting.statistics import effect_spreads, effects, matched, measure, others
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.units import Unit, unit
 
@@ -50,17 +50,19 @@ def by_axis(table: Table) -> Drawing | None:
         ax.set_ylabel(here.axis)
     _legend(figure)
     plurals = [f"{word}s" for word in table.repeats]
-    common = listed([*plurals, *(["examples"] if quantity_of(table, metric).examples else [])])
     few, by = " or ".join(plurals), listed(table.repeats)
-    caption = CAPTION.format(common=common, words=f"{table.replicate}s", few=few, by=by) + survivors_note(table)
+    caption = CAPTION.format(common=listed(plurals), words=f"{table.replicate}s", few=few, by=by) + survivors_note(
+        table
+    )
     return Drawing(figure, caption, marks)
 
 
 CAPTION = (
     "Grey: the mean of each arm over its finished {words}, joined where only this axis changes, hollow where no other "
-    "arm differs in this axis alone. Blue: the mean over the matched arms with its 95% interval; the number of matched "
-    "arms and of {words} n stands above each panel; one or two {few} have no interval, a hollow diamond is one. "
-    "Values are spaced evenly, in the study's order. Intervals hold what the values have in common, {common}; the "
+    "arm differs in this axis alone. Blue: the mean over the matched arms with its 95% interval over {common}; the "
+    "number of matched arms and of {words} n stands above each panel; one or two {few} have no interval, a hollow "
+    "diamond is one. "
+    "Values are spaced evenly, in the study's order. Intervals hold what the values have in common; the "
     "differences between values, paired by {by}, are in the tables. The vertical axis does not start at zero."
 )
 
@@ -68,7 +70,7 @@ CAPTION = (
 def _bounds(table: Table, metric: str, here: Unit) -> tuple[float, float]:
     means = table.results.groupby("arm")[metric].mean().dropna() * here.factor
     found = effects(table, metric=metric).to_dict("records")
-    spreads = [effect_spreads(row)[0].scaled(here.factor) for row in found]
+    spreads = [effect_spreads(row)[0].over_seeds.scaled(here.factor) for row in found]
     return limits(means, spreads, percent=here.is_percent)
 
 
@@ -80,7 +82,7 @@ def _panel(ax: Axes, table: Table, axis: Axis, *, metric: str, here: Unit, room:
     found = effects(table, metric=metric)
     found = found[found["axis"] == axis.path]
     for row in found.to_dict("records"):
-        own, at = effect_spreads(row)[0].scaled(here.factor), row["value"] + aside
+        own, at = effect_spreads(row)[0].over_seeds.scaled(here.factor), row["value"] + aside
         draw_interval(ax, at, own, vertical=True, width=1.0 if many else 1.8)
         fill = MEAN if own.n > 1 else "white"
         ax.plot(at, own.mean, "D", ms=3 if many else 4.5, mfc=fill, mec=MEAN, zorder=4)

@@ -14,7 +14,7 @@ from cnnjax.reporting.drawing import FEW, LINES, MARKERS, colours, draw_interval
 from cnnjax.reporting.intervals import Spread, spread
 from cnnjax.reporting.labels import Axis
 from cnnjax.reporting.marks import Drawing, Marks
-from cnnjax.reporting.notes import covered, survivors_note
+from cnnjax.reporting.notes import repeats, survivors_note
 from cnnjax.reporting.statistics import laid_out, matched, quantity_of
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.units import plural, unit
@@ -62,8 +62,8 @@ def acting_together(table: Table, pairs: Sequence[tuple[Axis, Axis, str]], *, me
     verb = "is" if left_out == 1 else "are"
     rest = f" {plural(left_out, 'more pair')} that {verb} found {verb} not drawn." if left_out else ""
     caption = (
-        f"The mean over matched arms and seeds of each combination of two values, with its 95% interval, which covers "
-        f"{covered(table)}; lines that are not parallel are an interaction. Above each pair: its corrected p, and of "
+        f"The mean over matched arms and seeds of each combination of two values, with its 95% interval over "
+        f"{repeats(table)}; lines that are not parallel are an interaction. Above each pair: its corrected p, and of "
         "how many matched arms and seeds n each mean is. Matched arms are the settings of all other axes with which "
         "every drawn combination has finished; a combination without results has no point. Intervals hold what "
         "combinations have in common: that lines are not parallel is tested within seeds, in the table. Values are "
@@ -77,7 +77,8 @@ def _lines(table: Table, one: Axis, other: Axis, title: str, metric: str) -> Lin
     along, across = sorted((one, other), key=lambda axis: -len(axis.values))
     settings, results = matched(table, along, across, metric=metric)
     of = quantity_of(table, metric)
-    means = {divmod(int(place), len(across.values)): spread(laid_out(results[place]), of) for place in results.columns}
+    spreads = {int(place): spread(laid_out(results[place]), of).over_seeds for place in results.columns}
+    means = {divmod(place, len(across.values)): own for place, own in spreads.items()}
     return Lines(along, across, title, {place: own for place, own in means.items() if own.n}, settings)
 
 

@@ -86,7 +86,10 @@ def _box(column: int, row: int, colour: str) -> Rectangle:
 def _text(own: Compared, places: Mapping[int, int], here: Unit, digits: int) -> str:
     """`+0.42`, with a star where a difference is found; an en dash where the two share no seed."""
     value = _lower(own, places)
-    return NONE if math.isnan(value) else f"{value * here.factor:+.{digits}f}{'*' if own.differs else ''}"
+    if math.isnan(value):
+        return NONE
+    # What rounds to 0 has no sign of its own.
+    return f"{round(value * here.factor, digits) + 0.0:+.{digits}f}{'*' if own.differs else ''}"
 
 
 def _lower(own: Compared, places: Mapping[int, int]) -> float:

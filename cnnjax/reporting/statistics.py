@@ -18,7 +18,7 @@ from cnnjax.errors import RunError
 from cnnjax.records.specification import BEFORE, Specification
 from cnnjax.reporting.asked import once
 from cnnjax.reporting.frames import Frame
-from cnnjax.reporting.intervals import PARTS, Judged, Quantity, Spread, judged, paired, quantity, spread
+from cnnjax.reporting.intervals import PARTS, Judged, Quantity, Spread, by_seeds, judged, paired, quantity, spread
 from cnnjax.reporting.labels import Axis, key
 from cnnjax.reporting.study_table import SPENT, Arm, Table
 from cnnjax.statistics.families import adjusted
@@ -89,7 +89,8 @@ def arms(table: Table) -> Frame:
 
     Columns: the axes by path; `label`; `n` finished and `planned` seeds, `failed` trials; `params`, `macs` and
     `memory`; for each metric and for each of `Table.spent` the columns `<name>_n`, `_mean`, `_sd`, `_low`, `_high`
-    (95% interval) and `_method` (of the interval); `chosen`.
+    (95% interval) and `_method` (of the interval), `_seeds_low`, `_seeds_high` and `_seeds_method` (the same over seeds
+    alone); `chosen`.
     """
     groups, names = table.trials.groupby("arm"), [*table.metrics, *table.spent]
     frame = Frame([dict(arm.values) for arm in table.arms], index=_numbers(table))
@@ -149,8 +150,8 @@ def spread_of(frame: Frame, number: int, name: str) -> Spread:
 
 
 def _spread_in(row: Mapping[str, Any], prefix: str) -> Spread:
-    n, mean, sd, low, high, method = (row[f"{prefix}{part}"] for part in PARTS)
-    return Spread(int(n), float(mean), float(sd), float(low), float(high), method)
+    n, mean, sd, low, high, method, *over_seeds, own = (row[f"{prefix}{part}"] for part in PARTS)
+    return Spread(int(n), float(mean), float(sd), float(low), float(high), method, *map(float, over_seeds), own)
 
 
 @once
@@ -256,12 +257,14 @@ def effects(table: Table, *, metric: str) -> Frame:
     and seeds. For each seed the metric is averaged over the settings; `mean`, `sd`, `low`, `high` and `method` are over
     seeds. The `difference_*` columns are over the per-seed differences to the `reference` value: the base experiment's,
     or the axis's first; `p` and `within` are theirs (`intervals.judged`), and `holm` is p corrected after Holm (1979)
-    for all of them. A row per axis (path) and value (position in the axis); axes without a matched setting have none.
+    for all of them; `p_of_seeds` and `holm_of_seeds` are those of Student's paired t test over seeds alone. A row per
+    axis (path) and value (position in the axis); axes without a matched setting have none.
     """
     rows = [row for axis in table.axes for row in _axis_effects(table, axis, metric)]
-    names = ("axis", "value", "text", "settings", *PARTS, "reference")
-    found = Frame(rows, columns=[*names, *(f"difference_{part}" for part in PARTS), "p", "within"])
-    return found.assign(holm=adjusted(found["p"].to_numpy(float)))
+    names, tests = ("axis", "value", "text", "settings", *PARTS, "reference"), ("p", "within", "p_of_seeds")
+    found = Frame(rows, columns=[*names, *(f"difference_{part}" for part in PARTS), *tests])
+    corrected = {"holm": "p", "holm_of_seeds": "p_of_seeds"}
+    return found.assign(**{name: adjusted(found[of].to_numpy(float)) for name, of in corrected.items()})
 
 
 def effect_spreads(row: Mapping[str, Any]) -> tuple[Spread, Spread | None]:
@@ -290,6 +293,7 @@ def _axis_effects(table: Table, axis: Axis, metric: str) -> Iterable[dict[str, A
             **{f"difference_{part}": number for part, number in change.items()},
             "p": test.p,
             "within": test.within,
+            "p_of_seeds": by_seeds(differences, of).p if value != reference else math.nan,
         }
 
 

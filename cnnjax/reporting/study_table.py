@@ -87,6 +87,7 @@ class Table:
     adaptive: how validation results decided what was trained, where they did; a trial that they stopped has the status
         "stopped early".
     cut_curves: ids of the finished trials of which metrics.jsonl lacks epochs, or all of them.
+    unmoved: ids of the finished trials whose parameters their first epoch left as they were (`ResultRecord`).
     last_result: when the newest result.json of the finished trials was written, in UTC. results_digest: of what was
         read (`records.trial_result`).
     study: what study.json says; of a single run, its axes are none.
@@ -117,6 +118,7 @@ class Table:
     adaptive: AdaptiveRecord | None = None
     study: StudyRecord | None = None
     cut_curves: tuple[str, ...] = ()
+    unmoved: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     last_result: str = ""
     results_digest: str = ""
@@ -227,6 +229,9 @@ def collect(out: Path | str) -> Table:
         specified=_specified(done, folders, varied),
         curves=curves,
         cut_curves=cut_curves,
+        unmoved=tuple(
+            id for id in done["id"] if isinstance(results[id], ResultRecord) and results[id].unmoved is not None
+        ),
         pruned=_each_once(
             _pruned(entry, arm, [axis for axis in wider if len(axis.values) > 1])
             for arm, entry in zip(pruned, plan.pruned, strict=True)

@@ -7,12 +7,51 @@ from collections.abc import Iterable
 
 from cnnjax.documents.document import Column, Grid
 from cnnjax.reporting.intervals import Spread
-from cnnjax.reporting.statistics import Measure, arms, chosen, effect_spreads, effects, measure, spread_of
+from cnnjax.reporting.notes import repeats
+from cnnjax.reporting.statistics import (
+    Measure,
+    arms,
+    chosen,
+    effect_spreads,
+    effects,
+    measure,
+    quantity_of,
+    spread_of,
+)
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.time_spent import shown_seconds
-from cnnjax.reporting.units import Unit, count, p_value, spent, unit
+from cnnjax.reporting.units import NONE, count, p_value, spent, unit
 
-INTERVAL = "95% interval"
+
+def over(table: Table, *, examples: bool = False) -> str:
+    """The heading of 95% intervals over seeds (folds and seeds), or over these and examples."""
+    words = repeats(table)
+    return f"95% interval over {words}{' and examples' if examples else ''}"
+
+
+def interval_heads(table: Table, metric: str) -> tuple[str, ...]:
+    """The headings of the intervals of a metric: over seeds, and, where examples are counted, over these too."""
+    return (over(table), *(("also over examples",) if quantity_of(table, metric).is_counted else ()))
+
+
+def interval_cells(table: Table, metric: str, values: Spread) -> tuple[str, ...]:
+    """The intervals below `interval_heads`."""
+    here = unit(table, metric)
+    both = (here.interval(values),) if quantity_of(table, metric).is_counted else ()
+    return (here.interval(values.over_seeds), *both)
+
+
+def difference_heads(table: Table, metric: str) -> tuple[str, ...]:
+    """The headings of the intervals and tests of differences of a metric."""
+    first, *both = interval_heads(table, metric)
+    return (first, *((f"p over {repeats(table)}, corrected", *both) if both else ()), "p", "p, corrected")
+
+
+def difference_cells(table: Table, metric: str, values: Spread, *, p: tuple[float, float, float]) -> tuple[str, ...]:
+    """What stands below `difference_heads`. p: the corrected one over seeds alone, the one of all that is known to make
+    the difference uncertain, and that corrected."""
+    (first, *both), (alone, own, corrected) = interval_cells(table, metric, values), map(p_value, p)
+    return (first, *((alone, *both) if both else ()), own, corrected)
 
 
 def finished(table: Table, number: int) -> str:
@@ -26,15 +65,16 @@ def finished(table: Table, number: int) -> str:
 
 
 def arms_grid(table: Table) -> Grid:
-    """The arms: axes, n, mean ± sd and interval of each held-out metric, parameters, MACs and seconds."""
+    """The arms: axes, n, mean ± sd and interval over seeds of each held-out metric, of the one to quote over examples
+    too; parameters, MACs and seconds."""
     frame, by = arms(table), measure(table)
-    heads = [head for name in by.shown for head in (f"{unit(table, name).label}{_use(by, name)}", INTERVAL)]
+    heads = [head for name in by.shown for head in _heads(table, by, name)]
     names = [axis.name for axis in table.axes] or ["arm"]
     rows = []
     for arm in table.arms:
         row = frame.loc[arm.number]
         results = [
-            cell for name in by.shown for cell in _cells(table, spread_of(frame, arm.number, name), name, row["n"])
+            cell for name in by.shown for cell in _cells(table, by, spread_of(frame, arm.number, name), name, row["n"])
         ]
         costs = [count(row["params"]), count(row["macs"]), spent(spread_of(frame, arm.number, shown_seconds(table)))]
         place = [str(arm.number), *(arm.texts.values() or ["base"]), *([arm.widths] if table.match else [])]
@@ -61,10 +101,14 @@ def _use(by: Measure, metric: str) -> str:
     return " (to quote)" if metric == by.quote and by.held_out else ""
 
 
-def _cells(table: Table, values: Spread, metric: str, n: int) -> tuple[str, str]:
-    here = unit(table, metric)
-    fewer = f" (n={values.n})" if 1 < values.n < n else ""
-    return here.mean(values) + fewer, here.interval(values)
+def _heads(table: Table, by: Measure, metric: str) -> tuple[str, ...]:
+    heads = interval_heads(table, metric)
+    return f"{unit(table, metric).label}{_use(by, metric)}", *(heads if metric == by.quote else heads[:1])
+
+
+def _cells(table: Table, by: Measure, values: Spread, metric: str, n: int) -> tuple[str, ...]:
+    fewer, cells = f" (n={values.n})" if 1 < values.n < n else "", interval_cells(table, metric, values)
+    return unit(table, metric).mean(values) + fewer, *(cells if metric == by.quote else cells[:1])
 
 
 def effects_grid(table: Table, metric: str) -> Grid:
@@ -73,16 +117,17 @@ def effects_grid(table: Table, metric: str) -> Grid:
     rows = []
     for row in effects(table, metric=metric).to_dict("records"):
         own, change = effect_spreads(row)
-        cells = (here.mean(own), here.interval(own), *_change(here, change), p_value(row["p"]), p_value(row["holm"]))
+        p = row["holm_of_seeds"], row["p"], row["holm"]
+        cells = (here.mean(own), here.interval(own.over_seeds), *_change(table, metric, change, p))
         rows.append((names[row["axis"]], row["text"], str(row["settings"]), str(row["n"]), *cells))
-    numbers = ("n", here.label, INTERVAL, "difference", INTERVAL, "p", "p, corrected")
+    numbers = ("n", here.label, over(table), "difference", *difference_heads(table, metric))
     return Grid("", _columns(("axis", "value", "matched arms"), numbers), rows)
 
 
-def _change(here: Unit, change: Spread | None) -> tuple[str, str]:
+def _change(table: Table, metric: str, change: Spread | None, p: tuple[float, float, float]) -> tuple[str, ...]:
     if change is None:
-        return "reference", ""
-    return here.difference(change), here.interval(change)
+        return "reference", "", *(NONE for _ in difference_heads(table, metric)[1:])
+    return unit(table, metric).difference(change), *difference_cells(table, metric, change, p=p)
 
 
 def pruned_grid(table: Table) -> Grid:

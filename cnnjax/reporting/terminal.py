@@ -47,7 +47,7 @@ class Arms:
 
 
 def terminal_table(table: Table) -> Arms:
-    """The arms, n, mean ± sd and [95% interval] of each held-out metric, parameters, MACs and seconds, for rich.
+    """The arms, n, mean ± sd and [95% interval over seeds] of each held-out metric, parameters, MACs and seconds.
 
     The arm chosen by validation is bold and its number starred.
     """
@@ -88,7 +88,7 @@ def _cells(
     yield finished(table, arm.number)
     for metric in measure(table).shown:
         result, here = spread_of(frame, arm.number, metric), unit(table, metric)
-        interval = here.interval(result).replace(", ", ",")
+        interval = here.interval(result.over_seeds).replace(", ", ",")
         apart = "\n" if stacked else " "
         yield f"{here.mean(result)}{apart}{interval}" if result.n > 1 else here.mean(result)
     for name, head in (("params", "params"), ("macs", "MACs")):

@@ -202,6 +202,7 @@ def summary_json(table: Table) -> dict[str, Any]:
         "last_result": table.last_result,
         "results_digest": table.results_digest,
         "curves_incomplete": list(table.cut_curves),
+        **({"unmoved": list(table.unmoved)} if table.unmoved else {}),
         "seconds": time_spent(table),
         "not_in_plan": list(table.strangers),
         "arms": [_arm_json(table, frame, arm.number) for arm in table.arms],

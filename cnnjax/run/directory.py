@@ -12,7 +12,7 @@ from pathlib import Path
 from cnnjax.config import diff, plain
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
-from cnnjax.files import append_text, inside, names_in, writing
+from cnnjax.files import append_text, inside, names_in, probe, writing
 from cnnjax.lease import Holding, Lease
 from cnnjax.records.code_json import CodeRecord
 from cnnjax.records.config_json import ConfigRecord
@@ -86,6 +86,10 @@ class RunDirectory:
         self.check_inside()
         self.lease = take()
         try:
+            # Its last holder may have saved since this machine looked there.
+            if self.checkpoints.is_dir():
+                with contextlib.suppress(OSError), probe(self.checkpoints):
+                    pass
             yield self.lease
         finally:
             self.lease.release()

@@ -76,9 +76,10 @@ class Hardware:
 
     @property
     def device_memory(self) -> int:
-        """Bytes of each device's memory; devices that are parts of one processor share its memory."""
+        """Bytes of each device's memory; those that are used of the parts of one processor share its memory."""
         known = jax.local_devices()[0].memory_stats() or {}
-        return self.memory or known.get("bytes_limit") or physical_memory() // jax.local_device_count()
+        used = self.devices or jax.local_device_count()
+        return self.memory or known.get("bytes_limit") or physical_memory() // used
 
 
 def memory_in_use(mesh: Mesh) -> int | None:

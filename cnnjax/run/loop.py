@@ -223,8 +223,25 @@ def _end_epochs(pack: Pack, state: TrainState) -> tuple[TrainState, Measured]:
     validations = pack.evaluate(state, "validation") if pack.alive else {}
     for trial in pack.alive:
         _end_epoch(pack, trial, validations.get(trial.id, {}))
+    with pack.seconds.clock.stopped():
+        _look_whether_they_move(pack, state)
+    for trial in pack.alive:
         _next_epoch(pack, trial)
     return state, validations
+
+
+def _look_whether_they_move(pack: Pack, state: TrainState) -> None:
+    """Say of each trial that began in this call, after its first epoch with a learning rate, if no parameter moved."""
+    due = [trial for trial in pack.alive if trial.beginning is not None and trial.last_row["learning_rate"] > 0]
+    for trial in pack.still(state, due):
+        trial.unmoved = trial.step
+        trial.report(
+            f"after {trial.step} steps every parameter is what it was before the first: optim.learning_rate = "
+            f"{trial.experiment.optim.learning_rate:g} is too small for float32 to add its steps to them, or no "
+            "gradient reaches any; what comes is of the weights it began with"
+        )
+    for trial in due:
+        trial.beginning = None
 
 
 def _end_epoch(pack: Pack, trial: Trial, parts: Mapping[str, Mapping[str, Any]]) -> None:

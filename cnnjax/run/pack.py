@@ -26,6 +26,7 @@ from cnnjax.run.seconds import Seconds
 from cnnjax.run.taken import Taken
 from cnnjax.run.together import addressable
 from cnnjax.run.trial import Trial
+from cnnjax.run.unmoved import Beginning
 from cnnjax.training.state import TrainState
 
 Measured = dict[str, dict[str, dict[str, Any]]]
@@ -113,7 +114,11 @@ class Pack:
     def _state_of(self, trial: Trial, step: int | None) -> TrainState:
         """Of one trial, on the host."""
         trial.step = step or 0
-        return self.program.first_state(trial.experiment) if step is None else self._restored(trial)
+        if step is not None:
+            return self._restored(trial)
+        state = self.program.first_state(trial.experiment)
+        trial.beginning = Beginning.of(state.params)
+        return state
 
     def take(self, state: TrainState, count: int) -> tuple[TrainState, Taken]:
         """`count` steps of every trial that is moving. The given state is used up.
@@ -178,6 +183,7 @@ class Pack:
                 classes=self.dataset.classes,
                 **fields_of(self.program.used_runs),
                 rows=trial.directory.rows(),
+                **({} if trial.unmoved is None else {"unmoved": trial.unmoved}),
             )
             own = host if self.program.packed == 1 else jax.tree.map(lambda x, slot=slot: x[slot], host)
             trial.checkpoints.save(trial.step, own, notes)
@@ -198,6 +204,7 @@ class Pack:
         together = notes.seconds / notes.packed
         trial.train_seconds = together if notes.train_seconds is None else notes.train_seconds
         trial.seconds, trial.energy = dict(notes.shares), notes.energy
+        trial.unmoved = notes.unmoved
         return state
 
     def follow(self) -> None:
@@ -210,6 +217,15 @@ class Pack:
             if not is_first():
                 trial.damage = known["damage"] and RunError(known["damage"])
                 trial.epoch_sums, trial.last_row = known["sums"], known["row"]
+
+    def still(self, state: TrainState, trials: Sequence[Trial]) -> list[Trial]:
+        """Those of the trials whose parameters are what they were in the beginning."""
+        if not trials:
+            return []
+        params, packed = addressable(state.params), self.program.packed > 1
+        slots = [self.slots.index(trial) if packed else None for trial in trials]
+        each = [(trial, trial.beginning, slot) for trial, slot in zip(trials, slots, strict=True)]
+        return [trial for trial, beginning, slot in each if beginning is not None and beginning.still(params, slot)]
 
     def check_data(self) -> None:
         """Raise RunError where files that were read while it went on are others now."""

@@ -69,16 +69,16 @@ def predict_files(
         heads, own = answered.cells(top)
         if out is not None:
             refuse_held(Path(out))
-            pictures += _written(answered, names, Path(out), len(files))
+            pictures += _written(answered, _bytes(batch, trained.resolved.maximum), names, Path(out), len(files))
         files += names
         rows += answered.rows(top)
         cells += own
     return Answers(tuple(files), tuple(rows), heads, tuple(cells), tuple(pictures), failed)
 
 
-def _written(answered: Answered, names: Sequence[str], out: Path, first: int) -> list[Path]:
+def _written(answered: Answered, images: np.ndarray, names: Sequence[str], out: Path, first: int) -> list[Path]:
     """Write the pictures of what is said of images into a folder, by number and name. Raises ConfigError, RunError."""
-    pictures = answered.pictures()
+    pictures = answered.pictures(images)
     if pictures is None:
         raise ConfigError("out: what is said of an image is no picture; leave --out away")
     written = []
@@ -87,6 +87,14 @@ def _written(answered: Answered, names: Sequence[str], out: Path, first: int) ->
         write_bytes(path, picture)
         written.append(path)
     return written
+
+
+def _bytes(images: np.ndarray, maximum: int) -> np.ndarray:
+    """Images of 0..maximum, or floats in 0..1, as uint8 of which 255 is full brightness."""
+    if images.dtype == np.uint8 and maximum == 255:
+        return images
+    shares = images / maximum if images.dtype == np.uint8 else images
+    return (255 * shares).clip(0, 255).round().astype(np.uint8)
 
 
 def _batches(

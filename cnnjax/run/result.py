@@ -70,6 +70,7 @@ def write_result(
         data_fingerprint=dataset.fingerprint,
         # Images that could not be decoded, by part, where there were some.
         **({"skipped": dict(skipped)} if skipped else {}),
+        **({} if trial.unmoved is None else {"unmoved": trial.unmoved}),
         **outcome,
         config=plain(trial.experiment),
         rows=trial.directory.rows(),

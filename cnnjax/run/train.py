@@ -13,6 +13,7 @@ from cnnjax.experiment import Experiment
 from cnnjax.hosts import from_first, is_first
 from cnnjax.interrupts import stopping
 from cnnjax.lease import Holding
+from cnnjax.records.folders import refuse_no_text
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.loop import run_trials
@@ -43,6 +44,7 @@ def trained(
     """`train`, with its result as a record. Raises Interrupted where `Options.until_epoch` pauses it."""
     expect(experiment, (Experiment,), call="train", takes="an Experiment (sweep takes a Study, `cnnjax train` a file)")
     directory = RunDirectory(Path(out))
+    refuse_no_text(directory.path)
     if not is_first():
         return _followed(experiment, directory.path, options)
     refuse_own_folder(experiment, directory.path)
@@ -65,7 +67,7 @@ def trained(
             from_first(True, what=TRAINS)
             # Reading the data may take long, and leaves nothing to save: Ctrl-C ends it at once.
             program = Program(experiment, packed=1, hardware=options.hardware)
-            with stopping() as stop, surviving():
+            with stopping() as stop, surviving(at_once=False):
                 broken = run_trials(program, [experiment], [directory], stop=stop, options=options, sinks=sinks)
             if broken:
                 raise broken[0]

@@ -22,6 +22,7 @@ from cnnjax.run.directory import RunDirectory
 from cnnjax.run.epoch import Epoch
 from cnnjax.run.options import Options
 from cnnjax.run.sinks import LogFile, MetricsFile
+from cnnjax.run.unmoved import Beginning
 
 TrainingEvent = Started | StepTaken | EpochEnded | Saved | Paused | Finished | Failed
 
@@ -42,8 +43,9 @@ class Trial:
     codes: digests of the user's own code that made it so far, the newest last; None where all is cnnjax's. step: how
     many were taken. epoch: that it is in. epoch_sums: of the training part, since the epoch began. last_row: the newest
     of metrics.jsonl. train_seconds, seconds, energy: its own, as in `ResultRecord`. ended: whether it has all that this
-    call gives it, its result or a checkpoint. failure: why it diverged. damage: why its checkpoint cannot be used.
-    newest: the last event. held: what is open for it, to be closed once it has left.
+    call gives it, its result or a checkpoint. beginning: its parameters, while it is not known whether they move, where
+    it began in this call. unmoved: as of `ResultRecord`. failure: why it diverged. damage: why its
+    checkpoint cannot be used. newest: the last event. held: what is open for it, to be closed once it has left.
     """
 
     experiment: Experiment
@@ -60,6 +62,8 @@ class Trial:
     seconds: dict[str, float] = field(default_factory=dict)
     energy: EnergyEntry | None = None
     ended: bool = False
+    beginning: Beginning | None = None
+    unmoved: int | None = None
     failure: str | None = None
     damage: RunError | None = None
     newest: TrainingEvent | None = None
@@ -85,6 +89,10 @@ class Trial:
         self.newest = event
         for sink in self.sinks:
             sink(event)
+
+    def report(self, message: str) -> None:
+        """Say it on the screen and in log.txt."""
+        _report(self.directory, message)
 
     def crashed(self, error: Exception) -> None:
         """Let the sinks know, if it is under way, that an error ends it, which says more than any of theirs."""

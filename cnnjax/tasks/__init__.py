@@ -3,6 +3,8 @@
 from cnnjax.tasks.chosen import task_for
 from cnnjax.tasks.classification import Binary, Classification
 from cnnjax.tasks.colorization import Colorization
+from cnnjax.tasks.found import Boxes
+from cnnjax.tasks.localization import Localization
 from cnnjax.tasks.masks import Masks
 from cnnjax.tasks.pictures import Pictures
 from cnnjax.tasks.predictions import Predictions
@@ -16,9 +18,11 @@ from cnnjax.tasks.to_image import ToImage
 __all__ = [
     "Answered",
     "Binary",
+    "Boxes",
     "Classification",
     "Colorization",
     "Count",
+    "Localization",
     "Masks",
     "MultiLabel",
     "Outputs",

@@ -71,7 +71,7 @@ class Masks:
             rows.append([*told[0], *then])
         return heads, rows
 
-    def pictures(self) -> Iterator[bytes]:
+    def pictures(self, images: np.ndarray) -> Iterator[bytes]:
         """A PNG of each mask: its pixels are class ids, shown in the colours of `palette`.
 
         Of more than 256 classes it is one of 16 bits, in grey.

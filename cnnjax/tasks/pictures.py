@@ -61,11 +61,11 @@ class Pictures:
         """A table of them: the heads of its columns, and the cells of each image."""
         return ("PSNR", "SSIM"), [[f"{row['psnr']:.2f} dB", f"{row['ssim']:.4f}"] for row in self.rows(top)]
 
-    def pictures(self) -> Iterator[bytes]:
+    def pictures(self, images: np.ndarray | None = None) -> Iterator[bytes]:
         """A PNG of each: what the network saw, what it made and what is true, from left to right.
 
         Small images are enlarged, each pixel to a square, and what the network saw to the size of the others. Of more
-        than three channels the first three are shown, of two the first.
+        than three channels the first three are shown, of two the first. images: not needed.
         """
         from PIL import Image
 

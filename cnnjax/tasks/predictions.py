@@ -92,7 +92,7 @@ class Predictions:
             rows.append([*told[0], *then])
         return heads, rows
 
-    def pictures(self) -> None:
+    def pictures(self, images: np.ndarray) -> None:
         """None: what is said is no picture."""
         return None
 

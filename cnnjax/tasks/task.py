@@ -48,8 +48,11 @@ class Answered(Protocol):
         """The same as a table: the heads of its columns, and the cells of each image."""
         ...
 
-    def pictures(self) -> Iterator[bytes] | None:
-        """A PNG of what is said of each image; None where that is no picture."""
+    def pictures(self, images: np.ndarray) -> Iterator[bytes] | None:
+        """A PNG of what is said of each image; None where that is no picture.
+
+        images: that it is said of, uint8 [N, H, W, C], for what is drawn over them.
+        """
         ...
 
 

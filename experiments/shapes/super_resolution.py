@@ -1,9 +1,11 @@
-"""Is it better to convolve before enlarging than after, at the same multiply-accumulates?
+"""Is it better to convolve before enlarging than after, at the same multiply-accumulates, and to learn a residual?
 
 SRCNN enlarges first, so that each of its convolutions is computed at sixteen times as many places as in ESPCN, which
-enlarges last; at equal cost it has far fewer filters (Shi et al. 2016, arXiv:1609.05158).
+enlarges last; at equal cost it has far fewer filters (Shi et al. 2016, arXiv:1609.05158). With `residual` either has
+only to make what bicubic interpolation lacks.
 
-Hypothesis: ESPCN's PSNR is at least 0.3 dB higher, and both exceed bicubic interpolation (test_bicubic_psnr).
+Hypothesis: ESPCN's PSNR is at least 0.3 dB higher, and both exceed bicubic interpolation (test_bicubic_psnr). With a
+residual the difference is smaller, for both begin near to interpolation.
 """
 
 from cnnjax import ESPCN, SRCNN, AdamW, Experiment, Shapes, SquaredError, Study, SuperResolution
@@ -17,4 +19,5 @@ experiment = Experiment(
     epochs=20,
     batch_size=16,
 )
-study = Study(experiment, axes={"model": [ESPCN(), SRCNN()]}, seeds=3, match="macs")
+axes = {"model": [ESPCN(), SRCNN()], "model.residual": [False, True]}
+study = Study(experiment, axes=axes, seeds=3, match="macs")

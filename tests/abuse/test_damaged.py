@@ -32,6 +32,7 @@ from cnnjax import (
     sweep,
     train,
 )
+from cnnjax.data.tfds import TFDS
 from cnnjax.errors import CnnjaxError, DataError
 from cnnjax.launch.status import status
 from cnnjax.launch.work import work
@@ -39,6 +40,7 @@ from cnnjax.reporting import collect, find
 from cnnjax.run.evaluate import evaluate
 from cnnjax.study.file import load as load_file
 from tests.marks import slow
+from tests.test_trust import features, prepared_set
 
 FILE = """
 import flax.linen as nn
@@ -420,6 +422,48 @@ def test_what_is_no_image_is_named(tmp_path, damage, how):
     experiment = Experiment(model=SmallCNN(features=2, dense=0), data=data, batch_size=2, epochs=1, validation=0)
     with damaged(tmp_path / places[0], damage), pytest.raises(DataError, match=places[0]):
         train(experiment, tmp_path / "run", options=OPTIONS)
+
+
+# --- a set that TFDS prepared
+
+
+def number(old: str, new: str) -> Callable[[Path], Any]:
+    return lambda path: path.write_text(path.read_text().replace(old, new))
+
+
+def instead(damage: str) -> Callable[[Path], Any]:
+    return lambda path: (gone(path), DAMAGE[damage](path))
+
+
+RECORDS = "own_set-train.array_record-00000-of-00001"
+OF_TFDS: list[tuple[str, str, Callable[[Path], Any], str]] = [
+    *(
+        (name, damage, instead(damage), said)
+        for name, said in (("features.json", "own_set"), ("dataset_info.json", "dataset_info.json cannot be read"))
+        for damage in ("100,000 brackets", "500 brackets", "5,000 digits", "a folder", "a pipe", "10 GB")
+    ),
+    ("features.json", "a device", instead("a link to a device"), "features.json is no regular file"),
+    ("features.json", "half", lambda path: path.write_text(path.read_text()[:99]), "delete that folder, then prepare"),
+    ("features.json", "classes without end", number('"2"', '"999999999999"'), "it has 999,999,999,999 classes"),
+    ("features.json", "a type that is none", number("uint8", "strange"), "cannot be read"),
+    ("dataset_info.json", "fewer than none", number('"1"', '"-1"'), "cannot be read"),
+    (RECORDS, "no records", lambda path: None, r"train\[0\] and others cannot be read"),
+    (RECORDS, "a pipe", instead("a pipe"), "train has 0 of its 1 files"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [(name, damage, said) for name, _, damage, said in OF_TFDS],
+    ids=[f"{name[:13]}, {how}" for name, how, _, _ in OF_TFDS],
+)
+def test_a_damaged_set_of_tfds_is_named(tmp_path, name, damage, said):
+    described = features()
+    described["featuresDict"]["features"]["image"]["image"] |= {"dtype": "uint8", "encodingFormat": "png"}
+    folder = prepared_set(tmp_path, described)
+    damage(folder / "own_set/1.0.0" / name)
+    with pytest.raises(DataError, match=said):
+        TFDS(name="own_set", data_dir=str(folder)).read()
 
 
 # --- as the commands say it

@@ -113,7 +113,9 @@ def test_the_users_word_on_memory_counts():
     study = Study(BASE, axes={"model.features": [2, 10**5]}, seeds=1)
     for memory, pruned in ((10**12, 1), (10**13, 0)):
         assert len(plan(study, hardware=Hardware(devices=1, memory=memory)).pruned) == pruned
-    assert plan(BASE, hardware=Hardware(devices=1)).devices.memory == physical_memory() // jax.local_device_count()
+    for used in (1, 2):
+        assert plan(BASE, hardware=Hardware(devices=used)).devices.memory == physical_memory() // used
+    assert Hardware().device_memory == physical_memory() // jax.local_device_count()
     assert options_from(plain_options(Options(ONE), None)).hardware == ONE  # as every worker of a sweep is told
     with pytest.raises(ConfigError, match="memory = 0"):
         Hardware(memory=0)

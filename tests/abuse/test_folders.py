@@ -4,6 +4,7 @@ is overwritten, cut or moved that cnnjax did not write."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -191,6 +192,20 @@ def test_a_path_that_cannot_be_meant_is_refused(run, place, monkeypatch, command
         assert said in " ".join(err.split()), case
         assert "Value error" not in err
     assert contents(place) == before
+
+
+@pytest.mark.parametrize("command", ["train", "sweep"])
+def test_a_path_that_is_not_utf_8_is_refused_before_anything_is_trained(run, place, monkeypatch, command):
+    """Given, or in the working directory's own name: checkpoints cannot be written there."""
+    folder = Path(os.fsdecode(os.fsencode(place) + b"/caf\xe9"))
+    folder.mkdir()
+    for given, inside in ((folder / "out", place), (Path("out"), folder)):
+        monkeypatch.chdir(inside)
+        code, out, err = run(command, place / "exp.py", "--out", given, "--devices", 1)
+        assert (code, out, list(folder.iterdir())) == (1, "", [])
+        assert "a name in this path is not UTF-8, and no checkpoint can be written there: rename" in " ".join(
+            err.split()
+        )
 
 
 def test_the_home_is_meant_where_the_shell_left_it(run, place, monkeypatch, tmp_path):

@@ -134,6 +134,8 @@ def test_a_file_that_runs_is_planned(tmp_path, monkeypatch, case):
 
 IN_NETWORK: dict[str, tuple[str, str]] = {
     "exit": ("sys.exit(3)", r"calls exit\(3\)"),
+    "an exit at once": ("os._exit(3)", r"calls os\._exit\(3\)"),
+    "an abort": ("os.abort()", r"calls os\.abort\(\)"),
     "an interrupt of its own": ("raise KeyboardInterrupt('mine')", r"raises KeyboardInterrupt\('mine'\)"),
     "an exception of its own": ("raise Stop('mine')", r"raises Stop\('mine'\)"),
     "the end of a generator": ("raise GeneratorExit", r"raises GeneratorExit\(\)"),

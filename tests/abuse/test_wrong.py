@@ -15,16 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnjax import SGD, Experiment, Hardware, ImageFolder, Options, SmallCNN, Synthetic, load, sweep, train
+from cnnjax import SGD, Experiment, Hardware, ImageFolder, Options, SmallCNN, Study, Synthetic, load, sweep, train
 from cnnjax.cli.printing import print_json
 from cnnjax.config import replace
 from cnnjax.errors import CnnjaxError
 from cnnjax.events import EpochEnded, Saved, StepTaken
 from cnnjax.records.metrics_jsonl import keep_rows, rows_of
 from cnnjax.reporting import collect
+from cnnjax.reporting.headline import headline
 from cnnjax.run import due
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.evaluate import evaluate
+from cnnjax.run.unmoved import Beginning
 from tests.marks import slow
 
 DATA = Synthetic(height=8, width=8, channels=1, classes=2, examples=40, test_examples=12)
@@ -508,6 +510,50 @@ def test_a_learning_rate_that_trains_at_nothing_is_refused(run, made, tmp_path, 
     assert code == 1
     assert "learning_rate" in err
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+STILL = "every parameter is what it was before the first"
+
+
+def test_a_learning_rate_that_float32_cannot_add_is_said_and_kept(tmp_path):
+    """Beside one that learns, in a lane of the same program; biases, which begin at 0, take any step."""
+    study = Study(FIRST, axes={"optim.learning_rate": [1e-30, 0.05]}, seeds=1)
+    with pytest.warns(UserWarning, match=STILL) as warned:
+        sweep(study, tmp_path, options=OPTIONS, pack=2)
+    assert sum(STILL in str(each.message) for each in warned) == 1
+    results = [json.loads(path.read_text()) for path in tmp_path.glob("trials/*/result.json")]
+    still, moving = sorted(results, key=lambda held: held["config"]["optim"]["learning_rate"])
+    assert (still["status"], still["unmoved"], "unmoved" in moving) == ("done", STEPS // 4, False)
+    assert STILL in (tmp_path / "trials" / still["id"] / "log.txt").read_text()
+    (said,) = [line for line in headline(collect(tmp_path)) if "No parameter moved" in line]
+    assert f"of 1 of 2 finished trials, whose numbers are of the weights that it began with: {still['id']}" in said
+
+
+def test_that_no_parameter_moved_is_still_known_after_a_crash(tmp_path):
+    experiment = replace(FIRST, {"optim.learning_rate": 1e-30})
+    with pytest.warns(UserWarning, match=STILL), pytest.raises(Crash):
+        train(experiment, tmp_path, options=OPTIONS, sinks=[crash_at(UNTIL + 2)])
+    assert train(experiment, tmp_path, options=OPTIONS)["unmoved"] == STEPS // 4
+
+
+LAST_BIT = np.nextafter(np.float32(2), np.float32(3))
+MOVED: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "nothing": ({"a": [0.5, -2.0], "b": 0.0}, {"a": [0.5, -2.0], "b": 0.0}, False),
+    "the last bit of one": ({"a": [0.5, 2.0]}, {"a": [0.5, LAST_BIT]}, True),
+    "zeros, lost beside the rest": ({"a": 2.0, "b": [0.0, 0.0]}, {"a": 2.0, "b": [1e-30, -2e-7]}, False),
+    "zeros, not lost": ({"a": 2.0, "b": [0.0, 0.0]}, {"a": 2.0, "b": [1e-30, -3e-7]}, True),
+    "zeros alone": ({"b": [0.0]}, {"b": [1e-30]}, True),
+    "there are none": ({}, {}, True),
+}
+"""Case: (parameters before, after, whether that is a move). float32 has 24 binary digits: 2 + 2e-7 is 2."""
+
+
+@pytest.mark.parametrize(("before", "after", "moved"), MOVED.values(), ids=list(MOVED))
+def test_what_is_a_move(before, after, moved):
+    one, other = ({name: np.asarray(x, np.float32) for name, x in tree.items()} for tree in (before, after))
+    assert Beginning.of(one).still(other) != moved
+    packed = {name: np.stack([one[name], other[name]]) for name in one}
+    assert (Beginning.of(one).still(packed, 0), Beginning.of(one).still(packed, 1)) == (bool(one), not moved)
 
 
 @pytest.mark.parametrize("rate", ["1e-320", "1e-40", "1e39"])

@@ -18,7 +18,7 @@ NUMBERED = 40
 def beside(pair: Pair) -> Drawing | None:
     """A point an arm, with its intervals in both; None of fewer than two arms with results in both."""
     here = pair.unit
-    found = [(arm, [own.scaled(here.factor) for own in pair.spreads(arm)]) for arm in pair.matched]
+    found = [(arm, [own.over_seeds.scaled(here.factor) for own in pair.spreads(arm)]) for arm in pair.matched]
     found = [(arm, spreads) for arm, spreads in found if all(own.n for own in spreads)]
     if len(found) < 2:
         return None

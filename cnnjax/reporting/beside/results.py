@@ -63,7 +63,7 @@ def ranks(pair: Pair) -> PValue:
 
 def _row(pair: Pair, arm: Matched, spreads: tuple[Spread, Spread], gap: Gap, holm: float) -> tuple[str, ...]:
     here = pair.unit
-    results = [cell for own in spreads for cell in (here.mean(own), here.interval(own))]
+    results = [cell for own in spreads for cell in (here.mean(own), here.interval(own.over_seeds))]
     numbers = [str(own.number) for own in arm.own]
     change = pair.unit.difference(gap.difference), here.interval(gap.difference), p_value(gap.test.p), p_value(holm)
     paired = f"n={gap.difference.n}" if gap.paired else "no"

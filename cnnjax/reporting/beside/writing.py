@@ -67,6 +67,7 @@ def find_beside(both: Pair, *, draw: bool = True) -> Findings:
         title=title,
         question="\n\n".join(asked),
         opening=_opening(both),
+        ahead=[_state(name, table) for name, table in zip(NAMES, both.tables, strict=True)],
         every=every,
         pictures=drawn(every) if draw else {},
     )

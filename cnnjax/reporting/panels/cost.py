@@ -14,8 +14,9 @@ from cnnjax.reporting.intervals import Spread, listed
 from cnnjax.reporting.notes import equal_costs
 from cnnjax.reporting.picture_cost import against_cost
 from cnnjax.reporting.pictures import against_name, title_of
-from cnnjax.reporting.statistics import arms, difference, measure, spread_of
+from cnnjax.reporting.statistics import arms, difference, measure, quantity_of, spread_of
 from cnnjax.reporting.study_table import Table
+from cnnjax.reporting.tables import over
 from cnnjax.reporting.units import NONE, Unit, count, spent, unit
 
 SHOWN, ROWS = 0.05, 30
@@ -72,14 +73,19 @@ def _grid(table: Table, costs: Sequence[str], found: CostFront, metric: str) -> 
                 *(_paid(frame, number, cost) for cost in costs),
                 str(result.n),
                 here.mean(result),
-                here.interval(result),
+                here.interval(result.over_seeds),
                 "yes" if number in found.members else "no",
                 f"{found.shares[number]:.0%}" if number in found.shares else NONE,
                 *_gain(here, _before(table, found, number, metric)),
             )
         )
-    heads = [*(COSTS[cost] for cost in costs), "n", here.label, "95% interval"]
-    heads += ["on the front", "in resamples", "beside the one before", "95% interval"]
+    heads = [*(COSTS[cost] for cost in costs), "n", here.label, over(table)]
+    heads += [
+        "on the front",
+        "in resamples",
+        "beside the one before",
+        over(table, examples=quantity_of(table, metric).is_counted),
+    ]
     columns = (Column("#"), Column("arm"), *(Column(head, "number") for head in heads))
     return Grid("", columns, rows, keys=list(map(str, shown)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -10,7 +10,7 @@ from cnnjax.documents.document import Block, Grid, paragraph
 from cnnjax.reporting.compared import ALPHA
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.fraction_effects import fraction, fraction_grid, fraction_notes
-from cnnjax.reporting.notes import effects_note, unmatched
+from cnnjax.reporting.notes import by_seeds_said, effects_note, over_seeds, unmatched
 from cnnjax.reporting.picture_effects import by_axis
 from cnnjax.reporting.pictures import title_of
 from cnnjax.reporting.statistics import effect_spreads, effects, measure
@@ -46,11 +46,25 @@ def _answers(table: Table) -> tuple[str, ...]:
     differ = [row for row in rows if row["holm"] < ALPHA]
     if not differ:
         most = here.size(max(row["within"] for row in rows))
-        return (f"{lead}: no value is found to differ from its axis's reference; each, on its own, is within {most}.",)
+        none = f"no value is found to differ from its axis's reference; each, on its own, is within {most}"
+        return (f"{lead}: {none}.{_by_seeds(table, rows, names, here)}",)
     shown = some([_said(row, names[row["axis"]], here, table.replicate) for row in differ])
     alike = len(rows) - len(differ)
     rest = f" {plural(alike, 'other value')} {'is' if alike == 1 else 'are'} not told apart." if alike else ""
-    return (f"{lead}: {shown}.{rest}",)
+    return (f"{lead}: {shown}.{rest}{_by_seeds(table, rows, names, here)}",)
+
+
+def _by_seeds(table: Table, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], here: Unit) -> str:
+    """Which values seeds alone tell from their reference, on these examples, where examples are too few; with a space
+    before it."""
+    alone = [row for row in rows if row["holm_of_seeds"] < ALPHA and not row["holm"] < ALPHA]
+    return by_seeds_said(table, [_alone(row, names[row["axis"]], here) for row in alone])
+
+
+def _alone(row: Mapping[str, Any], axis: str, here: Unit) -> str:
+    _, change = effect_spreads(row)
+    assert change is not None  # only differences have a p
+    return f"{axis}={row['text']} differs from {row['reference']} by {over_seeds(change, row['holm_of_seeds'], here)}"
 
 
 def _said(row: Mapping[str, Any], axis: str, here: Unit, replicate: str) -> str:

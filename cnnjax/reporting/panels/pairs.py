@@ -19,6 +19,7 @@ from cnnjax.reporting.picture_pairs import matrix
 from cnnjax.reporting.pictures import title_of
 from cnnjax.reporting.statistics import chosen, foremost, measure, ranking, reference, side_by_side
 from cnnjax.reporting.study_table import Arm, Table
+from cnnjax.reporting.tables import interval_cells, interval_heads
 from cnnjax.reporting.units import NONE, Unit, json_number, p_value, plural, unit
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.outperforming import Outperforming, outperforming
@@ -78,7 +79,7 @@ def pairs_panel(table: Table) -> Finding | None:
     title = f"{title_of(by.compared)}: every arm beside every other"
     blocks: list[Block | Sketch] = [Sketch("pairs", title, drawing), paragraph(_counts(table, arms, found))]
     if any(own.differs for own in tests):
-        blocks += [_by_arm(arms, found), _grid(table, found, here), paragraph(_note(table, found, here))]
+        blocks += [_by_arm(arms, found), _grid(table, found, by.quote), paragraph(_note(table, found, here))]
     data = {
         "metric": by.quote,
         "alpha": ALPHA,
@@ -151,8 +152,9 @@ def _by_arm(arms: Sequence[Arm], found: Sequence[Pair]) -> Grid:
     return Grid("", columns, rows, keys=[str(arm.number) for arm in arms])
 
 
-def _grid(table: Table, found: Sequence[Pair], here: Unit) -> Grid:
+def _grid(table: Table, found: Sequence[Pair], metric: str) -> Grid:
     """The pairs that differ, the surest first."""
+    here = unit(table, metric)
     differ = sorted((own for own in found if own.compared.differs), key=lambda own: own.compared.p)[:ROWS]
     signs = [name for name in SIGNS if any(_can_find(own, name) for own in differ)]
     seeds = table.replicate == "seed"
@@ -162,7 +164,7 @@ def _grid(table: Table, found: Sequence[Pair], here: Unit) -> Grid:
             _named(table, own.compared.against),
             str(own.compared.difference.n),
             here.difference(own.compared.difference),
-            here.interval(own.compared.difference),
+            *interval_cells(table, metric, own.compared.difference),
             p_value(own.compared.p),
             p_value(own.compared.holm),
             p_value(own.false_discovery),
@@ -175,7 +177,7 @@ def _grid(table: Table, found: Sequence[Pair], here: Unit) -> Grid:
         )
         for own in differ
     ]
-    heads = ("n", f"difference of {here.label}", "95% interval", "p", "Holm", "Benjamini-Hochberg")
+    heads = ("n", f"difference of {here.label}", *interval_heads(table, metric), "p", "Holm", "Benjamini-Hochberg")
     heads += ("g_z", "probability of being better, %") if seeds else ()
     columns = (Column("better"), Column("than"), *(Column(head, "number") for head in heads))
     return Grid("", (*columns, *(Column(SIGNS[name], "number") for name in signs)), rows)

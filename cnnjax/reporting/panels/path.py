@@ -15,6 +15,7 @@ from cnnjax.reporting.labels import Axis, key
 from cnnjax.reporting.notes import survivors_note
 from cnnjax.reporting.statistics import arms, chosen, difference, measure, ranking, reference, spread_of
 from cnnjax.reporting.study_table import Arm, Table
+from cnnjax.reporting.tables import interval_cells, interval_heads
 from cnnjax.reporting.units import NONE, json_number, unit
 
 
@@ -40,7 +41,9 @@ def path_panel(table: Table) -> Finding | None:
     if changed(base, table.axes) or steps is None or len(steps) < 2:
         return None
     here, frame = unit(table, by.quote), arms(table)
-    rows, said, before = [("0", "the base", str(first), *_result(frame, first, by.quote, table), NONE, NONE)], [], base
+    gains = ("gain over the step before", *interval_heads(table, by.quote))
+    result = _result(frame, first, by.quote, table)
+    rows, said, before = [("0", "the base", str(first), *result, *(NONE for _ in gains))], [], base
     for number, step in enumerate(steps, 1):
         own = step.arm.number
         gain = difference(table, own, before.number, metric=by.quote)
@@ -52,12 +55,12 @@ def path_panel(table: Table) -> Finding | None:
                 str(own),
                 *_result(frame, own, by.quote, table),
                 here.difference(gain),
-                here.interval(gain) if gain.has_interval else NONE,
+                *interval_cells(table, by.quote, gain),
             )
         )
         said.append({"axis": step.axis.path, "arm": own, "before": before.number, "gain": _json(gain)})
         before = step.arm
-    heads = ("n", here.label, "gain over the step before", "95% interval")
+    heads = ("n", here.label, *gains)
     columns = (Column("step"), Column("change"), Column("arm", "number"), *(Column(head, "number") for head in heads))
     grid = Grid("", columns, rows, keys=[row[2] for row in rows])
     note = (

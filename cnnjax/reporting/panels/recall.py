@@ -16,6 +16,7 @@ from cnnjax.reporting.notes import repeats
 from cnnjax.reporting.picture_confusion import confusion_picture
 from cnnjax.reporting.statistics import chosen
 from cnnjax.reporting.study_table import Table
+from cnnjax.reporting.tables import over
 from cnnjax.reporting.units import NONE, Unit, count, json_number, p_said, p_value, some
 from cnnjax.statistics.classes import counts
 
@@ -56,9 +57,9 @@ def _part(table: Table) -> str:
 
 def _grid(table: Table, held: Labels, sides: Sides, changed: Sequence[Change]) -> Grid:
     sizes = counts(held.target, classes=len(held.names))
-    heads = ["examples"]
-    heads += [head for number, _ in sides for head in (f"recall, %, arm {number}", "95% interval")]
-    heads += ["difference", "95% interval", "p, corrected"] if changed else []
+    heads, interval = ["examples"], over(table, examples=True)
+    heads += [head for number, _ in sides for head in (f"recall, %, arm {number}", interval)]
+    heads += ["difference", interval, "p, corrected"] if changed else []
     heads += [f"precision, %, arm {number}" for number, _ in sides]
     rows = []
     for k in _shown(sides, changed):
@@ -91,6 +92,7 @@ def _note(table: Table, held: Labels, sides: Sides) -> str:
     found, word = kept(table), table.replicate
     assert found is not None
     arms = " and ".join(f"arm {number} ({table.arms[number - 1].label}){_role(table, number)}" for number, _ in sides)
+    arms = arms.removesuffix(",")
     trials = " and ".join(str(len(found.trials(number))) for number, _ in sides)
     left = len(held.names) - MOST_ROWS
     which = "differs most between the two" if len(sides) > 1 else "is lowest"
@@ -145,7 +147,7 @@ def _costs(table: Table, against: int) -> list[Block]:
         else:
             cells = (str(change.difference.n), *_change(change), p_value(change.holm))
             rows.append((str(number), label, change.name, *cells))
-    heads = ("n", "recall beside it, %", "95% interval", "p, corrected")
+    heads = ("n", "recall beside it, %", over(table, examples=True), "p, corrected")
     columns = (Column("#"), *_columns(("arm", "class"), heads))
     note = (
         f"For each arm the class whose recall is most below that of arm {against}. p is corrected for the choice among "

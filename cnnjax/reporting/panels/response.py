@@ -56,8 +56,10 @@ def _of_seeds(table: Table, axis: Axis, metric: str) -> Answer | None:
     each = curves(values, means.to_numpy())
     # A polynomial may leave the values that there are.
     lines = Frame(np.clip(each.each, of.low, of.high), index=means.index)
-    curve = [spread(laid_out(lines[place]), of) for place in lines.columns]
-    points = [(value, spread(laid_out(means[place]), of)) for value, place in zip(values, places, strict=True)]
+    curve = [spread(laid_out(lines[place]), of).over_seeds for place in lines.columns]
+    points = [
+        (value, spread(laid_out(means[place]), of).over_seeds) for value, place in zip(values, places, strict=True)
+    ]
     title = f"{plural(settings, 'matched arm')} per value, n={curve[0].n}"
     return Answer(axis, each.log, title, points, [], each.at.tolist(), curve)
 

@@ -62,8 +62,8 @@ def _drawn(table: Table) -> Drawing | None:
     fewer = f" Of {len(found)} values only the {MOST} largest differences are drawn." * (len(found) > MOST)
     caption = (
         f"A bar is the mean difference of an arm with one value changed to the base experiment, paired by {word} ({n} "
-        f"common {word}s), the line its 95% interval, as in the comparisons above; filled where a difference is found "
-        f"after the correction for all arms. Below three common {word}s there is no interval and nothing is found. How "
-        f"values act together does not show.{fewer}{left_out}{survivors_note(table)}"
+        f"common {word}s), the line its 95% interval of the comparisons above, the wider one; filled where a "
+        f"difference is found after the correction for all arms. Below three common {word}s there is no interval and "
+        f"nothing is found. How values act together does not show.{fewer}{left_out}{survivors_note(table)}"
     )
     return tornado(bars, here=here, higher_is_better=by.compared.higher_is_better, caption=caption)
