@@ -1,8 +1,9 @@
 """Networks that make a larger image of a small one: enlarge, then convolve (SRCNN), or convolve, then enlarge (ESPCN).
 
-Both see and make pixels in 0..1 (`SuperResolution`). On images of h x w pixels, enlarged r times, a k x k convolution
-costs r^2 times as much in SRCNN as in ESPCN, which is what the second was made for. Parameters of the published, with
-one channel: SRCNN 9-1-5 8,032 weights and 97 biases, ESPCN for r = 3 22,624 weights and 105 biases.
+Both see and make pixels in 0..1 (`SuperResolution`), and take 1/2 from them before the first convolution. Where images
+are enlarged r times, a convolution costs r^2 times as much in SRCNN as in ESPCN, which is what the second was made for.
+Parameters of the published, with one channel: SRCNN 9-1-5 8,032 weights and 97 biases, ESPCN for r = 3 22,624 weights and
+105 biases.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Enlarging(Model, abstract=True):
             size stays.
         activation: after every convolution but the last.
         residual: whether the image, enlarged by bicubic interpolation, is added to what comes out, so that the network
-            learns only what that lacks (as Kim et al. 2016, arXiv:1511.04587).
+            learns only what that lacks (as Kim et al. 2016, arXiv:1511.04587). The last convolution then begins at
+            zero, and the network as the interpolation.
     """
 
     makes: ClassVar[Literal["logits", "maps"]] = "maps"
@@ -92,11 +94,13 @@ class EnlargingNetwork(linen.Module):
         interpolated = (
             nn.Resize(r, method="bicubic", name="interpolate")(images) if self.before or config.residual else images
         )
-        x = interpolated if self.before else images
+        # Centred, so that the first filters begin on both sides of zero.
+        x = (interpolated if self.before else images) - 0.5
         for number, (width, size) in enumerate(zip(config.features, config.kernel_sizes[:-1], strict=True), start=1):
             x = nn.Convolution(width, size, name=f"conv{number}")(x)
             x = nn.activation(config.activation)(x)
         outputs = config.num_classes * (1 if self.before else r**2)
-        x = nn.Convolution(outputs, config.kernel_sizes[-1], name="logits")(x)
+        begin: dict[str, Any] = {"kernel_init": linen.initializers.zeros} if config.residual else {}
+        x = nn.Convolution(outputs, config.kernel_sizes[-1], name="logits", **begin)(x)
         x = x if self.before else nn.PixelShuffle(r, name="shuffle")(x)
         return x + interpolated if config.residual else x

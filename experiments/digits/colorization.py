@@ -22,12 +22,12 @@ from cnnjax import (
 )
 
 experiment = Experiment(
-    model=UNet(features=8, depth=2, convolutions=1, norm=BatchNorm()),
+    model=UNet(features=8, depth=2, norm=BatchNorm()),
     data=TintedDigits(opposite=0.3),
     task=Colorization(),
     loss=SquaredError(),
     optim=AdamW(learning_rate=0.01),
-    epochs=8,
+    epochs=15,
     batch_size=32,
 )
 study = Study(
