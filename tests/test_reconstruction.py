@@ -114,9 +114,8 @@ def test_what_is_measured_is_what_is_made(trained):
     assert metrics["test_psnr"] == pytest.approx(float(said.psnr.mean()), rel=1e-4)
     assert metrics["test_kl"] > 0
     np.testing.assert_allclose(said.truth, images / 16, rtol=1e-6)
-    # Better than the mean image of the training part, which a code of nothing makes.
-    mean = FORM.train.images.mean(0, keepdims=True) / 16
-    assert np.square(said.outputs - said.truth).mean() < np.square(mean - said.truth).mean()
+    # Without an idea of the image it is log 2, in nats a number.
+    assert metrics["test_loss"] < np.log(2) - 0.05
 
 
 @pytest.mark.slow

@@ -143,10 +143,10 @@ def test_kernels_that_do_not_fit(fields, message):
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", [SquaredError(), AbsoluteError()])
 def test_it_is_better_than_bicubic_interpolation(loss, tmp_path, run):
-    """After a few steps, from a network that begins near to it; and a picture is written of it."""
+    """After a few steps, from a network that begins as it; and a picture is written of it."""
     experiment = replace(BASE, {"loss": loss, "steps": 60})
     metrics = cnnjax.train(experiment, tmp_path / "run", options=ONE)["metrics"]
-    assert metrics["test_psnr"] > metrics["test_bicubic_psnr"] + 0.1
+    assert metrics["test_psnr"] > metrics["test_bicubic_psnr"]
     image = experiment.data.load().test.images[0]
     Image.fromarray(image).save(tmp_path / "0.png")
     code, out, err = run("predict", tmp_path / "run", tmp_path / "0.png", "--out", tmp_path / "out", "--json")

@@ -2,8 +2,8 @@
 
 Both see and make pixels in 0..1 (`SuperResolution`), and take 1/2 from them before the first convolution. Where images
 are enlarged r times, a convolution costs r^2 times as much in SRCNN as in ESPCN, which is what the second was made for.
-Parameters of the published, with one channel: SRCNN 9-1-5 8,032 weights and 97 biases, ESPCN for r = 3 22,624 weights and
-105 biases.
+Parameters of the published, with one channel: SRCNN 9-1-5 8,032 weights and 97 biases, ESPCN for r = 3 22,624 weights
+and 105 biases.
 """
 
 from __future__ import annotations
