@@ -247,7 +247,7 @@ class Side:
     def __init__(self, name: str, size: tuple[int, int, int, int], *, first: bool) -> None:
         # `cnnjax train` asks for memory in huge pages itself.
         environ = os.environ | ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if name == "cnnjax" else {})
-        command = [sys.executable, __file__, "--child", name, "--size", json.dumps(size)]
+        command = [sys.executable, sys.argv[0], "--child", name, "--size", json.dumps(size)]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environ)
         self.first = first

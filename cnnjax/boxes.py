@@ -33,7 +33,8 @@ def to_corners(boxes: jax.Array) -> jax.Array:
 def clipped(boxes: jax.Array, size: tuple[int, int]) -> jax.Array:
     """What of boxes [..., 4] in pixels lies in an image of that (height, width)."""
     height, width = size
-    return jnp.clip(boxes, 0, jnp.array([width, height, width, height], boxes.dtype))
+    most = jnp.array([width, height, width, height], boxes.dtype)
+    return jnp.clip(boxes, 0, jnp.broadcast_to(most, boxes.shape))
 
 
 # --- overlap

@@ -32,6 +32,7 @@ from cnnjax.data import (
     Augmentation,
     AugMix,
     AutoAugment,
+    Chirps,
     ColorJitter,
     CutMix,
     Cutout,
@@ -48,9 +49,11 @@ from cnnjax.data import (
     RandomErasing,
     RandomResizedCrop,
     SingleView,
+    SpecAugment,
     Switch,
     TenCrop,
     TestTime,
+    TimeShift,
     TrivialAugment,
 )
 from cnnjax.data.augment import operations, spaces
@@ -283,6 +286,26 @@ def changed(*configs: Augmentation, images: Sequence[int] = (0, 1)) -> Image.Ima
     return page(sections)
 
 
+@cache
+def spectrograms() -> np.ndarray:
+    """Two of the clips of sound that are made here, as a network sees them: uint8 [2, 40, 51, 1]."""
+    return Chirps(noise=0.3, examples=8, test_examples=8).load().train.stacked(np.array([0, 6]))
+
+
+def heard(*configs: Augmentation) -> Image.Image:
+    """For each config a section: spectrograms, and what it makes of them with as many keys as there are draws."""
+
+    def large(image: np.ndarray) -> Tile:
+        return Tile(np.broadcast_to(image, (*image.shape[:2], 3)).repeat(2, 0).repeat(2, 1))
+
+    originals, sections = spectrograms(), []
+    for config in configs:
+        after = augmented([config], originals)
+        rows = [[large(original), *map(large, drawn)] for original, drawn in zip(originals, after, strict=True)]
+        sections.append(Section(written(config), rows, () if sections else ("original", f"with {DRAWS} keys")))
+    return page(sections)
+
+
 def alternating() -> Image.Image:
     config, numbers, originals = AlternatingFlip(), (0, 1, 3), scenes()
     rows = [
@@ -444,6 +467,8 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
         RandomErasing(probability=1.0, fill="mean"),
         RandomErasing(probability=1.0, scale=(0.02, 0.1), fill="noise"),
     ),
+    "spec_augment": lambda: heard(SpecAugment(), SpecAugment(frequency=16, time=0, fill="zero")),
+    "time_shift": lambda: heard(TimeShift()),
     "cutout": lambda: changed(Cutout(size=20), Cutout(size=40), Cutout(size=40, fill=(0.49, 0.48, 0.45))),
     "color_jitter": lambda: changed(
         ColorJitter(brightness=0.6),

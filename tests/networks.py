@@ -137,6 +137,7 @@ CONVNEXT = {
 }
 REPVGG = {"stage_sizes": (2, 1), "features": (8, 16), "stem_features": 4}
 CONVMIXER = {"depth": 2, "features": 8, "kernel_size": 3, "patch_size": 4, "activation": "gelu"}
+KEYWORDS = {"features": 4, "depth": 4, "dropout": 0.1}
 NFNET = {
     "stage_sizes": (1, 2),
     "features": (8, 16),
@@ -274,6 +275,14 @@ TABLE = [
     Network("convnext_small", 50_223_688, 8.684, small=CONVNEXT),
     Network("convnext_base", 88_591_464, 15.355, small=CONVNEXT),
     Network("convnext_large", 197_767_336, 34.361, small=CONVNEXT),
+    # --- spectrograms
+    # 9 45 + 6 9 45 45 + 46 12, likewise with 19, 13 and 24
+    Network("res8", 110_307, classes=12, small=KEYWORDS, shape=(12, 16, 1)),
+    Network("res8_narrow", 19_905, classes=12, small=KEYWORDS, shape=(12, 16, 1)),
+    Network("res15", 237_882, classes=12, small={"features": 4, "depth": 5}, shape=(12, 16, 1)),
+    Network("res15_narrow", 42_648, classes=12, small={"features": 4, "depth": 5}, shape=(12, 16, 1)),
+    Network("res26", 438_357, classes=12, small=KEYWORDS, shape=(12, 16, 1)),
+    Network("res26_narrow", 78_387, classes=12, small=KEYWORDS, shape=(12, 16, 1)),
     # --- three branches that become one, patches, and no normalization
     Network("repvgg_a0", 9_108_968, small=REPVGG),
     Network("repvgg_a1", 14_092_264, small=REPVGG),

@@ -30,9 +30,11 @@ from cnnjax.data import (
     RandomErasing,
     RandomResizedCrop,
     SingleView,
+    SpecAugment,
     Switch,
     TenCrop,
     TestTime,
+    TimeShift,
     TrivialAugment,
 )
 from cnnjax.data.augment import boxes, operations, pixels, resample, spaces, views
@@ -50,6 +52,8 @@ AUGMENTATIONS = [
     Greyscale(probability=0.5),
     GaussianBlur(),
     Lighting(std=0.5),
+    SpecAugment(frequency=4, time=4),
+    TimeShift(frames=3),
     RandAugment(magnitude=20),
     TrivialAugment(interpolation="bilinear", fill=0.5),
     AutoAugment(policy="cifar10"),
@@ -113,6 +117,45 @@ def test_grey_images_and_half_precision(augmentation, channels, dtype):
     batch = images(4, channels=channels).astype(dtype)
     result = jax.eval_shape(jax.vmap(augmentation.apply), batch, keys(4))
     assert (result.shape, result.dtype) == (batch.shape, batch.dtype)
+
+
+@pytest.mark.parametrize("fill", ["zero", "mean"])
+def test_masks_of_spectrograms_have_every_length_and_place_as_often(fill):
+    """Of one mask of 0 to 3 of 5 rows; the expected shares are counted out."""
+    lengths, size, draws = range(4), 5, 4000
+    places = [(length, start) for length in lengths for start in range(size - length + 1)]
+    weights = {(length, start): 1 / 4 / (size - length + 1) for length, start in places}
+    image = jnp.arange(1.0, 31).reshape(5, 6, 1) / 30
+    masks = SpecAugment(frequency=3, frequency_masks=1, time=0, fill=fill)
+    results = np.asarray(jax.jit(jax.vmap(masks.apply, (None, 0)))(image, keys(draws)))[..., 0]
+    hidden = (results != np.asarray(image)[..., 0]).all(2)
+    np.testing.assert_array_equal(results[~hidden], np.broadcast_to(image[..., 0], results.shape)[~hidden])
+    np.testing.assert_allclose(results[hidden], 0 if fill == "zero" else float(image.mean()), atol=1e-6)
+    for row in range(size):
+        expected = sum(weight for (length, start), weight in weights.items() if start <= row < start + length)
+        # Five standard deviations of a share of so many draws.
+        assert hidden[:, row].mean() == pytest.approx(expected, abs=5 * np.sqrt(expected / draws))
+    for length in lengths:
+        assert (hidden.sum(1) == length).mean() == pytest.approx(0.25, abs=5 * np.sqrt(0.25 * 0.75 / draws))
+
+
+def test_masks_of_time_hide_columns_and_no_more_than_the_share():
+    masks = SpecAugment(frequency_masks=0, time=9, time_masks=1, most=0.2, fill="zero")
+    hidden = np.asarray(jax.vmap(masks.apply, (None, 0))(jnp.ones((3, 12, 1)), keys(300)))[..., 0] == 0
+    assert (hidden == hidden[:, :1]).all()
+    # A fifth of 12 columns is 2.
+    assert set(hidden[:, 0].sum(1)) == {0, 1, 2}
+    assert hidden[:, 0].any(0).all()
+    several = SpecAugment(frequency_masks=0, time=2, time_masks=3, fill="zero")
+    assert max((np.asarray(jax.vmap(several.apply, (None, 0))(jnp.ones((3, 12, 1)), keys(300))) == 0)[:, 0].sum(1)) == 6
+
+
+def test_shifts_in_time_are_all_there():
+    image = jnp.broadcast_to(jnp.arange(1.0, 6), (3, 5))
+    results = np.asarray(jax.vmap(TimeShift(frames=2).apply, (None, 0))(image[..., None] / 5, keys(200)))[..., 0] * 5
+    expected = {(3, 4, 5, 0, 0), (2, 3, 4, 5, 0), (1, 2, 3, 4, 5), (0, 1, 2, 3, 4), (0, 0, 1, 2, 3)}
+    assert {tuple(np.rint(row).astype(int).tolist()) for row in results[:, 0]} == expected
+    np.testing.assert_array_equal(results, np.broadcast_to(results[:, :1], results.shape))
 
 
 def test_eight_devices_agree_with_one():

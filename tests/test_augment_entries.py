@@ -19,6 +19,7 @@ from cnnjax.data import (
     RandAugment,
     RandomCrop,
     RandomResizedCrop,
+    TimeShift,
     TrivialAugment,
 )
 from cnnjax.data.augment import moves, spatial
@@ -41,6 +42,7 @@ KINDS: dict[str, Kind] = {
 BLOBS = ((0, 8, 1, 11), (10, 19, 13, 22), (20, 27, 20, 34))
 # How far from a border between ids a pixel of the image may hold something of both: smoothing or interpolation.
 GEOMETRIC = [
+    (TimeShift(frames=9), 0),
     (Flip(), 0),
     (Flip(direction="vertical"), 0),
     (AlternatingFlip(), 0),

@@ -23,7 +23,7 @@ def test_a_case_by_hand():
 
     There precision is 1 up to recall 0.5, then 2/3: (51 + 50 * 2/3) / 101. Above 0.6 it is 51 / 101.
     """
-    true = np.array([[[0, 0, 0, 40, 40], [0, 100, 0, 140, 40], [-1, 0, 0, 0, 0]]], np.float32)
+    true = np.array([[[0, 0, 0, 40, 40, 0], [0, 100, 0, 140, 40, 0], [-1, 0, 0, 0, 0, 0]]], np.float32)
     found = found_of((0, 0.9, 0), (300, 0.8, 0), (110, 0.7, 0), (0, 0.6, -1))
     made = summarize_detections({"count": 1, "loss": 2.0, "found": found, "true": true}, classes=2)
     below, above = (51 + 50 * 2 / 3) / 101, 51 / 101
@@ -40,7 +40,7 @@ def test_a_case_by_hand():
 
 def test_it_is_of_all_images_together():
     """A wrong detection in one image comes before a right one in another: no mean over images says so."""
-    true = np.array([[[0, 0, 0, 40, 40]], [[0, 0, 0, 40, 40]]], np.float32)
+    true = np.array([[[0, 0, 0, 40, 40, 0]], [[0, 0, 0, 40, 40, 0]]], np.float32)
     found = np.concatenate([found_of((300, 0.9, 0)), found_of((0, 0.5, 0))])
     made = summarize_detections({"count": 2, "loss": 0.0, "found": found, "true": true}, classes=1)
     assert made["ap50"] == pytest.approx(51 * 0.5 / 101)
@@ -55,7 +55,7 @@ def test_in_training_there_is_the_loss_alone():
 
 def test_nothing_to_be_found():
     made = summarize_detections(
-        {"count": 1, "loss": 0.0, "found": found_of((0, 0.9, 0)), "true": np.full((1, 1, 5), -1.0)}, classes=1
+        {"count": 1, "loss": 0.0, "found": found_of((0, 0.9, 0)), "true": np.full((1, 1, 6), -1.0)}, classes=1
     )
     assert np.isnan(made["mean_ap"])
     assert made["per_class_ap"] == [None]

@@ -51,6 +51,18 @@ def test_localization_as_documented():
     assert check(names["experiment"]).state.params["logits"]["kernel"].shape[1] == 8
 
 
+def test_detection_as_documented():
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(block("Detection("), names)
+    assert set(check(names["experiment"]).state.params) == {"backbone", "head"}
+
+
+def test_speech_as_documented():
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(block("LogMel"), names)
+    assert check(names["experiment"]).state.params["logits"]["kernel"].shape == (8, 8)
+
+
 def test_images_from_images_as_documented():
     names: dict[str, Any] = {"__name__": "documented"}
     exec(block("colours = "), names)

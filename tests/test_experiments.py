@@ -5,6 +5,7 @@ Data sets that are not there are noise in their form (`stand_ins`).
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 
-from cnnjax import TFDS, Hardware, MaskFolder, Options, plan, train
+from cnnjax import TFDS, Hardware, MaskFolder, Options, Voc, WavFolder, plan, train
 from cnnjax.config import replace
+from cnnjax.data.voc import SIDES
 from cnnjax.run import compiling
 from cnnjax.run.program import Program
 from cnnjax.study.file import load
@@ -64,12 +67,17 @@ MANY = 1024
 
 
 def loaded(name):
-    """The file's experiment and study; noise stands for a folder of masks, and at most `MANY` examples are made."""
+    """The file's experiment and study; noise stands for a folder of masks or of sounds, and at most `MANY` examples are
+    made."""
     file = load(FILES[name])
     data = file.experiment.data
     changes = {}
+    if isinstance(data, WavFolder):
+        changes["data.root"] = str(hiss(Path("noise")))
     if isinstance(data, MaskFolder):
         changes["data.root"] = str(noise(Path("noise"), data.pixel_values))
+    if isinstance(data, Voc):
+        changes["data.root"] = str(boxed_noise(Path("noise"), data.classes))
     for count in ("examples", "test_examples"):
         if getattr(data, count, 0) > MANY:
             changes[f"data.{count}"] = MANY
@@ -87,6 +95,30 @@ def noise(folder: Path, values: tuple[int, ...], count: int = 10, size: int = 32
         for number in range(count):
             pixels = generator.choice(np.array(choices, np.uint8), (size, size))
             Image.fromarray(pixels).save(folder / part / f"{number}.png")
+    return folder
+
+
+def hiss(folder: Path) -> Path:
+    """Clips of noise by the speakers and in the takes that experiments name, as `<digit>_<speaker>_<take>.wav`."""
+    generator = np.random.default_rng(0)
+    folder.mkdir()
+    for digit, speaker, take in itertools.product(range(2), ("speaker1", "speaker2", "speaker4"), range(40)):
+        samples = generator.integers(-99, 99, 200).astype(np.int16)
+        wavfile.write(folder / f"{digit}_{speaker}_{take}.wav", 8000, samples)
+    return folder
+
+
+def boxed_noise(folder: Path, classes: tuple[str, ...], count: int = 10) -> Path:
+    """Images with one box each, whose classes take turns, in the XML of VOC."""
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    corners = "".join(f"<{side}>{value}</{side}>" for side, value in zip(SIDES, (3, 5, 20, 28), strict=True))
+    for number in range(count):
+        pixels = generator.integers(0, 256, (32, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        found = f"<object><name>{classes[number % len(classes)]}</name><bndbox>{corners}</bndbox></object>"
+        size = "<size><width>40</width><height>32</height></size>"
+        (folder / f"{number}.xml").write_text(f"<annotation>{size}{found}</annotation>")
     return folder
 
 

@@ -160,6 +160,34 @@ VARIANTS = {
         )
     ),
     "repvgg": experiment(model=c.RepVGG(stage_sizes=(1, 2), features=(4, 8), groups=2, pointwise=False)),
+    "sound": experiment(
+        model=c.KeywordResNet(features=4, depth=2, pool=1, dilated=True, shortcut=False),
+        data=c.Chirps(
+            seconds=0.25,
+            interval=1.5,
+            noise=0.2,
+            examples=40,
+            test_examples=8,
+            front=c.Spectrogram(window=64, floor=-60.0),
+        ),
+        augment=(c.SpecAugment(frequency=4, time=6, most=0.5, fill="zero"), c.TimeShift(frames=3)),
+    ),
+    "files of sound": experiment(
+        model=c.KeywordResNet(norm=c.BatchNorm(bias=False)),
+        data=c.WavFolder(
+            root="clips",
+            pattern="{label}_{speaker}",
+            split_by="speaker",
+            held_out=("a", "b"),
+            seconds=0.5,
+            rate=16000,
+            resample=True,
+            stereo="mean",
+            place="start",
+            front=c.LogMel(window=400, hop=160, fft=512, bands=30, high=7000.0, scale="slaney", norm="slaney"),
+            on_broken="skip",
+        ),
+    ),
     "convmixer": experiment(model=c.ConvMixer(depth=2, features=8, kernel_size=(3, 5), patch_size=2, shortcut=False)),
     "nfnet": experiment(model=c.NFNet(stage_sizes=(1, 1, 1, 1), squeeze_excite=0.0, skip_gain=False, alpha=0.5)),
     "inception_v4": experiment(model=c.InceptionV4(stem_kernel_size=5, width=0.5, branch_pool="max")),
@@ -264,6 +292,17 @@ VARIANTS = {
     "segmentation": experiment(task=c.Segmentation(head=c.FCN(), ignore=255, background=False)),
     "localization": experiment(task=c.Localization(box_loss=c.GIoU(), box_weight=2.0)),
     "smooth box": experiment(task=c.Localization(box_loss=c.SmoothL1(beta=0.5))),
+    "detection": experiment(
+        task=c.Detection(
+            head=c.AnchorFree(stride=4, levels=3, features=32, depth=1), most=50, candidates=99, overlap=0.5
+        ),
+        loss=c.Focal(gamma=1.5, alpha=None),
+    ),
+    "grid detection": experiment(
+        task=c.Detection(head=c.GridDetector(shapes=((1.0, 2.0),)), quality_weight=0.5, least=0.1), loss=c.Focal()
+    ),
+    "voc": experiment(data=c.Voc(root="cells", classes=("red", "white"), first_pixel=0, difficult="crowd", size=8)),
+    "coco": experiment(data=c.Coco(root="cells", annotations="train.json", test_annotations="val.json", images="")),
     "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
     "dice": experiment(loss=c.Dice(smoothing=0.5, squared=False, background=False)),
     "softmax and dice": experiment(loss=c.SoftmaxDice(dice_weight=0.5)),

@@ -24,6 +24,7 @@ from cnnjax import (
     SGD,
     AbsoluteError,
     AdamW,
+    AnchorFree,
     Augmentation,
     Autoencoder,
     BatchNorm,
@@ -36,11 +37,13 @@ from cnnjax import (
     Cosine,
     Data,
     Dense,
+    Detection,
     Dice,
     Distillation,
     Experiment,
     Fit,
     Flatten,
+    Focal,
     Layer,
     Localization,
     Lookahead,
@@ -195,6 +198,14 @@ PROGRAMS = {
     "localization": (
         {**BOXES, "task": Localization(box_loss=SmoothL1())},
         {"task.box_weight": 4.0, "task.box_loss.beta": 0.1},
+    ),
+    "detection": (
+        {
+            **BOXES,
+            "task": Detection(head=AnchorFree(stride=4, features=8, depth=1), most=9, candidates=9),
+            "loss": Focal(),
+        },
+        {"task.box_weight": 4.0, "task.quality_weight": 9.0, "loss.gamma": 0.5, "loss.alpha": 0.9},
     ),
     "softmax and dice": (
         {**MASKS, "loss": SoftmaxDice()},

@@ -12,7 +12,7 @@ from scipy.stats import poisson
 
 from cnnjax import config
 from cnnjax.errors import ConfigError, ShapeError
-from cnnjax.losses import AbsoluteError, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from cnnjax.losses import AbsoluteError, Focal, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(6, 5)).astype(np.float32) * 3
@@ -50,9 +50,18 @@ def weighted_reference(logits, targets, weights):
     return -(xlogy(np.asarray(weights) * targets, p) + xlogy(1 - targets, 1 - p)).mean(axis=1)
 
 
+def focal_reference(logits, targets, gamma, alpha):
+    p = expit(logits.astype(np.float64))
+    yes, no = -((1 - p) ** gamma) * np.log(p), -(p**gamma) * np.log(1 - p)
+    return (alpha * targets * yes + (1 - alpha) * (1 - targets) * no).sum(axis=1)
+
+
 ONE = LOGITS[:, :1]
 WEIGHTS = (0.5, 1.0, 2.0, 3.0, 0.25)
 CASES = {
+    "focal ids": (Focal(), LOGITS, IDS, focal_reference(LOGITS, ONE_HOT, 2.0, 0.25)),
+    "focal answers": (Focal(gamma=0.5, alpha=0.9), LOGITS, ANSWERS, focal_reference(LOGITS, ANSWERS, 0.5, 0.9)),
+    "focal is cross-entropy": (Focal(gamma=0, alpha=None), LOGITS, MIXED, 5 * sigmoid_reference(LOGITS, MIXED, 0)),
     "softmax ids": (SoftmaxCrossEntropy(), LOGITS, IDS, softmax_reference(LOGITS, ONE_HOT, 0)),
     "softmax mixed": (SoftmaxCrossEntropy(), LOGITS, MIXED, softmax_reference(LOGITS, MIXED, 0)),
     "softmax smooth": (SoftmaxCrossEntropy(label_smoothing=0.1), LOGITS, IDS, softmax_reference(LOGITS, ONE_HOT, 0.1)),

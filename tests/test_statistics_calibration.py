@@ -45,12 +45,12 @@ def test_families_and_outperforming_seldom_find_what_is_not_there() -> None:
 
 def test_the_page_s_intervals_over_seeds_hold_what_they_should_near_100_percent_too(monkeypatch) -> None:
     """With one error a seed and more; below that a few counts are all that can happen, and intervals are wider."""
-    monkeypatch.setattr(calibration, "NEAR", ((144, 0.97), (144, 0.99), (359, 0.90)))
-    rows = list(calibration.over_seeds(500, np.random.default_rng(4)))
-    assert len(rows) == 3 * 3 * 2 * 2
+    monkeypatch.setattr(calibration, "NEAR", ((144, 0.99), (359, 0.90)))
+    rows = list(calibration.over_seeds(250, np.random.default_rng(4)))
+    assert len(rows) == 2 * 3 * 2 * 2
     for what, results, n, held, studies in rows:
-        assert studies == 500
-        assert 0.93 - three_errors(0.05, 500) <= held <= (0.99 if n == 3 else 0.985), (what, results, n)
+        assert studies == 250
+        assert 0.93 - three_errors(0.05, 250) <= held <= (0.99 if n == 3 else 0.985), (what, results, n)
 
 
 @pytest.mark.benchmark

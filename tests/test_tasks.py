@@ -18,6 +18,7 @@ import cnnjax
 from cnnjax import (
     ESPCN,
     AbsoluteError,
+    AnchorFree,
     Autoencoder,
     Binary,
     Classification,
@@ -25,8 +26,10 @@ from cnnjax import (
     Count,
     CutMix,
     Data,
+    Detection,
     Digits,
     Experiment,
+    Focal,
     Hardware,
     Localization,
     Mixup,
@@ -225,6 +228,14 @@ TASKS = {
         ),
         None,
     ),
+    "detection": (
+        experiment(
+            task=Detection(head=AnchorFree(stride=4, features=8, depth=1), most=9, candidates=9),
+            data=MASKS,
+            loss=Focal(),
+        ),
+        None,
+    ),
     "quarter_turn": (experiment(task=QuarterTurn()), None),
     "colours": (experiment(task=Colours(), model=TwoMaps(), loss=SquaredError()), None),
 }
@@ -238,6 +249,7 @@ MIXED = {
     "multi_label": None,
     "segmentation": None,
     "localization": "is of boxes, which of two images mixed belong to one or the other",
+    "detection": "is of boxes, which of two images mixed belong to one or the other",
     "count": "counts things, and of two images mixed all are there",
     "colorization": "makes its target of each image",
     "super_resolution": "makes its target of each image",

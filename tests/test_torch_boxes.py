@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax import GIoU, SmoothL1
+from cnnjax import Focal, GIoU, SmoothL1
 from cnnjax import boxes as b
 
 torch = pytest.importorskip("torch")
@@ -78,3 +79,20 @@ def test_losses(beta):
     np.testing.assert_allclose(jax.jit(SmoothL1(beta=beta))(*given), expected, rtol=1e-5, atol=1e-6)
     expected = ops.generalized_box_iou_loss(*tensors[2:])
     np.testing.assert_allclose(jax.jit(GIoU())(*given), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("gamma", "alpha"), [(2.0, 0.25), (0.5, 0.7), (2.0, None)])
+def test_focal(gamma, alpha):
+    """torchvision's, of which -1 is no alpha, and its gradient, NaN for gamma below 1 far from 0, where ours is not."""
+    rng = np.random.default_rng(11)
+    far = [[-60, 60, 0, 30, -30]] if gamma >= 1 else [[-6, 6, 0, 3, -3]]
+    logits = np.concatenate([rng.normal(size=(6, 5)) * 3, far]).astype(np.float32)
+    targets = rng.integers(0, 2, (7, 5)).astype(np.float32)
+    tensor = torch.tensor(logits, requires_grad=True)
+    expected = ops.sigmoid_focal_loss(tensor, torch.tensor(targets), alpha=-1 if alpha is None else alpha, gamma=gamma)
+    expected.sum().backward()
+    loss = Focal(gamma=gamma, alpha=alpha)
+    found, gradient = jax.jit(jax.value_and_grad(lambda z: loss.of_outputs(z, targets).sum()))(logits)
+    np.testing.assert_allclose(found, expected.sum().item(), rtol=1e-5)
+    np.testing.assert_allclose(gradient, tensor.grad, rtol=1e-4, atol=1e-6)
+    assert np.isfinite(jax.grad(lambda z: loss.of_outputs(z, jnp.ones(2)).sum())(jnp.array([-90.0, 90.0]))).all()

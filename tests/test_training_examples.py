@@ -102,7 +102,7 @@ def test_images_alone_are_augmented_the_same():
     batch = trained.data.load().train.batch(np.arange(BATCH))
     keys = jax.random.split(jax.random.key(0), BATCH)
     images = augmented(trained, jnp.asarray(batch["image"]), keys, index=rows, epoch=rows)
-    entries = {"image": jnp.asarray(batch["image"]), "mask": jnp.asarray(batch["mask"])}
+    entries = {"image": jnp.asarray(batch["image"]).astype(jnp.float32) / 255, "mask": jnp.asarray(batch["mask"])}
     together = augmented_entries(trained, entries, keys, index=rows, epoch=rows)
     np.testing.assert_array_equal(together["image"], images)
 

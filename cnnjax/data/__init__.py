@@ -21,11 +21,14 @@ from cnnjax.data.augment import (
     RandomErasing,
     RandomResizedCrop,
     SingleView,
+    SpecAugment,
     Switch,
     TenCrop,
     TestTime,
+    TimeShift,
     TrivialAugment,
 )
+from cnnjax.data.coco import Coco
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.digits import Digits
 from cnnjax.data.examples import Examples, Part
@@ -35,10 +38,16 @@ from cnnjax.data.go_captures import GoCaptures
 from cnnjax.data.mask_folder import MaskFolder
 from cnnjax.data.resolution import FixedSize, ProgressiveResizing, Resolution, SizeSchedule, StagedResizing
 from cnnjax.data.shapes import Shapes
+from cnnjax.data.sound.chirps import Chirps
+from cnnjax.data.sound.clips import Clips
+from cnnjax.data.sound.front_end import FrontEnd, LogMel, Spectrogram
+from cnnjax.data.sound.sound import Sound
+from cnnjax.data.sound.wav_folder import WavFolder
 from cnnjax.data.source import Data
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
 from cnnjax.data.tinted_digits import TintedDigits
+from cnnjax.data.voc import Voc
 
 __all__ = [
     "TFDS",
@@ -47,6 +56,9 @@ __all__ = [
     "Augmentation",
     "AutoAugment",
     "CentreFit",
+    "Chirps",
+    "Clips",
+    "Coco",
     "ColorJitter",
     "CutMix",
     "Cutout",
@@ -58,11 +70,13 @@ __all__ = [
     "FixedSize",
     "Flip",
     "FlipViews",
+    "FrontEnd",
     "GaussianBlur",
     "GoCaptures",
     "Greyscale",
     "ImageFolder",
     "Lighting",
+    "LogMel",
     "MaskFolder",
     "Mixing",
     "Mixup",
@@ -79,12 +93,18 @@ __all__ = [
     "Shapes",
     "SingleView",
     "SizeSchedule",
+    "Sound",
+    "SpecAugment",
+    "Spectrogram",
     "SquashFit",
     "StagedResizing",
     "Switch",
     "Synthetic",
     "TenCrop",
     "TestTime",
+    "TimeShift",
     "TintedDigits",
     "TrivialAugment",
+    "Voc",
+    "WavFolder",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from cnnjax.data.entries import Entry, check_alike, check_classes
 from cnnjax.data.examples import Part, Scale
+from cnnjax.data.sound.sound import Sound
 from cnnjax.errors import DataError
 from cnnjax.machine import physical_memory
 
@@ -54,6 +55,10 @@ class Dataset:
                     f"{self.name}: train images are {shapes[0]}, {part} images {shapes[1]}; of image files, give the "
                     "`size` that all shall have"
                 )
+            if examples.sound != self.train.sound:
+                raise DataError(
+                    f"{self.name}: the {part} part's clips of sound are of another form than the training part's"
+                )
             check_alike(self.train.entries, examples.entries, f"{self.name}: train", part)
             if self.classes:
                 check_classes(examples.values, len(self.classes), self.ignored, f"{self.name}: {part}")
@@ -63,6 +68,11 @@ class Dataset:
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
         return self.train.image_shape
+
+    @property
+    def sound(self) -> Sound | None:
+        """How images are made of the entry `image`, where that is a clip of sound."""
+        return self.train.sound
 
     @property
     def entries(self) -> Mapping[str, Entry]:

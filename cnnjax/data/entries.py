@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 
 from cnnjax.errors import DataError
 
-Kind = Literal["image", "mask", "boxes", "keypoints", "value"]
-"""How augmentation treats an entry: all but a "value" move with the image, and only images change their colours."""
+Kind = Literal["image", "clip", "mask", "boxes", "keypoints", "value"]
+"""How augmentation treats an entry: all but a "value" move with the image, and only images change their colours. A
+"clip" of sound is made an image first."""
 
 _KINDS: Mapping[str, Kind] = {
     "image": "image",
@@ -29,10 +30,11 @@ RESERVED = ("index", "position", "valid")
 class Entry:
     """The form of one entry of one example: its shape, its type such as "uint8", and its kind.
 
-    "image": uint8 [H, W, C]. "mask": uint8 or int32 [H, W], class ids, as large as the image. "boxes": float32 [M, 4],
-    x_min, y_min, x_max, y_max in pixels, where the whole image is 0, 0, W, H; beside it `box_valid` bool [M], False for
-    rows that are no box, and `box_label` int32 [M]. "keypoints": float32 [K, 3], x, y in pixels (the middle of the
-    first pixel is 0.5, 0.5) and visibility, 0 or 1. "value": anything that stays as it is, such as a label.
+    "image": uint8 [H, W, C]. "clip": int16 [T], samples of sound, which stand for the image. "mask": uint8 or int32 [H,
+    W], class ids, as large as the image. "boxes": float32 [M, 4], x_min, y_min, x_max, y_max in pixels, where the whole
+    image is 0, 0, W, H; beside it `box_valid` bool [M], False for rows that are no box, and `box_label` int32 [M].
+    "keypoints": float32 [K, 3], x, y in pixels (the middle of the first pixel is 0.5, 0.5) and visibility, 0 or 1.
+    "value": anything that stays as it is, such as a label.
     """
 
     shape: tuple[int, ...]
@@ -86,6 +88,7 @@ def padded_boxes(
 def check_entries(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, Kind]) -> None:
     """Raise DataError unless every array, [N, ...] by entry name, is what its kind asks for (`Entry`)."""
     image = arrays["image"]
+    _check_clips(arrays, kinds)
     for name, array in arrays.items():
         if name in RESERVED or name.startswith("partner_"):
             raise DataError(f"an entry may not be called {name!r}: a batch has something else by that name")
@@ -103,6 +106,17 @@ def check_entries(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, Kind]) -
             raise DataError(f"{_plural(name)} must be float32 [N, K, 3], got {array.dtype} {array.shape}")
         if kinds[name] == "boxes":
             _check_boxes(name, array, arrays)
+
+
+def _check_clips(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, Kind]) -> None:
+    for name in [name for name, kind in kinds.items() if kind == "clip"]:
+        clips = arrays[name]
+        if name != "image":
+            raise DataError(f"{name} are clips of sound: these stand for images, and are called image")
+        if clips.ndim != 2 or clips.dtype != np.int16 or not clips.shape[1]:
+            raise DataError(f"clips of sound must be int16 [N, samples], got {clips.dtype} {clips.shape}")
+        for other in [other for other, kind in kinds.items() if kind not in ("clip", "value")]:
+            raise DataError(f"{other} has places in an image, and clips of sound have none")
 
 
 def _check_boxes(name: str, boxes: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
-from cnnjax.data.entries import Entry
+from cnnjax.data.entries import Entry, Kind
+from cnnjax.data.sound.sound import Sound
 
 
 class ExampleForm(Protocol):
@@ -29,6 +30,11 @@ class ExampleForm(Protocol):
     @property
     def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and std of each channel as shares of `maximum`: a network sees `(pixel / maximum - mean) / std`."""
+        ...
+
+    @property
+    def sound(self) -> Sound | None:
+        """How images are made of the entry `image`, where that is a clip of sound; None where it is an image."""
         ...
 
     @property
@@ -56,3 +62,19 @@ class ExampleForm(Protocol):
     def target_dtype(self) -> str:
         """Of labels, such as int32; of masks, where there are no labels."""
         ...
+
+
+def as_images(form: ExampleForm, entry: Any) -> Any:
+    """The images float32 [B, H, W, C] in 0..1 of an entry [B, ...] that is or stands for the image; pure.
+
+    entry: pixels [B, H, W, C] of 0..`maximum`, uint8 or floating point; or, of a form with sound, clips int16
+    [B, samples]. Of such a form pixels are images that were made of clips before.
+    """
+    if form.sound is not None and entry.ndim == 2:
+        return form.sound.images(entry)
+    return entry.astype("float32") / form.maximum
+
+
+def seen_kind(kind: Kind) -> Kind:
+    """The kind of an entry once clips are images."""
+    return "image" if kind == "clip" else kind

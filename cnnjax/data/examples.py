@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from cnnjax.data.entries import Entry, Kind, check_entries, kind_of
 from cnnjax.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from cnnjax.data.sound.sound import Sound
 
 Scale = tuple[tuple[float, ...], tuple[float, ...]]
 """(mean, std) per channel, of pixels in 0..1."""
@@ -29,6 +32,8 @@ class Part:
     """
 
     labels: np.ndarray
+    sound: Sound | None = None
+    """How images are made of the entry `image`, where that is a clip of sound."""
 
     @property
     def values(self) -> Mapping[str, np.ndarray]:

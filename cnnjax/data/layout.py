@@ -1,4 +1,4 @@
-"""Which files are images, of which part and with which label: by the folders they lie in."""
+"""Which files are images (or sounds), of which part and with which label: by the folders they lie in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from cnnjax.data.nesting import check_nesting, within
 from cnnjax.data.partition import TRAIN, Wanted, choose, family
 from cnnjax.data.spelling import differing_in_case, in_order, listed, tidy
-from cnnjax.data.store import SUFFIXES, Store, is_image
+from cnnjax.data.store import IMAGES, FileKind, Store
 from cnnjax.errors import DataError
 
 
@@ -39,14 +39,15 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def by_folders(store: Store, wanted: Wanted, classes: Sequence[str] = ()) -> Layout:
+def by_folders(store: Store, wanted: Wanted, classes: Sequence[str] = (), kind: FileKind = IMAGES) -> Layout:
     """`part/class/image` where there are folders with names of parts, else `class/image`.
 
-    classes: the folders in the order of their class ids; else those of the training part, in order: by number where
-    all are numbers. A folder that holds all the others is gone into. Raises DataError for a class without images, for a
-    folder that is no class, and where it is not clear which folder is a part.
+    kind: of the files that are examples. classes: the folders in the order of their class ids; else those of the
+    training part, in order: by number where all are numbers. A folder that holds all the others is gone into. Raises
+    DataError for a class without images, for a folder that is no class, and where it is not clear which folder is a
+    part.
     """
-    images = tuple(filter(is_image, store.names))
+    images = tuple(filter(kind.includes, store.names))
     top = _descend(store, images, wanted)
     parts = _parts(store, top, wanted)
     if parts:
@@ -61,24 +62,25 @@ def by_folders(store: Store, wanted: Wanted, classes: Sequence[str] = ()) -> Lay
     remarks: dict[str, None] = {}
     for part in dict.fromkeys(used):
         at = within(store, images, f"{top}{part}/", tuple(found.get(train, ()))) if part else top
-        folders = _class_folders(store, at)
+        folders = _class_folders(store, at, kind)
         if not classes:
-            remarks |= dict.fromkeys(check_nesting(store, at, folders, bool(parts)))
-        found[part] = _classes(store, images, at, folders, beside)
+            remarks |= dict.fromkeys(check_nesting(store, at, folders, bool(parts), kind))
+        found[part] = _classes(store, images, at, folders, beside, kind)
     if parts:
         _count_outside(store, images, top, parts, used, beside, unused)
     for part, labelled in found.items():
         if not labelled:
             where = store.shown(f"{top}{part}".rstrip("/"))
-            raise DataError(f"{where} has no folders of images; {_without_classes(store, top, train, part, parts)}")
+            raise DataError(
+                f"{where} has no folders of {kind.many}; {_without_classes(store, top, train, part, parts)}"
+            )
     known = _known(store, top, train, found[train], classes)
     for part, labelled in found.items():
         _check_classes(store, top, part, labelled, known, train, bool(classes))
     listings = {part: _listing(labelled, known) for part, labelled in found.items()}
-    remarks |= dict.fromkeys((*_not_used(beside), *alike(known)))
-    return Layout(
-        listings[train], None if test is None else listings[test], known, tuple(remarks), (*_not_used(unused),)
-    )
+    remarks |= dict.fromkeys((*_not_used(beside, kind), *alike(known)))
+    notes = (*_not_used(unused, kind),)
+    return Layout(listings[train], None if test is None else listings[test], known, tuple(remarks), notes)
 
 
 def _without_classes(store: Store, top: str, train: str, part: str, parts: Sequence[str]) -> str:
@@ -115,7 +117,7 @@ def _parts(store: Store, top: str, wanted: Wanted) -> list[str]:
     return sorted(named if holding or alone else (), key=lambda name: (family(name) is not TRAIN, name))
 
 
-def _class_folders(store: Store, at: str) -> dict[str, str]:
+def _class_folders(store: Store, at: str, kind: FileKind) -> dict[str, str]:
     """The folders in `at`, by the class that each is of."""
     folders: dict[str, str] = {}
     for folder in sorted({name[len(at) :].split("/")[0] for name in store.folders if name.startswith(at)} - {""}):
@@ -125,14 +127,14 @@ def _class_folders(store: Store, at: str) -> dict[str, str]:
         if label in folders:
             raise DataError(
                 f"{store.shown(at + folder)} and {store.shown(at + folders[label])} are both of class {label!r}: their "
-                "names differ only in blanks or in how they are encoded; put the images into one of them"
+                f"names differ only in blanks or in how they are encoded; put the {kind.many} into one of them"
             )
         folders[label] = folder
     return folders
 
 
 def _classes(
-    store: Store, images: Sequence[str], at: str, folders: Mapping[str, str], beside: Counter[str]
+    store: Store, images: Sequence[str], at: str, folders: Mapping[str, str], beside: Counter[str], kind: FileKind
 ) -> dict[str, list[str]]:
     """The images of each class's folder in `at`, in the order of their names. Counts those that lie in no class."""
     inside: dict[str, list[str]] = {folder: [] for folder in folders.values()}
@@ -146,7 +148,7 @@ def _classes(
     for folder, names in inside.items():
         if not names:
             raise DataError(
-                f"{store.shown(at + folder)}: class {tidy(folder)!r} has no images ({', '.join(SUFFIXES)}); "
+                f"{store.shown(at + folder)}: class {tidy(folder)!r} has no {kind.many} ({', '.join(kind.suffixes)}); "
                 "take the folder out or put some in"
             )
     return {label: inside[folder] for label, folder in folders.items()}
@@ -170,9 +172,9 @@ def _count_outside(
             counter[f"in {store.shown(top + first)}" if rest else f"directly in {store.shown(top.rstrip('/'))}"] += 1
 
 
-def _not_used(counts: Counter[str]) -> Iterator[str]:
+def _not_used(counts: Counter[str], kind: FileKind) -> Iterator[str]:
     for where, count in counts.items():
-        images = f"{count:,} images {where} are" if count > 1 else f"an image {where} is"
+        images = f"{count:,} {kind.many} {where} are" if count > 1 else f"{kind.one} {where} is"
         yield f"{images} not used; take such out of the set, or name its parts with train_split and test_split"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cnnjax.data.partition import TEST, TRAIN, VALIDATION, family
 from cnnjax.data.spelling import listed, tidy
-from cnnjax.data.store import Store
+from cnnjax.data.store import IMAGES, FileKind, Store
 from cnnjax.errors import DataError
 
 # How sets for detection and segmentation call the folders of their images and of what belongs to those.
@@ -32,11 +32,13 @@ def within(store: Store, images: Sequence[str], at: str, classes: Sequence[str] 
         at += f"{inner.pop()}/"
 
 
-def check_nesting(store: Store, at: str, folders: Mapping[str, str], parts: bool) -> Iterator[str]:
+def check_nesting(
+    store: Store, at: str, folders: Mapping[str, str], parts: bool, kind: FileKind = IMAGES
+) -> Iterator[str]:
     """A remark for each way in which the folders in `at` look like something else than classes.
 
-    folders: their names, by class. parts: whether they lie in a part. Raises DataError where they hold parts, or are
-    parts themselves.
+    folders: their names, by class. parts: whether they lie in a part. kind: of the files. Raises DataError where they
+    hold parts, or are parts themselves.
     """
     held = _held(store, at, folders)
     shared = [name for name, count in Counter(name for names in held.values() for name in names).items() if count > 1]
@@ -45,16 +47,16 @@ def check_nesting(store: Store, at: str, folders: Mapping[str, str], parts: bool
         example = next(label for label, names in held.items() if shared[0] in names)
         raise DataError(
             f"{store.shown(at + folders[example])} holds parts, {listed(shared)}, and so do others; the classes lie in "
-            f"the parts, not the parts in the classes: move them to {shared[0]}/{example} and so on, or list the "
-            "images in a table (csv)"
+            f"the parts, not the parts in the classes: move them to {shared[0]}/{example} and so on"
+            f"{', or list the images in a table (csv)' if kind is IMAGES else ''}"
         )
     if not parts:
-        yield from _like_parts(store, at, folders, held)
+        yield from _like_parts(store, at, folders, held, kind)
     if shared:
         holding = [label for label, names in held.items() if set(names) & set(shared)]
         yield (
-            f"classes {listed(holding)} have folders of the same names, {listed(sorted(shared))}, all of whose images "
-            "are theirs; if those are the classes, name the parts with train_split and test_split"
+            f"classes {listed(holding)} have folders of the same names, {listed(sorted(shared))}, all of whose "
+            f"{kind.many} are theirs; if those are the classes, name the parts with train_split and test_split"
         )
     kinds = [label for label in folders if label.casefold() in _KINDS]
     if kinds:
@@ -64,7 +66,9 @@ def check_nesting(store: Store, at: str, folders: Mapping[str, str], parts: bool
         )
 
 
-def _like_parts(store: Store, at: str, folders: Mapping[str, str], held: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def _like_parts(
+    store: Store, at: str, folders: Mapping[str, str], held: Mapping[str, Sequence[str]], kind: FileKind
+) -> Iterator[str]:
     trains = [label for label in folders if _has_word_of(label, TRAIN)]
     tests = [label for label in folders if _has_word_of(label, (*TEST, *VALIDATION))]
     if trains and tests:
@@ -75,7 +79,9 @@ def _like_parts(store: Store, at: str, folders: Mapping[str, str], held: Mapping
                 f"train_split={folders[trains[0]]!r} and test_split={folders[tests[0]]!r}, or, if they are classes, "
                 "name all of those with classes"
             )
-        yield f"{what} are taken for classes; if they are parts, sort their images into folders, one for each class"
+        yield (
+            f"{what} are taken for classes; if they are parts, sort their {kind.many} into folders, one for each class"
+        )
 
 
 def _has_word_of(name: str, words: Sequence[str]) -> bool:

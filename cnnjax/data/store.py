@@ -25,15 +25,31 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
-_KNOWN = frozenset(SUFFIXES)
 BEGINNING = 16
 # What systems and programs put beside people's files; there are copies of images in some.
 _SYSTEM = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"))
 
 
+@dataclass(frozen=True)
+class FileKind:
+    """Files that are examples, known by their suffixes. one, many: what an error calls them."""
+
+    one: str
+    many: str
+    suffixes: tuple[str, ...]
+
+    def includes(self, name: str) -> bool:
+        """Whether a file's name is that of one."""
+        return name[name.rfind(".") :].lower() in self.suffixes
+
+
+IMAGES = FileKind("an image", "images", SUFFIXES)
+SOUNDS = FileKind("a sound", "sounds", (".wav", ".wave"))
+
+
 def is_image(name: str) -> bool:
     """Whether a file's name is that of an image that can be decoded."""
-    return name[name.rfind(".") :].lower() in _KNOWN
+    return IMAGES.includes(name)
 
 
 def open_store(root: Path) -> Store:

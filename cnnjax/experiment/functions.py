@@ -15,7 +15,7 @@ import optax
 from cnnjax.analysis.memory import Around
 from cnnjax.config import bind
 from cnnjax.data.entries import Entry
-from cnnjax.data.example_form import ExampleForm
+from cnnjax.data.example_form import ExampleForm, as_images, seen_kind
 from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
@@ -72,6 +72,7 @@ def functions_of(
         loss=partial(task.losses, loss=loss, form=evaluated),
         mixed_loss=partial(task.mixed_losses, loss=loss, form=evaluated),
         measure=partial(task.measure, loss=loss, form=evaluated),
+        gather=partial(task.gather, loss=loss, form=evaluated),
         optimizer=partial(_optimizer, experiment, length, network, form),
         methods=methods_of(experiment, length),
         without_frozen=experiment.optim.without_frozen,
@@ -140,18 +141,18 @@ def _answer(
 
 def _in_evaluation(images: jax.Array, form: ExampleForm, evaluated: ExampleForm) -> jax.Array:
     """Images [B, H, W, C] of 0..maximum as float32 in 0..1, at the size that they are evaluated at."""
-    x = images.astype(jnp.float32) / form.maximum
+    x = as_images(form, images)
     return resized_entries({"image": x}, {"image": "image"}, evaluated.image_shape[:2])["image"]
 
 
 def _target(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[[Mapping[str, jax.Array]], jax.Array]:
-    size, kinds = evaluation_size(experiment, form), {name: entry.kind for name, entry in form.entries.items()}
+    size, kinds = evaluation_size(experiment, form), {name: seen_kind(each.kind) for name, each in form.entries.items()}
     resizes = size != form.image_shape[:2]
 
     def target(batch: Mapping[str, jax.Array]) -> jax.Array:
         entries = _entries(batch, form)
         if task.makes_target or resizes:
-            entries["image"] = entries["image"].astype(jnp.float32) / form.maximum
+            entries["image"] = as_images(form, entries["image"])
         if resizes:
             entries = resized_entries(entries, {name: kinds[name] for name in entries}, size)
         return _made_targets(task, entries, _evaluation_keys(batch["position"]))

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
+from cnnjax.data.sound.sound import Sound
 from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import Length
@@ -98,6 +99,10 @@ class _Resized:
     @property
     def maximum(self) -> int:
         return self.form.maximum
+
+    @property
+    def sound(self) -> Sound | None:
+        return self.form.sound
 
     @property
     def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from cnnjax.data.augment import Augmentation, Mixing, spatial
 from cnnjax.data.entries import Entry, Kind, kind_of
-from cnnjax.data.example_form import ExampleForm
+from cnnjax.data.example_form import ExampleForm, as_images, seen_kind
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.network import task_of
 from cnnjax.experiment.sizes import Size
@@ -35,7 +35,8 @@ def augmented(
     keys [B]: each example's own. index, epoch [B]: of the examples in the training part, and of the pass over it.
     maximum: the pixel value of full brightness.
     """
-    return augmented_entries(experiment, {"image": images}, keys, index=index, epoch=epoch, maximum=maximum)["image"]
+    x = images.astype(jnp.float32) / maximum
+    return augmented_entries(experiment, {"image": x}, keys, index=index, epoch=epoch)["image"]
 
 
 def augmented_entries(
@@ -45,20 +46,16 @@ def augmented_entries(
     *,
     index: jax.Array,
     epoch: jax.Array,
-    maximum: int = 255,
     kinds: Mapping[str, Kind] | None = None,
     outside: int = 0,
 ) -> Entries:
-    """The same of examples that are more than an image: each entry [B, ...] by name, images as float32 in 0..1.
+    """The same of examples that are more than an image: each entry [B, ...] by name, images already float32 in 0..1.
 
     kinds: of the entries; by default what their names say (`data.entries.kind_of`). outside: the class id of a mask's
     pixels that come from outside the image. What moves the image moves its masks, boxes and keypoints.
     """
     kinds = {name: kind_of(name) for name in entries} if kinds is None else kinds
-    x = {
-        name: array.astype(jnp.float32) / maximum if kinds[name] == "image" else array
-        for name, array in entries.items()
-    }
+    x = dict(entries)
     for purpose, augmentation in zip(purposes(experiment), experiment.augment, strict=True):
         own = jax.vmap(lambda key, purpose=purpose: derive(key, purpose))(keys)
         x = jax.vmap(
@@ -122,7 +119,7 @@ def training_examples(
     cut to, before they are mixed; None for the data's own. One set of entries [B, ...] with weight 1, or
     where examples are mixed two, of the same images, with weights [B] that add up to 1. Images are float32 in 0..1.
     """
-    kinds: dict[str, Kind] = {name: entry.kind for name, entry in used.items()}
+    kinds: dict[str, Kind] = {name: seen_kind(entry.kind) for name, entry in used.items()}
     mixing, outside = experiment.mixing, task_of(experiment, form).outside(form)
     crops = experiment.resolution is not None and experiment.resolution.by == "crop"
 
@@ -130,13 +127,13 @@ def training_examples(
         def one_of_both(prefix: str) -> Entries:
             position, index = batch[f"{prefix}position"], batch[f"{prefix}index"]
             keys = keys_of_batch(experiment, "augment", position, key=key, step=step)
+            held = {name: batch[f"{prefix}{name}"] for name in kinds}
             entries = augmented_entries(
                 experiment,
-                {name: batch[f"{prefix}{name}"] for name in kinds},
+                {name: as_images(form, x) if kinds[name] == "image" else x for name, x in held.items()},
                 keys,
                 index=index,
                 epoch=(step * experiment.batch_size + position) // experiment.repeats // examples,
-                maximum=form.maximum,
                 kinds=kinds,
                 outside=outside,
             )
@@ -169,4 +166,4 @@ def check_training_examples(experiment: Experiment, form: ExampleForm, used: Map
         spatial.check_entries(used)
     spatial.check_moves(experiment.augment, used, outside=task_of(experiment, form).outside(form))
     if experiment.mixing is not None:
-        experiment.mixing.check_entries({name: entry.kind for name, entry in used.items()})
+        experiment.mixing.check_entries({name: seen_kind(entry.kind) for name, entry in used.items()})

@@ -15,6 +15,7 @@ import numpy as np
 from cnnjax.config import replace
 from cnnjax.data import SingleView
 from cnnjax.data.dataset import Dataset
+from cnnjax.data.example_form import as_images
 from cnnjax.data.examples import Part
 from cnnjax.data.loader import BatchesInOrder, Loader
 from cnnjax.errors import ConfigError, DataError
@@ -25,8 +26,8 @@ from cnnjax.inspection.network import Network, spread
 from cnnjax.records.resolved import Resolved
 from cnnjax.run.feed import put_rows
 from cnnjax.run.hardware import Hardware
-from cnnjax.run.images import checked, listed, read, takes
-from cnnjax.run.resolve import recorded_functions
+from cnnjax.run.images import checked, images_of, listed, read, takes
+from cnnjax.run.resolve import recorded_form, recorded_functions
 from cnnjax.run.trained import Trained
 from cnnjax.tasks import Binary, Classification, Predictions
 from cnnjax.training.step import evaluation_outputs
@@ -146,11 +147,11 @@ class Subject:
         """All examples of a part in order, on the devices, images in 0..1."""
         part, mesh = self.part(name), Hardware(self.options.devices).mesh()
         order = BatchesInOrder(len(part), self.batch_size)
-        maximum = self.trained.resolved.maximum
+        form = recorded_form(self.trained.resolved)
         with Loader(part, order, last=len(order), names=("image",)) as loader:
             for number, made in enumerate(loader):
                 self.told(number, len(order), what)
-                images = made["image"].astype(np.float32) / maximum
+                images = np.asarray(as_images(form, made["image"]))
                 arrays = images, order(number)[0].astype(np.int32), order.mask(number)
                 yield Batch(*(put_rows(array, mesh) for array in arrays))
         self.told(len(order), len(order), what)
@@ -256,11 +257,11 @@ def _given(images: Any, trained: Trained) -> tuple[np.ndarray, tuple[str, ...]]:
     """Images in 0..1 and their names: arrays, or files and folders. Raises DataError for those of another form."""
     resolved = trained.resolved
     if isinstance(images, Sequence) and all(isinstance(each, str | Path) for each in images):
-        named = list(read(listed([Path(each) for each in images]), resolved))
+        named = list(read(listed([Path(each) for each in images], resolved), resolved))
         for _, image in named:
             if isinstance(image, DataError):
                 raise image
-        return np.stack([_scaled(np.asarray(image), resolved) for _, image in named]), tuple(
+        return np.concatenate([_scaled(np.asarray(image)[None], resolved) for _, image in named]), tuple(
             Path(name).name for name, _ in named
         )
     array = _scaled(checked(images, resolved), resolved)
@@ -268,5 +269,6 @@ def _given(images: Any, trained: Trained) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _scaled(images: np.ndarray, resolved: Resolved) -> np.ndarray:
-    """uint8 of 0..maximum, or floats, as float32 in 0..1."""
+    """Examples [N, ...] as `checked` gives them, as float32 images in 0..1."""
+    images = images_of(images, resolved)
     return (images / resolved.maximum if images.dtype == np.uint8 else images).astype(np.float32)

@@ -4,6 +4,7 @@ from cnnjax.losses.boxes import BoxLoss, GIoU, SmoothL1
 from cnnjax.losses.dice import Dice, SoftmaxDice
 from cnnjax.losses.loss import (
     AbsoluteError,
+    Focal,
     Loss,
     Poisson,
     SigmoidCrossEntropy,
@@ -15,6 +16,7 @@ __all__ = [
     "AbsoluteError",
     "BoxLoss",
     "Dice",
+    "Focal",
     "GIoU",
     "Loss",
     "Poisson",

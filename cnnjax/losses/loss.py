@@ -268,6 +268,42 @@ class SigmoidCrossEntropy(Loss, tag="sigmoid"):
         return needed
 
 
+class Focal(Loss, tag="focal"):
+    """The focal loss of K independent questions, summed over them: -a (1 - p)^gamma log p (Lin et al. 2017,
+    arXiv:1708.02002, eq. 5), in nats.
+
+    p is the probability given to the answer that is true, a is `alpha` where it is yes and 1 - alpha where it is no
+    (None: 1 for both). gamma: how much less what is right already counts; 0 is the cross-entropy. Labels: 0..1 for each
+    output, [B, K], or integer ids [B], each class against the rest.
+    """
+
+    kind: ClassVar[OutputKind] = "sigmoid"
+    unit: ClassVar[str] = "nats"
+
+    gamma: float = lane(2.0, ge=0)
+    alpha: float | None = lane(0.25, ge=0, le=1)
+
+    def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        return jnp.sum(self.of_outputs(logits, targets), axis=1)
+
+    def of_outputs(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        """The loss of each output, [..., K], of float32 `logits` and `targets` in 0..1, both [..., K]."""
+        cross_entropy = optax.sigmoid_binary_cross_entropy(logits, targets)
+        # log(1 - p) of what is true; its power has a finite gradient at every logit, also where gamma is below 1.
+        log_wrong = targets * jax.nn.log_sigmoid(-logits) + (1 - targets) * jax.nn.log_sigmoid(logits)
+        modulated = jnp.exp(self.gamma * log_wrong) * cross_entropy
+        if self.alpha is None:
+            return modulated
+        return (self.alpha * targets + (1 - self.alpha) * (1 - targets)) * modulated
+
+    def admits(self, targets: jax.Array) -> jax.Array:
+        return jnp.all((targets >= -ROUNDING) & (targets <= 1 + ROUNDING), axis=1)
+
+    def predictions(self, logits: jax.Array) -> jax.Array:
+        """The probability of yes for each output, float32 [B, K]; rows need not sum to 1."""
+        return jax.nn.sigmoid(logits.astype(jnp.float32))
+
+
 class SquaredError(Loss, tag="squared"):
     """Squared difference of output and target, averaged over the K outputs (no factor 1/2).
 

@@ -1,6 +1,7 @@
 """Metrics: of one answer an image, of one a pixel, of boxes, and of images that are predicted."""
 
 from cnnjax.metrics.classification import BINS, SPECIFICATIONS, TOP, by_class, measure, specifications, summarize
+from cnnjax.metrics.detection import detection_specifications, summarize_detections
 from cnnjax.metrics.images import image_specifications, measure_images, psnr, ssim, summarize_images
 from cnnjax.metrics.localization import (
     localization_specifications,
@@ -14,6 +15,7 @@ __all__ = [
     "SPECIFICATIONS",
     "TOP",
     "by_class",
+    "detection_specifications",
     "image_specifications",
     "localization_specifications",
     "map_scores",
@@ -26,6 +28,7 @@ __all__ = [
     "specifications",
     "ssim",
     "summarize",
+    "summarize_detections",
     "summarize_images",
     "summarize_localization",
     "summarize_maps",

@@ -220,8 +220,9 @@ def summarize_detections(sums: Mapping[str, Any], *, classes: int) -> dict[str, 
     objects; per_class_ap and per_class_ap50, None for a class without objects; per_class_objects; ap_by_size, of small,
     medium and large ones.
 
-    found: [N, D, 6], boxes, score and label, whose label is below 0 in rows that are none. true: [N, M, 5], label,
-    below 0 in rows that are none, and box. NaN where there is no object. Raises DataError if no example was measured.
+    found: [N, D, 6], boxes, score and label, whose label is below 0 in rows that are none. true: [N, M, 6], label,
+    below 0 in rows that are none, box, and whether it is a crowd. NaN where there is no object. Raises DataError if no
+    example was measured.
     """
     count = int(np.asarray(sums["count"]))
     if count == 0:
@@ -250,6 +251,6 @@ def _read(found: np.ndarray, true: np.ndarray) -> tuple[Found, Truth]:
             boxes=true[..., 1:5],
             labels=true_labels,
             valid=true_labels >= 0,
-            crowd=np.zeros(true_labels.shape, bool),
+            crowd=true[..., 5] > 0,
         ),
     )

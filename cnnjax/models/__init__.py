@@ -28,6 +28,7 @@ from cnnjax.models.convnet import (
 )
 from cnnjax.models.convnext import ConvNeXt
 from cnnjax.models.densenet import DenseNet
+from cnnjax.models.detectors import AnchorFree, Detector, GridDetector
 from cnnjax.models.efficientnet import EfficientNet
 from cnnjax.models.efficientnet_v2 import EfficientNetV2
 from cnnjax.models.endpoint import Endpoint
@@ -37,6 +38,7 @@ from cnnjax.models.heads import FCN, DeepLabV3, Head, TorchFCN, with_head
 from cnnjax.models.inception_resnet_v2 import InceptionResNetV2
 from cnnjax.models.inception_v3 import InceptionV3
 from cnnjax.models.inception_v4 import InceptionV4
+from cnnjax.models.keyword_resnet import KeywordResNet
 from cnnjax.models.mnasnet import MNASNet
 from cnnjax.models.mobilenet_v1 import MobileNetV1
 from cnnjax.models.mobilenet_v2 import MobileNetV2
@@ -64,6 +66,7 @@ __all__ = [
     "SRCNN",
     "Activation",
     "AlphaGoPolicy",
+    "AnchorFree",
     "Attention",
     "Autoencoder",
     "BatchNorm",
@@ -76,6 +79,7 @@ __all__ = [
     "DeepStem",
     "Dense",
     "DenseNet",
+    "Detector",
     "DropBlock",
     "Dropout",
     "EfficientNet",
@@ -84,12 +88,14 @@ __all__ = [
     "Flatten",
     "GlobalPool",
     "GoogLeNet",
+    "GridDetector",
     "GroupNorm",
     "Head",
     "ImageNetStem",
     "InceptionResNetV2",
     "InceptionV3",
     "InceptionV4",
+    "KeywordResNet",
     "Layer",
     "LayerNorm",
     "LocalResponseNorm",

@@ -42,10 +42,10 @@ class BatchNorm(Norm, tag="batch"):
     """Batch normalization (Ioffe & Szegedy 2015).
 
     group: whose statistics are shared: the "global" batch, each "device"'s part, or ghost batches of that many
-    consecutive examples (Hoffer et al. 2017). momentum: of the running statistics (0..1; 0.9 keeps 90%).
-    scale: whether there is a learned scale. running_variance: the one that is kept for evaluation is "biased" (Flax's,
-    the default) or "unbiased" (PyTorch's: for going on with a training of PyTorch's as it would). scale_start: what the
-    learned scale starts at: "one", or "uniform", evenly in 0..1 (MosaicML's ResNets).
+    consecutive examples (Hoffer et al. 2017). momentum: of the running statistics (0..1; 0.9 keeps 90%). scale, bias:
+    whether there is a learned scale, and a learned bias. running_variance: the one that is kept for evaluation is
+    "biased" (Flax's, the default) or "unbiased" (PyTorch's: for going on with a training of PyTorch's as it would).
+    scale_start: what the learned scale starts at: "one", or "uniform", evenly in 0..1 (MosaicML's ResNets).
     """
 
     group: BatchGroup = "global"
@@ -54,6 +54,7 @@ class BatchNorm(Norm, tag="batch"):
     scale: bool = True
     running_variance: Literal["biased", "unbiased"] = renamed("biased", formerly="running_var")
     scale_start: Literal["one", "uniform"] = later("one")
+    bias: bool = later(True)
 
     @model_validator(mode="after")
     def _a_scale_starts(self) -> Self:

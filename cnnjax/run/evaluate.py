@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from cnnjax.config import replace, replace_texts
+from cnnjax.config import plain, replace, replace_texts
 from cnnjax.data import Data
 from cnnjax.data.examples import Scale
-from cnnjax.errors import ConfigError, RunError
+from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, parts_of
 from cnnjax.lanes import lane_values
+from cnnjax.records.resolved import Resolved
 from cnnjax.run.classes import matched, trained_classes
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.hardware import Hardware
+from cnnjax.run.images import sound_of
 from cnnjax.run.kept_predictions import predictions_of, write_predictions
 from cnnjax.run.program import Program
 from cnnjax.run.resolve import recorded
@@ -61,6 +64,8 @@ def evaluate(
     restored, notes = restore(directory, trained, step=step)
     experiment = _on(trained, data, dict(overrides or {}))
     held = recorded(directory)
+    if data is not None and held is not None:
+        _check_heard_alike(held, experiment, dict(overrides or {}))
     of = "" if held is None or not held.steps else f" of {held.steps}"
     told(f"{directory.path}, step {int(restored.step)}{of}")
     scale = notes.scale if held is None else (held.mean, held.std)
@@ -98,6 +103,21 @@ def _on(trained: Experiment, data: str | Data | None, overrides: dict[str, str])
     if isinstance(data, str):
         return replace_texts(trained, {"data": data, **overrides})
     return replace_texts(trained if data is None else replace(trained, {"data": data}), overrides)
+
+
+def _check_heard_alike(held: Resolved, experiment: Experiment, overrides: Mapping[str, str]) -> None:
+    """Raise DataError where other data's clips are sampled, or made images, as the run's were not, and none says so."""
+    there, now = sound_of(held), experiment.data.load().sound
+    if there is None or now is None:
+        return
+    for field in ("rate", "front"):
+        one, other = getattr(there, field), getattr(now, field)
+        if one != other and not any(path.startswith(f"data.{field}") for path in overrides):
+            shown = json.dumps(plain(one))
+            raise DataError(
+                f"the clips of {experiment.data.tag} have another {field} than those that the network was trained on; "
+                f"give data.{field}={shown}, or another one to see what that does"
+            )
 
 
 def _scaled_as(experiment: Experiment, scale: Scale | None, *, is_own: bool) -> Experiment:

@@ -19,6 +19,7 @@ from cnnjax.errors import CnnjaxError, ConfigError, RunError, unknown
 from cnnjax.files import write_files
 from cnnjax.lowering import lowering
 from cnnjax.records.exported import Exported, Format
+from cnnjax.run.images import taken
 from cnnjax.run.resolve import recorded_input
 from cnnjax.run.trained import Trained
 
@@ -45,10 +46,10 @@ def export(
     """Write a trained network to the file `out`, and beside it `out`.json (`Exported`), which is returned.
 
     form: by default as the suffix of `out` says (`SUFFIXES`).
-    - "stablehlo": a program of `jax.export`, the weights within: images uint8 [b, H, W, C] -> float32 probabilities
-      [b, classes], or outputs [b, K] where those are none (`Predictions`). Resizing to the size of evaluation,
-      normalization and test-time views are part of it. platforms: that it can run on, by default "cpu", "cuda" and
-      "tpu". batch_size: of a program for one size of batch; by default it takes any.
+    - "stablehlo": a program of `jax.export`, the weights within: images uint8 [b, H, W, C], or clips of sound int16 [b,
+      T], -> float32 probabilities [b, classes], or outputs [b, K] where those are none (`Predictions`). Resizing to the
+      size of evaluation, normalization and test-time views are part of it. platforms: that it can run on, by default
+      "cpu", "cuda" and "tpu". batch_size: of a program for one size of batch; by default it takes any.
     - "safetensors": the arrays by dotted names, `params.conv.kernel`, with the content of `out`.json as metadata.
     - "torch": the state dict of the network's counterpart in torchvision or timm, which takes normalized images.
 
@@ -127,13 +128,14 @@ def _stablehlo(trained: Trained, platforms: tuple[str, ...], batch_size: int | N
     """The serialized program, and what the record says of it."""
     from jax import export as jax_export
 
+    form, dtype = taken(trained.resolved)
     output = "probabilities" if "probabilities" in trained.says else "outputs"
 
     def program(images: jax.Array) -> jax.Array:
         return trained.answer(trained.variables, images)[output]
 
     def exported(batch: Any) -> Any:
-        images = jax.ShapeDtypeStruct((batch, *trained.resolved.input_shape), np.uint8)
+        images = jax.ShapeDtypeStruct((batch, *form), dtype)
         # Convolutions as XLA's own: what this machine's processor likes best is not for others.
         with lowering("xla"):
             return jax_export.export(jax.jit(program), platforms=platforms)(images)
@@ -146,7 +148,7 @@ def _stablehlo(trained: Trained, platforms: tuple[str, ...], batch_size: int | N
             made = exported(jax_export.symbolic_shape(batch)[0])
         except Exception as error:
             raise _no_symbolic_batch(error, lambda: exported(1)) from error
-    shape = (batch, *trained.resolved.input_shape)
+    shape = (batch, *form)
     return bytes(made.serialize()), {"input_shape": shape, "output": output, "platforms": platforms}
 
 

@@ -1,4 +1,5 @@
-"""Images for a trained network: arrays of the form that its run recorded, and files that are brought to it."""
+"""Images and clips of sound for a trained network: arrays of the form that its run recorded, and files that are brought
+to it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,9 @@ import numpy as np
 
 from cnnjax.data.fit_to_size import CentreFit, Fit
 from cnnjax.data.image_form import ImageForm, decoded
+from cnnjax.data.sound.clips import seen
+from cnnjax.data.sound.sound import Sound
+from cnnjax.data.sound.wav import FULL, as_int16
 from cnnjax.data.store import is_image
 from cnnjax.errors import DataError
 from cnnjax.records.resolved import Resolved
@@ -20,12 +24,37 @@ ROUNDING = 1e-6
 """By so much a float may miss 0..1."""
 
 Named = tuple[str, np.ndarray | DataError]
-"""A name and the image of it, [H, W, C], or why there is none."""
+"""A name and the image of it, [H, W, C], or the clip, int16 [T], or why there is none."""
+SOUND = ".wav"
+"""The suffix of files of sound."""
+
+
+def sound_of(resolved: Resolved) -> Sound | None:
+    """How clips become images; None of a network that takes images."""
+    return None if resolved.sound is None else Sound.model_validate(resolved.sound)
+
+
+def taken(resolved: Resolved) -> tuple[tuple[int, ...], type[np.generic]]:
+    """Shape and type of one example as the data have it: an image uint8 [H, W, C], or a clip int16 [T]."""
+    sound = sound_of(resolved)
+    return (resolved.input_shape, np.uint8) if sound is None else ((sound.samples,), np.int16)
+
+
+def images_of(examples: np.ndarray, resolved: Resolved) -> np.ndarray:
+    """The images of what `checked` gives: as they are or, of clips int16 [N, T], float32 [N, H, W, 1] in 0..1."""
+    sound = sound_of(resolved)
+    return examples if sound is None or examples.ndim > 2 else seen(sound, examples)
 
 
 def takes(resolved: Resolved) -> str:
     """In words, the images that the network takes."""
     height, width, channels = resolved.input_shape
+    sound = sound_of(resolved)
+    if sound is not None:
+        return (
+            f"it takes clips [{sound.samples}] or [N, {sound.samples}] at {sound.rate} Hz, int16 or floats in -1..1, "
+            f"or their images [N, {height}, {width}, {channels}], floats in 0..1"
+        )
     return (
         f"it takes [{height}, {width}, {channels}] (height, width, channels) or [N, {height}, {width}, {channels}], "
         f"uint8 in 0..{resolved.maximum} or floats in 0..1"
@@ -35,9 +64,12 @@ def takes(resolved: Resolved) -> str:
 def checked(images: Any, resolved: Resolved) -> np.ndarray:
     """The images as [N, H, W, C], uint8 or float32 in 0..1. Raises DataError saying what the network takes.
 
-    images: one [H, W, C], several [N, H, W, C], or a list of such; uint8 in 0..maximum, or floats in 0..1.
+    images: one [H, W, C], several [N, H, W, C], or a list of such; uint8 in 0..maximum, or floats in 0..1. Of a network
+    for sound also clips [T] or [N, T], int16 or floats in -1..1, which come as int16 [N, T].
     """
     array = _array(images, resolved)
+    if resolved.sound is not None and array.ndim <= 2:
+        return _checked_clips(array, resolved)
     single = array.shape == resolved.input_shape
     if not single and array.shape[1:] != resolved.input_shape:
         raise DataError(f"images are [{', '.join(map(str, array.shape))}]; {takes(resolved)}{_hint(array, resolved)}")
@@ -61,6 +93,21 @@ def checked(images: Any, resolved: Resolved) -> np.ndarray:
             "what full brightness is"
         )
     return array
+
+
+def _checked_clips(array: np.ndarray, resolved: Resolved) -> np.ndarray:
+    (samples,), _ = taken(resolved)
+    if array.shape[-1:] != (samples,) or not len(array):
+        raise DataError(f"clips are [{', '.join(map(str, array.shape))}]; {takes(resolved)}")
+    clips = array.reshape(-1, samples)
+    if clips.dtype == np.int16:
+        return clips
+    if not jnp.issubdtype(clips.dtype, jnp.floating):
+        raise DataError(f"clips are {clips.dtype}; {takes(resolved)}")
+    most = float(np.abs(clips).max())
+    if not most <= 1 + ROUNDING:
+        raise DataError(f"floats go up to {most:.4g}; {takes(resolved)}: divide them by what full amplitude is, {FULL}")
+    return as_int16(clips.astype(np.float64))
 
 
 def _array(images: Any, resolved: Resolved) -> np.ndarray:
@@ -96,38 +143,43 @@ def _hint(array: np.ndarray, resolved: Resolved) -> str:
 # --- files
 
 
-def listed(paths: Sequence[Path | str]) -> list[Path]:
-    """The files, and in the place of a folder all images in it and below, sorted by name. Raises DataError."""
+def listed(paths: Sequence[Path | str], resolved: Resolved) -> list[Path]:
+    """The files, and in the place of a folder all in it and below that are images (of a network for sound, WAV files),
+    sorted by name. Raises DataError."""
     files: list[Path] = []
     for path in map(Path, paths):
         if not path.is_dir():
             files.append(path)
             continue
-        inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_readable(file))
+        inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_readable(file, resolved))
         if not inside:
-            raise DataError(f"{path} has no images in it (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or .npy)")
+            what = (
+                "images in it (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM" if resolved.sound is None else "sound in it (WAV"
+            )
+            raise DataError(f"{path} has no {what} or .npy)")
         files += inside
     if not files:
-        raise DataError("no images are named")
+        raise DataError("no files are named")
     return files
 
 
-def _is_readable(file: Path) -> bool:
-    return not file.name.startswith(".") and (is_image(file.name) or file.suffix == ".npy")
+def _is_readable(file: Path, resolved: Resolved) -> bool:
+    of_kind = is_image(file.name) if resolved.sound is None else file.suffix.lower() == SOUND
+    return not file.name.startswith(".") and (of_kind or file.suffix == ".npy")
 
 
 def read(files: Sequence[Path], resolved: Resolved) -> Iterator[Named]:
     """The image of each file as the run's evaluation would see it, uint8 or floats in 0..1; or why there is none.
 
     JPEG, PNG, WebP, BMP, GIF, TIFF and PPM are decoded, made grey or RGB as the network has channels, cut and resized
-    as recorded. Their full brightness is 255 whatever the run's is. A .npy file holds one array or several as `checked`
-    takes them.
+    as recorded. Their full brightness is 255 whatever the run's is. Of a network for sound WAV files are read, and cut
+    to the length of a clip as recorded. A .npy file holds one array or several as `checked` takes them.
     """
     for file in files:
         try:
             if not file.is_file():
                 raise DataError("it is a folder" if file.is_dir() else "there is no such file")
-            yield from _npy(file, resolved) if file.suffix == ".npy" else [(str(file), _decoded(file, resolved))]
+            yield from _npy(file, resolved) if file.suffix == ".npy" else [(str(file), _read(file, resolved))]
         except (DataError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             yield str(file), DataError(f"{file}: {reason}")
@@ -140,10 +192,17 @@ def _npy(file: Path, resolved: Resolved) -> Iterator[Named]:
     except (ValueError, EOFError):
         raise DataError("not a whole .npy file of numbers, as np.save writes them") from None
     images = checked(array, resolved)
-    if array.ndim == 3:
+    if array.ndim == (3 if array.ndim > 2 else 1):
         yield str(file), images[0]
     else:
         yield from ((f"{file}[{at}]", image) for at, image in enumerate(images))
+
+
+def _read(file: Path, resolved: Resolved) -> np.ndarray:
+    sound = sound_of(resolved)
+    if (file.suffix.lower() == SOUND) != (sound is not None):
+        raise DataError("it is sound, and the network takes images" if sound is None else f"it is no {SOUND} file")
+    return _decoded(file, resolved) if sound is None else sound.clip(file.read_bytes())
 
 
 def _decoded(file: Path, resolved: Resolved) -> np.ndarray:

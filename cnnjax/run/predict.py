@@ -13,7 +13,8 @@ import numpy as np
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.files import write_bytes
 from cnnjax.records.folders import refuse_held
-from cnnjax.run.images import listed, read
+from cnnjax.run.images import images_of, listed, read
+from cnnjax.run.spectrograms import spectrograms
 from cnnjax.run.trained import Trained
 from cnnjax.tasks import Answered
 
@@ -50,12 +51,12 @@ def predict_files(
     batch_size: int | None = None,
     out: Path | str | None = None,
 ) -> Answers:
-    """What the network says of image files, decoded and resized as the evaluation of its run would do (`images.read`).
+    """What the network says of files of images or of sound, read as the evaluation of its run would do (`images.read`).
 
-    paths: files, or folders of which all images are taken. top: how many answers are told, likeliest first. out: a
-    folder for a PNG of what is said of each, of a task that says pictures. A file that cannot be read, or whose image
-    is of another form, is in `failed`. Raises DataError where there are no files, and ConfigError where there are not
-    so many answers, or no pictures.
+    paths: files, or folders of which all are taken. top: how many answers are told, likeliest first. out: a folder for
+    a PNG of what is said of each, of a task that says pictures; of sound, of its spectrogram. A file that cannot be
+    read, or whose image is of another form, is in `failed`. Raises DataError where there are no files, and ConfigError
+    where there are not so many answers, or no pictures.
     """
     trained.task.check_top(top, trained.classes)
     files: list[str] = []
@@ -63,24 +64,32 @@ def predict_files(
     cells: list[list[str]] = []
     pictures: list[Path] = []
     heads, failed = (), dict[str, str]()
-    images = read(listed(paths), trained.resolved)
+    images = read(listed(paths, trained.resolved), trained.resolved)
     for names, batch in _batches(images, batch_size or trained.most_together, failed):
         answered = trained.predict(batch, batch_size=batch_size)
         heads, own = answered.cells(top)
         if out is not None:
             refuse_held(Path(out))
-            pictures += _written(answered, _bytes(batch, trained.resolved.maximum), names, Path(out), len(files))
+            pictures += _written(_pictures(trained, answered, batch), names, Path(out), len(files))
         files += names
         rows += answered.rows(top)
         cells += own
     return Answers(tuple(files), tuple(rows), heads, tuple(cells), tuple(pictures), failed)
 
 
-def _written(answered: Answered, images: np.ndarray, names: Sequence[str], out: Path, first: int) -> list[Path]:
-    """Write the pictures of what is said of images into a folder, by number and name. Raises ConfigError, RunError."""
+def _pictures(trained: Trained, answered: Answered, batch: np.ndarray) -> Iterator[bytes]:
+    """A PNG of what is said of each image or, of sound, of what the network saw of it. Raises ConfigError."""
+    images = _bytes(images_of(batch, trained.resolved), trained.resolved.maximum)
     pictures = answered.pictures(images)
+    if pictures is None and trained.resolved.sound is not None:
+        pictures = spectrograms(images)
     if pictures is None:
         raise ConfigError("out: what is said of an image is no picture; leave --out away")
+    return pictures
+
+
+def _written(pictures: Iterator[bytes], names: Sequence[str], out: Path, first: int) -> list[Path]:
+    """Write the pictures into a folder, by number and name. Raises RunError."""
     written = []
     for number, (name, picture) in enumerate(zip(names, pictures, strict=True), first):
         path = out / f"{number:04d}_{Path(name).stem}.png"
@@ -110,4 +119,4 @@ def _batches(
 
 
 def _kind(image: np.ndarray | DataError) -> tuple[bool, str]:
-    return (False, "") if isinstance(image, DataError) else (True, str(image.dtype))
+    return (False, "") if isinstance(image, DataError) else (True, f"{image.dtype} {image.ndim}")

@@ -41,6 +41,8 @@ from cnnjax.training.step import (
     StepFunctions,
     Sums,
     eval_step,
+    gathered_of,
+    in_order,
     init_state,
     prediction_step,
     state_from,
@@ -329,15 +331,20 @@ class Program:
     def evaluate(self, state: TrainState, split: str, *, most: int | None = None) -> Sums:
         """Detailed sums (host arrays) over one of "train", "validation", "test"; see `with_weights_of`.
 
-        most: batches that are looked at; None for all.
+        With them, what the task gathers of each example, in the order of the split. most: batches that are looked at;
+        None for all.
         """
         total: Any = None
+        each: list[dict[str, np.ndarray]] = []
         for rows in islice(self.feed.evaluation(split), most):
             # Sums stay on the device; only so many batches are begun that the one before last is done.
             jax.block_until_ready(total)
             sums = self._step("eval", eval_step, self.functions, state, rows)(state, self.feed.data, rows, {})
+            sums, gathered = gathered_of(sums)
+            if gathered:
+                each.append(jax.device_get(gathered))
             total = sums if total is None else _added(total, sums)
-        return jax.device_get(total)
+        return jax.device_get(total) | (in_order(each, axis=self._lanes) if each else {})
 
     def predictions(self, state: TrainState, split: str) -> dict[str, np.ndarray]:
         """What `prediction_step` tells of each example of the split, in the order of the split, on the host; see
@@ -347,13 +354,13 @@ class Program:
             step = self._step("predictions", prediction_step, self.functions, state, rows)
             found = jax.device_get(step(state, self.feed.data, rows, {}))
             told.append({name: _half(x) if name == "outputs" else x for name, x in found.items()})
-        axis = 1 if self.packed > 1 else 0
-        whole = {name: np.concatenate([each[name] for each in told], axis) for name in told[0]}
-        # The same for every trial.
-        places = [whole.pop(name)[(0,) * axis] for name in ("position", "valid")]
-        kept = np.flatnonzero(places[1])
-        kept = kept[np.argsort(places[0][kept], kind="stable")]
-        return {name: x.take(kept, axis) for name, x in whole.items() if name != "count"}
+        whole = in_order(told, axis=self._lanes)
+        return {name: x for name, x in whole.items() if name != "count"}
+
+    @property
+    def _lanes(self) -> int:
+        """How many axes of trials there are before that of examples."""
+        return int(self.packed > 1)
 
     def estimated(self, state: TrainState, experiments: Sequence[Experiment]) -> TrainState:
         """The state with batch statistics estimated anew for the weights that need it; as it is where none do."""

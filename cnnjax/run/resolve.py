@@ -12,11 +12,13 @@ from cnnjax.config import plain
 from cnnjax.data.encoded import Decoding, Encoded
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
+from cnnjax.data.sound.sound import Sound
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of, stated_rate, task_of
 from cnnjax.experiment.network import evaluated_shape_of, input_shape_of, outputs_of, with_outputs
 from cnnjax.records.resolved import EntryForm, Resolved
 from cnnjax.run.directory import RunDirectory
+from cnnjax.run.images import sound_of
 from cnnjax.tasks import Task
 from cnnjax.training.step import StepFunctions
 
@@ -59,6 +61,7 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         steps=steps,
         **stated_rate(experiment),
         **_evaluated_shape(experiment, dataset),
+        **({} if dataset.sound is None else {"sound": plain(dataset.sound)}),
     )
 
 
@@ -194,6 +197,7 @@ class _RecordedForm:
     classes: tuple[str, ...]
     entries: Mapping[str, Entry]
     ignored: int | None
+    sound: Sound | None = None
 
     @property
     def target_shape(self) -> tuple[int, ...]:
@@ -219,6 +223,7 @@ def recorded_form(resolved: Resolved) -> ExampleForm:
         classes=resolved.class_names,
         entries=entries,
         ignored=resolved.ignored,
+        sound=sound_of(resolved),
     )
 
 

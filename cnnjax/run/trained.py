@@ -90,7 +90,9 @@ class Trained:
 
         images: one [H, W, C] or several [N, H, W, C] of the recorded shape (`resolved.input_shape`); uint8 in
         0..`resolved.maximum`, or floats in 0..1, which are shares of full brightness. Not normalized: that is done
-        here. batch_size: images computed together, which changes nothing but round-off; each size is compiled once.
+        here. Of a network for sound, clips [T] or [N, T], int16 or floats in -1..1 (rounded to 16 bits), or the images
+        that its front end makes of them. batch_size: images computed together, which changes nothing but round-off;
+        each size is compiled once.
 
         Raises DataError, saying what the network takes, where images have another form, and RunError where outputs are
         not finite.
@@ -136,7 +138,8 @@ class Trained:
         return made
 
     def answer(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-        """What the task says of images [B, H, W, C] of 0..maximum, as arrays by name; pure, to be traced."""
+        """What the task says of images [B, H, W, C] of 0..maximum, or clips int16 [B, T], as arrays by name; pure, to
+        be traced."""
         return self._functions.answer(evaluation_outputs(self._functions, variables, images), images)
 
     @cached_property
@@ -171,10 +174,10 @@ class Trained:
 
     def _answers(self, images: np.ndarray, size: int) -> dict[str, np.ndarray]:
         """Of at most `size` images, which are filled up to that many."""
-        if images.dtype != np.uint8:
+        if np.issubdtype(images.dtype, np.floating):
             images = images * np.float32(self.resolved.maximum)
         filled = np.concatenate([images, np.zeros((size - len(images), *images.shape[1:]), images.dtype)])
-        key = size, filled.dtype
+        key = filled.shape, filled.dtype
         if key not in self._compiled:
             lowered = jax.jit(self.answer).lower(self._on_device, jax.ShapeDtypeStruct(filled.shape, filled.dtype))
             self._compiled[key] = compiled(lowered)

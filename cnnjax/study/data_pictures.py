@@ -11,6 +11,7 @@ import numpy as np
 
 from cnnjax.config import replace
 from cnnjax.data.entries import Entry
+from cnnjax.data.example_form import as_images
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment.length import length_of
 from cnnjax.experiment.sizes import decodes_at_its_sizes, training_spans
@@ -78,7 +79,7 @@ def _augmented(view: View) -> Panel:
 def _batch(view: View, indices: np.ndarray) -> dict[str, np.ndarray]:
     """The entries of examples, images in 0..1."""
     batch = view.train.batch(indices)
-    return {**batch, "image": batch["image"] / view.dataset.maximum}
+    return {**batch, "image": np.asarray(as_images(view.dataset, batch["image"]))}
 
 
 def _tiles(view: View, batch: Mapping[str, np.ndarray]) -> list[Tile]:

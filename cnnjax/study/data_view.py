@@ -191,6 +191,7 @@ def _facts(view: View) -> list[str]:
         for index, (least, mean, most) in enumerate(numbers.targets.get("train", ())[:10])
     ]
     return [
+        *_sound(view),
         f"images: {height}x{width}, {channels} channel{'s' * (channels > 1)}, pixels 0 to {view.dataset.maximum}",
         f"mean {means}, std {stds} of the training part (n={len(view.dataset.train):,}, pixels in 0..1)",
         *ranges,
@@ -200,6 +201,17 @@ def _facts(view: View) -> list[str]:
         *view.dataset.remarks,
         *view.dataset.repeated,
         f"fingerprint: {view.dataset.fingerprint}, loaded in {view.load_seconds:.2f} s",
+    ]
+
+
+def _sound(view: View) -> list[str]:
+    """A line that says what clips are, and what makes images of them."""
+    sound = view.dataset.sound
+    if sound is None:
+        return []
+    seconds = sound.samples / sound.rate
+    return [
+        f"clips of sound: {sound.samples:,} samples at {sound.rate:,} Hz ({seconds:g} s), seen as {sound.front.tag}"
     ]
 
 
@@ -214,6 +226,7 @@ def _entries(view: View) -> list[str]:
 
 _ROLES = {
     "image": "an image of each example too",
+    "clip": "a clip of sound of each",
     "mask": "a class id for each pixel",
     "boxes": "boxes of each image",
     "keypoints": "points of each image",

@@ -3,6 +3,7 @@
 from cnnjax.tasks.chosen import task_for
 from cnnjax.tasks.classification import Binary, Classification
 from cnnjax.tasks.colorization import Colorization
+from cnnjax.tasks.detection import Detection
 from cnnjax.tasks.found import Boxes
 from cnnjax.tasks.localization import Localization
 from cnnjax.tasks.masks import Masks
@@ -22,6 +23,7 @@ __all__ = [
     "Classification",
     "Colorization",
     "Count",
+    "Detection",
     "Localization",
     "Masks",
     "MultiLabel",

@@ -105,9 +105,13 @@ class Boxes:
 
     def __repr__(self) -> str:
         few = range(min(len(self), SHOWN))
-        told = [", ".join(each["class"] for each in self.objects(image)) or "nothing" for image in few]
+        told = [_listed([each["class"] for each in self.objects(image)]) for image in few]
         more = ["..."] if len(self) > SHOWN else []
         return f"<Boxes in {len(self)} image{'s' * (len(self) != 1)}: {'; '.join([*told, *more])}>"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join([*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])]) or "nothing"
 
 
 def _said(found: dict[str, Any]) -> str:

@@ -190,10 +190,20 @@ class Task(StepConfig, union="name"):
         """
         raise ConfigError(f"{type(self).__name__} does not define measure(outputs, target, ...)")
 
+    def gather(self, outputs: jax.Array, target: jax.Array, *, loss: Loss, form: ExampleForm) -> dict[str, jax.Array]:
+        """What of each example a metric needs that is of a part as a whole and no sum: arrays [B, ...] by name.
+
+        An evaluation keeps them of all examples of a part, on the host, so they should be small: what is found in an
+        image, not maps. By default nothing.
+        """
+        return {}
+
     def summarize(self, sums: Mapping[str, Any], form: ExampleForm) -> dict[str, Any]:
         """What the sums of a whole part mean, as plain numbers and lists, on the host: `count` and the metrics.
 
-        Raises DataError where no example was measured.
+        Of an evaluation, `gather`'s arrays are among them, by their names: [N, ...] of the part's N examples, in their
+        order. In training there are only the sums of `measure` without detail. Raises DataError where no example was
+        measured.
         """
         raise ConfigError(f"{type(self).__name__} does not define summarize(sums, form)")
 

@@ -78,14 +78,15 @@ def distribute(
     kind: "jit" lets the compiler place the collectives; "shard_map" and "pmap" run the step on each device's part,
     which then takes its own collectives. The state is donated where `donate`. chunk: the call takes up to so many steps
     (`in_chunks`); not with pmap. shardings: of the leaves of a state that is split over the devices (`sharding`), with
-    jit alone; a step that is donated its state returns it so, too, and all else whole.
+    jit alone; a step that is donated its state returns it so, too, and all else whole. All that another step returns is
+    whole on every device.
     """
     lanes = _over_lanes(step) if packed else step
     if kind == "pmap":
         return _pmapped(lanes, mesh, packed=packed)
     if kind == "shard_map":
         lanes = _sharded(lanes, mesh, packed=packed)
-    where: dict[str, Any] = {}
+    where: dict[str, Any] = {} if donate else {"out_shardings": replicated(mesh)}
     if shardings is not None:
         lanes = _with_whole_params(lanes, mesh, shardings if donate else None)
         where = {"out_shardings": (shardings, replicated(mesh)) if donate else replicated(mesh)}

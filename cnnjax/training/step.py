@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import traverse_util
 
@@ -28,6 +29,8 @@ Lane = Mapping[str, jax.Array]
 Batch = dict[str, jax.Array]
 Sums = dict[str, jax.Array]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+EACH = "each "
+"""What the names begin with of what an evaluation gathers of each example, beside its sums."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,9 @@ class StepFunctions(StateFunctions):
     loss: (outputs, target) -> per-example loss [B]. mixed_loss: (outputs, targets with their weights) -> the same of
         examples in training.
     measure: (outputs, target, valid=, losses=, detail=) -> sums that add up over batches.
-    summarize: sums of a whole part, on the host -> what they mean, as numbers by name.
+    gather: (outputs, target) -> what of each example a metric needs that is no sum, [B, ...] by name.
+    summarize: sums of a whole part and what was gathered of its examples, on the host -> what they mean, as numbers by
+        name.
     answer: (outputs, images as `views` takes them) -> what is said of images, as arrays by name.
     accumulate: into how many parts a batch is cut, whose gradients are averaged.
     """
@@ -87,6 +92,7 @@ class StepFunctions(StateFunctions):
     loss: Callable[[jax.Array, jax.Array], jax.Array]
     mixed_loss: Callable[[jax.Array, Sequence[tuple[jax.Array, Any]]], jax.Array]
     measure: Callable[..., Sums]
+    gather: Callable[[jax.Array, jax.Array], dict[str, jax.Array]]
     accumulate: int
     outputs: Callable[[Any, int], jax.Array]
     merged: Callable[[jax.Array], jax.Array]
@@ -256,16 +262,41 @@ def _over_parts(one_part: Callable, statistics: Any, batch: Batch, key: jax.Arra
 def eval_step(functions: StepFunctions, state: TrainState, batch: Batch) -> Sums:
     """Detailed sums over the examples of a batch whose "valid" bool [B] is set; running statistics, no randomness.
 
-    batch: entries of examples by name [B, ...], and "position" int32 [B], their places in their part.
+    batch: entries of examples by name [B, ...], and "position" int32 [B], their places in their part. What the task
+    gathers of each example (`gathered_of`) is beside the sums, with "position" and "valid", of the batch of all devices
+    and whole on each.
     """
     functions = functions.bound(state.lane)
     outputs = evaluation_outputs(functions, state.variables, batch["image"], batch["position"])
     target = functions.target(batch)
     losses = functions.loss(outputs, target)
     sums = functions.measure(outputs, target, valid=batch["valid"], losses=losses, detail=True)
+    gathered = functions.gather(outputs, target)
+    if gathered:
+        gathered |= {"position": batch["position"], "valid": batch["valid"]}
     for axis in manual_axes():
         sums = jax.lax.psum(sums, axis)
-    return sums
+        gathered = jax.tree.map(partial(jax.lax.all_gather, axis_name=axis, tiled=True), gathered)
+    return sums | {f"{EACH}{name}": array for name, array in gathered.items()}
+
+
+def gathered_of(sums: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `eval_step` returns as the sums and, by their names, what was gathered of each example of the batch."""
+    gathered = {name.removeprefix(EACH): array for name, array in sums.items() if name.startswith(EACH)}
+    return {name: array for name, array in sums.items() if not name.startswith(EACH)}, gathered
+
+
+def in_order(batches: Sequence[Mapping[str, np.ndarray]], *, axis: int = 0) -> dict[str, np.ndarray]:
+    """What was gathered of each example of a part, in the order of the part, from that of its batches (host arrays).
+
+    "position" and "valid" say which examples they are and which count; they are not returned. axis: of the examples;
+    the others before it are trials, of which both are the same.
+    """
+    whole = {name: np.concatenate([batch[name] for batch in batches], axis) for name in batches[0]}
+    position, valid = (whole.pop(name)[(0,) * axis] for name in ("position", "valid"))
+    kept = np.flatnonzero(valid)
+    kept = kept[np.argsort(position[kept], kind="stable")]
+    return {name: array.take(kept, axis) for name, array in whole.items()}
 
 
 def prediction_step(functions: StepFunctions, state: TrainState, batch: Batch) -> dict[str, jax.Array]:

@@ -264,13 +264,17 @@ OF_RESULT = ["result.json", "config.json", "resolved.json", "environment.json", 
 """What a result is believed with."""
 
 
+READ_ALIKE = ("result.json", "metrics.jsonl", "plan.json")
+"""Of a trial's JSON, of rows, and of the study's JSON, the file that stands for the others, which one reader reads."""
+
+
 def rows(names: Mapping[str, list[str]]) -> list[tuple[str, str, str]]:
-    """(file, command, damage): all damage for the report, and what is unlike for the other commands."""
+    """(file, command, damage): all damage for the report and one file of a reader, and what is unlike for the rest."""
     return [
         (name, command, damage)
         for name, commands in names.items()
         for command in commands
-        for damage in (DAMAGE if command == "report" else BRIEF)
+        for damage in (DAMAGE if command == "report" and name in READ_ALIKE else BRIEF)
     ]
 
 

@@ -11,6 +11,7 @@ from cnnjax.data.augment.flip import AlternatingFlip, Flip
 from cnnjax.data.augment.lighting import Lighting
 from cnnjax.data.augment.mixing import CutMix, Mixing, Mixup, Switch
 from cnnjax.data.augment.policy import AugMix, AutoAugment, RandAugment, TrivialAugment
+from cnnjax.data.augment.spectrograms import SpecAugment, TimeShift
 from cnnjax.data.augment.views import FlipViews, MultiCrop, SingleView, TenCrop, TestTime
 
 __all__ = [
@@ -34,8 +35,10 @@ __all__ = [
     "RandomErasing",
     "RandomResizedCrop",
     "SingleView",
+    "SpecAugment",
     "Switch",
     "TenCrop",
     "TestTime",
+    "TimeShift",
     "TrivialAugment",
 ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Fill = Literal["zero", "mean", "noise"] | tuple[Probability, ...]
 
 
-def _filling(image: jax.Array, fill: Fill, key: jax.Array) -> jax.Array:
+def filling(image: jax.Array, fill: Fill, key: jax.Array) -> jax.Array:
     """What stands in a blotted box: [H, W, C] or [1, 1, C], of the image's type."""
     import jax
     import jax.numpy as jnp
@@ -60,7 +60,7 @@ class RandomErasing(Augmentation):
             place, limits=(height - 1, width - 1), image=(height, width), scale=self.scale, ratio=wide
         )
         erased = found & jax.random.bernoulli(erases, self.probability)
-        return jnp.where(erased & boxes.inside(box, height, width), _filling(image, self.fill, noise), image)
+        return jnp.where(erased & boxes.inside(box, height, width), filling(image, self.fill, noise), image)
 
 
 class Cutout(Augmentation):
@@ -87,4 +87,4 @@ class Cutout(Augmentation):
         place, noise = jax.random.split(key)
         row, column = boxes.whole(jax.random.uniform(place, (2,)), jnp.array([height, width]))
         box = boxes.Box(row - self.size // 2, column - self.size // 2, self.size, self.size)
-        return jnp.where(boxes.inside(box, height, width), _filling(image, self.fill, noise), image)
+        return jnp.where(boxes.inside(box, height, width), filling(image, self.fill, noise), image)

@@ -50,8 +50,14 @@ def at_stride(endpoints: tuple[Endpoint, ...], stride: int, *, field: str) -> En
     return found[-1]
 
 
-def with_head(model: Model, head: Head, outputs: int) -> HeadedNetwork:
-    """The backbone of `model` under the head: images [B, H, W, C] -> [B, H, W, outputs].
+class HeadConfig(Protocol):
+    """What makes a head on a backbone's endpoints."""
+
+    def network(self, endpoints: tuple[Endpoint, ...], outputs: int) -> linen.Module: ...
+
+
+def with_head(model: Model, head: HeadConfig, outputs: int) -> HeadedNetwork:
+    """The backbone of `model` under the head: images [B, H, W, C] -> what the head says, such as [B, H, W, outputs].
 
     Its parameters are under `backbone` (those of the model's classifier left out) and `head`. Raises ConfigError where
     the model has no endpoints, or none that the head could stand on.
