@@ -253,6 +253,11 @@ def test_predict_draws_what_is_found(trial, run, tmp_path):
     assert scores == sorted(scores, reverse=True)
 
 
+def test_no_number_of_an_image_is_asked_for_its_gradient(trial, tmp_path):
+    with pytest.raises(ConfigError, match="--only saliency: .* its outputs are maps"):
+        cnnjax.inspect(trial, out=tmp_path, only=["saliency"])
+
+
 def test_evaluate_tells_the_classes_apart(trial, run):
     code, out, err = run("evaluate", trial)
     assert code == 0, err

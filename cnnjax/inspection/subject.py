@@ -29,7 +29,7 @@ from cnnjax.run.hardware import Hardware
 from cnnjax.run.images import checked, images_of, listed, read, takes
 from cnnjax.run.resolve import recorded_form, recorded_functions
 from cnnjax.run.trained import Trained
-from cnnjax.tasks import Binary, Classification, Predictions, Segmentation
+from cnnjax.tasks import Binary, Classification, Predictions
 from cnnjax.training.step import evaluation_outputs
 
 PARTS = ("train", "validation", "test")
@@ -100,7 +100,7 @@ class Subject:
     @property
     def has_maps(self) -> bool:
         """Whether its outputs are maps, so that no single number is asked about an image."""
-        return isinstance(self.trained.task, Segmentation)
+        return self.trained.task.has_maps
 
     @property
     def remarks(self) -> tuple[str, ...]:

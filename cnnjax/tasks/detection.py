@@ -50,6 +50,7 @@ class Detection(Task):
 
     entry: ClassVar[str] = "boxes"
     chosen_by: ClassVar[str] = "mean_ap"
+    has_maps: ClassVar[bool] = True
     by_class: ClassVar[tuple[str, ...]] = ("per_class_ap", "per_class_ap50", "per_class_objects")
 
     head: Detector = AnchorFree()

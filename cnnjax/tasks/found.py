@@ -68,7 +68,7 @@ class Boxes:
             yield written.getvalue()
 
     def overlay(self, images: np.ndarray, *, names: bool = True) -> np.ndarray:
-        """The images with their boxes, uint8 [N, H, W, 3], the strongest on top, in the colours of `palette`.
+        """The images with their boxes, uint8 [N, H, W, 3], the strongest on top, in a colour for each class.
 
         images: uint8 [N, H, W, C], C = 1 or 3. names: whether class and score stand in each box. Raises DataError
         where they do not fit.
@@ -82,7 +82,8 @@ class Boxes:
             )
         height, width = images.shape[1:3]
         drawn = np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images.copy()
-        colours = palette(len(self.classes) + 1)[1:]
+        # Twice as bright as masks have them: lines are thin.
+        colours = np.minimum(2 * palette(len(self.classes) + 1)[1:].astype(int), 255)
         for image in range(len(self)):
             canvas = Image.fromarray(drawn[image])
             draw = ImageDraw.Draw(canvas)

@@ -1,0 +1,49 @@
+"""Write the pictures of docs/tasks.md: what a run says of images that it was not trained on, beside what is there.
+
+    python docs/task_pictures.py RUN docs/tasks/detection.png
+
+The upper row has the boxes that the data have, the lower one those that the run finds.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import cnnjax
+from cnnjax.tasks import Boxes
+
+COUNT, ENLARGED = 6, 4
+
+
+def true_boxes(values, classes: tuple[str, ...], size: tuple[int, int]) -> Boxes:
+    """What the data say of the first examples, as what is found."""
+    height, width = size
+    boxes = values["boxes"] / np.array([width, height, width, height])
+    labels, valid = values["box_label"], values["box_valid"]
+    return Boxes(boxes=boxes, scores=valid.astype(float), labels=labels, valid=valid, classes=classes)
+
+
+def main(run: str, out: str) -> None:
+    trained = cnnjax.load(run)
+    test = trained.experiment.data.load().test
+    values = test.batch(np.arange(COUNT))
+    found = trained.predict(values["image"])
+    # Half as sure as can be, so that a picture is not full of guesses.
+    sure = Boxes(
+        boxes=found.boxes, scores=found.scores, labels=found.labels, valid=found.scores >= 0.5, classes=found.classes
+    )
+    if found.boxes.shape[1] == 1:
+        sure = found
+    images = values["image"].repeat(ENLARGED, 1).repeat(ENLARGED, 2)
+    true = true_boxes(values, trained.classes, values["image"].shape[1:3])
+    rows = [np.concatenate(list(said.overlay(images, names=said is sure)), 1) for said in (true, sure)]
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(rows)).save(out, optimize=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
