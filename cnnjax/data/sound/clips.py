@@ -24,6 +24,8 @@ class Clips(Examples):
     names: of the files they are of, for messages; () of made ones. Raises DataError as `Examples` does.
     """
 
+    sound: Sound  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(
         self,
         clips: np.ndarray,
