@@ -101,7 +101,7 @@ def seen(sound: Sound, clips: np.ndarray) -> np.ndarray:
     """
     size = min(TOGETHER, 1 << max(0, len(clips) - 1).bit_length())
     filled = np.concatenate([clips, np.zeros((size - len(clips), *clips.shape[1:]), clips.dtype)])
-    return np.asarray(_compiled(sound)(filled))[: len(clips)]
+    return np.asarray(_compiled(sound)(filled))[: len(clips)]  # pyright: ignore[reportArgumentType]
 
 
 @lru_cache(maxsize=8)
