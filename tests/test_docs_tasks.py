@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 import cnnjax
@@ -15,6 +16,14 @@ from cnnjax.experiment import check
 
 PAGE = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def block(*words: str) -> str:
+    """The one block of code that has these words."""
+    [found] = [code for code in BLOCKS if all(word in code for word in words)]
+    return found
+
+
 ONE = Options(Hardware(devices=1))
 
 
@@ -28,8 +37,8 @@ def test_every_task_is_in_the_table():
 def test_segmentation_as_documented(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "documented"}
-    exec(BLOCKS[0], names)
-    exec(BLOCKS[1], names)
+    exec(block("Segmentation("), names)
+    exec(block("said.masks"), names)
     assert names["said"].masks.shape == (3, 32, 32)
     assert names["said"].probabilities.shape == (3, 32, 32, 4)
     assert names["said"].shares.shape == (3, 4)
@@ -38,25 +47,36 @@ def test_segmentation_as_documented(tmp_path, monkeypatch):
 
 def test_localization_as_documented():
     names: dict[str, Any] = {"__name__": "documented"}
-    exec(BLOCKS[2], names)
+    exec(block("Localization("), names)
     assert check(names["experiment"]).state.params["logits"]["kernel"].shape[1] == 8
 
 
 def test_detection_as_documented():
     names: dict[str, Any] = {"__name__": "documented"}
-    exec(BLOCKS[3], names)
+    exec(block("Detection("), names)
     assert set(check(names["experiment"]).state.params) == {"backbone", "head"}
 
 
 def test_speech_as_documented():
     names: dict[str, Any] = {"__name__": "documented"}
-    exec(next(block for block in BLOCKS if "LogMel" in block), names)
+    exec(block("LogMel"), names)
     assert check(names["experiment"]).state.params["logits"]["kernel"].shape == (8, 8)
+
+
+def test_images_from_images_as_documented():
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(block("colours = "), names)
+    assert [names[name].task.tag for name in ("colours", "larger")] == ["colorization", "super_resolution"]
+    exec(block("class Hole"), names)
+    experiment = names["experiment"]
+    check(experiment)
+    seen = experiment.task.image(jnp.zeros((32, 32, 3)), None)
+    assert float(seen.sum()) == 8 * 8 * 3 * 0.5
 
 
 def test_a_task_of_ones_own(tmp_path):
     names: dict[str, Any] = {"__name__": "documented"}
-    exec(BLOCKS[-1], names)
+    exec(block("class Rotation"), names)
     experiment = replace(names["experiment"], {"steps": 60, "batch_size": 64})
     result = cnnjax.train(experiment, tmp_path / "run", options=ONE)
     # By chance it would be 25%.

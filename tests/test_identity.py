@@ -273,6 +273,22 @@ VARIANTS = {
     "regression": experiment(loss=c.SquaredError(), task=c.Regression()),
     "count": experiment(loss=c.Poisson(), task=c.Count()),
     "several questions": experiment(loss=c.SigmoidCrossEntropy(), task=c.MultiLabel()),
+    "absolute": experiment(loss=c.AbsoluteError(), task=c.Regression()),
+    "colorization": experiment(
+        data=c.TintedDigits(opposite=0.25, chroma=20.0, seed=1), task=c.Colorization(head=c.FCN(), grid=20.0)
+    ),
+    "super-resolution": experiment(
+        model=c.SRCNN(factor=2, features=(4,), kernel_sizes=(3, 5), activation="tanh", residual=True),
+        task=c.SuperResolution(factor=2, by="area"),
+    ),
+    "sub-pixels": experiment(model=c.ESPCN(), task=c.SuperResolution()),
+    "reconstruction": experiment(
+        model=c.Autoencoder(
+            features=(4, 8), code=3, kernel_size=(3, 5), norm=c.BatchNorm(), activation="gelu", variational=True
+        ),
+        task=c.Reconstruction(noise=0.1),
+    ),
+    "vae": experiment(model=c.Autoencoder(), task=c.Variational(noise=0.2, kl_weight=0.5)),
     "segmentation": experiment(task=c.Segmentation(head=c.FCN(), ignore=255, background=False)),
     "localization": experiment(task=c.Localization(box_loss=c.GIoU(), box_weight=2.0)),
     "smooth box": experiment(task=c.Localization(box_loss=c.SmoothL1(beta=0.5))),

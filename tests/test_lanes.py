@@ -22,10 +22,13 @@ from cnnjax import (
     EMA,
     SAM,
     SGD,
+    AbsoluteError,
     AdamW,
     AnchorFree,
     Augmentation,
+    Autoencoder,
     BatchNorm,
+    Colorization,
     ColorJitter,
     Config,
     Constant,
@@ -50,6 +53,7 @@ from cnnjax import (
     Model,
     OneCycle,
     Optim,
+    Reconstruction,
     Schedule,
     Shapes,
     SigmoidCrossEntropy,
@@ -57,6 +61,7 @@ from cnnjax import (
     SmoothL1,
     SoftmaxCrossEntropy,
     SoftmaxDice,
+    SquaredError,
     Step,
     Study,
     Switch,
@@ -64,6 +69,7 @@ from cnnjax import (
     TenCrop,
     TestTime,
     UNet,
+    Variational,
     lane,
     plan,
     sweep,
@@ -175,6 +181,19 @@ PROGRAMS = {
         {"loss.target_threshold": 0.9, "optim.adaptive_clip": 0.5},
     ),
     "initialization": ({"initialization": "he_fan_in"}, {"initialization.gain": 3.0}),
+    "noise": (
+        {**MASKS, "task": Reconstruction(noise=0.1), "loss": AbsoluteError()},
+        {"task.noise": 0.5},
+    ),
+    "vae": (
+        {
+            **MASKS,
+            "model": Autoencoder(features=(2,), code=2, variational=True),
+            "task": Variational(noise=0.1),
+            "loss": SquaredError(),
+        },
+        {"task.noise": 0.5, "task.kl_weight": 3.0},
+    ),
     "dice": ({**MASKS, "loss": Dice()}, {"loss.smoothing": 9.0}),
     "localization": (
         {**BOXES, "task": Localization(box_loss=SmoothL1())},
@@ -200,6 +219,15 @@ def split(path):
     return parent, name
 
 
+EVALUATED_ALONE = [
+    (
+        replace(BASE, {**MASKS, "task": Colorization(grid=40.0), "loss": SoftmaxCrossEntropy()}),
+        "temperature",
+        3.0,
+    ),
+]
+
+
 def test_every_lane_of_the_package_is_tried():
     tried = set()
     for changes, values in PROGRAMS.values():
@@ -210,6 +238,7 @@ def test_every_lane_of_the_package_is_tried():
     # A step uses every optimizer and every schedule alike, so that the others are tried by themselves.
     for optim, values in OPTIMIZERS_ALONE.values():
         tried |= {(type(read(optim, parent) if parent else optim), name) for parent, name in map(split, values)}
+    tried |= {(type(experiment.task), name) for experiment, name, _ in EVALUATED_ALONE}
     # So are initializations, which no step uses.
     tried |= {(type(initialization), name) for initialization, name, _ in INITIALIZATIONS_ALONE}
     there = {(member, name) for member in members_of_the_package() for name in lane_fields(member)}
@@ -233,6 +262,15 @@ def test_a_shared_program_trains_each_arm_as_alone_and_not_as_its_neighbour(name
         state, _ = trained(shared, [arm])
         with pytest.raises(AssertionError):
             chex.assert_trees_all_equal((state.params, state.methods), (first.params, first.methods))
+
+
+@pytest.mark.parametrize(("base", "name", "value"), EVALUATED_ALONE)
+def test_what_evaluation_alone_uses_is_shared_too(base, name, value):
+    shared, arm = Program(base, hardware=ONE), replace(base, {f"task.{name}": value})
+    assert arm.program == base.program
+    (first, of_first), (state, of_arm) = trained(shared, [base]), trained(shared, [arm])
+    chex.assert_trees_all_equal(state.params, first.params)
+    assert float(abs(of_arm["psnr"] - of_first["psnr"])) > 1e-3
 
 
 # --- a user's own

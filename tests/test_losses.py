@@ -12,7 +12,7 @@ from scipy.stats import poisson
 
 from cnnjax import config
 from cnnjax.errors import ConfigError, ShapeError
-from cnnjax.losses import Focal, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from cnnjax.losses import AbsoluteError, Focal, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(6, 5)).astype(np.float32) * 3
@@ -98,6 +98,8 @@ CASES = {
     "squared ids": (SquaredError(), LOGITS, IDS, squared_reference(LOGITS, ONE_HOT)),
     "squared vector": (SquaredError(), LOGITS, MIXED, squared_reference(LOGITS, MIXED)),
     "squared number": (SquaredError(), ONE, MIXED[:, 0], squared_reference(ONE, MIXED[:, :1])),
+    "absolute ids": (AbsoluteError(), LOGITS, IDS, np.abs(LOGITS - ONE_HOT).mean(1)),
+    "absolute vector": (AbsoluteError(), LOGITS, MIXED, np.abs(LOGITS - MIXED).mean(1)),
     "poisson vector": (Poisson(), LOGITS / 3, COUNTS, poisson_reference(LOGITS / 3, COUNTS)),
     "poisson number": (Poisson(), ONE, COUNTS[:, 0], poisson_reference(ONE, COUNTS[:, :1])),
 }

@@ -16,9 +16,13 @@ import pytest
 
 import cnnjax
 from cnnjax import (
+    ESPCN,
+    AbsoluteError,
     AnchorFree,
+    Autoencoder,
     Binary,
     Classification,
+    Colorization,
     Count,
     CutMix,
     Data,
@@ -33,16 +37,19 @@ from cnnjax import (
     MultiLabel,
     Options,
     Poisson,
+    Reconstruction,
     Regression,
     Segmentation,
     Shapes,
     SigmoidCrossEntropy,
     SmallCNN,
     SquaredError,
+    SuperResolution,
     Switch,
     Synthetic,
     Task,
     UNet,
+    Variational,
     metrics,
     nn,
     train,
@@ -193,6 +200,28 @@ TASKS = {
         experiment(task=Segmentation(), data=MASKS, model=UNet(depth=1, features=2)),
         experiment(data=MASKS, model=UNet(depth=1, features=2)),
     ),
+    "colorization": (
+        experiment(task=Colorization(), model=UNet(depth=1, features=2), loss=SquaredError()),
+        None,
+    ),
+    "super_resolution": (
+        experiment(task=SuperResolution(), model=ESPCN(features=(2,), kernel_sizes=(3, 1)), loss=AbsoluteError()),
+        None,
+    ),
+    "reconstruction": (
+        experiment(
+            task=Reconstruction(noise=0.1), model=Autoencoder(features=(2,), code=3), loss=SigmoidCrossEntropy()
+        ),
+        None,
+    ),
+    "vae": (
+        experiment(
+            task=Variational(kl_weight=0.5),
+            model=Autoencoder(features=(2,), code=3, variational=True),
+            loss=SigmoidCrossEntropy(),
+        ),
+        None,
+    ),
     "localization": (
         experiment(
             task=Localization(), data=Shapes(size=16, objects=1, radius=(3.0, 6.0), examples=16, test_examples=8)
@@ -222,6 +251,10 @@ MIXED = {
     "localization": "is of boxes, which of two images mixed belong to one or the other",
     "detection": "is of boxes, which of two images mixed belong to one or the other",
     "count": "counts things, and of two images mixed all are there",
+    "colorization": "makes its target of each image",
+    "super_resolution": "makes its target of each image",
+    "reconstruction": "makes its target of each image",
+    "vae": "makes its target of each image",
     "quarter_turn": "makes its target of each image",
     "colours": "makes its target of each image",
 }
@@ -240,9 +273,8 @@ def test_examples_are_mixed_or_that_is_refused(name, mixing):
 
 def test_every_task_has_a_row():
     assert set(MIXED) == set(TASKS)
-    built_in = (Classification, Binary, Detection, Localization, Regression, Segmentation)
-    own = {__name__, *(member.__module__ for member in built_in)}
-    assert set(TASKS) == {name for name, member in Task.members.items() if member.__module__ in own}
+    ours = {name for name, member in Task.members.items() if member.__module__.startswith(("cnnjax.", __name__))}
+    assert set(TASKS) == ours
 
 
 @pytest.mark.parametrize("name", [name for name, (_, without) in TASKS.items() if without is not None])

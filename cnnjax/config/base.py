@@ -66,24 +66,27 @@ class Config(Node, metaclass=_Constructor):
     """Base of every configuration: frozen, hashable, unknown fields refused, values never coerced.
 
     Lists become tuples (a config is hashable); an integer is a valid float; nothing else is converted. Fields are given
-    by name; what is wrong with them is a ConfigError.
+    by name; what is wrong with them is a ConfigError. A class that is `abstract` is no member of its union: it has what
+    several members share.
     """
 
     if TYPE_CHECKING:
         # pydantic gives every frozen model a hash of its fields; type checkers do not know.
         def __hash__(self) -> int: ...
 
-    def __init_subclass__(cls, *, union: str = "", tag: str = "", **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, union: str = "", tag: str = "", abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
 
     @classmethod
-    def __pydantic_init_subclass__(cls, *, union: str = "", tag: str = "", **kwargs: Any) -> None:
+    def __pydantic_init_subclass__(
+        cls, *, union: str = "", tag: str = "", abstract: bool = False, **kwargs: Any
+    ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         cls.check_lanes()
         if union:
             cls.tag_key, cls.union, cls.members, cls.presets = union, cls, {}, {}
             declare(cls)
-        elif cls.union is not None:
+        elif cls.union is not None and not abstract:
             cls.tag = tag or snake_case(cls.__name__)
             present = cls.members.get(cls.tag)
             if (

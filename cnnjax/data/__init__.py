@@ -46,6 +46,7 @@ from cnnjax.data.sound.wav_folder import WavFolder
 from cnnjax.data.source import Data
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
+from cnnjax.data.tinted_digits import TintedDigits
 from cnnjax.data.voc import Voc
 
 __all__ = [
@@ -102,6 +103,7 @@ __all__ = [
     "TenCrop",
     "TestTime",
     "TimeShift",
+    "TintedDigits",
     "TrivialAugment",
     "Voc",
     "WavFolder",

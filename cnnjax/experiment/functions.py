@@ -82,7 +82,7 @@ def functions_of(
         accumulate=experiment.accumulate,
         outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=evaluated),
         merged=_merged(experiment, task, evaluated),
-        answer=lambda outputs: task.answer(outputs, loss, evaluated),
+        answer=_answer(experiment, task, form, evaluated),
         summarize=partial(task.summarize, form=evaluated),
         teachers={name: teacher.outputs for name, teacher in teachers.items()},
     )
@@ -117,11 +117,10 @@ def _made_targets(task: Task, entries: Mapping[str, jax.Array], keys: jax.Array)
 
 
 def _views(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[..., jax.Array]:
-    normalize, size = normalize_of(experiment, task, form), evaluation_size(experiment, form)
+    normalize, evaluated = normalize_of(experiment, task, form), resized_form(form, evaluation_size(experiment, form))
 
     def views(images: jax.Array, position: jax.Array | None = None) -> jax.Array:
-        x = as_images(form, images)
-        x = resized_entries({"image": x}, {"image": "image"}, size)["image"]
+        x = _in_evaluation(images, form, evaluated)
         if position is None:
             x = jax.vmap(lambda image: task.image(image, None))(x)
         else:
@@ -129,6 +128,21 @@ def _views(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[..
         return normalize(jax.vmap(experiment.test_time.views)(x))
 
     return views
+
+
+def _answer(
+    experiment: Experiment, task: Task, form: ExampleForm, evaluated: ExampleForm
+) -> Callable[[jax.Array, jax.Array], dict[str, jax.Array]]:
+    def answer(outputs: jax.Array, images: jax.Array) -> dict[str, jax.Array]:
+        return task.answer_about(outputs, _in_evaluation(images, form, evaluated), experiment.loss, evaluated)
+
+    return answer
+
+
+def _in_evaluation(images: jax.Array, form: ExampleForm, evaluated: ExampleForm) -> jax.Array:
+    """Images [B, H, W, C] of 0..maximum as float32 in 0..1, at the size that they are evaluated at."""
+    x = as_images(form, images)
+    return resized_entries({"image": x}, {"image": "image"}, evaluated.image_shape[:2])["image"]
 
 
 def _target(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[[Mapping[str, jax.Array]], jax.Array]:

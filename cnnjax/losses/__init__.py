@@ -2,9 +2,18 @@
 
 from cnnjax.losses.boxes import BoxLoss, GIoU, SmoothL1
 from cnnjax.losses.dice import Dice, SoftmaxDice
-from cnnjax.losses.loss import Focal, Loss, Poisson, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from cnnjax.losses.loss import (
+    AbsoluteError,
+    Focal,
+    Loss,
+    Poisson,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+    SquaredError,
+)
 
 __all__ = [
+    "AbsoluteError",
     "BoxLoss",
     "Dice",
     "Focal",

@@ -1,4 +1,4 @@
-"""Losses for the four kinds of output: classes (softmax), yes or no (sigmoid), continuous (squared), counts (poisson).
+"""Losses by kind of output: classes (softmax), yes or no (sigmoid), numbers (squared, absolute), counts (poisson).
 
 A loss turns outputs `logits` [B, K] and `labels` into one number per example, [B]; its caller masks and averages.
 Where an image has an answer for each pixel, `on_maps` takes logits [B, H, W, K] and a mask of class ids [B, H, W], and
@@ -313,6 +313,17 @@ class SquaredError(Loss, tag="squared"):
 
     def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
         return jnp.mean(optax.squared_error(logits, targets), axis=1)
+
+
+class AbsoluteError(Loss, tag="absolute"):
+    """Absolute difference of output and target, averaged over the K outputs. Targets as of the squared error.
+
+    Where several targets are possible for one input, the best output is their median, that of the squared error their
+    mean.
+    """
+
+    def per_example(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        return jnp.mean(jnp.abs(logits - targets), axis=1)
 
 
 class Poisson(Loss, tag="poisson"):

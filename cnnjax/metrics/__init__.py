@@ -1,7 +1,8 @@
-"""Metrics: of one answer an image, of one a pixel, and of boxes."""
+"""Metrics: of one answer an image, of one a pixel, of boxes, and of images that are predicted."""
 
 from cnnjax.metrics.classification import BINS, SPECIFICATIONS, TOP, by_class, measure, specifications, summarize
 from cnnjax.metrics.detection import detection_specifications, summarize_detections
+from cnnjax.metrics.images import image_specifications, measure_images, psnr, ssim, summarize_images
 from cnnjax.metrics.localization import (
     localization_specifications,
     measure_localization,
@@ -15,15 +16,20 @@ __all__ = [
     "TOP",
     "by_class",
     "detection_specifications",
+    "image_specifications",
     "localization_specifications",
     "map_scores",
     "map_specifications",
     "measure",
+    "measure_images",
     "measure_localization",
     "measure_maps",
+    "psnr",
     "specifications",
+    "ssim",
     "summarize",
     "summarize_detections",
+    "summarize_images",
     "summarize_localization",
     "summarize_maps",
 ]

@@ -9,6 +9,7 @@ from cnnjax.models import resnet_presets as _resnet_presets
 from cnnjax.models import vgg as _vgg
 from cnnjax.models.alphago import AlphaGoPolicy
 from cnnjax.models.attention import CBAM, ECA, Attention, NoAttention, SqueezeExcitation
+from cnnjax.models.autoencoder import Autoencoder
 from cnnjax.models.convmixer import ConvMixer
 from cnnjax.models.convnet import (
     Activation,
@@ -53,17 +54,21 @@ from cnnjax.models.resnet_stem import CifarStem, DeepStem, ImageNetStem
 from cnnjax.models.shufflenet_v2 import ShuffleNetV2
 from cnnjax.models.small_cnn import SmallCNN
 from cnnjax.models.squeezenet import SqueezeNet
+from cnnjax.models.super_resolution import ESPCN, SRCNN
 from cnnjax.models.unet import UNet
 from cnnjax.models.xception import Xception
 
 __all__ = [
     "CBAM",
     "ECA",
+    "ESPCN",
     "FCN",
+    "SRCNN",
     "Activation",
     "AlphaGoPolicy",
     "AnchorFree",
     "Attention",
+    "Autoencoder",
     "BatchNorm",
     "CifarStem",
     "Conv",

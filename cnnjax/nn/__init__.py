@@ -18,6 +18,7 @@ from cnnjax.nn.normalization import (
     NoNormalization,
     normalization,
 )
+from cnnjax.nn.pixel_shuffle import PixelShuffle
 from cnnjax.nn.pooling import GlobalPooling, Pooling
 from cnnjax.nn.resize import Resize
 from cnnjax.nn.squeeze_excite import SqueezeExcite
@@ -41,6 +42,7 @@ __all__ = [
     "LayerNormalization",
     "LocalResponseNormalization",
     "NoNormalization",
+    "PixelShuffle",
     "Pooling",
     "Resize",
     "SpatialAttention",

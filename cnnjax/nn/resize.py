@@ -13,7 +13,7 @@ from cnnjax.arithmetic import Extent, per_axis
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.nn.input_checks import check_images, located
 
-METHODS = ("nearest", "bilinear")
+METHODS = ("nearest", "bilinear", "bicubic")
 
 
 class Resize(nn.Module):
@@ -21,18 +21,19 @@ class Resize(nn.Module):
 
     Pixels are squares, so the centre of output i of N lies at (i + 1/2) n / N - 1/2 of n inputs: PyTorch's
     `align_corners=False`. "nearest" takes the input that this lies in (PyTorch's "nearest-exact", and its "nearest" at
-    whole factors), "bilinear" weighs the two nearest ones along each axis; at the edge there is only one. Reduced maps
-    are not smoothed before. Computes in the dtype of its input. Raises ShapeError unless it is given maps.
+    whole factors), "bilinear" weighs the two nearest ones along each axis, "bicubic" the four nearest by Keys' kernel
+    with a = -0.5 (PyTorch's with antialias=True, Pillow's); at the edge are fewer, whose weights sum to 1 too.
+    Reduced maps are not smoothed before. Computes in the dtype of its input. Raises ShapeError unless it is given maps.
 
     Attributes:
         factor: by which rows and columns are multiplied, or one number for both; None where `size` is given.
         size: rows and columns of the output, or one number for both; None where `factor` is given.
-        method: "nearest" or "bilinear".
+        method: "nearest", "bilinear" or "bicubic".
     """
 
     factor: Extent | None = None
     size: Extent | None = None
-    method: Literal["nearest", "bilinear"] = "bilinear"
+    method: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -43,7 +44,8 @@ class Resize(nn.Module):
             rows, columns = self._size(x)
         if self.method == "nearest":
             return _nearest(_nearest(x, rows, axis=1), columns, axis=2)
-        return jax.image.resize(x, (x.shape[0], rows, columns, x.shape[3]), "linear", antialias=False)
+        method = "linear" if self.method == "bilinear" else "cubic"
+        return jax.image.resize(x, (x.shape[0], rows, columns, x.shape[3]), method, antialias=False)
 
     def _size(self, x: jax.Array) -> tuple[int, ...]:
         if (self.factor is None) == (self.size is None):

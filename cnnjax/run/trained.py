@@ -19,7 +19,7 @@ from cnnjax.records.resolved import Resolved
 from cnnjax.run.compiling import compiled
 from cnnjax.run.directory import RunDirectory, directory_in
 from cnnjax.run.images import checked
-from cnnjax.run.resolve import recorded_functions, recorded_network, recorded_task, resolved_of
+from cnnjax.run.resolve import recorded_form, recorded_functions, recorded_network, recorded_task, resolved_of
 from cnnjax.run.stale import refuse_stale
 from cnnjax.run.weights import check_estimated, chosen_weights, restore, weights_of
 from cnnjax.tasks import Answered, Task
@@ -111,6 +111,17 @@ class Trained:
                 )
         return self.task.answered(answers, self.experiment.loss, self.classes)
 
+    def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
+        """So many new images, float32 [count, H, W, C] in 0..1, of codes drawn with `seed` from the prior (`vae`).
+
+        Raises ConfigError where the task makes none.
+        """
+        if not (isinstance(count, int) and count >= 1):
+            raise ConfigError(f"count = {count!r}: must be a whole number, at least 1")
+        form, loss = recorded_form(self.resolved), self.experiment.loss
+        key = jax.random.key(seed)
+        return np.asarray(self.task.sampled(self.network, self.variables, count, key, loss=loss, form=form))
+
     def fused(self) -> Trained:
         """The same network with the branches of each block as one convolution, which computes the same (RepVGG).
 
@@ -129,7 +140,7 @@ class Trained:
     def answer(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
         """What the task says of images [B, H, W, C] of 0..maximum, or clips int16 [B, T], as arrays by name; pure, to
         be traced."""
-        return self._functions.answer(evaluation_outputs(self._functions, variables, images))
+        return self._functions.answer(evaluation_outputs(self._functions, variables, images), images)
 
     @cached_property
     def says(self) -> tuple[str, ...]:

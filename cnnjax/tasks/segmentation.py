@@ -16,9 +16,9 @@ from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.losses import Loss
 from cnnjax.models import Model
-from cnnjax.models.heads import Head, with_head
-from cnnjax.models.outputs import array_of, shown
+from cnnjax.models.heads import Head
 from cnnjax.records.resolved import Specification
+from cnnjax.tasks import maps
 from cnnjax.tasks.masks import Masks
 from cnnjax.tasks.task import Answered, Outputs, Sums, Task
 
@@ -56,8 +56,8 @@ class Segmentation(Task):
         mask = form.entries["mask"]
         if mask.shape != form.image_shape[:2]:
             raise ConfigError(
-                f"task = {self.tag!r}: the masks of {form.name} are {_sides(mask.shape)}, their images "
-                f"{_sides(form.image_shape)}; a mask has the class of each pixel, so both must be as large"
+                f"task = {self.tag!r}: the masks of {form.name} are {maps.sides(mask.shape)}, their images "
+                f"{maps.sides(form.image_shape)}; a mask has the class of each pixel, so both must be as large"
             )
         if len(form.classes) < 2:
             raise ConfigError(
@@ -95,36 +95,19 @@ class Segmentation(Task):
         return Outputs(loss.outputs(len(form.classes)))
 
     def network(self, model: Model) -> linen.Module:
-        if self.head is not None:
-            assert model.num_classes is not None
-            return with_head(model, self.head, model.num_classes)
-        if model.makes == "maps":
-            return super().network(model)
-        raise ConfigError(
-            f"{model.tag} says one thing of an image, and task = {self.tag!r} is of its pixels: give it a head, as "
-            "task.head=fcn, or take a model that makes maps, such as unet"
-        )
+        return maps.network(model, self.head, task=self.tag)
 
     def read(self, model: Model, returned: Any, *, batch: int, loss: Loss, form: ExampleForm) -> jax.Array:
-        maps, needed = array_of(model, returned), self.outputs(loss, form).needed
-        if maps.ndim != 4 or (maps.shape[0], maps.shape[3]) != (batch, needed):
-            raise ShapeError(
-                f"{type(model).__name__}: outputs are {shown(maps)}, and masks need [{batch},H,W,{needed}]: "
-                f"{needed} for every pixel of {batch} images"
-            )
-        if not jnp.issubdtype(maps.dtype, jnp.floating):
-            raise ShapeError(f"{type(model).__name__}: outputs are {shown(maps)}; they must be floating-point numbers")
-        return maps
+        return maps.read(model, returned, batch=batch, needed=self.outputs(loss, form).needed, what="masks")
 
     def merged(self, outputs: jax.Array, views: TestTime, form: ExampleForm) -> jax.Array:
-        views.check_maps(form.image_shape)
-        return jax.vmap(lambda maps: views.back(maps, form.image_shape[:2]))(outputs).mean(1)
+        return maps.merged(outputs, views, form.image_shape)
 
     def losses(self, outputs: jax.Array, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
         if outputs.shape[1:3] != target.shape[1:3]:
             raise ShapeError(
-                f"outputs are maps of {_sides(outputs.shape[1:])}, and masks of {_sides(target.shape[1:])}: make "
-                "the network resize them to the image's size as its last step, as heads do"
+                f"outputs are maps of {maps.sides(outputs.shape[1:])}, and masks of {maps.sides(target.shape[1:])}: "
+                "make the network resize them to the image's size as its last step, as heads do"
             )
         return loss.on_maps(outputs, target, ignore=self._ignored(form))
 
@@ -164,7 +147,3 @@ class Segmentation(Task):
 
     def answered(self, answers: Mapping[str, np.ndarray], loss: Loss, names: tuple[str, ...]) -> Answered:
         return Masks(answers["logits"], answers["probabilities"], names)
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape[:2]))

@@ -220,6 +220,18 @@ class Task(StepConfig, union="name"):
         logits = outputs.astype(jnp.float32)
         return {"logits": logits, "outputs": loss.predictions(logits)}
 
+    def answer_about(
+        self, outputs: jax.Array, images: jax.Array, loss: Loss, form: ExampleForm
+    ) -> dict[str, jax.Array]:
+        """What is said of images [B, H, W, C] in 0..1, where it is made of them too; by default `answer` alone."""
+        return self.answer(outputs, loss, form)
+
+    def sampled(
+        self, network: Any, variables: Mapping[str, Any], count: int, key: jax.Array, *, loss: Loss, form: ExampleForm
+    ) -> jax.Array:
+        """So many new images in 0..1, [count, H, W, C], of no image. Raises ConfigError where the task has none."""
+        raise ConfigError(f"task = {self.tag!r} makes no images of nothing; vae does")
+
     def check_top(self, top: int, names: tuple[str, ...]) -> None:
         """Raise ConfigError unless `top` answers can be told of an image: as many as there are classes, else one."""
         most = len(names) or 1

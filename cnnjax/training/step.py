@@ -82,7 +82,7 @@ class StepFunctions(StateFunctions):
     gather: (outputs, target) -> what of each example a metric needs that is no sum, [B, ...] by name.
     summarize: sums of a whole part and what was gathered of its examples, on the host -> what they mean, as numbers by
         name.
-    answer: outputs -> what is said of images, as arrays by name.
+    answer: (outputs, images as `views` takes them) -> what is said of images, as arrays by name.
     accumulate: into how many parts a batch is cut, whose gradients are averaged.
     """
 
@@ -96,7 +96,7 @@ class StepFunctions(StateFunctions):
     accumulate: int
     outputs: Callable[[Any, int], jax.Array]
     merged: Callable[[jax.Array], jax.Array]
-    answer: Callable[[jax.Array], dict[str, jax.Array]]
+    answer: Callable[[jax.Array, jax.Array], dict[str, jax.Array]]
     summarize: Callable[[Mapping[str, Any]], dict[str, Any]]
     teachers: Mapping[str, Callable[[Any, jax.Array], jax.Array]] = field(default_factory=dict)
 

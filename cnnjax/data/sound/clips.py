@@ -24,6 +24,8 @@ class Clips(Examples):
     names: of the files they are of, for messages; () of made ones. Raises DataError as `Examples` does.
     """
 
+    sound: Sound  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(
         self,
         clips: np.ndarray,
@@ -101,7 +103,7 @@ def seen(sound: Sound, clips: np.ndarray) -> np.ndarray:
     """
     size = min(TOGETHER, 1 << max(0, len(clips) - 1).bit_length())
     filled = np.concatenate([clips, np.zeros((size - len(clips), *clips.shape[1:]), clips.dtype)])
-    return np.asarray(_compiled(sound)(filled))[: len(clips)]
+    return np.asarray(_compiled(sound)(filled))[: len(clips)]  # pyright: ignore[reportArgumentType]
 
 
 @lru_cache(maxsize=8)

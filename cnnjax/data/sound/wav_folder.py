@@ -99,10 +99,8 @@ class WavFolder(Data):
         for remark in found.remarks:
             warnings.warn(remark, stacklevel=2)
         sound = self._sound(store, found.train)
-        parts = [
-            None if names is None else self._part(store, found, names, sound) for names in (found.train, found.test)
-        ]
-        (train, lost), (test, lost_test) = parts[0], parts[1] or (None, ())
+        train, lost = self._part(store, found, found.train, sound)
+        test, lost_test = (None, ()) if found.test is None else self._part(store, found, found.test, sound)
         reasons = [*lost, *lost_test]
         if reasons:
             counted = f"{len(reasons)} of {len(found.labels)}"
@@ -190,7 +188,7 @@ class WavFolder(Data):
             stereo=self.stereo,
             resample=self.resample,
         )
-        assert sound.image_shape  # Raises where the front end does not fit.
+        _ = sound.image_shape  # Raises where the front end does not fit.
         return sound
 
     def _first_rate(self, store: Store, names: Sequence[str]) -> int:
@@ -221,7 +219,7 @@ class WavFolder(Data):
 
         with ThreadPoolExecutor() as pool:
             made = dict(zip(names, pool.map(read, names, chunksize=64), strict=True))
-        reasons = tuple(why for why in made.values() if isinstance(why, str))
+        reasons = [why for why in made.values() if isinstance(why, str)]
         if reasons and self.on_broken == "error":
             more = f" ({len(reasons)} of {len(names)} cannot be decoded)" if len(reasons) > 1 else ""
             raise DataError(f"{reasons[0]}{more}; {BROKEN}")
@@ -232,4 +230,6 @@ class WavFolder(Data):
             what = f"no sound of class {found.classes[min(lost)]!r}" if lost else "none of the sounds"
             raise DataError(f"{what} can be decoded: {reasons[0]}")
         shown = tuple(map(store.shown, clips))
-        return Clips(np.stack(list(clips.values())), np.array(labels, np.int32), sound=sound, names=shown), reasons
+        return Clips(np.stack(list(clips.values())), np.array(labels, np.int32), sound=sound, names=shown), tuple(
+            reasons
+        )
