@@ -192,7 +192,7 @@ def test_prepare_refuses_what_it_cannot_do(run, monkeypatch, tmp_path):
         ("mnst",): ["'mnst' is no data set that TFDS can prepare. Did you mean 'mnist'"],
         ("digits",): ["digits comes with cnnjax"],
         ("emnist/nothing",): ["emnist/nothing cannot be prepared"],
-        ("voc",): ["voc/2007 is no image classification set"],
+        ("voc/2007",): ["voc/2007 is no image classification set"],
         ("mnist",): ["needs tensorflow and importlib_resources", "pip install 'cnnjax[prepare]'"],
         ("imagenet2012",): ["ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar missing", "downloads/manual"],
         ("imagenet2012", "--manual-dir", tmp_path): ["missing", f"in {tmp_path}", "image-net.org"],
