@@ -86,7 +86,8 @@ def compared_pairs(table: Table, pairs: Sequence[tuple[int, int]], *, metric: st
     holm = adjusted([test.p for test in tests])
     return [
         Compared(
-            *pair,
+            pair[0],
+            pair[1],
             own,
             test.p,
             float(corrected),

@@ -94,9 +94,8 @@ class Spread:
 
     def scaled(self, factor: float) -> Spread:
         """The same in other units, such as percent."""
-        parts = (factor * part for part in (self.mean, self.sd, self.low, self.high))
-        own = (factor * part for part in (self.seeds_low, self.seeds_high))
-        return Spread(self.n, *parts, self.method, *own, self.seeds_method)
+        names = ("mean", "sd", "low", "high", "seeds_low", "seeds_high")
+        return replace(self, **{name: factor * getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)

@@ -150,8 +150,11 @@ def spread_of(frame: Frame, number: int, name: str) -> Spread:
 
 
 def _spread_in(row: Mapping[str, Any], prefix: str) -> Spread:
-    n, mean, sd, low, high, method, *over_seeds, own = (row[f"{prefix}{part}"] for part in PARTS)
-    return Spread(int(n), float(mean), float(sd), float(low), float(high), method, *map(float, over_seeds), own)
+    kept: dict[str, Any] = {part: row[f"{prefix}{part}"] for part in PARTS}
+    for part in PARTS:
+        if part not in ("method", "seeds_method"):
+            kept[part] = int(kept[part]) if part == "n" else float(kept[part])
+    return Spread(**kept)
 
 
 @once

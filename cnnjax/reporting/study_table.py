@@ -230,7 +230,7 @@ def collect(out: Path | str) -> Table:
         curves=curves,
         cut_curves=cut_curves,
         unmoved=tuple(
-            id for id in done["id"] if isinstance(results[id], ResultRecord) and results[id].unmoved is not None
+            id for id in done["id"] if isinstance(own := results[id], ResultRecord) and own.unmoved is not None
         ),
         pruned=_each_once(
             _pruned(entry, arm, [axis for axis in wider if len(axis.values) > 1])

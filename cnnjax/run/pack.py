@@ -168,6 +168,7 @@ class Pack:
             if trial is None or trial not in trials or trial.over or trial.checkpoints.latest() == trial.step:
                 continue
             trial.directory.check_held()
+            unmoved: dict[str, Any] = {} if trial.unmoved is None else {"unmoved": trial.unmoved}
             notes = CheckpointNotes(
                 id=trial.id,
                 codes=trial.codes,
@@ -183,7 +184,7 @@ class Pack:
                 classes=self.dataset.classes,
                 **fields_of(self.program.used_runs),
                 rows=trial.directory.rows(),
-                **({} if trial.unmoved is None else {"unmoved": trial.unmoved}),
+                **unmoved,
             )
             own = host if self.program.packed == 1 else jax.tree.map(lambda x, slot=slot: x[slot], host)
             trial.checkpoints.save(trial.step, own, notes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import metrics
@@ -44,12 +45,12 @@ class Pictures:
     @cached_property
     def psnr(self) -> np.ndarray:
         """Of each output against the truth, in decibels, float32 [N] (`metrics.psnr`)."""
-        return np.asarray(metrics.psnr(self.outputs, self.truth))
+        return np.asarray(metrics.psnr(jnp.asarray(self.outputs), jnp.asarray(self.truth)))
 
     @cached_property
     def ssim(self) -> np.ndarray:
         """Structural similarity of each output and the truth, float32 [N] (`metrics.ssim`)."""
-        return np.asarray(metrics.ssim(self.outputs, self.truth))
+        return np.asarray(metrics.ssim(jnp.asarray(self.outputs), jnp.asarray(self.truth)))
 
     def rows(self, top: int = 1) -> list[dict[str, Any]]:
         """`{"psnr", "ssim"}` of each image. Raises ConfigError unless `top` is 1."""

@@ -39,7 +39,8 @@ class Clips(Examples):
         super().__init__(clips, labels, kinds={**(kinds or {}), "image": "clip"}, **entries)
         if self.images.shape[1] != sound.samples:
             raise DataError(f"clips have {self.images.shape[1]} samples, and their sound says {sound.samples}")
-        self.sound, self.names = sound, names
+        self.sound = sound  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.names = names
 
     @cached_property
     def image_shape(self) -> tuple[int, int, int]:
