@@ -900,7 +900,7 @@ def test_terminal_table(whole: Summary, width: int) -> None:
     assert "11*" in text
     assert f"{row['test_accuracy_mean']:.2%}"[:-1] in text
     for number in whole.arms.index:
-        low, high = (100 * whole.arms.loc[number, f"test_accuracy_{end}"] for end in ("low", "high"))
+        low, high = (100 * whole.arms.loc[number, f"test_accuracy_{end}"] for end in ("seeds_low", "seeds_high"))
         assert f"[{low:.2f},{high:.2f}]" in text, "an interval is never cut"
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
