@@ -48,7 +48,7 @@ def test_all_are_found_and_can_be_loaded_in_one_process():
         ("digits/basline", "Did you mean 'digits/baseline'"),
         ("basline", "Did you mean 'baseline'?"),
         ("nothing of the kind", "'nothing of the kind' is no recipe. `cnnjax recipes` lists the"),
-        ("shapes", "'shapes' is a folder of recipes; name one of them: shapes/segmentation"),
+        ("shapes", "'shapes' is a folder of recipes; name one of them: shapes/detection, "),
         ("nowhere.py", "no experiment file nowhere.py"),
     ],
 )
