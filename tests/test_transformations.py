@@ -112,7 +112,7 @@ HEADS = {
         stride=2, features=3, activation="gelu", upsampling="resize", zero_scores=False, norm=BatchNorm()
     ),
     "torch_fcn": TorchFCN(features=3, activation="gelu", auxiliary="stage1"),
-    "deeplab_v3": DeepLabV3(dilations=(1, 2), features=3, activation="gelu", dropout=0.0, auxiliary="stage1"),
+    "deeplabv3": DeepLabV3(dilations=(1, 2), features=3, activation="gelu", dropout=0.0, auxiliary="stage1"),
 }
 BLOCKS |= {
     f"backbone under {name}": (with_head(SMOOTH, head, 3), (2, 8, 8, 1), {"train": False})

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from cnnjax import boxes, metrics
 from cnnjax.config import lane
-from cnnjax.data import Mixing, TestTime
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.losses import BoxLoss, Focal, GIoU, Loss
@@ -25,13 +24,13 @@ from cnnjax.models.heads import with_head
 from cnnjax.models.outputs import array_of, shown
 from cnnjax.records.resolved import Specification
 from cnnjax.tasks.found import Boxes
-from cnnjax.tasks.task import Answered, Outputs, Sums, Task
-from cnnjax.tasks.with_boxes import ABSENT, ENTRIES, check_boxes, refuse_mixing, refuse_top, refuse_views
+from cnnjax.tasks.task import Answered, Outputs, Sums
+from cnnjax.tasks.with_boxes import ABSENT, WithBoxes
 
 SHARE = Annotated[float, Field(ge=0, le=1)]
 
 
-class Detection(Task):
+class Detection(WithBoxes):
     """The objects of an image, with class and box, by a head at many places of a backbone's maps.
 
     An example's loss is the sum of that of the classes, by the focal `loss`, of `box_weight` times that of the boxes,
@@ -48,14 +47,12 @@ class Detection(Task):
             quality.
     """
 
-    entry: ClassVar[str] = "boxes"
     chosen_by: ClassVar[str] = "mean_ap"
     has_maps: ClassVar[bool] = True
     by_class: ClassVar[tuple[str, ...]] = ("per_class_ap", "per_class_ap50", "per_class_objects")
 
     head: Detector = AnchorFree()
     box_loss: BoxLoss = GIoU()
-    box_weight: float = lane(1.0, ge=0)
     quality_weight: float = lane(1.0, ge=0)
     most: int = Field(default=100, ge=1, le=1000)
     candidates: int = Field(default=300, ge=1, le=10_000)
@@ -64,7 +61,6 @@ class Detection(Task):
 
     def check(self, loss: Loss, form: ExampleForm) -> None:
         super().check(loss, form)
-        check_boxes(self.tag, form)
         if not isinstance(loss, Focal):
             raise ConfigError(
                 f"task = {self.tag!r}: loss = {loss.tag!r}; nearly all places have no object, which the focal loss is "
@@ -72,20 +68,13 @@ class Detection(Task):
             )
 
     def uses(self, form: ExampleForm) -> Collection[str]:
-        return (*ENTRIES, *(["box_crowd"] if "box_crowd" in form.entries else []))
-
-    @property
-    def makes_target(self) -> bool:
-        return False
+        return (*super().uses(form), *(["box_crowd"] if "box_crowd" in form.entries else []))
 
     def target(self, entries: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
         """float32 [M, 6]: class id, `ABSENT` in rows that are no box; the box in pixels; whether it is a crowd."""
         label = jnp.where(entries["box_valid"], entries["box_label"], ABSENT).astype(jnp.float32)
         crowd = entries.get("box_crowd", jnp.zeros(label.shape, bool)).astype(jnp.float32)
         return jnp.concatenate([label[:, None], entries["boxes"], crowd[:, None]], 1)
-
-    def check_mixing(self, mixing: Mixing) -> None:
-        refuse_mixing(self.tag, mixing)
 
     def outputs(self, loss: Loss, form: ExampleForm) -> Outputs:
         return Outputs(len(form.classes))
@@ -102,10 +91,6 @@ class Detection(Task):
                 f"for each of N places of {batch} images"
             )
         return rows
-
-    def merged(self, outputs: jax.Array, views: TestTime, form: ExampleForm) -> jax.Array:
-        refuse_views(self.tag, views)
-        return outputs[:, 0]
 
     def losses(self, outputs: jax.Array, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
         assert isinstance(loss, Focal)
@@ -169,9 +154,6 @@ class Detection(Task):
         height, width = form.image_shape[:2]
         sides = jnp.array([width, height, width, height], jnp.float32)
         return {**found._asdict(), "boxes": found.boxes / sides[None, None]}
-
-    def check_top(self, top: int, names: tuple[str, ...]) -> None:
-        refuse_top(top)
 
     def answered(self, answers: Mapping[str, np.ndarray], loss: Loss, names: tuple[str, ...]) -> Answered:
         return Boxes(**answers, classes=names)

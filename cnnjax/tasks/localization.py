@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -10,18 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import boxes, metrics
-from cnnjax.config import lane
-from cnnjax.data import Mixing, TestTime
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError
 from cnnjax.losses import BoxLoss, Loss, SmoothL1
 from cnnjax.records.resolved import Specification
 from cnnjax.tasks.found import Boxes
-from cnnjax.tasks.task import Answered, Outputs, Sums, Task
-from cnnjax.tasks.with_boxes import ABSENT, ENTRIES, check_boxes, refuse_mixing, refuse_top, refuse_views
+from cnnjax.tasks.task import Answered, Outputs, Sums
+from cnnjax.tasks.with_boxes import ABSENT, WithBoxes
 
 
-class Localization(Task):
+class Localization(WithBoxes):
     """The class of an image's one object, and its box: classification and localization.
 
     The network has K outputs for the classes and four for the box, whose sigmoids are the x and y of its centre, its
@@ -30,15 +28,12 @@ class Localization(Task):
     costs nothing.
     """
 
-    entry: ClassVar[str] = "boxes"
     chosen_by: ClassVar[str] = "localized"
 
     box_loss: BoxLoss = SmoothL1(beta=0.1)
-    box_weight: float = lane(1.0, ge=0)
 
     def check(self, loss: Loss, form: ExampleForm) -> None:
         super().check(loss, form)
-        check_boxes(self.tag, form)
         most = form.entries["boxes"].shape[0]
         if most != 1:
             raise ConfigError(
@@ -50,13 +45,6 @@ class Localization(Task):
                 f"task = {self.tag!r}: loss = {loss.tag!r} is not of one class among several; take softmax"
             )
 
-    def uses(self, form: ExampleForm) -> Collection[str]:
-        return ENTRIES
-
-    @property
-    def makes_target(self) -> bool:
-        return False
-
     def target(self, entries: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
         """float32 [5]: the class id, `ABSENT` where there is no box, and the box in shares of the image's sides."""
         height, width = entries["image"].shape[:2]
@@ -64,15 +52,8 @@ class Localization(Task):
         label = jnp.where(entries["box_valid"][0], entries["box_label"][0], ABSENT)
         return jnp.concatenate([label[None].astype(jnp.float32), entries["boxes"][0] / sides])
 
-    def check_mixing(self, mixing: Mixing) -> None:
-        refuse_mixing(self.tag, mixing)
-
     def outputs(self, loss: Loss, form: ExampleForm) -> Outputs:
         return Outputs(loss.outputs(len(form.classes)) + 4)
-
-    def merged(self, outputs: jax.Array, views: TestTime, form: ExampleForm) -> jax.Array:
-        refuse_views(self.tag, views)
-        return outputs[:, 0]
 
     def losses(self, outputs: jax.Array, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
         logits, codes, predicted = _parts(outputs)
@@ -116,9 +97,6 @@ class Localization(Task):
             "probabilities": probabilities,
             "boxes": jnp.clip(predicted, 0, 1),
         }
-
-    def check_top(self, top: int, names: tuple[str, ...]) -> None:
-        refuse_top(top)
 
     def answered(self, answers: Mapping[str, np.ndarray], loss: Loss, names: tuple[str, ...]) -> Answered:
         probabilities = answers["probabilities"]

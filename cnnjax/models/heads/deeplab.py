@@ -25,7 +25,7 @@ from cnnjax.models.heads.torch_fcn import TorchFCN, add_auxiliary, check_auxilia
 from cnnjax.models.norm import BatchNorm, Norm
 
 
-class DeepLabV3(Head, tag="deeplab_v3"):
+class DeepLabV3(Head, tag="deeplabv3"):
     """Scores of the last map, read at several dilations, resized to the image.
 
     Attributes:
