@@ -743,6 +743,12 @@ def test_pages_hold_the_question_the_arms_and_where_they_come_from(whole: Summar
         assert "to quote" in text
 
 
+def test_a_page_s_question_is_broken_where_its_paragraphs_and_lists_are(tmp_path: Path) -> None:
+    make_study(tmp_path, axes={"model.pool": ["max"]}, question="Which of\nthese?\n\nEither:\n- one\n- 2x2")
+    text = render_html(find(collect(tmp_path), draw=False))
+    assert ">Which of these?\n\nEither:\n- one\n- 2x2</p>" in text
+
+
 def test_no_mean_without_spread_and_n(whole: Summary) -> None:
     rows = [line for line in page(whole, "report.md").splitlines() if re.match(r"\| \**\d", line)][:12]
     assert len(rows) == 12

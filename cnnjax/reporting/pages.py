@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from cnnjax.documents import html
@@ -32,7 +33,7 @@ def render_html(findings: Findings, *, version: str | None = None) -> str:
     version: where a server watches the study (`cnnjax report --watch`), which page of it this is.
     """
     sections = findings.sections
-    question = f'<p class="question">{escape(findings.question)}</p>' if findings.question else ""
+    question = f'<p class="question">{escape(_flowing(findings.question))}</p>' if findings.question else ""
     more = f'<details class="more"><summary>More</summary>{_listed(findings.more)}</details>' if findings.more else ""
     body = "\n".join(map(html.section, sections))
     places = [(each.anchor, each.title) for each in sections]
@@ -58,3 +59,8 @@ def render_html(findings: Findings, *, version: str | None = None) -> str:
 def _listed(sentences: Sequence[str]) -> str:
     items = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
     return f'<ul class="headline">\n{items}\n</ul>'
+
+
+def _flowing(text: str) -> str:
+    """A text whose lines were broken to fit a file, with its paragraphs and lists in lines of their own."""
+    return re.sub(r"(?<=\S)\n(?=[^\s*+-])", " ", text)
