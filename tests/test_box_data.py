@@ -127,6 +127,22 @@ def test_boxes_are_cut_out_as_their_images_are(voc):
     assert seen >= 6
 
 
+def test_masks_of_the_same_names_are_not_the_images(voc):
+    masks = Path(voc.root) / "SegmentationClass"
+    masks.mkdir()
+    for stem in BOXES:
+        Image.fromarray(np.full((HEIGHT, WIDTH, 3), 90, np.uint8)).save(masks / f"{stem}.png")
+    dataset = voc.load()
+    assert not dataset.remarks
+    assert all("JPEGImages" in name for part in (dataset.train, dataset.test) for name in part.names)
+
+
+def test_a_file_of_coco_without_images_is_refused(coco):
+    (Path(coco.root) / "all.json").write_text(json.dumps({**coco_json(), "images": [], "annotations": []}))
+    with pytest.raises(DataError, match=r"all.json: there are no images"):
+        coco.load()
+
+
 def test_the_lists_of_voc_are_its_parts(voc, tmp_path):
     lists = Path(voc.root) / "ImageSets" / "Main"
     lists.mkdir(parents=True)

@@ -45,7 +45,7 @@ class Coco(Decoding, Data, tag="coco"):
         names, ids = read[0].categories()
         folders = [self.images, self.test_images or self.images]
         made = [file.read(ids, folder) for file, folder in zip(read, folders, strict=False)]
-        most = max(1, *(len(own.boxes) for part in made for own in part))
+        most = max([1, *(len(own.boxes) for part in made for own in part)])
         crowds = any(own.crowd.any() for part in made for own in part)
 
         def part(annotations: list[Annotation]) -> BoxedFiles:
@@ -117,6 +117,8 @@ class _File:
             if image is None:
                 own.wrong(f"image {number}", f"its file {row.get('file_name')!r} is missing, or there are several")
             made[number] = own
+        if not made:
+            raise DataError(f"{self.where}: there are no images")
         self._add_boxes(made)
         return [own.made() for own in made.values()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
@@ -22,12 +23,14 @@ from cnnjax.errors import DataError
 
 LARGEST = 2**24
 """Bytes of an annotation; real ones have some thousands."""
+FOLDER = "JPEGImages"
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 class Voc(Decoding, Data, tag="voc"):
     """Images with boxes under `root`, a folder or an uncompressed tar: `<name>.xml` for `<name>.jpg` (or another
-    image), wherever they lie, as in `Annotations/` and `JPEGImages/`.
+    image), wherever they lie, as in `Annotations/` and `JPEGImages/`; where folders are called `JPEGImages`, images
+    are in these alone.
 
     classes: names by class id. first_pixel: how the first pixel is numbered, 1 as in VOC, whose corners are pixels
     within the object: a box of xmin 1 and xmax 10 is ten wide. 0: corners as this package has them.
@@ -58,13 +61,13 @@ class Voc(Decoding, Data, tag="voc"):
         found = _by_stem(store, [name for name in store.names if name.endswith(".xml")], "annotations")
         if not found:
             raise DataError(f"{store.shown('')} has no annotations: no file ends in .xml; check `root`")
-        images = _by_stem(store, list(filter(is_image, store.names)), "images")
+        images = _by_stem(store, _images(store), "images")
         own = list(in_order(list(found)))
         annotations = {stem: self._read(store, found[stem], stem, images) for stem in own}
         if remark := _left_over(store, images, found):
             warnings.warn(remark, stacklevel=2)
         made = list(annotations.values())
-        most = max(1, *(len(each.boxes) for each in made))
+        most = max([1, *(len(each.boxes) for each in made)])
         crowds = any(each.crowd.any() for each in made)
 
         def files(stems: Sequence[str]) -> BoxedFiles:
@@ -108,10 +111,10 @@ class Voc(Decoding, Data, tag="voc"):
         return chosen[0], chosen[1]
 
     def _listed(self, store: Store, name: str, rows: list[str], stems: set[str]) -> list[str]:
-        for row in rows:
+        for row, count in Counter(rows).items():
             if row not in stems:
                 raise DataError(f"{store.shown(name)}: {row!r} has no annotation; add it, or take it off the list")
-            if rows.count(row) > 1:
+            if count > 1:
                 raise DataError(f"{store.shown(name)}: {row!r} is there twice; take one off the list")
         return rows
 
@@ -173,6 +176,13 @@ def _number(element: ElementTree.Element, path: str) -> float:
     except ValueError:
         said = "is missing" if text is None else f"is {text.strip()[:40]!r}, which is no number"
         raise DataError(f"its {path} {said}") from None
+
+
+def _images(store: Store) -> list[str]:
+    """The image files: those in folders called as VOC calls them, of which there are masks of the same names beside
+    (`SegmentationClass/`), or all where there is no such folder."""
+    every = list(filter(is_image, store.names))
+    return [name for name in every if FOLDER in PurePosixPath(name).parts[:-1]] or every
 
 
 def _by_stem(store: Store, names: Sequence[str], what: str) -> dict[str, str]:
