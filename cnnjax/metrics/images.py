@@ -90,9 +90,13 @@ def ssim(images: jax.Array, truth: jax.Array) -> jax.Array:
     def mean(maps: jax.Array) -> jax.Array:
         return _along(_along(maps, window, axis=1), window, axis=2)
 
-    mean_x, mean_y = mean(x), mean(y)
-    variances = mean(x * x) - mean_x**2 + mean(y * y) - mean_y**2
-    covariance = mean(x * y) - mean_x * mean_y
+    # Squares of what is near 0 lose less when they are taken from each other.
+    centre_x, centre_y = (maps.mean((1, 2), keepdims=True) for maps in (x, y))
+    x, y = x - centre_x, y - centre_y
+    off_x, off_y = mean(x), mean(y)
+    variances = mean(x * x) - off_x**2 + mean(y * y) - off_y**2
+    covariance = mean(x * y) - off_x * off_y
+    mean_x, mean_y = off_x + centre_x, off_y + centre_y
     luminance = (2 * mean_x * mean_y + LUMINANCE) / (mean_x**2 + mean_y**2 + LUMINANCE)
     return jnp.mean(luminance * (2 * covariance + CONTRAST) / (variances + CONTRAST), axis=(1, 2, 3))
 
