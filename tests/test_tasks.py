@@ -300,6 +300,8 @@ def stepped(one: Experiment, mapped: Any = jax.jit) -> tuple[Any, Any]:
     return state, mapped(lambda state, batch: eval_step(functions, state, batch))(state, evaluated)
 
 
+# Without jit each operation is compiled by itself, and runs once.
+@pytest.mark.brief
 @pytest.mark.parametrize("name", TASKS)
 def test_a_step_under_jit_is_the_step(name):
     one, _ = TASKS[name]

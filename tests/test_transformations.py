@@ -71,6 +71,8 @@ BLOCKS = {
     ),
     "resize to nearest": (nn.Resize(size=(7, 10), method="nearest"), MAPS, {}),
     "resize": (nn.Resize(2), MAPS, {}),
+    "bicubic resize": (nn.Resize(2, method="bicubic"), MAPS, {}),
+    "pixel shuffle": (nn.PixelShuffle(2), MAPS, {}),
     "fully connected": (nn.FullyConnected(3), ROWS, {}),
     "max pool": (nn.Pooling("max", 3, 2, padding=1), MAPS, {}),
     "max pool by rows and columns": (nn.Pooling("max", 4, 3), (2, 7, 7, 2), {}),

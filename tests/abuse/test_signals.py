@@ -21,7 +21,8 @@ from tests.marks import slow
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
 
-PROCESSES = int(os.environ.get("CNNJAX_SIGNALS", "12"))
+# Of each command and number of signals one.
+PROCESSES = int(os.environ.get("CNNJAX_SIGNALS", "6"))
 SEED = 20261128
 MOST_SECONDS = 30
 """That a process takes to end, on a busy machine; after a second signal one, where no one else works."""
