@@ -48,7 +48,16 @@ COMMANDS = {
 def start(place: Path, words: str) -> subprocess.Popen[str]:
     environ = os.environ | {"PYTHONFAULTHANDLER": "1", "XLA_FLAGS": "", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "cnnjax", *words.split()]
-    return subprocess.Popen(command, cwd=place, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=place,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # These tests may run under nohup themselves.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    )
 
 
 @pytest.fixture(scope="module")
