@@ -117,7 +117,9 @@ def alone(experiment):
 def members_of_the_package(base=Config):
     for member in base.__subclasses__():
         yield from members_of_the_package(member)
-        if is_built_in(member):
+        union = member.union
+        # One that is abstract is no member: those that have its fields are.
+        if is_built_in(member) and (union in (None, member) or member in union.members.values()):
             yield member
 
 
