@@ -30,7 +30,7 @@ from cnnjax.config import replace
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.models import alexnet
 from tests.marks import slow
-from tests.networks import MAPS, NETWORKS, TABLE
+from tests.networks import MAPS, NETWORKS, OBJECTS, TABLE
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -239,13 +239,13 @@ def test_heads_are_rows_of_training_alone(name):
 
 
 def test_every_preset_has_a_row():
-    assert set(models.Model.presets) <= NETWORKS.keys() | MAPS.keys()
+    assert set(models.Model.presets) <= NETWORKS.keys() | MAPS.keys() | OBJECTS.keys()
 
 
-@pytest.mark.parametrize("name", rows([*NETWORKS, *MAPS]))
+@pytest.mark.parametrize("name", rows([*NETWORKS, *MAPS, *OBJECTS]))
 def test_parameter_tree_is_golden(name):
     """CNNJAX_GOLDEN=write rewrites the files; look at the difference."""
-    config = (NETWORKS | MAPS)[name].config
+    config = (NETWORKS | MAPS | OBJECTS)[name].config
     made = jax.eval_shape(config.build().init, jax.random.key(0), jnp.zeros((1, *config.input_shape)))
     lines = [
         f"{jax.tree_util.keystr(path, simple=True, separator='.')} {'x'.join(map(str, leaf.shape))}"

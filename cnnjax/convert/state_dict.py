@@ -82,7 +82,7 @@ def to_torch(
         logits = _flat(variables).get(path) if isinstance(variables, Mapping) else None
         if logits is None:
             raise WeightsError(f"{network.tag}: the variables have no {'.'.join(path)} to tell the classes from")
-        network = network.model_copy(update={"num_classes": logits.shape[-1]})
+        network = network.model_copy(update={"num_classes": network.classes_of(logits.shape[-1])})
     slots = _slots(network, input_shape)
     leaves: dict[tuple[str, ...], Any] = _flat(variables)
     wrong = [
@@ -253,7 +253,7 @@ def _classes(network: Model, tensors: Mapping[str, Any], input_shape: Shape | No
         raise WeightsError(
             f"{network.tag}: {name} ({network.logits_path}.kernel) is {_by(shape)}: no kernel of a layer of logits"
         )
-    return int(shape[0])
+    return network.classes_of(int(shape[0]))
 
 
 FRESH_HEAD = "to draw a new one, say how many classes and fresh_head=True (model.num_classes=N --fresh-head)"

@@ -1,4 +1,4 @@
-"""Which objects there are in an image, and where: detection in one stage."""
+"""Which objects there are in an image, and where: detection in one stage or two."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from cnnjax.losses import BoxLoss, GIoU, Loss
 from cnnjax.models import Model
 from cnnjax.models.detectors import ABSENT, AnchorFree, Costs, Detector
 from cnnjax.models.heads import with_head
+from cnnjax.models.outputs import joined
 from cnnjax.records.resolved import Specification
 from cnnjax.tasks.found import Boxes
 from cnnjax.tasks.task import Answered, Outputs, Sums
@@ -27,20 +28,18 @@ SHARE = Annotated[float, Field(ge=0, le=1)]
 
 
 class Detection(WithBoxes):
-    """The objects of an image, with class and box, by a head at many places of a backbone's maps.
+    """The objects of an image, with class and box, by a head on a backbone's maps.
 
-    An example's loss is the sum of that of the classes, by the focal `loss`, of `box_weight` times that of the boxes,
-    by `box_loss`, and of `quality_weight` times that of the head's `quality` (centre-ness, by the cross-entropy, or
-    with a grid whether there is an object, by the focal loss), each divided by the number of places that are to say an
-    object, or by 1. Boxes are in pixels of the images that the network sees.
+    What an example's loss is made of, the head says. In it the boxes' loss, by `box_loss`, counts `box_weight`, that
+    of the head's `quality` (centre-ness, or whether there is an object) `quality_weight` times that of the classes.
+    Boxes are in pixels of the images that the network sees.
 
     Attributes:
-        head: `anchor_free` (FCOS) or `grid` (YOLO).
+        head: `anchor_free` (FCOS) or `grid` (YOLO), in one stage; `faster_rcnn`, in two.
         most: objects that are told of an image, the strongest.
         candidates: of pairs of place and class, the strongest, that suppression looks at.
         overlap: of IoU, beyond which the weaker of two boxes of a class is dropped.
-        least: of a score, below which nothing is told. A score is the square root of the class's probability times the
-            quality.
+        least: of a score, below which nothing is told.
     """
 
     chosen_by: ClassVar[str] = "mean_ap"
@@ -80,6 +79,9 @@ class Detection(WithBoxes):
 
     def read(self, model: Model, returned: Any, *, batch: int, loss: Loss, form: ExampleForm) -> Any:
         return self.head.checked(model.logits(returned), batch=batch, classes=len(form.classes))
+
+    def one_array(self, model: Model, returned: Any) -> jax.Array:
+        return joined(model.logits(returned))
 
     def losses(self, outputs: Any, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
         costs = Costs(self.box_loss, self.box_weight, self.quality_weight)

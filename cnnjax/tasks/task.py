@@ -17,7 +17,7 @@ from cnnjax.errors import ConfigError
 from cnnjax.lanes import StepConfig
 from cnnjax.losses import Loss
 from cnnjax.models import Model
-from cnnjax.models.outputs import logits_of
+from cnnjax.models.outputs import array_of, logits_of
 from cnnjax.records.resolved import Specification
 
 Sums = dict[str, jax.Array]
@@ -148,6 +148,13 @@ class Task(StepConfig, union="name"):
         """The outputs in what the network returned for `batch` images. Raises ShapeError where they do not fit."""
         needed, spare = self.outputs(loss, form)
         return logits_of(model, returned, batch=batch, needed=needed, spare=spare)
+
+    def one_array(self, model: Model, returned: Any) -> jax.Array:
+        """One array [B, ...] of all that losses read of what the network returned: the memory of a step is told by it.
+
+        Raises ShapeError where there is none.
+        """
+        return array_of(model, returned)
 
     def merged(self, outputs: jax.Array, views: TestTime, form: ExampleForm) -> jax.Array:
         """One output for each image of those of its views: [B, V, ...] -> [B, ...]; by default their mean."""

@@ -4,5 +4,17 @@ from cnnjax.models.detectors.anchor_free import AnchorFree
 from cnnjax.models.detectors.detector import ABSENT, Costs, Detector
 from cnnjax.models.detectors.grid import GridDetector
 from cnnjax.models.detectors.one_stage import OneStage, Rows, places_of, rows_of
+from cnnjax.models.detectors.two_stage import FasterRCNN
 
-__all__ = ["ABSENT", "AnchorFree", "Costs", "Detector", "GridDetector", "OneStage", "Rows", "places_of", "rows_of"]
+__all__ = [
+    "ABSENT",
+    "AnchorFree",
+    "Costs",
+    "Detector",
+    "FasterRCNN",
+    "GridDetector",
+    "OneStage",
+    "Rows",
+    "places_of",
+    "rows_of",
+]

@@ -55,6 +55,14 @@ class Detector(Config, union="name"):
         and whether it is a crowd, which is not to be found."""
         raise ConfigError(f"{type(self).__name__} does not define loss_of_one(outputs, target, loss=, costs=)")
 
+    def classes_of(self, outputs: int) -> int:
+        """How many classes there are where the layer of logits has so many outputs at a place."""
+        return outputs
+
+    def torch_name(self, path: str) -> str:
+        """torchvision's name of the module at the dotted `path` in the head."""
+        raise ConfigError(f"{self.tag} has no counterpart in torchvision whose names are known here")
+
     def said(self, outputs: Any, size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
         """The boxes that are said of one image of that (height, width), clipped to it, [N, 4], or [N, K, 4] where each
         class has its own, and the scores of each class, [N, K]."""

@@ -62,6 +62,11 @@ def with_head(model: Model, head: HeadConfig, outputs: int) -> HeadedNetwork:
     Its parameters are under `backbone` (those of the model's classifier left out) and `head`. Raises ConfigError where
     the model has no endpoints, or none that the head could stand on.
     """
+    if model.makes == "objects":
+        raise ConfigError(
+            f"{model.tag} is a backbone under a detector's head already: give its `backbone` as the model, and its "
+            "`detector` as task.head"
+        )
     if model.makes == "maps":
         raise ConfigError(f"{model.tag} makes maps of the image's size itself: give it no head")
     endpoints = model.endpoints()
