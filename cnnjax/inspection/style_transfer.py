@@ -19,6 +19,7 @@ import optax
 
 from cnnjax.errors import RunError
 from cnnjax.inspection.network import Network
+from cnnjax.optim.promotion import promoting
 
 Optimizer = Literal["lbfgs", "adam"]
 Start = Literal["content", "style", "noise"]
@@ -115,7 +116,7 @@ def transferred(
         "noise": lambda: jax.random.uniform(jax.random.key(seed), content.shape),
     }[start]()
     targets = jax.jit(partial(goal.targets, network))(content, style)
-    updates = optax.lbfgs() if optimizer == "lbfgs" else optax.adam(rate)
+    updates = optax.lbfgs() if optimizer == "lbfgs" else promoting(optax.adam(rate))
 
     def advance(variables: Any, targets: Any, carried: tuple[jax.Array, Any], count: jax.Array):
         def loss(image: jax.Array) -> jax.Array:
