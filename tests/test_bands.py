@@ -114,9 +114,13 @@ def test_images_that_differ_and_bands_that_there_are_not(tmp_path):
 
 def test_each_band_has_its_own_mean_and_deviation_of_the_training_part(tmp_path):
     images = GENERATOR.integers(0, 4096, (8, 3, 3, 5), np.uint16)
-    parts = ["train"] * 6 + ["test"] * 2
+    parts = [*["train"] * 6, *["test"] * 2]
     root = folder(
-        tmp_path, {f"{part}/{'ab'[n % 2]}/{n}.npy": npy(image) for n, (part, image) in enumerate(zip(parts, images))}
+        tmp_path,
+        {
+            f"{part}/{'ab'[n % 2]}/{n}.npy": npy(image)
+            for n, (part, image) in enumerate(zip(parts, images, strict=True))
+        },
     )
     found = BandFolder(root=root, limits=(0.0, 4095.0), bands=(4, 1)).load()
     expected = np.round(255 * (images[:6, ..., [4, 1]] / 4095)) / 255
@@ -142,6 +146,7 @@ def test_tissues_differ_as_they_say():
     np.testing.assert_array_equal(chosen.train.held().images, data.train.held().images[..., [5, 0]])
 
 
+@pytest.mark.slow
 def test_bands_from_files_to_predictions(run, tmp_path):
     """A training on files, and what its network says of a .npy and of a TIFF of the same numbers."""
     data = Tissue(examples=32, test_examples=8, size=8, noise=0.02, line=1.0).load()

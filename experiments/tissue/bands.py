@@ -1,7 +1,8 @@
 """Which band of light matters to a network that tells four tissues apart?
 
 Hypothesis: the one with the narrow line alone (band 4). Without it two pairs of tissues look the same, and accuracy
-falls by at least 25 points, to 50%. The broad absorptions are seen in several bands, so that no other costs more than 5.
+falls by at least 25 points, to 50%. The broad absorptions are seen in several bands, so that no other costs more than
+5 points.
 
 A band that is left out takes a sixth of the first layer's weights with it, 9% of the network's multiply-accumulates.
 """
