@@ -84,6 +84,7 @@ if TYPE_CHECKING:
         Whitening,
     )
     from cnnjax.inspection.inspect import inspect
+    from cnnjax.inspection.stylize import stylize
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import (
         AbsoluteError,
@@ -332,6 +333,7 @@ _HOMES = {
         "Whitening",
     ],
     "inspection.inspect": ["inspect"],
+    "inspection.stylize": ["stylize"],
     "losses": [
         "AbsoluteError",
         "BoxLoss",
@@ -753,6 +755,7 @@ __all__ = [
     "report",
     "results",
     "side_by_side",
+    "stylize",
     "sweep",
     "train",
 ]
