@@ -53,7 +53,7 @@ PEERS = {
 # Those whose layers depend on the size of images, or round it, are compared on images of the published one; the others
 # pool globally, and are quicker on small images.
 PUBLISHED = ("alexnet", "vgg", "googlenet", "inception", "squeezenet", "resnet18")
-# Forty blocks with shortcuts, on maps of enough places for statistics. The others are compared whatever their statistics.
+# Forty blocks with shortcuts, on maps of enough places for statistics; the others whatever their statistics.
 SETTLED = {"efficientnet_v2_s": (128, 128, 3)}
 
 
