@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Augmentation,
         AugMix,
         AutoAugment,
+        BandFolder,
         CentreFit,
         Chirps,
         Clips,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         TestTime,
         TimeShift,
         TintedDigits,
+        Tissue,
         TrivialAugment,
         Voc,
         WavFolder,
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
         Whitening,
     )
     from cnnjax.inspection.inspect import inspect
+    from cnnjax.inspection.stylize import stylize
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import (
         AbsoluteError,
@@ -265,6 +268,7 @@ _HOMES = {
         "AugMix",
         "Augmentation",
         "AutoAugment",
+        "BandFolder",
         "CentreFit",
         "Coco",
         "ColorJitter",
@@ -306,6 +310,7 @@ _HOMES = {
         "TenCrop",
         "TestTime",
         "TintedDigits",
+        "Tissue",
         "TrivialAugment",
         "Chirps",
         "Clips",
@@ -332,6 +337,7 @@ _HOMES = {
         "Whitening",
     ],
     "inspection.inspect": ["inspect"],
+    "inspection.stylize": ["stylize"],
     "losses": [
         "AbsoluteError",
         "BoxLoss",
@@ -536,6 +542,7 @@ __all__ = [
     "AutoAugment",
     "Autoencoder",
     "Band",
+    "BandFolder",
     "BatchNorm",
     "Binary",
     "BoxLoss",
@@ -724,6 +731,7 @@ __all__ = [
     "TestTime",
     "TimeShift",
     "TintedDigits",
+    "Tissue",
     "ToImage",
     "TorchFCN",
     "Trained",
@@ -753,6 +761,7 @@ __all__ = [
     "report",
     "results",
     "side_by_side",
+    "stylize",
     "sweep",
     "train",
 ]
