@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Augmentation,
         AugMix,
         AutoAugment,
+        BandFolder,
         CentreFit,
         Chirps,
         Clips,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         TestTime,
         TimeShift,
         TintedDigits,
+        Tissue,
         TrivialAugment,
         Voc,
         WavFolder,
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
         Whitening,
     )
     from cnnjax.inspection.inspect import inspect
+    from cnnjax.inspection.stylize import stylize
     from cnnjax.launch.sweep import sweep
     from cnnjax.losses import (
         AbsoluteError,
@@ -268,6 +271,7 @@ _HOMES = {
         "AugMix",
         "Augmentation",
         "AutoAugment",
+        "BandFolder",
         "CentreFit",
         "Coco",
         "ColorJitter",
@@ -309,6 +313,7 @@ _HOMES = {
         "TenCrop",
         "TestTime",
         "TintedDigits",
+        "Tissue",
         "TrivialAugment",
         "Chirps",
         "Clips",
@@ -335,6 +340,7 @@ _HOMES = {
         "Whitening",
     ],
     "inspection.inspect": ["inspect"],
+    "inspection.stylize": ["stylize"],
     "losses": [
         "AbsoluteError",
         "BoxLoss",
@@ -542,6 +548,7 @@ __all__ = [
     "AutoAugment",
     "Autoencoder",
     "Band",
+    "BandFolder",
     "BatchNorm",
     "Binary",
     "BoxLoss",
@@ -732,6 +739,7 @@ __all__ = [
     "TestTime",
     "TimeShift",
     "TintedDigits",
+    "Tissue",
     "ToImage",
     "TorchFCN",
     "Trained",
@@ -762,6 +770,7 @@ __all__ = [
     "report",
     "results",
     "side_by_side",
+    "stylize",
     "sweep",
     "train",
 ]

@@ -1,7 +1,7 @@
 """What ends a process at once, without an exception: raised instead, where a user's code is traced.
 
 `os._exit` and `os.abort` leave no word of whose code called them. What native code does, a crash or an abort of a
-library, cannot be held back: of that the command line has Python say the line (faulthandler).
+library, cannot be held back: of that the command line has Python say the line (faulthandler), and what `named` says.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import types
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
+T = TypeVar("T")
 NAMES = ("_exit", "abort")
 
 
@@ -56,3 +58,13 @@ def _instead(name: str, original: Callable[..., NoReturn]) -> Callable[..., NoRe
         original(*arguments)
 
     return ends
+
+
+def named(text: str, call: Callable[[], T]) -> T:
+    """What `call` returns, called by a function of that name: of a crash faulthandler says the names of functions."""
+
+    def calling() -> T:
+        return call()
+
+    code = calling.__code__.replace(co_name=text)
+    return types.FunctionType(code, {}, text, None, calling.__closure__)()

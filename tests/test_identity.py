@@ -277,6 +277,8 @@ VARIANTS = {
     "colorization": experiment(
         data=c.TintedDigits(opposite=0.25, chroma=20.0, seed=1), task=c.Colorization(head=c.FCN(), grid=20.0)
     ),
+    "bands": experiment(data=c.BandFolder(root="r", bands=(0, 2), limits=(0.0, 4095.0), test=0.3, on_broken="skip")),
+    "tissue": experiment(data=c.Tissue(bands=(0, 4), size=8, line=0.4, noise=0.1, seed=1)),
     "super-resolution": experiment(
         model=c.SRCNN(factor=2, features=(4,), kernel_sizes=(3, 5), activation="tanh", residual=True),
         task=c.SuperResolution(factor=2, by="area"),

@@ -19,7 +19,7 @@ def circumstance(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or any(text in str(error) for text in _NO_MEMORY):
         space = address_space()
         limit = "" if space is None else f"; ulimit -v leaves this process {space / 1e9:.1f} GB: raise it"
-        return f"out of memory ({error or type(error).__name__}{limit}){users_line(error)}"
+        return f"out of memory ({str(error) or type(error).__name__}{limit}){users_line(error)}"
     if not isinstance(error, OSError) or error.strerror is None:
         return None
     if not _is_somewhere():

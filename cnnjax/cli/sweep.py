@@ -189,6 +189,7 @@ def sweep(
     """Train every arm of a study with every seed, skipping what is finished, and report."""
     from cnnjax.launch.launcher import settings_of
     from cnnjax.run.devices import split_over
+    from cnnjax.study.deaths import watched
     from cnnjax.study.designed import designed
     from cnnjax.study.study import with_fields
 
@@ -222,7 +223,8 @@ def sweep(
         planned_for = split_over(planned_for) if shard_state else planned_for
         whole = None if estimate else _whole_of(loaded, study)
         shown = {"as_json": as_json, "times": estimate, "extend": extend, "replace": replace}
-        _print_plan(study, folder, planned_for, whole, pack, **shown)
+        with watched(folder, loaded.path if loaded.path.is_file() else None):
+            _print_plan(study, folder, planned_for, whole, pack, **shown)
         return
     if device_kind is not None:
         raise ConfigError("--device-kind plans for devices elsewhere: give --dry-run with it")

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 
 from cnnjax import calling
-from cnnjax.analysis import Analysis, analyse
+from cnnjax.analysis import Analysis, analysed
 from cnnjax.convert.tensor_names import prefix, torchvision_names, without
 from cnnjax.convert.weights_file import array
 from cnnjax.errors import ConfigError, WeightsError
@@ -159,11 +159,16 @@ def _slots(network: Model, input_shape: tuple[int, int, int] | None) -> list[_Sl
     image = input_shape or network.input_shape
     if image is None:
         raise ConfigError(f"{network.tag}: give input_shape=(height, width, channels): it was published for none")
-    module = network.build()
-    images = jax.ShapeDtypeStruct((1, *image), jnp.float32)
-    shapes: Any = jax.eval_shape(partial(calling.init, module), jax.random.key(0), images)
-    flattenings = _flattenings(analyse(module, image, train=True))
-    return [_slot(network, path, leaf.shape, flattenings) for path, leaf in _flat(shapes).items()]
+    shapes, flattenings = _laid_out(network, tuple(image))
+    return [_slot(network, path, shape, flattenings) for path, shape in shapes.items()]
+
+
+# Weights are often written where they were read, or read several times.
+@lru_cache(maxsize=8)
+def _laid_out(network: Model, image: tuple[int, int, int]) -> tuple[dict[tuple[str, ...], Shape], Mapping[str, Shape]]:
+    """The shape of each variable, by collection and keys, and `_flattenings`."""
+    analysis, variables = analysed(network.build(), image, train=True)
+    return {path: leaf.shape for path, leaf in _flat(variables).items()}, _flattenings(analysis)
 
 
 def _flat(variables: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:

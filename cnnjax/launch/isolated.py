@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from cnnjax.launch.units import PlannedUnits
 from cnnjax.launch.worker_process import Worker, jobs_folder, new_token, work_options
 from cnnjax.lease import Taken, holding
 from cnnjax.records.result_json import ResultRecord
+from cnnjax.study.deaths import how_ended
 from cnnjax.study.plan import Plan
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -107,15 +107,7 @@ class _Ended:
     def reason(self) -> str:
         said = next((line for line in self._lines if line.startswith(SAID)), "")
         see = f"{said and f'it said {said!r}; '}what it printed is in {self.output}"
-        if self.code == -signal.SIGKILL:
-            return (
-                "was killed (SIGKILL), by the system where memory ran out, or by somebody: accumulate, or a smaller "
-                f"batch_size or network, takes less; {see}"
-            )
-        if self.code < 0:
-            name = signal.Signals(-self.code).name
-            return f"died of {name}, in native code of a library or of yours: leave out what crashes there; {see}"
-        return f"ended with exit code {self.code} in the midst of it: leave out what calls exit there; {see}"
+        return f"{how_ended(self.code)}; {see}"
 
     @property
     def last(self) -> str:

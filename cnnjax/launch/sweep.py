@@ -36,6 +36,7 @@ from cnnjax.records.adaptive_json import AdaptiveRecord
 from cnnjax.records.folders import refuse_for_study
 from cnnjax.run.options import Options
 from cnnjax.run.trial import StudyOfTrials
+from cnnjax.study.deaths import watched
 from cnnjax.study.earlier import earlier, settle
 from cnnjax.study.merging import Merged
 from cnnjax.study.plan import Plan, PlannedTrial
@@ -128,7 +129,9 @@ def sweep(
             f"--isolate: workers of the launcher {launcher} are processes of their own; a trial that kills them "
             "again and again fails; leave it out"
         )
-    planned = _within_budget(plan_here(study, options.hardware), options, workers)
+    with watched(Path(out), file):
+        planned = plan_here(study, options.hardware)
+    planned = _within_budget(planned, options, workers)
     emit = one_at_a_time(sinks) if jax.process_index() == 0 else []
     spread = {"pack": pack, "workers": workers, "sinks": emit, "stop": stop, "stop_on_failure": stop_on_failure}
     spread |= {"settings": told, "isolate": isolate, "has_file": file is not None}

@@ -24,6 +24,7 @@ from cnnjax.run.teachers import teachers_of
 from cnnjax.run.weights import check_initial
 from cnnjax.study.alike import without_effect
 from cnnjax.study.budget import Budget
+from cnnjax.study.deaths import fatal, traced
 from cnnjax.study.faults import guilty, neighbours, refuse_bad_values, refuse_too_many, refuse_twins
 from cnnjax.study.folds import refuse_unequal_folds
 from cnnjax.study.match import rescaled_to
@@ -61,9 +62,12 @@ def _plan(study: Study, hardware: Hardware | Devices) -> Plan:
     devices = here(hardware) if isinstance(hardware, Hardware) else hardware
     even = {arm: _even(study, arm, experiment, costs) for arm, experiment in experiments.items()}
     checks, families = dict[Named[Any], _Checked | ConfigError](), Families()
+    ordered = _by_network(even)
+    sound = {arm: each for arm in ordered if not isinstance(each := even[arm], ConfigError)}
+    dead = fatal(sound, devices.count)
     tell = logged("arms planned")
-    for number, arm in enumerate(_by_network(even), 1):
-        checks[arm] = _check(even[arm], devices, families, study.budget)
+    for number, arm in enumerate(ordered, 1):
+        checks[arm] = dead[arm] if arm in dead else _check(arm, even[arm], devices, families, study.budget)
         tell(number, len(even))
     checks = {arm: checks[arm] for arm in even}
     good = {arm: found for arm, found in checks.items() if not isinstance(found, ConfigError)}
@@ -167,11 +171,26 @@ def _cost(experiment: Experiment, measure: str) -> int:
 
 
 def _check(
-    experiment: Experiment | ConfigError, devices: Devices, families: Families, budget: Budget | None
+    arm: Named[Any],
+    experiment: Experiment | ConfigError,
+    devices: Devices,
+    families: Families,
+    budget: Budget | None,
 ) -> _Checked | ConfigError:
     if isinstance(experiment, ConfigError):
         return experiment
     code = code_of(experiment)
+
+    def check() -> _Checked | ConfigError:
+        return _check_sound(experiment, code, devices, families, budget)
+
+    # What is cnnjax's own ends no process.
+    return traced(arm, check) if code.definitions else check()
+
+
+def _check_sound(
+    experiment: Experiment, code: Code, devices: Devices, families: Families, budget: Budget | None
+) -> _Checked | ConfigError:
     try:
         check_batch_size(experiment.batch_size, devices=devices.count, accumulate=experiment.accumulate)
         check_images(experiment, devices)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from cnnjax import (
     sweep,
 )
 from cnnjax.config import replace
+from cnnjax.data.cache import place
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.events import StepTaken
 from cnnjax.launch import isolated
@@ -41,6 +43,7 @@ from cnnjax.lease import Lease
 from cnnjax.loggers.logger import Logger
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.run.trial import StudyOfTrials
+from cnnjax.study import deaths
 from cnnjax.study.file import load
 
 DATA = Synthetic(height=4, width=4, channels=1, classes=2, examples=20, test_examples=8)
@@ -278,11 +281,82 @@ def test_a_worker_trains_one_program_or_trial_alone(launched):
     assert work(launched.study.out, only=launched.planned.trials[0].program).done == [ids[0], ids[2]]
 
 
+# --- while it is planned
+
+
+def noted(folder: Path, text: str) -> Path:
+    """What a process leaves that dies while it traces an arm of the study in that folder."""
+    path = place("planning", str(folder), "txt")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+LEAVING = Study(replace(BASE, {"model": Leaving()}), axes={"model.when": ["never", "other", "third"]}, seeds=2)
+KILLED: list[tuple[list[tuple[int, str]], list[str], list[int]]] = [
+    ([(3, "")], [], [3]),
+    ([(0, "died"), (2, "")], ["never"], [3, 2]),
+    ([(1, "died"), (0, "died")], ["other", "third"], [3, 1]),
+    ([(1, "died"), (1, "")], ["other"], [3, 1]),
+    ([(2, ""), (0, "")], [], [3, 1]),  # an error of Python's, which the plan will say
+]
+"""(how far each child came and how it ended, the arms that are pruned, how many programs each child was given)."""
+
+
+@pytest.mark.parametrize(("ends", "pruned", "given"), KILLED)
+def test_after_a_death_while_planning_children_find_out_of_which_arms(ends, pruned, given, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    note, left, asked = noted(tmp_path, "model.when = other"), list(ends), []
+
+    def child(self, experiments, devices):
+        asked.append(len(experiments))
+        return left.pop(0)
+
+    monkeypatch.setattr(deaths._Watch, "_child", child)
+    with deaths.watched(tmp_path, Path("exp.py")):
+        planned = plan(LEAVING, hardware=OPTIONS.hardware)
+        assert plan(LEAVING, hardware=OPTIONS.hardware) == planned
+    assert ([arm.arm["model.when"] for arm in planned.pruned], asked, left) == (pruned, given, [])
+    assert all(arm.error == "the process that traced it died" for arm in planned.pruned)
+    assert note.exists() == bool(pruned), "the next plan has to ask again, or not"
+
+
+def test_a_plan_notes_arms_of_the_users_own_and_leaves_no_note(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    note, seen = place("planning", str(tmp_path), "txt"), []
+
+    class Noting(Leaving, tag="deaths_noting"):
+        def network(self) -> nn.Module:
+            seen.append(note.read_text())
+            names = [frame.name for frame in traceback.extract_stack()]
+            assert f"model.when = {self.when}" in names, "faulthandler would not say the arm"
+            return super().network()
+
+    study = Study(replace(BASE, {"model": Noting()}), axes={"model.when": ["never", "always"]}, seeds=1)
+    with deaths.watched(tmp_path, None):
+        plan(study, hardware=OPTIONS.hardware)
+    assert list(dict.fromkeys(seen)) == ["model.when = never", "model.when = always"]
+    assert not note.exists()
+    with deaths.watched(tmp_path, None):
+        plan(STUDY, hardware=OPTIONS.hardware)
+        assert not note.exists(), "networks of cnnjax's own cost nothing"
+
+
+def test_plans_of_one_study_side_by_side_do_not_mind_each_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with deaths.watched(tmp_path, None):
+        planned = plan(LEAVING, hardware=OPTIONS.hardware)
+        noted(tmp_path, "an arm")
+        with deaths.watched(tmp_path, None):
+            assert plan(LEAVING, hardware=OPTIONS.hardware) == planned
+        assert place("planning", str(tmp_path), "txt").read_text() == "an arm"
+
+
 # --- processes
 
 FILE = '''
 """Some of these networks end the process that trains them."""
-import os, signal, time
+import ctypes, os, signal, time
 import flax.linen as nn
 import jax
 from cnnjax import SGD, Experiment, Model, Study, Synthetic
@@ -308,6 +382,8 @@ class Net(nn.Module):
 
     @nn.compact
     def __call__(self, images, train: bool):
+        if self.end == "traced" and "SPARED" not in os.environ:
+            ctypes.string_at(0)
         if train and self.end != "no":
             jax.debug.callback(lambda: end(self.end))
         return nn.Dense(self.classes)(images.reshape(len(images), -1))
@@ -375,6 +451,24 @@ def test_after_a_death_the_same_command_isolates_by_itself(tmp_path):
         "other": "done",
     }
     assert (tmp_path / "study" / "report" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_an_arm_that_kills_the_plan_is_named_and_left_out_by_the_next(tmp_path):
+    words, environ = (*WORDS, "model.end=no,traced,other"), {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    first = cnnjax(tmp_path, *words, **environ)
+    assert first.returncode == -signal.SIGSEGV
+    assert "in model.end = traced" in first.stderr
+    again = cnnjax(tmp_path, *words, **environ)
+    assert again.returncode == 0, again.stderr
+    (pruned,) = [line for line in again.stderr.splitlines() if line.startswith("pruned")]
+    assert pruned.startswith("pruned: model.end = traced: the process that traced it died of SIGSEGV, in native code")
+    assert "(exp.py line " in pruned
+    assert set(results(tmp_path / "study")) == {"no", "other"}
+    mended = cnnjax(tmp_path, *words, **environ, SPARED="1")
+    assert "pruned" not in mended.stderr
+    assert results(tmp_path / "study")["traced"]["status"] == "done"
+    assert not list((tmp_path / "cache/cnnjax/planning").iterdir())
 
 
 @pytest.mark.slow

@@ -113,12 +113,14 @@ READERS: dict[str, tuple[set[str], str]] = {
     "run/weights.py": ({"read_bytes"}, "for a checksum"),
     "streams.py": ({"os.open"}, "nothing: the null device, where a closed stream is to be"),
     "study/data_pictures.py": ({"read_bytes"}, "bytes of images"),
+    "study/deaths.py": ({"json.loads"}, "what was just written"),
     "study/edits.py": ({"json.loads"}, "what was just written"),
     "study/file.py": (
         {"exec", "source_to_code", "spec_from_file_location"},
         "an experiment file, which is a program: the one that is named on the command line, or by the study of whose "
         "work.json `cnnjax work` is asked to be a worker",
     ),
+    "study/traced_apart.py": ({"json.load"}, "JSON of the process that starts it"),
 }
 """What reads, by file of the package: its calls, what it reads, and why no code comes of it."""
 
