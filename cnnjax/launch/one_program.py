@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import cnnjax
 from cnnjax.errors import CnnjaxError, DataError, DiskFull, HostLost, Interrupted, surviving
 from cnnjax.hosts import processes
 from cnnjax.interrupts import AnyOf
@@ -31,7 +30,7 @@ from cnnjax.study.plan import PlannedTrial
 
 _FRAME = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
 """A frame of a traceback in what an error says."""
-_LIBRARIES = (sys.prefix, sys.base_prefix, str(Path(cnnjax.__file__).parent))
+_LIBRARIES = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]))
 
 
 def run_program(name: str, first: Claimed, claims: Claims, how: How) -> None:
