@@ -60,7 +60,9 @@ def _refuse_nothing(arguments: list[str]) -> None:
     before = ["", *arguments]
     for option, word in zip(before, arguments, strict=False):
         if not word.strip() and not option.startswith("-"):
-            raise typer.BadParameter("there is an argument, but it names nothing (an empty text): give one, or leave it out")
+            raise typer.BadParameter(
+                "there is an argument, but it names nothing (an empty text): give one, or leave it out"
+            )
 
 
 def _show_traceback(*error: Any) -> None:
