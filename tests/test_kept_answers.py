@@ -190,7 +190,7 @@ def test_a_single_run_has_its_classes_too(tmp_path: Path) -> None:
     finding = recall_panel(collect(run))
     assert finding is not None
     assert [column.heading for column in grids(finding)[0].columns] == [
-        *("class", "examples", "recall, %, arm 1", "95% interval over seeds and examples", "precision, %, arm 1")
+        *("class", "examples", "recall, %, arm 1", "95% interval over seeds", "precision, %, arm 1")
     ]
 
 
