@@ -22,7 +22,7 @@ def test_every_line_of_a_report_fits(
 ) -> None:
     trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
     for place, trial in enumerate(trials):
-        change_result(tmp_path, trial, seconds=SECONDS, data_fingerprint=f"{place // 3:012}")
+        change_result(tmp_path, trial, seconds=SECONDS, codes=[f"{place:012x}"])
         set_metrics(tmp_path, trial, test_accuracy=1.5)
     for name in ("WIDE", "out"):
         monkeypatch.setattr(printing, name, console(width=width))
@@ -31,7 +31,7 @@ def test_every_line_of_a_report_fits(
     text = " ".join(" ".join(lines).split())
     assert "time: compile 7,407.0 s" in text
     assert "n=6 finished trials" in text
-    assert "data" in text.partition("time:")[0], "what is mixed is said before"
+    assert "MIXED CODE" in text.partition("time:")[0]
     assert [line for line in lines if len(line) > width and not line.startswith("report: ")] == []
 
 
