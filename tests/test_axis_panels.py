@@ -516,8 +516,11 @@ def test_a_tornado_of_shares_has_the_interval_over_seeds_and_a_thin_one_over_exa
     table = collect(tmp_path)
     made = drawing(tornado_panel(table))
     largest = difference(table, 4, 1, metric="test_accuracy").scaled(100)
-    drawn = [line for line in panel(made).lines if len(line.get_xdata()) == 2 and line.get_ydata()[0] == 0]
-    ends = {line.get_linewidth(): line.get_xdata() for line in drawn if line.get_linestyle() == "-"}
+    ends = {}
+    for line in panel(made).lines:
+        (x, y), look = map(np.asarray, line.get_data()), line.get_linestyle()
+        if len(x) == 2 and y[0] == 0 and look == "-":
+            ends[line.get_linewidth()] = x
     assert ends[1.8] == pytest.approx([largest.seeds_low, largest.seeds_high])
     assert ends[0.6] == pytest.approx([largest.low, largest.high])
     assert "interval over seeds, the thin one that over examples too" in made.caption

@@ -18,13 +18,15 @@ SHADE, NAMES = 0.13, 2.2
 
 @dataclass(frozen=True)
 class Line:
-    """An arm's profile. scores: results, ascending; shares, low, high: of its seeds in percent, at least as good."""
+    """An arm's profile. scores: results, ascending; shares, low, high: of its seeds in percent, at least as good.
+    banded: whether the band is drawn; more than two hide each other."""
 
     arm: Arm
     scores: tuple[float, ...]
     shares: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    banded: bool
 
 
 def profiled(lines: Sequence[Line], *, here: Unit, higher_is_better: bool, caption: str) -> Drawing:
@@ -36,9 +38,10 @@ def profiled(lines: Sequence[Line], *, here: Unit, higher_is_better: bool, capti
     for place, line in enumerate(lines):
         colour, dash = CATEGORIES[place % len(CATEGORIES)], LINES[place % len(LINES)]
         name = fit(f"{line.arm.number}: {line.arm.label}", NAMES)
-        band = ax.fill_between(line.scores, line.low, line.high, step=where, color=colour, alpha=SHADE, lw=0, zorder=1)
+        if line.banded:
+            ax.fill_between(line.scores, line.low, line.high, step=where, color=colour, alpha=SHADE, lw=0, zorder=1)
         drawn = ax.step(line.scores, line.shares, where=where, color=colour, ls=dash, lw=1.4, label=name, zorder=3)
-        marks.add([band, *drawn], line.arm, "profile", "share of seeds at least as good")
+        marks.add(drawn, line.arm, "profile", "share of seeds at least as good")
     ax.set_ylim(-3, 103)
     ax.set_xlabel(here.axis)
     ax.set_ylabel("seeds at least as good (%)")

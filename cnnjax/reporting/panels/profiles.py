@@ -12,11 +12,13 @@ import numpy as np
 
 from cnnjax.documents.document import Column, Grid, paragraph
 from cnnjax.reporting.finding import Finding, Sketch
+from cnnjax.reporting.intervals import listed
 from cnnjax.reporting.marks import Drawing
 from cnnjax.reporting.notes import incomplete_note, survivors_note
 from cnnjax.reporting.picture_profiles import Line, profiled
 from cnnjax.reporting.statistics import (
     arms,
+    chosen,
     complete,
     foremost,
     measure,
@@ -163,11 +165,15 @@ def _drawn(table: Table, found: Sequence[Own], metric: str) -> Drawing:
     here, by = unit(table, metric), measure(table)
     first = [arm.number for arm in foremost(table, limit=DRAWN)]
     shown = [own for own in found if own.arm in first] or list(found[:DRAWN])
+    banded = {reference(table), chosen(table)} & {own.arm for own in shown} or {shown[0].arm}
     lines = [
         Line(
             table.arms[own.arm - 1],
-            tuple(here.factor * score for score in own.scores),
-            *(tuple(100 * share for share in each) for each in (own.profile.shares, own.profile.low, own.profile.high)),
+            scores=tuple(here.factor * score for score in own.scores),
+            shares=_percent(own.profile.shares),
+            low=_percent(own.profile.low),
+            high=_percent(own.profile.high),
+            banded=own.arm in banded,
         )
         for own in shown
     ]
@@ -176,11 +182,17 @@ def _drawn(table: Table, found: Sequence[Own], metric: str) -> Drawing:
     fewer = f" {plural(left, 'other arm')} not drawn." if left else ""
     caption = (
         f"At each result the share of an arm's seeds (n={shown[0].middle.n}) that did at least as well: the further to "
-        "the better side a line reaches, the better the arm, and a steep line is of seeds that agree. Band: the 95% "
-        "interval of each share over seeds (exact binomial; Clopper and Pearson 1934), at each result on its own."
+        "the better side a line reaches, the better the arm, and a steep line is of seeds that agree. Band, of "
+        f"{'arm' if len(banded) == 1 else 'arms'} {listed(map(str, sorted(number for number in banded if number)))}: "
+        "the 95% interval of each share over seeds (exact binomial; Clopper and Pearson 1934), at each result on its "
+        "own; arms.json has that of every arm."
         f"{fewer}"
     )
     return profiled(lines, here=here, higher_is_better=by.compared.higher_is_better, caption=caption)
+
+
+def _percent(shares: Sequence[float]) -> tuple[float, ...]:
+    return tuple(100 * share for share in shares)
 
 
 def _json(own: Own) -> dict[str, Any]:
