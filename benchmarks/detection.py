@@ -3,8 +3,8 @@
 A step is forward, assignment, focal loss, GIoU and centre-ness, backward and an SGD update with momentum 0.9, float32,
 on one batch (8 images of 256x256, 3 classes, up to 16 boxes) that is already on the device. Five convolutions with
 pooling, a feature pyramid of strides 8, 16 and 32, towers of two convolutions with group normalization. Linen has
-cnnjax's loss, which is plain JAX; PyTorch has its own, without a loop over images. Processes, turns, ratios and the
-check that all are the same network, with the same loss, are those of `unet.py`.
+cnnjax's loss, which is plain JAX; PyTorch has its own, without a loop over images. How they
+are timed: `turns.py`.
 
     python benchmarks/detection.py --small
     python benchmarks/detection.py --repeats 9 --json /tmp/detection.json
@@ -12,16 +12,12 @@ check that all are the same network, with the same loss, are those of `unet.py`.
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import unet
+import turns
+from turns import Step, Weights
 
-SIDES = ("cnnjax", "linen", "torch", "torch_compiled")
 CLASSES, MOST, LEVELS, DEPTH, WIDTH, STRIDE = 3, 16, 3, 2, 64, 8
 Size = tuple[int, int, int]
 """Features of the first convolution, images, rows and columns of each."""
@@ -46,7 +42,7 @@ def ours(size: Size) -> tuple[Any, Any]:
     return task, task.network(SmallCNN(features=size[0], blocks=5, num_classes=CLASSES))
 
 
-def weights(size: Size) -> unet.Weights:
+def weights(size: Size) -> Weights:
     """By the path of cnnjax's parameter."""
     import jax
     import jax.numpy as jnp
@@ -66,24 +62,13 @@ def weights(size: Size) -> unet.Weights:
     return found
 
 
-def nested(flat: unet.Weights) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path, value in flat.items():
-        *modules, leaf = path.split(".")
-        place = tree
-        for module in modules:
-            place = place.setdefault(module, {})
-        place[leaf] = value
-    return tree
-
-
-def cnnjax_step(size: Size) -> unet.Step:
+def cnnjax_step(size: Size) -> Step:
     from cnnjax.run.compiling import XLA_CPU
 
     return _jax_step(ours(size)[1], size, XLA_CPU)
 
 
-def linen_step(size: Size) -> unet.Step:
+def linen_step(size: Size) -> Step:
     import flax.linen as nn
     import jax
     import jax.numpy as jnp
@@ -144,43 +129,19 @@ def linen_step(size: Size) -> unet.Step:
     return _jax_step(Detector(), size, None)
 
 
-def _jax_step(network: Any, size: Size, options: Any) -> unet.Step:
-    import jax
-    import jax.numpy as jnp
-    import optax
-
+def _jax_step(network: Any, size: Size, options: Any) -> Step:
     from cnnjax import Focal
 
     task, _ = ours(size)
-    images, target = map(jnp.asarray, batch(size))
-    params = jax.tree.map(jnp.asarray, nested(weights(size)))
-    optimizer = optax.sgd(unet.RATE, momentum=unet.MOMENTUM)
-    state = (params, optimizer.init(params))
 
-    def step(state, images, target):
-        params, opt_state = state
+    def objective(params, rest, images, target):
+        outputs = network.apply({"params": params}, images, train=True)
+        return task.losses(outputs, target, loss=Focal(), form=None).mean(), rest
 
-        def objective(params):
-            outputs = network.apply({"params": params}, images, train=True)
-            return task.losses(outputs, target, loss=Focal(), form=None).mean()
-
-        loss, gradients = jax.value_and_grad(objective)(params)
-        updates, opt_state = optimizer.update(gradients, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), loss
-
-    compiled = jax.jit(step, donate_argnums=0).lower(state, images, target).compile(compiler_options=options)
-    unet.NOTES["temporary_mb"] = compiled.memory_analysis().temp_size_in_bytes / 1e6
-
-    def run() -> float:
-        nonlocal state
-        state, loss = compiled(state, images, target)
-        jax.block_until_ready(state)
-        return float(loss)
-
-    return sum(leaf.size for leaf in jax.tree.leaves(params)), run
+    return turns.jax_step(objective, {"params": turns.nested(weights(size))}, batch(size), options)
 
 
-def torch_step(size: Size, *, compiles: bool = False) -> unet.Step:
+def torch_step(size: Size, *, compiles: bool = False) -> Step:
     import torch
     from torch import nn
     from torch.nn import functional as F
@@ -273,7 +234,7 @@ def torch_step(size: Size, *, compiles: bool = False) -> unet.Step:
         return ((focal + of_boxes) / count).mean()
 
     network = Detector().train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=unet.RATE, momentum=unet.MOMENTUM)
+    optimizer = torch.optim.SGD(network.parameters(), lr=turns.RATE, momentum=turns.MOMENTUM)
     called = torch.compile(network) if compiles else network
 
     def run() -> float:
@@ -286,39 +247,12 @@ def torch_step(size: Size, *, compiles: bool = False) -> unet.Step:
     return sum(parameter.numel() for parameter in network.parameters()), run
 
 
-def torch_compiled_step(size: Size) -> unet.Step:
+def torch_compiled_step(size: Size) -> Step:
     return torch_step(size, compiles=True)
 
 
-unet.MAKE = {"cnnjax": cnnjax_step, "linen": linen_step, "torch": torch_step, "torch_compiled": torch_compiled_step}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--features", type=int, default=16, help="filters of the first convolution")
-    parser.add_argument("--sides", default=",".join(SIDES), help="of " + ", ".join(SIDES))
-    parser.add_argument("--repeats", type=int, default=5, help="timed steps a side")
-    parser.add_argument("--first", action="store_true", help="time each side before all other processes (root)")
-    parser.add_argument("--small", action="store_true", help="small images, once: a smoke run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--size", type=json.loads, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.child:
-        unet.child(args.child, args.size)
-        return
-    sides = args.sides.split(",")
-    if importlib.util.find_spec("torch") is None:
-        print("torch: skipped, PyTorch is not installed")
-        sides = [side for side in sides if not side.startswith("torch")]
-    size: Any = (4, 2, 64) if args.small else (args.features, 8, 256)
-    found = unet.measured(size, sides, 1 if args.small else args.repeats, first=args.first)
-    unet.report(size[0], found)
-    if args.json:
-        from cnnjax.run.environment import environment
-
-        args.json.write_text(json.dumps({"results": found, "environment": environment().to_json()}, indent=1) + "\n")
+MAKE = {"cnnjax": cnnjax_step, "linen": linen_step, "torch": torch_step, "torch_compiled": torch_compiled_step}
 
 
 if __name__ == "__main__":
-    main()
+    turns.command(__doc__ or "", MAKE, {"16 features": (16, 8, 256)}, {"4 features": (4, 2, 64)})

@@ -2,39 +2,25 @@
 
 A step is forward, backward and an SGD update with momentum 0.9 of the mean cross-entropy over all pixels, float32, on
 one batch (8 grey images of 128x128, 2 classes) that is already on the device. Depth 4, "same" padding, 2x2 transposed
-convolutions, skip connections, no normalization. Each side is a process of its own that compiles and takes two steps;
-then, `--repeats` times over, each in turn is asked for two steps, of which the second is timed while the others wait.
-Ratios are taken within a turn. All sides start from the same weights, drawn by NumPy, and it is refused where their
-parameters or first losses differ. PyTorch is channels-last; `torch_compiled` is that under `torch.compile`, and the
-ratio is to the quicker of both in that turn.
+convolutions, skip connections, no normalization. All sides start from the same weights, drawn by NumPy. PyTorch is
+channels-last; `torch_compiled` is that under `torch.compile`. How they are timed: `turns.py`.
 
-    python benchmarks/unet.py --small                                             # does it run?
-    python benchmarks/unet.py --features 32 --repeats 9 --json /tmp/unet.json     # idle machine
-    sudo python benchmarks/unet.py --features 32 --repeats 9 --first              # a machine with other work
-
-With `--first` (Linux, root) the side that is timed goes before all other processes of the machine.
+    python benchmarks/unet.py --small                                                   # does it run?
+    python benchmarks/unet.py --only "32 features" --repeats 9 --json /tmp/unet.json    # idle machine
+    sudo python benchmarks/unet.py --only "32 features" --repeats 9 --first             # a machine with other work
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import json
-import os
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import turns
+from turns import Step, Weights
 
-SIDES = ("cnnjax", "linen", "torch", "torch_compiled")
-CLASSES, CHANNELS, MOMENTUM, RATE = 2, 1, 0.9, 1e-3
-Weights = dict[str, np.ndarray]
-"""By the path of cnnjax's parameter; kernels (height, width, channels, features), not flipped."""
+CLASSES, CHANNELS = 2, 1
+Size = tuple[int, int, int, int]
+"""Features of the first stage, depth, images, rows and columns of each."""
 
 
 def batch(images: int, pixels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,28 +53,16 @@ def weights(features: int, depth: int) -> Weights:
     return {path: value.astype(np.float32) for path, value in found.items()}
 
 
-# --- the sides: each gives its number of parameters and a function that takes one step and returns the loss before it
-
-Step = tuple[int, Callable[[], float]]
-
-
-def cnnjax_step(size: tuple[int, int, int, int]) -> Step:
+def cnnjax_step(size: Size) -> Step:
     from cnnjax import models
     from cnnjax.run.compiling import XLA_CPU
 
     features, depth, *_ = size
     network = models.config("unet", features=features, depth=depth, num_classes=CLASSES).build()
-    params: dict[str, Any] = {}
-    for path, value in weights(features, depth).items():
-        *modules, leaf = path.split(".")
-        place = params
-        for module in modules:
-            place = place.setdefault(module, {})
-        place[leaf] = value
-    return _jax_step(network, params, size, XLA_CPU)
+    return _jax_step(network, turns.nested(weights(features, depth)), size, XLA_CPU)
 
 
-def linen_step(size: tuple[int, int, int, int]) -> Step:
+def linen_step(size: Size) -> Step:
     import flax.linen as nn
     import jax.numpy as jnp
 
@@ -120,44 +94,22 @@ def linen_step(size: tuple[int, int, int, int]) -> Step:
     return _jax_step(UNet(), params, size, None)
 
 
-def _jax_step(network: Any, params: Any, size: tuple[int, int, int, int], options: Any) -> Step:
+def _jax_step(network: Any, params: Any, size: Size, options: Any) -> Step:
     import jax
-    import jax.numpy as jnp
     import optax
 
-    images, labels = map(jnp.asarray, batch(*size[2:]))
+    images, labels = batch(*size[2:])
     expected = jax.eval_shape(lambda: network.init(jax.random.key(0), images[:1], train=False))["params"]
-    params = jax.tree.map(jnp.asarray, params)
-    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, expected)
-    optimizer = optax.sgd(RATE, momentum=MOMENTUM)
-    state = (params, optimizer.init(params))
+    assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, expected)
 
-    def step(state, images, labels):
-        params, opt_state = state
+    def objective(params, rest, images, labels):
+        logits = network.apply({"params": params}, images, train=True)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), rest
 
-        def objective(params):
-            logits = network.apply({"params": params}, images, train=True)
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-        loss, gradients = jax.value_and_grad(objective)(params)
-        updates, opt_state = optimizer.update(gradients, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), loss
-
-    start = time.perf_counter()
-    compiled = jax.jit(step, donate_argnums=0).lower(state, images, labels).compile(compiler_options=options)
-    NOTES["compile_s"] = time.perf_counter() - start
-    NOTES["temporary_mb"] = compiled.memory_analysis().temp_size_in_bytes / 1e6
-
-    def run() -> float:
-        nonlocal state
-        state, loss = compiled(state, images, labels)
-        jax.block_until_ready(state)
-        return float(loss)
-
-    return sum(leaf.size for leaf in jax.tree.leaves(params)), run
+    return turns.jax_step(objective, {"params": params}, (images, labels), options)
 
 
-def torch_step(size: tuple[int, int, int, int], *, compiles: bool = False) -> Step:
+def torch_step(size: Size, *, compiles: bool = False) -> Step:
     import torch
     from torch import nn
 
@@ -200,7 +152,7 @@ def torch_step(size: tuple[int, int, int, int], *, compiles: bool = False) -> St
             target = conv.bias if leaf == "bias" else conv.weight
             target.copy_(torch.tensor(value if leaf == "bias" else value.transpose(axes)))
     network = network.to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM)
+    optimizer = torch.optim.SGD(network.parameters(), lr=turns.RATE, momentum=turns.MOMENTUM)
     images, labels = batch(*size[2:])
     images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(labels).long()
@@ -216,147 +168,17 @@ def torch_step(size: tuple[int, int, int, int], *, compiles: bool = False) -> St
     return sum(parameter.numel() for parameter in network.parameters()), run
 
 
-def torch_compiled_step(size: tuple[int, int, int, int]) -> Step:
+def torch_compiled_step(size: Size) -> Step:
     return torch_step(size, compiles=True)
 
 
 MAKE = {"cnnjax": cnnjax_step, "linen": linen_step, "torch": torch_step, "torch_compiled": torch_compiled_step}
-NOTES: dict[str, float] = {}
-
-
-# --- timing
-
-
-def child(side: str, size: tuple[int, int, int, int]) -> None:
-    """In a process of its own: take two steps for every line that comes in; print the time of the second as JSON."""
-    params, run = MAKE[side](size)
-    loss = run()
-    run()
-    print(json.dumps({"params": params, "first_loss": loss, **NOTES}), flush=True)
-    for _ in sys.stdin:
-        run()
-        start, before = time.perf_counter(), time.process_time()
-        run()
-        found = {"seconds": time.perf_counter() - start, "cpu_s": time.process_time() - before}
-        print(json.dumps(found), flush=True)
-
-
-class Side:
-    """One side's process. notes: its parameters, first loss, and what compiling said."""
-
-    def __init__(self, name: str, size: tuple[int, int, int, int], *, first: bool) -> None:
-        # `cnnjax train` asks for memory in huge pages itself.
-        environ = os.environ | ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if name == "cnnjax" else {})
-        command = [sys.executable, sys.argv[0], "--child", name, "--size", json.dumps(size)]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environ)
-        self.first = first
-        self.notes = self._read()
-
-    def step(self) -> dict[str, float]:
-        time.sleep(0.5)  # Threads of PyTorch go on for a while, waiting for more.
-        self._go_first(self.first)
-        assert self.process.stdin is not None
-        print(file=self.process.stdin, flush=True)
-        found = self._read()
-        self._go_first(False)
-        return found
-
-    def end(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.process.args} ended early, status {self.process.wait()}")
-        return json.loads(line)
-
-    def _go_first(self, first: bool) -> None:
-        if not self.first:
-            return
-        policy = (os.SCHED_RR, os.sched_param(1)) if first else (os.SCHED_OTHER, os.sched_param(0))
-        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
-            os.sched_setscheduler(int(thread.name), *policy)
-
-
-def measured(size: tuple[int, int, int, int], sides: list[str], repeats: int, *, first: bool) -> dict[str, Any]:
-    """Notes of each side, and for each turn the times of each."""
-    started: dict[str, Side] = {}
-    try:
-        for name in sides:
-            started[name] = Side(name, size, first=first)
-        check({name: side.notes for name, side in started.items()})
-        turns = []
-        for number in range(repeats):
-            found = {name: started[name].step() for name in (sides if number % 2 == 0 else sides[::-1])}
-            turns.append({name: found[name] for name in sides})
-    finally:
-        for side in started.values():
-            side.end()
-    return {"notes": {name: side.notes for name, side in started.items()}, "turns": turns}
-
-
-def check(found: dict[str, dict[str, Any]]) -> None:
-    """The same network on every side: as many parameters, and the first loss equal up to rounding."""
-    ours = found["cnnjax"]
-    for side, other in found.items():
-        if other["params"] != ours["params"] or abs(other["first_loss"] / ours["first_loss"] - 1) > 1e-4:
-            both = [(each["params"], each["first_loss"]) for each in (ours, other)]
-            raise SystemExit(f"cnnjax and {side} are not the same network: parameters and first loss {both}")
-
-
-def spread(values: list[float], digits: int = 2) -> str:
-    return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
-
-
-def report(features: int, found: dict[str, Any]) -> None:
-    notes, turns = found["notes"], found["turns"]
-    ours = notes["cnnjax"]
-    print(f"features {features}: {ours['params']:,} parameters, first loss {ours['first_loss']:.5f}, n={len(turns)}")
-    for side, said in notes.items():
-        seconds, cpu = (spread([turn[side][name] for turn in turns]) for name in ("seconds", "cpu_s"))
-        more = {name: round(said[name], 1) for name in ("compile_s", "temporary_mb") if name in said}
-        print(f"  {side}: {seconds} s, processor seconds {cpu} {more or ''}")
-    peers = {"linen": ["linen"], "PyTorch, the quicker": [side for side in notes if side.startswith("torch")]}
-    for name, sides in peers.items():
-        if sides and set(sides) <= notes.keys():
-            ratios = [turn["cnnjax"]["seconds"] / min(turn[side]["seconds"] for side in sides) for turn in turns]
-            print(f"  cnnjax / {name}: {spread(ratios, 3)}", flush=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--features", default="32,64", help="filters of the first stage, separated by commas")
-    parser.add_argument("--sides", default=",".join(SIDES), help="of " + ", ".join(SIDES))
-    parser.add_argument("--repeats", type=int, default=5, help="timed steps a side")
-    parser.add_argument("--first", action="store_true", help="time each side before all other processes (root)")
-    parser.add_argument("--batch", type=int, default=8, help="images")
-    parser.add_argument("--pixels", type=int, default=128, help="rows and columns of an image")
-    parser.add_argument("--small", action="store_true", help="a small network on small images, once: a smoke run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--size", type=json.loads, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.child:
-        child(args.child, args.size)
-        return
-    sides = args.sides.split(",")
-    if importlib.util.find_spec("torch") is None:
-        print("torch: skipped, PyTorch is not installed")
-        sides = [side for side in sides if not side.startswith("torch")]
-    from cnnjax.run.environment import environment
-
-    results = {}
-    for features in [4] if args.small else map(int, args.features.split(",")):
-        size = (features, 2, 2, 16) if args.small else (features, 4, args.batch, args.pixels)
-        results[features] = measured(size, sides, 1 if args.small else args.repeats, first=args.first)
-        report(features, results[features])
-    if args.json:
-        args.json.write_text(json.dumps({"results": results, "environment": environment().to_json()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    turns.command(
+        __doc__ or "",
+        MAKE,
+        {"32 features": (32, 4, 8, 128), "64 features": (64, 4, 8, 128)},
+        {"4 features": (4, 2, 2, 16)},
+    )

@@ -158,15 +158,15 @@ def strongest(
 ) -> Found:
     """The boxes of K classes at N places that stay after suppression within each class, `most` at most.
 
-    boxes: [N, 4]. scores: [N, K], of each class. least: of a score that counts, which must be above it. candidates: how
-    many of the pairs of place and class, the strongest, are looked at; the others are lost. Of equals the first stays,
-    places before classes. threshold: as of `suppressed`.
+    boxes: [N, 4], or [N, K, 4] where each class has its own. scores: [N, K], of each class. least: of a score that
+    counts, which must be above it. candidates: how many of the pairs of place and class, the strongest, are looked at;
+    the others are lost. Of equals the first stays, places before classes. threshold: as of `suppressed`.
     """
     places, classes = scores.shape
     count = min(candidates, places * classes)
     kept_scores, chosen = jax.lax.top_k(scores.reshape(-1), count)
     place, labels = chosen // classes, (chosen % classes).astype(jnp.int32)
-    own = boxes[place]
+    own = boxes[place] if boxes.ndim == 2 else boxes[place, labels]
     stays = suppressed(own, labels, kept_scores > least, threshold=threshold)
     # Those that stay first, each as strong as it was: their order among themselves is kept.
     order = jnp.argsort(~stays, stable=True)[:most]

@@ -161,17 +161,20 @@ def apply(
     streams: Streams | None = None,
     left: Sequence[str] = (),
     inference: Callable[[str], bool] | None = None,
+    shown: Mapping[str, Any] | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """What the module returns for the images, and what it left: (outputs, variables by collection).
 
     In training that is every collection of `variables` but the parameters, as the module changed it, and the
     collections named in `left`; in inference nothing, for nothing may change. streams: of the random streams that the
     module draws from, whatever their names; "dropout" there is always. None where it may draw none. inference: whether
-    the module at a dotted path runs as at inference while the network is trained; the network itself does not.
+    the module at a dotted path runs as at inference while the network is trained; the network itself does not. shown:
+    more of its arguments, by name.
 
     Raises ConfigError where a module makes a variable in training that initialization did not make.
     """
     called, options = in_mode(module, train=train)
+    options = options | dict(shown or {})
     kept = [name for name in variables if name != "params"] if train else []
     names = {"dropout"} if streams else set()
     spread = False

@@ -2,7 +2,8 @@
 
     python docs/task_pictures.py RUN docs/tasks/detection.png
 
-The upper row has the boxes that the data have, the lower one those that the run finds.
+The upper row has the boxes that the data have, the lower one those that the run finds. Of data whose images have other
+than 1 or 3 channels each row has one image, of each class in turn, and each column a channel.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 import cnnjax
+from cnnjax.data import Part
 from cnnjax.tasks import Boxes
 
 COUNT, ENLARGED = 6, 4
@@ -27,9 +29,21 @@ def true_boxes(values, classes: tuple[str, ...], size: tuple[int, int]) -> Boxes
     return Boxes(boxes=boxes, scores=valid.astype(float), labels=labels, valid=valid, classes=classes)
 
 
+def bands(test: Part) -> np.ndarray:
+    """The first image of each class, channel beside channel, uint8 [H, W]."""
+    places = [int(np.flatnonzero(test.labels == label)[0]) for label in np.unique(test.labels)]
+    rows = [np.moveaxis(image, -1, 0) for image in test.stacked(np.array(places))]
+    framed = np.pad(np.array(rows), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=255)
+    whole = np.concatenate([np.concatenate(list(row), 1) for row in framed])
+    return whole.repeat(ENLARGED, 0).repeat(ENLARGED, 1)
+
+
 def main(run: str, out: str) -> None:
     trained = cnnjax.load(run)
     test = trained.experiment.data.load().test
+    if test.image_shape[-1] not in (1, 3):
+        Image.fromarray(bands(test)).save(out, optimize=True)
+        return
     values = test.batch(np.arange(COUNT))
     found = trained.predict(values["image"])
     # Half as sure as can be, so that a picture is not full of guesses.

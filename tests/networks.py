@@ -313,11 +313,19 @@ TABLE = [
 ]
 NETWORKS = {network.name: network for network in TABLE}
 
-# Networks that make a map of logits for every pixel. 14,714,688 of VGG-16's convolutions; see heads/fcn.py.
+# Networks that make a map of logits for every pixel, and below OBJECTS, which find objects. 14,714,688 of VGG-16's
+# convolutions; see heads/fcn.py.
 FCN = {"head.features": 8, "head.kernel_size": 3, "head.dropout": 0.1}
 FCN_VGG = {**{f"backbone.{name}": value for name, value in vgg_small("22333").items()}, **FCN}
 FCN_RESNET = {f"backbone.{name}": value for name, value in RESNET.items()}
 DEEPLAB = {**FCN_RESNET, "head.features": 8, "head.dilations": (1, 2)}
+OBJECTS = {
+    network.name: network
+    for network in [
+        # torchvision's count, of 91 outputs, background among them.
+        Network("fasterrcnn_resnet50_fpn", 41_755_286, classes=90, small={**FCN_RESNET, "detector.features": 8}),
+    ]
+}
 MAPS = {
     network.name: network
     for network in [

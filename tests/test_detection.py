@@ -29,8 +29,7 @@ from cnnjax.config import replace
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import check
 from cnnjax.metrics import summarize_detections
-from cnnjax.models.detectors import places_of
-from cnnjax.models.detectors.detector import Rows
+from cnnjax.models.detectors import Rows, places_of
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program
 from cnnjax.training.step import in_order

@@ -53,8 +53,14 @@ def test_localization_as_documented():
 
 def test_detection_as_documented():
     names: dict[str, Any] = {"__name__": "documented"}
-    exec(block("Detection("), names)
+    exec(block("AnchorFree("), names)
     assert set(check(names["experiment"]).state.params) == {"backbone", "head"}
+
+
+def test_detection_in_two_stages_as_documented():
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(block("FasterRCNN("), names)
+    assert {"objectness", "logits"} <= set(check(names["experiment"]).state.params["head"])
 
 
 def test_speech_as_documented():

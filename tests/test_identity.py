@@ -33,7 +33,7 @@ from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.study.file import load
 from cnnjax.training.state import TrainState
-from tests.networks import MAPS, TABLE
+from tests.networks import MAPS, OBJECTS, TABLE
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -277,6 +277,8 @@ VARIANTS = {
     "colorization": experiment(
         data=c.TintedDigits(opposite=0.25, chroma=20.0, seed=1), task=c.Colorization(head=c.FCN(), grid=20.0)
     ),
+    "bands": experiment(data=c.BandFolder(root="r", bands=(0, 2), limits=(0.0, 4095.0), test=0.3, on_broken="skip")),
+    "tissue": experiment(data=c.Tissue(bands=(0, 4), size=8, line=0.4, noise=0.1, seed=1)),
     "super-resolution": experiment(
         model=c.SRCNN(factor=2, features=(4,), kernel_sizes=(3, 5), activation="tanh", residual=True),
         task=c.SuperResolution(factor=2, by="area"),
@@ -301,6 +303,32 @@ VARIANTS = {
     "grid detection": experiment(
         task=c.Detection(head=c.GridDetector(shapes=((1.0, 2.0),)), quality_weight=0.5, least=0.1), loss=c.Focal()
     ),
+    "two-stage detection": experiment(
+        task=c.Detection(
+            head=c.FasterRCNN(
+                stride=4,
+                levels=2,
+                coarser=1,
+                features=8,
+                depth=2,
+                sizes=(1.0, 2.0),
+                ratios=(1.0,),
+                candidates=99,
+                proposals=9,
+                proposal_overlap=0.6,
+                object_from=0.6,
+                none_below=0.4,
+                anchors_drawn=8,
+                proposals_drawn=4,
+                pooling="max",
+                pooled=3,
+                points=1,
+                reach=4.0,
+                hidden=7,
+            )
+        ),
+    ),
+    "frozen": experiment(model=c.ResNet(norm=c.FrozenBatchNorm(epsilon=1e-3))),
     "voc": experiment(data=c.Voc(root="cells", classes=("red", "white"), first_pixel=0, difficult="crowd", size=8)),
     "coco": experiment(data=c.Coco(root="cells", annotations="train.json", test_annotations="val.json", images="")),
     "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
@@ -446,7 +474,10 @@ VARIANTS = {
     "common random numbers": experiment(augment=(c.Flip(), c.Cutout()), random_numbers="common"),
     "a validation fold": experiment(folds=5, fold=3),
 }
-PRESETS = {f"preset {network.name}": experiment(model=network.config) for network in [*TABLE, *MAPS.values()]}
+PRESETS = {
+    f"preset {network.name}": experiment(model=network.config)
+    for network in [*TABLE, *MAPS.values(), *OBJECTS.values()]
+}
 NARROW = {f"narrow {network.name}": experiment(model=network.small_config) for network in TABLE}
 
 

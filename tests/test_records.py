@@ -36,6 +36,7 @@ from cnnjax.records.result_json import EvaluationRecord, ResultRecord
 from cnnjax.records.source_json import SourceRecord
 from cnnjax.records.specification import BEFORE, Specification, specification_of
 from cnnjax.records.study_json import StudyRecord
+from cnnjax.records.stylized import Stylized
 from cnnjax.records.used_run import UsedRun
 from cnnjax.records.work_json import WorkRecord
 
@@ -251,6 +252,30 @@ RECORDS: list[tuple[Record, str, Any, str]] = [
     (CodeRecord.of(Code((ACT,))), "recorded", "now", "match pattern"),
     (CheckpointNotes(id="a1b2", scale=((0.5,), (0.2,)), classes=("a",)), "epoch_sums", None, "must be an object"),
     (resolved(), "outputs", "two", "valid integer"),
+    (
+        Stylized(
+            content_file="a.png",
+            style_file="b.png",
+            run="runs/a",
+            step=4,
+            checksum=9,
+            weights=None,
+            content_layers=("conv2.relu",),
+            style_layers=("conv1.relu",),
+            content_weight=1.0,
+            style_weight=100.0,
+            variation=0.0,
+            optimizer="lbfgs",
+            rate=None,
+            start="content",
+            seed=0,
+            size=(12, 16),
+            losses={"total": (2.0, 1.0)},
+        ),
+        "step",
+        "four",
+        "step = 'four'",
+    ),
     (
         Exported(
             format="safetensors",

@@ -14,6 +14,7 @@ from cnnjax.cli import (
     evaluate,
     predict,
     inspect,
+    stylize,
     export,
     import_torch,
     data,

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 
 from cnnjax import calling
-from cnnjax.analysis import Analysis, analyse
+from cnnjax.analysis import Analysis, analysed
 from cnnjax.convert.tensor_names import prefix, torchvision_names, without
 from cnnjax.convert.weights_file import array
 from cnnjax.errors import ConfigError, WeightsError
@@ -82,7 +82,7 @@ def to_torch(
         logits = _flat(variables).get(path) if isinstance(variables, Mapping) else None
         if logits is None:
             raise WeightsError(f"{network.tag}: the variables have no {'.'.join(path)} to tell the classes from")
-        network = network.model_copy(update={"num_classes": logits.shape[-1]})
+        network = network.model_copy(update={"num_classes": network.classes_of(logits.shape[-1])})
     slots = _slots(network, input_shape)
     leaves: dict[tuple[str, ...], Any] = _flat(variables)
     wrong = [
@@ -159,11 +159,16 @@ def _slots(network: Model, input_shape: tuple[int, int, int] | None) -> list[_Sl
     image = input_shape or network.input_shape
     if image is None:
         raise ConfigError(f"{network.tag}: give input_shape=(height, width, channels): it was published for none")
-    module = network.build()
-    images = jax.ShapeDtypeStruct((1, *image), jnp.float32)
-    shapes: Any = jax.eval_shape(partial(calling.init, module), jax.random.key(0), images)
-    flattenings = _flattenings(analyse(module, image, train=True))
-    return [_slot(network, path, leaf.shape, flattenings) for path, leaf in _flat(shapes).items()]
+    shapes, flattenings = _laid_out(network, tuple(image))
+    return [_slot(network, path, shape, flattenings) for path, shape in shapes.items()]
+
+
+# Weights are often written where they were read, or read several times.
+@lru_cache(maxsize=8)
+def _laid_out(network: Model, image: tuple[int, int, int]) -> tuple[dict[tuple[str, ...], Shape], Mapping[str, Shape]]:
+    """The shape of each variable, by collection and keys, and `_flattenings`."""
+    analysis, variables = analysed(network.build(), image, train=True)
+    return {path: leaf.shape for path, leaf in _flat(variables).items()}, _flattenings(analysis)
 
 
 def _flat(variables: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
@@ -253,7 +258,7 @@ def _classes(network: Model, tensors: Mapping[str, Any], input_shape: Shape | No
         raise WeightsError(
             f"{network.tag}: {name} ({network.logits_path}.kernel) is {_by(shape)}: no kernel of a layer of logits"
         )
-    return int(shape[0])
+    return network.classes_of(int(shape[0]))
 
 
 FRESH_HEAD = "to draw a new one, say how many classes and fresh_head=True (model.num_classes=N --fresh-head)"

@@ -28,6 +28,7 @@ from cnnjax.data.augment import (
     TimeShift,
     TrivialAugment,
 )
+from cnnjax.data.bands import BandFolder
 from cnnjax.data.coco import Coco
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.digits import Digits
@@ -47,6 +48,7 @@ from cnnjax.data.source import Data
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
 from cnnjax.data.tinted_digits import TintedDigits
+from cnnjax.data.tissue import Tissue
 from cnnjax.data.voc import Voc
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "AugMix",
     "Augmentation",
     "AutoAugment",
+    "BandFolder",
     "CentreFit",
     "Chirps",
     "Clips",
@@ -104,6 +107,7 @@ __all__ = [
     "TestTime",
     "TimeShift",
     "TintedDigits",
+    "Tissue",
     "TrivialAugment",
     "Voc",
     "WavFolder",

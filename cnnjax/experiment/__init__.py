@@ -17,6 +17,6 @@ from cnnjax.experiment.functions import (
 )
 from cnnjax.experiment.kept import kept_bytes
 from cnnjax.experiment.length import Length, carving_of, length_of, parts_of
-from cnnjax.experiment.network import input_shape_of, largest_input_of, network_of, task_of
+from cnnjax.experiment.network import input_shape_of, largest_input_of, network_of, one_array_of, task_of
 from cnnjax.experiment.teacher import Teacher, Teachers
 from cnnjax.experiment.training_examples import augmented, augmented_entries

@@ -80,6 +80,7 @@ def functions_of(
         optim=experiment.optim,
         initialization=experiment.initialization,
         accumulate=experiment.accumulate,
+        shown=task.shown,
         outputs=lambda returned, batch: task.read(experiment.model, returned, batch=batch, loss=loss, form=evaluated),
         merged=_merged(experiment, task, evaluated),
         answer=_answer(experiment, task, form, evaluated),

@@ -13,6 +13,7 @@ from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.length import length_of
 from cnnjax.experiment.sizes import Size, evaluation_size, resized_form, sizes_of, training_spans
+from cnnjax.models.outputs import array_of
 from cnnjax.tasks import Task, task_for
 
 
@@ -33,6 +34,13 @@ def network_of(experiment: Experiment, form: ExampleForm | None = None) -> linen
         return with_outputs(experiment, task, outputs_of(experiment, form))
     except ConfigError as error:
         raise ConfigError(f"model: {error}") from None
+
+
+def one_array_of(experiment: Experiment, returned: Any) -> jax.Array:
+    """`Task.one_array` of what the network returned; without a task, what `Model.logits` finds in it."""
+    if experiment.task is None:
+        return array_of(experiment.model, returned)
+    return experiment.task.one_array(experiment.model, returned)
 
 
 def with_outputs(experiment: Experiment, task: Task, outputs: int) -> linen.Module:

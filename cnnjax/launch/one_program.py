@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
+import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from cnnjax.errors import CnnjaxError, DataError, DiskFull, HostLost, Interrupted, surviving
 from cnnjax.hosts import processes
@@ -24,6 +27,10 @@ from cnnjax.run.options import Options
 from cnnjax.run.packing import ALONE, Packing
 from cnnjax.run.program import Program
 from cnnjax.study.plan import PlannedTrial
+
+_FRAME = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
+"""A frame of a traceback in what an error says."""
+_LIBRARIES = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]))
 
 
 def run_program(name: str, first: Claimed, claims: Claims, how: How) -> None:
@@ -180,4 +187,12 @@ def _record(claimed: Sequence[Claimed], cause: str, error: str) -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500]
+    """What an error says. Where that is a whole traceback, as XLA says it of a callback: its last line, and where."""
+    text = str(error)
+    before, found, trace = text.partition("Traceback (most recent call last):")
+    frames = list(_FRAME.finditer(trace)) if found else []
+    if frames:
+        own = [each for each in frames if not each[1].startswith(_LIBRARIES)]
+        file, line, name = (own or frames)[-1].groups()
+        text = f"{before} {trace[frames[-1].end() :]} (in {name}, {file} line {line})"
+    return " ".join(text.split())[:500]

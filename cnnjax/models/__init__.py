@@ -28,7 +28,8 @@ from cnnjax.models.convnet import (
 )
 from cnnjax.models.convnext import ConvNeXt
 from cnnjax.models.densenet import DenseNet
-from cnnjax.models.detectors import AnchorFree, Detector, GridDetector
+from cnnjax.models.detecting import WithDetector
+from cnnjax.models.detectors import AnchorFree, Detector, FasterRCNN, GridDetector
 from cnnjax.models.efficientnet import EfficientNet
 from cnnjax.models.efficientnet_v2 import EfficientNetV2
 from cnnjax.models.endpoint import Endpoint
@@ -45,7 +46,7 @@ from cnnjax.models.mobilenet_v2 import MobileNetV2
 from cnnjax.models.mobilenet_v3 import MobileNetV3
 from cnnjax.models.model import Model, build, config, names, preset
 from cnnjax.models.nfnet import NFNet
-from cnnjax.models.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, NoNorm, Norm
+from cnnjax.models.norm import BatchNorm, FrozenBatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, NoNorm, Norm
 from cnnjax.models.regnet import RegNet
 from cnnjax.models.repvgg import RepVGG
 from cnnjax.models.residual_layer import Residual
@@ -85,7 +86,9 @@ __all__ = [
     "EfficientNet",
     "EfficientNetV2",
     "Endpoint",
+    "FasterRCNN",
     "Flatten",
+    "FrozenBatchNorm",
     "GlobalPool",
     "GoogLeNet",
     "GridDetector",
@@ -122,6 +125,7 @@ __all__ = [
     "SqueezeNet",
     "TorchFCN",
     "UNet",
+    "WithDetector",
     "WithHead",
     "Xception",
     "build",

@@ -34,7 +34,7 @@ class Autoencoder(Model, tag="autoencoder"):
             encoder says; otherwise the code is the mean. The network then returns both beside its maps.
     """
 
-    makes: ClassVar[Literal["logits", "maps"]] = "maps"
+    makes: ClassVar[Literal["logits", "maps", "objects"]] = "maps"
     logits_path: ClassVar[str] = "decoder.logits"
 
     features: tuple[Count, ...] = (16, 32)

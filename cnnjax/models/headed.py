@@ -20,7 +20,7 @@ class WithHead(Model, tag="with_head"):
     makes maps of its endpoints.
     """
 
-    makes: ClassVar[Literal["logits", "maps"]] = "maps"
+    makes: ClassVar[Literal["logits", "maps", "objects"]] = "maps"
     logits_path: ClassVar[str] = "head.logits"
 
     backbone: Model = ResNet()

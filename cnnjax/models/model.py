@@ -29,8 +29,9 @@ class Model(Config, union="name"):
 
     num_classes: int | None = Field(default=None, ge=1)
 
-    makes: ClassVar[Literal["logits", "maps"]] = "logits"
-    """What the network returns: logits [B, num_classes], or a map of them for every pixel [B, H, W, num_classes]."""
+    makes: ClassVar[Literal["logits", "maps", "objects"]] = "logits"
+    """What the network returns: logits [B, num_classes], a map of them for every pixel [B, H, W, num_classes], or what
+    a detector says."""
 
     def network(self) -> nn.Module:
         """The Linen module of this config: `module(images, train=...) -> logits`. Its last layer is named `logits`.
@@ -97,6 +98,10 @@ class Model(Config, union="name"):
         variables: of this network, by collection. Raises ConfigError where the architecture has no such form.
         """
         raise ConfigError(f"{self.tag} has no branches that one convolution could stand for, as RepVGG has (repvgg)")
+
+    def classes_of(self, outputs: int) -> int:
+        """`num_classes` of a network whose layer of logits has so many outputs."""
+        return outputs
 
     # --- PyTorch
 

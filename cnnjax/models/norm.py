@@ -69,6 +69,18 @@ class BatchNorm(Norm, tag="batch"):
         return nn.normalization(self.tag, name=name, **{**own, **fields})
 
 
+class FrozenBatchNorm(Norm, tag="frozen"):
+    """Batch normalization by what weights that were trained before have: statistics, scale and bias stay.
+
+    None of them is a parameter. Without such weights it leaves maps as they are.
+    """
+
+    epsilon: float = Field(default=1e-5, gt=0)
+
+    def __call__(self, x: jax.Array, *, name: str, train: bool, zero: bool = False) -> jax.Array:
+        return self.module(name)(x, train=train)
+
+
 class GroupNorm(Norm, tag="group"):
     """Group normalization (Wu & He 2018) over `groups` groups of channels."""
 

@@ -52,6 +52,14 @@ def array_of(model: Model, outputs: Any) -> jax.Array:
     return logits
 
 
+def joined(outputs: Any) -> jax.Array:
+    """One array [B, n] of all real floating-point arrays [B, ...] in the outputs; an array is returned as it is."""
+    if is_array(outputs):
+        return outputs
+    held = [x for x in jax.tree.leaves(outputs) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.concatenate([x.reshape(len(x), -1) for x in held], axis=1)
+
+
 def is_array(held: Any) -> bool:
     """Whether it has a shape and a type of numbers."""
     return hasattr(held, "shape") and hasattr(held, "dtype")

@@ -35,7 +35,7 @@ class Enlarging(Model, abstract=True):
             zero, and the network as the interpolation.
     """
 
-    makes: ClassVar[Literal["logits", "maps"]] = "maps"
+    makes: ClassVar[Literal["logits", "maps", "objects"]] = "maps"
 
     factor: int = Field(default=4, ge=1)
     features: tuple[Count, ...] = (64, 32)

@@ -45,7 +45,7 @@ class UNet(Model, tag="unet"):
         dropout: rate at the bottom, "at the end of the contracting path".
     """
 
-    makes: ClassVar[Literal["logits", "maps"]] = "maps"
+    makes: ClassVar[Literal["logits", "maps", "objects"]] = "maps"
 
     depth: Depth = 4
     features: Count | tuple[Count, ...] = 64

@@ -12,6 +12,7 @@ from cnnjax.nn.mesh import manual_axes, shards
 from cnnjax.nn.normalization import (
     NORMALIZATIONS,
     BatchNormalization,
+    FrozenBatchNormalization,
     GroupNormalization,
     LayerNormalization,
     LocalResponseNormalization,
@@ -20,6 +21,7 @@ from cnnjax.nn.normalization import (
 )
 from cnnjax.nn.pixel_shuffle import PixelShuffle
 from cnnjax.nn.pooling import GlobalPooling, Pooling
+from cnnjax.nn.region_pooling import REGION_POOLINGS, RegionPooling, roi_align, roi_pool
 from cnnjax.nn.resize import Resize
 from cnnjax.nn.squeeze_excite import SqueezeExcite
 from cnnjax.nn.transposed_convolution import TransposedConvolution, bilinear_kernel, convolve_transposed
@@ -29,12 +31,14 @@ from cnnjax.nn.weight_standardization import standardized
 __all__ = [
     "ACTIVATIONS",
     "NORMALIZATIONS",
+    "REGION_POOLINGS",
     "BatchNormalization",
     "ChannelAttention",
     "Convolution",
     "ConvolutionalBlockAttention",
     "DropBlock",
     "EfficientChannelAttention",
+    "FrozenBatchNormalization",
     "FullyConnected",
     "GlobalPooling",
     "GroupNormalization",
@@ -44,6 +48,7 @@ __all__ = [
     "NoNormalization",
     "PixelShuffle",
     "Pooling",
+    "RegionPooling",
     "Resize",
     "SpatialAttention",
     "SqueezeExcite",
@@ -57,6 +62,8 @@ __all__ = [
     "convolve_transposed",
     "manual_axes",
     "normalization",
+    "roi_align",
+    "roi_pool",
     "shards",
     "standardized",
 ]

@@ -121,6 +121,32 @@ class BatchNormalization(nn.Module):
         return lax.pmean(mean, manual_axes()) if self.group != "global" and manual_axes() else mean
 
 
+class FrozenBatchNormalization(nn.Module):
+    """Batch normalization by statistics, scale and bias that training leaves as they are; same shape.
+
+    All four, (channels), are variables of `batch_stats`: for weights that were trained before, on batches that are too
+    small for statistics of their own. torchvision's FrozenBatchNorm2d.
+
+    Attributes:
+        epsilon: as in BatchNormalization.
+    """
+
+    layer_op: ClassVar[str] = "batch_norm"
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        start = {"mean": jnp.zeros, "var": jnp.ones, "scale": jnp.ones, "bias": jnp.zeros}
+        kept = {
+            name: _per_channel(self.variable("batch_stats", name, made, x.shape[-1:], jnp.float32).value, x)
+            for name, made in start.items()
+        }
+        with located(self):
+            check_floating(x)
+        multiplier = kept["scale"] * lax.rsqrt(kept["var"] + self.epsilon)
+        return ((widened(x) - kept["mean"]) * multiplier + kept["bias"]).astype(x.dtype)
+
+
 class GroupNormalization(nn.Module):
     """Group normalization: each example's channels in `groups` consecutive groups, over all positions (Wu and He 2018).
 
@@ -237,6 +263,7 @@ class NoNormalization(nn.Module):
 NORMALIZATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
     {
         "batch": BatchNormalization,
+        "frozen": FrozenBatchNormalization,
         "group": GroupNormalization,
         "layer": LayerNormalization,
         "local_response": LocalResponseNormalization,

@@ -11,6 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.data.bands import decode_bands
 from cnnjax.data.fit_to_size import CentreFit, Fit
 from cnnjax.data.image_form import ImageForm, decoded
 from cnnjax.data.sound.clips import seen
@@ -208,7 +209,12 @@ def _read(file: Path, resolved: Resolved) -> np.ndarray:
 def _decoded(file: Path, resolved: Resolved) -> np.ndarray:
     height, width, channels = resolved.input_shape
     if channels not in (1, 3):
-        raise DataError(f"image files have 1 or 3 channels, and {takes(resolved)}: give a .npy file")
+        if file.suffix.lower() not in (".tif", ".tiff"):
+            raise DataError(
+                f"image files have 1 or 3 channels, and {takes(resolved)}: give a .npy file, or a TIFF with a page for "
+                "each channel"
+            )
+        return checked(decode_bands(file.read_bytes()), resolved)[0]
     fit = CentreFit() if resolved.fit is None else Fit.model_validate(resolved.fit)
     size = None if resolved.fit is None else (height, width)
     image = decoded(file.read_bytes(), ImageForm(size, fit, None, channels, resolved.space))

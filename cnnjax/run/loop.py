@@ -33,6 +33,7 @@ from cnnjax.run.result import finite, named
 from cnnjax.run.taken import Taken
 from cnnjax.run.together import losses_explained, written_by_first
 from cnnjax.run.trial import StudyOfTrials, Trial, opened
+from cnnjax.run.unmoved import looked
 from cnnjax.training.state import TrainState
 
 DIVERGED = ": the training diverged (try a lower optim.learning_rate, warm-up or clip_norm)"
@@ -231,8 +232,8 @@ def _end_epochs(pack: Pack, state: TrainState) -> tuple[TrainState, Measured]:
 
 
 def _look_whether_they_move(pack: Pack, state: TrainState) -> None:
-    """Say of each trial that began in this call, after its first epoch with a learning rate, if no parameter moved."""
-    due = [trial for trial in pack.alive if trial.beginning is not None and trial.last_row["learning_rate"] > 0]
+    """Say of each trial, after its first epoch with a learning rate, if no parameter moved."""
+    due = [trial for trial in pack.alive if trial.beginning is not None and looked(trial.last_row)]
     for trial in pack.still(state, due):
         trial.unmoved = trial.step
         trial.report(

@@ -26,7 +26,7 @@ from cnnjax.run.seconds import Seconds
 from cnnjax.run.taken import Taken
 from cnnjax.run.together import addressable
 from cnnjax.run.trial import Trial
-from cnnjax.run.unmoved import Beginning
+from cnnjax.run.unmoved import Beginning, looked
 from cnnjax.training.state import TrainState
 
 Measured = dict[str, dict[str, dict[str, Any]]]
@@ -206,6 +206,9 @@ class Pack:
         trial.train_seconds = together if notes.train_seconds is None else notes.train_seconds
         trial.seconds, trial.energy = dict(notes.shares), notes.energy
         trial.unmoved = notes.unmoved
+        # What it began with may be made by all processes together, and this one alone restores.
+        if processes() == 1 and not looked(trial.last_row):
+            trial.beginning = Beginning.of(self.program.first_state(trial.experiment).params)
         return state
 
     def follow(self) -> None:

@@ -21,11 +21,11 @@ from cnnjax.experiment import (
     input_shape_of,
     largest_input_of,
     network_of,
+    one_array_of,
     optimizer_of,
     state_shapes,
 )
 from cnnjax.experiment.subject import Remembered, Subject
-from cnnjax.models.outputs import array_of
 from cnnjax.run.devices import Devices
 from cnnjax.training.sharding import bytes_of_part
 
@@ -179,7 +179,7 @@ def _memory(experiment: Experiment, size: int, parts: int, teachers: Teachers) -
         tx=optimizer_of(experiment),
         around=around_of(experiment, teachers),
         dtype=jnp.dtype(experiment.precision),
-        logits=lambda outputs: array_of(experiment.model, outputs),
+        logits=lambda returned: one_array_of(experiment, returned),
     )
     return memory if parts == 1 else _split(memory, experiment, parts)
 

@@ -43,8 +43,8 @@ class Trial:
     codes: digests of the user's own code that made it so far, the newest last; None where all is cnnjax's. step: how
     many were taken. epoch: that it is in. epoch_sums: of the training part, since the epoch began. last_row: the newest
     of metrics.jsonl. train_seconds, seconds, energy: its own, as in `ResultRecord`. ended: whether it has all that this
-    call gives it, its result or a checkpoint. beginning: its parameters, while it is not known whether they move, where
-    it began in this call. unmoved: as of `ResultRecord`. failure: why it diverged. damage: why its
+    call gives it, its result or a checkpoint. beginning: its parameters, while it is not known whether they move.
+    unmoved: as of `ResultRecord`. failure: why it diverged. damage: why its
     checkpoint cannot be used. newest: the last event. held: what is open for it, to be closed once it has left.
     """
 

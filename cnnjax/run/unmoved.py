@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -41,6 +42,12 @@ class Beginning:
         if checksum is None:
             return not (np.abs(values) > self.largest * np.finfo(np.float32).eps).any()
         return _checksum(values) == checksum
+
+
+def looked(row: Mapping[str, Any]) -> bool:
+    """Whether a training that has written this row of metrics.jsonl, if any, was looked at: after its first epoch that
+    ends with a learning rate."""
+    return row.get("learning_rate", 0) > 0
 
 
 def _checksum(array: np.ndarray) -> int:

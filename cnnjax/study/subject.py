@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import flax.linen as linen
@@ -23,6 +24,7 @@ from cnnjax.experiment import (
     kept_bytes,
     largest_input_of,
     network_of,
+    one_array_of,
     optimizer_of,
     state_shapes,
 )
@@ -45,12 +47,12 @@ def _only(outputs: Any) -> Any:
     return outputs
 
 
-def _logits_of(model: Model) -> Callable[[Any], Any]:
-    """`Model.logits` of what its network returns. The function raises ShapeError where that is no array."""
+def _array_by(one_array: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """That function of what the network returns, which raises ShapeError where there is no array in it."""
 
     def found(outputs: Any) -> Any:
         try:
-            return array_of(model, outputs)
+            return one_array(outputs)
         except ShapeError as error:
             raise ShapeError(f"model: {error}") from error.__cause__
 
@@ -90,7 +92,7 @@ def of_network(
     if shape is None:
         raise ConfigError(f"give the image's shape: {remedy}")
     module = with_classes(target).build() if isinstance(target, Model) else target
-    logits = _logits_of(target) if isinstance(target, Model) else _only
+    logits = _array_by(partial(array_of, target)) if isinstance(target, Model) else _only
     return Subject(module, shape, batch_size, logits=logits)
 
 
@@ -116,7 +118,7 @@ def of_experiment(experiment: Experiment, input_shape: InputShape | None, note: 
         accumulate=experiment.accumulate,
         optimizer=optimizer_of(experiment),
         around=around_of(experiment, teachers),
-        logits=_logits_of(experiment.model),
+        logits=_array_by(partial(one_array_of, experiment)),
         check=check,
         kept=lambda: kept_bytes(experiment, state_shapes(experiment, module, shape), teachers),
         largest=largest_input_of(experiment) if check is not None and experiment.resolution is not None else None,

@@ -1,4 +1,4 @@
-"""Which objects there are in an image, and where: detection in one stage."""
+"""Which objects there are in an image, and where: detection in one stage or two."""
 
 from __future__ import annotations
 
@@ -9,42 +9,37 @@ import flax.linen as linen
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from pydantic import Field
 
 from cnnjax import boxes, metrics
 from cnnjax.config import lane
 from cnnjax.data.example_form import ExampleForm
-from cnnjax.errors import ConfigError, ShapeError
-from cnnjax.losses import BoxLoss, Focal, GIoU, Loss
+from cnnjax.losses import BoxLoss, GIoU, Loss
 from cnnjax.models import Model
-from cnnjax.models.detectors import AnchorFree, Detector, rows_of
-from cnnjax.models.detectors.detector import COLUMNS
+from cnnjax.models.detectors import ABSENT, AnchorFree, Costs, Detector
 from cnnjax.models.heads import with_head
-from cnnjax.models.outputs import array_of, shown
+from cnnjax.models.outputs import joined
 from cnnjax.records.resolved import Specification
 from cnnjax.tasks.found import Boxes
 from cnnjax.tasks.task import Answered, Outputs, Sums
-from cnnjax.tasks.with_boxes import ABSENT, WithBoxes
+from cnnjax.tasks.with_boxes import WithBoxes
 
 SHARE = Annotated[float, Field(ge=0, le=1)]
 
 
 class Detection(WithBoxes):
-    """The objects of an image, with class and box, by a head at many places of a backbone's maps.
+    """The objects of an image, with class and box, by a head on a backbone's maps.
 
-    An example's loss is the sum of that of the classes, by the focal `loss`, of `box_weight` times that of the boxes,
-    by `box_loss`, and of `quality_weight` times that of the head's `quality` (centre-ness, by the cross-entropy, or
-    with a grid whether there is an object, by the focal loss), each divided by the number of places that are to say an
-    object, or by 1. Boxes are in pixels of the images that the network sees.
+    What an example's loss is made of, the head says. In it the boxes' loss, by `box_loss`, counts `box_weight`, that
+    of the head's `quality` (centre-ness, or whether there is an object) `quality_weight` times that of the classes.
+    Boxes are in pixels of the images that the network sees.
 
     Attributes:
-        head: `anchor_free` (FCOS) or `grid` (YOLO).
+        head: `anchor_free` (FCOS) or `grid` (YOLO), in one stage; `faster_rcnn`, in two.
         most: objects that are told of an image, the strongest.
         candidates: of pairs of place and class, the strongest, that suppression looks at.
         overlap: of IoU, beyond which the weaker of two boxes of a class is dropped.
-        least: of a score, below which nothing is told. A score is the square root of the class's probability times the
-            quality.
+        least: of a score, below which nothing is told.
     """
 
     chosen_by: ClassVar[str] = "mean_ap"
@@ -61,11 +56,7 @@ class Detection(WithBoxes):
 
     def check(self, loss: Loss, form: ExampleForm) -> None:
         super().check(loss, form)
-        if not isinstance(loss, Focal):
-            raise ConfigError(
-                f"task = {self.tag!r}: loss = {loss.tag!r}; nearly all places have no object, which the focal loss is "
-                "made for (its gamma=0 is the cross-entropy): take loss=focal"
-            )
+        self.head.check_loss(loss)
 
     def uses(self, form: ExampleForm) -> Collection[str]:
         return (*super().uses(form), *(["box_crowd"] if "box_crowd" in form.entries else []))
@@ -83,46 +74,22 @@ class Detection(WithBoxes):
         assert model.num_classes is not None
         return with_head(model, self.head, model.num_classes)
 
-    def read(self, model: Model, returned: Any, *, batch: int, loss: Loss, form: ExampleForm) -> jax.Array:
-        rows, wanted = array_of(model, returned), COLUMNS + len(form.classes)
-        if rows.ndim != 3 or (rows.shape[0], rows.shape[2]) != (batch, wanted):
-            raise ShapeError(
-                f"{type(model).__name__}: outputs are {shown(rows)}, and detection needs [{batch},N,{wanted}]: a row "
-                f"for each of N places of {batch} images"
-            )
-        return rows
+    def shown(self, target: jax.Array) -> dict[str, Any]:
+        return {"target": target} if self.head.sees_target else {}
 
-    def losses(self, outputs: jax.Array, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
-        assert isinstance(loss, Focal)
-        return jax.vmap(lambda output, own: self._loss(output, own, loss))(outputs, target)
+    def read(self, model: Model, returned: Any, *, batch: int, loss: Loss, form: ExampleForm) -> Any:
+        return self.head.checked(model.logits(returned), batch=batch, classes=len(form.classes))
 
-    def _loss(self, output: jax.Array, target: jax.Array, loss: Focal) -> jax.Array:
-        """Of one image: output [N, COLUMNS + K], target [M, 6]."""
-        rows, head = rows_of(output), self.head
-        label, true, crowd = target[:, 0].astype(jnp.int32), target[:, 1:5], target[:, 5] > 0
-        object_of = head.assigned(rows, true, (label >= 0) & ~crowd)
-        says = object_of >= 0
-        count = jnp.maximum(jnp.sum(says), 1).astype(jnp.float32)
-        own = jnp.maximum(object_of, 0)
-        # Where nothing is to be said, what is said: then no code is infinite, and no gradient NaN.
-        predicted = head.boxes(rows.codes, rows.reference)
-        boxes_of = jnp.where(says[:, None], true[own], predicted)
-        codes = jnp.where(says[:, None], head.codes(boxes_of, rows.reference), rows.codes)
-        of_boxes = self.box_loss(rows.codes, codes, predicted, boxes_of)
-        classes = jax.nn.one_hot(jnp.where(says, label[own], ABSENT), rows.logits.shape[-1])
-        of_classes = jnp.sum(loss.of_outputs(rows.logits, classes), -1)
-        if head.objectness:
-            of_classes = jnp.where(says, of_classes, 0.0)
-            of_quality = loss.of_outputs(rows.quality, says.astype(jnp.float32))
-        else:
-            of_quality = optax.sigmoid_binary_cross_entropy(rows.quality, head.quality(codes))
-            of_quality = jnp.where(says, of_quality, 0.0)
-        each = of_classes + self.box_weight * jnp.where(says, of_boxes, 0.0) + self.quality_weight * of_quality
-        return jnp.sum(each) / count
+    def one_array(self, model: Model, returned: Any) -> jax.Array:
+        return joined(model.logits(returned))
+
+    def losses(self, outputs: Any, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
+        costs = Costs(self.box_loss, self.box_weight, self.quality_weight)
+        return jax.vmap(lambda output, own: self.head.loss_of_one(output, own, loss=loss, costs=costs))(outputs, target)
 
     def measure(
         self,
-        outputs: jax.Array,
+        outputs: Any,
         target: jax.Array,
         *,
         valid: jax.Array,
@@ -135,7 +102,7 @@ class Detection(WithBoxes):
         total = jnp.sum(jnp.where(valid, losses.astype(jnp.float32), 0.0))
         return {"count": jnp.sum(valid, dtype=jnp.int32), "loss": total}
 
-    def gather(self, outputs: jax.Array, target: jax.Array, *, loss: Loss, form: ExampleForm) -> dict[str, jax.Array]:
+    def gather(self, outputs: Any, target: jax.Array, *, loss: Loss, form: ExampleForm) -> dict[str, jax.Array]:
         found = self._found(outputs, form)
         label = jnp.where(found.valid, found.labels, ABSENT).astype(jnp.float32)
         return {
@@ -149,7 +116,7 @@ class Detection(WithBoxes):
     def specifications(self, loss: Loss, form: ExampleForm) -> tuple[Specification, ...]:
         return metrics.detection_specifications()
 
-    def answer(self, outputs: jax.Array, loss: Loss, form: ExampleForm) -> dict[str, jax.Array]:
+    def answer(self, outputs: Any, loss: Loss, form: ExampleForm) -> dict[str, jax.Array]:
         found = self._found(outputs, form)
         height, width = form.image_shape[:2]
         sides = jnp.array([width, height, width, height], jnp.float32)
@@ -158,15 +125,14 @@ class Detection(WithBoxes):
     def answered(self, answers: Mapping[str, np.ndarray], loss: Loss, names: tuple[str, ...]) -> Answered:
         return Boxes(**answers, classes=names)
 
-    def _found(self, outputs: jax.Array, form: ExampleForm) -> boxes.Found:
+    def _found(self, outputs: Any, form: ExampleForm) -> boxes.Found:
         """The strongest boxes of each image, in pixels, clipped to it."""
         size = form.image_shape[:2]
 
-        def in_one(output: jax.Array) -> boxes.Found:
-            rows = rows_of(output)
-            scores = jnp.sqrt(jax.nn.sigmoid(rows.logits) * jax.nn.sigmoid(rows.quality)[:, None])
+        def in_one(output: Any) -> boxes.Found:
+            found, scores = self.head.said(output, size)
             return boxes.strongest(
-                boxes.clipped(self.head.boxes(rows.codes, rows.reference), size),
+                found,
                 scores,
                 most=self.most,
                 candidates=self.candidates,

@@ -13,10 +13,11 @@ from cnnjax import boxes, metrics
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError
 from cnnjax.losses import BoxLoss, Loss, SmoothL1
+from cnnjax.models.detectors import ABSENT
 from cnnjax.records.resolved import Specification
 from cnnjax.tasks.found import Boxes
 from cnnjax.tasks.task import Answered, Outputs, Sums
-from cnnjax.tasks.with_boxes import ABSENT, WithBoxes
+from cnnjax.tasks.with_boxes import WithBoxes
 
 
 class Localization(WithBoxes):

@@ -17,7 +17,7 @@ from cnnjax.errors import ConfigError
 from cnnjax.lanes import StepConfig
 from cnnjax.losses import Loss
 from cnnjax.models import Model
-from cnnjax.models.outputs import logits_of
+from cnnjax.models.outputs import array_of, logits_of
 from cnnjax.records.resolved import Specification
 
 Sums = dict[str, jax.Array]
@@ -61,7 +61,7 @@ class Task(StepConfig, union="name"):
 
     Each function is pure, and those that a step calls may be given traced arrays. `form` is the form of the data's
     examples, `loss` the experiment's. Their arrays: outputs [B, ...] float, targets [B, ...]; `losses` [B]. What is
-    here is for outputs [B, K] whose test-time views are averaged.
+    here is for outputs [B, K] whose test-time views are averaged. Outputs may be arrays [B, ...] by name, too.
 
     entry: the entry of an example that is the target. chosen_by: the metric by which arms are compared. by_class: the
     names of what `summarize` tells of each class, a list in their order, that is worth a table. has_maps: whether there
@@ -136,10 +136,25 @@ class Task(StepConfig, union="name"):
         """The network of `model`, whose num_classes is set; under a head where there is one. Raises ConfigError."""
         return model.build()
 
+    def shown(self, target: jax.Array) -> dict[str, Any]:
+        """What the network is given in training beside the images, by the name of its argument: by default nothing.
+
+        target: [B, ...] of the batch. The network of a detector in two stages learns from the boxes that it proposes
+        and from the true ones. In evaluation and use there is none.
+        """
+        return {}
+
     def read(self, model: Model, returned: Any, *, batch: int, loss: Loss, form: ExampleForm) -> jax.Array:
         """The outputs in what the network returned for `batch` images. Raises ShapeError where they do not fit."""
         needed, spare = self.outputs(loss, form)
         return logits_of(model, returned, batch=batch, needed=needed, spare=spare)
+
+    def one_array(self, model: Model, returned: Any) -> jax.Array:
+        """One array [B, ...] of all that losses read of what the network returned: the memory of a step is told by it.
+
+        Raises ShapeError where there is none.
+        """
+        return array_of(model, returned)
 
     def merged(self, outputs: jax.Array, views: TestTime, form: ExampleForm) -> jax.Array:
         """One output for each image of those of its views: [B, V, ...] -> [B, ...]; by default their mean."""

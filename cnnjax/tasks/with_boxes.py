@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 
@@ -13,9 +13,6 @@ from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError
 from cnnjax.losses import Loss
 from cnnjax.tasks.task import Task
-
-ABSENT = -1
-"""The class id of what is no box."""
 
 
 class WithBoxes(Task, abstract=True):
@@ -55,14 +52,14 @@ class WithBoxes(Task, abstract=True):
             "other; leave mixing out"
         )
 
-    def merged(self, outputs: jax.Array, views: TestTime, form: ExampleForm) -> jax.Array:
+    def merged(self, outputs: Any, views: TestTime, form: ExampleForm) -> Any:
         if not isinstance(views, SingleView):
             raise ConfigError(
                 f"test_time = {views.tag!r}: task {self.tag!r} is of boxes, and those of several views have no mean; "
                 "take none",
                 path="test_time",
             )
-        return outputs[:, 0]
+        return jax.tree.map(lambda x: x[:, 0], outputs)
 
     def check_top(self, top: int, names: tuple[str, ...]) -> None:
         if top != 1:

@@ -67,7 +67,8 @@ class StateFunctions:
 class StepFunctions(StateFunctions):
     """What a step is made of, beside what its state is made of.
 
-    outputs: (what the network returns, B) -> outputs [B, ...].
+    shown: target [B, ...] -> what the network is given in training beside the images, by name of argument.
+    outputs: (what the network returns, B) -> outputs [B, ...], or several such arrays by name.
     inputs: (batch, the step's key, the step's number) -> what the network sees; targets with the weight of their loss:
         ((target [B, ...], weight [B] or a number), ...), which add up to 1; the images [B, H, W, C] in 0..1 that what
         it sees was made of, augmented and mixed.
@@ -94,9 +95,10 @@ class StepFunctions(StateFunctions):
     measure: Callable[..., Sums]
     gather: Callable[[jax.Array, jax.Array], dict[str, jax.Array]]
     accumulate: int
-    outputs: Callable[[Any, int], jax.Array]
-    merged: Callable[[jax.Array], jax.Array]
-    answer: Callable[[jax.Array, jax.Array], dict[str, jax.Array]]
+    shown: Callable[[jax.Array], Mapping[str, Any]]
+    outputs: Callable[[Any, int], Any]
+    merged: Callable[[Any], Any]
+    answer: Callable[[Any, jax.Array], dict[str, jax.Array]]
     summarize: Callable[[Mapping[str, Any]], dict[str, Any]]
     teachers: Mapping[str, Callable[[Any, jax.Array], jax.Array]] = field(default_factory=dict)
 
@@ -188,6 +190,7 @@ def _gradient(
             streams=partial(training_stream, part_key),
             left=[auxiliary.COLLECTION],
             inference=functions.inference,
+            shown=functions.shown(targets[0][0]),
         )
         outputs = functions.outputs(returned, len(images))
         losses = functions.mixed_loss(outputs, targets)
@@ -309,14 +312,14 @@ def prediction_step(functions: StepFunctions, state: TrainState, batch: Batch) -
     losses = functions.loss(outputs, target)
 
     def alone(output: jax.Array, own_target: jax.Array, loss: jax.Array) -> Sums:
-        of_one = (x[None] for x in (output, own_target, jnp.bool_(True), loss))
+        of_one = jax.tree.map(lambda x: x[None], (output, own_target, jnp.bool_(True), loss))
         output, own_target, valid, loss = of_one
         sums = functions.measure(output, own_target, valid=valid, losses=loss, detail=True)
         return {name: x for name, x in sums.items() if not x.ndim}
 
     found = jax.vmap(alone)(outputs, target, losses)
     found |= {"target": target, "valid": batch["valid"], "position": batch["position"]}
-    found |= {"outputs": outputs} if outputs.ndim == 2 else {}
+    found |= {"outputs": outputs} if isinstance(outputs, jax.Array) and outputs.ndim == 2 else {}
     for axis in manual_axes():
         found = jax.tree.map(partial(jax.lax.all_gather, axis_name=axis, tiled=True), found)
     return found
@@ -353,4 +356,4 @@ def evaluation_outputs(
     batch, count = views.shape[:2]
     returned, _ = calling.apply(functions.network, variables, views.reshape(batch * count, *views.shape[2:]))
     outputs = functions.outputs(returned, batch * count)
-    return functions.merged(outputs.reshape(batch, count, *outputs.shape[1:]))
+    return functions.merged(jax.tree.map(lambda x: x.reshape(batch, count, *x.shape[1:]), outputs))

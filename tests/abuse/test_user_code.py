@@ -213,6 +213,43 @@ def test_a_sink_that_raises_fails_its_trial_alone(tmp_path, case, event):
     assert ("calls exit(4)" if case == "exit" else "mine") in outcome.errors[first]
 
 
+CALLS_BACK = """
+import sys
+import flax.linen as nn
+import jax
+from cnnjax import SGD, Experiment, Model, Study, Synthetic
+def back(images):
+    {statement}
+class Net(nn.Module):
+    back: bool
+    @nn.compact
+    def __call__(self, images, train: bool):
+        if train and self.back:
+            jax.debug.callback(back, images)
+        return nn.Dense(2)(images.reshape(len(images), -1))
+class Calling(Model, tag="user_code_calling"):
+    back: bool = False
+    def network(self):
+        return Net(self.back)
+experiment = Experiment(model=Calling(), data=Synthetic(height=4, width=4, channels=1, classes=2, examples=20,
+    test_examples=8), optim=SGD(learning_rate=0.05), batch_size=8, steps=2)
+study = Study(experiment, axes={{"model.back": [False, True]}}, seeds=1)
+"""
+
+
+@pytest.mark.parametrize(("statement", "said"), [("raise ValueError('mine')", "ValueError: mine"), ("int('x')", "'x'")])
+def test_a_callback_that_raises_is_named_with_its_line(tmp_path, statement, said):
+    """XLA says a whole traceback of it, whose first lines are libraries'."""
+    path = tmp_path / "calls_back.py"
+    path.write_text(CALLS_BACK.format(statement=statement))
+    study = load(path).study
+    outcome = sweep(study, tmp_path / "study", options=OPTIONS)
+    (error,) = outcome.errors.values()
+    assert said in error
+    assert f"(in back, {path} line 7)" in error
+    assert len(outcome.done) == 1
+
+
 IMAGES = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 1)).astype(np.uint8)
 LABELS: dict[str, tuple[Any, str]] = {
     "objects": (np.array([object() for _ in range(40)]), "labels must be numbers, got object"),

@@ -529,11 +529,25 @@ def test_a_learning_rate_that_float32_cannot_add_is_said_and_kept(tmp_path):
     assert f"of 1 of 2 finished trials, whose numbers are of the weights that it began with: {still['id']}" in said
 
 
-def test_that_no_parameter_moved_is_still_known_after_a_crash(tmp_path):
-    experiment = replace(FIRST, {"optim.learning_rate": 1e-30})
-    with pytest.warns(UserWarning, match=STILL), pytest.raises(Crash):
-        train(experiment, tmp_path, options=OPTIONS, sinks=[crash_at(UNTIL + 2)])
-    assert train(experiment, tmp_path, options=OPTIONS)["unmoved"] == STEPS // 4
+def resumed(experiment: Experiment, folder: Path, step: int) -> dict[str, Any]:
+    """The result of a training that crashes at a step, with a checkpoint of every step, and is continued."""
+    options = Options(ONE, checkpoint_steps=1)
+    with pytest.raises(Crash):
+        train(experiment, folder, options=options, sinks=[crash_at(step)])
+    assert RunDirectory(folder).saved_step(), "else nothing is continued"
+    return train(experiment, folder, options=options)
+
+
+@pytest.mark.parametrize("step", [2, STEPS // 4, STEPS // 4 + 1, UNTIL + 2])
+def test_that_no_parameter_moved_is_still_known_after_a_crash(tmp_path, step):
+    """Before the first epoch's end, at it, and after."""
+    with pytest.warns(UserWarning, match=STILL):
+        result = resumed(replace(FIRST, {"optim.learning_rate": 1e-30}), tmp_path, step)
+    assert result["unmoved"] == STEPS // 4
+
+
+def test_a_training_that_moves_is_not_said_to_stand_still_after_a_crash(tmp_path):
+    assert "unmoved" not in resumed(FIRST, tmp_path, 2)
 
 
 LAST_BIT = np.nextafter(np.float32(2), np.float32(3))

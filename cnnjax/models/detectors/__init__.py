@@ -1,7 +1,20 @@
 """Heads that find objects at many places of a backbone's maps, one file each."""
 
 from cnnjax.models.detectors.anchor_free import AnchorFree
-from cnnjax.models.detectors.detector import Detector, Rows, places_of, rows_of
+from cnnjax.models.detectors.detector import ABSENT, Costs, Detector
 from cnnjax.models.detectors.grid import GridDetector
+from cnnjax.models.detectors.one_stage import OneStage, Rows, places_of, rows_of
+from cnnjax.models.detectors.two_stage import FasterRCNN
 
-__all__ = ["AnchorFree", "Detector", "GridDetector", "Rows", "places_of", "rows_of"]
+__all__ = [
+    "ABSENT",
+    "AnchorFree",
+    "Costs",
+    "Detector",
+    "FasterRCNN",
+    "GridDetector",
+    "OneStage",
+    "Rows",
+    "places_of",
+    "rows_of",
+]

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from pydantic import Field
 
 from cnnjax import boxes as arithmetic
-from cnnjax.models.detectors.detector import Detector
+from cnnjax.models.detectors.one_stage import OneStage
 
 
-class AnchorFree(Detector, tag="anchor_free"):
+class AnchorFree(OneStage, tag="anchor_free"):
     """Each place says the distances to the four sides of its object, and how near to the object's middle it is.
 
     A place is to say an object if its middle lies within the box and less than `radius` strides, in x and in y, from

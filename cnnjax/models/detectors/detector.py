@@ -1,204 +1,69 @@
-"""What detectors in one stage share: what they say at each place, which object it is to be, and the maps they read.
-
-At each place a detector says a box relative to a reference box, how good that is, and a logit for each class. Places of
-all maps stand in one list, with their reference boxes and strides, so that nothing else need know the maps' sizes.
-"""
+"""What detectors in one stage and in two have in common: what a task asks of their heads."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as linen
 import jax
-import jax.numpy as jnp
 
-from cnnjax import boxes as arithmetic
-from cnnjax import nn
 from cnnjax.config import Config
 from cnnjax.errors import ConfigError
-from cnnjax.models.blocks import ConvNorm
+from cnnjax.losses import BoxLoss, Loss
 from cnnjax.models.endpoint import Endpoint
-from cnnjax.models.fields import ActivationName, Count, Depth
-from cnnjax.models.heads.head import at_stride
-from cnnjax.models.norm import GroupNorm, Norm
 
-COLUMNS = 10
-"""Of a row before the classes: reference box 4, stride 1, codes 4, quality 1."""
-RARE = 0.01
-"""What the probability of a class begins as at every place (Lin et al. 2017, arXiv:1708.02002, section 4.1)."""
+ABSENT = -1
+"""The class id of what is no box."""
 
 
-class Rows(NamedTuple):
-    """What is said at N places: reference [..., N, 4] in pixels, stride [..., N], codes [..., N, 4], quality [..., N],
-    which is a logit, and logits [..., N, K]."""
+class Costs(NamedTuple):
+    """What boxes cost: the loss of one, its weight beside that of the classes, and that of the head's `quality`."""
 
-    reference: jax.Array
-    stride: jax.Array
-    codes: jax.Array
-    quality: jax.Array
-    logits: jax.Array
-
-
-def rows_of(outputs: jax.Array) -> Rows:
-    """Outputs [..., N, COLUMNS + K] in parts, float32."""
-    x = outputs.astype(jnp.float32)
-    return Rows(x[..., :4], x[..., 4], x[..., 5:9], x[..., 9], x[..., 10:])
+    boxes: BoxLoss
+    box_weight: jax.Array | float
+    quality_weight: jax.Array | float
 
 
 class Detector(Config, union="name"):
-    """Config of a detector's head. A subclass defines `towers`, `coded`, `boxes` and `could`.
+    """Config of a detector's head.
 
-    objectness: whether `quality` says if there is any object at all, at every place, and the classes which one it is,
-    where there is one; otherwise the classes say both at every place, and `quality` how good a box is that is there.
+    A subclass defines all that raises here. Outputs are arrays [B, ...], one or several by name; functions of one image
+    have them without the first axis. Boxes are in pixels of the images that the network sees.
 
-    Attributes:
-        stride: of the finest map that is read.
-        levels: maps that are read, each of twice the stride of the one before. With more than one they are a feature
-            pyramid (Lin et al. 2017, arXiv:1612.03144): each coarser map, enlarged, is added to the finer one.
-        features: of every map that the head reads, and of its convolutions.
-        depth: convolutions at each place before what is said, the same on every map; in each of two towers.
-        norm, activation: after each of them.
+    sees_target: whether its network is called with `target=`, [B, M, 6] as `loss_of_one` has it, in training.
     """
 
-    objectness: ClassVar[bool] = False
-
-    stride: Count = 8
-    levels: Depth = 1
-    features: Count = 64
-    depth: Count = 2
-    norm: Norm = GroupNorm()
-    activation: ActivationName = "relu"
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Of the maps that are read, the finest first."""
-        return tuple(self.stride * 2**level for level in range(self.levels))
+    sees_target: ClassVar[bool] = False
 
     def network(self, endpoints: tuple[Endpoint, ...], outputs: int) -> linen.Module:
-        """The head on a backbone of these endpoints, for so many classes: maps -> [B, N, COLUMNS + classes].
+        """The head on a backbone of these endpoints, for so many classes.
 
+        The module is called as `module(maps, size=(H, W), train=...)`, maps being those of the endpoints by name.
         Raises ConfigError where the backbone lacks a map.
         """
-        read = tuple(at_stride(endpoints, stride, field="head.stride and head.levels") for stride in self.strides)
-        return DetectorNetwork(self, read, outputs)
+        raise ConfigError(f"{type(self).__name__} does not define network(endpoints, outputs)")
 
-    @property
-    def at_each(self) -> int:
-        """How many rows there are at each place of a map."""
-        return 1
+    def check_loss(self, loss: Loss) -> None:
+        """Raise ConfigError where the loss has no meaning for the classes that the head says."""
 
-    def references(self, stride: int) -> jax.Array:
-        """Widths and heights of the reference boxes at a place of a map of that stride, in pixels: [at_each, 2]."""
-        raise ConfigError(f"{type(self).__name__} does not define references(stride)")
+    def checked(self, returned: Any, *, batch: int, classes: int) -> Any:
+        """The outputs, as the network returned them for `batch` images. Raises ShapeError where they do not fit."""
+        raise ConfigError(f"{type(self).__name__} does not define checked(returned, batch=, classes=)")
 
-    def coded(self, said: jax.Array, reference: jax.Array, stride: int) -> jax.Array:
-        """The codes [..., 4] of what the last convolution says, [..., 4], at reference boxes [..., 4]."""
-        raise ConfigError(f"{type(self).__name__} does not define coded(said, reference, stride)")
+    def loss_of_one(self, outputs: Any, target: jax.Array, *, loss: Loss, costs: Costs) -> jax.Array:
+        """The loss of one image, a number. target: float32 [M, 6], class id (`ABSENT` in rows that are no box), box,
+        and whether it is a crowd, which is not to be found."""
+        raise ConfigError(f"{type(self).__name__} does not define loss_of_one(outputs, target, loss=, costs=)")
 
-    def codes(self, boxes: jax.Array, reference: jax.Array) -> jax.Array:
-        """Boxes [..., 4] as codes relative to reference boxes [..., 4]."""
-        raise ConfigError(f"{type(self).__name__} does not define codes(boxes, reference)")
+    def classes_of(self, outputs: int) -> int:
+        """How many classes there are where the layer of logits has so many outputs at a place."""
+        return outputs
 
-    def boxes(self, codes: jax.Array, reference: jax.Array) -> jax.Array:
-        """The boxes [..., 4] that have these codes."""
-        raise ConfigError(f"{type(self).__name__} does not define boxes(codes, reference)")
+    def torch_name(self, path: str) -> str:
+        """torchvision's name of the module at the dotted `path` in the head."""
+        raise ConfigError(f"{self.tag} has no counterpart in torchvision whose names are known here")
 
-    def could(self, reference: jax.Array, stride: jax.Array, boxes: jax.Array, valid: jax.Array) -> jax.Array:
-        """Which places may be to say which objects: bool [N, M] of reference [N, 4], stride [N], boxes [M, 4] and
-        valid [M]."""
-        raise ConfigError(f"{type(self).__name__} does not define could(reference, stride, boxes, valid)")
-
-    def quality(self, codes: jax.Array) -> jax.Array:
-        """What `quality` is to be, 0 to 1, [...], where an object's true codes [..., 4] are."""
-        return jnp.ones(codes.shape[:-1])
-
-    def assigned(self, rows: Rows, boxes: jax.Array, valid: jax.Array) -> jax.Array:
-        """The object that each of N places is to say, int32 [N], below 0 for none: of several the smallest, of equals
-        the first. rows: of one image. boxes: [M, 4], valid: [M]."""
-        could = self.could(rows.reference, rows.stride, boxes, valid)
-        areas = jnp.where(could, arithmetic.area(boxes)[None], jnp.inf)
-        return jnp.where(could.any(1), jnp.argmin(areas, axis=1), -1).astype(jnp.int32)
-
-
-def places_of(height: int, width: int, stride: int, references: jax.Array) -> jax.Array:
-    """Reference boxes [height * width * A, 4] about the middles of a map's places, in pixels; references: [A, 2]."""
-    rows, columns = (stride * (jnp.arange(count, dtype=jnp.float32) + 0.5) for count in (height, width))
-    y, x = jnp.meshgrid(rows, columns, indexing="ij")
-    centres = jnp.stack([x, y], -1).reshape(-1, 1, 2)
-    centres = jnp.broadcast_to(centres, (height * width, len(references), 2))
-    sides = jnp.broadcast_to(references[None], centres.shape)
-    return arithmetic.to_corners(jnp.concatenate([centres, sides], -1)).reshape(-1, 4)
-
-
-class DetectorNetwork(linen.Module):
-    """Maps -> [B, N, COLUMNS + classes], in the config's terms. read: endpoints, the finest first.
-
-    `classes_tower` and `box_tower` are the same on every map, but for a scale of each map's boxes (Tian et al. 2019,
-    arXiv:1904.01355, section 3.2). The finest map's places come first, row by row.
-    """
-
-    config: Detector
-    read: tuple[Endpoint, ...]
-    classes: int
-
-    @linen.compact
-    def __call__(self, maps: Mapping[str, jax.Array], *, size: tuple[int, int], train: bool) -> jax.Array:
-        config = self.config
-        towers = [
-            [
-                ConvNorm(
-                    config.features,
-                    norm=config.norm,
-                    activation=config.activation,
-                    name=f"{of}_conv{number}",
-                )
-                for number in range(1, config.depth + 1)
-            ]
-            for of in ("classes", "box")
-        ]
-        start: Any = {"kernel_init": linen.initializers.normal(0.01)}
-        rare: Any = linen.initializers.constant(-math.log((1 - RARE) / RARE))
-        of_classes = config.at_each * self.classes
-        logits = nn.Convolution(
-            of_classes, 3, **start, bias_init=linen.initializers.zeros if config.objectness else rare, name="logits"
-        )
-        said = nn.Convolution(config.at_each * 4, 3, **start, name="box")
-        begun = rare if config.objectness else linen.initializers.zeros
-        quality = nn.Convolution(config.at_each, 3, **start, bias_init=begun, name="quality")
-        scales = self.param("scales", linen.initializers.ones, (config.levels,))
-        found = []
-        for level, (stride, x) in enumerate(zip(config.strides, self._pyramid(maps), strict=True)):
-            for_classes = for_box = x
-            for of_class, of_box in zip(*towers, strict=True):
-                for_classes, for_box = of_class(for_classes, train=train), of_box(for_box, train=train)
-            batch, height, width = x.shape[:3]
-            reference = places_of(height, width, stride, config.references(stride))
-            shape = (batch, len(reference), -1)
-            # Pixels and probabilities in full precision, whatever the layers compute in.
-            parts = [part(y).reshape(shape).astype(jnp.float32) for part, y in ((said, for_box), (quality, for_box))]
-            everywhere = jnp.broadcast_to(reference[None], (batch, *reference.shape))
-            codes = config.coded(scales[level] * parts[0], everywhere, stride)
-            strides = jnp.full((*everywhere.shape[:2], 1), float(stride))
-            own = logits(for_classes).reshape(shape).astype(jnp.float32)
-            found.append(jnp.concatenate([everywhere, strides, codes, parts[1], own], -1))
-        return jnp.concatenate(found, 1)
-
-    def _pyramid(self, maps: Mapping[str, jax.Array]) -> list[jax.Array]:
-        """The maps that are read, of as many features each, the finest first."""
-        config = self.config
-        sides = [
-            nn.Convolution(config.features, 1, name=f"{endpoint.name}_side")(maps[endpoint.name])
-            for endpoint in self.read
-        ]
-        if config.levels == 1:
-            return sides
-        for level in reversed(range(config.levels - 1)):
-            height, width = sides[level].shape[1:3]
-            coarser = nn.Resize(size=(height, width), method="nearest", name=f"{self.read[level].name}_upsample")
-            sides[level] = sides[level] + coarser(sides[level + 1])
-        return [
-            nn.Convolution(config.features, 3, name=f"{endpoint.name}_smooth")(x)
-            for endpoint, x in zip(self.read, sides, strict=True)
-        ]
+    def said(self, outputs: Any, size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
+        """The boxes that are said of one image of that (height, width), clipped to it, [N, 4], or [N, K, 4] where each
+        class has its own, and the scores of each class, [N, K]."""
+        raise ConfigError(f"{type(self).__name__} does not define said(outputs, size)")

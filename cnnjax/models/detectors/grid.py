@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from pydantic import Field
 
 from cnnjax import boxes as arithmetic
-from cnnjax.models.detectors.detector import Detector
+from cnnjax.models.detectors.one_stage import OneStage
 
 Side = Annotated[float, Field(gt=0)]
 
 
-class GridDetector(Detector, tag="grid"):
+class GridDetector(OneStage, tag="grid"):
     """Each cell says a box for each of some shapes, whether there is an object, and its class.
 
     An object is said by the cell that its middle lies in, of the shape that is most like its box, by the IoU of both

@@ -62,6 +62,11 @@ def with_head(model: Model, head: HeadConfig, outputs: int) -> HeadedNetwork:
     Its parameters are under `backbone` (those of the model's classifier left out) and `head`. Raises ConfigError where
     the model has no endpoints, or none that the head could stand on.
     """
+    if model.makes == "objects":
+        raise ConfigError(
+            f"{model.tag} is a backbone under a detector's head already: give its `backbone` as the model, and its "
+            "`detector` as task.head"
+        )
     if model.makes == "maps":
         raise ConfigError(f"{model.tag} makes maps of the image's size itself: give it no head")
     endpoints = model.endpoints()
@@ -80,21 +85,25 @@ def with_head(model: Model, head: HeadConfig, outputs: int) -> HeadedNetwork:
 class HeadModule(Protocol):
     """How a head's module is called."""
 
-    def __call__(self, maps: Mapping[str, jax.Array], *, size: tuple[int, int], train: bool) -> jax.Array: ...
+    def __call__(self, maps: Mapping[str, jax.Array], *, size: tuple[int, int], train: bool, **shown: Any) -> Any: ...
 
 
 class HeadedNetwork(linen.Module):
-    """A backbone and a head on its endpoints: images [B, H, W, C] -> [B, H, W, outputs]."""
+    """A backbone and a head on its endpoints: images [B, H, W, C] -> what the head says, such as [B, H, W, outputs].
+
+    target: [B, ...] of the images, in training, for a head that is shown it.
+    """
 
     backbone: Any
     head: HeadModule
     endpoints: tuple[Endpoint, ...]
 
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+    def __call__(self, images: jax.Array, *, train: bool = False, target: jax.Array | None = None) -> Any:
         _, mode = calling.in_mode(self.backbone, train=train)
         maps = self.backbone(images, endpoints=True, **mode)
         check_maps(maps, self.endpoints, images.shape[0])
-        return self.head(maps, size=(images.shape[1], images.shape[2]), train=train)
+        shown = {} if target is None else {"target": target}
+        return self.head(maps, size=(images.shape[1], images.shape[2]), train=train, **shown)
 
 
 def check_maps(maps: Any, endpoints: tuple[Endpoint, ...], batch: int) -> None:

@@ -1,0 +1,150 @@
+"""Detection in two stages against torchvision's: anchors, matching, levels, and the whole network for the same weights.
+
+torchvision's RoIAlign is compiled and may not load: tests/test_region_pooling.py has it by its definition. Here the box
+head is given the regions that ours pools.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax import FasterRCNN, FrozenBatchNorm, analyse, convert, models, nn
+from cnnjax.config import replace
+from cnnjax.models.detectors.anchors import anchors_of, matched
+from cnnjax.models.detectors.two_stage import SCALE
+
+torch = pytest.importorskip("torch")
+from tests.marks import slow  # noqa: E402
+from tests.test_torch_boxes import some  # noqa: E402
+from tests.torch_peers import randomized, torchvision  # noqa: E402
+
+pytestmark = pytest.mark.torch
+detection = torchvision.models.detection
+QUICK: Any = {"xla_backend_optimization_level": 0}
+# torchvision divides the image's size by each map's: those of all maps are whole.
+SIZE = (64, 128)
+
+
+def test_anchors():
+    """Of sizes that round, ratios that are no powers of two, and maps that are not square."""
+    sizes, ratios = ((9.0, 21.0), (33.0, 50.0)), (0.5, 1.0, 3.0)
+    theirs = detection.anchor_utils.AnchorGenerator(sizes, (ratios,) * 2)
+    images = detection.image_list.ImageList(torch.zeros(1, 3, 40, 56), [(40, 56)])
+    [expected] = theirs(images, [torch.zeros(1, 1, 10, 14), torch.zeros(1, 1, 5, 7)])
+    ours = [anchors_of(40 // s, 56 // s, s, sizes=own, ratios=ratios) for s, own in zip((4, 8), sizes, strict=True)]
+    np.testing.assert_array_equal(jnp.concatenate(ours), expected)
+
+
+@pytest.mark.parametrize("best_too", [True, False])
+def test_matching(best_too):
+    """Many boxes on a coarse grid, so that overlaps are equal and some objects are overlapped by little."""
+    references = np.concatenate([some(150, 1, whole=True), some(150, 1, whole=True)])
+    boxes = np.concatenate([some(6, 2, whole=True), [[0, 0, 3, 60], [0, 0, 0, 0]]]).astype(np.float32)
+    there = np.arange(8) != 7
+    low, high = (0.3, 0.5) if best_too else (0.4, 0.4)
+    overlaps = torchvision.ops.box_iou(torch.tensor(boxes[there]), torch.tensor(references))
+    matcher = detection._utils.Matcher(high, low, allow_low_quality_matches=best_too)
+    expected = matcher(overlaps).numpy()
+    object_of, is_object, is_none = jax.jit(lambda *given: matched(*given, least=high, most=low, best_too=best_too))(
+        references, boxes, there
+    )
+    assert {-1, 0} < set(expected)
+    np.testing.assert_array_equal(np.where(is_object, object_of, -1), np.maximum(expected, -1))
+    np.testing.assert_array_equal(is_none, expected == matcher.BELOW_LOW_THRESHOLD)
+
+
+def test_levels():
+    mapper = torchvision.ops.poolers.LevelMapper(2, 5, 224, 4)
+    low = np.zeros((500, 2))
+    sides = np.exp(np.random.default_rng(0).uniform(0, 8, (500, 2)))
+    boxes = np.concatenate([low, low + sides], 1).astype(np.float32)
+    ours = FasterRCNN(stride=4, levels=4).level_of(jnp.asarray(boxes))
+    np.testing.assert_array_equal(ours, mapper([torch.tensor(boxes)]))
+
+
+def peer(name: str) -> Any:
+    backbone = detection.backbone_utils.resnet_fpn_backbone(
+        backbone_name=name, weights=None, norm_layer=torchvision.ops.misc.FrozenBatchNorm2d, trainable_layers=5
+    )
+    return randomized(detection.FasterRCNN(backbone, num_classes=5))
+
+
+@pytest.mark.parametrize("name", ["resnet18", *slow("resnet50")])
+def test_a_network_says_what_torchvisions_says(name):
+    """At every anchor, and of the regions that ours proposes."""
+    theirs = peer(name)
+    preset: Any = models.config("fasterrcnn_resnet50_fpn")
+    ours = replace(preset, {"backbone": models.config(name, norm=FrozenBatchNorm()), "detector.proposals": 20})
+    state = theirs.state_dict()
+    variables = convert.from_torch(ours, state, input_shape=(*SIZE, 3))
+    assert variables["params"]["head"]["logits"]["bias"].shape == (5,)
+    x = np.random.default_rng(1).normal(size=(2, *SIZE, 3)).astype(np.float32)
+    module = ours.model_copy(update={"num_classes": 4}).build()
+
+    def run(variables, x):
+        return module.apply(variables, x, capture_intermediates=lambda module, _: module.name == "pool")
+
+    said, held = jax.jit(run).lower(variables, x).compile(compiler_options=QUICK)(variables, x)
+    [regions] = held["intermediates"]["head"]["pool"]["__call__"]
+    with torch.no_grad():
+        maps = theirs.backbone(torch.tensor(x.transpose(0, 3, 1, 2).copy()))
+        objectness, codes = theirs.rpn.head(list(maps.values()))
+        images = detection.image_list.ImageList(torch.zeros(2, 3, *SIZE), [SIZE] * 2)
+        anchors = theirs.rpn.anchor_generator(images, list(maps.values()))
+        flat = detection.rpn.concat_box_prediction_layers(objectness, codes)
+        features = theirs.roi_heads.box_head(torch.tensor(np.asarray(regions).transpose(0, 3, 1, 2).copy()))
+        logits, boxes = theirs.roi_heads.box_predictor(features)
+        proposals = [torch.tensor(np.asarray(own)) for own in said["proposals"]]
+        decoded = theirs.roi_heads.box_coder.decode(boxes, proposals)
+    np.testing.assert_array_equal(said["anchors"], np.stack(anchors))
+    for own, other in (
+        (said["objectness"].reshape(-1, 1), flat[0]),
+        (said["anchor_codes"].reshape(-1, 4), flat[1]),
+        (said["logits"].reshape(-1, 5), logits),
+        (said["codes"].reshape(-1, 20), boxes),
+    ):
+        assert np.abs(own - other.numpy()).max() < 1e-4 * np.abs(other.numpy()).max()
+    found, _ = jax.vmap(lambda own: ours.detector.said(own, SIZE))(said)
+    limits = torch.tensor([SIZE[1], SIZE[0]] * 2)
+    expected = torch.minimum(decoded.clamp(min=0), limits).reshape(2, 20, 5, 4)[:, :, 1:]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-2)
+    assert tuple(theirs.roi_heads.box_coder.weights) == SCALE
+    pooler = theirs.roi_heads.box_roi_pool
+    assert (pooler.output_size, pooler.sampling_ratio) == ((ours.detector.pooled,) * 2, ours.detector.points)
+    assert (pooler.canonical_scale / 16, theirs.rpn.nms_thresh) == (ours.detector.reach, ours.detector.proposal_overlap)
+    returned = convert.to_torch(ours, variables, input_shape=(*SIZE, 3))
+    assert all(np.array_equal(returned[key], value.numpy()) for key, value in state.items())
+    if torchvision.extension._has_ops():
+        pooler.scales = None
+        with torch.no_grad():
+            pooled = pooler(maps, proposals, [SIZE] * 2).numpy().transpose(0, 2, 3, 1)
+        np.testing.assert_allclose(regions, pooled, rtol=1e-4, atol=1e-4 * np.abs(pooled).max())
+
+
+def test_parameters_are_torchvisions():
+    """Of its weights for COCO, whose normalization is frozen."""
+    weights = detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1
+    module = models.build("fasterrcnn_resnet50_fpn")
+    assert analyse(module, (64, 64, 3)).params == weights.meta["num_params"] == 41_755_286
+
+
+def test_frozen_normalization():
+    theirs = torchvision.ops.misc.FrozenBatchNorm2d(3)
+    rng = np.random.default_rng(0)
+    state = {key: torch.tensor(rng.uniform(0.5, 2, 3).astype(np.float32)) for key in theirs.state_dict()}
+    theirs.load_state_dict(state)
+    names = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
+    held = {"batch_stats": {names[key]: np.asarray(value) for key, value in state.items()}}
+    x = rng.normal(size=(2, 4, 5, 3)).astype(np.float32)
+    module = nn.normalization("frozen")
+    expected = theirs(torch.tensor(x.transpose(0, 3, 1, 2).copy())).numpy().transpose(0, 2, 3, 1)
+    for train in (False, True):
+        y, after = module.apply(held, x, train=train, mutable=["batch_stats"])
+        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+        jax.tree.map(np.testing.assert_array_equal, dict(after), held)
+    assert not module.init(jax.random.key(0), x).get("params")
