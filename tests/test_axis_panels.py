@@ -84,6 +84,8 @@ def test_a_tornado_has_the_largest_difference_to_the_base_first(tmp_path: Path) 
     table = collect(tmp_path)
     expected = [difference(table, arm, 1, metric="test_loss").mean for arm in (4, 3, 2)]
     np.testing.assert_allclose(widths, expected)
+    lines = {line.get_linewidth() for line in panel(made).lines if line.get_linestyle() == "-"}
+    assert 0.6 not in lines, "of a loss there is one interval"
     better, worse = (bar.get_facecolor() for bar in panel(made).patches[:2])
     assert better != worse, "less of a loss is better"
     assert next(mark.key for mark in made.marks.values() if "n=3" in mark.text) == "4"
@@ -505,3 +507,20 @@ def test_values_of_one_setting_are_arms_and_said_of_arms(tmp_path: Path) -> None
     panel = effects_panel(collect(tmp_path))
     assert panel is not None
     assert panel.answers == ()
+
+
+def test_a_tornado_of_shares_has_the_interval_over_seeds_and_a_thin_one_over_examples_too(tmp_path: Path) -> None:
+    base = {path: values[0] for path, values in POOLS.items()}
+    changes = {"chosen": star(POOLS, base), "combine": "one_at_a_time", "base": configured(BASE, base)}
+    planted(tmp_path, {"average": -0.03, None: 0.03, 8: -0.05}, axes=POOLS, metric="test_accuracy", **changes)
+    table = collect(tmp_path)
+    made = drawing(tornado_panel(table))
+    largest = difference(table, 4, 1, metric="test_accuracy").scaled(100)
+    ends = {}
+    for line in panel(made).lines:
+        (x, y), look = map(np.asarray, line.get_data()), line.get_linestyle()
+        if len(x) == 2 and y[0] == 0 and look == "-":
+            ends[line.get_linewidth()] = x
+    assert ends[1.8] == pytest.approx([largest.seeds_low, largest.seeds_high])
+    assert ends[0.6] == pytest.approx([largest.low, largest.high])
+    assert "interval over seeds, the thin one that over examples too" in made.caption

@@ -142,6 +142,7 @@ def test_what_replicates_is_told_of_comparisons_and_of_effects(tmp_path: Path) -
     for each, name in zip(data["comparisons"], ("average", "stride"), strict=True):
         for side, losses in (("A", A), ("B", other)):
             low, high = stats.ttest_rel(losses[name], losses["max"]).confidence_interval(0.95)
+            np.testing.assert_allclose([each[side]["seeds_low"], each[side]["seeds_high"]], [low, high])
             np.testing.assert_allclose([each[side]["low"], each[side]["high"]], [low, high])
     assert [each["verdict"] for each in found.data["effects"]["effects"]] == [AGREES, ONLY[1]]
     assert "1 agrees, 1 told apart in B only" in " ".join(found.first)

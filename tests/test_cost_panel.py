@@ -100,6 +100,12 @@ def test_the_table_has_the_front_and_what_each_step_gains(tmp_path: Path) -> Non
     assert gains[0] == gains[2] == "–"
     d = 100 * (RESULTS[3] - RESULTS[1])
     assert gains[3] == f"+{d.mean():.2f} ± {d.std(ddof=1):.2f}"
+    low, high = stats.t.interval(0.95, 2, d.mean(), stats.sem(d))
+    # The first of the two intervals is over seeds alone, the second over examples too.
+    first, second = ([float(end) for end in cell.strip("[]").split(", ")] for cell in grid.cells(exact=True)[3][-2:])
+    assert first == pytest.approx([low, high], abs=0.006)
+    assert second[0] < first[0] - 0.1
+    assert heads[-2:] == ["95% interval over seeds", "also over examples"]
 
 
 def test_an_arm_with_a_diverged_seed_is_not_on_the_front(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,6 +123,10 @@ def test_changes_are_paired_and_corrected_for_the_classes(tmp_path: Path) -> Non
     assert found[2].difference.mean == pytest.approx(mean)
     assert (found[2].difference.low, found[2].difference.high) == pytest.approx((mean - half, mean + half))
     assert found[2].holm == pytest.approx(4 * found[2].p)
+    ends = stats.t.interval(0.95, 2, mean, stats.sem(difference))
+    assert (found[2].difference.seeds_low, found[2].difference.seeds_high) == pytest.approx(ends)
+    theirs: Any = stats.ttest_1samp(difference, 0)
+    assert found[2].p_of_seeds == pytest.approx(theirs.pvalue)
     assert found[2].holm < 0.05 < min(found[k].p for k in (0, 1, 3))
     cost, other = costs(table, [2, 3], 1)
     assert cost is not None
@@ -139,6 +144,14 @@ def test_the_panel_says_it_and_names_are_text(tmp_path: Path) -> None:
     assert pair(table) == (2, 1)
     finding = recall_panel(table)
     assert finding is not None
+    # The interval over seeds comes first, that over examples too after it.
+    change = changes(table, 2, 1)[2].difference.scaled(100)
+    heads = [column.heading for column in grids(finding)[0].columns]
+    cells = grids(finding)[0].cells(exact=True)[2]
+    first = heads.index("difference") + 1
+    assert heads[first : first + 3 : 2] == ["95% interval over seeds", "also over examples"]
+    ends = ((change.seeds_low, change.seeds_high), (change.low, change.high))
+    assert cells[first : first + 3 : 2] == [f"[{low:.1f}, {high:.1f}]" for low, high in ends]
     [answer] = finding.answers
     assert "arm 2 (pool=average) beside arm 1 (pool=max)" in answer
     assert "(n=3 common seeds, corrected for 4 classes): <script> -" in answer
@@ -190,7 +203,7 @@ def test_a_single_run_has_its_classes_too(tmp_path: Path) -> None:
     finding = recall_panel(collect(run))
     assert finding is not None
     assert [column.heading for column in grids(finding)[0].columns] == [
-        *("class", "examples", "recall, %, arm 1", "95% interval over seeds and examples", "precision, %, arm 1")
+        *("class", "examples", "recall, %, arm 1", "95% interval over seeds", "precision, %, arm 1")
     ]
 
 

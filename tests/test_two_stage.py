@@ -281,6 +281,18 @@ def test_a_run_tells_and_draws_what_it_finds(run, tmp_path):
     assert 1 <= len(row["objects"]) <= 9
 
 
+@pytest.mark.slow
+def test_a_step_is_the_same_on_two_devices(tmp_path):
+    """Under jit what is drawn does not depend on their number; the last bits of sums may."""
+    told = []
+    for devices in (1, 2):
+        folder = tmp_path / f"{devices}"
+        cnnjax.train(BASE, folder, options=Options(Hardware(devices=devices)))
+        told.append(json.loads((folder / "result.json").read_text())["metrics"])
+    for name in ("train_loss", "test_loss"):
+        assert told[0][name] == pytest.approx(told[1][name], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

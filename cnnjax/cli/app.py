@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -22,8 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 out, err = console(), console(stderr=True)
-# Tables that go to a file or a pipe keep their columns.
-WIDE = console(width=160) if not sys.stdout.isatty() else out
+# Tables that go to a file or a pipe keep their columns, unless the environment says how many there are.
+WIDE = out if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else console(width=160)
 
 
 def _print_version(asked: bool) -> None:

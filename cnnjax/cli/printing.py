@@ -70,10 +70,10 @@ def print_report(folder: Path, *, to: Path | None = None, as_json: bool) -> Tabl
         typer.echo(summary.json, nl=False)
     else:
         for sentence in summary.mixed:
-            out.print(sentence, style="bold red", markup=False, highlight=False, soft_wrap=True)
+            WIDE.print(sentence, style="bold red", markup=False, highlight=False)
         WIDE.print(terminal_table(summary.table))
         if spent := time_spent_text(summary.table):
-            out.print(f"time: {spent}", markup=False, highlight=False, soft_wrap=True)
+            WIDE.print(f"time: {spent}", markup=False, highlight=False)
         out.print(f"report: {summary.page}", soft_wrap=True)
     return summary.table
 

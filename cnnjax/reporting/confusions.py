@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from cnnjax.reporting.asked import once
-from cnnjax.reporting.intervals import Quantity, Spread, judged, paired, spread
+from cnnjax.reporting.intervals import Quantity, Spread, by_seeds, judged, paired, spread
 from cnnjax.reporting.kept import Place, kept, labels, taken
 from cnnjax.reporting.statistics import laid_out
 from cnnjax.reporting.study_table import Table
@@ -38,12 +38,15 @@ class ByClass:
 
 @dataclass(frozen=True)
 class Change:
-    """By how much a class's recall differs between two arms, paired; p: that it does not, and `holm`, corrected."""
+    """By how much a class's recall differs between two arms, paired; p: that it does not, and `holm`, corrected.
+    p_of_seeds, holm_of_seeds: of Student's paired t test over seeds alone, on these examples."""
 
     name: str
     difference: Spread
     p: float
     holm: float
+    p_of_seeds: float
+    holm_of_seeds: float
 
 
 @once
@@ -85,11 +88,21 @@ def changes(table: Table, arm: int, against: int) -> list[Change]:
     sizes, over = counts(own.target, classes=len(own.names)), tuple(table.repeats)
     laid = [by_place(places, column) for column in differences.T]
     kinds = [_recall_of(int(size), over) for size in sizes]
-    p = [judged(values, kind).p for values, kind in zip(laid, kinds, strict=True)]
-    return [
-        Change(name, paired(values, kind), own_p, float(holm))
-        for name, values, kind, own_p, holm in zip(own.names, laid, kinds, p, adjusted(p), strict=True)
-    ]
+    tests = [_p_of(values, kind) for values, kind in zip(laid, kinds, strict=True)]
+    spreads = [paired(values, kind) for values, kind in zip(laid, kinds, strict=True)]
+    return _corrected(own.names, spreads, tests)
+
+
+def _p_of(values: ArrayLike, of: Quantity) -> tuple[float, float]:
+    """p of a difference, and that over seeds alone."""
+    return judged(values, of).p, by_seeds(values, of).p
+
+
+def _corrected(names: Sequence[str], spreads: Sequence[Spread], tests: Sequence[tuple[float, float]]) -> list[Change]:
+    """After Holm, each of the two tests for itself."""
+    both, alone = ([own[place] for own in tests] for place in (0, 1))
+    corrected = zip(both, adjusted(both), alone, adjusted(alone), strict=True)
+    return [Change(*each, *map(float, p)) for each, p in zip(zip(names, spreads, strict=True), corrected, strict=True)]
 
 
 def costs(table: Table, arms: Sequence[int], against: int) -> list[Change | None]:
@@ -100,7 +113,7 @@ def costs(table: Table, arms: Sequence[int], against: int) -> list[Change | None
     """
     own = labels(table)
     assert own is not None
-    found: list[Change | None] = []
+    found: list[tuple[str, Spread, tuple[float, float]] | None] = []
     sizes = counts(own.target, classes=len(own.names))
     for arm in arms:
         places, differences = _differences(table, arm, against)
@@ -111,13 +124,12 @@ def costs(table: Table, arms: Sequence[int], against: int) -> list[Change | None
         worst = int(np.nanargmin(means))
         values, kind = by_place(places, differences[:, worst]), _recall_of(int(sizes[worst]), tuple(table.repeats))
         # A p that is not there stays so.
-        p = float(np.minimum(1.0, judged(values, kind).p * int((sizes > 0).sum())))
-        found.append(Change(own.names[worst], paired(values, kind), p, math.nan))
-    holm = iter(adjusted([change.p for change in found if change is not None]))
-    return [
-        None if change is None else Change(change.name, change.difference, change.p, float(next(holm)))
-        for change in found
-    ]
+        p, alone = (float(np.minimum(1.0, each * int((sizes > 0).sum()))) for each in _p_of(values, kind))
+        found.append((own.names[worst], paired(values, kind), (p, alone)))
+    known = [each for each in found if each is not None]
+    names, spreads, tests = ([each[0] for each in known], [each[1] for each in known], [each[2] for each in known])
+    corrected = iter(_corrected(names, spreads, tests))
+    return [None if each is None else next(corrected) for each in found]
 
 
 def _recall_of(examples: int, over: tuple[str, ...]) -> Quantity:

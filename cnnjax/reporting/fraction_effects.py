@@ -17,6 +17,7 @@ from cnnjax.reporting.intervals import Spread, listed, paired
 from cnnjax.reporting.labels import key
 from cnnjax.reporting.statistics import laid_out, quantity_of
 from cnnjax.reporting.study_table import Arm, Table
+from cnnjax.reporting.tables import interval_cells, interval_heads
 from cnnjax.reporting.units import plural, unit
 
 
@@ -116,11 +117,11 @@ def fraction_grid(table: Table, metric: str) -> Grid:
         if len(first) == 1:
             text = f"{text}: {' to '.join(part.levels[next(iter(first))])}"
         spread = contrast.spread
-        numbers = (str(spread.n), here.difference(spread), here.interval(spread))
+        numbers = (str(spread.n), here.difference(spread), *interval_cells(table, metric, spread))
         rows.append((text, chain_text(part.fraction, dict(others), names), *numbers))
     words = (Column("effect"), Column("not told from"))
-    numbers = (Column("n", "number"), Column(f"on {here.label}", "number"), Column("95% interval", "number"))
-    return Grid("", (*words, *numbers), rows)
+    heads = ("n", f"on {here.label}", *interval_heads(table, metric))
+    return Grid("", (*words, *(Column(head, "number") for head in heads)), rows)
 
 
 def fraction_notes(table: Table) -> list[str]:

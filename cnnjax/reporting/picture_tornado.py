@@ -31,8 +31,11 @@ class Bar:
     found: bool
 
 
-def tornado(bars: Sequence[Bar], *, here: Unit, higher_is_better: bool, caption: str) -> Drawing:
-    """The bars from top to bottom, as they are given, with their intervals."""
+def tornado(
+    bars: Sequence[Bar], *, here: Unit, over: str, counted: bool, higher_is_better: bool, caption: str
+) -> Drawing:
+    """The bars from top to bottom, as they are given, with their intervals: `over` seeds as a line, and, where examples
+    are `counted`, over these too as a thin one."""
     shown = [bar.difference.scaled(here.factor) for bar in bars]
     figure = Figure(figsize=(7.2, AROUND + ROW * len(bars)), layout="constrained")
     ax, marks = figure.subplots(), Marks()
@@ -43,9 +46,9 @@ def tornado(bars: Sequence[Bar], *, here: Unit, higher_is_better: bool, caption:
         face = colour if bar.found else "white"
         drawn = ax.barh(row, own.mean, height=0.62, facecolor=face, edgecolor=colour, lw=1, zorder=2)
         said = f"difference {here.number(bar.difference.mean)}, n={bar.difference.n}"
-        marks.add(
-            [*drawn, *draw_interval(ax, row, own, vertical=False, colour=INK, width=1.2)], bar.arm, "tornado", said
-        )
+        lines = draw_interval(ax, row, own, vertical=False, colour=INK, width=0.6) if counted else []
+        lines += draw_interval(ax, row, own.over_seeds, vertical=False, colour=INK, width=1.8)
+        marks.add([*drawn, *lines], bar.arm, "tornado", said)
     ax.axvline(0, color=INK, lw=0.8, zorder=4)
     widest = min(max(text_width(bar.name) for bar in bars), NAMES)
     ax.set_yticks(range(len(bars)), [fit(bar.name, widest) for bar in bars])
@@ -58,7 +61,9 @@ def tornado(bars: Sequence[Bar], *, here: Unit, higher_is_better: bool, caption:
         Patch(facecolor=BETTER, edgecolor=BETTER, label="better"),
         Patch(facecolor=WORSE, edgecolor=WORSE, label="worse"),
         Patch(facecolor="white", edgecolor=INK, label="hollow: no difference found"),
-        Line2D([], [], color=INK, lw=1.2, label="95% interval"),
+        Line2D([], [], color=INK, lw=1.8, label=f"95% interval over {over}"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1.6, handlelength=1.6)
+    if counted:
+        handles.append(Line2D([], [], color=INK, lw=0.6, label="also over examples"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.4, handlelength=1.5)
     return Drawing(figure, caption, marks)

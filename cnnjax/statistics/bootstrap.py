@@ -167,19 +167,33 @@ def profile(
     scores: ArrayLike, thresholds: ArrayLike, *, level: float = LEVEL, resamples: int = 2_000, seed: int = 0
 ) -> Profile:
     """The performance profile of an arm (Agarwal et al. 2021): the share of its results [n, settings] above each
-    threshold [T], with a pointwise interval as of `aggregate`."""
+    threshold [T], with a pointwise interval as of `aggregate`; of one setting the exact binomial one (Clopper and
+    Pearson 1934), for any n."""
     check_level(level)
     scores, at = matrix(scores, "scores"), vector(thresholds, "thresholds")
     n, settings = scores.shape
-    shares = (scores.ravel() > at[:, None]).mean(1)
+    above = (scores.ravel() > at[:, None]).sum(1)
+    shares = above / scores.size
+    if settings == 1 and n:
+        method = "performance profile; exact binomial (Clopper and Pearson 1934)"
+        numbers = (tuple(map(float, each)) for each in (at, shares, *_binomial(above, n, level)))
+        return Profile(*numbers, n=n, method=method, level=level)
     why = _too_few(n, settings)
     low = high = np.full(len(at), math.nan)
     if not why:
         drawn = _drawn(scores, resamples, np.random.default_rng(seed)).reshape(resamples, -1)
-        above = np.array([(drawn > threshold).mean(1) for threshold in at]).reshape(len(at), resamples)
-        low, high = np.quantile(above, ((1 - level) / 2, (1 + level) / 2), axis=1)
+        drawn_shares = np.array([(drawn > threshold).mean(1) for threshold in at]).reshape(len(at), resamples)
+        low, high = np.quantile(drawn_shares, ((1 - level) / 2, (1 + level) / 2), axis=1)
     numbers = (tuple(map(float, each)) for each in (at, shares, low, high))
     return Profile(*numbers, n=n, method=f"performance profile; {STRATIFIED}", level=level, why=why)
+
+
+def _binomial(counts: np.ndarray, n: int, level: float) -> tuple[Floats, Floats]:
+    """The ends of the exact interval of each share counts / n."""
+    tail = (1 - level) / 2
+    low = np.where(counts > 0, special.betaincinv(np.maximum(counts, 1), n - counts + 1, tail), 0.0)
+    high = np.where(counts < n, special.betaincinv(counts + 1, np.maximum(n - counts, 1), 1 - tail), 1.0)
+    return low, high
 
 
 def probability_of_improvement(

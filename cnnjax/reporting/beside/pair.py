@@ -13,6 +13,7 @@ from cnnjax.records.specification import Specification
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.intervals import Judged, Quantity, Spread, judged, paired, unpaired
 from cnnjax.reporting.labels import key, lookup
+from cnnjax.reporting.notes import repeats
 from cnnjax.reporting.statistics import arms, laid_out, measure, part_of, quantity_of, spread_of
 from cnnjax.reporting.study_table import Arm, Table, collect
 from cnnjax.reporting.units import Unit, unit_of
@@ -61,6 +62,26 @@ class Pair:
     def unit(self) -> Unit:
         """How its numbers are printed, alike for both."""
         return unit_of(self.compared, self.metric, largest=max(t.done[self.metric].abs().max() for t in self.tables))
+
+    @cached_property
+    def is_counted(self) -> bool:
+        """Whether the metric is a share of counted examples in both."""
+        return all(quantity_of(table, self.metric).is_counted for table in self.tables)
+
+    @property
+    def wider(self) -> str:
+        """What tells the interval of a test from that over seeds, with a blank after it; empty where they are one."""
+        return "wider " if self.is_counted else ""
+
+    @cached_property
+    def over(self) -> str:
+        """What the first of two intervals is over: "seeds", "folds and seeds"."""
+        return repeats(self.tables[0])
+
+    def intervals(self, values: Spread) -> tuple[str, ...]:
+        """The interval over seeds, and, where examples are counted, that over these too."""
+        both = (self.unit.interval(values),) if self.is_counted else ()
+        return (self.unit.interval(values.over_seeds), *both)
 
     @cached_property
     def same_results(self) -> bool:

@@ -111,7 +111,8 @@ def effects_panel(pair: Pair) -> Finding | None:
         return None
     note = (
         "Differences to the reference value, A's own where B has it too, at matched settings of the other axes of each "
-        "study, as in its report. Told apart: the interval leaves 0 out, not corrected for the number of effects."
+        f"study, as in its report. Told apart: the {pair.wider}interval leaves 0 out, not corrected for the number of "
+        "effects."
     )
     blocks: list[Block] = [_grid(pair, ("axis", "value", "beside"), found), paragraph(note)]
     data = {"effects": [each.to_json() for each in found]}
@@ -154,8 +155,10 @@ def _apart(own: Spread) -> bool | None:
 
 def _grid(pair: Pair, heads: Sequence[str], found: Sequence[Replicated]) -> Grid:
     here = pair.unit
-    numbers = [head for name in NAMES for head in (f"n in {name}", f"difference in {name}", f"95% interval in {name}")]
-    ranks = (2, 0, 1) * 2
+    also = ("also over\nexamples",) if pair.is_counted else ()
+    heads_of = ("n", "difference", f"95% interval\nover {pair.over}", *also)
+    numbers = [f"{head}\nin {name}" for name in NAMES for head in heads_of]
+    ranks = (3, 0, 1, 2)[: len(heads_of)] * 2
     columns = (
         *(Column(head) for head in heads),
         *(Column(head, "number", rank=rank) for head, rank in zip(numbers, ranks, strict=True)),
@@ -164,7 +167,7 @@ def _grid(pair: Pair, heads: Sequence[str], found: Sequence[Replicated]) -> Grid
     rows = [
         (
             *each.what,
-            *(cell for own in each.differences for cell in (str(own.n), here.difference(own), here.interval(own))),
+            *(cell for own in each.differences for cell in (str(own.n), here.difference(own), *pair.intervals(own))),
             each.verdict,
         )
         for each in found

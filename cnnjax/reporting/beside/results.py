@@ -25,14 +25,16 @@ def results_panel(pair: Pair) -> Finding:
     holm = [float(p) for p in adjusted([gap.test.p for *_, gap in found])]
     here, order = pair.unit, ranks(pair)
     rows = [_row(pair, *each, corrected) for each, corrected in zip(found, holm, strict=True)]
-    heads = [(f"{here.label} in {name}", f"95% interval in {name}") for name in NAMES]
+    heads = [(f"{here.label}\nin {name}", f"95% interval\nover {pair.over}\nin {name}") for name in NAMES]
+    also = (Column("also over\nexamples", "number", rank=2),) if pair.is_counted else ()
     columns = (
-        *(Column(f"# in {name}") for name in NAMES),
+        *(Column(f"#\nin {name}", rank=1) for name in NAMES),
         Column("arm"),
         *(Column(f"n in {name}", "number", rank=1) for name in NAMES),
         *(Column(head, "number", rank=rank) for pair_of in heads for head, rank in zip(pair_of, (0, 2), strict=True)),
         Column("B less A", "number"),
-        Column("its 95% interval", "number"),
+        Column(f"its 95% interval\nover {pair.over}", "number"),
+        *also,
         Column("p", "number", rank=3),
         Column("p, corrected", "number", rank=1),
         Column("paired", rank=1),
@@ -65,7 +67,8 @@ def _row(pair: Pair, arm: Matched, spreads: tuple[Spread, Spread], gap: Gap, hol
     here = pair.unit
     results = [cell for own in spreads for cell in (here.mean(own), here.interval(own.over_seeds))]
     numbers = [str(own.number) for own in arm.own]
-    change = pair.unit.difference(gap.difference), here.interval(gap.difference), p_value(gap.test.p), p_value(holm)
+    difference = here.difference(gap.difference), *pair.intervals(gap.difference)
+    change = (*difference, p_value(gap.test.p), p_value(holm))
     paired = f"n={gap.difference.n}" if gap.paired else "no"
     return (*numbers, arm.label, *(str(own.n) for own in spreads), *results, *change, paired)
 
@@ -98,8 +101,9 @@ def _note(pair: Pair, gaps: list[Gap]) -> str:
         )
     return (
         f"Results are each study's own, as in its report, of {pair.unit.name}. B less A: the difference of the means. "
-        f"{' '.join(how)} Intervals are each on their own; p is that of the interval: below {ALPHA} where it leaves 0 "
-        f"out; corrected: after Holm (1979), for all arms of this table. Fewer than {FEWEST} {word}s carry no interval."
+        f"{' '.join(how)} Intervals are each on their own; p is that of the {pair.wider}interval: below {ALPHA} where "
+        f"it leaves 0 out; corrected: after Holm (1979), for all arms of this table. Fewer than {FEWEST} {word}s carry "
+        "no interval."
     )
 
 

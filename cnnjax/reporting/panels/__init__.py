@@ -23,6 +23,7 @@ from cnnjax.reporting.panels.networks import networks_panel
 from cnnjax.reporting.panels.pairs import pairs_panel
 from cnnjax.reporting.panels.parallel import parallel_panel
 from cnnjax.reporting.panels.path import path_panel
+from cnnjax.reporting.panels.profiles import profiles_panel
 from cnnjax.reporting.panels.provenance import provenance_panel
 from cnnjax.reporting.panels.recall import recall_panel
 from cnnjax.reporting.panels.rejected import failed_panel, pruned_panel
@@ -39,6 +40,7 @@ PANELS: Sequence[Callable[[Table], Finding | None]] = (
     comparisons_panel,
     tornado_panel,
     pairs_panel,
+    profiles_panel,
     seeds_panel,
     selection_panel,
     effects_panel,

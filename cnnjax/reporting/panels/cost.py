@@ -16,8 +16,8 @@ from cnnjax.reporting.picture_cost import against_cost
 from cnnjax.reporting.pictures import against_name, title_of
 from cnnjax.reporting.statistics import arms, difference, measure, quantity_of, spread_of
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.tables import over
-from cnnjax.reporting.units import NONE, Unit, count, spent, unit
+from cnnjax.reporting.tables import interval_cells, interval_heads, over
+from cnnjax.reporting.units import NONE, count, spent, unit
 
 SHOWN, ROWS = 0.05, 30
 """The share of resamples from which on an arm is listed beside the front, and the most rows of a table."""
@@ -37,7 +37,7 @@ def cost_panel(table: Table) -> Finding | None:
         words = " and ".join(COSTS[cost] for cost in alike)
         blocks += [paragraph(f"The best arms for so many {words}"), _grid(table, alike, fronts[alike[0]], by.quote)]
     if fronts:
-        blocks.append(paragraph(_note(table, fronts)))
+        blocks.append(paragraph(_note(table, fronts, counted=quantity_of(table, by.quote).is_counted)))
     whys = {words: apart(table, cost) for cost, words in COSTS.items()}
     withheld = [f"Not compared as a cost: {words}: {why}." for words, why in whys.items() if why]
     notes = [*equal_costs(table), *withheld]
@@ -76,16 +76,11 @@ def _grid(table: Table, costs: Sequence[str], found: CostFront, metric: str) -> 
                 here.interval(result.over_seeds),
                 "yes" if number in found.members else "no",
                 f"{found.shares[number]:.0%}" if number in found.shares else NONE,
-                *_gain(here, _before(table, found, number, metric)),
+                *_gain(table, metric, _before(table, found, number, metric)),
             )
         )
     heads = [*(COSTS[cost] for cost in costs), "n", here.label, over(table)]
-    heads += [
-        "on the front",
-        "in resamples",
-        "beside the one before",
-        over(table, examples=quantity_of(table, metric).is_counted),
-    ]
+    heads += ["on the front", "in resamples", "beside the one before", *interval_heads(table, metric)]
     columns = (Column("#"), Column("arm"), *(Column(head, "number") for head in heads))
     return Grid("", columns, rows, keys=list(map(str, shown)))
 
@@ -100,11 +95,13 @@ def _before(table: Table, found: CostFront, number: int, metric: str) -> Spread 
     return difference(table, number, found.members[place - 1], metric=metric) if place else None
 
 
-def _gain(here: Unit, gain: Spread | None) -> tuple[str, str]:
-    return (NONE, NONE) if gain is None else (here.difference(gain), here.interval(gain))
+def _gain(table: Table, metric: str, gain: Spread | None) -> tuple[str, ...]:
+    if gain is None:
+        return NONE, *(NONE for _ in interval_heads(table, metric))
+    return unit(table, metric).difference(gain), *interval_cells(table, metric, gain)
 
 
-def _note(table: Table, fronts: Mapping[str, CostFront]) -> str:
+def _note(table: Table, fronts: Mapping[str, CostFront], *, counted: bool) -> str:
     word = table.replicate
     whys = dict.fromkeys(found.why for found in fronts.values() if found.why)
     drawn = "".join(f" There are no resamples: {why}." for why in whys) or (
@@ -125,6 +122,7 @@ def _note(table: Table, fronts: Mapping[str, CostFront]) -> str:
         else ""
     )
     of = " and ".join(dict.fromkeys(name for own in table.done["energy_of"] for name in own))
+    wider = f", the first one of other {word}s, the second of other examples too" if counted else ""
     drained = (
         f" Joules are what the machine took for training steps, as {of} tell: for those that were taken while nothing "
         "else was at work, scaled to all steps."
@@ -135,7 +133,7 @@ def _note(table: Table, fronts: Mapping[str, CostFront]) -> str:
         "On the front: no other arm is at least as good and as cheap, and better in one of the two. For a given cost "
         f"the best arm is the last one on the front that costs no more. Arms whose {word}s have not all finished take "
         "no part. Beside the one before: the difference from the next cheaper arm on the front, paired by "
-        f"{listed(table.repeats)}, each on its own: an interval that holds 0 shows no gain for the higher cost."
+        f"{listed(table.repeats)}, each on its own: an interval that holds 0 shows no gain for the higher cost{wider}."
         f"{drawn}{planned}{clock}{drained}"
     )
 

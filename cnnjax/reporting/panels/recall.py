@@ -57,14 +57,14 @@ def _part(table: Table) -> str:
 
 def _grid(table: Table, held: Labels, sides: Sides, changed: Sequence[Change]) -> Grid:
     sizes = counts(held.target, classes=len(held.names))
-    heads, interval = ["examples"], over(table, examples=True)
-    heads += [head for number, _ in sides for head in (f"recall, %, arm {number}", interval)]
-    heads += ["difference", interval, "p, corrected"] if changed else []
+    heads = ["examples"]
+    heads += [head for number, _ in sides for head in (f"recall, %, arm {number}", over(table))]
+    heads += ["difference", *_change_heads(table)] if changed else []
     heads += [f"precision, %, arm {number}" for number, _ in sides]
     rows = []
     for k in _shown(sides, changed):
         cells = [count(sizes[k]), *(cell for _, own in sides for cell in _mean_and_interval(own.recall[k]))]
-        cells += [*_change(changed[k]), p_value(changed[k].holm)] if changed else []
+        cells += _change(changed[k]) if changed else []
         rows.append((held.names[k], *cells, *(SHARE.mean(own.precision[k]) for _, own in sides)))
     return Grid("", _columns(("class",), heads), rows)
 
@@ -74,11 +74,18 @@ def _columns(texts: Iterable[str], numbers: Iterable[str]) -> tuple[Column, ...]
 
 
 def _mean_and_interval(values: Spread) -> tuple[str, str]:
-    return SHARE.mean(values), SHARE.interval(values)
+    return SHARE.mean(values), SHARE.interval(values.over_seeds)
 
 
-def _change(change: Change) -> tuple[str, str]:
-    return SHARE.difference(change.difference), SHARE.interval(change.difference)
+def _change_heads(table: Table) -> tuple[str, ...]:
+    return over(table), f"p over {repeats(table)}, corrected", "also over examples", "p, corrected"
+
+
+def _change(change: Change) -> tuple[str, ...]:
+    """A difference, then what stands below `_change_heads`."""
+    own = change.difference
+    of_seeds = SHARE.interval(own.over_seeds), p_value(change.holm_of_seeds)
+    return SHARE.difference(own), *of_seeds, SHARE.interval(own), p_value(change.holm)
 
 
 def _shown(sides: Sides, changed: Sequence[Change]) -> list[int]:
@@ -103,8 +110,9 @@ def _note(table: Table, held: Labels, sides: Sides) -> str:
     )
     paired = (
         f" Differences are arm {sides[0][0]} less arm {sides[1][0]}, paired by {word} "
-        f"(n={_common(table, *(number for number, _ in sides))}); p is that of the interval, "
-        f"corrected after Holm (1979) for all {len(held.names)} classes."
+        f"(n={_common(table, *(number for number, _ in sides))}): p over {repeats(table)} is that of Student's paired "
+        "t test, on these examples; the other interval is widened for the choice of the class's examples, and the "
+        f"other p is its own. Both are corrected after Holm (1979) for all {len(held.names)} classes."
         if len(sides) > 1
         else ""
     )
@@ -112,7 +120,8 @@ def _note(table: Table, held: Labels, sides: Sides) -> str:
         f"Of {arms}, from what {trials} trials kept of their predictions of the {len(held.target):,} examples of "
         f"the {found.part} part. Recall: the share of a class's examples that are taken for it; precision: of those "
         f"that are taken for it, the share that are of it. Means ± standard deviation over {word}s; intervals of "
-        f"recall cover {repeats(table)} and examples, as in the arms' table.{paired} Below {FEWEST} {word}s there is "
+        f"recall are over {repeats(table)}, on these examples; those over other examples too stand in arms.json."
+        f"{paired} Below {FEWEST} {word}s there is "
         f"no interval and no test.{fewer}{_flattered(table, sides)}"
     )
 
@@ -143,11 +152,11 @@ def _costs(table: Table, against: int) -> list[Block]:
         n = _common(table, number, against)
         label = table.arms[number - 1].label
         if change is None:
-            rows.append((str(number), label, "none" if n else NONE, str(n), NONE, NONE, NONE))
+            empty = (NONE for _ in ("difference", *_change_heads(table)))
+            rows.append((str(number), label, "none" if n else NONE, str(n), *empty))
         else:
-            cells = (str(change.difference.n), *_change(change), p_value(change.holm))
-            rows.append((str(number), label, change.name, *cells))
-    heads = ("n", "recall beside it, %", over(table, examples=True), "p, corrected")
+            rows.append((str(number), label, change.name, str(change.difference.n), *_change(change)))
+    heads = ("n", "recall beside it, %", *_change_heads(table))
     columns = (Column("#"), *_columns(("arm", "class"), heads))
     note = (
         f"For each arm the class whose recall is most below that of arm {against}. p is corrected for the choice among "
@@ -201,7 +210,7 @@ def _json(held: Labels, sides: Sides, changed: Sequence[Change], k: int) -> dict
         for number, own in sides
     ]
     if changed:
-        p = {"p": changed[k].p, "holm": changed[k].holm}
+        p = {name: getattr(changed[k], name) for name in ("p", "holm", "p_of_seeds", "holm_of_seeds")}
         said |= {"difference": changed[k].difference.to_json()}
         said |= {name: json_number(value) for name, value in p.items()}
     return said

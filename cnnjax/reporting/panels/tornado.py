@@ -8,9 +8,9 @@ from cnnjax.reporting.compared import compared
 from cnnjax.reporting.designs import changed, is_star
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.marks import Drawing
-from cnnjax.reporting.notes import survivors_note
+from cnnjax.reporting.notes import repeats, survivors_note
 from cnnjax.reporting.picture_tornado import Bar, tornado
-from cnnjax.reporting.statistics import measure, reference
+from cnnjax.reporting.statistics import measure, quantity_of, reference
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.units import plural, unit
 
@@ -59,11 +59,20 @@ def _drawn(table: Table) -> Drawing | None:
     n = f"n={counts[0]}" if len(counts) == 1 else f"n={counts[0]} to {counts[-1]}"
     missing = len(table.arms) - 1 - len(found)
     left_out = f" {plural(missing, 'arm')} without results, or with several values changed, not drawn." * bool(missing)
+    counted = quantity_of(table, by.quote).is_counted
+    thin = ", the thin one that over examples too" if counted else ""
     fewer = f" Of {len(found)} values only the {MOST} largest differences are drawn." * (len(found) > MOST)
     caption = (
         f"A bar is the mean difference of an arm with one value changed to the base experiment, paired by {word} ({n} "
-        f"common {word}s), the line its 95% interval of the comparisons above, the wider one; filled where a "
-        f"difference is found after the correction for all arms. Below three common {word}s there is no interval and "
-        f"nothing is found. How values act together does not show.{fewer}{left_out}{survivors_note(table)}"
+        f"common {word}s), the line its 95% interval over {repeats(table)}{thin}; filled where a difference is found "
+        f"after the correction for all arms, as among the comparisons. Below three common {word}s there is no interval "
+        f"and nothing is found. How values act together does not show.{fewer}{left_out}{survivors_note(table)}"
     )
-    return tornado(bars, here=here, higher_is_better=by.compared.higher_is_better, caption=caption)
+    return tornado(
+        bars,
+        here=here,
+        over=repeats(table),
+        counted=counted,
+        higher_is_better=by.compared.higher_is_better,
+        caption=caption,
+    )
