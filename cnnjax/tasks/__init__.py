@@ -13,10 +13,11 @@ from cnnjax.tasks.reconstruction import Reconstruction, Variational
 from cnnjax.tasks.regression import Count, MultiLabel, Regression
 from cnnjax.tasks.segmentation import Segmentation
 from cnnjax.tasks.super_resolution import SuperResolution
-from cnnjax.tasks.task import Answered, Outputs, Task
+from cnnjax.tasks.task import JUDGE, Answered, Judge, Outputs, Task
 from cnnjax.tasks.to_image import ToImage
 
 __all__ = [
+    "JUDGE",
     "Answered",
     "Binary",
     "Boxes",
@@ -24,6 +25,7 @@ __all__ = [
     "Colorization",
     "Count",
     "Detection",
+    "Judge",
     "Localization",
     "Masks",
     "MultiLabel",
