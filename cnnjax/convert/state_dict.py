@@ -159,7 +159,8 @@ def _slots(network: Model, input_shape: tuple[int, int, int] | None) -> list[_Sl
     image = input_shape or network.input_shape
     if image is None:
         raise ConfigError(f"{network.tag}: give input_shape=(height, width, channels): it was published for none")
-    shapes, flattenings = _laid_out(network, tuple(image))
+    frozen: Any = network  # of which pyright sees no hash
+    shapes, flattenings = _laid_out(frozen, tuple(image))
     return [_slot(network, path, shape, flattenings) for path, shape in shapes.items()]
 
 
