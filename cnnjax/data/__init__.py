@@ -39,12 +39,14 @@ from cnnjax.data.go_captures import GoCaptures
 from cnnjax.data.mask_folder import MaskFolder
 from cnnjax.data.resolution import FixedSize, ProgressiveResizing, Resolution, SizeSchedule, StagedResizing
 from cnnjax.data.shapes import Shapes
+from cnnjax.data.skeleton import Skeleton
 from cnnjax.data.sound.chirps import Chirps
 from cnnjax.data.sound.clips import Clips
 from cnnjax.data.sound.front_end import FrontEnd, LogMel, Spectrogram
 from cnnjax.data.sound.sound import Sound
 from cnnjax.data.sound.wav_folder import WavFolder
 from cnnjax.data.source import Data
+from cnnjax.data.stick_figures import StickFigures
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
 from cnnjax.data.tinted_digits import TintedDigits
@@ -96,11 +98,13 @@ __all__ = [
     "Shapes",
     "SingleView",
     "SizeSchedule",
+    "Skeleton",
     "Sound",
     "SpecAugment",
     "Spectrogram",
     "SquashFit",
     "StagedResizing",
+    "StickFigures",
     "Switch",
     "Synthetic",
     "TenCrop",

@@ -33,7 +33,8 @@ class Entry:
     "image": uint8 [H, W, C]. "clip": int16 [T], samples of sound, which stand for the image. "mask": uint8 or int32 [H,
     W], class ids, as large as the image. "boxes": float32 [M, 4], x_min, y_min, x_max, y_max in pixels, where the whole
     image is 0, 0, W, H; beside it `box_valid` bool [M], False for rows that are no box, and `box_label` int32 [M].
-    "keypoints": float32 [K, 3], x, y in pixels (the middle of the first pixel is 0.5, 0.5) and visibility, 0 or 1.
+    "keypoints": float32 [K, 3], x, y in pixels (the middle of the first pixel is 0.5, 0.5) and visibility: 0 where
+    it is not known where the point is, above 0 where it is; as COCO has it, 1 of what is hidden, 2 of what is seen.
     "value": anything that stays as it is, such as a label.
     """
 

@@ -1,4 +1,4 @@
-"""Metrics: of one answer an image, of one a pixel, of boxes, and of images that are predicted."""
+"""Metrics: of one answer an image, of one a pixel, of boxes, of joints, and of images that are predicted."""
 
 from cnnjax.metrics.classification import BINS, SPECIFICATIONS, TOP, by_class, measure, specifications, summarize
 from cnnjax.metrics.detection import detection_specifications, summarize_detections
@@ -8,6 +8,7 @@ from cnnjax.metrics.localization import (
     measure_localization,
     summarize_localization,
 )
+from cnnjax.metrics.pose import pose_specifications, summarize_poses
 from cnnjax.metrics.segmentation import map_scores, map_specifications, measure_maps, summarize_maps
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "measure_images",
     "measure_localization",
     "measure_maps",
+    "pose_specifications",
     "psnr",
     "specifications",
     "ssim",
@@ -32,4 +34,5 @@ __all__ = [
     "summarize_images",
     "summarize_localization",
     "summarize_maps",
+    "summarize_poses",
 ]

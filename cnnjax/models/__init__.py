@@ -35,7 +35,7 @@ from cnnjax.models.efficientnet_v2 import EfficientNetV2
 from cnnjax.models.endpoint import Endpoint
 from cnnjax.models.googlenet import GoogLeNet
 from cnnjax.models.headed import WithHead
-from cnnjax.models.heads import FCN, DeepLabV3, Head, TorchFCN, with_head
+from cnnjax.models.heads import FCN, DeepLabV3, Head, SimpleBaseline, TorchFCN, with_head
 from cnnjax.models.inception_resnet_v2 import InceptionResNetV2
 from cnnjax.models.inception_v3 import InceptionV3
 from cnnjax.models.inception_v4 import InceptionV4
@@ -120,6 +120,7 @@ __all__ = [
     "Residual",
     "Scale",
     "ShuffleNetV2",
+    "SimpleBaseline",
     "SmallCNN",
     "SqueezeExcitation",
     "SqueezeNet",

@@ -8,6 +8,8 @@ from cnnjax.tasks.found import Boxes
 from cnnjax.tasks.localization import Localization
 from cnnjax.tasks.masks import Masks
 from cnnjax.tasks.pictures import Pictures
+from cnnjax.tasks.pose import Pose
+from cnnjax.tasks.poses import Poses
 from cnnjax.tasks.predictions import Predictions
 from cnnjax.tasks.reconstruction import Reconstruction, Variational
 from cnnjax.tasks.regression import Count, MultiLabel, Regression
@@ -29,6 +31,8 @@ __all__ = [
     "MultiLabel",
     "Outputs",
     "Pictures",
+    "Pose",
+    "Poses",
     "Predictions",
     "Reconstruction",
     "Regression",
