@@ -292,6 +292,18 @@ VARIANTS = {
     ),
     "vae": experiment(model=c.Autoencoder(), task=c.Variational(noise=0.2, kl_weight=0.5)),
     "segmentation": experiment(task=c.Segmentation(head=c.FCN(), ignore=255, background=False)),
+    "pose": experiment(
+        data=c.StickFigures(size=48, height=(0.5, 0.9), hidden=0.2, contrast=0.3, noise=0.1, seed=1),
+        task=c.Pose(
+            head=c.SimpleBaseline(layers=2, features=32, kernel_size=2, norm=c.GroupNorm(), activation="gelu"),
+            sigma=1.5,
+            rounded=False,
+            shift=0.0,
+            length="torso",
+            fraction=0.2,
+        ),
+        loss=c.SquaredError(),
+    ),
     "localization": experiment(task=c.Localization(box_loss=c.GIoU(), box_weight=2.0)),
     "smooth box": experiment(task=c.Localization(box_loss=c.SmoothL1(beta=0.5))),
     "detection": experiment(
