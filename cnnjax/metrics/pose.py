@@ -36,6 +36,11 @@ class Figures:
     areas: np.ndarray | None = None
 
     @property
+    def known(self) -> np.ndarray:
+        """Which joints are, bool [N, K]."""
+        return np.greater(self.joints[..., 2], 0)
+
+    @property
     def area(self) -> np.ndarray:
         if self.areas is not None:
             return self.areas
@@ -49,10 +54,10 @@ def similarity(found: np.ndarray, figures: Figures, sigmas: Sequence[float]) -> 
     joints d is how far a joint lies outside a box three times as wide and high as the figure's, along each axis.
     """
     found, true = found[..., :2].astype(np.float64), figures.joints.astype(np.float64)
-    known = true[..., 2] > 0
+    known = figures.known
     low, high = np.split(figures.boxes.astype(np.float64)[:, None], 2, axis=-1)
     beyond = np.maximum(0, low - (high - low) - found) + np.maximum(0, found - high - (high - low))
-    any_known = known.any(1, keepdims=True)
+    any_known = np.any(known, axis=1, keepdims=True)
     away = np.square(np.where(any_known[..., None], found - true[..., :2], beyond)).sum(-1)
     variances = np.square(2 * np.asarray(sigmas, np.float64))
     area = figures.area.astype(np.float64)[:, None] + np.spacing(1)
@@ -93,8 +98,8 @@ def pose_curves(found: np.ndarray, scores: np.ndarray, figures: Figures, sigmas:
     said = found[..., :2].astype(np.float64)
     sides = said.max(1) - said.min(1)
     other_size = outside(sides[:, 0] * sides[:, 1], limits)
-    unknown = ~(figures.joints[..., 2] > 0).any(1)
-    ignored = unknown[None] | outside(figures.area, limits)
+    unknown = ~np.any(figures.known, axis=1, keepdims=True).T
+    ignored = unknown | outside(figures.area, limits)
     overlaps = similarity(found, figures, sigmas)
     images = []
     for image, there in enumerate(figures.there):
@@ -209,7 +214,7 @@ def summarize_poses(sums: Mapping[str, Any], *, sigmas: Sequence[float]) -> dict
     figures = Figures(joints=totals["true"], boxes=box[:, :4], there=box[:, 4] > 0)
     found = totals["found"]
     made = pose_curves(found, totals["pose_score"], figures, sigmas)
-    known = figures.there & (figures.joints[..., 2] > 0).any(1)
+    known = figures.there & np.any(figures.known, axis=1)
     overlaps = similarity(found, figures, sigmas)[known]
     means = {"mean_ap": made.ap(), "ap50": made.ap(threshold=0.5), "ap75": made.ap(threshold=0.75)}
     means |= {"mean_recall": made.ar(), "mean_oks": float(overlaps.mean()) if overlaps.size else None}
