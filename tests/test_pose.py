@@ -36,8 +36,9 @@ from cnnjax import (
 )
 from cnnjax.config import replace
 from cnnjax.data.augment import moves, spatial
+from cnnjax.data.dataset_statistics import statistics
 from cnnjax.data.stick_figures import JOINTS, SKELETON
-from cnnjax.experiment import check, task_of
+from cnnjax.experiment import check, parts_of, task_of
 from cnnjax.metrics.pose import SIZES, Figures, pose_curves, similarity, summarize_poses
 from cnnjax.models import config
 from cnnjax.models.heads import with_head
@@ -287,7 +288,7 @@ def test_pck_by_hand(length, right, counted):
     corners = np.tile(np.array([[0.1, 0.1, 1], [0.9, 0.9, 1]], np.float32), (3, 1, 1))
     target = np.concatenate([np.concatenate([shares, joints[..., 2:]], -1), corners], 1)
     given = {"valid": jnp.array([1, 0, 1]), "losses": jnp.zeros(3), "loss": SquaredError(), "form": form}
-    sums = task.measure(jnp.asarray(said), jnp.asarray(target), **given, detail=True)
+    sums = jax.jit(lambda said, target: task.measure(said, target, **given, detail=True))(said, target)
     wide = {"box": 1, "torso": 0}[length]
     assert (int(sums["right"]), int(sums["counted"])) == (12 + wide, 13 + wide)
     assert sums["joint_right"].tolist() == [1 + wide, *[1] * 4, 0, *[1] * 7]
@@ -319,6 +320,12 @@ def test_figures_are_as_they_say():
     assert (seen <= boxes[:, 2:3] + 0.5).all()
     never = replace(data, {"hidden": 0.0}).load().train.values["keypoints"][..., 2]
     assert (never == 1).mean() < (visibility == 1).mean()
+
+
+def test_classes_that_are_joints_are_not_counted():
+    told = statistics(DATA.load(), parts_of(BASE)).to_json()
+    assert told["classes"] == [{"name": name} for name in JOINTS]
+    assert told["examples"]["train"] == 16
 
 
 def drawn(joints: np.ndarray, size: int) -> np.ndarray:

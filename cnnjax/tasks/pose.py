@@ -195,7 +195,7 @@ class Pose(Task):
         found = self._found(outputs, loss, form)
         limbs = np.array(_skeleton(form).limbs, np.int32).reshape(-1, 2)
         alike = {"size": np.array(form.image_shape[:2], np.int32), "limbs": limbs}
-        batch = len(outputs)
+        batch = outputs.shape[0]
         return {
             "outputs": found,
             "scores": found[..., 2].mean(1),
