@@ -2,6 +2,7 @@
 
 from cnnjax.metrics.classification import BINS, SPECIFICATIONS, TOP, by_class, measure, specifications, summarize
 from cnnjax.metrics.detection import detection_specifications, summarize_detections
+from cnnjax.metrics.frechet import frechet_distance
 from cnnjax.metrics.images import image_specifications, measure_images, psnr, ssim, summarize_images
 from cnnjax.metrics.localization import (
     localization_specifications,
@@ -17,6 +18,7 @@ __all__ = [
     "TOP",
     "by_class",
     "detection_specifications",
+    "frechet_distance",
     "image_specifications",
     "localization_specifications",
     "map_scores",
