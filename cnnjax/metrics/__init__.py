@@ -1,5 +1,6 @@
-"""Metrics: of one answer an image, of one a pixel, of boxes, and of images that are predicted."""
+"""Metrics: of one answer an image, of one a pixel, of boxes, of sentences, and of images that are predicted."""
 
+from cnnjax.metrics.captions import bleu, caption_specifications, measure_captions, summarize_captions
 from cnnjax.metrics.classification import BINS, SPECIFICATIONS, TOP, by_class, measure, specifications, summarize
 from cnnjax.metrics.detection import detection_specifications, summarize_detections
 from cnnjax.metrics.images import image_specifications, measure_images, psnr, ssim, summarize_images
@@ -14,13 +15,16 @@ __all__ = [
     "BINS",
     "SPECIFICATIONS",
     "TOP",
+    "bleu",
     "by_class",
+    "caption_specifications",
     "detection_specifications",
     "image_specifications",
     "localization_specifications",
     "map_scores",
     "map_specifications",
     "measure",
+    "measure_captions",
     "measure_images",
     "measure_localization",
     "measure_maps",
@@ -28,6 +32,7 @@ __all__ = [
     "specifications",
     "ssim",
     "summarize",
+    "summarize_captions",
     "summarize_detections",
     "summarize_images",
     "summarize_localization",
