@@ -22,8 +22,8 @@ from cnnjax.machine import physical_memory
 class Dataset:
     """A train and a test part, whose examples have the same entries.
 
-    classes: names by class id, of labels or, where there are none, of masks' pixels, of boxes, or of words, the first of
-    which is then the end of a sentence; empty where there are no classes.
+    classes: names by class id, of labels or, where there are none, of masks' pixels, of boxes, or of words, the
+    first of which is then the end of a sentence; empty where there are no classes.
     ignored: the class id of masks' pixels that are of no class. labels_places: whether a label is a place in the image,
     or words tell of places, which what moves pixels would leave behind.
 

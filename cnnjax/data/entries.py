@@ -158,7 +158,8 @@ def check_alike(some: Mapping[str, Entry], others: Mapping[str, Entry], of_some:
 def check_classes(arrays: Mapping[str, np.ndarray], classes: int, ignored: int | None, where: str) -> None:
     """Raise DataError, beginning with `where`, for a class id that is none of `classes`, nor `ignored` in a mask.
 
-    arrays: entries in memory, [N, ...]. Classes are those of `label`; where there is none, of `mask`, `box_label` and `words`.
+    arrays: entries in memory, [N, ...]. Classes are those of `label`; where there is none, of `mask`, `box_label`
+    and `words`.
     """
     if "label" in arrays:
         labels = arrays["label"]

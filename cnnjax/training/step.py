@@ -355,7 +355,8 @@ def evaluation_outputs(
     """The outputs [B, ...] for images [B, H, W, C], merged over their views; running statistics, no randomness.
 
     images: pixels from 0 to the maximum of the data set, uint8 or floating point. position: of examples in their part,
-    to evaluate them, target: [B, ...], of which the task may show the network something; None in use. B may be symbolic (`jax.export`).
+    to evaluate them; target: [B, ...] then, of which the task may show the network something. Both None in use. B may
+    be symbolic (`jax.export`).
     """
     views = functions.views(images, position)
     batch, count = views.shape[:2]
