@@ -28,9 +28,7 @@ def sentence_rows(
         for row, text in enumerate(own):
             said = text.split()
             if not 1 <= len(said) <= longest:
-                raise DataError(
-                    f"image {image}: {text!r} has {len(said)} words; a sentence has 1 to longest = {longest}"
-                )
+                raise DataError(f"image {image}: {text!r} has {len(said)} words; it must have 1 to longest = {longest}")
             for place, word in enumerate(said):
                 if not ids.get(word):
                     raise DataError(f"image {image}: {word!r} is no word of the vocabulary, in {text!r}")

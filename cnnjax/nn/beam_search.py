@@ -1,7 +1,7 @@
 """Beam search over sentences under jit: K hypotheses an image, of fixed length, pruned word by word.
 
-A sentence is ids of words followed by `END`. A hypothesis that has ended keeps its place and its score until longer ones
-push it out, so that a beam of one is greedy decoding, and one that is wide enough finds the best of all sentences.
+A sentence is ids of words followed by `END`. A hypothesis that has ended keeps its place and its score until longer
+ones push it out, so that a beam of one is greedy decoding, and one that is wide enough finds the best of all sentences.
 """
 
 from __future__ import annotations

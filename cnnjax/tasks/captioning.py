@@ -48,9 +48,7 @@ class Captioning(Task):
                 "the labels; take data without labels"
             )
         if len(form.classes) < 2:
-            raise ConfigError(
-                f"task = {self.tag!r}: {form.name} names no words; give them as `classes`, the first of which is the end"
-            )
+            raise ConfigError(f"task = {self.tag!r}: {form.name} names no words; give them as `classes`, the end first")
         if loss.kind != "softmax":
             raise ConfigError(f"task = {self.tag!r}: loss = {loss.tag!r}; a word is one among many: take loss=softmax")
         longest = form.entries[self.entry].shape[-1]
@@ -65,8 +63,8 @@ class Captioning(Task):
 
     def check_mixing(self, mixing: Mixing) -> None:
         raise ConfigError(
-            f"mixing = {mixing.tag!r}: task {self.tag!r} is of sentences, and none is of two images mixed; leave mixing "
-            "out"
+            f"mixing = {mixing.tag!r}: task {self.tag!r} is of sentences, and none is of two images mixed; leave "
+            "mixing out"
         )
 
     def outputs(self, loss: Loss, form: ExampleForm) -> Outputs:
@@ -100,8 +98,8 @@ class Captioning(Task):
     def merged(self, outputs: Any, views: TestTime, form: ExampleForm) -> Any:
         if not isinstance(views, SingleView):
             raise ConfigError(
-                f"test_time = {views.tag!r}: task {self.tag!r} is of sentences, and those of several views have no mean; "
-                "take none",
+                f"test_time = {views.tag!r}: task {self.tag!r} is of sentences, and those of several views have no "
+                "mean; take none",
                 path="test_time",
             )
         return jax.tree.map(lambda x: x[:, 0], outputs)

@@ -73,7 +73,7 @@ class Sentences:
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(self) or images.shape[3] not in (1, 3):
             raise DataError(
-                f"captioned: images {images.dtype} {list(images.shape)}; sentences need uint8 [{len(self)}, H, W, 1 or 3]"
+                f"captioned: images {images.dtype} {list(images.shape)}; they must be uint8 [{len(self)}, H, W, 1 or 3]"
             )
         factor = -(-LEAST // images.shape[2])
         drawn = np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images

@@ -140,8 +140,8 @@ class Task(StepConfig, union="name"):
         """What the network is given beside the images, by the name of its argument: by default nothing.
 
         target: [B, ...] of the batch. The network of a detector in two stages learns from the boxes that it proposes
-        and from the true ones; that of captions sees the true words before each, in evaluation (`train` False) too, where
-        it says a sentence of its own beside. In use there is no target.
+        and from the true ones; that of captions sees the true words before each, in evaluation (`train` False) too,
+        where it says a sentence of its own beside. In use there is no target.
         """
         return {}
 

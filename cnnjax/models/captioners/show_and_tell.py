@@ -5,9 +5,9 @@ words one by one, and says after each which comes next:
 
     x(-1) = W_i pooled(image)      x(t) = W_e S(t)      p(t + 1) = softmax(W_o h(t)),   h(t) = cell(x(t), h(t - 1))
 
-The word before the first has an embedding of its own. Parameters of the head with V words, E numbers an embedding, H units
-and P pooled numbers: (P + 1) E of the image, (V + 1) E of words, (H + 1) V of the logits, and 4 H (E + H + 1) of an LSTM
-or 3 H (E + H) + 4 H of a GRU.
+The word before the first has an embedding of its own. Parameters of the head with V words, E numbers an embedding, H
+units and P pooled numbers: (P + 1) E of the image, (V + 1) E of words, (H + 1) V of the logits, and 4 H (E + H + 1) of
+an LSTM or 3 H (E + H) + 4 H of a GRU.
 """
 
 from __future__ import annotations
