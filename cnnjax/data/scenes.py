@@ -46,9 +46,9 @@ class Scenes(Data):
 
     Two shapes differ in colour or kind, do not touch, and are farther apart, from middle to middle, along the axis that
     the relation names than along the other one, by `margin` of the image's side at least. The first sentence begins
-    with the thing whose colour is first in the vocabulary, then whose shape is, wherever it stands, so that an image has
-    one first sentence; with `references=2` the second says the same from the other thing, and of one shape there is
-    none. What moves pixels would make sentences wrong, and is refused.
+    with the thing whose colour is first in the vocabulary, then whose shape is, wherever it stands, so that an image
+    has one first sentence; with `references=2` the second says the same from the other thing, and of one shape there
+    is none. What moves pixels would make sentences wrong, and is refused.
 
     alone: share of images with one shape. radius: least and greatest half height of a shape, in pixels. noise: standard
     deviation of each pixel's noise, of 0..1.
