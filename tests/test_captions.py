@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -66,7 +67,7 @@ def variables_of(head: ShowAndTellHead) -> Any:
     generator = np.random.default_rng(2)
     made = jax.tree.map(lambda x: jnp.asarray(generator.normal(size=x.shape), jnp.float32), shapes)
     bias = made["params"]["logits"]["bias"]
-    made["params"]["logits"]["bias"] = bias.at[0].set(-1.0)
+    made["params"]["logits"]["bias"] = bias.at[0].set(-2.5)
     return made
 
 
@@ -98,13 +99,16 @@ def test_a_wide_beam_says_the_best_of_all_sentences(cell, penalty):
     assert len(set(best)) > 1
 
 
-def steps_of(head: ShowAndTellHead, variables: Any, image: int) -> Any:
-    """(state or None, word or None) -> (state, log probabilities of the next word), outside of any scan."""
+def steps_of(head: ShowAndTellHead, variables: Any) -> Any:
+    """(state or None, image, word) -> (state, log probabilities of the next word), outside of any scan."""
 
-    def step(state: Any, word: int) -> tuple[Any, np.ndarray]:
+    begun = jax.jit(lambda x: head.apply(variables, x, method="begun"))
+    next_of = jax.jit(lambda state, word: head.apply(variables, state, word, method="step"))
+
+    def step(state: Any, image: int, word: int) -> tuple[Any, np.ndarray]:
         if state is None:
-            state = head.apply(variables, MAPS["last"][image : image + 1], method="begun")
-        state, logits = head.apply(variables, state, jnp.array([word]), method="step")
+            state = begun(MAPS["last"][image : image + 1])
+        state, logits = next_of(state, jnp.array([word]))
         return state, log_softmax(np.asarray(logits[0], np.float64))
 
     return step
@@ -119,7 +123,7 @@ def searched(step: Any, width: int, penalty: float) -> tuple[list[int], float]:
             if ended:
                 after.append((words, score, state, True))
                 continue
-            next_state, chances = step(state, words[-1] if words else WORDS)
+            next_state, chances = step(state, word=words[-1] if words else WORDS)
             allowed = range(WORDS) if place < LONGEST else [0]
             after += [([*words, word], score + chances[word], next_state, word == 0) for word in allowed]
         beam = sorted(after, key=lambda each: -each[1] / len(each[0]) ** penalty)[:width]
@@ -127,14 +131,14 @@ def searched(step: Any, width: int, penalty: float) -> tuple[list[int], float]:
     return words[:-1], score
 
 
-@pytest.mark.brief
 @pytest.mark.parametrize(("width", "penalty"), [(1, 0.0), (2, 1.0)])
 def test_a_beam_is_one_of_lists_and_of_one_greedy(width, penalty):
     head = head_of(beam=width, length_penalty=penalty)
     variables = variables_of(head)
-    said = head.apply(variables, MAPS, train=False, **SIZE)
+    steps = steps_of(head, variables)
+    said = jax.jit(lambda: head.apply(variables, MAPS, train=False, **SIZE))()
     for image in range(IMAGES):
-        words, score = searched(steps_of(head, variables, image), width, penalty)
+        words, score = searched(partial(steps, image=image), width, penalty)
         assert sentence_of(np.asarray(said["words"][image])) == words
         np.testing.assert_allclose(said["score"][image], score, rtol=1e-5)
     if width == 1:
@@ -145,20 +149,20 @@ def test_a_beam_is_one_of_lists_and_of_one_greedy(width, penalty):
 
 def greedy(step: Any) -> list[int]:
     words: list[int] = []
-    state, chances = step(None, WORDS)
+    state, chances = step(None, word=WORDS)
     while len(words) < LONGEST and (word := int(chances.argmax())):
         words.append(word)
-        state, chances = step(state, word)
+        state, chances = step(state, word=word)
     return words
 
 
-@pytest.mark.brief
 def test_a_beam_of_one_takes_the_likeliest_word_each_time():
     head = head_of(beam=1, length_penalty=0.5)
     variables = variables_of(head)
-    said = head.apply(variables, MAPS, train=False, **SIZE)["words"]
+    steps = steps_of(head, variables)
+    said = jax.jit(lambda: head.apply(variables, MAPS, train=False, **SIZE))()["words"]
     for image in range(IMAGES):
-        assert sentence_of(np.asarray(said[image])) == greedy(steps_of(head, variables, image))
+        assert sentence_of(np.asarray(said[image])) == greedy(partial(steps, image=image))
 
 
 def by_hand(params: Any, cell: str, maps: np.ndarray, sentence: list[int]) -> np.ndarray:
@@ -190,7 +194,7 @@ def test_teacher_forcing_is_the_cells_equations_and_its_steps_one_by_one(cell):
     head, sentence = head_of(cell=cell), [2, 1, 3]
     variables = variables_of(head)
     target = jnp.broadcast_to(jnp.asarray([[sentence, [3, 0, 0]]], jnp.int32), (IMAGES, 2, LONGEST))
-    forced = head.apply(variables, MAPS, train=True, target=target, **SIZE)["logits"]
+    forced = jax.jit(lambda: head.apply(variables, MAPS, train=True, target=target, **SIZE))()["logits"]
     assert forced.shape == (IMAGES, 2, LONGEST + 1, WORDS)
     expected = by_hand(variables["params"], cell, np.asarray(MAPS["last"][3], np.float64), sentence)
     np.testing.assert_allclose(forced[3, 0], expected, rtol=1e-4, atol=1e-5)
@@ -198,8 +202,8 @@ def test_teacher_forcing_is_the_cells_equations_and_its_steps_one_by_one(cell):
     for place, word in enumerate([WORDS, *sentence]):
         state, logits = head.apply(variables, state, jnp.full(IMAGES, word), method="step")
         np.testing.assert_allclose(logits, forced[:, 0, place], rtol=1e-5, atol=1e-6)
-    evaluated = head.apply(variables, MAPS, train=False, target=target, **SIZE)
-    np.testing.assert_array_equal(evaluated["logits"], forced)
+    evaluated = jax.jit(lambda: head.apply(variables, MAPS, train=False, target=target, **SIZE))()
+    np.testing.assert_allclose(evaluated["logits"], forced, rtol=1e-5, atol=1e-6)
     own = 4 * UNITS * (EMBEDDING + UNITS + 1) if cell == "lstm" else 3 * UNITS * (EMBEDDING + UNITS) + 4 * UNITS
     count = (FEATURES + 1) * EMBEDDING + (WORDS + 1) * EMBEDDING + (UNITS + 1) * WORDS + own
     assert sum(x.size for x in jax.tree.leaves(variables)) == count
@@ -238,13 +242,14 @@ def test_the_loss_is_the_mean_over_words_of_all_references():
     chances = log_softmax(np.asarray(LOGITS, np.float64), -1)
     expected = [-np.mean([chances[image, row, place, word] for row, place, word in NEXT[image]]) for image in (0, 1)]
     told = {"loss": SoftmaxCrossEntropy(), "form": form}
-    losses = Captioning().losses({"logits": LOGITS}, TARGET, **told)
+    losses = jax.jit(lambda: Captioning().losses({"logits": LOGITS}, TARGET, **told))()
     np.testing.assert_allclose(losses, expected, rtol=1e-6)
     # What stands after the end, and in a row without a sentence, has no gradient.
-    gradient = jax.grad(lambda x: Captioning().losses({"logits": x}, TARGET, **told).sum())(LOGITS)
+    gradient = jax.jit(jax.grad(lambda x: Captioning().losses({"logits": x}, TARGET, **told).sum()))(LOGITS)
     moved = {(image, row, place) for image, row, place in np.argwhere(np.abs(np.asarray(gradient)).sum(-1))}
     assert moved == {(image, row, place) for image in (0, 1) for row, place, _ in NEXT[image]}
-    smooth = Captioning().losses({"logits": LOGITS}, TARGET, loss=SoftmaxCrossEntropy(label_smoothing=0.2), form=form)
+    smoothed = {"loss": SoftmaxCrossEntropy(label_smoothing=0.2), "form": form}
+    smooth = jax.jit(lambda: Captioning().losses({"logits": LOGITS}, TARGET, **smoothed))()
     mixed = [np.mean([chances[image, row, place].mean() for row, place, _ in NEXT[image]]) for image in (0, 1)]
     np.testing.assert_allclose(smooth, 0.8 * np.array(expected) - 0.2 * np.array(mixed), rtol=1e-5)
 
@@ -255,10 +260,11 @@ def test_perplexity_and_accuracy_are_of_all_words_together():
     said = jnp.array([[2, 3, 0], [3, 1, 0]])
     task, outputs = Captioning(), {"logits": LOGITS, "words": said, "score": jnp.zeros(2)}
     told = {"loss": SoftmaxCrossEntropy(), "form": form}
-    losses = task.losses(outputs, TARGET, **told)
+    losses = jax.jit(lambda: task.losses(outputs, TARGET, **told))()
 
     def summary(valid):
-        sums = task.measure(outputs, TARGET, valid=jnp.array(valid), losses=losses, detail=True, **told)
+        told_valid = {"valid": jnp.array(valid), "losses": losses, "detail": True}
+        sums = jax.jit(lambda: task.measure(outputs, TARGET, **told_valid, **told))()
         kept = {name: array[np.array(valid)] for name, array in task.gather(outputs, TARGET, **told).items()}
         return task.summarize({**sums, **kept}, form)
 
@@ -276,12 +282,14 @@ def test_perplexity_and_accuracy_are_of_all_words_together():
 
 
 def test_bleu_by_hand():
-    """Precisions 5/6, 3/5, 1/4, 0/3: 0. With the end right 5/6, 4/5, 2/4, 1/3; ten words of twelve cost exp(-0.2)."""
+    """Precisions of 1- to 4-grams, and what too few words cost."""
     true = ["the", "cat", "sat", "on", "the", "mat"]
+    # No four words of it are there.
     assert metrics.bleu([["the", "cat", "sat", "by", "the", "mat"]], [[true]]) == 0.0
     one = metrics.bleu([["a", "cat", "sat", "on", "the", "cat"]], [[true]])
-    # Of its words "cat" counts once; 4/6, 3/5, 2/4, 1/3.
-    assert one == pytest.approx((4 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25)
+    # Of its words the second "cat" does not count; "the cat" does.
+    assert one == pytest.approx((4 / 6 * 4 / 5 * 2 / 4 * 1 / 3) ** 0.25)
+    # Ten words of twelve.
     short = metrics.bleu([true[:5], true[:5]], [[true], [true]])
     assert short == pytest.approx(math.exp(-0.2))
     assert metrics.bleu([["a"], []], [[["a"]], [["a"]]]) == 0.0
@@ -306,8 +314,8 @@ def random_sentences(seed: int) -> tuple[list[list[str]], list[list[list[str]]]]
 def test_bleu_is_that_of_two_libraries():
     sacrebleu = pytest.importorskip("sacrebleu", reason="the peer of BLEU: pip install sacrebleu")
     nltk = pytest.importorskip("nltk.translate.bleu_score", reason="the peer of BLEU: pip install nltk")
-    found = []
-    for seed in range(30):
+    found, compared = [], 0
+    for seed in range(40):
         said, true = random_sentences(seed)
         if seed % 3 == 2:
             # Few, so that some have no 4-gram right.
@@ -318,9 +326,12 @@ def test_bleu_is_that_of_two_libraries():
             [" ".join(each) for each in said], columns, tokenize="none", smooth_method="none", force=True
         )
         assert ours == pytest.approx(theirs.score / 100, abs=1e-12)
-        if ours:
+        # nltk takes a sentence without a 4-gram to have one, which is not right.
+        if ours and min(map(len, said)) >= 4:
+            compared += 1
             assert ours == pytest.approx(nltk.corpus_bleu(true, said), abs=1e-12)
         found.append((theirs.bp < 1, ours == 0))
+    assert compared > 3
     assert {True, False} == {short for short, _ in found} == {zero for _, zero in found}
 
 
@@ -432,7 +443,7 @@ BASE = Experiment(
         ({"task.captioner.cells": 3}, "the last map is 4x4, which has no 3x3 parts"),
         ({"augment": (Flip(),)}, "flip may move pixels, and the words of scenes tell of places in the image"),
         ({"test_time": FlipViews()}, "flip may move pixels, and the words of scenes tell of places"),
-        ({"test_time": FlipViews(), "data": Two()}, "those of several views have no mean"),
+        ({"test_time": FlipViews(), "data": Two(), "batch_size": 2}, "those of several views have no mean"),
         ({"data": Two(entry="texts")}, "its target is 'words', and the examples of two have image, texts"),
         ({"data": Two(classes=())}, "two names no words"),
     ],
