@@ -2,7 +2,8 @@
 
     python docs/task_pictures.py RUN docs/tasks/detection.png
 
-The upper row has the boxes that the data have, the lower one those that the run finds. Of data whose images have other
+Of captions each image has the sentence that the run says below it. Of boxes the
+upper row has the boxes that the data have, the lower one those that the run finds. Of data whose images have other
 than 1 or 3 channels each row has one image, of each class in turn, and each column a channel.
 """
 
@@ -16,7 +17,7 @@ from PIL import Image
 
 import cnnjax
 from cnnjax.data import Part
-from cnnjax.tasks import Boxes
+from cnnjax.tasks import Boxes, Sentences
 
 COUNT, ENLARGED = 6, 4
 
@@ -46,6 +47,10 @@ def main(run: str, out: str) -> None:
         return
     values = test.batch(np.arange(COUNT))
     found = trained.predict(values["image"])
+    if isinstance(found, Sentences):
+        rows = found.captioned(values["image"])
+        Image.fromarray(np.concatenate(list(rows), 1)).save(out, optimize=True)
+        return
     # Half as sure as can be, so that a picture is not full of guesses.
     sure = Boxes(
         boxes=found.boxes, scores=found.scores, labels=found.labels, valid=found.scores >= 0.5, classes=found.classes

@@ -64,7 +64,7 @@ def head_of(**fields: Any) -> ShowAndTellHead:
 def variables_of(head: ShowAndTellHead) -> Any:
     """Far from 0, biases too, so that sentences differ much in probability; the end is not likely at first."""
     shapes = jax.eval_shape(lambda: head.init(jax.random.key(0), MAPS, train=False, **SIZE))
-    generator = np.random.default_rng(2)
+    generator = np.random.default_rng(13)
     made = jax.tree.map(lambda x: jnp.asarray(generator.normal(size=x.shape), jnp.float32), shapes)
     logits = made["params"]["logits"]
     made["params"]["logits"] = {"kernel": 6 * logits["kernel"], "bias": jnp.array([-2.0, 0.0, 0.0, 0.0])}
@@ -96,7 +96,7 @@ def test_a_wide_beam_says_the_best_of_all_sentences(cell, penalty):
     said = jax.jit(lambda: head.apply(variables, MAPS, train=False, **SIZE))()
     np.testing.assert_array_equal(said["words"], np.array(ALL)[best])
     np.testing.assert_allclose(said["score"], chances[np.arange(IMAGES), best], rtol=1e-5)
-    assert len(set(best)) > 2
+    assert len(set(best)) > 3
 
 
 def steps_of(head: ShowAndTellHead, variables: Any) -> Any:
@@ -309,6 +309,15 @@ def random_sentences(seed: int) -> tuple[list[list[str]], list[list[list[str]]]]
         others = [list(generator.choice(list("abcd"), generator.integers(1, 10))) for _ in range(count)]
         true.append([[str(word) for word in each] for each in others[:-1]] + [[str(word) for word in own]])
     return said, true
+
+
+RECORDED = {1: 0.6872892787909726, 3: 0.3359109812391625, 7: 0.7574651283969668}
+"""BLEU of random sentences by seed, by sacrebleu 2.6.0 without smoothing: all lose by the brevity penalty too."""
+
+
+def test_bleu_is_what_sacrebleu_said():
+    for seed, expected in RECORDED.items():
+        assert metrics.bleu(*random_sentences(seed)) == pytest.approx(expected, abs=1e-12)
 
 
 def test_bleu_is_that_of_two_libraries():
