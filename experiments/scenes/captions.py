@@ -2,9 +2,9 @@
 
 Show and Tell sees the mean of a network's last map, in which no place is left. Hypothesis: against the map's 4x4 places
 side by side, at the same multiply-accumulates but for 1.3% of the embedding, its mean costs at least 20 points of
-sentences that are exactly right, for it knows what there is, and little of where; 2x2 parts cost less than half of that.
-Padding and a receptive field of 22 of 32 pixels leave the mean some traces of places, so that it need not fall to one
-relation in four. Written once one seed of a shorter training had been looked at.
+sentences that are exactly right, for it knows what there is, and little of where; 2x2 parts cost less than half of
+that. Padding and a receptive field of 22 of 32 pixels leave the mean some traces of places, so that it need not fall to
+one relation in four. Written once one seed of a shorter training had been looked at.
 """
 
 from cnnjax import AdamW, BatchNorm, Captioning, Experiment, Scenes, ShowAndTell, SmallCNN, Study
