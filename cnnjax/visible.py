@@ -27,6 +27,11 @@ def one_line(text: str) -> str:
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def indented(text: str) -> str:
+    """`text` whose second and later lines stand under its first, so that none of them begins as a line of ours does."""
+    return text.replace("\n", "\n  ")
+
+
 def printable(text: str) -> str:
     """`text` as it can be written into any file: bytes of a file's name that are not UTF-8 are `\\xe9`, halves of pairs
     of UTF-16 `\\ud800`."""

@@ -2,9 +2,10 @@
 
     python docs/task_pictures.py RUN docs/tasks/detection.png
 
-Of captions each image has the sentence that the run says below it. Of boxes the
-upper row has the boxes that the data have, the lower one those that the run finds. Of data whose images have other
-than 1 or 3 channels each row has one image, of each class in turn, and each column a channel.
+The upper row has the boxes that the data have, the lower one those that the run finds. Of captions each image has the
+sentence that the run says below it. Of data whose images have other than 1 or 3 channels each row has one image, of
+each class in turn, and each column a channel. Of a generator the upper two rows are images of the data, the others are
+made, of the codes of seed 0: the first ones, none chosen.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from PIL import Image
 
 import cnnjax
 from cnnjax.data import Part
-from cnnjax.tasks import Boxes, Sentences
+from cnnjax.tasks import Boxes, Generation, Sentences
 
 COUNT, ENLARGED = 6, 4
 
@@ -39,9 +40,30 @@ def bands(test: Part) -> np.ndarray:
     return whole.repeat(ENLARGED, 0).repeat(ENLARGED, 1)
 
 
+def generated(trained: cnnjax.Trained, test: Part) -> np.ndarray:
+    """Two rows of images that are there, and below a gap four of new ones, uint8 [H, W, C]."""
+    columns, factor = 12, 4
+    true = test.batch(np.arange(2 * columns))["image"] / trained.resolved.maximum
+    rows = [_grid(images, columns) for images in (true, trained.sample(4 * columns, seed=0))]
+    gap = np.ones((2, *rows[0].shape[1:]))
+    whole = np.concatenate([rows[0], gap, rows[1]])
+    return np.round(255 * whole).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
+
+
+def _grid(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images [N, H, W, C], which the columns divide, as one, each in a grey frame."""
+    images = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=0.4)
+    count, height, width, channels = images.shape
+    laid = images.reshape(count // columns, columns, height, width, channels).swapaxes(1, 2)
+    return laid.reshape(count // columns * height, columns * width, channels)
+
+
 def main(run: str, out: str) -> None:
     trained = cnnjax.load(run)
     test = trained.experiment.data.load().test
+    if isinstance(trained.task, Generation):
+        Image.fromarray(generated(trained, test).squeeze()).save(out, optimize=True)
+        return
     if test.image_shape[-1] not in (1, 3):
         Image.fromarray(bands(test)).save(out, optimize=True)
         return

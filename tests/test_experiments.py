@@ -38,6 +38,7 @@ QUICK = list({name.rpartition("/")[0]: name for name in reversed(FILES)}.values(
 
 # What an experiment starts from or learns from: the folder that it names, and the experiment whose run belongs there.
 RUNS = {
+    "digits/generation.py": ("runs/judge", "digits/baseline.py"),
     "methods/distillation.py": ("runs/teacher", "methods/teacher.py"),
     "methods/fine_tuning.py": ("runs/pretraining", "methods/pretraining.py"),
 }

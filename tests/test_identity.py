@@ -290,6 +290,16 @@ VARIANTS = {
         ),
         task=c.Reconstruction(noise=0.1),
     ),
+    "generation": experiment(
+        model=c.SmallCNN(pool="stride"),
+        task=c.Generation(
+            generator=c.Generator(code=8, features=(4, 2), kernel_size=(3, 5), norm=c.NoNorm(), activation="elu"),
+            real_label=0.9,
+            judge="runs/judge",
+        ),
+        loss=c.SigmoidCrossEntropy(),
+    ),
+    "hinge": experiment(task=c.Generation(rule="hinge"), loss=c.SigmoidCrossEntropy()),
     "vae": experiment(model=c.Autoencoder(), task=c.Variational(noise=0.2, kl_weight=0.5)),
     "segmentation": experiment(task=c.Segmentation(head=c.FCN(), ignore=255, background=False)),
     "localization": experiment(task=c.Localization(box_loss=c.GIoU(), box_weight=2.0)),

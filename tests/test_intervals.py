@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from cnnjax.records.specification import BEFORE, Specification
-from cnnjax.reporting.intervals import Quantity, Spread, paired, quantity, spread, sums_of_squares
+from cnnjax.reporting.intervals import Quantity, Spread, by_seeds, paired, quantity, spread, sums_of_squares
 
 LOSS = Quantity(low=0.0)
 BEFORE_NAMED = {each.name: each for each in BEFORE}
@@ -29,6 +29,16 @@ def test_a_mean_of_numbers_has_scipys_t_interval(values: list[float]) -> None:
     assert found.n == known.size
     np.testing.assert_allclose((found.mean, found.sd), (known.mean(), stats.tstd(known)), rtol=1e-12)
     np.testing.assert_allclose((found.low, found.high), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("wrong", [(3, 3, 3), (1, 1, 1), (0, 0, 0), (2, 2, 3), (1, 4, 9), (-1, 0, 2)])
+def test_p_over_seeds_is_that_of_the_interval_over_seeds(wrong):
+    differences = np.array(wrong) / 360
+    found, p = paired(differences, accuracy(360)), by_seeds(differences, accuracy(360)).p
+    assert (p < 0.05) == (found.seeds_low > 0 or found.seeds_high < 0)
+    # Of a standard deviation of a quarter of an example at least.
+    sd = max(differences.std(ddof=1), 0.25 / 360)
+    np.testing.assert_allclose(p, 2 * stats.t.sf(abs(differences.mean()) / (sd / 3**0.5), 2), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("correct", "examples"), [(139, 144), (144, 144), (0, 144), (1, 359), (99_999, 100_000)])

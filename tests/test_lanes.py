@@ -44,6 +44,7 @@ from cnnjax import (
     Fit,
     Flatten,
     Focal,
+    Generation,
     Layer,
     Localization,
     Lookahead,
@@ -195,6 +196,10 @@ PROGRAMS = {
             "loss": SquaredError(),
         },
         {"task.noise": 0.5, "task.kl_weight": 3.0},
+    ),
+    "generation": (
+        {**MASKS, "model": SmallCNN(features=2, dense=4), "task": Generation(), "loss": SigmoidCrossEntropy()},
+        {"task.real_label": 0.7},
     ),
     "dice": ({**MASKS, "loss": Dice()}, {"loss.smoothing": 9.0}),
     "localization": (

@@ -16,6 +16,7 @@ from cnnjax.nn import ACTIVATIONS, activation
 FORMULAS = {
     "relu": lambda x: max(0, x),
     "leaky_relu": lambda x: x if x > 0 else 0.01 * x,
+    "leaky_relu_0.2": lambda x: x if x > 0 else 0.2 * x,
     "elu": lambda x: x if x > 0 else math.exp(x) - 1,
     "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
     "silu": lambda x: x / (1 + math.exp(-x)),

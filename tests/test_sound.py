@@ -183,6 +183,8 @@ WHOLE = written(PCM)
         (written(np.array([0, np.nan], np.float32)), "NaN or infinite"),
         (written(np.zeros((4, 2), np.int16)), "two channels: mix them to one, or choose stereo='mean'"),
         (written(np.zeros((4, 3), np.int16)), "3 channels"),
+        (written(PCM, rate=1), "at 1 Hz in frames of 2 bytes: it is damaged"),
+        (written(PCM, rate=2**29), "at 536870912 Hz in frames of 2 bytes: it is damaged"),
         (written(PCM, rate=16000), "16000 Hz, not 8000 Hz: resample it, or set resample=True"),
     ],
 )

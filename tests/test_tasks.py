@@ -20,6 +20,7 @@ from cnnjax import (
     AbsoluteError,
     AnchorFree,
     Autoencoder,
+    BatchNorm,
     Binary,
     Captioning,
     Classification,
@@ -31,6 +32,8 @@ from cnnjax import (
     Digits,
     Experiment,
     Focal,
+    Generation,
+    Generator,
     Hardware,
     Localization,
     Mixup,
@@ -225,6 +228,14 @@ TASKS = {
         ),
         None,
     ),
+    "generation": (
+        experiment(
+            model=SmallCNN(features=2, pool="stride", norm=BatchNorm(), dense=0),
+            task=Generation(generator=Generator(code=3, features=(3,))),
+            loss=SigmoidCrossEntropy(),
+        ),
+        None,
+    ),
     "localization": (
         experiment(
             task=Localization(), data=Shapes(size=16, objects=1, radius=(3.0, 6.0), examples=16, test_examples=8)
@@ -266,6 +277,7 @@ MIXED = {
     "super_resolution": "makes its target of each image",
     "reconstruction": "makes its target of each image",
     "vae": "makes its target of each image",
+    "generation": "makes its target of each image",
     "quarter_turn": "makes its target of each image",
     "colours": "makes its target of each image",
 }

@@ -43,3 +43,19 @@ def test_a_pipe_is_as_wide_as_the_environment_says(columns: str, width: int) -> 
     known |= {"COLUMNS": columns} if columns else {}
     done = subprocess.run([sys.executable, "-c", code], env=known, capture_output=True, text=True, check=True)
     assert int(done.stdout) == width
+
+
+def test_two_studies_side_by_side_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, shift in (("a", 0.0), ("b", -0.4)):
+        trials = make_study(tmp_path / name, axes={"model.features": [4, 8], "model.pool": ["max", "average"]})
+        for place, trial in enumerate(trials):
+            set_metrics(tmp_path / name, trial, test_accuracy=0.5 + 0.03 * place + shift * (place % 5) / 5)
+    monkeypatch.setattr(printing, "WIDE", console(width=80))
+    printing.print_beside(tmp_path / "a", tmp_path / "b", to=None, as_json=False)
+    text = capsys.readouterr().out
+    heads, rows = text.partition("The same arms in both")[2].split("─" * 80)[0], text.splitlines()
+    assert "its 95% interval" in heads
+    assert text.count("]") >= 4, "the interval of every arm is whole"
+    assert max(map(len, rows)) <= 80

@@ -22,6 +22,7 @@ def main() -> None:
         sys.excepthook = _show_traceback
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
+        _refuse_nothing(arguments)
         # Typer makes a returned 130 of Ctrl-C.
         with surviving(at_once=False):
             ended = app(args=arguments, standalone_mode=False)
@@ -52,6 +53,16 @@ def main() -> None:
             # A library made something else of KeyboardInterrupt.
             _stop(interrupts.SAID)
         _stop_at(error)
+
+
+def _refuse_nothing(arguments: list[str]) -> None:
+    """Raise UsageError of a word without a letter that no option stands before: as a path it would be this folder."""
+    before = ["", *arguments]
+    for option, word in zip(before, arguments, strict=False):
+        if not word.strip() and not option.startswith("-"):
+            raise typer.BadParameter(
+                "there is an argument, but it names nothing (an empty text): give one, or leave it out"
+            )
 
 
 def _show_traceback(*error: Any) -> None:

@@ -42,9 +42,7 @@ def _standard(value: Any) -> Any:
 
 def print_pruned(planned: Plan) -> None:
     """Say on standard error which arms a sweep does not train, and why."""
-    from cnnjax.study.plan import written
-
-    said = [f"pruned: {written(arm.arm)}: {arm.error}" for arm in planned.pruned[:MOST_PRUNED]]
+    said = [f"pruned: {arm.line}" for arm in planned.pruned[:MOST_PRUNED]]
     more = len(planned.pruned) - len(said)
     said += [f"pruned: {more} more arms; --dry-run and the report name them all"] if more else []
     for text in said:

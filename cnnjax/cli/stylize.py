@@ -9,7 +9,7 @@ import typer
 
 from cnnjax.cli import paths
 from cnnjax.cli.app import app, out
-from cnnjax.cli.options import AsJson, Checkpoint, Classes, StaleCode, Weights
+from cnnjax.cli.options import MANY, AsJson, Checkpoint, Classes, StaleCode, Weights
 from cnnjax.cli.printing import print_json
 
 
@@ -43,16 +43,23 @@ def stylize(
         list[str] | None,
         typer.Option(help="A layer whose Gram matrix is met; several times. [default: five]", show_default=False),
     ] = None,
-    content_weight: Annotated[float, typer.Option(help="Of the content's loss.")] = 1.0,
-    style_weight: Annotated[float, typer.Option(help="Of the style's loss.")] = 100.0,
-    variation: Annotated[float, typer.Option(help="Of the total variation: how smooth the picture is.")] = 0.0,
-    steps: Annotated[int, typer.Option(help="Of the optimizer.")] = 200,
+    content_weight: Annotated[float, typer.Option(help="Of the content's loss.", min=0, max=MANY)] = 1.0,
+    style_weight: Annotated[float, typer.Option(help="Of the style's loss.", min=0, max=MANY)] = 100.0,
+    variation: Annotated[
+        float, typer.Option(help="Of the total variation: how smooth the picture is.", min=0, max=MANY)
+    ] = 0.0,
+    steps: Annotated[int, typer.Option(help="Of the optimizer.", min=1, max=MANY)] = 200,
     optimizer: Annotated[str, typer.Option(metavar="lbfgs|adam", help="What moves the pixels.")] = "lbfgs",
-    rate: Annotated[float, typer.Option(help="Of adam, in shares of full brightness.")] = 0.02,
+    rate: Annotated[float, typer.Option(help="Of adam, in shares of full brightness.", min=0, max=1)] = 0.02,
     start: Annotated[str, typer.Option(metavar="content|style|noise", help="What the picture begins as.")] = "content",
     size: Annotated[
         int | None,
-        typer.Option(help="Of the longer side, in pixels. [default: the content's, at most 256]", show_default=False),
+        typer.Option(
+            help="Of the longer side, in pixels. [default: the content's, at most 256]",
+            show_default=False,
+            min=1,
+            max=MANY,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
     step: Checkpoint = None,

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter
 
 from cnnjax.visible import visible
@@ -111,5 +111,6 @@ def text_width(text: str, *, size: float = 8, bold: bool = False) -> float:
     """The width of `text` in inches, at a font `size` in points."""
     if not text.strip():
         return 0.0
-    path = TextPath((0, 0), visible(text), prop=FontProperties(family=FONT, weight="bold" if bold else None, size=size))
-    return float(path.get_extents().width) / 72
+    font = FontProperties(family=FONT, weight="bold" if bold else None, size=size)
+    width, _, _ = text_to_path.get_text_width_height_descent(visible(text), font, ismath=False)
+    return float(width) / 72

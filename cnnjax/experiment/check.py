@@ -285,7 +285,7 @@ def _check_own_lanes(experiment: Experiment, length: Length, teachers: Teachers)
         shapes = batch_shapes(experiment, dataset, length)
         batch = {name: jnp.zeros(held.shape, held.dtype) for name, held in shapes.items()}
         state = init_state(functions, lane, input_shape_of(experiment, dataset))
-        eval_step(functions, state, {**batch, "position": number, "valid": number >= 0})
+        eval_step(functions, state, {**batch, "position": number, "valid": number >= 0}, fixed)
         train_step(functions, state, batch, fixed)
 
     check_traced(lanes(experiment), steps, traced=own)

@@ -22,14 +22,14 @@ from cnnjax.experiment.length import Length
 from cnnjax.experiment.network import input_shape_of, network_of, task_of
 from cnnjax.experiment.scale import normalize_of
 from cnnjax.experiment.sizes import Size, decoded_size, evaluation_size, resized_form, training_spans
-from cnnjax.experiment.teacher import Teachers, shapes_of
+from cnnjax.experiment.teacher import Teacher, Teachers, shapes_of
 from cnnjax.experiment.training_examples import keys_of_batch, resized_entries, training_examples
 from cnnjax.lanes import lane_values
-from cnnjax.losses import SoftmaxCrossEntropy
+from cnnjax.losses import Loss, SoftmaxCrossEntropy
 from cnnjax.models.depth import depths
 from cnnjax.optim import Constant
 from cnnjax.optim.group_times import without_length
-from cnnjax.tasks import Task
+from cnnjax.tasks import JUDGE, Task
 from cnnjax.training import step as training_step
 from cnnjax.training.evaluated import estimated, unestimated
 from cnnjax.training.methods import Method
@@ -72,7 +72,7 @@ def functions_of(
         loss=partial(task.losses, loss=loss, form=evaluated),
         mixed_loss=partial(task.mixed_losses, loss=loss, form=evaluated),
         measure=partial(task.measure, loss=loss, form=evaluated),
-        gather=partial(task.gather, loss=loss, form=evaluated),
+        gather=_gather(task, loss, evaluated, teachers.get(JUDGE)),
         optimizer=partial(_optimizer, experiment, length, network, form),
         methods=methods_of(experiment, length),
         without_frozen=experiment.optim.without_frozen,
@@ -177,6 +177,20 @@ def _merged(experiment: Experiment, task: Task, form: ExampleForm) -> Callable[[
     if views.mean == "probabilities":
         return of_probabilities
     return lambda outputs: task.merged(outputs, views, form)
+
+
+def _gather(
+    task: Task, loss: Loss, form: ExampleForm, judge: Teacher | None
+) -> Callable[[jax.Array, jax.Array, Mapping[str, Any]], dict[str, jax.Array]]:
+    """What the task gathers of each example, with the judge that it names, if it does."""
+
+    def gather(outputs: jax.Array, target: jax.Array, fixed: Mapping[str, Any]) -> dict[str, jax.Array]:
+        found = task.gather(outputs, target, loss=loss, form=form)
+        if judge is None:
+            return found
+        return found | task.judged(outputs, target, partial(judge.features, fixed[JUDGE]), loss=loss, form=form)
+
+    return gather
 
 
 def _evaluation_keys(position: jax.Array) -> jax.Array:

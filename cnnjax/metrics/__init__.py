@@ -3,6 +3,7 @@
 from cnnjax.metrics.captions import bleu, caption_specifications, measure_captions, summarize_captions
 from cnnjax.metrics.classification import BINS, SPECIFICATIONS, TOP, by_class, measure, specifications, summarize
 from cnnjax.metrics.detection import detection_specifications, summarize_detections
+from cnnjax.metrics.frechet import frechet_distance
 from cnnjax.metrics.images import image_specifications, measure_images, psnr, ssim, summarize_images
 from cnnjax.metrics.localization import (
     localization_specifications,
@@ -19,6 +20,7 @@ __all__ = [
     "by_class",
     "caption_specifications",
     "detection_specifications",
+    "frechet_distance",
     "image_specifications",
     "localization_specifications",
     "map_scores",

@@ -34,6 +34,7 @@ from cnnjax.models.detectors import AnchorFree, Detector, FasterRCNN, GridDetect
 from cnnjax.models.efficientnet import EfficientNet
 from cnnjax.models.efficientnet_v2 import EfficientNetV2
 from cnnjax.models.endpoint import Endpoint
+from cnnjax.models.generator import Generator
 from cnnjax.models.googlenet import GoogLeNet
 from cnnjax.models.headed import WithHead
 from cnnjax.models.heads import FCN, DeepLabV3, Head, TorchFCN, with_head
@@ -91,6 +92,7 @@ __all__ = [
     "FasterRCNN",
     "Flatten",
     "FrozenBatchNorm",
+    "Generator",
     "GlobalPool",
     "GoogLeNet",
     "GridDetector",

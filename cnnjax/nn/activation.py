@@ -28,6 +28,7 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {
         "relu": jax.nn.relu,
         "leaky_relu": partial(jax.nn.leaky_relu, negative_slope=0.01),
+        "leaky_relu_0.2": partial(jax.nn.leaky_relu, negative_slope=0.2),
         "elu": jax.nn.elu,
         "gelu": partial(jax.nn.gelu, approximate=False),
         "silu": jax.nn.silu,

@@ -339,7 +339,7 @@ class Program:
         for rows in islice(self.feed.evaluation(split), most):
             # Sums stay on the device; only so many batches are begun that the one before last is done.
             jax.block_until_ready(total)
-            sums = self._step("eval", eval_step, self.functions, state, rows)(state, self.feed.data, rows, {})
+            sums = self._step("eval", eval_step, self.functions, state, rows)(state, self.feed.data, rows, self.fixed)
             sums, gathered = gathered_of(sums)
             if gathered:
                 each.append(jax.device_get(gathered))
@@ -432,9 +432,11 @@ class Program:
     def _compile(
         self, step: Callable, functions: StepFunctions, state: TrainState, rows: dict[str, jax.Array]
     ) -> Callable:
-        """(state, data, rows, fixed) -> what the step returns; a training step uses the state up, and reads what is
-        fixed: the teachers' variables."""
-        trains = step is train_step
+        """(state, data, rows, fixed) -> what the step returns; a training step uses the state up.
+
+        fixed: the variables of other runs' networks, which training and evaluation read.
+        """
+        trains, reads = step is train_step, step in (train_step, eval_step)
         mapped = distribute(
             bound(step, functions, self.fetch),
             self.mesh,
@@ -450,7 +452,7 @@ class Program:
         options = UNOPTIMIZED if self._is_brief and not often else {}
         # The mesh in context tells batch normalization by device how many devices there are.
         with self._compiling(), jax.set_mesh(self.mesh), self._lowering():
-            return compiled(mapped.lower(state, self.feed.data, rows, self.fixed if trains else {}), options)
+            return compiled(mapped.lower(state, self.feed.data, rows, self.fixed if reads else {}), options)
 
 
 def _half(x: np.ndarray) -> np.ndarray:

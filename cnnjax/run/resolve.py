@@ -56,7 +56,7 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         loss=plain(experiment.loss),
         task=plain(task),
         metrics=task.specifications(experiment.loss, dataset),
-        chosen_by=task.chosen_by,
+        chosen_by=task.compared_by,
         examples=examples,
         steps=steps,
         **stated_rate(experiment),
@@ -108,7 +108,7 @@ def resolve_imported(experiment: Experiment, *, classes: int, image_shape: tuple
         loss=plain(experiment.loss),
         task=plain(task),
         metrics=task.specifications(experiment.loss, examples),
-        chosen_by=task.chosen_by,
+        chosen_by=task.compared_by,
         examples=0,
         steps=0,
     )

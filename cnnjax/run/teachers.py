@@ -17,6 +17,7 @@ from cnnjax.run.directory import RunDirectory
 from cnnjax.run.feed import put
 from cnnjax.run.resolve import recorded_form
 from cnnjax.run.trained import load_run
+from cnnjax.tasks import JUDGE
 from cnnjax.training.methods.method import TeacherRun
 
 
@@ -35,8 +36,10 @@ class Loaded:
 
 
 def teacher_runs(experiment: Experiment) -> dict[str, TeacherRun]:
-    """The runs that the experiment's methods learn from, by the method's name."""
+    """The runs that the experiment's methods learn from, by the method's name; the one that its task asks, `JUDGE`."""
     runs = {method.tag: method.teacher_run() for method in experiment.methods}
+    judge = None if experiment.task is None else experiment.task.judge_run()
+    runs[JUDGE] = None if judge is None else TeacherRun(judge)
     return {name: run for name, run in runs.items() if run is not None}
 
 
@@ -67,15 +70,27 @@ def _put(loaded: Loaded, mesh: Mesh) -> Any:
 def _loaded(name: str, run: TeacherRun) -> Loaded:
     folder = RunDirectory(Path(run.folder))
     if not folder.path.is_dir():
-        raise RunError(f"methods: {name}: there is no run {run.folder!r} to learn from; train it first")
+        raise RunError(f"{_where(name)}: there is no run {run.folder!r} to {_does(name)}; train it first")
     # Read again once the run has saved more, or another was trained in its place.
     saved = folder.checkpoints.stat().st_mtime_ns if folder.checkpoints.is_dir() else 0
     try:
         return _read(str(folder.path.absolute()), run, saved)
     except RunError as error:
-        raise RunError(f"methods: {name}: the teacher {run.folder!r}: {error}") from None
+        raise RunError(f"{_who(name)} {run.folder!r}: {error}") from None
     except ConfigError as error:
-        raise ConfigError(f"methods: {name}: the teacher {run.folder!r}: {error}") from None
+        raise ConfigError(f"{_who(name)} {run.folder!r}: {error}") from None
+
+
+def _where(name: str) -> str:
+    return name if name == JUDGE else f"methods: {name}"
+
+
+def _who(name: str) -> str:
+    return f"{_where(name)}: the {'judge' if name == JUDGE else 'teacher'}"
+
+
+def _does(name: str) -> str:
+    return "ask" if name == JUDGE else "learn from"
 
 
 @lru_cache(maxsize=2)

@@ -12,8 +12,9 @@ from cnnjax.records.used_run import UsedRun
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.teachers import teacher_runs
+from cnnjax.tasks import JUDGE
 
-USES = {"initial": "started from"}
+USES = {"initial": "started from", JUDGE: "was measured with"}
 """What a training did with a run; of those that are its methods' teachers, it learned from them."""
 
 

@@ -128,7 +128,7 @@ def importance(
     n, left_out = len(known), len(trials) - len(known)
     y = column(known, response)
     if n < FEWEST or not np.ptp(y):
-        why = f"{n} of {FEWEST} trials that a forest needs" if n < FEWEST else "all results are the same"
+        why = f"a forest needs {FEWEST}" if n < FEWEST else "all results are the same"
         return Importances(n, left_out, (), (), math.nan, math.nan, METHOD, why)
     x = np.column_stack([axis.coded(known[name].tolist()) for name, axis in axes.items()])
     terms = [(name,) for name in axes] + list(itertools.combinations(axes, 2))

@@ -52,7 +52,7 @@ def goal_of(experiment: Experiment, name: str = "") -> Goal:
     dataset = experiment.data.load()
     task = task_of(experiment, dataset)
     known = task.specifications(experiment.loss, dataset)
-    metric = f"validation_{name or task.chosen_by}"
+    metric = f"validation_{name or task.compared_by}"
     found = specification_of(metric, known)
     if found is None or found not in known:
         names = ", ".join(each.name for each in known)

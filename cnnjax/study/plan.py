@@ -87,7 +87,7 @@ def _plan(study: Study, hardware: Hardware | Devices) -> Plan:
             trials += [_trial(study, arm, seed, outcome) for seed in study.seed_values]
     refuse_twins(trials)
     if not trials:
-        reasons = "\n".join(f"  {written(entry.arm)}: {entry.error}" for entry in pruned)
+        reasons = "\n".join(f"  {entry.line}" for entry in pruned)
         raise ConfigError(f"nothing is left to train, all {len(pruned)} arms are pruned:\n{reasons}")
     return Plan(study, tuple(trials), tuple(pruned), devices)
 

@@ -15,7 +15,7 @@ from cnnjax.documents.quantities import short_bytes
 from cnnjax.experiment import Experiment
 from cnnjax.study.folds import left_out_folds
 from cnnjax.study.pairing import unpaired_in
-from cnnjax.study.plan import Plan, PlannedTrial, written
+from cnnjax.study.plan import Plan, PlannedTrial
 from cnnjax.study.two_levels import fraction_sentences
 from cnnjax.study.values import text
 
@@ -52,7 +52,7 @@ def plan_table(plan: Plan) -> Group:
             first.program,
             *_sizes(first, sized),
         )
-    pruned = [rich_text(f"pruned: {written(arm.arm)}: {arm.error}", "yellow", lines=True) for arm in plan.pruned]
+    pruned = [rich_text(f"pruned: {arm.line}", "yellow", lines=True) for arm in plan.pruned]
     warned = _warnings(plan)
     seeds = plan.study.seed_values
     total = rich_text(

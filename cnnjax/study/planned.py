@@ -15,6 +15,7 @@ from cnnjax.records.plan_json import PlanRecord, PrunedEntry, SizeEntry, TrialEn
 from cnnjax.run.devices import Devices
 from cnnjax.study.study import Study
 from cnnjax.study.values import labelled, text
+from cnnjax.visible import indented
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ class PrunedArm:
     guilty: Named[Any]
     error: str
     path: str = ""
+
+    @property
+    def line(self) -> str:
+        """The arm and the error, whose lines but the first are indented."""
+        return f"{written(self.arm)}: {indented(self.error)}"
 
     @property
     def reason(self) -> str:

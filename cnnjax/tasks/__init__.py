@@ -6,19 +6,22 @@ from cnnjax.tasks.classification import Binary, Classification
 from cnnjax.tasks.colorization import Colorization
 from cnnjax.tasks.detection import Detection
 from cnnjax.tasks.found import Boxes
+from cnnjax.tasks.generation import Generation
 from cnnjax.tasks.localization import Localization
 from cnnjax.tasks.masks import Masks
 from cnnjax.tasks.pictures import Pictures
 from cnnjax.tasks.predictions import Predictions
 from cnnjax.tasks.reconstruction import Reconstruction, Variational
 from cnnjax.tasks.regression import Count, MultiLabel, Regression
+from cnnjax.tasks.scores import Scores
 from cnnjax.tasks.segmentation import Segmentation
 from cnnjax.tasks.sentences import Sentences
 from cnnjax.tasks.super_resolution import SuperResolution
-from cnnjax.tasks.task import Answered, Outputs, Task
+from cnnjax.tasks.task import JUDGE, Answered, Judge, Outputs, Task
 from cnnjax.tasks.to_image import ToImage
 
 __all__ = [
+    "JUDGE",
     "Answered",
     "Binary",
     "Boxes",
@@ -27,6 +30,8 @@ __all__ = [
     "Colorization",
     "Count",
     "Detection",
+    "Generation",
+    "Judge",
     "Localization",
     "Masks",
     "MultiLabel",
@@ -35,6 +40,7 @@ __all__ = [
     "Predictions",
     "Reconstruction",
     "Regression",
+    "Scores",
     "Segmentation",
     "Sentences",
     "SuperResolution",

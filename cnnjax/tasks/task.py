@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import flax.linen as linen
@@ -21,6 +21,12 @@ from cnnjax.models.outputs import array_of, logits_of
 from cnnjax.records.resolved import Specification
 
 Sums = dict[str, jax.Array]
+
+Judge = Callable[[jax.Array], jax.Array]
+"""Images [B, H, W, C] in 0..1 -> the features [B, F] that a trained network has of them before its logits."""
+
+JUDGE = "task.judge"
+"""The name of that network's run among those that a training uses."""
 
 
 class Outputs(NamedTuple):
@@ -76,6 +82,11 @@ class Task(StepConfig, union="name"):
     def as_in_a_step(self) -> None:
         key = jax.random.key(0)
         self.image(jnp.zeros((8, 8, 3)), key)
+
+    @property
+    def compared_by(self) -> str:
+        """`chosen_by`, of a task for which it depends on its fields."""
+        return self.chosen_by
 
     # --- whether it can be
 
@@ -212,6 +223,19 @@ class Task(StepConfig, union="name"):
         An evaluation keeps them of all examples of a part, on the host, so they should be small: what is found in an
         image, not maps. By default nothing.
         """
+        return {}
+
+    def judge_run(self) -> str | None:
+        """The folder of the finished run whose network `judged` asks about images; None where it needs none."""
+        return None
+
+    def check_judge(self, features: int, examples: Mapping[str, int]) -> None:
+        """Raise ConfigError where a judge of so many features is of no use for parts of so many examples, by name."""
+
+    def judged(
+        self, outputs: jax.Array, target: jax.Array, judge: Judge, *, loss: Loss, form: ExampleForm
+    ) -> dict[str, jax.Array]:
+        """What an evaluation gathers of each example beside `gather`'s, with the network that `judge_run` names."""
         return {}
 
     def summarize(self, sums: Mapping[str, Any], form: ExampleForm) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def rehearse(
             _traced("the initialization on the first batch", fitting, *arguments)
         foreign = rehearse_step(functions, state, batch, devices=devices, fixed=fixed)
         with _on(devices):
-            _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch))
+            _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch), dict(fixed))
             for name in state.estimated:
                 what = f"the estimate of batch statistics for the weights {name!r}"
                 _traced(what, partial(estimate_step, functions, name=name), state, dict(batch))
@@ -107,7 +107,7 @@ def steps_alike(
     steps = (
         (start, (lane,)),
         (partial(train_step, functions), (state, dict(batch), dict(fixed))),
-        (partial(eval_step, functions), (state, seen)),
+        (partial(eval_step, functions), (state, seen, dict(fixed))),
         *((partial(with_weights_of, functions, name=name), (state,)) for name in _evaluating(functions)),
         *((partial(estimate_step, functions, name=name), (state, dict(batch))) for name in state.estimated),
         *_fitting(functions, state, batch, image_shape),

@@ -81,7 +81,8 @@ class StepFunctions(StateFunctions):
     loss: (outputs, target) -> per-example loss [B]. mixed_loss: (outputs, targets with their weights) -> the same of
         examples in training.
     measure: (outputs, target, valid=, losses=, detail=) -> sums that add up over batches.
-    gather: (outputs, target) -> what of each example a metric needs that is no sum, [B, ...] by name.
+    gather: (outputs, target, the variables of trained networks, by name) -> what of each example a metric needs that is
+        no sum, [B, ...] by name.
     summarize: sums of a whole part and what was gathered of its examples, on the host -> what they mean, as numbers by
         name.
     answer: (outputs, images as `views` takes them) -> what is said of images, as arrays by name.
@@ -94,7 +95,7 @@ class StepFunctions(StateFunctions):
     loss: Callable[[jax.Array, jax.Array], jax.Array]
     mixed_loss: Callable[[jax.Array, Sequence[tuple[jax.Array, Any]]], jax.Array]
     measure: Callable[..., Sums]
-    gather: Callable[[jax.Array, jax.Array], dict[str, jax.Array]]
+    gather: Callable[[jax.Array, jax.Array, Mapping[str, Any]], dict[str, jax.Array]]
     accumulate: int
     shown: Callable[..., Mapping[str, Any]]
     outputs: Callable[[Any, int], Any]
@@ -263,19 +264,19 @@ def _over_parts(one_part: Callable, statistics: Any, batch: Batch, key: jax.Arra
     return jax.tree.map(lambda g: g.mean(0), gradients), statistics, jax.tree.map(lambda s: s.sum(0), sums)
 
 
-def eval_step(functions: StepFunctions, state: TrainState, batch: Batch) -> Sums:
+def eval_step(functions: StepFunctions, state: TrainState, batch: Batch, fixed: Mapping[str, Any] = EMPTY) -> Sums:
     """Detailed sums over the examples of a batch whose "valid" bool [B] is set; running statistics, no randomness.
 
     batch: entries of examples by name [B, ...], and "position" int32 [B], their places in their part. What the task
     gathers of each example (`gathered_of`) is beside the sums, with "position" and "valid", of the batch of all devices
-    and whole on each.
+    and whole on each. fixed: the variables of the trained networks that the training uses, by name.
     """
     functions = functions.bound(state.lane)
     target = functions.target(batch)
     outputs = evaluation_outputs(functions, state.variables, batch["image"], batch["position"], target)
     losses = functions.loss(outputs, target)
     sums = functions.measure(outputs, target, valid=batch["valid"], losses=losses, detail=True)
-    gathered = functions.gather(outputs, target)
+    gathered = functions.gather(outputs, target, fixed)
     if gathered:
         gathered |= {"position": batch["position"], "valid": batch["valid"]}
     for axis in manual_axes():

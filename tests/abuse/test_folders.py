@@ -194,6 +194,20 @@ def test_a_path_that_cannot_be_meant_is_refused(run, place, monkeypatch, command
     assert contents(place) == before
 
 
+READ = ["report", "status", "evaluate", "inspect", "describe", "train", "sweep", "work", "predict run", "data show"]
+
+
+@pytest.mark.parametrize("command", READ)
+def test_an_empty_argument_is_not_this_folder(run, place, monkeypatch, command):
+    """As of a shell's variable that is not set."""
+    monkeypatch.chdir(place)
+    before = contents(place)
+    code, _, err = run(*command.split(), "")
+    assert code == 2
+    assert "it names nothing (an empty text)" in " ".join(err.split())
+    assert contents(place) == before
+
+
 @pytest.mark.parametrize("command", ["train", "sweep"])
 def test_a_path_that_is_not_utf_8_is_refused_before_anything_is_trained(run, place, monkeypatch, command):
     """Given, or in the working directory's own name: checkpoints cannot be written there."""

@@ -163,6 +163,12 @@ def test_a_network_that_ends_the_process_prunes_its_own_arm(tmp_path, case, when
     assert re.search(rf"{said}.* \(in {inside}, {re.escape(str(path))} line {line}\)", pruned.reason), pruned.reason
 
 
+def test_no_line_of_a_message_looks_like_one_of_ours(tmp_path):
+    path = written(tmp_path, called="if self.config.width == 3: raise ValueError('mine\\nerror: not ours')")
+    (pruned,) = plan(load(path).study, hardware=OPTIONS.hardware).pruned
+    assert "mine\n  error: not ours" in pruned.line
+
+
 @pytest.mark.parametrize("case", ["exit", "an interrupt of its own", "an exception of its own"])
 def test_a_network_outside_of_a_study_is_refused(tmp_path, case):
     does, said = IN_NETWORK[case]

@@ -16,6 +16,8 @@ PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 _CODECS = {2: "ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 49: "GSM", 80: "MPEG", 85: "MP3"}
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 """What follows the two bytes of the format in an extensible file's GUID, where these are a format's number."""
+SLOWEST, FASTEST = 10, 10**7
+"""Hertz: no recorder of sound, or of what is like it, is slower or faster."""
 FULL = 32768
 """Of 16-bit samples, the amplitude that is 1."""
 
@@ -85,7 +87,7 @@ def _format(chunk: bytes) -> tuple[int, int, int, int, int]:
     if bits not in readable:
         what = "PCM" if kind == PCM else "floating point"
         raise DataError(f"its samples are {what} of {bits} bits; those of {', '.join(map(str, readable))} are read")
-    if not channels or not rate or frame != channels * bits // 8:
+    if not channels or not SLOWEST <= rate <= FASTEST or frame != channels * bits // 8:
         raise DataError(
             f"its format is {channels} channels of {bits} bits at {rate} Hz in frames of {frame} bytes: it is damaged"
         )

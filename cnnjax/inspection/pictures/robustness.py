@@ -39,7 +39,7 @@ def picture(subject: Subject) -> Picture:
         ax.set_xlabel("severity")
         ax.set_ylabel("images right, %")
         ax.set_ylim(0, 100)
-        ax.legend(loc="lower left")
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
         return charted("Robustness", notes, figure, part=subject.options.part, numbers=numbers)
 
 

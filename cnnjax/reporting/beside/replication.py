@@ -155,9 +155,9 @@ def _apart(own: Spread) -> bool | None:
 
 def _grid(pair: Pair, heads: Sequence[str], found: Sequence[Replicated]) -> Grid:
     here = pair.unit
-    also = ("also over examples",) if pair.is_counted else ()
-    heads_of = ("n", "difference", f"95% interval over {pair.over}", *also)
-    numbers = [f"{head} in {name}" for name in NAMES for head in heads_of]
+    also = ("also over\nexamples",) if pair.is_counted else ()
+    heads_of = ("n", "difference", f"95% interval\nover {pair.over}", *also)
+    numbers = [f"{head}\nin {name}" for name in NAMES for head in heads_of]
     ranks = (3, 0, 1, 2)[: len(heads_of)] * 2
     columns = (
         *(Column(head) for head in heads),

@@ -25,15 +25,15 @@ def results_panel(pair: Pair) -> Finding:
     holm = [float(p) for p in adjusted([gap.test.p for *_, gap in found])]
     here, order = pair.unit, ranks(pair)
     rows = [_row(pair, *each, corrected) for each, corrected in zip(found, holm, strict=True)]
-    heads = [(f"{here.label} in {name}", f"95% interval over {pair.over} in {name}") for name in NAMES]
-    also = (Column("also over examples", "number", rank=2),) if pair.is_counted else ()
+    heads = [(f"{here.label}\nin {name}", f"95% interval\nover {pair.over}\nin {name}") for name in NAMES]
+    also = (Column("also over\nexamples", "number", rank=2),) if pair.is_counted else ()
     columns = (
-        *(Column(f"# in {name}") for name in NAMES),
+        *(Column(f"#\nin {name}", rank=1) for name in NAMES),
         Column("arm"),
         *(Column(f"n in {name}", "number", rank=1) for name in NAMES),
         *(Column(head, "number", rank=rank) for pair_of in heads for head, rank in zip(pair_of, (0, 2), strict=True)),
         Column("B less A", "number"),
-        Column(f"its 95% interval over {pair.over}", "number"),
+        Column(f"its 95% interval\nover {pair.over}", "number"),
         *also,
         Column("p", "number", rank=3),
         Column("p, corrected", "number", rank=1),

@@ -102,6 +102,7 @@ def _at_least(own: Floats, scores: Floats, sign: int) -> Profile:
 
 
 def _grid(table: Table, found: Sequence[Own], metric: str) -> Grid:
+    """Without the columns that have nothing to say for any arm: of intervals and orders, where seeds are too few."""
     here, frame, against = unit(table, metric), arms(table), reference(table)
     rows = []
     for own in found:
@@ -110,11 +111,12 @@ def _grid(table: Table, found: Sequence[Own], metric: str) -> Grid:
         rows.append(
             (str(own.arm), table.arms[own.arm - 1].label, str(own.middle.n), here.mean(mean), *middle, *_order(own))
         )
-    heads = ["n", here.label, "interquartile mean", over(table)]
-    heads += [] if against is None else [f"beside arm {against}, almost always", "violation", "at most"]
-    columns = (Column("#"), Column("arm"), *(Column(head, "number") for head in heads))
-    rows = [row if against is not None else row[:-3] for row in rows]
-    return Grid("", columns, rows, keys=[str(own.arm) for own in found])
+    order = [f"beside arm {against}, almost always", "violation", "at most"]
+    heads = ["n", here.label, "interquartile mean", over(table), *order]
+    columns = [Column("#"), Column("arm"), *(Column(head, "number") for head in heads)]
+    said = [at for at in range(len(columns)) if any(row[at] != NONE for row in rows)]
+    shown = [tuple(row[at] for at in said) for row in rows]
+    return Grid("", tuple(columns[at] for at in said), shown, keys=[str(own.arm) for own in found])
 
 
 def _interval(factor: float, decimals: int, own: Estimate) -> str:
