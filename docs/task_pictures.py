@@ -2,10 +2,11 @@
 
     python docs/task_pictures.py RUN docs/tasks/detection.png
 
-The upper row has the boxes that the data have, the lower one those that the run finds. Of data whose images have other
-than 1 or 3 channels each row has one image, of each class in turn, and each column a channel. Of poses the rows have
-skeletons: above the joints whose place is known, below all that the run says. Of a generator the upper two rows are
-images of the data, the others are made, of the codes of seed 0: the first ones, none chosen.
+The upper row has the boxes that the data have, the lower one those that the run finds. Of captions each image has the
+sentence that the run says below it. Of data whose images have other than 1 or 3 channels each row has one image, of
+each class in turn, and each column a channel. Of poses the rows have skeletons: above the joints whose place is known,
+below all that the run says. Of a generator the upper two rows are images of the data, the others are made, of the codes
+of seed 0: the first ones, none chosen.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from PIL import Image
 
 import cnnjax
 from cnnjax.data import Part
-from cnnjax.tasks import Boxes, Generation, Pose, Poses
+from cnnjax.tasks import Boxes, Generation, Pose, Poses, Sentences
 
 COUNT, ENLARGED = 6, 4
 
@@ -77,6 +78,10 @@ def main(run: str, out: str) -> None:
         return
     values = test.batch(np.arange(COUNT))
     found = trained.predict(values["image"])
+    if isinstance(found, Sentences):
+        rows = found.captioned(values["image"])
+        Image.fromarray(np.concatenate(list(rows), 1)).save(out, optimize=True)
+        return
     images = values["image"].repeat(ENLARGED, 1).repeat(ENLARGED, 2)
     if isinstance(trained.task, Pose):
         rows = [said.overlay(images) for said in (true_poses(values, found), found)]

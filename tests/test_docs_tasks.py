@@ -69,6 +69,13 @@ def test_pose_as_documented():
     assert check(names["experiment"]).state.params["head"]["logits"]["kernel"].shape[3] == 13
 
 
+def test_captions_as_documented():
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(block("ShowAndTell("), names)
+    head = check(names["experiment"]).state.params["head"]
+    assert head["image"]["kernel"].shape == (2 * 2 * 16, 8)
+
+
 def test_speech_as_documented():
     names: dict[str, Any] = {"__name__": "documented"}
     exec(block("LogMel"), names)

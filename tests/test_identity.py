@@ -353,6 +353,22 @@ VARIANTS = {
     "frozen": experiment(model=c.ResNet(norm=c.FrozenBatchNorm(epsilon=1e-3))),
     "voc": experiment(data=c.Voc(root="cells", classes=("red", "white"), first_pixel=0, difficult="crowd", size=8)),
     "coco": experiment(data=c.Coco(root="cells", annotations="train.json", test_annotations="val.json", images="")),
+    "captioning": experiment(
+        data=c.Scenes(
+            size=24,
+            radius=(2.0, 4.0),
+            alone=0.5,
+            margin=0.2,
+            noise=0.1,
+            references=2,
+            examples=8,
+            test_examples=4,
+            seed=1,
+        ),
+        task=c.Captioning(
+            captioner=c.ShowAndTell(beam=4, longest=9, length_penalty=0.5, cell="gru", features=8, embedding=7, cells=2)
+        ),
+    ),
     "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
     "dice": experiment(loss=c.Dice(smoothing=0.5, squared=False, background=False)),
     "softmax and dice": experiment(loss=c.SoftmaxDice(dice_weight=0.5)),

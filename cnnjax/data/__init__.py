@@ -38,6 +38,8 @@ from cnnjax.data.folder import ImageFolder
 from cnnjax.data.go_captures import GoCaptures
 from cnnjax.data.mask_folder import MaskFolder
 from cnnjax.data.resolution import FixedSize, ProgressiveResizing, Resolution, SizeSchedule, StagedResizing
+from cnnjax.data.scenes import Scenes
+from cnnjax.data.sentences import sentence_rows
 from cnnjax.data.shapes import Shapes
 from cnnjax.data.skeleton import Skeleton
 from cnnjax.data.sound.chirps import Chirps
@@ -95,6 +97,7 @@ __all__ = [
     "RandomResizedCrop",
     "RandomScaleFit",
     "Resolution",
+    "Scenes",
     "Shapes",
     "SingleView",
     "SizeSchedule",
@@ -115,4 +118,5 @@ __all__ = [
     "TrivialAugment",
     "Voc",
     "WavFolder",
+    "sentence_rows",
 ]

@@ -23,10 +23,11 @@ from cnnjax.machine import physical_memory
 class Dataset:
     """A train and a test part, whose examples have the same entries.
 
-    classes: names by class id, of labels or, where there are none, of masks' pixels; empty where there are no classes.
+    classes: names by class id, of labels or, where there are none, of masks' pixels, of boxes, or of words, the
+    first of which is then the end of a sentence; empty where there are no classes.
     ignored: the class id of masks' pixels that are of no class. labels_places: whether a label is a place in the image,
-    which what moves pixels would leave behind. skeleton: of figures whose joints are the entry `keypoints`; then
-    `classes` are the names of the joints.
+    or words tell of places, which what moves pixels would leave behind. skeleton: of figures whose joints are the entry
+    `keypoints`; then `classes` are the names of the joints.
 
     `maximum` is the pixel value of full brightness. The network sees `(pixel / maximum - mean) / std` per channel;
     mean and std are computed from the training part where they are not given (`scale`). skipped: images that cannot be

@@ -1,5 +1,6 @@
-"""Metrics: of one answer an image, of one a pixel, of boxes, of joints, and of images that are predicted."""
+"""Metrics: of one answer an image, of one a pixel, of boxes, joints, sentences, and images that are predicted."""
 
+from cnnjax.metrics.captions import bleu, caption_specifications, measure_captions, summarize_captions
 from cnnjax.metrics.classification import BINS, SPECIFICATIONS, TOP, by_class, measure, specifications, summarize
 from cnnjax.metrics.detection import detection_specifications, summarize_detections
 from cnnjax.metrics.frechet import frechet_distance
@@ -16,7 +17,9 @@ __all__ = [
     "BINS",
     "SPECIFICATIONS",
     "TOP",
+    "bleu",
     "by_class",
+    "caption_specifications",
     "detection_specifications",
     "frechet_distance",
     "image_specifications",
@@ -24,6 +27,7 @@ __all__ = [
     "map_scores",
     "map_specifications",
     "measure",
+    "measure_captions",
     "measure_images",
     "measure_localization",
     "measure_maps",
@@ -32,6 +36,7 @@ __all__ = [
     "specifications",
     "ssim",
     "summarize",
+    "summarize_captions",
     "summarize_detections",
     "summarize_images",
     "summarize_localization",

@@ -10,6 +10,7 @@ from cnnjax.models import vgg as _vgg
 from cnnjax.models.alphago import AlphaGoPolicy
 from cnnjax.models.attention import CBAM, ECA, Attention, NoAttention, SqueezeExcitation
 from cnnjax.models.autoencoder import Autoencoder
+from cnnjax.models.captioners import Captioner, ShowAndTell
 from cnnjax.models.convmixer import ConvMixer
 from cnnjax.models.convnet import (
     Activation,
@@ -72,6 +73,7 @@ __all__ = [
     "Attention",
     "Autoencoder",
     "BatchNorm",
+    "Captioner",
     "CifarStem",
     "Conv",
     "ConvMixer",
@@ -121,6 +123,7 @@ __all__ = [
     "ResNet",
     "Residual",
     "Scale",
+    "ShowAndTell",
     "ShuffleNetV2",
     "SimpleBaseline",
     "SmallCNN",
