@@ -2,14 +2,17 @@
 
     python docs/task_pictures.py RUN docs/tasks/detection.png
 
-The upper row has the boxes that the data have, the lower one those that the run finds. Of data whose images have other
-than 1 or 3 channels each row has one image, of each class in turn, and each column a channel. Of a generator the upper
-two rows are images of the data, the others are made, of the codes of seed 0: the first ones, none chosen.
+The upper row has the boxes that the data have, the lower one those that the run finds. Of captions each image has the
+sentence that the run says below it. Of data whose images have other than 1 or 3 channels each row has one image, of
+each class in turn, and each column a channel. Of poses the rows have skeletons: above the joints whose place is known,
+below all that the run says. Of a generator the upper two rows are images of the data, the others are made, of the codes
+of seed 0: the first ones, none chosen.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,7 @@ from PIL import Image
 
 import cnnjax
 from cnnjax.data import Part
-from cnnjax.tasks import Boxes, Generation
+from cnnjax.tasks import Boxes, Generation, Pose, Poses, Sentences
 
 COUNT, ENLARGED = 6, 4
 
@@ -28,6 +31,13 @@ def true_boxes(values, classes: tuple[str, ...], size: tuple[int, int]) -> Boxes
     boxes = values["boxes"] / np.array([width, height, width, height])
     labels, valid = values["box_label"], values["box_valid"]
     return Boxes(boxes=boxes, scores=valid.astype(float), labels=labels, valid=valid, classes=classes)
+
+
+def true_poses(values, found: Poses) -> Poses:
+    """What the data say of the joints whose place is known, as what is found."""
+    known = np.where(values["keypoints"][..., 2:] > 0, 1.0, 0.0)
+    joints = np.concatenate([values["keypoints"][..., :2], known], -1)
+    return replace(found, joints=joints, scores=known.mean((1, 2)))
 
 
 def bands(test: Part) -> np.ndarray:
@@ -68,17 +78,29 @@ def main(run: str, out: str) -> None:
         return
     values = test.batch(np.arange(COUNT))
     found = trained.predict(values["image"])
+    if isinstance(found, Sentences):
+        rows = found.captioned(values["image"])
+        Image.fromarray(np.concatenate(list(rows), 1)).save(out, optimize=True)
+        return
+    images = values["image"].repeat(ENLARGED, 1).repeat(ENLARGED, 2)
+    if isinstance(trained.task, Pose):
+        rows = [said.overlay(images) for said in (true_poses(values, found), found)]
+        _write(rows, out)
+        return
     # Half as sure as can be, so that a picture is not full of guesses.
     sure = Boxes(
         boxes=found.boxes, scores=found.scores, labels=found.labels, valid=found.scores >= 0.5, classes=found.classes
     )
     if found.boxes.shape[1] == 1:
         sure = found
-    images = values["image"].repeat(ENLARGED, 1).repeat(ENLARGED, 2)
     true = true_boxes(values, trained.classes, values["image"].shape[1:3])
-    rows = [np.concatenate(list(said.overlay(images, names=said is sure)), 1) for said in (true, sure)]
+    _write([said.overlay(images, names=said is sure) for said in (true, sure)], out)
+
+
+def _write(rows: list[np.ndarray], out: str) -> None:
+    """The images of each row [N, H, W, 3] beside each other, the rows one below the other."""
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).save(out, optimize=True)
+    Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows])).save(out, optimize=True)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,19 @@ def test_detection_in_two_stages_as_documented():
     assert {"objectness", "logits"} <= set(check(names["experiment"]).state.params["head"])
 
 
+def test_pose_as_documented():
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(block("StickFigures("), names)
+    assert check(names["experiment"]).state.params["head"]["logits"]["kernel"].shape[3] == 13
+
+
+def test_captions_as_documented():
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(block("ShowAndTell("), names)
+    head = check(names["experiment"]).state.params["head"]
+    assert head["image"]["kernel"].shape == (2 * 2 * 16, 8)
+
+
 def test_speech_as_documented():
     names: dict[str, Any] = {"__name__": "documented"}
     exec(block("LogMel"), names)

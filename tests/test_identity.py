@@ -302,6 +302,18 @@ VARIANTS = {
     "hinge": experiment(task=c.Generation(rule="hinge"), loss=c.SigmoidCrossEntropy()),
     "vae": experiment(model=c.Autoencoder(), task=c.Variational(noise=0.2, kl_weight=0.5)),
     "segmentation": experiment(task=c.Segmentation(head=c.FCN(), ignore=255, background=False)),
+    "pose": experiment(
+        data=c.StickFigures(size=48, height=(0.5, 0.9), hidden=0.2, contrast=0.3, noise=0.1, seed=1),
+        task=c.Pose(
+            head=c.SimpleBaseline(layers=2, features=32, kernel_size=2, norm=c.GroupNorm(), activation="gelu"),
+            sigma=1.5,
+            rounded=False,
+            shift=0.0,
+            length="torso",
+            fraction=0.2,
+        ),
+        loss=c.SquaredError(),
+    ),
     "localization": experiment(task=c.Localization(box_loss=c.GIoU(), box_weight=2.0)),
     "smooth box": experiment(task=c.Localization(box_loss=c.SmoothL1(beta=0.5))),
     "detection": experiment(
@@ -341,6 +353,22 @@ VARIANTS = {
     "frozen": experiment(model=c.ResNet(norm=c.FrozenBatchNorm(epsilon=1e-3))),
     "voc": experiment(data=c.Voc(root="cells", classes=("red", "white"), first_pixel=0, difficult="crowd", size=8)),
     "coco": experiment(data=c.Coco(root="cells", annotations="train.json", test_annotations="val.json", images="")),
+    "captioning": experiment(
+        data=c.Scenes(
+            size=24,
+            radius=(2.0, 4.0),
+            alone=0.5,
+            margin=0.2,
+            noise=0.1,
+            references=2,
+            examples=8,
+            test_examples=4,
+            seed=1,
+        ),
+        task=c.Captioning(
+            captioner=c.ShowAndTell(beam=4, longest=9, length_penalty=0.5, cell="gru", features=8, embedding=7, cells=2)
+        ),
+    ),
     "class weights": experiment(loss=c.SoftmaxCrossEntropy(class_weights=(1.0, 0.5))),
     "dice": experiment(loss=c.Dice(smoothing=0.5, squared=False, background=False)),
     "softmax and dice": experiment(loss=c.SoftmaxDice(dice_weight=0.5)),

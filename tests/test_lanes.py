@@ -54,16 +54,19 @@ from cnnjax import (
     Model,
     OneCycle,
     Optim,
+    Pose,
     Reconstruction,
     Schedule,
     Shapes,
     SigmoidCrossEntropy,
+    SimpleBaseline,
     SmallCNN,
     SmoothL1,
     SoftmaxCrossEntropy,
     SoftmaxDice,
     SquaredError,
     Step,
+    StickFigures,
     Study,
     Switch,
     Synthetic,
@@ -141,6 +144,11 @@ MASKS = {
     "data": Shapes(size=16, radius=(3.0, 6.0), examples=24, test_examples=8),
     "model": UNet(depth=1, features=2),
 }
+JOINTS = {
+    "data": StickFigures(size=16, examples=24, test_examples=8),
+    "task": Pose(head=SimpleBaseline(layers=1, features=4)),
+    "loss": SquaredError(),
+}
 BOXES = {"data": Shapes(size=16, objects=1, radius=(3.0, 6.0), examples=24, test_examples=8)}
 CLIPS = ("clip_norm", "adaptive_clip")
 PROGRAMS = {
@@ -202,6 +210,7 @@ PROGRAMS = {
         {"task.real_label": 0.7},
     ),
     "dice": ({**MASKS, "loss": Dice()}, {"loss.smoothing": 9.0}),
+    "pose": (JOINTS, {"task.sigma": 0.5}),
     "localization": (
         {**BOXES, "task": Localization(box_loss=SmoothL1())},
         {"task.box_weight": 4.0, "task.box_loss.beta": 0.1},
@@ -231,7 +240,9 @@ EVALUATED_ALONE = [
         replace(BASE, {**MASKS, "task": Colorization(grid=40.0), "loss": SoftmaxCrossEntropy()}),
         "temperature",
         3.0,
+        "psnr",
     ),
+    (replace(BASE, JOINTS), "shift", 0.0, "away"),
 ]
 
 
@@ -245,7 +256,7 @@ def test_every_lane_of_the_package_is_tried():
     # A step uses every optimizer and every schedule alike, so that the others are tried by themselves.
     for optim, values in OPTIMIZERS_ALONE.values():
         tried |= {(type(read(optim, parent) if parent else optim), name) for parent, name in map(split, values)}
-    tried |= {(type(experiment.task), name) for experiment, name, _ in EVALUATED_ALONE}
+    tried |= {(type(experiment.task), name) for experiment, name, *_ in EVALUATED_ALONE}
     # So are initializations, which no step uses.
     tried |= {(type(initialization), name) for initialization, name, _ in INITIALIZATIONS_ALONE}
     there = {(member, name) for member in members_of_the_package() for name in lane_fields(member)}
@@ -271,13 +282,13 @@ def test_a_shared_program_trains_each_arm_as_alone_and_not_as_its_neighbour(name
             chex.assert_trees_all_equal((state.params, state.methods), (first.params, first.methods))
 
 
-@pytest.mark.parametrize(("base", "name", "value"), EVALUATED_ALONE)
-def test_what_evaluation_alone_uses_is_shared_too(base, name, value):
+@pytest.mark.parametrize(("base", "name", "value", "measured"), EVALUATED_ALONE)
+def test_what_evaluation_alone_uses_is_shared_too(base, name, value, measured):
     shared, arm = Program(base, hardware=ONE), replace(base, {f"task.{name}": value})
     assert arm.program == base.program
     (first, of_first), (state, of_arm) = trained(shared, [base]), trained(shared, [arm])
     chex.assert_trees_all_equal(state.params, first.params)
-    assert float(abs(of_arm["psnr"] - of_first["psnr"])) > 1e-3
+    assert float(abs(of_arm[measured] - of_first[measured])) > 1e-3
 
 
 # --- a user's own

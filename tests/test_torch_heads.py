@@ -12,7 +12,7 @@ import pytest
 from cnnjax import analyse, convert, models
 from cnnjax.errors import WeightsError
 from cnnjax.models.endpoint import Endpoint
-from cnnjax.models.heads import FCN
+from cnnjax.models.heads import FCN, SimpleBaseline
 
 torch = pytest.importorskip("torch")
 from tests.marks import slow  # noqa: E402
@@ -149,3 +149,34 @@ def test_fcn_equals_its_parts_in_pytorch(by, size):
     assert y.shape == (2, *size, 4)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
     assert jnp.isfinite(y).all()
+
+
+def test_simple_baseline_is_torchs_transposed_convolutions():
+    """Transposed convolutions with padding 1, as published, normalizations and a 1x1 convolution, in evaluation."""
+    head = SimpleBaseline(layers=2, features=6).network((Endpoint("stage1", (8, 8), 5),), 3)
+    x = np.random.default_rng(0).normal(size=(2, 4, 3, 5)).astype(np.float32)
+    maps = {"stage1": jnp.asarray(x)}
+    variables = head.init(jax.random.key(0), maps, size=(32, 24), train=False)
+    keys = iter(jax.random.split(jax.random.key(1), 100))
+    variables = jax.tree.map(lambda leaf: jnp.abs(jax.random.normal(next(keys), leaf.shape)), variables)
+    ours = np.asarray(head.apply(variables, maps, size=(32, 24), train=False))
+    params, stats = variables["params"], variables["batch_stats"]
+    layers = []
+    for number, channels in ((1, 5), (2, 6)):
+        one = torch.nn.ConvTranspose2d(channels, 6, 4, stride=2, padding=1, bias=False)
+        kernel = np.asarray(params[f"upsample{number}"]["kernel"])
+        one.weight.data = torch.from_numpy(kernel.transpose(2, 3, 0, 1).copy())
+        norm = torch.nn.BatchNorm2d(6).eval()
+        own, kept = params[f"norm{number}"], stats[f"norm{number}"]
+        values = (own["scale"], own["bias"], kept["mean"], kept["var"])
+        held = (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var)
+        for there, value in zip(held, values, strict=True):
+            there.copy_(torch.from_numpy(np.asarray(value).copy()))
+        layers += [one, norm, torch.nn.ReLU()]
+    last = torch.nn.Conv2d(6, 3, 1)
+    last.weight.data = torch.from_numpy(np.asarray(params["logits"]["kernel"]).transpose(3, 2, 0, 1).copy())
+    last.bias.data = torch.from_numpy(np.asarray(params["logits"]["bias"]).copy())
+    with torch.no_grad():
+        theirs = torch.nn.Sequential(*layers, last)(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()))
+    assert ours.shape == (2, 16, 12, 3)
+    np.testing.assert_allclose(ours, theirs.numpy().transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-4)

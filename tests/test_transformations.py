@@ -26,6 +26,7 @@ from cnnjax import (
     Head,
     Lookahead,
     Method,
+    SimpleBaseline,
     SmallCNN,
     TorchFCN,
     nn,
@@ -115,6 +116,7 @@ HEADS = {
     ),
     "torch_fcn": TorchFCN(features=3, activation="gelu", auxiliary="stage1"),
     "deeplabv3": DeepLabV3(dilations=(1, 2), features=3, activation="gelu", dropout=0.0, auxiliary="stage1"),
+    "simple_baseline": SimpleBaseline(layers=2, features=3, activation="gelu"),
 }
 BLOCKS |= {
     f"backbone under {name}": (with_head(SMOOTH, head, 3), (2, 8, 8, 1), {"train": False})

@@ -38,13 +38,17 @@ from cnnjax.data.folder import ImageFolder
 from cnnjax.data.go_captures import GoCaptures
 from cnnjax.data.mask_folder import MaskFolder
 from cnnjax.data.resolution import FixedSize, ProgressiveResizing, Resolution, SizeSchedule, StagedResizing
+from cnnjax.data.scenes import Scenes
+from cnnjax.data.sentences import sentence_rows
 from cnnjax.data.shapes import Shapes
+from cnnjax.data.skeleton import Skeleton
 from cnnjax.data.sound.chirps import Chirps
 from cnnjax.data.sound.clips import Clips
 from cnnjax.data.sound.front_end import FrontEnd, LogMel, Spectrogram
 from cnnjax.data.sound.sound import Sound
 from cnnjax.data.sound.wav_folder import WavFolder
 from cnnjax.data.source import Data
+from cnnjax.data.stick_figures import StickFigures
 from cnnjax.data.synthetic import Synthetic
 from cnnjax.data.tfds import TFDS
 from cnnjax.data.tinted_digits import TintedDigits
@@ -93,14 +97,17 @@ __all__ = [
     "RandomResizedCrop",
     "RandomScaleFit",
     "Resolution",
+    "Scenes",
     "Shapes",
     "SingleView",
     "SizeSchedule",
+    "Skeleton",
     "Sound",
     "SpecAugment",
     "Spectrogram",
     "SquashFit",
     "StagedResizing",
+    "StickFigures",
     "Switch",
     "Synthetic",
     "TenCrop",
@@ -111,4 +118,5 @@ __all__ = [
     "TrivialAugment",
     "Voc",
     "WavFolder",
+    "sentence_rows",
 ]

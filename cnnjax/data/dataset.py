@@ -13,6 +13,7 @@ import numpy as np
 
 from cnnjax.data.entries import Entry, check_alike, check_classes
 from cnnjax.data.examples import Part, Scale
+from cnnjax.data.skeleton import Skeleton
 from cnnjax.data.sound.sound import Sound
 from cnnjax.errors import DataError
 from cnnjax.machine import physical_memory
@@ -22,9 +23,11 @@ from cnnjax.machine import physical_memory
 class Dataset:
     """A train and a test part, whose examples have the same entries.
 
-    classes: names by class id, of labels or, where there are none, of masks' pixels; empty where there are no classes.
+    classes: names by class id, of labels or, where there are none, of masks' pixels, of boxes, or of words, the
+    first of which is then the end of a sentence; empty where there are no classes.
     ignored: the class id of masks' pixels that are of no class. labels_places: whether a label is a place in the image,
-    which what moves pixels would leave behind.
+    or words tell of places, which what moves pixels would leave behind. skeleton: of figures whose joints are the entry
+    `keypoints`; then `classes` are the names of the joints.
 
     `maximum` is the pixel value of full brightness. The network sees `(pixel / maximum - mean) / std` per channel;
     mean and std are computed from the training part where they are not given (`scale`). skipped: images that cannot be
@@ -44,6 +47,7 @@ class Dataset:
     read_from: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
     ignored: int | None = None
     labels_places: bool = False
+    skeleton: Skeleton | None = None
 
     def __post_init__(self):
         for part, examples in (("train", self.train), ("test", self.test)):
@@ -62,6 +66,9 @@ class Dataset:
             check_alike(self.train.entries, examples.entries, f"{self.name}: train", part)
             if self.classes:
                 check_classes(examples.values, len(self.classes), self.ignored, f"{self.name}: {part}")
+        if self.skeleton is not None:
+            held = self.entries.get("keypoints")
+            self.skeleton.check(None if held is None else held.shape, self.classes, self.name)
         _check_scale(self.mean, self.std, channels=self.image_shape[-1], name=self.name)
 
     @property

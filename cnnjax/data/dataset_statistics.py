@@ -53,9 +53,10 @@ class Statistics:
         return {part: sum(counts) for part, counts in self.counts.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; classes as a list, for two may have the same name."""
+        """Plain data; classes as a list, for two may have the same name. Those of boxes or joints have names alone."""
+        counted = self.pixels or {part: of for part, of in self.counts.items() if len(of) == len(self.classes)}
         per_class = [
-            {"name": name, **{part: counts[index] for part, counts in (self.pixels or self.counts).items()}}
+            {"name": name, **{part: counts[index] for part, counts in counted.items()}}
             for index, name in enumerate(self.classes)
         ]
         targets = {

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cnnjax.data.sentences import check_words
 from cnnjax.errors import DataError
 
 Kind = Literal["image", "clip", "mask", "boxes", "keypoints", "value"]
@@ -33,8 +34,9 @@ class Entry:
     "image": uint8 [H, W, C]. "clip": int16 [T], samples of sound, which stand for the image. "mask": uint8 or int32 [H,
     W], class ids, as large as the image. "boxes": float32 [M, 4], x_min, y_min, x_max, y_max in pixels, where the whole
     image is 0, 0, W, H; beside it `box_valid` bool [M], False for rows that are no box, and `box_label` int32 [M].
-    "keypoints": float32 [K, 3], x, y in pixels (the middle of the first pixel is 0.5, 0.5) and visibility, 0 or 1.
-    "value": anything that stays as it is, such as a label.
+    "keypoints": float32 [K, 3], x, y in pixels (the middle of the first pixel is 0.5, 0.5) and visibility: 0 where
+    it is not known where the point is, above 0 where it is; as COCO has it, 1 of what is hidden, 2 of what is seen.
+    "value": anything that stays as it is, such as a label, or `words`, int32 [R, T], sentences (`sentence_rows`).
     """
 
     shape: tuple[int, ...]
@@ -157,7 +159,8 @@ def check_alike(some: Mapping[str, Entry], others: Mapping[str, Entry], of_some:
 def check_classes(arrays: Mapping[str, np.ndarray], classes: int, ignored: int | None, where: str) -> None:
     """Raise DataError, beginning with `where`, for a class id that is none of `classes`, nor `ignored` in a mask.
 
-    arrays: entries in memory, [N, ...]. Classes are those of `label`; where there is none, of `mask` and `box_label`.
+    arrays: entries in memory, [N, ...]. Classes are those of `label`; where there is none, of `mask`, `box_label`
+    and `words`.
     """
     if "label" in arrays:
         labels = arrays["label"]
@@ -168,6 +171,8 @@ def check_classes(arrays: Mapping[str, np.ndarray], classes: int, ignored: int |
         _check_ids(arrays["mask"], classes, ignored, f"{where}: the mask of example")
     if "box_label" in arrays:
         _check_ids(np.where(arrays["box_valid"], arrays["box_label"], 0), classes, None, f"{where}: a box of example")
+    if "words" in arrays:
+        check_words(arrays["words"], classes, where)
 
 
 def _check_ids(ids: np.ndarray, classes: int, ignored: int | None, of_example: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from cnnjax.data.entries import Entry, Kind
+from cnnjax.data.skeleton import Skeleton
 from cnnjax.data.sound.sound import Sound
 
 
@@ -35,6 +36,11 @@ class ExampleForm(Protocol):
     @property
     def sound(self) -> Sound | None:
         """How images are made of the entry `image`, where that is a clip of sound; None where it is an image."""
+        ...
+
+    @property
+    def skeleton(self) -> Skeleton | None:
+        """Of figures whose joints are the entry `keypoints`, and the classes their names; None where there is none."""
         ...
 
     @property

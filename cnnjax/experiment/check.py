@@ -310,10 +310,11 @@ def _check_pixels_stay(experiment: Experiment, dataset: Dataset) -> None:
         moving["test_time"] = experiment.test_time.tag
     if experiment.resolution is not None:
         moving["resolution"] = experiment.resolution.tag
+    of = dataset.name
+    places = f"a label of {of} is a place" if dataset.train.has_label else f"the words of {of} tell of places"
     for path, tag in moving.items():
         raise ConfigError(
-            f"{path}: {tag} may move pixels, and a label of {dataset.name} is a place in the image, which would be "
-            "left behind: take it away",
+            f"{path}: {tag} may move pixels, and {places} in the image, which would be left behind: take it away",
             path=path,
         )
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
+from cnnjax.data.skeleton import Skeleton
 from cnnjax.data.sound.sound import Sound
 from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
@@ -103,6 +104,10 @@ class _Resized:
     @property
     def sound(self) -> Sound | None:
         return self.form.sound
+
+    @property
+    def skeleton(self) -> Skeleton | None:
+        return self.form.skeleton
 
     @property
     def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

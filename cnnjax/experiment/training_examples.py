@@ -48,11 +48,13 @@ def augmented_entries(
     epoch: jax.Array,
     kinds: Mapping[str, Kind] | None = None,
     outside: int = 0,
+    mirrored: Sequence[int] = (),
 ) -> Entries:
     """The same of examples that are more than an image: each entry [B, ...] by name, images already float32 in 0..1.
 
     kinds: of the entries; by default what their names say (`data.entries.kind_of`). outside: the class id of a mask's
-    pixels that come from outside the image. What moves the image moves its masks, boxes and keypoints.
+    pixels that come from outside the image. mirrored: of keypoints, the rows that change places in a mirror
+    (`Skeleton.mirrored`). What moves the image moves its masks, boxes and keypoints.
     """
     kinds = {name: kind_of(name) for name in entries} if kinds is None else kinds
     x = dict(entries)
@@ -60,7 +62,7 @@ def augmented_entries(
         own = jax.vmap(lambda key, purpose=purpose: derive(key, purpose))(keys)
         x = jax.vmap(
             lambda example, key, i, e, a=augmentation: spatial.change(
-                a, example, kinds, key, index=i, epoch=e, outside=outside
+                a, example, kinds, key, index=i, epoch=e, outside=outside, mirrored=mirrored
             )
         )(x, own, index, epoch)
     return x
@@ -136,6 +138,7 @@ def training_examples(
                 epoch=(step * experiment.batch_size + position) // experiment.repeats // examples,
                 kinds=kinds,
                 outside=outside,
+                mirrored=() if form.skeleton is None else form.skeleton.mirrored,
             )
             if size is None:
                 return entries

@@ -6,7 +6,7 @@ has it. What it needs of an image are its strongest detections and its true boxe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,13 +97,13 @@ def curves(found: Found, true: Truth, *, classes: int) -> Curves:
             objects[label, size] = sum(int((~image.ignored[size]).sum()) for image in images)
             for number, most in enumerate(MOST):
                 if objects[label, size]:
-                    made = _curve(images, size, most, objects[label, size])
+                    made = curve(images, size, most, objects[label, size])
                     precision[:, :, label, size, number], recall[:, label, size, number] = made
     return Curves(precision, recall, objects)
 
 
 @dataclass(frozen=True)
-class _Matched:
+class Matched:
     """One image and class: scores [D], strongest first; for each size, threshold and detection whether it took an
     object [A, T, D] and whether it does not count [A, T, D]; for each size and object whether it does not [A, G]."""
 
@@ -113,7 +113,7 @@ class _Matched:
     ignored: np.ndarray
 
 
-def _matched(found: Found, true: Truth, label: int) -> Iterator[_Matched]:
+def _matched(found: Found, true: Truth, label: int) -> Iterator[Matched]:
     """Of each image that has a detection or an object of the class."""
     limits = np.array(list(SIZES.values()))
     for image in range(len(found.boxes)):
@@ -126,18 +126,18 @@ def _matched(found: Found, true: Truth, label: int) -> Iterator[_Matched]:
         boxes, scores = found.boxes[image][detected[order]].astype(np.float64), scores[order]
         objects, crowd = true.boxes[image][there].astype(np.float64), true.crowd[image][there]
         areas = _areas(objects) if true.areas is None else true.areas[image][there]
-        ignored = crowd[None] | _outside(areas, limits)
+        ignored = crowd[None] | outside(areas, limits)
         overlaps = _overlaps(boxes, objects, crowd)
-        took, aside = _take(overlaps, ignored, crowd)
-        aside |= ~took & _outside(_areas(boxes), limits)[:, None]
-        yield _Matched(scores, took, aside, ignored)
+        took, aside = take(overlaps, ignored, crowd)
+        aside |= ~took & outside(_areas(boxes), limits)[:, None]
+        yield Matched(scores, took, aside, ignored)
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def _outside(areas: np.ndarray, limits: np.ndarray) -> np.ndarray:
+def outside(areas: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """Whether they are of another size, [A, n]."""
     return (areas[None] < limits[:, :1]) | (areas[None] > limits[:, 1:])
 
@@ -152,7 +152,7 @@ def _overlaps(boxes: np.ndarray, objects: np.ndarray, crowd: np.ndarray) -> np.n
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def _take(overlaps: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def take(overlaps: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which detections take an object, and which one that does not count: bool [A, T, D] each.
 
     overlaps: [D, G]. ignored: [A, G]. crowd: [G], which may be taken any number of times. Of equal overlaps the last
@@ -178,7 +178,7 @@ def _take(overlaps: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> tuple
     return took, aside
 
 
-def _curve(images: list[_Matched], size: int, most: int, objects: int) -> tuple[np.ndarray, np.ndarray]:
+def curve(images: Sequence[Matched], size: int, most: int, objects: int) -> tuple[np.ndarray, np.ndarray]:
     """Precision at RECALLS [T, R] and the greatest recall [T] of one class, size and number of detections."""
     scores = np.concatenate([image.scores[:most] for image in images])
     order = np.argsort(-scores, kind="stable")

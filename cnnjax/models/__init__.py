@@ -10,6 +10,7 @@ from cnnjax.models import vgg as _vgg
 from cnnjax.models.alphago import AlphaGoPolicy
 from cnnjax.models.attention import CBAM, ECA, Attention, NoAttention, SqueezeExcitation
 from cnnjax.models.autoencoder import Autoencoder
+from cnnjax.models.captioners import Captioner, ShowAndTell
 from cnnjax.models.convmixer import ConvMixer
 from cnnjax.models.convnet import (
     Activation,
@@ -36,7 +37,7 @@ from cnnjax.models.endpoint import Endpoint
 from cnnjax.models.generator import Generator
 from cnnjax.models.googlenet import GoogLeNet
 from cnnjax.models.headed import WithHead
-from cnnjax.models.heads import FCN, DeepLabV3, Head, TorchFCN, with_head
+from cnnjax.models.heads import FCN, DeepLabV3, Head, SimpleBaseline, TorchFCN, with_head
 from cnnjax.models.inception_resnet_v2 import InceptionResNetV2
 from cnnjax.models.inception_v3 import InceptionV3
 from cnnjax.models.inception_v4 import InceptionV4
@@ -72,6 +73,7 @@ __all__ = [
     "Attention",
     "Autoencoder",
     "BatchNorm",
+    "Captioner",
     "CifarStem",
     "Conv",
     "ConvMixer",
@@ -121,7 +123,9 @@ __all__ = [
     "ResNet",
     "Residual",
     "Scale",
+    "ShowAndTell",
     "ShuffleNetV2",
+    "SimpleBaseline",
     "SmallCNN",
     "SqueezeExcitation",
     "SqueezeNet",

@@ -38,6 +38,7 @@ class Resolved(Record):
     fit: which region of an image file is resized to that size, as the JSON of a `Fit`; None where images must have the
     size. space: of three channels, "rgb", "hsv" or "lab". test_time: views of an image, as the JSON of a `TestTime`.
     sound: of examples that are clips of sound, how these become images, as the JSON of a `Sound`; None of images.
+    skeleton: of figures whose joints are keypoints, as the JSON of a `Skeleton`; None where there is none.
     entries: the form of each entry of an example, by name; empty where that was not recorded: then there are images
     with labels. ignored: the class id of masks' pixels that are of no class; None where all are of one.
     outputs: how many the network has, `kind` what they are, loss: the JSON of what they were trained with, task: the
@@ -74,6 +75,7 @@ class Resolved(Record):
     ignored: int | None = None
     evaluated_shape: tuple[int, int, int] | None = None
     sound: dict[str, Any] | None = None
+    skeleton: dict[str, Any] | None = None
     task: dict[str, Any] | None = None
     learning_rate: float | None = None
     learning_rate_rule: str | None = None

@@ -12,6 +12,7 @@ from cnnjax.config import plain
 from cnnjax.data.encoded import Decoding, Encoded
 from cnnjax.data.entries import Entry
 from cnnjax.data.example_form import ExampleForm
+from cnnjax.data.skeleton import Skeleton
 from cnnjax.data.sound.sound import Sound
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.experiment import Experiment, Length, functions_of, length_of, parts_of, stated_rate, task_of
@@ -62,6 +63,7 @@ def resolve(experiment: Experiment, *, examples: int, steps: int, fingerprint: s
         **stated_rate(experiment),
         **_evaluated_shape(experiment, dataset),
         **({} if dataset.sound is None else {"sound": plain(dataset.sound)}),
+        **({} if dataset.skeleton is None else {"skeleton": plain(dataset.skeleton)}),
     )
 
 
@@ -198,6 +200,7 @@ class _RecordedForm:
     entries: Mapping[str, Entry]
     ignored: int | None
     sound: Sound | None = None
+    skeleton: Skeleton | None = None
 
     @property
     def target_shape(self) -> tuple[int, ...]:
@@ -224,6 +227,7 @@ def recorded_form(resolved: Resolved) -> ExampleForm:
         entries=entries,
         ignored=resolved.ignored,
         sound=sound_of(resolved),
+        skeleton=None if resolved.skeleton is None else Skeleton.model_validate(resolved.skeleton),
     )
 
 

@@ -1,5 +1,6 @@
 """What networks are trained for: each task says what the target is, what the outputs are, and what is measured."""
 
+from cnnjax.tasks.captioning import Captioning
 from cnnjax.tasks.chosen import task_for
 from cnnjax.tasks.classification import Binary, Classification
 from cnnjax.tasks.colorization import Colorization
@@ -9,11 +10,14 @@ from cnnjax.tasks.generation import Generation
 from cnnjax.tasks.localization import Localization
 from cnnjax.tasks.masks import Masks
 from cnnjax.tasks.pictures import Pictures
+from cnnjax.tasks.pose import Pose
+from cnnjax.tasks.poses import Poses
 from cnnjax.tasks.predictions import Predictions
 from cnnjax.tasks.reconstruction import Reconstruction, Variational
 from cnnjax.tasks.regression import Count, MultiLabel, Regression
 from cnnjax.tasks.scores import Scores
 from cnnjax.tasks.segmentation import Segmentation
+from cnnjax.tasks.sentences import Sentences
 from cnnjax.tasks.super_resolution import SuperResolution
 from cnnjax.tasks.task import JUDGE, Answered, Judge, Outputs, Task
 from cnnjax.tasks.to_image import ToImage
@@ -23,6 +27,7 @@ __all__ = [
     "Answered",
     "Binary",
     "Boxes",
+    "Captioning",
     "Classification",
     "Colorization",
     "Count",
@@ -34,11 +39,14 @@ __all__ = [
     "MultiLabel",
     "Outputs",
     "Pictures",
+    "Pose",
+    "Poses",
     "Predictions",
     "Reconstruction",
     "Regression",
     "Scores",
     "Segmentation",
+    "Sentences",
     "SuperResolution",
     "Task",
     "ToImage",

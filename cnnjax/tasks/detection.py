@@ -74,8 +74,8 @@ class Detection(WithBoxes):
         assert model.num_classes is not None
         return with_head(model, self.head, model.num_classes)
 
-    def shown(self, target: jax.Array) -> dict[str, Any]:
-        return {"target": target} if self.head.sees_target else {}
+    def shown(self, target: jax.Array, *, train: bool) -> dict[str, Any]:
+        return {"target": target} if train and self.head.sees_target else {}
 
     def read(self, model: Model, returned: Any, *, batch: int, loss: Loss, form: ExampleForm) -> Any:
         return self.head.checked(model.logits(returned), batch=batch, classes=len(form.classes))

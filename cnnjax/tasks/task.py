@@ -147,11 +147,12 @@ class Task(StepConfig, union="name"):
         """The network of `model`, whose num_classes is set; under a head where there is one. Raises ConfigError."""
         return model.build()
 
-    def shown(self, target: jax.Array) -> dict[str, Any]:
-        """What the network is given in training beside the images, by the name of its argument: by default nothing.
+    def shown(self, target: jax.Array, *, train: bool) -> dict[str, Any]:
+        """What the network is given beside the images, by the name of its argument: by default nothing.
 
         target: [B, ...] of the batch. The network of a detector in two stages learns from the boxes that it proposes
-        and from the true ones. In evaluation and use there is none.
+        and from the true ones; that of captions sees the true words before each, in evaluation (`train` False) too,
+        where it says a sentence of its own beside. In use there is no target.
         """
         return {}
 

@@ -67,7 +67,8 @@ class StateFunctions:
 class StepFunctions(StateFunctions):
     """What a step is made of, beside what its state is made of.
 
-    shown: target [B, ...] -> what the network is given in training beside the images, by name of argument.
+    shown: (target [B, ...], train=) -> what the network is given beside the images where there is a target, in training
+        or in evaluation, by name of argument.
     outputs: (what the network returns, B) -> outputs [B, ...], or several such arrays by name.
     inputs: (batch, the step's key, the step's number) -> what the network sees; targets with the weight of their loss:
         ((target [B, ...], weight [B] or a number), ...), which add up to 1; the images [B, H, W, C] in 0..1 that what
@@ -96,7 +97,7 @@ class StepFunctions(StateFunctions):
     measure: Callable[..., Sums]
     gather: Callable[[jax.Array, jax.Array, Mapping[str, Any]], dict[str, jax.Array]]
     accumulate: int
-    shown: Callable[[jax.Array], Mapping[str, Any]]
+    shown: Callable[..., Mapping[str, Any]]
     outputs: Callable[[Any, int], Any]
     merged: Callable[[Any], Any]
     answer: Callable[[Any, jax.Array], dict[str, jax.Array]]
@@ -191,7 +192,7 @@ def _gradient(
             streams=partial(training_stream, part_key),
             left=[auxiliary.COLLECTION],
             inference=functions.inference,
-            shown=functions.shown(targets[0][0]),
+            shown=functions.shown(targets[0][0], train=True),
         )
         outputs = functions.outputs(returned, len(images))
         losses = functions.mixed_loss(outputs, targets)
@@ -271,8 +272,8 @@ def eval_step(functions: StepFunctions, state: TrainState, batch: Batch, fixed: 
     and whole on each. fixed: the variables of the trained networks that the training uses, by name.
     """
     functions = functions.bound(state.lane)
-    outputs = evaluation_outputs(functions, state.variables, batch["image"], batch["position"])
     target = functions.target(batch)
+    outputs = evaluation_outputs(functions, state.variables, batch["image"], batch["position"], target)
     losses = functions.loss(outputs, target)
     sums = functions.measure(outputs, target, valid=batch["valid"], losses=losses, detail=True)
     gathered = functions.gather(outputs, target, fixed)
@@ -308,8 +309,8 @@ def prediction_step(functions: StepFunctions, state: TrainState, batch: Batch) -
     part, "valid" bool [B], "target" [B, ...], and the sums of it alone that are numbers, [B] each ("loss", "correct");
     "outputs" [B, K], but of maps none. Running statistics, no randomness."""
     functions = functions.bound(state.lane)
-    outputs = evaluation_outputs(functions, state.variables, batch["image"], batch["position"])
     target = functions.target(batch)
+    outputs = evaluation_outputs(functions, state.variables, batch["image"], batch["position"], target)
     losses = functions.loss(outputs, target)
 
     def alone(output: jax.Array, own_target: jax.Array, loss: jax.Array) -> Sums:
@@ -346,15 +347,26 @@ def with_weights_of(functions: StateFunctions, state: TrainState, name: str) -> 
 
 
 def evaluation_outputs(
-    functions: StepFunctions, variables: Mapping[str, Any], images: jax.Array, position: jax.Array | None = None
+    functions: StepFunctions,
+    variables: Mapping[str, Any],
+    images: jax.Array,
+    position: jax.Array | None = None,
+    target: jax.Array | None = None,
 ) -> jax.Array:
     """The outputs [B, ...] for images [B, H, W, C], merged over their views; running statistics, no randomness.
 
     images: pixels from 0 to the maximum of the data set, uint8 or floating point. position: of examples in their part,
-    to evaluate them; None in use. B may be symbolic (`jax.export`).
+    to evaluate them; target: [B, ...] then, of which the task may show the network something. Both None in use. B may
+    be symbolic (`jax.export`).
     """
     views = functions.views(images, position)
     batch, count = views.shape[:2]
-    returned, _ = calling.apply(functions.network, variables, views.reshape(batch * count, *views.shape[2:]))
+    seen = {} if target is None else functions.shown(target, train=False)
+    returned, _ = calling.apply(
+        functions.network,
+        variables,
+        views.reshape(batch * count, *views.shape[2:]),
+        shown=jax.tree.map(lambda x: jnp.repeat(x, count, 0), seen),
+    )
     outputs = functions.outputs(returned, batch * count)
     return functions.merged(jax.tree.map(lambda x: x.reshape(batch, count, *x.shape[1:]), outputs))

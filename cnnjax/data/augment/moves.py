@@ -39,6 +39,15 @@ class Move(ABC):
         The centre of the first pixel is 0.5, 0.5. Points may go outside the image.
         """
 
+    def mirrors(self) -> jax.Array:
+        """Whether what was left of something is right of it afterwards, as in a mirror: a boolean.
+
+        From where three points go; a turn by half, which is two mirrorings, mirrors nothing.
+        """
+        corner, beside, below = self.points(jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+        (a, b), (c, d) = beside - corner, below - corner
+        return a * d - b * c < 0
+
 
 @dataclass(frozen=True)
 class Mirror(Move):

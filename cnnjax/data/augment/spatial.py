@@ -4,13 +4,14 @@ image                   as the augmentation's `apply_in_epoch` has it
 other images            moved as the image, by the same interpolation; colours, blur and blotted boxes are not theirs
 masks                   moved by the nearest pixel, so that no class id appears that was not there
 boxes                   the hull, with sides along the axes, of the four moved corners, clipped to the image
-keypoints               moved; invisible from then on where they leave the image
+keypoints               moved; invisible from then on where they leave the image; left and right ones change places
+                        in a mirror
 values, such as labels  kept
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -41,12 +42,14 @@ def change(
     index: jax.Array | int,
     epoch: jax.Array | int,
     outside: int = 0,
+    mirrored: Sequence[int] = (),
 ) -> dict[str, jax.Array]:
     """Every entry of one example after an augmentation. Images are float [H, W, C] in 0..1. Vectorized by the caller.
 
     index, epoch: as of `Augmentation.apply_in_epoch`. outside: the class id that masks get where a move brings in what
-    is outside the image: the one that the task ignores, where it has one, else 0. Raises ConfigError as the
-    augmentation's `moves`, where entries have to be moved and it does not say how.
+    is outside the image: the one that the task ignores, where it has one, else 0. mirrored: as of `moved_keypoints`,
+    for the entry `keypoints`. Raises ConfigError as the augmentation's `moves`, where entries have to be moved and it
+    does not say how.
     """
     image = augmentation.apply_in_epoch(entries["image"], key, index=index, epoch=epoch)
     changed = {**entries, "image": image}
@@ -55,7 +58,7 @@ def change(
     if not augmentation.says_moves():
         raise ConfigError(f"{augmentation.tag} {augmentation.unmovable} ({', '.join(_others(kinds))} must follow)")
     for move in augmentation.moves((image.shape[0], image.shape[1]), key, index=index, epoch=epoch):
-        changed |= moved(changed, kinds, move, outside=outside)
+        changed |= moved(changed, kinds, move, outside=outside, mirrored=mirrored)
     return changed
 
 
@@ -64,7 +67,9 @@ def _others(kinds: Kinds) -> list[str]:
     return [name for name, kind in kinds.items() if kind in _SPATIAL and name != "image"]
 
 
-def moved(entries: Entries, kinds: Kinds, move: Move, *, outside: int = 0) -> dict[str, jax.Array]:
+def moved(
+    entries: Entries, kinds: Kinds, move: Move, *, outside: int = 0, mirrored: Sequence[int] = ()
+) -> dict[str, jax.Array]:
     """Those entries of one example that a move changes, after it; the image itself, which is so already, is not among
     them."""
     height, width, _ = entries["image"].shape
@@ -77,7 +82,8 @@ def moved(entries: Entries, kinds: Kinds, move: Move, *, outside: int = 0) -> di
         elif kinds[name] == "boxes":
             result[name], result["box_valid"] = moved_boxes(entries[name], entries["box_valid"], move, height, width)
         else:
-            result[name] = moved_keypoints(entries[name], move, height, width)
+            own = mirrored if name == "keypoints" else ()
+            result[name] = moved_keypoints(entries[name], move, height, width, mirrored=own)
     return result
 
 
@@ -133,13 +139,20 @@ def moved_boxes(boxes: jax.Array, valid: jax.Array, move: Move, height: int, wid
     return jnp.where(valid[:, None], clipped, 0).astype(boxes.dtype), valid
 
 
-def moved_keypoints(keypoints: jax.Array, move: Move, height: int, width: int) -> jax.Array:
-    """Keypoints float32 [K, 3] (x, y, visibility) after a move; the visibility of those outside the image is 0."""
+def moved_keypoints(
+    keypoints: jax.Array, move: Move, height: int, width: int, *, mirrored: Sequence[int] = ()
+) -> jax.Array:
+    """Keypoints float32 [K, 3] (x, y, visibility) after a move; the visibility of those outside the image is 0.
+
+    mirrored: K rows, the one that each takes the place of where the move mirrors (`Skeleton.mirrored`), since a left
+    hand in a mirror is a right one; empty where all keep theirs.
+    """
     points = move.points(keypoints[:, :2])
     x, y = points[:, 0], points[:, 1]
     inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
     visible = jnp.where(inside, keypoints[:, 2], 0)
-    return jnp.concatenate([points, visible[:, None]], axis=1).astype(keypoints.dtype)
+    result = jnp.concatenate([points, visible[:, None]], axis=1).astype(keypoints.dtype)
+    return jnp.where(move.mirrors(), result[np.array(mirrored)], result) if len(mirrored) else result
 
 
 # --- whether they can

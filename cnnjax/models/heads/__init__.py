@@ -3,6 +3,7 @@
 from cnnjax.models.heads.deeplab import DeepLabV3
 from cnnjax.models.heads.fcn import FCN
 from cnnjax.models.heads.head import Head, HeadedNetwork, with_head
+from cnnjax.models.heads.simple_baseline import SimpleBaseline
 from cnnjax.models.heads.torch_fcn import TorchFCN
 
-__all__ = ["FCN", "DeepLabV3", "Head", "HeadedNetwork", "TorchFCN", "with_head"]
+__all__ = ["FCN", "DeepLabV3", "Head", "HeadedNetwork", "SimpleBaseline", "TorchFCN", "with_head"]

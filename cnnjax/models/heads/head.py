@@ -91,7 +91,7 @@ class HeadModule(Protocol):
 class HeadedNetwork(linen.Module):
     """A backbone and a head on its endpoints: images [B, H, W, C] -> what the head says, such as [B, H, W, outputs].
 
-    target: [B, ...] of the images, in training, for a head that is shown it.
+    target: [B, ...] of the images, where there is one, for a head that is shown it.
     """
 
     backbone: Any
