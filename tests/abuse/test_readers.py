@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from cnnjax.convert.weights_file import read_weights
+from cnnjax.data.bands import decode_bands
 from cnnjax.data.cache import recall, recall_arrays
 from cnnjax.errors import CnnjaxError
 from cnnjax.launch.cancel import cancel
@@ -53,6 +54,7 @@ READERS: dict[str, tuple[set[str], str]] = {
         "safetensors; torch.load(weights_only=True), of whose errors pickle has the name",
     ),
     "data/archive.py": ({"open", "tarfile.open", "ZipFile"}, "archives of images; no names lead out of them"),
+    "data/bands.py": ({"Image.open", "read_array"}, "pages of TIFF, and NumPy's form, allow_pickle=False"),
     "data/cache.py": ({"np.load", "read_json"}, "JSON, and NumPy's form, allow_pickle=False"),
     "data/coco.py": ({"json.loads"}, JSON),
     "data/csv_table.py": ({"csv.reader", "csv.DictReader"}, "CSV"),
@@ -77,6 +79,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     "hosts/cue.py": ({"json.loads"}, "JSON of another process"),
     "hosts/meeting.py": ({"json.loads"}, "JSON of another process"),
     "inspection/corruptions.py": ({"Image.open"}, "an image that was just written"),
+    "inspection/stylize.py": ({"read_bytes"}, "images, decoded by data/decode.py"),
     "inspection/inspect.py": ({"import_module"}, OWN),
     "launch/begin_search.py": ({"json.loads"}, "what was just written"),
     "launch/isolated.py": ({"read_text"}, TEXT),
@@ -148,6 +151,7 @@ PARSES |= {
     "msgpack_restore",
 }
 READS = {"read_text", "read_bytes", "open", "unpack", "safe_open", "model_validate_json", "from_bytes_msgpack"}
+READS |= {"read_array"}  # of np.lib.format
 READS |= {"open_there", "read_whole", "read_json"}  # of cnnjax.files
 READS |= {"ZipFile", "CheckpointManager", "StandardCheckpointHandler", "PyTreeCheckpointHandler", "deserialize"}
 FORMS = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "runpy", "h5py"}
@@ -223,6 +227,10 @@ def arrays(path: Path, mark: Path) -> None:
     content: dict[str, Any] = {"test/correct": np.array([Bomb(mark)], dtype=object)}
     with path.open("wb") as file:
         np.savez(file, version=np.int64(1), id=np.str_("a"), **content)
+
+
+def objects(path: Path, mark: Path) -> None:
+    np.save(path, np.array([[Bomb(mark)]], dtype=object), allow_pickle=True)
 
 
 def pickled(path: Path, mark: Path) -> None:
@@ -308,6 +316,8 @@ Make = Callable[[Path, Path], None]
 HOSTILE: dict[str, tuple[Make, str, Callable[[Path], object], str | None]] = {
     "predictions with objects": (arrays, "predictions.npz", predictions, "is damaged"),
     "predictions pickled": (pickled, "predictions.npz", predictions, "is damaged"),
+    "bands with objects": (objects, "a.npy", lambda path: decode_bands(path.read_bytes()), "not a whole .npy file"),
+    "bands pickled": (pickled, "a.npy", lambda path: decode_bands(path.read_bytes()), "not a whole TIFF"),
     "remembered arrays with objects": (arrays, "a.npz", recall_arrays, None),
     "remembered arrays pickled": (pickled, "a.npz", recall_arrays, None),
     "remembered JSON pickled": (pickled, "a.json", recall, None),
