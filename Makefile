@@ -40,7 +40,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 $(VENV)/installed-torch: $(VENV)/installed-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch transformers
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch transformers pycocotools sacrebleu scikit-image
 	# torchvision asks for the PyTorch it was built with; its models need none of what differs.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchvision timm
 	@touch $@

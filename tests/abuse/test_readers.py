@@ -111,7 +111,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     ),
     "run/compiling.py": ({"read_text"}, "one of JAX's own modules, for its digest"),
     "run/environment.py": ({"read_text", "read_bytes"}, TEXT),
-    "run/images.py": ({"open", "read_bytes"}, "bytes of images"),
+    "run/images.py": ({"open", "read_array", "read_bytes"}, "bytes of images"),
     "run/small_checkpoint.py": ({"open", "os.open", "KvStore.open"}, "OCDBT, bytes by name"),
     "run/weights.py": ({"read_bytes"}, "for a checksum"),
     "streams.py": ({"os.open"}, "nothing: the null device, where a closed stream is to be"),
