@@ -29,6 +29,7 @@ from cnnjax.experiment import (
 )
 from cnnjax.initialization import kernels_of
 from cnnjax.lanes import lane_values
+from cnnjax.machine import check_address_space
 from cnnjax.models import Model, config
 from cnnjax.models.heads.classifier import is_under_head, under_head
 from cnnjax.records.checkpoint_notes import CheckpointNotes
@@ -271,7 +272,9 @@ def check_estimated(state: TrainState, method: str) -> None:
 def restore(
     directory: RunDirectory, experiment: Experiment, *, step: int | None = None
 ) -> tuple[TrainState, CheckpointNotes]:
-    """A run's newest checkpoint (host arrays), or that of `step`, and its notes. Raises RunError without one."""
+    """A run's newest checkpoint (host arrays), or that of `step`, and its notes. Raises RunError without one, and where
+    there are too few addresses (`ulimit -v`)."""
+    check_address_space()
     held = directory.checkpoints
     checkpoints = Checkpoints(held, read_only=True) if held.is_dir() else None
     if checkpoints is None or checkpoints.latest() is None:
