@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.pop("COLUMNS", None)  # pytest-xdist gives its workers one, which no user exported
 # Compiling is most of what the tests do: less optimized programs compile in half the time (make test-all compiles those
 # of COMPILED as users do), and the workers of a run, with the processes that tests start, share what any of them has
 # compiled.

@@ -211,6 +211,7 @@ WRITERS = {
     "loggers/logger.py": "the logger's folder, inside",
     "run/compiling.py": "the user's cache",
     "recipes/init.py": "a folder that its user names",
+    "study/deaths.py": "a folder of the user's cache; the file in it by open_own",
     "data/archive.py": "beside an archive of images, by exclusive creation",
 }
 """What opens or makes files and folders by itself, and why that follows no link out of a run's or a study's folder."""
