@@ -122,21 +122,7 @@ def torch_step(size: Size, *, compiles: bool = False) -> Step:
             conv.weight.copy_(flat[f"conv{number}.kernel"].permute(3, 2, 0, 1))
         network.logits.weight.copy_(flat["logits.kernel"].T)
         network.logits.bias.copy_(flat["logits.bias"])
-    network = network.to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=turns.RATE, momentum=turns.MOMENTUM)
-    images, labels = batch(size)
-    held = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    wanted = torch.from_numpy(labels).long()
-    called = torch.compile(network) if compiles else network
-
-    def run() -> float:
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(called(held), wanted)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return sum(parameter.numel() for parameter in network.parameters()), run
+    return turns.torch_step(network, *batch(size), compiles=compiles)
 
 
 def torch_compiled_step(size: Size) -> Step:

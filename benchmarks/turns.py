@@ -80,6 +80,26 @@ def jax_step(objective: Callable[..., Any], variables: Any, batch: Sequence[Any]
     return sum(leaf.size for leaf in jax.tree.leaves(params)), run
 
 
+def torch_step(network: Any, images: np.ndarray, labels: np.ndarray, *, compiles: bool) -> Step:
+    """SGD on the mean cross-entropy of a PyTorch network, channels last; images NHWC, labels [B, ...]."""
+    import torch
+
+    network = network.to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM)
+    held = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    wanted = torch.from_numpy(labels).long()
+    called = torch.compile(network) if compiles else network
+
+    def run() -> float:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(called(held), wanted)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return sum(parameter.numel() for parameter in network.parameters()), run
+
+
 # --- timing
 
 

@@ -151,21 +151,7 @@ def torch_step(size: Size, *, compiles: bool = False) -> Step:
             axes = (2, 3, 0, 1) if path.startswith("up") else (3, 2, 0, 1)
             target = conv.bias if leaf == "bias" else conv.weight
             target.copy_(torch.tensor(value if leaf == "bias" else value.transpose(axes)))
-    network = network.to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=turns.RATE, momentum=turns.MOMENTUM)
-    images, labels = batch(*size[2:])
-    images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    labels = torch.from_numpy(labels).long()
-    called = torch.compile(network) if compiles else network
-
-    def run() -> float:
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(called(images), labels)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return sum(parameter.numel() for parameter in network.parameters()), run
+    return turns.torch_step(network, *batch(*size[2:]), compiles=compiles)
 
 
 def torch_compiled_step(size: Size) -> Step:
