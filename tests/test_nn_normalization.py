@@ -29,6 +29,7 @@ from tests.marks import slow
 
 KINDS = {
     "batch": {},
+    "frozen": {},
     "group": {"groups": 2},
     "layer": {},
     "local_response": {},
@@ -64,8 +65,8 @@ def test_shape_and_dtype_are_kept(kind, shape, dtype):
     assert (y.shape, y.dtype) == (shape, dtype)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype("float32")}
     sizes = {name: leaf.shape for name, leaf in variables.get("params", {}).items()}
-    assert sizes == ({} if kind in ("local_response", "none") else {"scale": (8,), "bias": (8,)})
-    assert variables.keys() - {"params"} == ({"batch_stats"} if kind == "batch" else set())
+    assert sizes == ({} if kind in ("frozen", "local_response", "none") else {"scale": (8,), "bias": (8,)})
+    assert variables.keys() - {"params"} == ({"batch_stats"} if kind in ("batch", "frozen") else set())
 
 
 def test_unknown_kind():

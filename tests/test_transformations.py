@@ -54,6 +54,16 @@ from tests.test_losses import CASES
 from tests.test_map_losses import MAPS as CASES_OF_MAPS
 
 KEY = jax.random.key(0)
+BOXES = np.float32([[[2, 2, 14, 17], [-3, 5, 30, 9]], [[0, 0, 19, 19], [7.5, 1, 8, 16]]])
+
+
+class RegionPoolingOfOneMap(nn.RegionPooling):
+    """Region pooling of four boxes, that takes one map."""
+
+    def __call__(self, x):
+        return super().__call__([x], BOXES, jnp.zeros(BOXES.shape[:2], jnp.int32))
+
+
 MAPS, ROWS = (2, 5, 5, 4), (2, 6)
 # name: (module, shape of its input, keywords of its call)
 BLOCKS = {
@@ -85,6 +95,7 @@ BLOCKS = {
     "batch norm": (nn.BatchNormalization(), MAPS, {"train": True}),
     "batch norm at inference": (nn.BatchNormalization(), MAPS, {"train": False}),
     "batch norm of rows": (nn.BatchNormalization(group=1), (2, 3, 4), {"train": True}),
+    "frozen batch norm": (nn.FrozenBatchNormalization(), MAPS, {"train": True}),
     "group norm": (nn.GroupNormalization(2), MAPS, {}),
     "layer norm": (nn.LayerNormalization(), MAPS, {}),
     "layer norm of features": (nn.LayerNormalization(axes="features"), MAPS, {}),
@@ -104,6 +115,8 @@ BLOCKS = {
         MAPS,
         {"train": False},
     ),
+    "region alignment": (RegionPoolingOfOneMap(size=2, strides=(4,)), MAPS, {}),
+    "region maxima": (RegionPoolingOfOneMap("max", size=3, strides=(4,)), MAPS, {}),
     "untied bias": (nn.UntiedBias(flax.linen.initializers.normal()), MAPS, {}),
 }
 BLOCKS |= {name: (flax.linen.Sequential([function]), ROWS, {}) for name, function in nn.ACTIVATIONS.items()}
@@ -163,7 +176,8 @@ COARSE = {"rtol": 0.04, "atol": 0.04}
 
 def test_everything_public_has_a_row():
     modules = {value for name in nn.__all__ if isinstance(value := getattr(nn, name), type)}
-    assert {type(module) for module, *_ in BLOCKS.values()} >= modules | set(nn.NORMALIZATIONS.values())
+    shown = {kind for module, *_ in BLOCKS.values() for kind in type(module).__mro__}
+    assert shown >= modules | set(nn.NORMALIZATIONS.values())
     assert BLOCKS.keys() >= nn.ACTIVATIONS.keys()
     losses = [loss for loss, *_ in LOSSES.values()]
     for union, rows in (

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.errors import ConfigError, ShapeError, unknown
+from cnnjax.nn.accumulation import widened
 from cnnjax.nn.input_checks import located
 
 Pool = Callable[..., jax.Array]
@@ -27,12 +28,12 @@ def roi_align(maps: jax.Array, boxes: jax.Array, *, stride: float, size: int, po
     The weights of a sample are products of those of its row and column, so that both are matrix products.
     """
     height, width, _ = maps.shape
-    corners = boxes.astype(jnp.float32) / stride
+    x, corners = widened(maps), boxes.astype(jnp.float32) / stride
     rows, columns = (
-        _weights(corners[:, axis], corners[:, axis + 2], places, size=size, points=points)
+        _weights(corners[:, axis], corners[:, axis + 2], places, size=size, points=points).astype(x.dtype)
         for axis, places in ((1, height), (0, width))
     )
-    x = jnp.einsum("pih,hwc->piwc", rows, maps.astype(jnp.float32))
+    x = jnp.einsum("pih,hwc->piwc", rows, x)
     return jnp.einsum("pjw,piwc->pijc", columns, x).astype(maps.dtype)
 
 
