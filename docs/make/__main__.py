@@ -3,7 +3,7 @@
     python -m docs.make build
 
 `build/docs/` then has every page, `build/mkdocs.yml` the settings of docs/mkdocs.yml. In their nav `methods/*` stands
-for all pages of a folder.
+for all pages of a folder; a section without pages is left out.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ def settings(text: str, uris: list[str]) -> str:
 
     def filled(match: re.Match[str]) -> str:
         below = [uri for uri in uris if Path(uri).parent.as_posix() == match[2] and uri not in text]
-        return "\n".join(f"{match[1]}- {uri}" for uri in below)
+        return "".join(f"{match[1]}- {uri}\n" for uri in below)
 
-    whole = re.sub(r"^( *)- (\S+)/\*$", filled, text, flags=re.MULTILINE)
+    whole = re.sub(r"^( *)- (\S+)/\*\n", filled, text, flags=re.MULTILINE)
+    whole = re.sub(r"^( *)- [^\n]+:\n(?!\1 )", "", whole, flags=re.MULTILINE)
     named = set(re.findall(r"(\S+\.md)$", whole, re.MULTILINE))
     if missing := [uri for uri in uris if uri not in named and not uri.startswith("files/")]:
         raise repository.PageError(f"docs/mkdocs.yml: its nav lacks {', '.join(missing)}")
