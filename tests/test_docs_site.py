@@ -28,9 +28,8 @@ def test_every_page_is_made_and_in_the_nav(tmp_path):
     assert not list((tmp_path / "build").rglob("*.py"))
     with pytest.raises(repository.PageError, match=r"nav lacks new\.md"):
         settings((ROOT / "docs/mkdocs.yml").read_text(), ["lanes.md", "new.md"])
-    assert (
-        settings("nav:\n  - methods/*", ["methods/a.md", "methods/b.md"]) == "nav:\n  - methods/a.md\n  - methods/b.md"
-    )
+    nav = "nav:\n  - A:\n      - of/*\n      - a.md\n  - B:\n      - none/*\n"
+    assert settings(nav, ["of/b.md", "of/c.md"]) == "nav:\n  - A:\n      - of/b.md\n      - of/c.md\n      - a.md\n"
 
 
 @pytest.mark.parametrize(
