@@ -7,7 +7,6 @@ cnnjax is imported in IPython; elsewhere objects are shown as Python shows them.
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -49,15 +48,10 @@ def _as_markdown(blocks: Callable[[Any], Sequence[TextBlock]]) -> Callable[[Any]
 
 def _as_text(blocks: Callable[[Any], Sequence[TextBlock]]) -> Callable[[Any, Any, bool], None]:
     def shown(of: Any, printer: Any, cycle: bool) -> None:
-        from rich.console import Console
-
+        from cnnjax.console import as_text
         from cnnjax.documents.terminal_text import terminal
 
-        page = io.StringIO()
-        # In a notebook it would show itself.
-        screen = Console(file=page, width=WIDTH, markup=False, emoji=False, force_jupyter=False)
-        screen.print(terminal(blocks(of), WIDTH))
-        printer.text(page.getvalue().rstrip("\n"))
+        printer.text(as_text(terminal(blocks(of), WIDTH), WIDTH))
 
     return shown
 
