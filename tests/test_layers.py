@@ -41,7 +41,7 @@ LAYERS = [
     {"run"},
     {"study"},
     {"launch"},
-    {"reporting", "progress", "inspection"},
+    {"reporting", "progress", "inspection", "doctor"},
     {"recipes", "notebook"},
     {"cli"},
     {"__init__", "__main__"},

@@ -72,6 +72,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     "data/tfds.py": ({"tfds.builder"}, "a prepared set, after data/trust.py"),
     "data/voc.py": ({"ElementTree.fromstring"}, "XML without a document type, so that it names no other file"),
     "data/trust.py": ({"read_whole", "json.loads"}, "JSON, for the classes that it names (tests/test_trust.py)"),
+    "doctor/facts.py": ({"read_text"}, "the kernel's account of memory and of its pages, as words and numbers"),
     "documents/html.py": ({"read_text"}, "style and script of cnnjax's own"),
     "documents/svg.py": ({"ElementTree.fromstring"}, "a picture that was just drawn"),
     "files.py": ({"json.loads", "open_there", "read_whole", "os.open"}, JSON),
