@@ -42,7 +42,7 @@ LAYERS = [
     {"study"},
     {"launch"},
     {"reporting", "progress", "inspection", "doctor"},
-    {"recipes"},
+    {"recipes", "notebook"},
     {"cli"},
     {"__init__", "__main__"},
 ]
