@@ -1,0 +1,34 @@
+"""Do colours as classes stay colourful on photographs where the squared error turns them grey, at the same cost?
+
+CIFAR-10's images from their lightness. The squared error is least at the mean of all colours that a thing may have,
+which is greyer than each; classes keep them apart, and their annealed mean is near to the likeliest (Zhang et al. 2016,
+arXiv:1603.08511). A fifth of the training images and squares of side 20 of the a*b* plane, so that an arm takes minutes
+on two cores.
+
+Hypothesis: the error of chroma is at least 1 unit of L*a*b* lower with classes, and the PSNR, which is a squared error
+itself, is no higher.
+"""
+
+from cnnjax import (
+    TFDS,
+    AdamW,
+    BatchNorm,
+    Colorization,
+    Experiment,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    Study,
+    UNet,
+)
+
+experiment = Experiment(
+    model=UNet(features=8, depth=2, norm=BatchNorm()),
+    data=TFDS(name="cifar10", train_split="train[:10000]", test_split="test[:2000]"),
+    task=Colorization(grid=20.0),
+    loss=SquaredError(),
+    optim=AdamW(learning_rate=0.01),
+    epochs=6,
+    batch_size=32,
+    validation=1000,
+)
+study = Study(experiment, axes={"loss": [SquaredError(), SoftmaxCrossEntropy()]}, seeds=3, match="macs")
