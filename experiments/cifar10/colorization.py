@@ -7,14 +7,19 @@ on two cores.
 
 Hypothesis: the error of chroma is at least 1 unit of L*a*b* lower with classes, and the PSNR, which is a squared error
 itself, is no higher.
+
+Command: `cnnjax sweep experiments/cifar10/colorization.py`
 """
 
 from cnnjax import (
     TFDS,
     AdamW,
     BatchNorm,
+    Card,
+    Claim,
     Colorization,
     Experiment,
+    Machine,
     SoftmaxCrossEntropy,
     SquaredError,
     Study,
@@ -32,3 +37,22 @@ experiment = Experiment(
     validation=1000,
 )
 study = Study(experiment, axes={"loss": [SquaredError(), SoftmaxCrossEntropy()]}, seeds=3, match="macs")
+card = Card(
+    source="Zhang et al. 2016, arXiv:1603.08511, section 2",
+    deviations=(
+        "CIFAR-10 at 32x32 pixels, a fifth of its images, and a U-Net of 28,000 parameters",
+        "squares of side 20 of the a*b* plane for 10; no soft targets and no weights of rare colours",
+    ),
+    claims=(
+        Claim(
+            "Classes keep colours that the squared error turns grey",
+            of={"loss": "softmax"},
+            against={"loss": "squared"},
+            metric="test_chroma_error",
+            expects="less",
+            margin=1.0,
+        ),
+    ),
+    machines={"cpu": Machine(kind="cpu")},
+    needs="cpu",
+)

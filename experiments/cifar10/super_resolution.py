@@ -5,9 +5,23 @@ cost (Shi et al. 2016, arXiv:1609.05158). Both learn what bicubic interpolation 
 (shapes/super_resolution.py) SRCNN was better by 0.5 dB.
 
 Hypothesis: both exceed bicubic interpolation (test_bicubic_psnr) by at least 0.5 dB, and SRCNN is better here too.
+
+Command: `cnnjax sweep experiments/cifar10/super_resolution.py`
 """
 
-from cnnjax import ESPCN, SRCNN, TFDS, AdamW, Experiment, SquaredError, Study, SuperResolution
+from cnnjax import (
+    ESPCN,
+    SRCNN,
+    TFDS,
+    AdamW,
+    Card,
+    Claim,
+    Experiment,
+    Machine,
+    SquaredError,
+    Study,
+    SuperResolution,
+)
 
 experiment = Experiment(
     model=ESPCN(residual=True),
@@ -20,3 +34,23 @@ experiment = Experiment(
     validation=5000,
 )
 study = Study(experiment, axes={"model": [ESPCN(residual=True), SRCNN(residual=True)]}, seeds=3, match="macs")
+card = Card(
+    source="Shi et al. 2016, arXiv:1609.05158, section 3; Dong et al. 2014, arXiv:1501.00092, figure 2",
+    deviations=(
+        "CIFAR-10 in colour from 8x8 to 32x32 pixels, for the luminance of large photographs",
+        "both learn what bicubic interpolation lacks, and begin as it; AdamW with a cosine, 4 epochs",
+        "SRCNN with an eighth of its filters, so that it costs what ESPCN does",
+    ),
+    claims=(
+        Claim(
+            "Convolving before enlarging is better at equal cost",
+            of={"model": {"name": "srcnn", "residual": True}},
+            against={"model": {"name": "espcn", "residual": True}},
+            metric="test_psnr",
+            expects="more",
+            margin=0.1,
+        ),
+    ),
+    machines={"cpu": Machine(kind="cpu")},
+    needs="cpu",
+)
