@@ -45,7 +45,11 @@ def test_what_of_a_box_is_of_an_object_by_loops():
     for number, (mask, (left, top, right, bottom)) in enumerate(zip(masks, boxes, strict=True)):
         for i, j in np.ndindex(5, 5):
             samples = [
-                at(mask, top + (i + (a + 0.5) / 3) / 5 * (bottom - top), left + (j + (b + 0.5) / 3) / 5 * (right - left))
+                at(
+                    mask,
+                    top + (i + (a + 0.5) / 3) / 5 * (bottom - top),
+                    left + (j + (b + 0.5) / 3) / 5 * (right - left),
+                )
                 for a, b in np.ndindex(3, 3)
             ]
             assert found[number, i, j] == (np.mean(samples) >= 0.5), (number, i, j)
@@ -82,7 +86,7 @@ def test_shared_pixels():
 
 
 def test_shapes_have_the_mask_of_each_box():
-    """What is seen of each: pixels of its class, of one object at most, whose hull is its box; the rest is as without."""
+    """What is seen of each: pixels of its class, of one object at most, whose hull is its box; the rest stays."""
     fields = {"size": 32, "objects": 4, "radius": (4.0, 9.0), "examples": 20, "test_examples": 1}
     with_masks, without = (Shapes(**fields, masks=held).read().train for held in (True, False))
     values, before = with_masks.values, without.values

@@ -161,7 +161,7 @@ def _shared(boxes: np.ndarray, objects: np.ndarray) -> np.ndarray:
 
 
 def _overlaps(shared: np.ndarray, own: np.ndarray, others: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-    """IoU [D, G]; with a crowd the share of the detection that is in it. shared: [D, G]; own, others: areas [D], [G]."""
+    """IoU [D, G]; with a crowd the share of the detection in it. shared: [D, G]; own, others: areas [D], [G]."""
     union = np.where(crowd[None], own[:, None], own[:, None] + others[None] - shared)
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
@@ -258,9 +258,7 @@ def summarize_detections(sums: Mapping[str, Any], *, classes: int) -> dict[str, 
     made = curves(found, true, classes=classes)
     if "shared" in sums:
         shared, areas, true_areas = (np.asarray(sums[name]) for name in ("shared", "found_areas", "true_areas"))
-        masks = curves(
-            replace(found, shared=shared, areas=areas), replace(true, areas=true_areas), classes=classes
-        )
+        masks = curves(replace(found, shared=shared, areas=areas), replace(true, areas=true_areas), classes=classes)
         summary |= {
             **_means(masks, "mask_ap", "mask_ap50", "mask_ap75", "mask_recall"),
             "per_class_mask_ap": [masks.ap(label=label) for label in range(classes)],

@@ -14,6 +14,7 @@ from pydantic import Field
 from cnnjax import box_masks, boxes, metrics
 from cnnjax.config import lane
 from cnnjax.data.example_form import ExampleForm
+from cnnjax.errors import ConfigError
 from cnnjax.losses import BoxLoss, GIoU, Loss
 from cnnjax.models import Model
 from cnnjax.models.detectors import ABSENT, AnchorFree, Costs, Detector, Limits

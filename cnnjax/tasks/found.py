@@ -88,8 +88,8 @@ class Boxes:
             yield written.getvalue()
 
     def overlay(self, images: np.ndarray, *, names: bool = True) -> np.ndarray:
-        """The images with their boxes, uint8 [N, H, W, 3], the strongest on top, in a colour for each class; masks, where
-        there are any, in a colour for each object, and the boxes in that colour then.
+        """The images with their boxes, uint8 [N, H, W, 3], the strongest on top, in a colour for each class; masks,
+        where there are any, in a colour for each object, and the boxes in that colour then.
 
         images: uint8 [N, H, W, C], C = 1 or 3. names: whether class and score stand in each box. Raises DataError
         where they do not fit.
@@ -110,7 +110,7 @@ class Boxes:
         for image in range(len(self)):
             rows = np.flatnonzero(self.valid[image])[::-1]
             for row in rows if masks is not None else ():
-                own = masks[image, row]
+                own: np.ndarray = masks[image, row]  # pyright: ignore[reportOptionalSubscript]
                 mixed = (1 - COVER) * drawn[image][own] + COVER * colours[row]
                 drawn[image][own] = mixed.round().astype(np.uint8)
             canvas = Image.fromarray(drawn[image])

@@ -1,8 +1,9 @@
 """Does RoIAlign matter to masks of objects, against RoI pooling, which rounds proposals to whole places?
 
-Hypothesis: yes, by at least 5 points of mask AP, and by more than it matters to boxes (two_stage.py), since a mask that is
-a place off is wrong along its whole outline: He et al. 2017 (arXiv:1703.06870, table 2c) report 3 points on COCO. Shapes
-are 8 to 24 pixels wide, the map that they are cut out of has a place every 8. Both arms have the same parameters and layers.
+Hypothesis: yes, by at least 5 points of mask AP, and by more than it matters to boxes (two_stage.py), since a mask that
+is a place off is wrong along its whole outline: He et al. 2017 (arXiv:1703.06870, table 2c) report 3 points on COCO.
+Shapes are 8 to 24 pixels wide, the map that they are cut out of has a place every 8. Both arms have the same parameters
+and layers.
 """
 
 from cnnjax import (

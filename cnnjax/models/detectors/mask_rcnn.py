@@ -1,8 +1,8 @@
 """Mask R-CNN: He, Gkioxari, Dollar & Girshick 2017 (arXiv:1703.06870): Faster R-CNN that says a mask of each object.
 
-A third branch beside class and box is a small network of convolutions on each region (section 3, figure 4 on the right).
-In training it runs on the proposals that are objects, in use on what is found, after suppression. Numbers that the paper
-leaves open are those of torchvision.models.detection.
+A third branch beside class and box is a small network of convolutions on each region (section 3, figure 4, right).
+In training it runs on the proposals that are objects, in use on what is found, after suppression. Numbers that the
+paper leaves open are those of torchvision.models.detection.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import optax
 from pydantic import Field
 
-from cnnjax import boxes as arithmetic
 from cnnjax import box_masks, nn
+from cnnjax import boxes as arithmetic
 from cnnjax.losses import Loss
 from cnnjax.models.detectors.anchors import drawn
 from cnnjax.models.detectors.detector import Costs, Limits
@@ -85,7 +85,8 @@ class MaskRCNN(FasterRCNN, tag="mask_rcnn"):
         true = box_masks.within(box_masks.of_rows(masks, object_of), outputs["mask_proposals"], size=size)
         own = self.of_class(logits, jnp.where(valid, objects[object_of, 0], 0).astype(jnp.int32))
         each = optax.sigmoid_binary_cross_entropy(own, true.astype(jnp.float32)).mean((1, 2))
-        return jnp.sum(jnp.where(valid, each, 0.0)) / jnp.maximum(jnp.sum(valid), 1)
+        number = jnp.maximum(jnp.sum(valid), 1).astype(jnp.float32)
+        return jnp.sum(jnp.where(valid, each, 0.0)) / number
 
     def of_class(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
         """Of mask logits [K, S, S, C] those of the classes int32 [K]: [K, S, S]."""
@@ -167,9 +168,7 @@ class MaskNetwork(TwoStageNetwork):
     def _third_stage(self, levels: list[jax.Array], boxes: jax.Array) -> jax.Array:
         """The masks' logits [B, N, S, S, C] of boxes [B, N, 4], float32."""
         config = self.config
-        pooling = nn.RegionPooling(
-            config.pooling, config.mask_pooled, config.strides, config.points, name="mask_pool"
-        )
+        pooling = nn.RegionPooling(config.pooling, config.mask_pooled, config.strides, config.points, name="mask_pool")
         x = pooling(levels, boxes, config.level_of(boxes))
         for number in range(1, config.mask_depth + 1):
             x = nn.activation("relu")(nn.Convolution(config.mask_features, 3, name=f"mask_conv{number}")(x))
