@@ -31,6 +31,8 @@ class Shapes(Data):
     radius: least and greatest distance from a shape's middle to its outline's farthest points, in pixels. contrast:
     difference in brightness, of 0..1, between outline and surroundings; a shape's inside differs by a quarter of it.
     noise: standard deviation of each pixel's noise, of 0..1.
+
+    size: pixels of an image's side.
     """
 
     size: int = Field(default=64, ge=16)
