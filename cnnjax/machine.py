@@ -25,26 +25,46 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cores_by_quota() -> float | None:
+    """How many cores' time the process's control groups leave it, which may be a fraction; None where no group of Linux
+    limits it. A process with less than it has cores is stopped for a part of every tenth of a second."""
+    shares = []
+    for folder, version in _groups("cpu"):
+        with contextlib.suppress(OSError, ValueError):
+            if version == 2:
+                quota, period = (folder / "cpu.max").read_text().split()
+            else:
+                quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            if int(quota) > 0 and int(period) > 0:
+                shares.append(int(quota) / int(period))
+    return min(shares, default=None)
+
+
 def physical_memory() -> int:
     """Bytes of memory that the process may use: all of the machine's, or those of its container or job."""
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits()])
 
 
 def _limits() -> Iterator[int]:
-    """Bytes that the process's control groups may use, in either version of Linux's files of them."""
+    """Bytes that the process's control groups may use."""
+    for folder, version in _groups("memory"):
+        with contextlib.suppress(OSError, ValueError):
+            yield int((folder / ("memory.max" if version == 2 else "memory.limit_in_bytes")).read_text())
+
+
+def _groups(controller: str) -> Iterator[tuple[Path, int]]:
+    """The folders of the control groups that this process is in, and which version of Linux's files they hold."""
     try:
         groups = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
         return
     for group in groups:
         _, controllers, path = group.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        root, name = ("memory", "memory.limit_in_bytes") if controllers else ("", "memory.max")
         # A container may see its own group as the root, under the path that it has outside.
         for folder in (path, *PurePosixPath(path).parents):
-            with contextlib.suppress(OSError, ValueError):
-                yield int(Path(f"/sys/fs/cgroup/{root}/{folder}", name).read_text())
+            yield Path(f"/sys/fs/cgroup/{controller if controllers else ''}/{folder}"), 1 if controllers else 2
 
 
 def resident_memory() -> int | None:

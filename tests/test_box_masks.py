@@ -24,7 +24,7 @@ def test_bits_of_masks_that_overlap(objects):
         assert (bits[image, y, x, row // 8] >> row % 8) % 2 == masks[image, row, y, x]
     np.testing.assert_array_equal(box_masks.unpacked(bits, objects), masks)
     rows = np.array([objects - 1, 0, objects - 1])
-    found = jax.jit(jax.vmap(lambda own: box_masks.of_rows(own, rows)))(bits)
+    found = jax.jit(jax.vmap(lambda own: box_masks.of_rows(own, jnp.asarray(rows))))(bits)
     np.testing.assert_array_equal(found, masks[:, rows])
 
 

@@ -41,8 +41,8 @@ LAYERS = [
     {"run"},
     {"study"},
     {"launch"},
-    {"reporting", "progress", "inspection"},
-    {"recipes"},
+    {"reporting", "progress", "inspection", "doctor"},
+    {"recipes", "notebook"},
     {"cli"},
     {"__init__", "__main__"},
 ]

@@ -21,6 +21,7 @@ from cnnjax.cli import (
     recipes,
     init,
     reproduce,
+    doctor,
 )
 
 # isort: on

@@ -34,6 +34,8 @@ class Shapes(Data):
     difference in brightness, of 0..1, between outline and surroundings; a shape's inside differs by a quarter of it.
     noise: standard deviation of each pixel's noise, of 0..1. masks: whether what is seen of each shape that has a box
     is an entry too (`box_mask`).
+
+    size: pixels of an image's side.
     """
 
     size: int = Field(default=64, ge=16)

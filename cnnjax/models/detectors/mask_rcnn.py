@@ -138,16 +138,17 @@ class MaskNetwork(TwoStageNetwork):
         target: Any = None,
     ) -> Outputs:
         levels = pyramid(maps, self.read, self.config.features)
-        learns = train and target is not None
-        outputs = self.both_stages(levels, size, target["objects"] if learns else None)
+        objects: jax.Array | None = None if target is None else target["objects"]
+        learns = train and objects is not None
+        outputs = self.both_stages(levels, size, objects if learns else None)
         regions = []
         if not learns:
             found = jax.vmap(lambda own: self.config.found_first(own, size, self.limits))(outputs)
             outputs |= {f"found_{name}": array for name, array in found._asdict().items()}
             regions.append(("found_masks", found.boxes))
-        if target is not None:
-            proposals = (outputs[f"proposal{name}"] for name in ("s", "_valid", "_draw"))
-            boxes, object_of, valid = jax.vmap(self._positive)(*proposals, target["objects"])
+        if objects is not None:
+            own = outputs["proposals"], outputs["proposal_valid"], outputs["proposal_draw"], objects
+            boxes, object_of, valid = jax.vmap(self._positive)(*own)
             outputs |= {"mask_proposals": boxes, "mask_object": object_of, "mask_valid": valid}
             regions.append(("mask_logits", boxes))
         said = self._third_stage(levels, jnp.concatenate([boxes for _, boxes in regions], 1))
