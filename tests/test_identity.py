@@ -361,6 +361,7 @@ VARIANTS = {
     "frozen": experiment(model=c.ResNet(norm=c.FrozenBatchNorm(epsilon=1e-3))),
     "voc": experiment(data=c.Voc(root="cells", classes=("red", "white"), first_pixel=0, difficult="crowd", size=8)),
     "coco": experiment(data=c.Coco(root="cells", annotations="train.json", test_annotations="val.json", images="")),
+    "coco with masks": experiment(data=c.Coco(root="cells", annotations="train.json", masks=True)),
     "captioning": experiment(
         data=c.Scenes(
             size=24,

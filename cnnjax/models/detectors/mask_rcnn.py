@@ -125,7 +125,7 @@ class MaskNetwork(TwoStageNetwork):
     and `mask_logits` [B, K, S, S, C].
     """
 
-    config: MaskRCNN
+    config: MaskRCNN  # pyright: ignore[reportIncompatibleVariableOverride]
     limits: Limits = Limits()
 
     @linen.compact
