@@ -15,10 +15,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
 import cnnjax
+from cnnjax import box_masks
 from cnnjax.data import Part
 from cnnjax.tasks import Boxes, Generation, Pose, Poses, Sentences
 
@@ -30,7 +32,14 @@ def true_boxes(values, classes: tuple[str, ...], size: tuple[int, int]) -> Boxes
     height, width = size
     boxes = values["boxes"] / np.array([width, height, width, height])
     labels, valid = values["box_label"], values["box_valid"]
-    return Boxes(boxes=boxes, scores=valid.astype(float), labels=labels, valid=valid, classes=classes)
+    parts = None
+    if "box_mask" in values:
+        masks = box_masks.unpacked(values["box_mask"], boxes.shape[1])
+        pairs = zip(masks, values["boxes"], strict=True)
+        parts = np.array(
+            [box_masks.within(jnp.asarray(own), jnp.asarray(at), size=56) for own, at in pairs], np.float32
+        )
+    return Boxes(boxes=boxes, scores=valid.astype(float), labels=labels, valid=valid, classes=classes, parts=parts)
 
 
 def true_poses(values, found: Poses) -> Poses:
@@ -88,9 +97,7 @@ def main(run: str, out: str) -> None:
         _write(rows, out)
         return
     # Half as sure as can be, so that a picture is not full of guesses.
-    sure = Boxes(
-        boxes=found.boxes, scores=found.scores, labels=found.labels, valid=found.scores >= 0.5, classes=found.classes
-    )
+    sure = replace(found, valid=found.scores >= 0.5)
     if found.boxes.shape[1] == 1:
         sure = found
     true = true_boxes(values, trained.classes, values["image"].shape[1:3])

@@ -31,7 +31,7 @@ LAYERS = [
         "console",
     },
     {"statistics"},
-    {"lanes", "code", "documents", "cards", "boxes"},
+    {"lanes", "code", "documents", "cards", "boxes", "box_masks"},
     {"records"},
     {"lease"},
     {"nn", "analysis", "data", "optim", "losses", "metrics", "initialization"},
