@@ -7,22 +7,24 @@ OUT ?= runs/study
 ARGS ?=
 # Two workers; the run ends with the first one that dies, for pytest-xdist would wait for ever for its tests.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
-FAST := not slow and not benchmark and not torch and not browser and not loggers and not slurm and not ray
+FAST := not slow and not benchmark and not torch and not browser and not loggers and not slurm and not ray and not docs
 # In make test-all, those that train or are not quick are compiled as users compile; formulas need no optimization, nor
 # does what is slow because much is compiled.
 QUICKLY := ($(FAST) and not compiled) or brief
 
-.PHONY: help study test test-all test-torch test-browser test-loggers test-slurm test-ray lint format benchmark clean
+.PHONY: help study test times test-all test-torch test-browser test-loggers test-slurm test-ray docs lint format benchmark clean
 
 help:
 	@echo "make study         a real ablation study on handwritten digits, with a report (under two minutes)"
 	@echo "make test          the quick tests, which need nothing but the project's own dependencies"
+	@echo "make times         the same, and what took long is left to make test-all from then on (tests/long.txt)"
 	@echo "make test-all      every test, trainings compiled as users compile them (installs what they need)"
 	@echo "make test-torch    parity with PyTorch, torchvision and timm (installs them)"
 	@echo "make test-browser  the report page in Chromium (needs chromium on the PATH)"
 	@echo "make test-loggers  TensorBoard, W&B and MLflow, offline (installs them)"
 	@echo "make test-slurm    a study on a real SLURM of this machine: start it first, as root, by .ci/slurm start"
 	@echo "make test-ray      a study on a Ray cluster of two nodes on this machine (installs Ray)"
+	@echo "make docs          the documentation's site in build/site, warnings as errors, links checked (installs what it needs)"
 	@echo "make lint          ruff, pyright and the citation file"
 	@echo "make format        let ruff rewrite the code"
 	@echo "make benchmark     the study against one plain Flax process a trial (about 15 minutes)"
@@ -53,13 +55,20 @@ $(VENV)/installed-clusters: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,slurm,ray]'
 	@touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 study: $(VENV)/installed
 	$(BIN)/cnnjax sweep experiments/digits/study.py --out $(OUT) $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(PYTEST) -m "$(FAST)"
+	$(PYTEST) -m "$(FAST) and not long"
 
-test-all: $(VENV)/installed-torch $(VENV)/installed-loggers $(VENV)/installed-clusters
+times: $(VENV)/installed-dev
+	file=$$(mktemp) && CNNJAX_TIMES=$$file $(PYTEST) -m "$(FAST) and not long" && $(BIN)/python tests/long.py $$file
+
+test-all: $(VENV)/installed-torch $(VENV)/installed-loggers $(VENV)/installed-clusters $(VENV)/installed-docs
 	$(PYTEST) -m "$(QUICKLY)"
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST) -m "not ($(QUICKLY))"
 
@@ -78,6 +87,11 @@ test-slurm: $(VENV)/installed-clusters
 test-ray: $(VENV)/installed-clusters
 	$(BIN)/python -m pytest -m ray
 
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m docs.make build
+	$(BIN)/zensical build --strict --config-file build/mkdocs.yml
+	$(BIN)/python -m docs.make.checks build/site
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -94,4 +108,4 @@ benchmark: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/loop_overhead.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis

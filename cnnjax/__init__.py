@@ -5,6 +5,7 @@ Names are loaded when they are first used: importing cnnjax does no work and tou
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ if TYPE_CHECKING:
         Layer,
         LayerNorm,
         LocalResponseNorm,
+        MaskRCNN,
         MNASNet,
         MobileNetV1,
         MobileNetV2,
@@ -206,6 +208,7 @@ if TYPE_CHECKING:
         Step,
         linear_probe,
     )
+    from cnnjax.progress import show_progress
     from cnnjax.reporting import curves, report, results
     from cnnjax.reporting.beside.writing import side_by_side
     from cnnjax.run.compiling import jit
@@ -415,6 +418,7 @@ _HOMES = {
         "Layer",
         "LayerNorm",
         "LocalResponseNorm",
+        "MaskRCNN",
         "MNASNet",
         "MobileNetV1",
         "MobileNetV2",
@@ -471,6 +475,7 @@ _HOMES = {
         "Step",
         "linear_probe",
     ],
+    "progress": ["show_progress"],
     "reporting": ["curves", "report", "results"],
     "reporting.beside.writing": ["side_by_side"],
     "run.compiling": ["jit"],
@@ -679,6 +684,7 @@ __all__ = [
     "MNASNet",
     "Machine",
     "MaskFolder",
+    "MaskRCNN",
     "Method",
     "Mixing",
     "Mixup",
@@ -805,6 +811,7 @@ __all__ = [
     "plan",
     "report",
     "results",
+    "show_progress",
     "side_by_side",
     "stylize",
     "sweep",
@@ -835,3 +842,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+if "IPython" in sys.modules and (_shell := sys.modules["IPython"].get_ipython()) is not None:
+    from cnnjax.notebook import register
+
+    register(_shell)
+    del register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,14 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     that would do something to a terminal are shown instead (`visible`).
     """
     return _Screen(stderr=stderr, width=width, markup=False, emoji=False)
+
+
+def as_text(renderable: RenderableType, width: int) -> str:
+    """What a terminal `width` characters wide would show, without colours."""
+    page = io.StringIO()
+    # In a notebook a console shows what it prints by itself.
+    _Screen(file=page, width=width, markup=False, emoji=False, force_jupyter=False).print(renderable)
+    return page.getvalue().rstrip("\n")
 
 
 def rich_text(text: str, style: str = "", *, lines: bool = False, **how: Any) -> Text:

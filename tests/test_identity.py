@@ -350,9 +350,18 @@ VARIANTS = {
             )
         ),
     ),
+    "masks of objects": experiment(
+        data=c.Shapes(masks=True),
+        task=c.Detection(
+            head=c.MaskRCNN(
+                stride=4, mask_pooled=7, mask_depth=2, mask_features=8, mask_by_class=False, mask_weight=2.0
+            )
+        ),
+    ),
     "frozen": experiment(model=c.ResNet(norm=c.FrozenBatchNorm(epsilon=1e-3))),
     "voc": experiment(data=c.Voc(root="cells", classes=("red", "white"), first_pixel=0, difficult="crowd", size=8)),
     "coco": experiment(data=c.Coco(root="cells", annotations="train.json", test_annotations="val.json", images="")),
+    "coco with masks": experiment(data=c.Coco(root="cells", annotations="train.json", masks=True)),
     "captioning": experiment(
         data=c.Scenes(
             size=24,

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from cnnjax import SGD, BatchNorm, Experiment, Hardware, Options, SmallCNN, Synthetic, train
-from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import ConfigError, Interrupted
 from cnnjax.events import Finished, Paused, Planned, Saved, Started, StepTaken
+from cnnjax.progress import StudyProgress
 from cnnjax.records.metrics_jsonl import read_rows
 from cnnjax.run.checkpoint import Checkpoints
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cnnjax.cli.progress_sinks import StudyProgress, TrainingProgress
 from cnnjax.events import Elsewhere, EpochEnded, Failed, Planned, Skipped, Started, StepTaken
-from cnnjax.progress import Pace, _bar, _lines, _moving, cost_of, hours
+from cnnjax.progress import StudyProgress, TrainingProgress
+from cnnjax.progress.showing import Pace, _bar, _lines, _moving, cost_of, hours
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.reporting.parts import parts_table, result_table
 

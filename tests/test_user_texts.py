@@ -12,7 +12,7 @@ from rich.table import Table
 import cnnjax
 from cnnjax.cli.app import WIDE, err, out
 from cnnjax.console import console
-from cnnjax.progress import _bar, _moving
+from cnnjax.progress.showing import _bar, _moving
 
 TEXT = "runs/a[/b] [b]10:-1 a:smile:b"
 

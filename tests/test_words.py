@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cnnjax"
-ABOVE_TASKS = ("run", "study", "launch", "reporting", "loggers", "cli", "progress.py")
+ABOVE_TASKS = ("run", "study", "launch", "reporting", "loggers", "cli", "progress/showing.py")
 TEXT = re.compile(r"\b(accurac(?:y|ies)|logits?)(?![a-z])", re.IGNORECASE)
 """In names, texts and comments. That "class" in a sentence is a class of labels and not of Python cannot be told."""
 NAME = re.compile(r"(?:^|_)class(?:es)?(?:$|_)")

@@ -22,7 +22,12 @@ from cnnjax.errors import ConfigError
     "cnnjax describe FILE --against model.kernel_size=5 --json"
 )
 def describe(
-    target: Annotated[str, typer.Argument(metavar="FILE|ARCHITECTURE|RUN", show_default=False)],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|ARCHITECTURE|RUN", help="What to look at; a run has its weights.", show_default=False
+        ),
+    ],
     overrides: Overrides = None,
     input_shape: Annotated[
         str | None,

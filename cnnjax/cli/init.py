@@ -14,7 +14,7 @@ from cnnjax.cli.app import app, out
 
 @app.command(
     epilog="Examples:  cnnjax init mnist/lenet5  ·  cnnjax init imagenet/torchvision_resnet50_v2 mine  ·  "
-    "cnnjax recipes (lists the names)"
+    "cnnjax recipes"
 )
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of a recipe.", show_default=False)],

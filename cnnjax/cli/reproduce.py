@@ -11,9 +11,8 @@ from cnnjax.cli import paths
 from cnnjax.cli.app import WIDE, app, err, out
 from cnnjax.cli.options import LONGEST, MANY, AsJson, Devices, Overrides, Workers, hardware_of, options_of, pairs
 from cnnjax.cli.printing import print_json
-from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
-from cnnjax.progress import progress
+from cnnjax.progress import StudyProgress, progress
 
 if TYPE_CHECKING:
     from cnnjax.recipes.reproduce import Reproduction

@@ -70,9 +70,8 @@ from cnnjax.cli.options import (
 )
 from cnnjax.cli.plan_options import Budgets, Estimated, estimated, print_estimate, with_budget
 from cnnjax.cli.printing import print_json, print_pruned, print_report
-from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
-from cnnjax.progress import progress
+from cnnjax.progress import StudyProgress, progress
 
 if TYPE_CHECKING:
     from cnnjax.cards import Machine, WholeSet

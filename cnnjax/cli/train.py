@@ -34,9 +34,8 @@ from cnnjax.cli.options import (
     placed,
 )
 from cnnjax.cli.printing import print_json
-from cnnjax.cli.progress_sinks import TrainingProgress
 from cnnjax.errors import CnnjaxError
-from cnnjax.progress import progress
+from cnnjax.progress import TrainingProgress, progress
 
 if TYPE_CHECKING:
     from cnnjax.records.result_json import ResultRecord

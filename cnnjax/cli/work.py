@@ -12,9 +12,8 @@ from cnnjax.cli.app import app, err
 from cnnjax.cli.hosts_options import Coordinator, HostsOption, Meeting, Process, Processes, together
 from cnnjax.cli.options import LONGEST, MANY, SHORTEST, AsJson
 from cnnjax.cli.printing import note, print_json
-from cnnjax.cli.progress_sinks import StudyProgress
 from cnnjax.errors import CnnjaxError, ConfigError
-from cnnjax.progress import progress
+from cnnjax.progress import StudyProgress, progress
 
 Study = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.", show_default=False)]
 AS_SWEPT = "[default: as the sweep]"

@@ -34,13 +34,15 @@ from cnnjax.visible import in_json
 
 @dataclass(frozen=True)
 class Summary:
-    """What `report` wrote: the `folder`, its `files`, the `table` read, its `arms`, and the text of `arms.json`."""
+    """What `report` wrote: the `folder`, its `files`, the `table` read, its `arms`, the text of `arms.json`, and the
+    `findings` that all are made of."""
 
     folder: Path
     files: tuple[Path, ...]
     table: Table = field(repr=False)
     arms: Frame = field(repr=False)
     json: str = field(repr=False)
+    findings: Findings = field(repr=False)
 
     @property
     def page(self) -> Path:
@@ -81,7 +83,7 @@ def report(out: Path | str, *, to: Path | str | None = None) -> Summary:
     }
     summary = {**summary_json(table), "findings": findings.data}
     files, text = write(folder, "arms.json", summary, contents, others=to is not None)
-    return Summary(folder, files, table, arms(table), text)
+    return Summary(folder, files, table, arms(table), text, findings)
 
 
 def files_of(findings: Findings) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""The plan as a table for the terminal."""
+"""The plan as a table and remarks, and as the terminal shows them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from cnnjax.analysis.layers import volume
 from cnnjax.config import Named
 from cnnjax.console import rich_text
+from cnnjax.documents.document import Column, Grid, Remarks
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.experiment import Experiment
 from cnnjax.study.folds import left_out_folds
@@ -21,48 +21,64 @@ from cnnjax.study.values import text
 
 
 def plan_table(plan: Plan) -> Group:
-    """Arms with their programs, parameters, MACs and steps; the pruned ones with their reason; totals."""
-    table = Table(title="plan", title_justify="left")
-    for path in plan.trials[0].arm:
-        table.add_column(path.removeprefix("model."))
+    """The arms as rich's table, then the remarks, each a line of its own; those that warn are yellow."""
+    arms = arms_grid(plan)
+    table = Table(title=arms.title, title_justify="left")
+    for column in arms.columns:
+        table.add_column(column.heading, justify="left" if column.is_text else "right")
+    for cells in arms.cells(exact=True):
+        table.add_row(*map(rich_text, cells))
+    *warned, totals = remarks(plan)
+    *texts, total = totals.lines
+    lines = [line for each in warned for line in each.lines]
+    return Group(
+        table, *(rich_text(line, "yellow", lines=True) for line in lines), *map(rich_text, texts), rich_text(total)
+    )
+
+
+def arms_grid(plan: Plan) -> Grid:
+    """Arms with their programs, parameters, MACs and steps."""
+    columns = [Column(path.removeprefix("model.")) for path in plan.trials[0].arm]
     if plan.study.match:
-        table.add_column(f"widths (equal {plan.study.measure})")
+        columns.append(Column(f"widths (equal {plan.study.measure})"))
     stated = any(trial.experiment.optim.per is not None for trial in plan.trials)
     if stated:
-        table.add_column("learning rate")
+        columns.append(Column("learning rate"))
     sized = any(trial.sizes for trial in plan.trials)
-    headings = ["trials", "steps each", "parameters", "MACs an image"] + ["MACs in training"] * sized + ["program"]
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    headings = ["trials", "steps each", "parameters", "MACs an image"] + ["MACs in training"] * sized
+    columns += [*(Column(heading, "count") for heading in headings), Column("program", "number")]
     if sized:
-        table.add_column("trained at")
-    arms: dict[Named[Any], list[PlannedTrial]] = {}
-    for trial in plan.trials:
-        arms.setdefault(trial.arm, []).append(trial)
-    for arm, trials in arms.items():
+        columns.append(Column("trained at"))
+    rows = []
+    for arm, trials in _by_arm(plan).items():
         first = trials[0]
         numbers = (len(trials), first.steps, first.params, first.macs, *([first.training_macs] if sized else []))
         widths = [first.widths] if plan.study.match else []
         rates = [_rate(first.experiment)] if stated else []
-        table.add_row(
-            *map(rich_text, map(text, arm.values())),
-            *widths,
-            *rates,
-            *(f"{n:,}" for n in numbers),
-            first.program,
-            *_sizes(first, sized),
-        )
-    pruned = [rich_text(f"pruned: {arm.line}", "yellow", lines=True) for arm in plan.pruned]
-    warned = _warnings(plan)
+        rows.append((*map(text, arm.values()), *widths, *rates, *numbers, first.program, *_sizes(first, sized)))
+    return Grid("plan", tuple(columns), rows)
+
+
+def remarks(plan: Plan) -> list[Remarks]:
+    """What is pruned, warned of and not checked; at last what the plan is of, the totals in its last line."""
+    pruned = tuple(f"pruned: {arm.line}" for arm in plan.pruned)
+    unchecked = tuple(f"not checked: {what}" for what in plan.unchecked)
     seeds = plan.study.seed_values
-    total = rich_text(
-        f"{len(plan.trials)} trials = {len(arms)} arms x {len(seeds)} seeds, {len(plan.programs)} programs to compile"
-        f"{_steps_compiled(plan)}, {plan.compilations} compilations in all, "
+    total = (
+        f"{len(plan.trials)} trials = {len(_by_arm(plan))} arms x {len(seeds)} seeds, {len(plan.programs)} programs to "
+        f"compile{_steps_compiled(plan)}, {plan.compilations} compilations in all, "
         f"{sum(trial.steps for trial in plan.trials):,} steps; {len(plan.pruned)} arms pruned; each trial on "
         f"{plan.devices}; kept from step to step, at most: {_kept(plan)}"
     )
-    unchecked = [rich_text(f"not checked: {what}", "yellow", lines=True) for what in plan.unchecked]
-    return Group(table, *pruned, *warned, *unchecked, *map(rich_text, fraction_sentences(plan)), total)
+    warned = [Remarks(lines) for lines in (pruned, tuple(_warnings(plan)), unchecked) if lines]
+    return [*warned, Remarks((*fraction_sentences(plan), total))]
+
+
+def _by_arm(plan: Plan) -> dict[Named[Any], list[PlannedTrial]]:
+    arms: dict[Named[Any], list[PlannedTrial]] = {}
+    for trial in plan.trials:
+        arms.setdefault(trial.arm, []).append(trial)
+    return arms
 
 
 def _rate(experiment: Experiment) -> str:
@@ -92,7 +108,7 @@ def _steps_compiled(plan: Plan) -> str:
     return f" ({sum(counts)} training steps, one a size of images)" if max(counts) > 1 else ""
 
 
-def _warnings(plan: Plan) -> list[Text]:
+def _warnings(plan: Plan) -> list[str]:
     """What lint says of the arms' networks, each warning once, with how many arms it is about."""
     counts: dict[str, int] = {}
     for trial in plan.trials:
@@ -101,5 +117,4 @@ def _warnings(plan: Plan) -> list[Text]:
     general = [text for text in (unpaired_in(plan), left_out_folds(plan)) if text]
     arms = len(plan.trials) // len(plan.study.seed_values)
     said = [f"warning: {text}" for text in general]
-    said += [f"warning ({count} of {arms} arms): {warning}" for warning, count in counts.items()]
-    return [rich_text(text, "yellow", lines=True) for text in said]
+    return said + [f"warning ({count} of {arms} arms): {warning}" for warning, count in counts.items()]

@@ -82,6 +82,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     "inspection/corruptions.py": ({"Image.open"}, "an image that was just written"),
     "inspection/stylize.py": ({"read_bytes"}, "images, decoded by data/decode.py"),
     "inspection/inspect.py": ({"import_module"}, OWN),
+    "notebook.py": ({"read_bytes"}, "pictures that inspect just wrote, shown as they are"),
     "launch/begin_search.py": ({"json.loads"}, "what was just written"),
     "launch/isolated.py": ({"read_text"}, TEXT),
     "launch/launcher.py": ({"import_module"}, OWN),

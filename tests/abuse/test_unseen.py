@@ -20,7 +20,7 @@ from cnnjax.documents.html import section
 from cnnjax.documents.latex import latex
 from cnnjax.documents.markdown import markdown
 from cnnjax.documents.terminal_text import terminal
-from cnnjax.progress import _lines
+from cnnjax.progress.showing import _lines
 from cnnjax.reporting import report
 from cnnjax.run.directory import RunDirectory
 from cnnjax.visible import in_json, one_line, visible

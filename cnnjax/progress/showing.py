@@ -1,4 +1,4 @@
-"""Progress with an ETA: a bar on a terminal, a line every few seconds in a log."""
+"""Progress with an ETA: a bar on a terminal and in a notebook, a line every few seconds in a log."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Column
 
 from cnnjax.console import console
 from cnnjax.events import Costs
+from cnnjax.progress.in_notebook import NotebookBar, is_notebook
 from cnnjax.visible import one_line
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -79,10 +80,12 @@ def hours(seconds: float | None) -> str:
 
 @contextlib.contextmanager
 def progress(title: str, *, hidden: bool = False) -> Iterator[Show]:
-    """Something to call with each step taken; it shows itself on standard error."""
+    """Something to call with each step taken; it shows itself on standard error, or in the output of a cell."""
     screen, title = console(stderr=True), one_line(title)
     if hidden:
         yield _nothing
+    elif is_notebook():
+        yield _in_cell(NotebookBar(), title)
     elif screen.is_terminal:
         with _bar(screen) as bar:
             yield _moving(bar, title)
@@ -120,6 +123,19 @@ def _moving(bar: Progress, title: str) -> Show:
     ) -> None:
         left = _left(pace, work or (done, total, before))
         bar.update(task, completed=done, total=total, note=one_line(note), left=hours(left))
+
+    return show
+
+
+def _in_cell(bar: NotebookBar, title: str, clock: Callable[[], float] = time.monotonic) -> Show:
+    began, pace = clock(), Pace(clock)
+
+    def show(
+        done: int, total: int, note: str, *, before: int = 0, news: bool = False, work: Work | None = None
+    ) -> None:
+        left = _left(pace, work or (done, total, before))
+        times = f"{hours(clock() - began)}, ETA {hours(left)}"
+        bar.show(title, done, total, f"{done}/{total} steps, {times}, {one_line(note)}".rstrip(", "))
 
     return show
 

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 
-from cnnjax.events import Costs, Elsewhere, EpochEnded, Event, Failed, Planned, Skipped, Started, StepTaken, Waiting
-from cnnjax.progress import Show, cost_of
+from cnnjax.events import (
+    Costs,
+    Elsewhere,
+    EpochEnded,
+    Event,
+    Failed,
+    Planned,
+    Sink,
+    Skipped,
+    Started,
+    StepTaken,
+    Waiting,
+)
+from cnnjax.progress.showing import Show, cost_of, progress
 from cnnjax.records.resolved import compared_first
 from cnnjax.records.specification import Specification
 
@@ -89,3 +103,25 @@ class StudyProgress:
 
     def _add_work(self, *, done: float = 0.0, total: float = 0.0, before: float = 0.0) -> None:
         self._work = (self._work[0] + done, self._work[1] + total, self._work[2] + before)
+
+
+@contextlib.contextmanager
+def show_progress(title: str = "") -> Iterator[Sink]:
+    """Progress with an ETA for `cnnjax.train` and `cnnjax.sweep`: what it gives is to be among their `sinks`.
+
+    `with show_progress("pooling") as shown: sweep(study, "runs/pooling", sinks=[shown])`. A bar on a terminal and in a
+    notebook; elsewhere a line every few seconds on standard error. For one call.
+    """
+    with progress(title) as show:
+        sinks: list[Sink] = []
+
+        def sink(event: Event) -> None:
+            if not sinks and isinstance(event, Waiting):
+                show(0, 0, event.reason)
+                return
+            if not sinks:
+                # A sweep says what it plans before it trains.
+                sinks.append(StudyProgress(show) if isinstance(event, Planned) else TrainingProgress(show))
+            sinks[0](event)
+
+        yield sink

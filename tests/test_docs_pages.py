@@ -1,0 +1,94 @@
+"""What the pages of the tutorial and the how-to pages show comes out when they are run; and what runs them finds it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs.make.run import Session, chains, commands, parse
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*(ROOT / "docs/tutorial").glob("*.md"), *(ROOT / "docs/how-to").glob("*.md")])
+
+
+@pytest.mark.parametrize("pages", chains(PAGES), ids=lambda pages: "+".join(page.stem for page in pages))
+def test_a_page_shows_what_comes_out(pages):
+    """In a process of its own, with one device and programs optimized, as a reader has them."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_DISABLE"))}
+    line = [sys.executable, "-m", "docs.make.run", *map(str, pages)]
+    done = subprocess.run(line, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def faults(tmp_path, text: str, *, write: bool = False) -> list[str]:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    (tmp_path / "folder").mkdir()
+    session = Session(tmp_path / "folder")
+    session.page(page, write=write)
+    return session.faults
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("```python\nx = 1\n```\nand\n```python\nassert x == 1\n```\n", ""),
+        ("```python\nassert 0\n```\n", "page.md:1: raises"),
+        ("\n```python\nprint('a 1.5 b')\n```\n\n```text\na ... b\n```\n", ""),
+        ("```python\nprint('a')\n```\n```text\nb\n```\n", "page.md:1: the page shows"),
+        ("```python\nprint('a')\n```\nElsewhere:\n```text\nb\n```\n", ""),
+        ("<!-- not run: needs a GPU -->\n```python\nassert 0\n```\n", ""),
+        ('```python title="a/study.py"\nassert 0\n```\n```console\n$ cat a/study.py\nassert 0\n```\n', ""),
+        ("```console\n$ echo one   two\none two\n$ echo three\n```\n", ""),
+        ("```console\n$ echo one\ntwo\n```\n", "page.md:1: `echo one`: the page shows"),
+        ("```console\n$ false\n```\n", "page.md:1: `false` ends with exit code 1"),
+        ("```console\n$ cnnjax describe lenet5 --json | head -c 1\n{\n```\n", ""),
+        ("```console\n$ cnnjax train nothing.py\nerror: ...nothing.py...\n```\n", ""),
+        (
+            "```console\n$ cnnjax train nothing.py\n...\n```\n",
+            "page.md:1: `cnnjax train nothing.py` ends with exit code 1",
+        ),
+        ("```console\n$ cnnjax recipes\nerror: none\n```\n", "page.md:1: `cnnjax recipes` ends with exit code 0"),
+        ("```console\n$ ls experiments/digits/study.py\n...study.py\n```\n", ""),
+        ("```\n$ false\n```\n```json\n{\n```\n", ""),
+        ("<!-- picture: a.png -->\n![A](b.png)\n", "page.md:2: a.png was not made"),
+    ],
+)
+def test_what_is_not_as_shown_is_said(tmp_path, text, said):
+    found = faults(tmp_path, text)
+    assert len(found) == (said != ""), found
+    assert not found or said in found[0]
+
+
+def test_pictures_are_made_anew(tmp_path):
+    text = "```console\n$ echo new > a.png\n```\n<!-- picture: a.png -->\n![A](pictures/b.png)\n"
+    assert "pictures/b.png is missing" in faults(tmp_path, text)[0]
+    (tmp_path / "folder/experiments").unlink()
+    (tmp_path / "folder/a.png").unlink()
+    (tmp_path / "folder").rmdir()
+    assert faults(tmp_path, text, write=True) == []
+    assert (tmp_path / "pictures/b.png").read_text() == "new\n"
+
+
+def test_commands_may_be_several_lines():
+    assert commands("$ a \\\n  b\nout\n$ c\n") == [("a    b", "out\n"), ("c", "")]
+
+
+@pytest.mark.parametrize("text", ["<!-- not run: x -->\nwords\n", "<!-- picture: a.png -->\n```python\n```\n"])
+def test_a_note_above_nothing_is_refused(text):
+    with pytest.raises(ValueError, match="line 1: "):
+        parse(text)
+
+
+def test_pages_that_continue_others_run_after_them(tmp_path):
+    for name, text in {"a": "", "b": "<!-- continues c.md -->", "c": "<!-- continues a.md -->", "d": ""}.items():
+        (tmp_path / f"{name}.md").write_text(text)
+    found = chains(sorted(tmp_path.glob("*.md")))
+    assert [[page.stem for page in group] for group in found] == [["a", "c", "b"], ["d"]]
+    (tmp_path / "a.md").write_text("<!-- continues b.md -->")
+    with pytest.raises(ValueError, match="continues no page"):
+        chains(sorted(tmp_path.glob("*.md")))
