@@ -96,6 +96,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/types
 	$(BIN)/cffconvert --validate
 
 format: $(VENV)/installed-dev
