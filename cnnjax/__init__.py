@@ -822,9 +822,19 @@ __all__ = [
 ]
 
 
+# Names that a release replaced: the name now, and the first version without the earlier one (docs/versions.md).
+_FORMERLY: dict[str, tuple[str, str]] = {}
+
+
 def __getattr__(name: str) -> Any:
     import importlib.util
 
+    if name in _FORMERLY:
+        import warnings
+
+        now, until = _FORMERLY[name]
+        warnings.warn(f"cnnjax.{name} is now cnnjax.{now}; {until} has it no more", FutureWarning, stacklevel=2)
+        return __getattr__(now)
     if name in _HOME:
         value = globals()[name] = getattr(importlib.import_module(f"cnnjax.{_HOME[name]}"), name)
         return value

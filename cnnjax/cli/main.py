@@ -10,6 +10,7 @@ import typer
 from cnnjax import interrupts
 from cnnjax.cli.app import app, err
 from cnnjax.cli.circumstances import circumstance
+from cnnjax.cli.help import asked
 from cnnjax.errors import CnnjaxError, ConfigError, Interrupted, surviving, users_line
 from cnnjax.visible import visible
 
@@ -21,6 +22,7 @@ def main() -> None:
     if debug:
         sys.excepthook = _show_traceback
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    arguments = asked(arguments)
     try:
         _refuse_nothing(arguments)
         # Typer makes a returned 130 of Ctrl-C.

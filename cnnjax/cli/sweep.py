@@ -104,7 +104,9 @@ def sweep(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(help="How many seeds each arm is trained with. [default: the study's]", min=1, max=MANY),
+        typer.Option(
+            metavar="N", help="How many seeds each arm is trained with. [default: the study's]", min=1, max=MANY
+        ),
     ] = None,
     design: DesignName = None,
     points: Points = None,

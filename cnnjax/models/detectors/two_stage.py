@@ -188,7 +188,9 @@ class FasterRCNN(Detector, tag="faster_rcnn"):
         there = outputs["proposal_valid"][:, None] & _is_as_large(boxes, LEAST_SIDES[1])
         return boxes, jnp.where(there, probabilities, 0.0)
 
-    def proposed(self, anchors: list[jax.Array], said: list[tuple[jax.Array, jax.Array]], size: tuple[int, int]):
+    def proposed(
+        self, anchors: list[jax.Array], said: list[tuple[jax.Array, jax.Array]], size: tuple[int, int]
+    ) -> tuple[jax.Array, jax.Array]:
         """The proposals of one image of that (height, width), the strongest first, [P, 4], and which are there, [P].
 
         anchors: of each map, [A, 4]. said: of each, objectness [A] and codes [A, 4]. Rows that are not there are the
