@@ -91,6 +91,8 @@ def test_descriptions_are_those_of_the_docstring():
         "schedule": "",
         "optim": "",
     }
+    steps = descriptions(cnnjax.Experiment)["steps"]
+    assert steps == "`steps`, where given, is the exact number of steps instead."
     _, rest = labelled("One.\n\nkind: x. Two.\n\nThree `kind`: y.", ("kind",))
     assert rest == "One.\n\nThree `kind`: y."
 

@@ -325,6 +325,9 @@ VARIANTS = {
     "grid detection": experiment(
         task=c.Detection(head=c.GridDetector(shapes=((1.0, 2.0),)), quality_weight=0.5, least=0.1), loss=c.Focal()
     ),
+    "center net": experiment(
+        task=c.Detection(head=c.CenterNet(stride=4, penalty=2.0, least_overlap=0.5)), loss=c.Focal(alpha=None)
+    ),
     "two-stage detection": experiment(
         task=c.Detection(
             head=c.FasterRCNN(

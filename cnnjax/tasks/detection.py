@@ -36,8 +36,8 @@ class Detection(WithBoxes):
     Boxes are in pixels of the images that the network sees.
 
     Attributes:
-        head: `anchor_free` (FCOS) or `grid` (YOLO), in one stage; `faster_rcnn`, in two; `mask_rcnn`, which says a
-            mask of each object, too.
+        head: `anchor_free` (FCOS), `grid` (YOLO) or `center_net`, in one stage; `faster_rcnn`, in two; `mask_rcnn`,
+            which says a mask of each object, too.
         most: objects that are told of an image, the strongest.
         candidates: of pairs of place and class, the strongest, that suppression looks at.
         overlap: of IoU, beyond which the weaker of two boxes of a class is dropped.

@@ -112,10 +112,13 @@ def pages() -> dict[str, str]:
 
 
 def _intro(name: str) -> str:
-    lane = "A field that is a **lane** may change without compiling anew ([lanes](../lanes.md)). "
-    return (
-        lane + "Defaults are written as in Python; a field without one has to be given." if name == "experiment" else ""
+    """What is said on the first page alone."""
+    said = (
+        "A field that is a **lane** may change without compiling anew ([lanes](../lanes.md)). Defaults are written as "
+        "in Python; a field without one has to be given. Where a number has a unit, what it is says so. Rules between "
+        "the fields of a class are checked when a config is made, and named where they are broken."
     )
+    return said if name == "experiment" else ""
 
 
 def anchor(cls: type[Config]) -> str:

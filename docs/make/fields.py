@@ -38,7 +38,8 @@ def descriptions(cls: type[Config]) -> dict[str, str]:
     split = [labelled(doc, names) for doc in docs]
     found = dict.fromkeys(names, "")
     said = [labels for labels, _ in split]
-    said += [_mentioned(rest, names) for _, rest in split] + [_mentioned(doc, names) for doc in docs]
+    said += [_mentioned(rest, names) for _, rest in split]
+    said += [_mentioned("\n\n".join(labels.values()), names) for labels, _ in split]
     for each in said:
         found |= {name: text for name, text in each.items() if not found[name]}
     return found

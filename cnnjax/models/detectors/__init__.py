@@ -1,6 +1,7 @@
 """Heads that find objects at many places of a backbone's maps, one file each."""
 
 from cnnjax.models.detectors.anchor_free import AnchorFree
+from cnnjax.models.detectors.center_net import CenterNet
 from cnnjax.models.detectors.detector import ABSENT, Costs, Detector, Limits
 from cnnjax.models.detectors.grid import GridDetector
 from cnnjax.models.detectors.mask_rcnn import MaskRCNN
@@ -10,6 +11,7 @@ from cnnjax.models.detectors.two_stage import FasterRCNN
 __all__ = [
     "ABSENT",
     "AnchorFree",
+    "CenterNet",
     "Costs",
     "Detector",
     "FasterRCNN",

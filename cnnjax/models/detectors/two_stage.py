@@ -284,7 +284,7 @@ class TwoStageNetwork(linen.Module):
         anchors, said = self._first_stage(levels)
         first = jax.lax.stop_gradient(said)
         proposals, valid = jax.vmap(lambda own: config.proposed(anchors, own, size))(first)
-        batch, count = len(proposals), sum(map(len, anchors))
+        batch, count = proposals.shape[0], sum(map(len, anchors))
         key = jax.random.key(0) if target is None else self.make_rng("draw")
         most = proposals.shape[1] + (0 if target is None else target.shape[1])
         draw = jax.random.uniform(key, (1 if target is None else batch, count + most))
@@ -332,7 +332,7 @@ class TwoStageNetwork(linen.Module):
                 x = nn.activation("relu")(convolution(x))
             objectness, codes = to_objectness(x), to_codes(x)
             anchors.append(own)
-            shape = (len(x), len(own))
+            shape = (x.shape[0], len(own))
             # Pixels and probabilities in full precision, whatever the layers compute in.
             said.append((objectness.reshape(shape).astype(jnp.float32), codes.reshape(*shape, 4).astype(jnp.float32)))
         return anchors, said
@@ -355,7 +355,7 @@ class TwoStageNetwork(linen.Module):
         config = self.config
         pooling = nn.RegionPooling(config.pooling, config.pooled, config.strides, config.points, name="pool")
         x = pooling(levels, proposals, config.level_of(proposals))
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         for number in (1, 2):
             x = nn.activation("relu")(nn.FullyConnected(config.hidden, name=f"dense{number}")(x))
         outputs, shape = 1 + self.classes, (*proposals.shape[:2], 1 + self.classes)
