@@ -18,7 +18,6 @@ app = App(
     "Every field can be set from the command line by its path: model.kernel_size=5.",
     epilog="Examples:  `cnnjax init digits/pooling`  ·  `cnnjax sweep pooling.py --dry-run`  ·  `cnnjax sweep --help`",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cnnjax.cli import paths
+from cnnjax.cli import completing, paths
 from cnnjax.cli.app import app, out
 
 
@@ -17,7 +17,15 @@ from cnnjax.cli.app import app, out
     "cnnjax recipes"
 )
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a recipe.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Of a recipe.",
+            show_default=False,
+            autocompletion=completing.recipe_names,
+        ),
+    ],
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", parser=paths.folder, help="Where to copy it.")] = Path("."),
 ) -> None:
     """Copy a recipe, with the modules beside it that it imports, to start from. Nothing is overwritten."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -17,6 +18,9 @@ from cnnjax.visible import visible
 
 def main() -> None:
     """The `cnnjax` command: errors a user can mend are one message and exit code 1, a stop by a signal is 130."""
+    if "_CNNJAX_COMPLETE" in os.environ:
+        # A shell asks what may stand there; typer answers, and ends the process.
+        app(args=[])
     _show_log()
     debug = "--debug" in sys.argv
     if debug:
