@@ -12,11 +12,12 @@ FAST := not slow and not benchmark and not torch and not browser and not loggers
 # does what is slow because much is compiled.
 QUICKLY := ($(FAST) and not compiled) or brief
 
-.PHONY: help study test test-all test-torch test-browser test-loggers test-slurm test-ray docs lint format benchmark clean
+.PHONY: help study test times test-all test-torch test-browser test-loggers test-slurm test-ray docs lint format benchmark clean
 
 help:
 	@echo "make study         a real ablation study on handwritten digits, with a report (under two minutes)"
 	@echo "make test          the quick tests, which need nothing but the project's own dependencies"
+	@echo "make times         the same, and what took long is left to make test-all from then on (tests/long.txt)"
 	@echo "make test-all      every test, trainings compiled as users compile them (installs what they need)"
 	@echo "make test-torch    parity with PyTorch, torchvision and timm (installs them)"
 	@echo "make test-browser  the report page in Chromium (needs chromium on the PATH)"
@@ -62,7 +63,10 @@ study: $(VENV)/installed
 	$(BIN)/cnnjax sweep experiments/digits/study.py --out $(OUT) $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(PYTEST) -m "$(FAST)"
+	$(PYTEST) -m "$(FAST) and not long"
+
+times: $(VENV)/installed-dev
+	file=$$(mktemp) && CNNJAX_TIMES=$$file $(PYTEST) -m "$(FAST) and not long" && $(BIN)/python tests/long.py $$file
 
 test-all: $(VENV)/installed-torch $(VENV)/installed-loggers $(VENV)/installed-clusters $(VENV)/installed-docs
 	$(PYTEST) -m "$(QUICKLY)"
@@ -92,6 +96,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/types
 	$(BIN)/cffconvert --validate
 
 format: $(VENV)/installed-dev

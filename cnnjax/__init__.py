@@ -119,6 +119,7 @@ if TYPE_CHECKING:
         Autoencoder,
         BatchNorm,
         Captioner,
+        CenterNet,
         CifarStem,
         Conv,
         ConvMixer,
@@ -151,6 +152,7 @@ if TYPE_CHECKING:
         Layer,
         LayerNorm,
         LocalResponseNorm,
+        MaskRCNN,
         MNASNet,
         MobileNetV1,
         MobileNetV2,
@@ -385,6 +387,7 @@ _HOMES = {
         "Autoencoder",
         "BatchNorm",
         "Captioner",
+        "CenterNet",
         "CifarStem",
         "Conv",
         "ConvMixer",
@@ -417,6 +420,7 @@ _HOMES = {
         "Layer",
         "LayerNorm",
         "LocalResponseNorm",
+        "MaskRCNN",
         "MNASNet",
         "MobileNetV1",
         "MobileNetV2",
@@ -586,6 +590,7 @@ __all__ = [
     "Captioner",
     "Captioning",
     "Card",
+    "CenterNet",
     "CentreFit",
     "Chirps",
     "CifarStem",
@@ -682,6 +687,7 @@ __all__ = [
     "MNASNet",
     "Machine",
     "MaskFolder",
+    "MaskRCNN",
     "Method",
     "Mixing",
     "Mixup",
@@ -816,9 +822,19 @@ __all__ = [
 ]
 
 
+# Names that a release replaced: the name now, and the first version without the earlier one (docs/versions.md).
+_FORMERLY: dict[str, tuple[str, str]] = {}
+
+
 def __getattr__(name: str) -> Any:
     import importlib.util
 
+    if name in _FORMERLY:
+        import warnings
+
+        now, until = _FORMERLY[name]
+        warnings.warn(f"cnnjax.{name} is now cnnjax.{now}; {until} has it no more", FutureWarning, stacklevel=2)
+        return __getattr__(now)
     if name in _HOME:
         value = globals()[name] = getattr(importlib.import_module(f"cnnjax.{_HOME[name]}"), name)
         return value

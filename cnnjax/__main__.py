@@ -1,6 +1,7 @@
 """`cnnjax` and `python -m cnnjax`."""
 
 import faulthandler
+import os
 import sys
 
 from cnnjax import interrupts
@@ -18,7 +19,8 @@ def main() -> None:
     if not faulthandler.is_enabled():
         # A crash of native code says nothing else of where it was.
         faulthandler.enable(2, all_threads=False)
-    use_huge_pages()
+    if "_CNNJAX_COMPLETE" not in os.environ:
+        use_huge_pages()
     code = interrupts.STOPPED
     try:
         interrupts.listen()

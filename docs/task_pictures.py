@@ -5,8 +5,9 @@
 The upper row has the boxes that the data have, the lower one those that the run finds. Of captions each image has the
 sentence that the run says below it. Of data whose images have other than 1 or 3 channels each row has one image, of
 each class in turn, and each column a channel. Of poses the rows have skeletons: above the joints whose place is known,
-below all that the run says. Of a generator the upper two rows are images of the data, the others are made, of the codes
-of seed 0: the first ones, none chosen.
+below all that the run says. Of images from images the rows are what the network sees, what it makes and what is true;
+of segmentation the masks of the data, and those that are found. Of a generator the upper two rows are images of the
+data, the others are made, of the codes of seed 0: the first ones, none chosen.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
 import cnnjax
+from cnnjax import box_masks
 from cnnjax.data import Part
-from cnnjax.tasks import Boxes, Generation, Pose, Poses, Sentences
+from cnnjax.tasks import Boxes, Generation, Masks, Pictures, Pose, Poses, Sentences
 
 COUNT, ENLARGED = 6, 4
 
@@ -30,7 +33,14 @@ def true_boxes(values, classes: tuple[str, ...], size: tuple[int, int]) -> Boxes
     height, width = size
     boxes = values["boxes"] / np.array([width, height, width, height])
     labels, valid = values["box_label"], values["box_valid"]
-    return Boxes(boxes=boxes, scores=valid.astype(float), labels=labels, valid=valid, classes=classes)
+    parts = None
+    if "box_mask" in values:
+        masks = box_masks.unpacked(values["box_mask"], boxes.shape[1])
+        pairs = zip(masks, values["boxes"], strict=True)
+        parts = np.array(
+            [box_masks.within(jnp.asarray(own), jnp.asarray(at), size=56) for own, at in pairs], np.float32
+        )
+    return Boxes(boxes=boxes, scores=valid.astype(float), labels=labels, valid=valid, classes=classes, parts=parts)
 
 
 def true_poses(values, found: Poses) -> Poses:
@@ -78,6 +88,14 @@ def main(run: str, out: str) -> None:
         return
     values = test.batch(np.arange(COUNT))
     found = trained.predict(values["image"])
+    if isinstance(found, Pictures):
+        _write([_pixels(each, found.truth.shape[2]) for each in (found.inputs, found.outputs, found.truth)], out)
+        return
+    if isinstance(found, Masks):
+        truth = replace(found, logits=20 * np.eye(len(found.classes), dtype=np.float32)[values["mask"]])
+        images = values["image"]
+        _write([_pixels(said.overlay(images) / 255, images.shape[2]) for said in (truth, found)], out)
+        return
     if isinstance(found, Sentences):
         rows = found.captioned(values["image"])
         Image.fromarray(np.concatenate(list(rows), 1)).save(out, optimize=True)
@@ -88,13 +106,19 @@ def main(run: str, out: str) -> None:
         _write(rows, out)
         return
     # Half as sure as can be, so that a picture is not full of guesses.
-    sure = Boxes(
-        boxes=found.boxes, scores=found.scores, labels=found.labels, valid=found.scores >= 0.5, classes=found.classes
-    )
+    sure = replace(found, valid=found.scores >= 0.5)
     if found.boxes.shape[1] == 1:
         sure = found
     true = true_boxes(values, trained.classes, values["image"].shape[1:3])
     _write([said.overlay(images, names=said is sure) for said in (true, sure)], out)
+
+
+def _pixels(images: np.ndarray, width: int) -> np.ndarray:
+    """Images [N, H, W, C] in 0..1 as uint8 [N, h, w, 3], each pixel a square, as large as those of `width`; framed."""
+    factor = -(-96 // width) * width // images.shape[2]
+    whole = np.round(255 * np.broadcast_to(images, (*images.shape[:3], 3)).clip(0, 1)).astype(np.uint8)
+    whole = whole.repeat(factor, 1).repeat(factor, 2)
+    return np.pad(whole, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=255)
 
 
 def _write(rows: list[np.ndarray], out: str) -> None:

@@ -28,6 +28,8 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 import jax  # after the variables above, which it reads when it is imported
 import pytest
 
+from tests import long
+
 COMPILED = [
     "test_augment_entries",
     "test_compiling",
@@ -87,7 +89,12 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    left_out = long.left_out(
+        item.nodeid for item in items if not {"slow", "quick"} & {m.name for m in item.iter_markers()}
+    )
     for item in items:
+        if item.nodeid in left_out:
+            item.add_marker("long")
         if item.path.stem in COMPILED:
             item.add_marker("compiled")
         if item.path.stem in BRIEF:
@@ -95,6 +102,16 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("xdist_group") is None:
             # What a file computes once, one worker computes once.
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """For `make times`: what the test takes, with what its fixtures do."""
+    begun = long.seconds()
+    result = yield
+    if "CNNJAX_TIMES" in os.environ and item.get_closest_marker("quick") is None:
+        long.note(item.nodeid, long.seconds() - begun)
+    return result
 
 
 @pytest.hookimpl(trylast=True)

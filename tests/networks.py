@@ -324,6 +324,18 @@ OBJECTS = {
     for network in [
         # torchvision's count, of 91 outputs, background among them.
         Network("fasterrcnn_resnet50_fpn", 41_755_286, classes=90, small={**FCN_RESNET, "detector.features": 8}),
+        Network(
+            "maskrcnn_resnet50_fpn",
+            44_401_393,
+            classes=90,
+            small={
+                **FCN_RESNET,
+                "detector.features": 8,
+                "detector.proposals": 8,
+                "detector.mask_features": 8,
+                "detector.mask_depth": 1,
+            },
+        ),
     ]
 }
 MAPS = {

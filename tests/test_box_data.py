@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax import Coco, RandomFit, Voc
+from cnnjax import Coco, RandomFit, Voc, box_masks
 from cnnjax.config import replace
+from cnnjax.data.segments import filled, segments_of
 from cnnjax.errors import DataError
 
 HEIGHT, WIDTH = 40, 60
@@ -292,6 +293,111 @@ def test_crowds_of_coco(coco):
     content["annotations"][0]["iscrowd"] = 1
     (Path(coco.root) / "all.json").write_text(json.dumps(content))
     assert sum(example["box_crowd"].sum() for example in examples(coco.load())) == 1
+
+
+def segmented(content: dict[str, Any]) -> dict[str, Any]:
+    """A triangle in each box by its corners, but of the last annotation, whose box is full, by runs."""
+    for row in content["annotations"]:
+        x, y, width, height = row["bbox"]
+        row["segmentation"] = [[x, y, x + width, y, x, y + height]]
+    full = np.zeros((HEIGHT, WIDTH), bool)
+    full[y : y + height, x : x + width] = True
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], full.T.reshape(-1), [False]]).astype(int)))
+    runs = np.diff([0, *ends, full.size]).tolist()
+    content["annotations"][-1]["segmentation"] = {"counts": runs, "size": [HEIGHT, WIDTH]}
+    return content
+
+
+def test_masks_of_coco(coco):
+    """In the box and above its diagonal; also where images are cut out and resized."""
+    path = Path(coco.root) / "all.json"
+    path.write_text(json.dumps(segmented(coco_json())))
+    for changes, scale in (({}, 1), ({"size": (20, 30), "fit": "squash"}, 2)):
+        dataset = replace(coco, {"masks": True, **changes}).load()
+        found = 0
+        for example in examples(dataset):
+            masks = box_masks.unpacked(example["box_mask"], 2)
+            for box, valid, mask in zip(example["boxes"], example["box_valid"], masks, strict=True):
+                assert mask.any() == valid
+                if not valid:
+                    continue
+                found += 1
+                rows, columns = np.mgrid[: HEIGHT // scale, : WIDTH // scale] + 0.5
+                across, down = (columns - box[0]) / (box[2] - box[0]), (rows - box[1]) / (box[3] - box[1])
+                full = (across >= 0) & (across < 1) & (down >= 0) & (down < 1)
+                is_full = np.array_equal(box * scale, BOXES["d"][1])
+                expected = full if is_full else full & (across + down < 1)
+                np.testing.assert_array_equal(mask, expected)
+        assert found == 5
+    moved = segmented(coco_json())
+    moved["annotations"][0]["segmentation"][0][0] += 1
+    before = replace(coco, {"masks": True}).load()
+    path.write_text(json.dumps(moved))
+    assert replace(coco, {"masks": True}).load().fingerprint != before.fingerprint
+    assert coco.load().fingerprint == before_masks(coco, path)
+
+
+def before_masks(coco, path: Path) -> str:
+    path.write_text(json.dumps(coco_json()))
+    return coco.load().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "why"),
+    [
+        (None, "its segmentation is None; it must be polygons"),
+        ([[1, 2, 3, 4]], r"its segmentation has \[1, 2, 3, 4\]; a polygon is x and y of three corners or more"),
+        ([[1, 2, 3, 4, 5, "6"]], "a polygon is x and y"),
+        ([[1, 2, 3, 4, 5, float("nan")]], "a polygon is x and y"),
+        ({"counts": [1, 2], "size": [HEIGHT, WIDTH]}, r"counts, \[1, 2\], do not fill an image of 60x40"),
+        ({"counts": [2400], "size": [WIDTH, HEIGHT]}, r"is of \[60, 40\] pixels, its image is \[40, 60\] high"),
+        ({"counts": "P", "size": [HEIGHT, WIDTH]}, "counts are cut short"),
+        ({"counts": "!", "size": [HEIGHT, WIDTH]}, "counts have '!', which is none"),
+        ({"counts": [3000, -600], "size": [HEIGHT, WIDTH]}, "do not fill"),
+    ],
+)
+def test_a_broken_segmentation_is_named(segmentation, why, coco):
+    content = segmented(coco_json())
+    content["annotations"][2]["segmentation"] = segmentation
+    (Path(coco.root) / "all.json").write_text(json.dumps(content))
+    coco.load()
+    with pytest.raises(DataError, match=f"all.json: annotation 3: .*{why}"):
+        replace(coco, {"masks": True}).load()
+    with pytest.warns(UserWarning, match="1 of 4 images have a broken annotation"):
+        assert replace(coco, {"masks": True, "on_broken": "skip"}).load().skipped
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_polygon_holds_the_pixels_whose_middles_are_in_it(seed):
+    """By matplotlib, of corners between pixels and outside of the image, and sides that cross each other."""
+    from matplotlib.path import Path as Outline
+
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(-6, 30, (7 if seed else 3, 2))
+    rows, columns = np.mgrid[:24, :20] + 0.5
+    points = np.stack([columns, rows], -1).reshape(-1, 2)
+    if seed:  # A star about a point, which crosses nothing: matplotlib winds.
+        turns = np.sort(rng.uniform(0, 2 * np.pi, 7))
+        corners = np.stack([10 + 12 * rng.random(7) * np.cos(turns), 12 + 14 * rng.random(7) * np.sin(turns)], -1)
+    expected = Outline([*corners, corners[0]], closed=True).contains_points(points).reshape(24, 20)
+    assert expected.any()
+    np.testing.assert_array_equal(filled(corners, 24, 20), expected)
+
+
+@pytest.mark.torch
+def test_runs_are_those_of_pycocotools():
+    mask = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(0)
+    for share in (0.02, 0.5, 1.0):
+        own = rng.random((40, 50)) < share
+        said = mask.encode(np.asfortranarray(own, np.uint8))
+        text = said["counts"].decode()
+        np.testing.assert_array_equal(segments_of({"counts": text, "size": [40, 50]}, (40, 50)).runs, own)
+        # Of polygons pycocotools rounds corners to fifths of a pixel: a share of the outline differs.
+    polygon = [[5.2, 4.1, 40.7, 9.9, 30.3, 35.5, 8.8, 30.1]]
+    theirs = mask.decode(mask.merge(mask.frPyObjects(polygon, 40, 50))).astype(bool)
+    ours = filled(np.array(polygon).reshape(-1, 2), 40, 50)
+    assert (theirs & ours).sum() / (theirs | ours).sum() > 0.97
 
 
 def test_the_fingerprint_is_of_the_boxes_too(voc):

@@ -115,6 +115,7 @@ def rows(folder) -> list[Any]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.quick
 def test_a_training_that_is_stopped_and_continued_writes_the_same_bytes(tmp_path):
     """Also where its steps are cut elsewhere: by checkpoints, and by the clock."""
     chosen = replace(BASE, {"steps": 40})

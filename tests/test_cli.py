@@ -42,6 +42,7 @@ def test_train_writes_where_it_says_and_continues(run, file, tmp_path):
     assert "one seed (0), so no spread" in out
 
 
+@pytest.mark.quick
 def test_sweep_plans_trains_and_reports(run, file, tmp_path):
     code, out, _ = run("sweep", file, "model.kernel_size=3,1", "--dry-run", "--json", "--devices", 1)
     assert code == 0

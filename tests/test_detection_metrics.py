@@ -91,14 +91,18 @@ def random_set(seed: int, *, images: int = 12, classes: int = 3) -> tuple[Found,
     return found, Truth(boxes=true, labels=labels, valid=valid, crowd=crowd, areas=areas)
 
 
-def by_pycocotools(found: Found, true: Truth, classes: int):
-    """(precision, recall, the twelve numbers) of the same by the reference."""
+def by_pycocotools(found: Found, true: Truth, classes: int, *, masks=None):
+    """(precision, recall, the twelve numbers) of the same by the reference; masks: of both, bool [N, D or M, H, W]."""
     pytest.importorskip("pycocotools")
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
+    from pycocotools.mask import encode
 
     def rows(boxes):
         return [float(side) for side in (*boxes[:2], *(boxes[2:] - boxes[:2]))]
+
+    def segmentation(part, image, row):
+        return {} if masks is None else {"segmentation": encode(np.asfortranarray(masks[part][image, row], np.uint8))}
 
     truths, results = [], []
     for image, row in np.argwhere(true.valid):
@@ -110,6 +114,7 @@ def by_pycocotools(found: Found, true: Truth, classes: int):
                 "bbox": rows(true.boxes[image, row]),
                 "area": float(true.areas[image, row]),
                 "iscrowd": int(true.crowd[image, row]),
+                **segmentation(1, image, row),
             }
         )
     for image, row in np.argwhere(found.valid):
@@ -117,19 +122,20 @@ def by_pycocotools(found: Found, true: Truth, classes: int):
             {
                 "image_id": int(image),
                 "category_id": int(found.labels[image, row]),
-                "bbox": rows(found.boxes[image, row]),
+                **({} if masks else {"bbox": rows(found.boxes[image, row])}),
                 "score": float(found.scores[image, row]),
+                **segmentation(0, image, row),
             }
         )
     with contextlib.redirect_stdout(io.StringIO()):
         known = COCO()
         known.dataset = {
-            "images": [{"id": image} for image in range(len(found.boxes))],
+            "images": [{"id": image, "height": 60, "width": 50} for image in range(len(found.boxes))],
             "annotations": truths,
             "categories": [{"id": label} for label in range(classes)],
         }
         known.createIndex()
-        evaluation = COCOeval(known, known.loadRes(results), "bbox")
+        evaluation = COCOeval(known, known.loadRes(results), "segm" if masks else "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -148,3 +154,68 @@ def test_every_number_is_that_of_pycocotools(seed):
     told += [made.ar(most=most) for most in MOST] + [made.ar(size=size) for size in SIZES if size != "all"]
     np.testing.assert_allclose([-1 if each is None else each for each in told], stats, atol=1e-12)
     assert 0.1 < told[0] < 0.9
+
+
+def random_masks(seed: int):
+    """Found and true masks, bool [N, D, 60, 50] and [N, M, 60, 50]: ellipses, turned, some of them nearly true ones and
+    some without a pixel, and what is said of them. Of all sizes but large."""
+    rng = np.random.default_rng(seed)
+    images, most, per, classes = 8, 6, 15, 2
+    y, x = np.mgrid[:60, :50] + 0.5
+
+    def drawn(fields):
+        """Of middles, half axes and angles [5]."""
+        down, across, turn = y - fields[0], x - fields[1], fields[4]
+        along, beside = across * np.cos(turn) + down * np.sin(turn), down * np.cos(turn) - across * np.sin(turn)
+        return (along / fields[2]) ** 2 + (beside / fields[3]) ** 2 < 1
+
+    def some(count):
+        return rng.uniform([5, 5, 2, 2, 0], [55, 45, 28, 20, 3], (images, count, 5))
+
+    own = some(most)
+    chosen = rng.integers(0, most, (images, per))
+    near = np.take_along_axis(own, chosen[..., None], 1) + rng.normal(0, [1, 1, 1, 1, 0.1], (images, per, 5))
+    said = np.where(rng.random((images, per, 1)) < 0.7, near, some(per))
+    true, found = (np.array([[drawn(fields) for fields in row] for row in held]) for held in (own, said))
+    found[:, 0] = False
+    labels = rng.integers(0, classes, (images, most))
+    boxes = np.zeros((images, per, 4))
+    shared = np.einsum("ndhw,nmhw->ndm", found.astype(float), true.astype(float))
+    return (
+        Found(
+            boxes=boxes,
+            scores=rng.random((images, per)).round(1),
+            labels=np.take_along_axis(labels, chosen, 1),
+            valid=rng.random((images, per)) < 0.9,
+            areas=found.sum((2, 3)),
+            shared=shared,
+        ),
+        Truth(
+            boxes=np.zeros((images, most, 4)),
+            labels=labels,
+            valid=rng.random((images, most)) < 0.8,
+            crowd=rng.random((images, most)) < 0.15,
+            areas=true.sum((2, 3)),
+        ),
+        (found, true),
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_masks_have_the_numbers_of_pycocotools(seed):
+    found, true, masks = random_masks(seed)
+    precision, recall, stats = by_pycocotools(found, true, 2, masks=masks)
+    made = curves(found, true, classes=2)
+    np.testing.assert_allclose(made.precision, precision, atol=1e-12)
+    np.testing.assert_allclose(made.recall, recall, atol=1e-12)
+    assert 0.1 < stats[0] < 0.9
+    assert made.ap() == pytest.approx(stats[0], abs=1e-12)
+    sums = {"count": 8, "loss": 0.0, "shared": found.shared, "found_areas": found.areas, "true_areas": true.areas}
+    label, there = np.where(found.valid, found.labels, -1.0), np.where(true.valid, true.labels, -1.0)
+    sums["found"] = np.concatenate([found.boxes, found.scores[..., None], label[..., None]], -1)
+    sums["true"] = np.concatenate([there[..., None], true.boxes, true.crowd[..., None]], -1)
+    told = summarize_detections(sums, classes=2)
+    assert [told[name] for name in ("mask_ap", "mask_ap50", "mask_ap75")] == pytest.approx(stats[:3], abs=1e-12)
+    assert told["mask_recall"] == pytest.approx(stats[8], abs=1e-12)
+    assert told["mask_ap_by_size"] == [made.ap(size=size) for size in ("small", "medium", "large")]
+    assert told["per_class_mask_ap"] == [made.ap(label=label) for label in range(2)]

@@ -15,13 +15,35 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs/tutorial").glob("*.md"), *(ROOT / "docs/how-to").glob("*.md")])
 
 
-@pytest.mark.parametrize("pages", chains(PAGES), ids=lambda pages: "+".join(page.stem for page in pages))
+def needs_torch(pages: list[Path]) -> bool:
+    return "import torch\n" in "".join(page.read_text() for page in pages)
+
+
+def shown(pages: list[Path]) -> pytest.ParameterSet:
+    marks = pytest.mark.torch if needs_torch(pages) else pytest.mark.slow
+    return pytest.param(pages, id="+".join(page.stem for page in pages), marks=marks)
+
+
+@pytest.mark.parametrize("pages", [shown(pages) for pages in chains(PAGES)])
 def test_a_page_shows_what_comes_out(pages):
     """In a process of its own, with one device and programs optimized, as a reader has them."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_DISABLE"))}
-    line = [sys.executable, "-m", "docs.make.run", *map(str, pages)]
-    done = subprocess.run(line, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=900)
+    line = [sys.executable, "-m", "docs.make.run"]
+    if needs_torch(pages):
+        pytest.importorskip("torch")
+        first = "import tests.torch_peers"  # where torchvision is of another build than PyTorch
+        line[1:] = ["-c", f"{first}, runpy; runpy.run_module('docs.make.run', run_name='__main__')"]
+    done = subprocess.run([*line, *map(str, pages)], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_code_that_is_not_run_is_python_all_the_same(page):
+    """What needs Hydra or an account of W&B stands on a page as a file that nothing runs."""
+    blocks, _ = parse(page.read_text())
+    for block in blocks:
+        if block.language == "python":
+            compile(block.text, f"{page}:{block.line}", "exec")
 
 
 def faults(tmp_path, text: str, *, write: bool = False) -> list[str]:

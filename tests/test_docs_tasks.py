@@ -63,6 +63,12 @@ def test_detection_in_two_stages_as_documented():
     assert {"objectness", "logits"} <= set(check(names["experiment"]).state.params["head"])
 
 
+def test_masks_of_objects_as_documented():
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(block("MaskRCNN("), names)
+    assert {"logits", "mask_upsample", "mask_logits"} <= set(check(names["experiment"]).state.params["head"])
+
+
 def test_pose_as_documented():
     names: dict[str, Any] = {"__name__": "documented"}
     exec(block("StickFigures("), names)

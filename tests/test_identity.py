@@ -325,6 +325,9 @@ VARIANTS = {
     "grid detection": experiment(
         task=c.Detection(head=c.GridDetector(shapes=((1.0, 2.0),)), quality_weight=0.5, least=0.1), loss=c.Focal()
     ),
+    "center net": experiment(
+        task=c.Detection(head=c.CenterNet(stride=4, penalty=2.0, least_overlap=0.5)), loss=c.Focal(alpha=None)
+    ),
     "two-stage detection": experiment(
         task=c.Detection(
             head=c.FasterRCNN(
@@ -350,9 +353,18 @@ VARIANTS = {
             )
         ),
     ),
+    "masks of objects": experiment(
+        data=c.Shapes(masks=True),
+        task=c.Detection(
+            head=c.MaskRCNN(
+                stride=4, mask_pooled=7, mask_depth=2, mask_features=8, mask_by_class=False, mask_weight=2.0
+            )
+        ),
+    ),
     "frozen": experiment(model=c.ResNet(norm=c.FrozenBatchNorm(epsilon=1e-3))),
     "voc": experiment(data=c.Voc(root="cells", classes=("red", "white"), first_pixel=0, difficult="crowd", size=8)),
     "coco": experiment(data=c.Coco(root="cells", annotations="train.json", test_annotations="val.json", images="")),
+    "coco with masks": experiment(data=c.Coco(root="cells", annotations="train.json", masks=True)),
     "captioning": experiment(
         data=c.Scenes(
             size=24,

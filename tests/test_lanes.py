@@ -41,6 +41,7 @@ from cnnjax import (
     Dice,
     Distillation,
     Experiment,
+    FasterRCNN,
     Fit,
     Flatten,
     Focal,
@@ -222,6 +223,20 @@ PROGRAMS = {
             "loss": Focal(),
         },
         {"task.box_weight": 4.0, "task.quality_weight": 9.0, "loss.gamma": 0.5, "loss.alpha": 0.9},
+    ),
+    "two stages": (
+        {
+            **BOXES,
+            "task": Detection(
+                head=FasterRCNN(
+                    stride=4, features=4, ratios=(1.0,), proposals=4, proposals_drawn=4, pooled=2, hidden=4
+                ),
+                box_loss=SmoothL1(),
+                most=3,
+                candidates=9,
+            ),
+        },
+        {"task.box_weight": 4.0, "task.quality_weight": 9.0},
     ),
     "softmax and dice": (
         {**MASKS, "loss": SoftmaxDice()},
@@ -407,6 +422,7 @@ def test_a_lane_anywhere_is_bound_where_it_is_used(arms, path):
         chex.assert_trees_all_close(*changed, **PACKED)
 
 
+@pytest.mark.quick
 def test_an_arm_alone_and_in_a_pack_is_the_same(arms):
     (base, *_), (of_base, *_), shared = arms
     every = replace(base, OWN)

@@ -31,7 +31,7 @@ LAYERS = [
         "console",
     },
     {"statistics"},
-    {"lanes", "code", "documents", "cards", "boxes"},
+    {"lanes", "code", "documents", "cards", "boxes", "box_masks"},
     {"records"},
     {"lease"},
     {"nn", "analysis", "data", "optim", "losses", "metrics", "initialization"},
@@ -134,6 +134,7 @@ def test_circles_are_found():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == [{"b", "c"}]
 
 
+@pytest.mark.quick
 def test_no_files_import_each_other_in_a_circle():
     found = circles({name: imported_modules(path) for name, path in MODULES.items()})
     assert not [sorted(circle) for circle in found]
@@ -165,6 +166,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.quick
 def test_importing_needs_no_jax():
     low = "cnnjax.config, cnnjax.arithmetic, cnnjax.files, cnnjax.records.record"
     assert "jax" not in loaded_by(f"import cnnjax, cnnjax.cli, cnnjax.reporting, {low}")

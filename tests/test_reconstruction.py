@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.special import expit
 
 import cnnjax
@@ -28,6 +30,7 @@ from cnnjax import (
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.experiment.check import check
+from cnnjax.run.sample import tiled
 from cnnjax.tasks.reconstruction import divergence
 
 ONE = Options(Hardware(devices=1))
@@ -116,6 +119,35 @@ def test_what_is_measured_is_what_is_made(trained):
     np.testing.assert_allclose(said.truth, images / 16, rtol=1e-6)
     # Without an idea of the image it is log 2, in nats a number.
     assert metrics["test_loss"] < np.log(2) - 0.05
+
+
+def test_images_stand_in_rows():
+    """Five of 2x3 in rows of two: the last place is white, as what is between."""
+    images = np.arange(5, dtype=np.float32)[:, None, None, None] * np.ones((5, 2, 3, 1), np.float32) / 10
+    picture = tiled(images, 2)[..., 0]
+    assert (picture.shape, picture.dtype) == ((8, 7), np.uint8)
+    expected = np.full((8, 7), 255)
+    for number in range(5):
+        row, column = divmod(number, 2)
+        expected[3 * row : 3 * row + 2, 4 * column : 4 * column + 3] = np.round(25.5 * number)
+    np.testing.assert_array_equal(picture, expected)
+    assert tiled(images, 9).shape == (2, 5 * 4 - 1, 1)
+
+
+@pytest.mark.slow
+def test_new_images_are_written_as_a_picture(trained, run, tmp_path):
+    _, network = trained
+    file = tmp_path / "made.png"
+    code, out, err = run("sample", network.path, "--count", 5, "--enlarge", 2, "--seed", 1, "--out", file, "--json")
+    assert code == 0, err
+    assert json.loads(out)["columns"] == 3
+    with Image.open(file) as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape == (2 * (2 * 9 - 1), 2 * (3 * 9 - 1))
+    np.testing.assert_array_equal(pixels[:16:2, :16:2], np.round(255 * network.sample(5, seed=1)[0, ..., 0]))
+    code, out, err = run("sample", network.path, "--out", tmp_path / "made.jpg")
+    assert code != 0
+    assert "let its name end in .png" in err
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ from cnnjax import (
     Generator,
     Hardware,
     Localization,
+    MaskRCNN,
     Mixup,
     Model,
     MultiLabel,
@@ -51,6 +52,7 @@ from cnnjax import (
     SigmoidCrossEntropy,
     SimpleBaseline,
     SmallCNN,
+    SmoothL1,
     SquaredError,
     StickFigures,
     SuperResolution,
@@ -273,6 +275,33 @@ TASKS = {
 }
 
 
+# Further heads of a task, for what a head could do wrong.
+HEADS: dict[str, tuple[Experiment, Experiment | None]] = {
+    "masks of objects": (
+        experiment(
+            task=Detection(
+                head=MaskRCNN(
+                    stride=4,
+                    features=4,
+                    ratios=(1.0,),
+                    proposals=4,
+                    proposals_drawn=4,
+                    pooled=2,
+                    hidden=4,
+                    mask_pooled=2,
+                    mask_depth=1,
+                    mask_features=4,
+                ),
+                box_loss=SmoothL1(),
+                most=3,
+                candidates=9,
+            ),
+            data=replace(MASKS, {"masks": True}),
+        ),
+        None,
+    ),
+}
+
 # By task, why two of its examples cannot be mixed; None where they can.
 MIXED = {
     "classification": None,
@@ -376,9 +405,9 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [*TASKS, *HEADS])
 def test_a_resumed_training_is_an_uninterrupted_one(name, tmp_path):
-    one, _ = TASKS[name]
+    one, _ = (TASKS | HEADS)[name]
     whole = train(one, tmp_path / "whole", options=ONE)
 
     def stop(event):

@@ -1,4 +1,4 @@
-"""Detection in two stages against torchvision's: anchors, matching, levels, and the whole network for the same weights.
+"""Detection in two stages against torchvision's: anchors, matching, levels, masks, and networks for the same weights.
 
 torchvision's RoIAlign is compiled and may not load: tests/test_region_pooling.py has it by its definition. Here the box
 head is given the regions that ours pools.
@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax import FasterRCNN, FrozenBatchNorm, analyse, convert, models, nn
+from cnnjax import FasterRCNN, FrozenBatchNorm, MaskRCNN, analyse, box_masks, convert, models, nn
 from cnnjax.config import replace
+from cnnjax.models.detectors import Limits
 from cnnjax.models.detectors.anchors import anchors_of, matched
 from cnnjax.models.detectors.two_stage import SCALE
+from cnnjax.models.heads import with_head
 
 torch = pytest.importorskip("torch")
 from tests.marks import slow  # noqa: E402
@@ -67,11 +69,11 @@ def test_levels():
     np.testing.assert_array_equal(ours, mapper([torch.tensor(boxes)]))
 
 
-def peer(name: str) -> Any:
+def peer(name: str, *, masks: bool = False) -> Any:
     backbone = detection.backbone_utils.resnet_fpn_backbone(
         backbone_name=name, weights=None, norm_layer=torchvision.ops.misc.FrozenBatchNorm2d, trainable_layers=5
     )
-    return randomized(detection.FasterRCNN(backbone, num_classes=5))
+    return randomized((detection.MaskRCNN if masks else detection.FasterRCNN)(backbone, num_classes=5))
 
 
 @pytest.mark.parametrize("name", ["resnet18", *slow("resnet50")])
@@ -126,11 +128,84 @@ def test_a_network_says_what_torchvisions_says(name):
         np.testing.assert_allclose(regions, pooled, rtol=1e-4, atol=1e-4 * np.abs(pooled).max())
 
 
+def test_masks_are_what_torchvisions_says():
+    """Of the regions that ours pools of what ours finds; and every weight goes there and back."""
+    theirs = peer("resnet18", masks=True)
+    preset: Any = models.config("maskrcnn_resnet50_fpn")
+    backbone = models.config("resnet18", norm=FrozenBatchNorm())
+    ours = replace(preset, {"backbone": backbone, "detector.proposals": 9})
+    state = theirs.state_dict()
+    variables = convert.from_torch(ours, state, input_shape=(*SIZE, 3))
+    x = np.random.default_rng(1).normal(size=(2, *SIZE, 3)).astype(np.float32)
+    module = with_head(backbone, ours.detector.limited(Limits(most=4, least=0.0)), 4)
+
+    def run(variables, x):
+        return module.apply(variables, x, capture_intermediates=lambda module, _: "pool" in (module.name or ""))
+
+    said, held = jax.jit(run).lower(variables, x).compile(compiler_options=QUICK)(variables, x)
+    [regions], [masked] = (held["intermediates"]["head"][name]["__call__"] for name in ("pool", "mask_pool"))
+    assert masked.shape == (2 * 4, 14, 14, 256)
+    with torch.no_grad():
+        given = [torch.tensor(np.asarray(own).transpose(0, 3, 1, 2).copy()) for own in (regions, masked)]
+        logits, boxes = theirs.roi_heads.box_predictor(theirs.roi_heads.box_head(given[0]))
+        masks = theirs.roi_heads.mask_predictor(theirs.roi_heads.mask_head(given[1])).numpy().transpose(0, 2, 3, 1)
+    for own, other in (
+        (said["logits"].reshape(-1, 5), logits.numpy()),
+        (said["codes"].reshape(-1, 20), boxes.numpy()),
+        (said["found_masks"].reshape(-1, 28, 28, 5), masks),
+    ):
+        assert np.abs(own - other).max() < 1e-4 * np.abs(other).max()
+    labels = np.asarray(said["found_labels"]).reshape(-1)
+    assert np.asarray(said["found_valid"]).any()
+    expected = detection.roi_heads.maskrcnn_inference(
+        torch.tensor(masks.transpose(0, 3, 1, 2).copy()), [torch.tensor(1 + labels).long()]
+    )[0].numpy()[:, 0]
+    ours_said = jax.vmap(ours.detector.masks_of)(dict(said)).reshape(-1, 28, 28)
+    np.testing.assert_allclose(ours_said, expected, atol=1e-4)
+    pooler = theirs.roi_heads.mask_roi_pool
+    assert (pooler.output_size, pooler.sampling_ratio) == ((ours.detector.mask_pooled,) * 2, ours.detector.points)
+    returned = convert.to_torch(ours, variables, input_shape=(*SIZE, 3))
+    assert all(np.array_equal(returned[key], value.numpy()) for key, value in state.items())
+
+
+def test_the_loss_of_masks():
+    """torchvision's takes the means over what is an object in all images together; of one image they are alike."""
+    rng = np.random.default_rng(0)
+    head = MaskRCNN(mask_pooled=4)
+    logits = rng.normal(size=(6, 8, 8, 4)).astype(np.float32)
+    proposals = some(6, 3)
+    masks = rng.random((2, 70, 80)) < 0.5
+    object_of, labels = np.array([1, 0, 1, 0, 0, 1]), np.array([2.0, 0.0])
+    objects = np.concatenate([labels[:, None], np.zeros((2, 5))], 1).astype(np.float32)
+    held = {"logits": logits, "proposals": proposals, "object": object_of, "valid": np.ones(6, bool)}
+    ours = head._loss_of_masks(
+        {f"mask_{name}": x for name, x in held.items()}, jnp.asarray(objects), jnp.asarray(box_masks.packed(masks))
+    )
+    true = np.asarray(box_masks.within(jnp.asarray(masks[object_of]), jnp.asarray(proposals), size=8))
+    own = torch.tensor(logits)[torch.arange(6), :, :, torch.tensor(1 + labels[object_of]).long()]
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(own, torch.tensor(true.astype(np.float32)))
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+def test_masks_are_put_back_as_a_grid_is_sampled():
+    parts, boxes = np.random.default_rng(0).random((5, 28, 28)).astype(np.float32), some(5, 4)
+    ours = box_masks.pasted(jnp.asarray(parts), jnp.asarray(boxes), (60, 90))
+    y, x = (torch.arange(count) + 0.5 for count in (60, 90))
+    left, top, right, bottom = torch.tensor(boxes).T[..., None]
+    across, down = 2 * (x - left) / (right - left) - 1, 2 * (y - top) / (bottom - top) - 1
+    grid = torch.stack([across[:, None].expand(5, 60, 90), down[..., None].expand(5, 60, 90)], -1)
+    expected = torch.nn.functional.grid_sample(torch.tensor(parts)[:, None], grid, align_corners=False)[:, 0]
+    np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
 def test_parameters_are_torchvisions():
     """Of its weights for COCO, whose normalization is frozen."""
     weights = detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1
     module = models.build("fasterrcnn_resnet50_fpn")
     assert analyse(module, (64, 64, 3)).params == weights.meta["num_params"] == 41_755_286
+    weights = detection.MaskRCNN_ResNet50_FPN_Weights.COCO_V1
+    module = models.build("maskrcnn_resnet50_fpn")
+    assert analyse(module, (64, 64, 3)).params == weights.meta["num_params"] == 44_401_393
 
 
 def test_frozen_normalization():

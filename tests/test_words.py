@@ -44,6 +44,7 @@ ALLOWED = {
     "reporting/panels/calibration.py": OF_LABELS,
     "reporting/panels/recall.py": BY_CLASS,
     "cli/evaluate.py": BY_CLASS,
+    "cli/completing.py": "classes of configs, whose fields are completed",
     "study/data_view.py": "what `cnnjax data show` counts and draws",
     "study/data_pictures.py": "what `cnnjax data show` counts and draws",
     "study/overlays.py": "what `cnnjax data show` counts and draws",

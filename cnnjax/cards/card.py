@@ -28,7 +28,10 @@ class Published(Config):
 
 
 class Band(Config):
-    """Where the mean of `metric` on the test part over `n` seeds must lie, both ends included."""
+    """Where the mean of `metric` on the test part over `n` seeds must lie, both ends included.
+
+    low: the lower end, in the metric's unit (an accuracy as a share of 1). high: the upper end.
+    """
 
     low: float
     high: float = 1.0
@@ -56,7 +59,10 @@ class Machine(Config):
 
 
 class WholeSet(Config):
-    """What a data set has where all of it is there: `WholeSet(train=1_281_167, test=50_000, classes=1000)`."""
+    """What a data set has where all of it is there: `WholeSet(train=1_281_167, test=50_000, classes=1000)`.
+
+    train: training examples. test: test examples. classes: their number.
+    """
 
     train: int = Field(ge=1)
     test: int = Field(ge=1)

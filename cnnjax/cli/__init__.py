@@ -13,6 +13,7 @@ from cnnjax.cli import (
     describe,
     evaluate,
     predict,
+    sample,
     inspect,
     stylize,
     export,

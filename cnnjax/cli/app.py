@@ -8,17 +8,16 @@ from typing import Annotated
 
 import typer
 
+from cnnjax.cli.help import App
 from cnnjax.console import console
 
-app = typer.Typer(
+app = App(
     name="cnnjax",
-    help="Controlled ablation studies of convolutional networks.\n\n"
+    help="Controlled ablation studies of convolutional networks. "
     "An experiment file is ordinary Python that defines `experiment`, `study`, or both. "
     "Every field can be set from the command line by its path: model.kernel_size=5.",
-    epilog="Examples:  cnnjax describe lenet5  ·  cnnjax data list  ·  cnnjax train experiments/digits/baseline.py  ·  "
-    "cnnjax sweep experiments/digits/pooling.py --dry-run  ·  cnnjax COMMAND --help",
+    epilog="Examples:  `cnnjax init digits/pooling`  ·  `cnnjax sweep pooling.py --dry-run`  ·  `cnnjax sweep --help`",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )

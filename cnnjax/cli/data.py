@@ -9,6 +9,7 @@ import typer
 
 from cnnjax.cli import paths
 from cnnjax.cli.app import WIDE, app, out
+from cnnjax.cli.help import App
 from cnnjax.cli.options import (
     AsJson,
     Devices,
@@ -23,7 +24,7 @@ from cnnjax.cli.options import (
 from cnnjax.cli.printing import print_document, print_json
 from cnnjax.errors import ConfigError
 
-data = typer.Typer(
+data = App(
     help="List, prepare and look at data sets, and time how fast training gets its batches.",
     epilog="Examples:  cnnjax data list  ·  cnnjax data prepare cifar10  ·  cnnjax data show digits",
     no_args_is_help=True,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnjax.cli import paths
+from cnnjax.cli import completing, paths
 from cnnjax.cli.app import app, err
 from cnnjax.cli.options import AsJson, Overrides, pairs
 from cnnjax.cli.printing import note, print_document
@@ -22,7 +22,15 @@ from cnnjax.errors import ConfigError
     "cnnjax describe FILE --against model.kernel_size=5 --json"
 )
 def describe(
-    target: Annotated[str, typer.Argument(metavar="FILE|ARCHITECTURE|RUN", show_default=False)],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|ARCHITECTURE|RUN",
+            autocompletion=completing.networks,
+            help="What to look at; a run has its weights.",
+            show_default=False,
+        ),
+    ],
     overrides: Overrides = None,
     input_shape: Annotated[
         str | None,

@@ -17,7 +17,7 @@ from cnnjax.cli.printing import print_json
     "import-torch",
     epilog="Examples:  cnnjax import-torch resnet50 resnet50.pth runs/resnet50  ·  "
     "cnnjax import-torch vgg16 weights.safetensors runs/vgg16 data=cifar10  ·  "
-    "then  cnnjax train runs/resnet50 data=cifar10 optim.learning_rate=0.01 --out runs/tuned",
+    "cnnjax train runs/resnet50 data=cifar10 optim.learning_rate=0.01 --out runs/tuned",
 )
 def import_torch(
     architecture: Annotated[str, typer.Argument(help="An architecture's name.", show_default=False)],

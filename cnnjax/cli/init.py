@@ -8,16 +8,24 @@ from typing import Annotated
 
 import typer
 
-from cnnjax.cli import paths
+from cnnjax.cli import completing, paths
 from cnnjax.cli.app import app, out
 
 
 @app.command(
     epilog="Examples:  cnnjax init mnist/lenet5  ·  cnnjax init imagenet/torchvision_resnet50_v2 mine  ·  "
-    "cnnjax recipes (lists the names)"
+    "cnnjax recipes"
 )
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a recipe.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Of a recipe.",
+            show_default=False,
+            autocompletion=completing.recipe_names,
+        ),
+    ],
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", parser=paths.folder, help="Where to copy it.")] = Path("."),
 ) -> None:
     """Copy a recipe, with the modules beside it that it imports, to start from. Nothing is overwritten."""

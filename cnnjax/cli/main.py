@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -10,17 +11,22 @@ import typer
 from cnnjax import interrupts
 from cnnjax.cli.app import app, err
 from cnnjax.cli.circumstances import circumstance
+from cnnjax.cli.help import asked
 from cnnjax.errors import CnnjaxError, ConfigError, Interrupted, surviving, users_line
 from cnnjax.visible import visible
 
 
 def main() -> None:
     """The `cnnjax` command: errors a user can mend are one message and exit code 1, a stop by a signal is 130."""
+    if "_CNNJAX_COMPLETE" in os.environ:
+        # A shell asks what may stand there; typer answers, and ends the process.
+        app(args=[])
     _show_log()
     debug = "--debug" in sys.argv
     if debug:
         sys.excepthook = _show_traceback
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    arguments = asked(arguments)
     try:
         _refuse_nothing(arguments)
         # Typer makes a returned 130 of Ctrl-C.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnjax.cli import paths
+from cnnjax.cli import completing, paths
 from cnnjax.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ SHORTEST = 0.01
 File = Annotated[Path, typer.Argument(help="The experiment file, or a run to start from.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PATH=VALUE]...", help="Fields to set: model.kernel_size=5.", show_default=False),
+    typer.Argument(
+        metavar="[PATH=VALUE]...",
+        help="Fields to set: model.kernel_size=5.",
+        show_default=False,
+        autocompletion=completing.overrides,
+    ),
 ]
 Out = Annotated[
     Path | None,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cnnjax.cli.app import app
+from cnnjax.cli.completing import recipe_names
 from cnnjax.cli.options import AsJson
 from cnnjax.cli.printing import print_document
 
@@ -14,7 +15,10 @@ from cnnjax.cli.printing import print_document
 @app.command(epilog="Examples:  cnnjax recipes  ·  cnnjax recipes mnist/lenet5  ·  cnnjax recipes --json")
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A recipe, to see its whole card.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="A recipe, to see its whole card.", show_default=False, autocompletion=recipe_names
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from cnnjax.cli import paths
 from cnnjax.cli.app import WIDE, app, err, out
+from cnnjax.cli.completing import recipe_names
 from cnnjax.cli.options import LONGEST, MANY, AsJson, Devices, Overrides, Workers, hardware_of, options_of, pairs
 from cnnjax.cli.printing import print_json
 from cnnjax.errors import CnnjaxError, ConfigError
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
 )
 def reproduce(
     card: Annotated[
-        str, typer.Argument(metavar="CARD", help="A recipe's name, or a file with a card.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="CARD",
+            help="A recipe's name, or a file with a card.",
+            show_default=False,
+            autocompletion=recipe_names,
+        ),
     ],
     overrides: Overrides = None,
     budget: Annotated[

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 MOST_ERRORS = 10
 
 
-@app.command(epilog="Examples:  cnnjax status runs/pooling  ·  cnnjax status runs/pooling --watch  ·  --json")
+@app.command(
+    epilog="Examples:  cnnjax status runs/pooling  ·  cnnjax status runs/pooling --watch  ·  "
+    "cnnjax status runs/pooling --json"
+)
 def status(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.", show_default=False)],
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until all trials are over.")] = False,

@@ -15,7 +15,7 @@ from cnnjax.cli.printing import print_json
 
 @app.command(
     epilog="Examples:  cnnjax stylize photo.jpg painting.jpg --network runs/cifar10 --out made.png  ·  "
-    "cnnjax import-torch vgg19 vgg19.pth runs/vgg19, then  cnnjax stylize photo.jpg painting.jpg --network runs/vgg19 "
+    "cnnjax import-torch vgg19 vgg19.pth runs/vgg19  ·  cnnjax stylize photo.jpg painting.jpg --network runs/vgg19 "
     "--content-layer conv4_2.relu --style-layer conv1_1.relu --style-layer conv2_1.relu --start noise --out made.png"
 )
 def stylize(

@@ -25,6 +25,7 @@ from cnnjax.cli.cluster_options import (
     cluster_settings,
     print_detached,
 )
+from cnnjax.cli.completing import overrides as overrides_there_are
 from cnnjax.cli.design_options import (
     Arms,
     DesignName,
@@ -100,11 +101,14 @@ def sweep(
             metavar="[PATH=A,B,C]...",
             help="Axes (several values, or a distribution) or fields (one value).",
             show_default=False,
+            autocompletion=overrides_there_are,
         ),
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(help="How many seeds each arm is trained with. [default: the study's]", min=1, max=MANY),
+        typer.Option(
+            metavar="N", help="How many seeds each arm is trained with. [default: the study's]", min=1, max=MANY
+        ),
     ] = None,
     design: DesignName = None,
     points: Points = None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
 
@@ -73,6 +73,13 @@ class Config(Node, metaclass=_Constructor):
     if TYPE_CHECKING:
         # pydantic gives every frozen model a hash of its fields; type checkers do not know.
         def __hash__(self) -> int: ...
+
+        # What is assigned below is of the types that `Node` declares.
+        tag: ClassVar[str]
+        tag_key: ClassVar[str]
+        union: ClassVar[type[Any] | None]
+        members: ClassVar[dict[str, type[Any]]]
+        presets: ClassVar[dict[str, Callable[[], Any]]]
 
     def __init_subclass__(cls, *, union: str = "", tag: str = "", abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

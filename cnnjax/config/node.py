@@ -21,7 +21,7 @@ class Node(BaseModel):
     `members` are its subclasses by tag and `presets` functions that make a member, by name.
     """
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()
     )
 

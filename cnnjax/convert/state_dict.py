@@ -25,6 +25,8 @@ Shape = tuple[int, ...]
 Variables = dict[str, Any]
 
 HEAD = "logits"
+TRANSPOSED = "transposed_convolution"
+"""The kind of layer, as an analysis names it, whose kernel PyTorch keeps with its inputs first."""
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 
 
@@ -107,6 +109,7 @@ class _Slot:
     """path: collection and keys in the variables. shape: there. name, torch_shape: in PyTorch. timm_name: in timm.
 
     flattened: (height, width, channels) of the maps whose flattening the kernel multiplies, None for other arrays.
+    transposed: whether it is the kernel of a transposed convolution, whose inputs come first in PyTorch.
     """
 
     path: tuple[str, ...]
@@ -115,6 +118,7 @@ class _Slot:
     timm_name: str
     torch_shape: Shape
     flattened: Shape | None
+    transposed: bool = False
 
     @property
     def is_head(self) -> bool:
@@ -133,6 +137,8 @@ class _Slot:
         return shape == whole or _without_ones(shape) == _without_ones(self.torch_shape)
 
     def to_flax(self, tensor: np.ndarray) -> np.ndarray:
+        if self.transposed:
+            return np.ascontiguousarray(tensor.reshape(self.torch_shape).transpose(2, 3, 0, 1))
         if len(self.shape) == 4:
             return np.ascontiguousarray(tensor.reshape(_torch_order(self.shape)).transpose(2, 3, 1, 0))
         if self.flattened:
@@ -144,6 +150,8 @@ class _Slot:
         return np.ascontiguousarray(tensor).reshape(self.shape)
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
+        if self.transposed:
+            return np.ascontiguousarray(array.transpose(2, 3, 0, 1))
         if len(self.shape) == 4:
             return np.ascontiguousarray(array.transpose(3, 2, 0, 1)).reshape(self.torch_shape)
         if len(self.shape) != 2:
@@ -160,16 +168,20 @@ def _slots(network: Model, input_shape: tuple[int, int, int] | None) -> list[_Sl
     if image is None:
         raise ConfigError(f"{network.tag}: give input_shape=(height, width, channels): it was published for none")
     frozen: Any = network  # of which pyright sees no hash
-    shapes, flattenings = _laid_out(frozen, tuple(image))
-    return [_slot(network, path, shape, flattenings) for path, shape in shapes.items()]
+    shapes, flattenings, transposed = _laid_out(frozen, tuple(image))
+    return [_slot(network, path, shape, flattenings, transposed) for path, shape in shapes.items()]
 
 
 # Weights are often written where they were read, or read several times.
 @lru_cache(maxsize=8)
-def _laid_out(network: Model, image: tuple[int, int, int]) -> tuple[dict[tuple[str, ...], Shape], Mapping[str, Shape]]:
-    """The shape of each variable, by collection and keys, and `_flattenings`."""
+def _laid_out(
+    network: Model, image: tuple[int, int, int]
+) -> tuple[dict[tuple[str, ...], Shape], Mapping[str, Shape], frozenset[str]]:
+    """The shape of each variable, by collection and keys, `_flattenings`, and the transposed convolutions."""
     analysis, variables = analysed(network.build(), image, train=True)
-    return {path: leaf.shape for path, leaf in _flat(variables).items()}, _flattenings(analysis)
+    shapes = {path: leaf.shape for path, leaf in _flat(variables).items()}
+    transposed = frozenset(layer.path for layer in analysis.layers if layer.op == TRANSPOSED)
+    return shapes, _flattenings(analysis), transposed
 
 
 def _flat(variables: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
@@ -178,7 +190,13 @@ def _flat(variables: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
     return flat
 
 
-def _slot(network: Model, path: tuple[str, ...], shape: Shape, flattenings: Mapping[str, Shape]) -> _Slot:
+def _slot(
+    network: Model,
+    path: tuple[str, ...],
+    shape: Shape,
+    flattenings: Mapping[str, Shape],
+    transposed: frozenset[str],
+) -> _Slot:
     *_, leaf = path
     module = ".".join(path[1:-1])
     name, timm_name = (
@@ -188,6 +206,8 @@ def _slot(network: Model, path: tuple[str, ...], shape: Shape, flattenings: Mapp
             (network.timm_name, _LEAVES | network.timm_leaves),
         )
     )
+    if leaf == "kernel" and module in transposed:
+        return _Slot(path, shape, name, timm_name, (*shape[2:], *shape[:2]), None, transposed=True)
     torch_shape = network.torch_shape(".".join(path[1:]), _torch_order(shape))
     return _Slot(path, shape, name, timm_name, torch_shape, flattenings.get(module) if leaf == "kernel" else None)
 

@@ -61,6 +61,10 @@ class BandFolder(Banded, tag="band_folder"):
 
     test: the share that is held out where there is no test part, stratified, the same for every seed. on_broken:
     whether a file that cannot be read is an error, or left out and counted. All images are held in memory.
+
+    train_split, test_split: names of the folders of the parts; without `test_split` the usual names are looked for, and
+    a set that has none is split. classes: their names, in the order of their numbers; empty takes the folders', in
+    their order.
     """
 
     root: str

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from cnnjax import box_masks
 from cnnjax.data.encoded import BROKEN, decodable, naming, taken
 from cnnjax.data.entries import Entry
 from cnnjax.data.folder import ImageFiles
 from cnnjax.data.image_form import Region
+from cnnjax.data.segments import Segments
 from cnnjax.data.store import Store, stamp
 from cnnjax.errors import DataError
 
@@ -30,7 +32,8 @@ class Annotation:
     """What is said of one image. image: its name in the store. size: (height, width) that it says the image has.
 
     boxes: float32 [n, 4], corners in pixels of the file. labels: int32 [n]. crowd: bool [n], boxes around many objects.
-    problems: what is wrong with it, a sentence for each entry.
+    problems: what is wrong with it, a sentence for each entry. segments: the masks of the boxes' objects, where they
+    are read.
     """
 
     image: str
@@ -39,6 +42,7 @@ class Annotation:
     labels: np.ndarray
     crowd: np.ndarray
     problems: tuple[str, ...] = ()
+    segments: tuple[Segments, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,19 @@ class Entries:
     labels: list[int] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    segments: list[Segments] = field(default_factory=list)
 
-    def add(self, entry: str, name: Any, corners: Sequence[float], *, crowd: bool = False) -> None:
-        """A box by its corners, of the class of that name. entry: what it is called in the annotation."""
+    def add(
+        self,
+        entry: str,
+        name: Any,
+        corners: Sequence[float],
+        *,
+        crowd: bool = False,
+        segments: Segments | None = None,
+    ) -> None:
+        """A box by its corners, of the class of that name. entry: what it is called in the annotation. segments: the
+        mask of its object, of all boxes or of none."""
         height, width = self.size
         left, top, right, bottom = corners
         said = f"box {', '.join(f'{side:g}' for side in corners)}"
@@ -75,6 +89,8 @@ class Entries:
             self.rows.append((max(left, 0), max(top, 0), min(right, width), min(bottom, height)))
             self.labels.append(self.classes[name])
             self.crowd.append(crowd)
+            if segments is not None:
+                self.segments.append(segments)
 
     def wrong(self, entry: str, why: str) -> None:
         """Note what is wrong with an entry."""
@@ -89,17 +105,19 @@ class Entries:
             np.array(self.labels, np.int32),
             np.array(self.crowd, bool),
             tuple(self.problems),
+            tuple(self.segments),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class BoxedFiles(ImageFiles):
     """Image files with boxes. annotations: of each. most: rows that every example has. crowds: whether `box_crowd` is
-    an entry, True for boxes around many objects."""
+    an entry, True for boxes around many objects. masks: whether `box_mask` is one."""
 
     annotations: tuple[Annotation, ...]
     most: int
     crowds: bool
+    masks: bool = False
 
     @property
     def decoded_entries(self) -> Mapping[str, Entry]:
@@ -109,13 +127,15 @@ class BoxedFiles(ImageFiles):
             "box_label": Entry((self.most,), "int32", "value"),
         }
         crowd = {"box_crowd": Entry((self.most,), "bool", "value")} if self.crowds else {}
-        return {**super().decoded_entries, **rows, **crowd}
+        size = (*self.image_shape[:2], box_masks.layers(self.most))
+        masks = {"box_mask": Entry(size, "uint8", "masks")} if self.masks else {}
+        return {**super().decoded_entries, **rows, **crowd, **masks}
 
     def decoded_example(
         self, index: int, data: bytes, region: Region, names: Collection[str]
     ) -> Mapping[str, np.ndarray]:
         example = super().decoded_example(index, data, region, names)
-        if not {"boxes", "box_valid", "box_label", "box_crowd"} & set(names):
+        if not {"boxes", "box_valid", "box_label", "box_crowd", "box_mask"} & set(names):
             return example
         own = self.annotations[index]
         with naming(self.shown(index)):
@@ -133,6 +153,11 @@ class BoxedFiles(ImageFiles):
         made["boxes"][:count], made["box_valid"][:count], made["box_label"][:count] = boxes, True, own.labels[kept]
         if self.crowds:
             made["box_crowd"][:count] = own.crowd[kept]
+        if "box_mask" in names:
+            masks = np.zeros((self.most, *made["box_mask"].shape[:2]), bool)
+            for row, number in enumerate(kept):
+                masks[row] = own.segments[number].drawn(region)
+            made["box_mask"] = box_masks.packed(masks)
         return {**example, **made}
 
     def take(self, indices: np.ndarray) -> BoxedFiles:
@@ -148,6 +173,10 @@ class BoxedFiles(ImageFiles):
             for array in (own.boxes, own.labels, own.crowd):
                 total.update(b"\0%d\0" % len(array))
                 total.update(np.ascontiguousarray(array).data)
+            for number, each in enumerate(own.segments):
+                for array in each.arrays:
+                    total.update(b"\0%d %d\0" % (number, len(array)))
+                    total.update(np.ascontiguousarray(array).data)
         return total.hexdigest()[:12]
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from pydantic import Field
 
+from cnnjax.config import later
 from cnnjax.data.box_files import Annotation, BoxedFiles, Entries, boxed_parts, read_of
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.encoded import Decoding
+from cnnjax.data.segments import segments_of
 from cnnjax.data.source import Data
 from cnnjax.data.splits import split_off
 from cnnjax.data.store import Store, is_image, open_store
@@ -26,8 +28,9 @@ class Coco(Decoding, Data, tag="coco"):
     for every seed. images, test_images: the folders that `file_name` is relative to; by default wherever the file is.
     Classes are the categories of the training file in the order of their ids. `iscrowd` boxes need not be found, and no
     detection in one is wrong. An entry that cannot be (a box outside its image or without area, an unknown class or
-    image, an id that is there twice, an image that is missing) is broken (`on_broken`). How images are decoded:
-    `Decoding`.
+    image, an id that is there twice, an image that is missing) is broken (`on_broken`). masks: whether the masks of
+    objects are read, too (`box_mask`), of polygons or runs; one that is missing or cannot be is broken. How images are
+    decoded: `Decoding`.
     """
 
     root: str
@@ -36,6 +39,7 @@ class Coco(Decoding, Data, tag="coco"):
     images: str | None = None
     test_images: str | None = None
     test: float = Field(default=0.2, gt=0, lt=1)
+    masks: bool = later(False)
 
     def read(self) -> Dataset:
         store = open_store(Path(self.root).expanduser())
@@ -44,13 +48,13 @@ class Coco(Decoding, Data, tag="coco"):
         read = [_File.of(store, name) for name in files]
         names, ids = read[0].categories()
         folders = [self.images, self.test_images or self.images]
-        made = [file.read(ids, folder) for file, folder in zip(read, folders, strict=False)]
+        made = [file.read(ids, folder, masks=self.masks) for file, folder in zip(read, folders, strict=False)]
         most = max([1, *(len(own.boxes) for part in made for own in part)])
         crowds = any(own.crowd.any() for part in made for own in part)
 
         def part(annotations: list[Annotation]) -> BoxedFiles:
             images = tuple(own.image for own in annotations)
-            return BoxedFiles({}, names, self.form(), store, images, tuple(annotations), most, crowds)
+            return BoxedFiles({}, names, self.form(), store, images, tuple(annotations), most, crowds, self.masks)
 
         train, test = map(part, made) if len(made) == 2 else split_off(part(made[0]), self.test)
         return Dataset(
@@ -100,8 +104,11 @@ class _File:
         ids = sorted(found)
         return tuple(found[number] for number in ids), {number: place for place, number in enumerate(ids)}
 
-    def read(self, classes: Mapping[int, int], folder: str | None) -> list[Annotation]:
-        """What it says of its images, in their order. Raises DataError for what belongs to no image."""
+    def read(self, classes: Mapping[int, int], folder: str | None, *, masks: bool) -> list[Annotation]:
+        """What it says of its images, in their order; masks: those of objects, too.
+
+        Raises DataError for what belongs to no image.
+        """
         names = _Names(self.store, folder)
         made: dict[Any, Entries] = {}
         for row in self.content["images"]:
@@ -119,10 +126,10 @@ class _File:
             made[number] = own
         if not made:
             raise DataError(f"{self.where}: there are no images")
-        self._add_boxes(made)
+        self._add_boxes(made, masks)
         return [own.made() for own in made.values()]
 
-    def _add_boxes(self, made: Mapping[Any, Entries]) -> None:
+    def _add_boxes(self, made: Mapping[Any, Entries], masks: bool) -> None:
         seen: set[Any] = set()
         for place, row in enumerate(self.content["annotations"]):
             number, image, box = row.get("id", f"number {place}"), row.get("image_id"), row.get("bbox")
@@ -140,7 +147,12 @@ class _File:
             category = row.get("category_id")
             x, y, width, height = map(float, box)
             known = category if isinstance(category, int) else str(category)
-            own.add(entry, known, (x, y, x + width, y + height), crowd=row.get("iscrowd") == 1)
+            try:
+                segments = segments_of(row.get("segmentation"), own.size) if masks else None
+            except DataError as error:
+                own.wrong(entry, str(error))
+                continue
+            own.add(entry, known, (x, y, x + width, y + height), crowd=row.get("iscrowd") == 1, segments=segments)
 
 
 def _is_number(value: Any) -> bool:

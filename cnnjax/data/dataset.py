@@ -49,7 +49,7 @@ class Dataset:
     labels_places: bool = False
     skeleton: Skeleton | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for part, examples in (("train", self.train), ("test", self.test)):
             if len(examples) == 0:
                 raise DataError(f"{self.name}: the {part} part is empty")

@@ -9,10 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cnnjax.box_masks import layers
 from cnnjax.data.sentences import check_words
 from cnnjax.errors import DataError
 
-Kind = Literal["image", "clip", "mask", "boxes", "keypoints", "value"]
+Kind = Literal["image", "clip", "mask", "masks", "boxes", "keypoints", "value"]
 """How augmentation treats an entry: all but a "value" move with the image, and only images change their colours. A
 "clip" of sound is made an image first."""
 
@@ -20,6 +21,7 @@ _KINDS: Mapping[str, Kind] = {
     "image": "image",
     "image2": "image",
     "mask": "mask",
+    "box_mask": "masks",
     "boxes": "boxes",
     "keypoints": "keypoints",
 }
@@ -34,6 +36,8 @@ class Entry:
     "image": uint8 [H, W, C]. "clip": int16 [T], samples of sound, which stand for the image. "mask": uint8 or int32 [H,
     W], class ids, as large as the image. "boxes": float32 [M, 4], x_min, y_min, x_max, y_max in pixels, where the whole
     image is 0, 0, W, H; beside it `box_valid` bool [M], False for rows that are no box, and `box_label` int32 [M].
+    "masks": uint8 [H, W, L], of the objects of `boxes`, packed (`cnnjax.box_masks`): bit r % 8 of layer r // 8 says
+    whether a pixel is of the object in row r.
     "keypoints": float32 [K, 3], x, y in pixels (the middle of the first pixel is 0.5, 0.5) and visibility: 0 where
     it is not known where the point is, above 0 where it is; as COCO has it, 1 of what is hidden, 2 of what is seen.
     "value": anything that stays as it is, such as a label, or `words`, int32 [R, T], sentences (`sentence_rows`).
@@ -100,10 +104,12 @@ def check_entries(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, Kind]) -
             raise DataError(f"{len(image)} images but {len(array) if array.ndim else 'no'} {_plural(name)}")
         if array.dtype.kind not in "biuf":
             raise DataError(f"{_plural(name)} must be numbers, got {array.dtype}")
-        if kinds[name] in ("image", "mask") and array.shape[1:3] != image.shape[1:3]:
+        if kinds[name] in ("image", "mask", "masks") and array.shape[1:3] != image.shape[1:3]:
             raise DataError(f"{_plural(name)} are {_sides(array)}, their images {_sides(image)}: they must be as large")
         if kinds[name] == "mask" and (array.ndim != 3 or array.dtype not in (np.uint8, np.int32)):
             raise DataError(f"{_plural(name)} must be uint8 or int32 [N, H, W], got {array.dtype} {array.shape}")
+        if kinds[name] == "masks":
+            _check_masks(name, array, arrays)
         if kinds[name] == "keypoints" and (array.dtype != np.float32 or array.ndim != 3 or array.shape[2] != 3):
             raise DataError(f"{_plural(name)} must be float32 [N, K, 3], got {array.dtype} {array.shape}")
         if kinds[name] == "boxes":
@@ -119,6 +125,18 @@ def _check_clips(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, Kind]) ->
             raise DataError(f"clips of sound must be int16 [N, samples], got {clips.dtype} {clips.shape}")
         for other in [other for other, kind in kinds.items() if kind not in ("clip", "value")]:
             raise DataError(f"{other} has places in an image, and clips of sound have none")
+
+
+def _check_masks(name: str, bits: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
+    boxes = arrays.get("boxes")
+    if boxes is None or boxes.ndim != 3:
+        raise DataError(f"{name} are masks of the objects of boxes [N, M, 4], and there are none")
+    count = layers(boxes.shape[1])
+    if bits.dtype != np.uint8 or bits.ndim != 4 or bits.shape[3] != count:
+        raise DataError(
+            f"{name} must be uint8 [N, H, W, {count}], bits of {boxes.shape[1]} objects (box_masks.packed), got "
+            f"{bits.dtype} {bits.shape}"
+        )
 
 
 def _check_boxes(name: str, boxes: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:

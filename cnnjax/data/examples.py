@@ -166,7 +166,7 @@ class Examples(Part):
         named = [(name, np.asarray(array)) for name, array in given if array is not None]
         for name in [name for name, _ in named if [other for other, _ in named].count(name) > 1][:1]:
             raise DataError(f"{name} is given twice")
-        self.arrays = dict(sorted(named, key=lambda item: _FIRST.get(item[0], len(_FIRST))))
+        self.arrays: dict[str, np.ndarray] = dict(sorted(named, key=lambda item: _FIRST.get(item[0], len(_FIRST))))
         if "image" not in self.arrays:
             raise DataError("examples have no image; give images, uint8 [N, H, W, C]")
         for name in set(kinds or {}) - set(self.arrays):

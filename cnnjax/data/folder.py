@@ -96,6 +96,8 @@ class ImageFolder(Decoding, Data, tag="folder"):
     share `test` is held out, stratified, the same for every seed. What lies there and is not used is a warning.
 
     How images are decoded: `Decoding`.
+
+    train_split, test_split: names of the parts; without `test_split` the usual names are looked for.
     """
 
     root: str

@@ -59,6 +59,8 @@ class GoCaptures(Data):
 
     How well a network does here says nothing about its strength at Go. What moves the board (flips, crops) would
     leave the label behind, and is refused.
+
+    size: points of a side of the board. seed: of the positions.
     """
 
     size: int = Field(default=19, ge=5, le=25)

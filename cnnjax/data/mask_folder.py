@@ -85,6 +85,8 @@ class MaskFolder(Decoding, Data):
     ignored: the pixel value of what is of no class, which is not learned and not measured. What is not divided is
     split: the share `test` is held out or, with `folds`, fold number `fold` (from 0) of so many, which together hold
     every image once; alike for every seed. How images are decoded: `Decoding`.
+
+    train_split, test_split: names of the folders of the parts; without `test_split` the usual names are looked for.
     """
 
     root: str

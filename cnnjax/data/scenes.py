@@ -52,6 +52,8 @@ class Scenes(Data):
 
     alone: share of images with one shape. radius: least and greatest half height of a shape, in pixels. noise: standard
     deviation of each pixel's noise, of 0..1.
+
+    size: pixels of an image's side. references: sentences of an image.
     """
 
     size: int = Field(default=32, ge=16)

@@ -8,6 +8,8 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from cnnjax import box_masks
+from cnnjax.config import later
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.entries import padded_boxes
 from cnnjax.data.examples import Examples
@@ -30,7 +32,10 @@ class Shapes(Data):
 
     radius: least and greatest distance from a shape's middle to its outline's farthest points, in pixels. contrast:
     difference in brightness, of 0..1, between outline and surroundings; a shape's inside differs by a quarter of it.
-    noise: standard deviation of each pixel's noise, of 0..1.
+    noise: standard deviation of each pixel's noise, of 0..1. masks: whether what is seen of each shape that has a box
+    is an entry too (`box_mask`).
+
+    size: pixels of an image's side.
     """
 
     size: int = Field(default=64, ge=16)
@@ -41,6 +46,7 @@ class Shapes(Data):
     examples: int = Field(default=512, ge=1)
     test_examples: int = Field(default=128, ge=1)
     seed: int = Field(default=0, ge=0)
+    masks: bool = later(False)
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> Self:
@@ -59,19 +65,25 @@ class Shapes(Data):
         images = np.empty((count, self.size, self.size, 3), np.uint8)
         masks = np.empty((count, self.size, self.size), np.uint8)
         boxes, labels = [], []
+        of_boxes = np.zeros((count, self.objects, self.size, self.size) if self.masks else 0, bool)
         for index in range(count):
             # Each image has its own randomness, so that more images leave the first as they are.
             generator = np.random.Generator(np.random.Philox(key=[self.seed, 2 * index + part]))
             drawn = [draw_shape(generator, self.size, self.radius) for _ in range(generator.integers(self.objects) + 1)]
             images[index], masks[index], seen = self._picture(generator, drawn)
-            boxes.append([box for box, _ in seen])
+            boxes.append([box_of(visible) for visible, _ in seen])
             labels.append([label for _, label in seen])
-        return Examples(images, mask=masks, **padded_boxes(boxes, labels, most=self.objects))
+            if self.masks:
+                of_boxes[index, : len(seen)] = [visible for visible, _ in seen]
+        entries = padded_boxes(boxes, labels, most=self.objects)
+        if self.masks:
+            entries["box_mask"] = box_masks.packed(of_boxes)
+        return Examples(images, mask=masks, **entries)
 
     def _picture(
         self, generator: np.random.Generator, drawn: list[Shape]
     ) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, int]]]:
-        """Image, mask, and boxes with labels of the shapes that are seen."""
+        """Image, mask, and of the shapes that are seen their pixels, bool [size, size], with labels."""
         size = self.size
         brightness = np.zeros((size, size), np.float32)
         front = np.full((size, size), -1)
@@ -85,7 +97,7 @@ class Shapes(Data):
             visible = front == number
             mask[visible] = shape.label
             if visible.sum() >= 0.1 * shape.inside.sum():
-                seen.append((box_of(visible), shape.label))
+                seen.append((visible, shape.label))
         cells = -(-size // BLOCK)
         grain = generator.standard_normal((cells, cells, 3), np.float32).repeat(BLOCK, 0).repeat(BLOCK, 1)[:size, :size]
         fine = generator.standard_normal((size, size, 3), np.float32)

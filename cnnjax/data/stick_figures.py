@@ -47,6 +47,8 @@ class StickFigures(Data):
     height: least and greatest, head to feet if it stood straight, as shares of the image's side. hidden: the share of
     images with a square in front of a joint. contrast: greatest difference in brightness, of 0..1, between limbs and
     background. noise: standard deviation of each pixel's noise, of 0..1.
+
+    size: pixels of an image's side.
     """
 
     size: int = Field(default=64, ge=16)

@@ -26,6 +26,8 @@ class Synthetic(Data):
 
     A class is one random low-resolution pattern; `noise` is the share of each pixel that is noise (0..1). So a
     network can learn it, and faster the less noise there is.
+
+    height, width: of an image, in pixels. channels: of an image.
     """
 
     height: int = Field(default=32, ge=1)

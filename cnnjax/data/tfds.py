@@ -64,6 +64,8 @@ class TFDS(Decoding, Data):
     `name` is TFDS's own name; `data_dir` is where it was prepared (default: $TFDS_DATA_DIR or TFDS's own default).
     test_split: by default "test", or else "validation", which is what ImageNet is evaluated on. How images are decoded:
     `Decoding`; those of one size need no `size`.
+
+    train_split: the set's split to train on, by its name in TFDS; parts of one too, "train[:10%]".
     """
 
     name: str

@@ -22,6 +22,8 @@ class Tissue(Banded):
     A tissue absorbs broadly around band 1 or around band 3, which several bands tell, and has or lacks a narrow line of
     strength `line` in band 4: four classes. How thick it is differs from image to image and from place to place, so
     that no band tells anything by itself. noise: standard deviation of a pixel, as a share of full brightness.
+
+    size: pixels of an image's side. seed: of the images.
     """
 
     size: int = Field(default=16, ge=4)

@@ -38,6 +38,8 @@ class Voc(Decoding, Data, tag="voc"):
     detection in one is wrong). Parts are the lists `ImageSets/Main/<part>.txt`; by default `trainval` or `train`, and
     `test` or `val`. Without such lists the share `test` is held out, alike for every seed. An annotation without a
     whole image or with a box that cannot be is broken (`on_broken`). How images are decoded: `Decoding`.
+
+    train_split, test_split: names of the lists or folders of the parts; without them the usual names are looked for.
     """
 
     root: str

@@ -135,6 +135,6 @@ class _Resized:
         return self.form.target_dtype
 
     def _resized(self, entry: Entry) -> Entry:
-        if entry.kind not in ("image", "mask"):
+        if entry.kind not in ("image", "mask", "masks"):
             return entry
         return Entry((*self.size, *entry.shape[2:]), entry.dtype, entry.kind)

@@ -18,7 +18,10 @@ from cnnjax.initialization.kernel import Kernel, replaced
 
 
 class Rule(Config):
-    """What the kernels are drawn by whose paths match a pattern: `Rule(kernels="logits.*", by=FixedStd(std=0.01))`."""
+    """What the kernels are drawn by whose paths match a pattern: `Rule(kernels="logits.*", by=FixedStd(std=0.01))`.
+
+    kernels: the pattern, on a kernel's path. by: what they are drawn by.
+    """
 
     kernels: str
     by: Initialization

@@ -26,7 +26,10 @@ class BoxLoss(StepConfig, union="name"):
 
 class SmoothL1(BoxLoss, tag="smooth_l1"):
     """The sum over the four codes of x^2 / (2 beta) where |x| < beta, else |x| - beta / 2 (Girshick 2015,
-    arXiv:1504.08083, eq. 3, with beta = 1): Huber's loss divided by beta."""
+    arXiv:1504.08083, eq. 3, with beta = 1): Huber's loss divided by beta.
+
+    beta: where the square ends, in units of the codes.
+    """
 
     beta: float = lane(1.0, gt=0)
 

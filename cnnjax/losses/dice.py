@@ -65,7 +65,10 @@ class Dice(Loss, tag="dice"):
 
 
 class SoftmaxDice(Dice, tag="softmax_dice"):
-    """The cross-entropy of pixels plus `dice_weight` times the Dice loss, as in nnU-Net (Isensee et al. 2021)."""
+    """The cross-entropy of pixels plus `dice_weight` times the Dice loss, as in nnU-Net (Isensee et al. 2021).
+
+    cross_entropy: with its label smoothing and class weights.
+    """
 
     cross_entropy: SoftmaxCrossEntropy = SoftmaxCrossEntropy()
     dice_weight: float = lane(1.0, ge=0)

@@ -7,7 +7,7 @@ has it. What it needs of an image are its strongest detections and its true boxe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,18 @@ MOST = (1, 10, 100)
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Detections in N images: boxes [N, D, 4] in pixels, scores [N, D], labels [N, D], valid [N, D]."""
+    """Detections in N images: boxes [N, D, 4] in pixels, scores [N, D], labels [N, D], valid [N, D].
+
+    areas [N, D], in pixels; None for those of the boxes. shared [N, D, M]: how much of its area each has in common with
+    each object, of masks; None for that of the boxes.
+    """
 
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
     valid: np.ndarray
+    areas: np.ndarray | None = None
+    shared: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +129,18 @@ def _matched(found: Found, true: Truth, label: int) -> Iterator[Matched]:
             continue
         scores = found.scores[image][detected]
         order = np.argsort(-scores, kind="stable")[: MOST[-1]]
-        boxes, scores = found.boxes[image][detected[order]].astype(np.float64), scores[order]
-        objects, crowd = true.boxes[image][there].astype(np.float64), true.crowd[image][there]
-        areas = _areas(objects) if true.areas is None else true.areas[image][there]
+        detected, scores = detected[order], scores[order]
+        boxes, objects = found.boxes[image][detected].astype(np.float64), true.boxes[image][there].astype(np.float64)
+        crowd = true.crowd[image][there]
+        areas = _areas(objects) if true.areas is None else true.areas[image][there].astype(np.float64)
+        own = _areas(boxes) if found.areas is None else found.areas[image][detected].astype(np.float64)
+        if found.shared is None:
+            shared, whole = _shared(boxes, objects), _areas(objects)
+        else:
+            shared, whole = found.shared[image][np.ix_(detected, there)].astype(np.float64), areas
         ignored = crowd[None] | outside(areas, limits)
-        overlaps = _overlaps(boxes, objects, crowd)
-        took, aside = take(overlaps, ignored, crowd)
-        aside |= ~took & outside(_areas(boxes), limits)[:, None]
+        took, aside = take(_overlaps(shared, own, whole, crowd), ignored, crowd)
+        aside |= ~took & outside(own, limits)[:, None]
         yield Matched(scores, took, aside, ignored)
 
 
@@ -142,13 +153,16 @@ def outside(areas: np.ndarray, limits: np.ndarray) -> np.ndarray:
     return (areas[None] < limits[:, :1]) | (areas[None] > limits[:, 1:])
 
 
-def _overlaps(boxes: np.ndarray, objects: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-    """IoU [D, G]; with a crowd the share of the detection that is in it."""
+def _shared(boxes: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """The areas [D, G] that boxes have in common."""
     low = np.maximum(boxes[:, None, :2], objects[None, :, :2])
     sides = np.maximum(np.minimum(boxes[:, None, 2:], objects[None, :, 2:]) - low, 0)
-    shared = sides[..., 0] * sides[..., 1]
-    own = _areas(boxes)[:, None]
-    union = np.where(crowd[None], own, own + _areas(objects)[None] - shared)
+    return sides[..., 0] * sides[..., 1]
+
+
+def _overlaps(shared: np.ndarray, own: np.ndarray, others: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """IoU [D, G]; with a crowd the share of the detection in it. shared: [D, G]; own, others: areas [D], [G]."""
+    union = np.where(crowd[None], own[:, None], own[:, None] + others[None] - shared)
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
@@ -197,9 +211,17 @@ def curve(images: Sequence[Matched], size: int, most: int, objects: int) -> tupl
     return np.stack([row[where] for row, where in zip(padded, at, strict=True)]), recall[:, -1]
 
 
-def detection_specifications(*, loss_unit: str = "") -> tuple[Specification, ...]:
-    """What is measured of detections, the most important first. loss_unit: the loss's own (`Loss.unit`)."""
+def detection_specifications(*, masks: bool = False, loss_unit: str = "") -> tuple[Specification, ...]:
+    """What is measured of detections, the most important first; masks: and of their masks. loss_unit: the loss's own
+    (`Loss.unit`)."""
+    of_masks = (
+        ("mask_ap", "mask AP"),
+        ("mask_ap50", "mask AP at 0.5"),
+        ("mask_ap75", "mask AP at 0.75"),
+        ("mask_recall", "mask recall"),
+    )
     shares = (
+        *(of_masks if masks else ()),
         ("mean_ap", "mean AP"),
         ("ap50", "AP at 0.5"),
         ("ap75", "AP at 0.75"),
@@ -218,10 +240,12 @@ def summarize_detections(sums: Mapping[str, Any], *, classes: int) -> dict[str, 
     """What the `sums` of a whole part mean: count (images) and loss (their mean); with what was found in each image,
     mean_ap (over IoU 0.5 to 0.95), ap50, ap75 and mean_recall (at 100 detections), means over the classes that have
     objects; per_class_ap and per_class_ap50, None for a class without objects; per_class_objects; ap_by_size, of small,
-    medium and large ones.
+    medium and large ones. With what masks share, the same of them: mask_ap, mask_ap50, mask_ap75, mask_recall,
+    per_class_mask_ap and mask_ap_by_size; masks are small, medium or large by their own pixels.
 
     found: [N, D, 6], boxes, score and label, whose label is below 0 in rows that are none. true: [N, M, 6], label,
-    below 0 in rows that are none, box, and whether it is a crowd. NaN where there is no object. Raises DataError if no
+    below 0 in rows that are none, box, and whether it is a crowd. shared: [N, D, M], pixels in common, found_areas
+    [N, D], true_areas [N, M]. NaN where there is no object. Raises DataError if no
     example was measured.
     """
     count = int(np.asarray(sums["count"]))
@@ -230,17 +254,30 @@ def summarize_detections(sums: Mapping[str, Any], *, classes: int) -> dict[str, 
     summary: dict[str, Any] = {"count": count, "loss": float(np.asarray(sums["loss"])) / count}
     if "found" not in sums:
         return summary
-    made = curves(*_read(np.asarray(sums["found"]), np.asarray(sums["true"])), classes=classes)
-    means = {"mean_ap": made.ap(), "ap50": made.ap(threshold=0.5), "ap75": made.ap(threshold=0.75)}
-    means["mean_recall"] = made.ar()
+    found, true = _read(np.asarray(sums["found"]), np.asarray(sums["true"]))
+    made = curves(found, true, classes=classes)
+    if "shared" in sums:
+        shared, areas, true_areas = (np.asarray(sums[name]) for name in ("shared", "found_areas", "true_areas"))
+        masks = curves(replace(found, shared=shared, areas=areas), replace(true, areas=true_areas), classes=classes)
+        summary |= {
+            **_means(masks, "mask_ap", "mask_ap50", "mask_ap75", "mask_recall"),
+            "per_class_mask_ap": [masks.ap(label=label) for label in range(classes)],
+            "mask_ap_by_size": [masks.ap(size=size) for size in SIZES if size != "all"],
+        }
     return {
         **summary,
-        **{name: float("nan") if value is None else value for name, value in means.items()},
+        **_means(made, "mean_ap", "ap50", "ap75", "mean_recall"),
         "per_class_ap": [made.ap(label=label) for label in range(classes)],
         "per_class_ap50": [made.ap(threshold=0.5, label=label) for label in range(classes)],
         "per_class_objects": made.objects[:, 0].tolist(),
         "ap_by_size": [made.ap(size=size) for size in SIZES if size != "all"],
     }
+
+
+def _means(made: Curves, *names: str) -> dict[str, float]:
+    """AP, AP at 0.5 and at 0.75 and recall by these names; NaN where there is no object."""
+    means = (made.ap(), made.ap(threshold=0.5), made.ap(threshold=0.75), made.ar())
+    return {name: float("nan") if value is None else value for name, value in zip(names, means, strict=True)}
 
 
 def _read(found: np.ndarray, true: np.ndarray) -> tuple[Found, Truth]:

@@ -30,7 +30,7 @@ from cnnjax.models.convnet import (
 from cnnjax.models.convnext import ConvNeXt
 from cnnjax.models.densenet import DenseNet
 from cnnjax.models.detecting import WithDetector
-from cnnjax.models.detectors import AnchorFree, Detector, FasterRCNN, GridDetector
+from cnnjax.models.detectors import AnchorFree, CenterNet, Detector, FasterRCNN, GridDetector, MaskRCNN
 from cnnjax.models.efficientnet import EfficientNet
 from cnnjax.models.efficientnet_v2 import EfficientNetV2
 from cnnjax.models.endpoint import Endpoint
@@ -74,6 +74,7 @@ __all__ = [
     "Autoencoder",
     "BatchNorm",
     "Captioner",
+    "CenterNet",
     "CifarStem",
     "Conv",
     "ConvMixer",
@@ -107,6 +108,7 @@ __all__ = [
     "LayerNorm",
     "LocalResponseNorm",
     "MNASNet",
+    "MaskRCNN",
     "MobileNetV1",
     "MobileNetV2",
     "MobileNetV3",

@@ -68,7 +68,11 @@ class Layer(Config, union="op"):
 
 
 class Conv(Layer):
-    """Convolution to `features` channels; `padding` is same, valid, full, or pixels each side."""
+    """Convolution to `features` channels; `padding` is same, valid, full, or pixels each side.
+
+    kernel_size, strides, dilation: of rows and columns, or one number for both. groups: of channels that are convolved
+    apart. bias: whether one is added to each channel.
+    """
 
     features: int = Field(ge=1)
     kernel_size: Pair = 3
@@ -87,7 +91,11 @@ class Conv(Layer):
 
 
 class Pool(Layer):
-    """Pooling over windows; `strides` None is the window (no overlap); `partial` keeps the last partial window."""
+    """Pooling over windows; `strides` None is the window (no overlap); `partial` keeps the last partial window.
+
+    kind: the greatest of a window, its mean, or a mean weighted by a binomial (blur pooling, Zhang 2019). window: rows
+    and columns, or one number for both. padding: of the map's border.
+    """
 
     kind: Literal["max", "average", "blur"] = "max"
     window: Pair = 2
@@ -104,7 +112,10 @@ class Pool(Layer):
 
 
 class GlobalPool(Layer):
-    """Pooling over the whole image: [B, H, W, C] -> [B, C]."""
+    """Pooling over the whole image: [B, H, W, C] -> [B, C].
+
+    kind: the mean over places, or the greatest.
+    """
 
     kind: Literal["average", "max"] = "average"
 
@@ -116,7 +127,10 @@ class GlobalPool(Layer):
 
 
 class Normalize(Layer, tag="norm"):
-    """A normalization as a layer."""
+    """A normalization as a layer.
+
+    norm: which one.
+    """
 
     pointwise: ClassVar[bool] = True
     norm: Norm = BatchNorm()
@@ -126,7 +140,10 @@ class Normalize(Layer, tag="norm"):
 
 
 class Activation(Layer):
-    """An elementwise activation by name."""
+    """An elementwise activation by name.
+
+    name: `relu`, `tanh`, `gelu`, ... (`cnnjax.nn.activation.ACTIVATIONS`).
+    """
 
     pointwise: ClassVar[bool] = True
     name: ActivationName = "relu"
@@ -147,7 +164,10 @@ class Dropout(Layer):
 
 
 class DropBlock(Layer):
-    """Zeroes blocks of maps at `rate` in training (Ghiasi et al. 2018); `shared` has one mask for all channels."""
+    """Zeroes blocks of maps at `rate` in training (Ghiasi et al. 2018); `shared` has one mask for all channels.
+
+    block_size: rows and columns of a block, or one number for both.
+    """
 
     pointwise: ClassVar[bool] = True
     rate: float = Field(default=0.1, ge=0, lt=1)
@@ -188,7 +208,10 @@ class Flatten(Layer):
 
 
 class Dense(Layer):
-    """A fully connected layer; `features` None is the network's number of classes."""
+    """A fully connected layer; `features` None is the network's number of classes.
+
+    bias: whether one is added to each feature.
+    """
 
     features: int | None = Field(default=None, ge=1)
     bias: bool = True
@@ -265,7 +288,10 @@ class ConvNetwork(linen.Module):
 
 
 class ConvNet(Model, tag="convnet"):
-    """A network as a named sequence of layers."""
+    """A network as a named sequence of layers.
+
+    layers: by name, in the order in which they are computed.
+    """
 
     layers: NamedOf[Layer]
 

@@ -9,7 +9,7 @@ import flax.linen as linen
 import jax
 
 from cnnjax.errors import ConfigError
-from cnnjax.models.detectors import AnchorFree, Detector, FasterRCNN
+from cnnjax.models.detectors import AnchorFree, Detector, FasterRCNN, MaskRCNN
 from cnnjax.models.heads import with_head
 from cnnjax.models.model import Model, Shape, config, preset
 from cnnjax.models.norm import FrozenBatchNorm
@@ -69,6 +69,20 @@ class WithDetector(Model, tag="with_detector"):
         return self.backbone.torch_shape(rest, shape) if part == "backbone" else shape
 
 
+_ON_PYRAMIDS: dict[str, Any] = {
+    "stride": 4,
+    "levels": 4,
+    "coarser": 1,
+    "features": 256,
+    "sizes": (8.0,),
+    "candidates": 1000,
+    "proposals": 1000,
+    "anchors_drawn": 256,
+    "proposals_drawn": 512,
+    "hidden": 1024,
+}
+
+
 @preset
 def fasterrcnn_resnet50_fpn() -> WithDetector:
     """torchvision's, with the frozen normalization of its weights. 41,755,286 parameters for 91 outputs.
@@ -76,16 +90,14 @@ def fasterrcnn_resnet50_fpn() -> WithDetector:
     Its training has `Detection(head=..., box_loss=SmoothL1(beta=1 / 9), overlap=0.5)`, `loss=softmax`, and 2000
     candidates and proposals where these have 1000, as in its evaluation.
     """
-    head = FasterRCNN(
-        stride=4,
-        levels=4,
-        coarser=1,
-        features=256,
-        sizes=(8.0,),
-        candidates=1000,
-        proposals=1000,
-        anchors_drawn=256,
-        proposals_drawn=512,
-        hidden=1024,
-    )
+    return WithDetector(backbone=config("resnet50", norm=FrozenBatchNorm()), detector=FasterRCNN(**_ON_PYRAMIDS))
+
+
+@preset
+def maskrcnn_resnet50_fpn() -> WithDetector:
+    """torchvision's, with the frozen normalization of its weights. 44,401,393 parameters for 91 outputs.
+
+    Its training is that of `fasterrcnn_resnet50_fpn`, with masks.
+    """
+    head = MaskRCNN(**_ON_PYRAMIDS, mask_features=256)
     return WithDetector(backbone=config("resnet50", norm=FrozenBatchNorm()), detector=head)

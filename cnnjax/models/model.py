@@ -25,6 +25,9 @@ class Model(Config, union="name"):
     Where the network returns more than its logits, or maps, the subclass defines `logits` too.
 
     num_classes: outputs of the last layer; None takes as many as the data has.
+
+    norm: of what has a choice of normalization; what it normalizes is the network's. activation: the elementwise
+    function, by name (`relu`, `gelu`, ...).
     """
 
     num_classes: int | None = Field(default=None, ge=1)

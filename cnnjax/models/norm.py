@@ -14,7 +14,10 @@ from cnnjax.models.fields import BatchGroup
 
 
 class Norm(Config, union="kind"):
-    """A kind of normalization: `norm="batch"`, or a config with its fields set."""
+    """A kind of normalization: `norm="batch"`, or a config with its fields set.
+
+    epsilon: added to the variance, so that nothing is divided by 0.
+    """
 
     shifts: ClassVar[bool] = True
     """Whether a bias is part of it, so that one before it would have no effect."""
@@ -89,14 +92,21 @@ class GroupNorm(Norm, tag="group"):
 
 
 class LayerNorm(Norm, tag="layer"):
-    """Layer normalization (Ba et al. 2016): over all "features" of an example, or the "channels" of each place."""
+    """Layer normalization (Ba et al. 2016): over all "features" of an example, or the "channels" of each place.
+
+    axes: what is normalized together.
+    """
 
     axes: Literal["features", "channels"] = "features"
     epsilon: float = Field(default=1e-5, gt=0)
 
 
 class LocalResponseNorm(Norm, tag="local_response"):
-    """Local response normalization across `size` neighbouring channels (Krizhevsky et al. 2012, 3.3)."""
+    """Local response normalization across `size` neighbouring channels (Krizhevsky et al. 2012, 3.3).
+
+    A number a is divided by (k + alpha times the sum of the squares of its neighbours)^beta. alpha, beta and k: as
+    there; alpha is not divided by `size`.
+    """
 
     shifts: ClassVar[bool] = False
     size: int = Field(default=5, ge=1)

@@ -20,6 +20,8 @@ class Stem(Config, union="kind"):
     of the filters. pool: after them, over `pool_window` in steps of `pool_strides`. pool_zeros: whether zeros are
     padded for the pooling, which take part in it (BiT); otherwise padding never wins and never counts. padding: of the
     convolutions, where it is another than the network's.
+
+    kernel_size: of the first convolution. strides: of the first convolution.
     """
 
     features: Count | None = None

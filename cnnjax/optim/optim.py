@@ -43,6 +43,8 @@ class Optim(StepConfig, union="name"):
     arXiv:1706.02677), or with its "square_root" (Krizhevsky 2014, arXiv:1404.5997). `layer_decay`: the rate of a layer
     is that of the next one towards the logits times this, in (0, 1]; None: all have the same (BEiT: Bao et al. 2021,
     arXiv:2106.08254). `layer_decay_by`: what a layer is there, a "block" or a "stage" (`cnnjax.models.depth`).
+
+    schedule: how the learning rate goes from step to step, up to its peak and down.
     """
 
     learning_rate: float = lane(gt=0)

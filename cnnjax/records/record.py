@@ -30,7 +30,7 @@ from cnnjax.visible import printable
 class Entry(BaseModel):
     """A piece of a record: frozen, values never coerced, unknown keys kept. Writes the keys that it was given."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, strict=True, extra="allow", ser_json_inf_nan="constants", protected_namespaces=()
     )
 

@@ -23,7 +23,7 @@ class EntryForm(Entry):
 
     shape: tuple[int, ...]
     dtype: str
-    kind: Literal["image", "clip", "mask", "boxes", "keypoints", "value"]
+    kind: Literal["image", "clip", "mask", "masks", "boxes", "keypoints", "value"]
 
 
 class Resolved(Record):

@@ -33,7 +33,7 @@ class Hardware:
     first: int = 0
     memory: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.devices is not None and self.devices < 1:
             raise ConfigError(f"devices = {self.devices}: must be at least 1")
         if self.first < 0 or (self.first and self.devices is None):

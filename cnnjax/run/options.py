@@ -37,7 +37,7 @@ class Options:
     log: Sequence[str | type[Logger]] = ()
     log_every: int = 50
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_policy(self.stale)
         check_every(self.log_every)
         if not 0 < self.checkpoint_seconds < math.inf:

@@ -228,6 +228,7 @@ _ROLES = {
     "image": "an image of each example too",
     "clip": "a clip of sound of each",
     "mask": "a class id for each pixel",
+    "masks": "masks of the boxes' objects",
     "boxes": "boxes of each image",
     "keypoints": "points of each image",
     "value": "of each example",

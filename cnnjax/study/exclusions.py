@@ -39,7 +39,10 @@ class Exclusion(Config, union="exclude"):
 
 
 class PartialArm(Exclusion, tag="partial_arm"):
-    """Every arm that has all of these values."""
+    """Every arm that has all of these values.
+
+    values: by dotted path.
+    """
 
     values: Annotated[Mapping[str, Any], AfterValidator(lambda values: Named(frozen(values)))]
 
@@ -56,7 +59,10 @@ class PartialArm(Exclusion, tag="partial_arm"):
 
 
 class Rule(Exclusion, tag="rule"):
-    """Every arm for which a condition holds, or which breaks one that says `A requires B` (`study/condition`)."""
+    """Every arm for which a condition holds, or which breaks one that says `A requires B` (`study/condition`).
+
+    condition: such as "model.kernel_size == 7 and model.strides != 1", or "A requires B".
+    """
 
     condition: str
 
@@ -77,7 +83,10 @@ class Rule(Exclusion, tag="rule"):
 
 
 class ByFunction(Exclusion, tag="function"):
-    """Every arm for whose experiment a function of the experiment file is true."""
+    """Every arm for whose experiment a function of the experiment file is true.
+
+    name: the function's, in the file.
+    """
 
     name: str
     _function: Callable[..., Any] | None = PrivateAttr(None)

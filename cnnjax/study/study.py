@@ -39,6 +39,9 @@ class Study(Config):
     match: "macs" or "params" rescales the widths of every arm to the cost of the base; by path (`{"model.kernel_size":
     "macs"}`) only those axes are evened out, against the arm that has the base's values there. adaptive: how validation
     results decide what is trained next (`SuccessiveHalving(first=2)`); None trains every arm with every seed.
+
+    experiment: the base, from which every arm differs by what its axes set. budget: what an arm may cost at most
+    (`Budget`); arms above it are pruned, with the arithmetic.
     """
 
     experiment: Experiment

@@ -43,6 +43,8 @@ class Colorization(ToImage):
     mean distance in the a*b* plane is measured (color_error), and how far a picture's mean distance from grey is from
     the true one (chroma_error): what is grey where colours are uncertain has a low error of colour, and a high one of
     chroma. Both are in units of L*a*b*, before colours that no screen has are clipped.
+
+    temperature: T of the softmax that weighs the colours; of the softmax loss alone.
     """
 
     kinds: ClassVar[tuple[OutputKind, ...]] = ("continuous", "softmax")

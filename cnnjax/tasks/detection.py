@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import Field
 
-from cnnjax import boxes, metrics
+from cnnjax import box_masks, boxes, metrics
 from cnnjax.config import lane
 from cnnjax.data.example_form import ExampleForm
+from cnnjax.errors import ConfigError
 from cnnjax.losses import BoxLoss, GIoU, Loss
 from cnnjax.models import Model
-from cnnjax.models.detectors import ABSENT, AnchorFree, Costs, Detector
+from cnnjax.models.detectors import ABSENT, AnchorFree, Costs, Detector, Limits
 from cnnjax.models.heads import with_head
 from cnnjax.models.outputs import joined
 from cnnjax.records.resolved import Specification
@@ -35,7 +36,8 @@ class Detection(WithBoxes):
     Boxes are in pixels of the images that the network sees.
 
     Attributes:
-        head: `anchor_free` (FCOS) or `grid` (YOLO), in one stage; `faster_rcnn`, in two.
+        head: `anchor_free` (FCOS), `grid` (YOLO) or `center_net`, in one stage; `faster_rcnn`, in two; `mask_rcnn`,
+            which says a mask of each object, too.
         most: objects that are told of an image, the strongest.
         candidates: of pairs of place and class, the strongest, that suppression looks at.
         overlap: of IoU, beyond which the weaker of two boxes of a class is dropped.
@@ -44,7 +46,12 @@ class Detection(WithBoxes):
 
     chosen_by: ClassVar[str] = "mean_ap"
     has_maps: ClassVar[bool] = True
-    by_class: ClassVar[tuple[str, ...]] = ("per_class_ap", "per_class_ap50", "per_class_objects")
+    by_class: ClassVar[tuple[str, ...]] = (
+        "per_class_mask_ap",
+        "per_class_ap",
+        "per_class_ap50",
+        "per_class_objects",
+    )
 
     head: Detector = AnchorFree()
     box_loss: BoxLoss = GIoU()
@@ -57,25 +64,44 @@ class Detection(WithBoxes):
     def check(self, loss: Loss, form: ExampleForm) -> None:
         super().check(loss, form)
         self.head.check_loss(loss)
+        if self.head.has_masks and "box_mask" not in form.entries:
+            raise ConfigError(
+                f"task.head = {self.head.tag!r}: it learns the masks of objects, and the examples of {form.name} have "
+                f"none: their entries are {', '.join(form.entries)}; shapes and coco have them with data.masks=true"
+            )
+
+    @property
+    def compared_by(self) -> str:
+        return "mask_ap" if self.head.has_masks else self.chosen_by
+
+    @property
+    def limits(self) -> Limits:
+        """What is told of an image."""
+        return Limits(self.most, self.candidates, self.overlap, self.least)
 
     def uses(self, form: ExampleForm) -> Collection[str]:
-        return (*super().uses(form), *(["box_crowd"] if "box_crowd" in form.entries else []))
+        crowd = ["box_crowd"] if "box_crowd" in form.entries else []
+        return (*super().uses(form), *crowd, *(["box_mask"] if self.head.has_masks else []))
 
-    def target(self, entries: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
-        """float32 [M, 6]: class id, `ABSENT` in rows that are no box; the box in pixels; whether it is a crowd."""
+    def target(self, entries: Mapping[str, jax.Array], key: jax.Array) -> Any:
+        """float32 [M, 6]: class id, `ABSENT` in rows that are no box; the box in pixels; whether it is a crowd.
+
+        For a head that says masks a mapping: that, as `objects`, and `masks`, uint8 [H, W, L].
+        """
         label = jnp.where(entries["box_valid"], entries["box_label"], ABSENT).astype(jnp.float32)
         crowd = entries.get("box_crowd", jnp.zeros(label.shape, bool)).astype(jnp.float32)
-        return jnp.concatenate([label[:, None], entries["boxes"], crowd[:, None]], 1)
+        objects = jnp.concatenate([label[:, None], entries["boxes"], crowd[:, None]], 1)
+        return {"objects": objects, "masks": entries["box_mask"]} if self.head.has_masks else objects
 
     def outputs(self, loss: Loss, form: ExampleForm) -> Outputs:
         return Outputs(len(form.classes))
 
     def network(self, model: Model) -> linen.Module:
         assert model.num_classes is not None
-        return with_head(model, self.head, model.num_classes)
+        return with_head(model, self.head.limited(self.limits), model.num_classes)
 
-    def shown(self, target: jax.Array, *, train: bool) -> dict[str, Any]:
-        return {"target": target} if train and self.head.sees_target else {}
+    def shown(self, target: Any, *, train: bool) -> dict[str, Any]:
+        return {"target": target} if self.head.sees_target and (train or self.head.has_masks) else {}
 
     def read(self, model: Model, returned: Any, *, batch: int, loss: Loss, form: ExampleForm) -> Any:
         return self.head.checked(model.logits(returned), batch=batch, classes=len(form.classes))
@@ -83,14 +109,14 @@ class Detection(WithBoxes):
     def one_array(self, model: Model, returned: Any) -> jax.Array:
         return joined(model.logits(returned))
 
-    def losses(self, outputs: Any, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
+    def losses(self, outputs: Any, target: Any, *, loss: Loss, form: ExampleForm) -> jax.Array:
         costs = Costs(self.box_loss, self.box_weight, self.quality_weight)
         return jax.vmap(lambda output, own: self.head.loss_of_one(output, own, loss=loss, costs=costs))(outputs, target)
 
     def measure(
         self,
         outputs: Any,
-        target: jax.Array,
+        target: Any,
         *,
         valid: jax.Array,
         losses: jax.Array,
@@ -102,42 +128,47 @@ class Detection(WithBoxes):
         total = jnp.sum(jnp.where(valid, losses.astype(jnp.float32), 0.0))
         return {"count": jnp.sum(valid, dtype=jnp.int32), "loss": total}
 
-    def gather(self, outputs: Any, target: jax.Array, *, loss: Loss, form: ExampleForm) -> dict[str, jax.Array]:
+    def gather(self, outputs: Any, target: Any, *, loss: Loss, form: ExampleForm) -> dict[str, jax.Array]:
         found = self._found(outputs, form)
         label = jnp.where(found.valid, found.labels, ABSENT).astype(jnp.float32)
-        return {
-            "found": jnp.concatenate([found.boxes, found.scores[..., None], label[..., None]], -1),
-            "true": target,
-        }
+        told = jnp.concatenate([found.boxes, found.scores[..., None], label[..., None]], -1)
+        if not self.head.has_masks:
+            return {"found": told, "true": target}
+        return {"found": told, "true": target["objects"], **self._overlaps(outputs, found, target)}
+
+    def _overlaps(self, outputs: Any, found: boxes.Found, target: Any) -> dict[str, jax.Array]:
+        """How many pixels each found mask shares with each true one, [B, D, M], and how many each has."""
+
+        def in_one(given: tuple[Any, jax.Array, Any]) -> dict[str, jax.Array]:
+            output, own, true = given
+            said = box_masks.pasted(self.head.masks_of(output), own, true["masks"].shape[:2]) >= box_masks.FROM
+            there = box_masks.of_rows(true["masks"], jnp.arange(len(true["objects"])))
+            areas = {"found_areas": said, "true_areas": there}
+            return {
+                "shared": box_masks.shared(said, there),
+                **{name: jnp.sum(masks, (1, 2), dtype=jnp.float32) for name, masks in areas.items()},
+            }
+
+        # One image after the other: masks of all of a batch would not fit.
+        return jax.lax.map(in_one, (outputs, found.boxes, target))
 
     def summarize(self, sums: Mapping[str, Any], form: ExampleForm) -> dict[str, Any]:
         return metrics.summarize_detections(sums, classes=len(form.classes))
 
     def specifications(self, loss: Loss, form: ExampleForm) -> tuple[Specification, ...]:
-        return metrics.detection_specifications()
+        return metrics.detection_specifications(masks=self.head.has_masks)
 
     def answer(self, outputs: Any, loss: Loss, form: ExampleForm) -> dict[str, jax.Array]:
         found = self._found(outputs, form)
         height, width = form.image_shape[:2]
         sides = jnp.array([width, height, width, height], jnp.float32)
-        return {**found._asdict(), "boxes": found.boxes / sides[None, None]}
+        masks = {"parts": jax.vmap(self.head.masks_of)(outputs)} if self.head.has_masks else {}
+        return {**found._asdict(), "boxes": found.boxes / sides[None, None], **masks}
 
     def answered(self, answers: Mapping[str, np.ndarray], loss: Loss, names: tuple[str, ...]) -> Answered:
         return Boxes(**answers, classes=names)
 
     def _found(self, outputs: Any, form: ExampleForm) -> boxes.Found:
         """The strongest boxes of each image, in pixels, clipped to it."""
-        size = form.image_shape[:2]
-
-        def in_one(output: Any) -> boxes.Found:
-            found, scores = self.head.said(output, size)
-            return boxes.strongest(
-                found,
-                scores,
-                most=self.most,
-                candidates=self.candidates,
-                threshold=self.overlap,
-                least=self.least,
-            )
-
-        return jax.vmap(in_one)(outputs)
+        size: tuple[int, int] = form.image_shape[:2]
+        return jax.vmap(lambda output: self.head.found(output, size, self.limits))(outputs)

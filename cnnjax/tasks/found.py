@@ -1,4 +1,4 @@
-"""What a trained network finds in images: boxes with classes and scores, and pictures of them."""
+"""What a trained network finds in images: boxes with classes and scores, masks in them, and pictures of all that."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
+from cnnjax import box_masks
 from cnnjax.errors import DataError
 from cnnjax.tasks.masks import palette
 
 SHOWN = 5
 """Images that the representation tells of, and objects of each in a table."""
+COVER = 0.5
+"""How much of a pixel is the colour of its object."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -22,7 +26,8 @@ class Boxes:
 
     boxes: x_min, y_min, x_max, y_max, float32 [N, D, 4], in shares of the image's width and height, so that they fit it
     at any size. scores: of the object and its class, 0 to 1, [N, D]. labels: class ids, int32 [N, D]. valid, bool [N,
-    D]: False for rows that are no object. classes: their names.
+    D]: False for rows that are no object. classes: their names. parts: of a network that says masks, the probability
+    that each of S x S parts of a box is of its object, float32 [N, D, S, S]; else None.
     """
 
     boxes: np.ndarray
@@ -30,6 +35,7 @@ class Boxes:
     labels: np.ndarray
     valid: np.ndarray
     classes: tuple[str, ...]
+    parts: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -44,6 +50,20 @@ class Boxes:
             }
             for row in np.flatnonzero(self.valid[image])
         ]
+
+    def masks(self, height: int, width: int) -> np.ndarray:
+        """Which pixels of images of that size are of each object, bool [N, D, height, width].
+
+        Raises DataError where the network says no masks.
+        """
+        if self.parts is None:
+            raise DataError("masks: the network of these boxes says none; one of task.head=mask_rcnn does")
+        sides = np.array([width, height, width, height], np.float32)
+        said = [
+            np.asarray(box_masks.pasted(jnp.asarray(parts), jnp.asarray(boxes * sides), (height, width)))
+            for parts, boxes in zip(self.parts, self.boxes, strict=True)
+        ]
+        return np.array(said).reshape(*self.valid.shape, height, width) >= box_masks.FROM
 
     def rows(self, top: int = 1) -> list[dict[str, Any]]:
         """`{"objects": [...]}` of each image, as `objects` has them. top: means nothing here."""
@@ -68,7 +88,8 @@ class Boxes:
             yield written.getvalue()
 
     def overlay(self, images: np.ndarray, *, names: bool = True) -> np.ndarray:
-        """The images with their boxes, uint8 [N, H, W, 3], the strongest on top, in a colour for each class.
+        """The images with their boxes, uint8 [N, H, W, 3], the strongest on top, in a colour for each class; masks,
+        where there are any, in a colour for each object, and the boxes in that colour then.
 
         images: uint8 [N, H, W, C], C = 1 or 3. names: whether class and score stand in each box. Raises DataError
         where they do not fit.
@@ -83,12 +104,20 @@ class Boxes:
         height, width = images.shape[1:3]
         drawn = np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images.copy()
         # Twice as bright as masks have them: lines are thin.
-        colours = np.minimum(2 * palette(len(self.classes) + 1)[1:].astype(int), 255)
+        count = len(self.classes) if self.parts is None else self.valid.shape[1]
+        colours = np.minimum(2 * palette(count + 1)[1:].astype(int), 255)
+        masks = None if self.parts is None else self.masks(height, width)
         for image in range(len(self)):
+            rows = np.flatnonzero(self.valid[image])[::-1]
+            for row in rows if masks is not None else ():
+                own: np.ndarray = masks[image, row]  # pyright: ignore[reportOptionalSubscript]
+                mixed = (1 - COVER) * drawn[image][own] + COVER * colours[row]
+                drawn[image][own] = mixed.round().astype(np.uint8)
             canvas = Image.fromarray(drawn[image])
             draw = ImageDraw.Draw(canvas)
-            for row in np.flatnonzero(self.valid[image])[::-1]:
+            for row in rows:
                 label = self.labels[image, row]
+                colour = tuple(map(int, colours[label if masks is None else row]))
                 left, top, right, bottom = self.boxes[image, row] * (width, height, width, height)
                 # Pixels of the border: the last one that the box covers.
                 corners = (
@@ -97,10 +126,10 @@ class Boxes:
                     max(round(left), round(right) - 1),
                     max(round(top), round(bottom) - 1),
                 )
-                draw.rectangle([float(side) for side in corners], outline=tuple(map(int, colours[label])))
+                draw.rectangle([float(side) for side in corners], outline=colour)
                 if names:
                     said = f"{self.classes[label]} {self.scores[image, row]:.0%}"
-                    draw.text((corners[0] + 2, corners[1] + 1), said, fill=tuple(map(int, colours[label])))
+                    draw.text((corners[0] + 2, corners[1] + 1), said, fill=colour)
             drawn[image] = np.asarray(canvas)
         return drawn
 

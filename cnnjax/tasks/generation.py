@@ -49,6 +49,8 @@ class Generation(Task):
     features of the real images of the part and of as many made ones (`metrics.frechet_distance`), by which arms are
     compared. Without it nothing measures how good images are: losses say how the game stands, no more, and arms are
     compared by the discriminator's, under a name that says so.
+
+    generator: the network that makes images of codes. rule: of both losses, as above.
     """
 
     generator: Generator = Generator()

@@ -48,6 +48,8 @@ class Variational(Reconstruction, tag="vae"):
 
     It takes a model that says mean and log-variance: `model=autoencoder model.variational=true`. KL is measured too
     (kl, nats an image). New images are those of codes drawn from the standard normal distribution (`Trained.sample`).
+
+    kl_weight: how much the divergence counts in the loss, as above.
     """
 
     chosen_by: ClassVar[str] = "loss"

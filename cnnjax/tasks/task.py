@@ -270,7 +270,7 @@ class Task(StepConfig, union="name"):
         self, network: Any, variables: Mapping[str, Any], count: int, key: jax.Array, *, loss: Loss, form: ExampleForm
     ) -> jax.Array:
         """So many new images in 0..1, [count, H, W, C], of no image. Raises ConfigError where the task has none."""
-        raise ConfigError(f"task = {self.tag!r} makes no images of nothing; vae does")
+        raise ConfigError(f"task = {self.tag!r} makes no images of nothing; generation and vae do")
 
     def check_top(self, top: int, names: tuple[str, ...]) -> None:
         """Raise ConfigError unless `top` answers can be told of an image: as many as there are classes, else one."""

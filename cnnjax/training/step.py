@@ -306,8 +306,9 @@ def in_order(batches: Sequence[Mapping[str, np.ndarray]], *, axis: int = 0) -> d
 
 def prediction_step(functions: StepFunctions, state: TrainState, batch: Batch) -> dict[str, jax.Array]:
     """Of each example of the batch of all devices, in their order and whole on each device: "position" int32 [B] in its
-    part, "valid" bool [B], "target" [B, ...], and the sums of it alone that are numbers, [B] each ("loss", "correct");
-    "outputs" [B, K], but of maps none. Running statistics, no randomness."""
+    part, "valid" bool [B], "target" [B, ...] (of a mapping of arrays each, "target_NAME"), and the sums of it alone
+    that are numbers, [B] each ("loss", "correct"); "outputs" [B, K], but of maps none. Running statistics, no
+    randomness."""
     functions = functions.bound(state.lane)
     target = functions.target(batch)
     outputs = evaluation_outputs(functions, state.variables, batch["image"], batch["position"], target)
@@ -320,7 +321,9 @@ def prediction_step(functions: StepFunctions, state: TrainState, batch: Batch) -
         return {name: x for name, x in sums.items() if not x.ndim}
 
     found = jax.vmap(alone)(outputs, target, losses)
-    found |= {"target": target, "valid": batch["valid"], "position": batch["position"]}
+    several: Any = target if isinstance(target, Mapping) else {}
+    targets = {f"target_{name}": own for name, own in several.items()} or {"target": target}
+    found |= {**targets, "valid": batch["valid"], "position": batch["position"]}
     found |= {"outputs": outputs} if isinstance(outputs, jax.Array) and outputs.ndim == 2 else {}
     for axis in manual_axes():
         found = jax.tree.map(partial(jax.lax.all_gather, axis_name=axis, tiled=True), found)

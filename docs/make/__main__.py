@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from docs.make import repository
+from docs.make import api, commands, configs, repository
 
 
 def settings(text: str, uris: list[str]) -> str:
@@ -31,10 +31,15 @@ def settings(text: str, uris: list[str]) -> str:
     return whole
 
 
+def made() -> dict[str, str]:
+    """The pages that are made from the code, by their place in the site."""
+    return configs.pages() | {"reference/commands.md": commands.page(), "reference/python.md": api.page()}
+
+
 def make(folder: Path) -> None:
     """Write all pages and the settings; what the folder had is gone."""
     shutil.rmtree(folder, ignore_errors=True)
-    texts = repository.pages()
+    texts = repository.pages() | made()
     for uri, text in texts.items():
         path = folder / "docs" / uri
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from cnnjax import (
 )
 
 experiment = Experiment(
-    model=SmallCNN(features=8, blocks=4, norm=BatchNorm()),
+    model=SmallCNN(features=8, blocks=3, norm=BatchNorm()),
     data=Shapes(size=48, objects=3, radius=(4.0, 12.0), examples=512),
     task=Detection(
         head=FasterRCNN(stride=8, features=32, sizes=(1.5, 2.5), proposals=40, pooled=4),

@@ -43,6 +43,10 @@ OWN = "modules of cnnjax and of what is installed, by names that the code lists"
 
 READERS: dict[str, tuple[set[str], str]] = {
     "__init__.py": ({"import_module"}, OWN),
+    "cli/completing.py": (
+        {"ast.parse", "read_text", "read_json"},
+        "an experiment file as a tree (ast), which is not run; JSON",
+    ),
     "cli/cluster_options.py": ({"read_text", "tomllib.loads"}, "TOML"),
     "code/held.py": ({"ast.literal_eval"}, "a literal of the user's source"),
     "code/module.py": ({"ast.parse", "read_text"}, SOURCE),

@@ -3,6 +3,7 @@
 image                   as the augmentation's `apply_in_epoch` has it
 other images            moved as the image, by the same interpolation; colours, blur and blotted boxes are not theirs
 masks                   moved by the nearest pixel, so that no class id appears that was not there
+masks of boxes          likewise; none of what is outside
 boxes                   the hull, with sides along the axes, of the four moved corners, clipped to the image
 keypoints               moved; invisible from then on where they leave the image; left and right ones change places
                         in a mirror
@@ -30,7 +31,7 @@ the border can hardly be told from background. YOLOv5 drops boxes by this share,
 Entries = Mapping[str, jax.Array]
 Kinds = Mapping[str, Kind]
 
-_SPATIAL = ("image", "mask", "boxes", "keypoints")
+_SPATIAL = ("image", "mask", "masks", "boxes", "keypoints")
 
 
 def change(
@@ -79,6 +80,9 @@ def moved(
             result[name] = move.image(entries[name])
         elif kinds[name] == "mask":
             result[name] = move.mask(entries[name], outside)
+        elif kinds[name] == "masks":
+            # Bits of objects: where there is no pixel, there is none.
+            result[name] = jax.vmap(lambda layer: move.mask(layer, 0), in_axes=2, out_axes=2)(entries[name])
         elif kinds[name] == "boxes":
             result[name], result["box_valid"] = moved_boxes(entries[name], entries["box_valid"], move, height, width)
         else:
@@ -197,7 +201,7 @@ def check_entries(entries: Mapping[str, Entry], *, outside: int = 0) -> None:
     """Raise ConfigError unless the entries are of one size, and boxes are `boxes` beside `box_valid`."""
     size = tuple(entries["image"].shape[:2])
     for name, entry in entries.items():
-        if entry.kind in ("image", "mask") and tuple(entry.shape[:2]) != size:
+        if entry.kind in ("image", "mask", "masks") and tuple(entry.shape[:2]) != size:
             raise ConfigError(
                 f"{name} is {'x'.join(map(str, entry.shape))}, but its image is {'x'.join(map(str, size))}: what is "
                 "augmented or resized together has one height and width"

@@ -185,6 +185,8 @@ class TenCrop(TestTime):
 
     size: pixels of a crop's side. shorter: pixels of the shorter side that the image is resized to before; None for
     none.
+
+    method: how pixels are interpolated where the image is resized.
     """
 
     size: int = Field(default=224, ge=1)
@@ -209,6 +211,8 @@ class MultiCrop(TestTime):
     """Crops at several scales and their mirror images (Szegedy et al. 2014, section 7).
 
     size: pixels of a crop's side. shorter: the shorter sides, in pixels, that the image is resized to.
+
+    method: how pixels are interpolated where the image is resized.
     """
 
     size: int = Field(default=224, ge=1)

@@ -36,6 +36,8 @@ class Chirps(Data):
     its second harmonic, duration (half to 0.8 of the clip), place and loudness are drawn, and are the same for no
     class. So a network must see how pitch goes, for which a spectrum must be fine in frequency, and pulses, for which
     it must be fine in time. noise: its standard deviation, in amplitudes of the tone.
+
+    seconds: of a clip. rate: samples a second. front: what makes a spectrogram of a clip.
     """
 
     seconds: float = Field(default=0.5, gt=0)

@@ -58,6 +58,8 @@ class WavFolder(Data):
     by default the first file's; another one is an error, or resampled with `resample`. stereo: what becomes of two
     channels. front: what makes images of clips. on_broken: whether a file that cannot be decoded is an error, or left
     out and counted. All clips are held in memory, as 16 bits.
+
+    train_split, test_split: names of the folders of the parts; without `test_split` the usual names are looked for.
     """
 
     root: str

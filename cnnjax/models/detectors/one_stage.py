@@ -61,6 +61,7 @@ class OneStage(Detector, abstract=True):
 
     objectness: whether `quality` says if there is any object at all, at every place, and the classes which one it is,
     where there is one; otherwise the classes say both at every place, and `quality` how good a box is that is there.
+    says_quality: whether it is said at all; else it is 0 everywhere.
 
     Attributes:
         stride: of the finest map that is read.
@@ -72,6 +73,7 @@ class OneStage(Detector, abstract=True):
     """
 
     objectness: ClassVar[bool] = False
+    says_quality: ClassVar[bool] = True
 
     stride: Count = 8
     levels: Depth = 1
@@ -216,7 +218,9 @@ class OneStageNetwork(linen.Module):
         )
         said = nn.Convolution(config.at_each * 4, 3, **start, name="box")
         begun = rare if config.objectness else linen.initializers.zeros
-        quality = nn.Convolution(config.at_each, 3, **start, bias_init=begun, name="quality")
+        quality: Any = lambda x: jnp.zeros((*x.shape[:3], config.at_each))  # noqa: E731
+        if config.says_quality:
+            quality = nn.Convolution(config.at_each, 3, **start, bias_init=begun, name="quality")
         scales = self.param("scales", linen.initializers.ones, (config.levels,))
         found = []
         for level, (stride, x) in enumerate(

@@ -45,6 +45,8 @@ _TORCH_NAMES = {
     "logits": "roi_heads.box_predictor.cls_score",
     "box": "roi_heads.box_predictor.bbox_pred",
 }
+OBJECTS_DRAWN = 0.25
+"""The share of the proposals that a loss is of which are objects, at most."""
 LEAST_SIDES = (1e-3, 1e-2)
 """Of a proposal, and of what is found, in pixels; what is smaller is dropped."""
 
@@ -114,8 +116,11 @@ class FasterRCNN(Detector, tag="faster_rcnn"):
         return tuple(self.stride * 2**level for level in range(self.levels))
 
     def network(self, endpoints: tuple[Endpoint, ...], outputs: int) -> linen.Module:
-        read = tuple(at_stride(endpoints, stride, field="head.stride and head.levels") for stride in self.strides)
-        return TwoStageNetwork(self, read, outputs)
+        return TwoStageNetwork(self, self.read(endpoints), outputs)
+
+    def read(self, endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+        """Those of the maps that are read, the finest first. Raises ConfigError where the backbone lacks one."""
+        return tuple(at_stride(endpoints, stride, field="head.stride and head.levels") for stride in self.strides)
 
     def classes_of(self, outputs: int) -> int:
         return outputs - 1
@@ -167,8 +172,8 @@ class FasterRCNN(Detector, tag="faster_rcnn"):
     ) -> tuple[jax.Array, jax.Array]:
         """Of the classes of proposals, and of their boxes."""
         proposals, logits = outputs["proposals"], outputs["logits"]
-        object_of, is_object, is_none = _matched_proposals(proposals, outputs["proposal_valid"], target)
-        counted = drawn(is_object, is_none, outputs["proposal_draw"], count=self.proposals_drawn, share=0.25)
+        object_of, is_object, is_none = matched_proposals(proposals, outputs["proposal_valid"], target)
+        counted = drawn(is_object, is_none, outputs["proposal_draw"], count=self.proposals_drawn, share=OBJECTS_DRAWN)
         number = jnp.maximum(jnp.sum(counted), 1).astype(jnp.float32)
         label = jnp.where(is_object, target[object_of, 0].astype(jnp.int32) + 1, 0)
         of_classes = jnp.where(counted, loss(logits, label), 0.0)
@@ -183,7 +188,9 @@ class FasterRCNN(Detector, tag="faster_rcnn"):
         there = outputs["proposal_valid"][:, None] & _is_as_large(boxes, LEAST_SIDES[1])
         return boxes, jnp.where(there, probabilities, 0.0)
 
-    def proposed(self, anchors: list[jax.Array], said: list[tuple[jax.Array, jax.Array]], size: tuple[int, int]):
+    def proposed(
+        self, anchors: list[jax.Array], said: list[tuple[jax.Array, jax.Array]], size: tuple[int, int]
+    ) -> tuple[jax.Array, jax.Array]:
         """The proposals of one image of that (height, width), the strongest first, [P, 4], and which are there, [P].
 
         anchors: of each map, [A, 4]. said: of each, objectness [A] and codes [A, 4]. Rows that are not there are the
@@ -210,7 +217,7 @@ class FasterRCNN(Detector, tag="faster_rcnn"):
         return jnp.clip(level, 0, self.levels - 1).astype(jnp.int32)
 
 
-def _matched_proposals(
+def matched_proposals(
     proposals: jax.Array, valid: jax.Array, target: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """As `matched`, of those proposals that are valid."""
@@ -269,12 +276,15 @@ class TwoStageNetwork(linen.Module):
         train: bool,
         target: jax.Array | None = None,
     ) -> Outputs:
+        return self.both_stages(pyramid(maps, self.read, self.config.features), size, target if train else None)
+
+    def both_stages(self, levels: list[jax.Array], size: tuple[int, int], target: jax.Array | None) -> Outputs:
+        """What both stages say of the maps; target: in training."""
         config = self.config
-        levels = pyramid(maps, self.read, config.features)
         anchors, said = self._first_stage(levels)
         first = jax.lax.stop_gradient(said)
         proposals, valid = jax.vmap(lambda own: config.proposed(anchors, own, size))(first)
-        batch, count = len(proposals), sum(map(len, anchors))
+        batch, count = proposals.shape[0], sum(map(len, anchors))
         key = jax.random.key(0) if target is None else self.make_rng("draw")
         most = proposals.shape[1] + (0 if target is None else target.shape[1])
         draw = jax.random.uniform(key, (1 if target is None else batch, count + most))
@@ -322,7 +332,7 @@ class TwoStageNetwork(linen.Module):
                 x = nn.activation("relu")(convolution(x))
             objectness, codes = to_objectness(x), to_codes(x)
             anchors.append(own)
-            shape = (len(x), len(own))
+            shape = (x.shape[0], len(own))
             # Pixels and probabilities in full precision, whatever the layers compute in.
             said.append((objectness.reshape(shape).astype(jnp.float32), codes.reshape(*shape, 4).astype(jnp.float32)))
         return anchors, said
@@ -335,8 +345,8 @@ class TwoStageNetwork(linen.Module):
         true = (target[:, 0] >= 0) & ~(target[:, 5] > 0)
         boxes = jnp.concatenate([proposals, jnp.where(true[:, None], target[:, 1:5], _whole(size))])
         valid = jnp.concatenate([valid, true])
-        _, is_object, is_none = _matched_proposals(boxes, valid, target)
-        chosen = drawn(is_object, is_none, draw, count=config.proposals_drawn, share=0.25)
+        _, is_object, is_none = matched_proposals(boxes, valid, target)
+        chosen = drawn(is_object, is_none, draw, count=config.proposals_drawn, share=OBJECTS_DRAWN)
         first = jnp.argsort(~chosen, stable=True)[: config.proposals_drawn]
         return boxes[first], chosen[first], draw[first]
 
@@ -345,7 +355,7 @@ class TwoStageNetwork(linen.Module):
         config = self.config
         pooling = nn.RegionPooling(config.pooling, config.pooled, config.strides, config.points, name="pool")
         x = pooling(levels, proposals, config.level_of(proposals))
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         for number in (1, 2):
             x = nn.activation("relu")(nn.FullyConnected(config.hidden, name=f"dense{number}")(x))
         outputs, shape = 1 + self.classes, (*proposals.shape[:2], 1 + self.classes)

@@ -30,6 +30,8 @@ class ASHA(Adaptive, tag="asha"):
     hyperparameter tuning", algorithm 2. Its arms never run out; here they do: at the end, where none is left to begin
     or to go on, the best arm of the last rung that was reached trains to its end if none has. An arm is trained with
     all seeds of the study, and its result at a rung is their mean.
+
+    first: epochs to the first rung; each further one is `factor` times as far.
     """
 
     first: int = Field(1, ge=1)

@@ -24,6 +24,8 @@ class Concatenation(Design, tag="concatenation"):
     `Concatenation(designs=(OneAtATime(axes={...}), Grid(axes={...})))`. An axis that a design does not have is at the
     base experiment's value in its arms. `count` is exact where no design has more than `MOST_COMPARED` arms; else it
     counts an arm that designs share once for each.
+
+    designs: in their order.
     """
 
     designs: Annotated[tuple[Design, ...], Field(min_length=1)]

@@ -16,6 +16,8 @@ class Design(Config, union="design"):
 
     Arms are a pure function of the design, its own seed where it draws, and the base experiment's values. They are made
     one by one as they are asked for.
+
+    axes: values by dotted path, or a group's choices under a name of its own; designs that draw take distributions too.
     """
 
     def all_axes(self) -> Named[Any]:

@@ -49,6 +49,8 @@ class FractionalFactorial(Design, tag="fractional_factorial"):
     generators: in its place, the axes that are made from others, each with those whose signs are multiplied:
     `{"model.norm": ["model.features", "model.pool"]}`. The first value of an axis is its low one (-1). `aliases` says
     what is confused with what.
+
+    resolution: at least 3, as above; None where `generators` are given.
     """
 
     axes: Axes

@@ -43,6 +43,8 @@ class Listed(Design, tag="listed"):
 
     A path that an arm does not name has the base experiment's value; `{}` is the base itself.
     Two arms that are the same with the base's values are refused with a ConfigError, when the arms are made.
+
+    chosen: for each arm, what it changes, by dotted path.
     """
 
     chosen: Annotated[tuple[Mapping[str, Any], ...], Field(min_length=1), AfterValidator(_checked)]

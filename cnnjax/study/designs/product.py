@@ -18,6 +18,8 @@ class Product(Design, tag="product"):
     """Each arm of the first design with each arm of the second, and so on, the last design fastest.
 
     `Product(designs=(Zip(axes={...}), Grid(axes={...})))`. No two of the designs change the same path.
+
+    designs: in their order.
     """
 
     designs: Annotated[tuple[Design, ...], Field(min_length=1)]

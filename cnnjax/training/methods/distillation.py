@@ -28,6 +28,8 @@ class Distillation(Method, tag="distillation"):
     alike (Beyer et al. 2022, arXiv:2106.05237), normalized as those that it was trained on, and is in inference: its
     batch statistics and dropout are those of an evaluation. Outputs of auxiliary classifiers learn from labels alone.
     The loss that is reported is L.
+
+    labels: what is learnt of the teacher, its probabilities ("soft") or its likeliest class ("hard").
     """
 
     teacher: str = Field(min_length=1)
