@@ -31,10 +31,8 @@ import pytest
 from tests import long
 
 COMPILED = [
-    "test_augment_entries",
     "test_compiling",
     "test_distillation",
-    "test_initialization",
     "test_interrupts",
     "test_lanes",
     "test_methods",
@@ -54,9 +52,11 @@ COMPILED = [
 
 BRIEF = [
     "test_augment",
+    "test_augment_entries",
     "test_describe",
     "test_experiments",
     "test_heads",
+    "test_initialization",
     "test_match",
     "test_models",
     "test_nn_normalization",
@@ -81,7 +81,8 @@ BRIEF = [
     "test_transformations",
     "test_unet",
 ]
-"""Files whose programs run a few times, so that optimizing them takes longer than it saves, though tests are slow."""
+"""Files whose programs run a few times, so that optimizing them takes longer than it saves, though tests are slow or
+train; not those of their tests that are marked `compiled`, whose bits are compared."""
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -97,7 +98,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker("long")
         if item.path.stem in COMPILED:
             item.add_marker("compiled")
-        if item.path.stem in BRIEF:
+        if item.path.stem in BRIEF and item.get_closest_marker("compiled") is None:
             item.add_marker("brief")
         if item.get_closest_marker("xdist_group") is None:
             # What a file computes once, one worker computes once.

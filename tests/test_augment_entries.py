@@ -239,6 +239,7 @@ def test_a_point_that_left_and_came_back_is_gone():
     np.testing.assert_array_equal(check["boxes"][2], entries["boxes"][2])
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=name_of)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_image_is_what_it_is_without_other_entries(augmentation, dtype):

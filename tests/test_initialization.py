@@ -441,6 +441,7 @@ def test_outputs_that_are_not_seen_are_refused():
 # --- however it is trained
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", ["lsuv", *slow("he_fan_out", "orthogonal", "delta_orthogonal")])
 def test_first_weights_are_the_same_on_any_devices_and_packed(name):
     experiment = with_initialization(name, replace(BASE, {"mixing": CutMix()}))
@@ -450,6 +451,7 @@ def test_first_weights_are_the_same_on_any_devices_and_packed(name):
     equal(jax.tree.map(lambda leaf: leaf[1], packed), alone)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", slow("lsuv"))
 def test_a_training_that_crashed_continues_bitwise(name, tmp_path):
     experiment, options = with_initialization(name), Options(ONE, checkpoint_steps=2)
