@@ -1,33 +1,15 @@
-"""Masks of objects, packed into the bits of pixels, and masks as they are in and around boxes.
+"""Masks of objects as they are in and around boxes, and out of the bits that `data.packed_masks` packs them into.
 
-The objects of an image may overlap, so that no map of numbers has them. Packed masks are uint8 [H, W, L], L = ceil(M /
-8): bit r % 8 of layer r // 8 says whether a pixel is of object r. Whatever moves pixels without mixing them moves these
-too. `packed` and `unpacked` are of NumPy, the others of JAX: pure, of fixed shapes, and can be mapped and compiled.
+Pure, of fixed shapes; can be mapped and compiled.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 FROM = 0.5
 """The probability, or the share of a part, from which on it is the object's."""
-
-
-def layers(objects: int) -> int:
-    """How many layers the masks of so many objects take."""
-    return -(-objects // 8)
-
-
-def packed(masks: np.ndarray) -> np.ndarray:
-    """Masks bool [..., M, H, W] as uint8 [..., H, W, ceil(M / 8)]."""
-    return np.packbits(np.moveaxis(np.asarray(masks, bool), -3, -1), axis=-1, bitorder="little")
-
-
-def unpacked(bits: np.ndarray, objects: int) -> np.ndarray:
-    """The masks of the first so many objects, bool [..., M, H, W], of uint8 [..., H, W, L]."""
-    return np.moveaxis(np.unpackbits(bits, axis=-1, count=objects, bitorder="little"), -1, -3).astype(bool)
 
 
 def of_rows(bits: jax.Array, rows: jax.Array) -> jax.Array:

@@ -22,7 +22,7 @@ from PIL import Image
 
 import cnnjax
 from cnnjax import box_masks
-from cnnjax.data import Part
+from cnnjax.data import Part, packed_masks
 from cnnjax.tasks import Boxes, Generation, Masks, Pictures, Pose, Poses, Sentences
 
 COUNT, ENLARGED = 6, 4
@@ -35,7 +35,7 @@ def true_boxes(values, classes: tuple[str, ...], size: tuple[int, int]) -> Boxes
     labels, valid = values["box_label"], values["box_valid"]
     parts = None
     if "box_mask" in values:
-        masks = box_masks.unpacked(values["box_mask"], boxes.shape[1])
+        masks = packed_masks.unpacked(values["box_mask"], boxes.shape[1])
         pairs = zip(masks, values["boxes"], strict=True)
         parts = np.array(
             [box_masks.within(jnp.asarray(own), jnp.asarray(at), size=56) for own, at in pairs], np.float32

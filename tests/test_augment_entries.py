@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax import box_masks
 from cnnjax.data import (
     AlternatingFlip,
     Augmentation,
@@ -22,6 +21,7 @@ from cnnjax.data import (
     RandomResizedCrop,
     TimeShift,
     TrivialAugment,
+    packed_masks,
 )
 from cnnjax.data.augment import moves, spatial
 from cnnjax.data.entries import Entry, Kind
@@ -75,7 +75,7 @@ def example() -> dict[str, jax.Array]:
         "image": image,
         "image2": image.copy(),
         "mask": mask.astype(np.uint8),
-        "box_mask": box_masks.packed(np.stack([mask == 1, mask == 2, mask == 3, mask > 0, mask == 0])),
+        "box_mask": packed_masks.packed(np.stack([mask == 1, mask == 2, mask == 3, mask > 0, mask == 0])),
         "boxes": boxes,
         "box_valid": np.array([True, True, True, False, False]),
         "keypoints": np.array([*middles, [5.0, 5.0, 0.0]], np.float32),
@@ -136,7 +136,7 @@ def test_a_mask_lies_where_the_image_s_pixels_lie(augmentation, radius):
     assert results["mask"].dtype == np.uint8
     ids = results["mask"][:, None]
     objects = np.concatenate([ids == 1, ids == 2, ids == 3, (ids > 0) & (ids != OUTSIDE), ids == 0], 1)
-    np.testing.assert_array_equal(results["box_mask"], box_masks.packed(objects))
+    np.testing.assert_array_equal(results["box_mask"], packed_masks.packed(objects))
     np.testing.assert_array_equal(results["label"], 7)
     np.testing.assert_array_equal(results["age"], np.broadcast_to([1.5, 2.5], (40, 2)))
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax import Coco, RandomFit, Voc, box_masks
+from cnnjax import Coco, RandomFit, Voc
 from cnnjax.config import replace
+from cnnjax.data import packed_masks
 from cnnjax.data.segments import filled, segments_of
 from cnnjax.errors import DataError
 
@@ -316,7 +317,7 @@ def test_masks_of_coco(coco):
         dataset = replace(coco, {"masks": True, **changes}).load()
         found = 0
         for example in examples(dataset):
-            masks = box_masks.unpacked(example["box_mask"], 2)
+            masks = packed_masks.unpacked(example["box_mask"], 2)
             for box, valid, mask in zip(example["boxes"], example["box_valid"], masks, strict=True):
                 assert mask.any() == valid
                 if not valid:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnnjax import Shapes, box_masks
-from cnnjax.data import Examples
+from cnnjax.data import Examples, packed_masks
 from cnnjax.data.shapes import box_of
 from cnnjax.errors import DataError
 
@@ -18,11 +18,11 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize("objects", [1, 8, 11])
 def test_bits_of_masks_that_overlap(objects):
     masks = RNG.random((2, objects, 3, 5)) < 0.5
-    bits = box_masks.packed(masks)
-    assert (bits.shape, bits.dtype) == ((2, 3, 5, box_masks.layers(objects)), np.uint8)
+    bits = packed_masks.packed(masks)
+    assert (bits.shape, bits.dtype) == ((2, 3, 5, packed_masks.layers(objects)), np.uint8)
     for image, row, y, x in np.ndindex(masks.shape):
         assert (bits[image, y, x, row // 8] >> row % 8) % 2 == masks[image, row, y, x]
-    np.testing.assert_array_equal(box_masks.unpacked(bits, objects), masks)
+    np.testing.assert_array_equal(packed_masks.unpacked(bits, objects), masks)
     rows = np.array([objects - 1, 0, objects - 1])
     found = jax.jit(jax.vmap(lambda own: box_masks.of_rows(own, jnp.asarray(rows))))(bits)
     np.testing.assert_array_equal(found, masks[:, rows])
@@ -93,7 +93,7 @@ def test_shapes_have_the_mask_of_each_box():
     assert set(values) - set(before) == {"box_mask"}
     for name, array in before.items():
         np.testing.assert_array_equal(values[name], array)
-    masks = box_masks.unpacked(values["box_mask"], 4)
+    masks = packed_masks.unpacked(values["box_mask"], 4)
     assert masks.sum(1).max() == 1
     for image, row in np.ndindex(masks.shape[:2]):
         own = masks[image, row]

@@ -27,6 +27,7 @@ from cnnjax import (
     metrics,
 )
 from cnnjax.config import replace
+from cnnjax.data import packed_masks
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.experiment import check
 from cnnjax.models.detectors import Costs, Limits
@@ -100,7 +101,7 @@ def test_the_loss_by_hand(by_class):
         assert 0.5 < true.mean() <= 1
         p = expit(logits[row, :, :, 1 + label if by_class else 0])
         each.append(-np.log(np.where(true, p, 1 - p)).mean())
-    target = {"objects": jnp.asarray(objects), "masks": jnp.asarray(box_masks.packed(masks))}
+    target = {"objects": jnp.asarray(objects), "masks": jnp.asarray(packed_masks.packed(masks))}
     heads = [replace(HEAD, {"mask_weight": weight, "mask_by_class": by_class}) for weight in (0.0, 2.0)]
 
     @jax.jit
@@ -184,7 +185,7 @@ def test_what_is_said_rightly_is_found():
     boxes = np.where(valid[..., None], values["boxes"], 0).astype(np.float32)
     logits = np.full((6, 2, 28, 28, 1 + CLASSES), -9.0, np.float32)
     for image, row in np.argwhere(valid):
-        mask = box_masks.unpacked(values["box_mask"], 2)[image, [row]]
+        mask = packed_masks.unpacked(values["box_mask"], 2)[image, [row]]
         own = box_masks.within(jnp.asarray(mask), jnp.asarray(boxes[image, [row]]), size=28)[0]
         logits[image, row, :, :, 1 + labels[image, row]] = np.where(own, 9, -9)
     outputs = {
@@ -197,7 +198,7 @@ def test_what_is_said_rightly_is_found():
     task: Any = replace(TASK, {"head": head})
     gathered = jax.jit(lambda outputs: task.gather(outputs, target, loss=BASE.loss, form=FORM))(outputs)
     np.testing.assert_array_equal(
-        gathered["true_areas"], box_masks.unpacked(values["box_mask"], 2).sum((2, 3)).astype(np.float32)
+        gathered["true_areas"], packed_masks.unpacked(values["box_mask"], 2).sum((2, 3)).astype(np.float32)
     )
     told = metrics.summarize_detections({"count": 6, "loss": 0.0} | dict(gathered), classes=CLASSES)
     assert told["mask_ap75"] == told["mean_ap"] == 1.0

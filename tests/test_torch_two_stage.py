@@ -15,6 +15,7 @@ import pytest
 
 from cnnjax import FasterRCNN, FrozenBatchNorm, MaskRCNN, analyse, box_masks, convert, models, nn
 from cnnjax.config import replace
+from cnnjax.data import packed_masks
 from cnnjax.models.detectors import Limits
 from cnnjax.models.detectors.anchors import anchors_of, matched
 from cnnjax.models.detectors.two_stage import SCALE
@@ -179,7 +180,7 @@ def test_the_loss_of_masks():
     objects = np.concatenate([labels[:, None], np.zeros((2, 5))], 1).astype(np.float32)
     held = {"logits": logits, "proposals": proposals, "object": object_of, "valid": np.ones(6, bool)}
     ours = head._loss_of_masks(
-        {f"mask_{name}": x for name, x in held.items()}, jnp.asarray(objects), jnp.asarray(box_masks.packed(masks))
+        {f"mask_{name}": x for name, x in held.items()}, jnp.asarray(objects), jnp.asarray(packed_masks.packed(masks))
     )
     true = np.asarray(box_masks.within(jnp.asarray(masks[object_of]), jnp.asarray(proposals), size=8))
     own = torch.tensor(logits)[torch.arange(6), :, :, torch.tensor(1 + labels[object_of]).long()]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnjax import box_masks
+from cnnjax.data import packed_masks
 from cnnjax.data.encoded import BROKEN, decodable, naming, taken
 from cnnjax.data.entries import Entry
 from cnnjax.data.folder import ImageFiles
@@ -127,7 +127,7 @@ class BoxedFiles(ImageFiles):
             "box_label": Entry((self.most,), "int32", "value"),
         }
         crowd = {"box_crowd": Entry((self.most,), "bool", "value")} if self.crowds else {}
-        size = (*self.image_shape[:2], box_masks.layers(self.most))
+        size = (*self.image_shape[:2], packed_masks.layers(self.most))
         masks = {"box_mask": Entry(size, "uint8", "masks")} if self.masks else {}
         return {**super().decoded_entries, **rows, **crowd, **masks}
 
@@ -157,7 +157,7 @@ class BoxedFiles(ImageFiles):
             masks = np.zeros((self.most, *made["box_mask"].shape[:2]), bool)
             for row, number in enumerate(kept):
                 masks[row] = own.segments[number].drawn(region)
-            made["box_mask"] = box_masks.packed(masks)
+            made["box_mask"] = packed_masks.packed(masks)
         return {**example, **made}
 
     def take(self, indices: np.ndarray) -> BoxedFiles:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnjax.box_masks import layers
+from cnnjax.data.packed_masks import layers
 from cnnjax.data.sentences import check_words
 from cnnjax.errors import DataError
 
@@ -134,7 +134,7 @@ def _check_masks(name: str, bits: np.ndarray, arrays: Mapping[str, np.ndarray]) 
     count = layers(boxes.shape[1])
     if bits.dtype != np.uint8 or bits.ndim != 4 or bits.shape[3] != count:
         raise DataError(
-            f"{name} must be uint8 [N, H, W, {count}], bits of {boxes.shape[1]} objects (box_masks.packed), got "
+            f"{name} must be uint8 [N, H, W, {count}], bits of {boxes.shape[1]} objects (packed_masks.packed), got "
             f"{bits.dtype} {bits.shape}"
         )
 

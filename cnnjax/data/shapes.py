@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from cnnjax import box_masks
 from cnnjax.config import later
+from cnnjax.data import packed_masks
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.entries import padded_boxes
 from cnnjax.data.examples import Examples
@@ -77,7 +77,7 @@ class Shapes(Data):
                 of_boxes[index, : len(seen)] = [visible for visible, _ in seen]
         entries = padded_boxes(boxes, labels, most=self.objects)
         if self.masks:
-            entries["box_mask"] = box_masks.packed(of_boxes)
+            entries["box_mask"] = packed_masks.packed(of_boxes)
         return Examples(images, mask=masks, **entries)
 
     def _picture(

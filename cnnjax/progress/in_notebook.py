@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from cnnjax.documents.html import escape
+from cnnjax.visible import visible
 
 SECONDS_BETWEEN = 0.2
 
@@ -45,4 +46,5 @@ def bar_html(title: str, done: float, total: float, text: str) -> str:
     """The bar and its texts on one line."""
     line = "font-variant-numeric: tabular-nums; white-space: nowrap; overflow: hidden; text-overflow: ellipsis"
     bar = f'<progress value="{done}" max="{max(total, 1)}" style="vertical-align: middle"></progress>'
-    return f'<div style="{line}">{escape(title)} {bar} {escape(text)}</div>'
+    before, after = (html.escape(visible(words)) for words in (title, text))
+    return f'<div style="{line}">{before} {bar} {after}</div>'
