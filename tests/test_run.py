@@ -36,7 +36,7 @@ from cnnjax.events import StepTaken
 from cnnjax.records.metrics_jsonl import read_rows
 from cnnjax.run.checkpoint import Checkpoints
 from cnnjax.run.directory import RunDirectory
-from cnnjax.run.environment import settings
+from cnnjax.run.environment import environment, settings
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.loop import run_trials
 from cnnjax.run.program import Program
@@ -135,8 +135,22 @@ def test_a_run_leaves_what_it_promises(whole):
     rows = read_rows(whole / "metrics.jsonl")
     assert [row.epoch for row in rows] == [1, 2, 3, 4]
     assert [row.step for row in rows] == [3, 6, 9, 12]
-    environment = json.loads((whole / "environment.json").read_text())
-    assert environment["versions"]["jax"] == jax.__version__
+    recorded = json.loads((whole / "environment.json").read_text())
+    assert recorded["versions"]["jax"] == jax.__version__
+
+
+def test_one_process_records_what_each_of_its_trainings_ran_with(monkeypatch, tmp_path):
+    first = environment()
+    monkeypatch.setattr(sys, "argv", ["cnnjax", "train", "other.py"])
+    monkeypatch.chdir(tmp_path)
+    with jax.default_matmul_precision("float32"):
+        second = environment()
+    assert (second.command, second.settings.get("jax_default_matmul_precision")) == ("cnnjax train other.py", "float32")
+    assert second.commit is None, "outside git"
+    assert first.command != second.command
+    assert environment().settings == first.settings
+    same = {"command", "settings", "commit"}
+    assert first.model_dump(exclude=same) == second.model_dump(exclude=same)
 
 
 def test_the_same_experiment_again_is_bitwise_the_same(whole, tmp_path):
@@ -170,9 +184,9 @@ experiment = Experiment(
 
 
 def cli(*words: str, **more) -> subprocess.Popen:
-    environment = os.environ | {"XLA_FLAGS": ""}
+    variables = os.environ | {"XLA_FLAGS": ""}
     command = [sys.executable, "-m", "cnnjax", *words]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
 
 
 def wait_for(path: Path, pattern: str, process: subprocess.Popen, seconds: float = 120) -> None:

@@ -75,8 +75,10 @@ class Shapes(Data):
             labels.append([label for _, label in seen])
             if self.masks:
                 of_boxes[index, : len(seen)] = [visible for visible, _ in seen]
-        more = {"box_mask": box_masks.packed(of_boxes)} if self.masks else {}
-        return Examples(images, mask=masks, **padded_boxes(boxes, labels, most=self.objects), **more)
+        entries = padded_boxes(boxes, labels, most=self.objects)
+        if self.masks:
+            entries["box_mask"] = box_masks.packed(of_boxes)
+        return Examples(images, mask=masks, **entries)
 
     def _picture(
         self, generator: np.random.Generator, drawn: list[Shape]

@@ -7,7 +7,8 @@ import os
 import platform
 import subprocess
 import sys
-from functools import cache
+import time
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,18 +31,34 @@ PACKAGE = Path(__file__).parents[1]
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
 
-@cache
+SECONDS_AT_A_COMMIT = 5
+"""How long the answer of git for a folder is taken for the present one: trials of a study begin many times a second."""
+
+
 def environment() -> EnvironmentRecord:
-    """Versions, devices, processor, and the commit of cnnjax and of the folder the experiment runs in."""
+    """Versions, devices, processor, and the commit of cnnjax and of the folder the experiment runs in.
+
+    One process may train several times, in different folders and with other settings: in a notebook, say.
+    """
+    moment = int(time.monotonic() // SECONDS_AT_A_COMMIT)
+    present = {"command": " ".join(sys.argv), "settings": settings(), "commit": _commit_at(Path.cwd(), moment)}
+    return of_process().model_copy(update=present)
+
+
+@lru_cache(maxsize=1)
+def _commit_at(folder: Path, moment: int) -> str | None:
+    return commit(folder)
+
+
+@cache
+def of_process() -> EnvironmentRecord:
+    """What stays the same while a process runs."""
     devices = jax.devices()
     return EnvironmentRecord(
         cnnjax=metadata.version("cnnjax"),
         cnnjax_commit=commit(PACKAGE),
         cnnjax_source=source(),
-        commit=commit(Path.cwd()),
-        command=" ".join(sys.argv),
         python=platform.python_version(),
-        settings=settings(),
         versions={name: _version(name) for name in LIBRARIES},
         platform=platform.platform(),
         hardware=_hardware(devices),
