@@ -40,6 +40,7 @@ from cnnjax.data import (
     FlipViews,
     GaussianBlur,
     Greyscale,
+    LargeScaleJitter,
     Lighting,
     Mixing,
     Mixup,
@@ -66,6 +67,11 @@ SIDE, OBLONG = 80, (96, 128)
 MARGIN, GAP, APART, LINE = 8, 4, 14, 16
 INK, SOFT, EDGE = (20, 20, 20), (95, 95, 95), (205, 205, 205)
 FRAME = (214, 39, 40)
+BOXES = np.array(
+    [[(6, 16, 51, 64), (55, 7, 73, 25)], [(5, 32, 40, 67), (40, 26, 72, 58)], [(8, 8, 24, 24), (45, 40, 71, 66)]],
+    np.float32,
+)
+"""Two things in each of the scenes: house and sun, two discs, moon and letter; x_min, y_min, x_max, y_max."""
 
 
 # --- scenes
@@ -306,6 +312,34 @@ def heard(*configs: Augmentation) -> Image.Image:
     return page(sections)
 
 
+def jittered() -> Image.Image:
+    """Scenes with boxes about what is in them, and both after large-scale jitter."""
+    originals, sections = scenes()[:2], []
+    boxes = jnp.asarray(BOXES[:2])
+    entries = {"image": jnp.asarray(originals / np.float32(255)), "boxes": boxes, "box_valid": jnp.ones((2, 2), bool)}
+    numbers = jnp.arange(2)
+    for config in (LargeScaleJitter(), LargeScaleJitter(scale=(0.5, 1.5), place="random", fill=0.0)):
+        experiment = Experiment(model=SmallCNN(), augment=(config,))
+        rows = [[_boxed(original, own)] for original, own in zip(originals, BOXES[:2], strict=True)]
+        for step in range(DRAWS):
+            keys = example_keys(derive(step_key(SEED, jnp.int32(step)), "augment"), numbers)
+            after = experiments.augmented_entries(experiment, entries, keys, index=numbers, epoch=numbers)
+            for row, image, own, valid in zip(
+                rows, levels(after["image"]), after["boxes"], after["box_valid"], strict=True
+            ):
+                row.append(_boxed(image, np.asarray(own)[np.asarray(valid)]))
+        sections.append(Section(written(config), rows, () if sections else ("original", f"with {DRAWS} keys")))
+    return page(sections)
+
+
+def _boxed(image: np.ndarray, boxes: np.ndarray) -> Tile:
+    """The image with a frame at each box (x_min, y_min, x_max, y_max)."""
+    sheet = Image.fromarray(image)
+    for left, top, right, bottom in np.asarray(boxes).round().astype(int).tolist():
+        ImageDraw.Draw(sheet).rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=FRAME)
+    return Tile(np.asarray(sheet))
+
+
 def alternating() -> Image.Image:
     config, numbers, originals = AlternatingFlip(), (0, 1, 3), scenes()
     rows = [
@@ -460,6 +494,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
         RandomResizedCrop(),
         RandomResizedCrop(scale=(0.25, 0.25), ratio=(1.0, 1.0), interpolation="bicubic"),
     ),
+    "large_scale_jitter": jittered,
     "flip": lambda: changed(Flip(), Flip(direction="vertical")),
     "alternating_flip": alternating,
     "random_erasing": lambda: changed(

@@ -21,6 +21,7 @@ from cnnjax.data import (
     FlipViews,
     GaussianBlur,
     Greyscale,
+    LargeScaleJitter,
     Lighting,
     Mixing,
     Mixup,
@@ -45,6 +46,7 @@ AUGMENTATIONS = [
     RandomCrop(padding=2, fill="edge"),
     RandomResizedCrop(interpolation="bicubic"),
     RandomResizedCrop(antialias=False),
+    LargeScaleJitter(place="random"),
     Flip(direction="vertical"),
     RandomErasing(fill="noise", probability=0.8),
     Cutout(size=5, fill="mean"),
@@ -177,7 +179,15 @@ def test_colors_of_other_than_one_or_three_channels_are_refused(augmentation):
 
 
 def test_what_does_not_look_at_colors_takes_any_channels():
-    for augmentation in (RandomCrop(), RandomResizedCrop(), Flip(), Cutout(), RandomErasing(), GaussianBlur()):
+    for augmentation in (
+        RandomCrop(),
+        RandomResizedCrop(),
+        LargeScaleJitter(),
+        Flip(),
+        Cutout(),
+        RandomErasing(),
+        GaussianBlur(),
+    ):
         assert jax.eval_shape(augmentation.apply, images(1, channels=4)[0], jax.random.key(0)).shape == (12, 10, 4)
     assert jax.eval_shape(AugMix(colors=False).apply, images(1, channels=4)[0], jax.random.key(0)).shape[-1] == 4
 
@@ -193,6 +203,9 @@ def test_configs_are_hashable_and_survive_json(config):
     [
         (lambda: RandomResizedCrop(scale=(0.5, 0.2)), "the lower bound comes first"),
         (lambda: RandomResizedCrop(scale=(0.0, 1.0)), "greater than 0"),
+        (lambda: LargeScaleJitter(scale=(2.0, 0.1)), "the lower bound comes first"),
+        (lambda: LargeScaleJitter(scale=(0.0, 2.0)), "greater than 0"),
+        (lambda: LargeScaleJitter(scale=(1.0, 1e9)), "less than or equal to 100"),
         (lambda: RandomErasing(ratio=(-1.0, 1.0)), "greater than 0"),
         (lambda: Cutout(size=0), "greater than or equal to 1"),
         (lambda: ColorJitter(hue=0.6), "less than or equal to 0.5"),

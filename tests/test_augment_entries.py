@@ -16,6 +16,7 @@ from cnnjax.data import (
     AutoAugment,
     Cutout,
     Flip,
+    LargeScaleJitter,
     RandAugment,
     RandomCrop,
     RandomResizedCrop,
@@ -53,7 +54,10 @@ GEOMETRIC = [
     (RandomCrop(padding=5, fill="edge"), 0),
     (RandomResizedCrop(scale=(0.3, 1.0)), 2),
     (RandomResizedCrop(scale=(0.3, 1.0), interpolation="bicubic", antialias=False), 4),
+    (LargeScaleJitter(scale=(0.5, 2.0), fill=0.35), 2),
+    (LargeScaleJitter(scale=(0.4, 1.5), place="random", fill=(0.35,)), 3),
 ]
+RESIZED = ("random_resized_crop", "large_scale_jitter")
 POLICIES = [
     (RandAugment(magnitude=25, fill=0.35), 2),
     (RandAugment(count=1, magnitude=30, interpolation="bilinear", fill=0.35), 2),
@@ -106,16 +110,19 @@ def changed(augmentation: Augmentation, count: int = 40) -> dict[str, np.ndarray
     return {name: np.asarray(array) for name, array in results.items()}
 
 
-def inner(mask: np.ndarray, radius: int) -> np.ndarray:
-    """Which pixels have no other id than their own within `radius` pixels; what is outside the image does not count."""
-    padded = np.pad(mask, radius, mode="edge")
+def inner(mask: np.ndarray, radius: int, *, border: bool = False) -> np.ndarray:
+    """Which pixels have no other id than their own within `radius` pixels; what is outside the image does not count.
+
+    border: it does count, as of another id.
+    """
+    padded = np.pad(mask, radius, mode="constant", constant_values=255) if border else np.pad(mask, radius, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * radius + 1, 2 * radius + 1))
     return (windows == mask[..., None, None]).all((2, 3))
 
 
-def spread_within_ids(image: np.ndarray, mask: np.ndarray, radius: int) -> float:
+def spread_within_ids(image: np.ndarray, mask: np.ndarray, radius: int, *, border: bool = False) -> float:
     """The largest difference between two of the image's pixels that have one id, `radius` from all others."""
-    kept = inner(mask, radius)
+    kept = inner(mask, radius, border=border)
     values = [image[kept & (mask == number)] for number in np.unique(mask[kept])]
     return max(float(np.ptp(pixels)) for pixels in values)
 
@@ -127,9 +134,11 @@ def test_a_mask_lies_where_the_image_s_pixels_lie(augmentation, radius):
     """All pixels of one id have one value in the image, as they had; of the mask as it was that does not hold."""
     results, before = changed(augmentation), np.asarray(example()["mask"])
     apart = []
+    # Resized whole and cropped then, a pixel at the border holds something of what is beyond it.
+    border = augmentation.tag == "large_scale_jitter"
     for image, mask in zip(results["image"][..., 0], results["mask"], strict=True):
         assert set(np.unique(mask)) <= {0, 1, 2, 3, OUTSIDE}
-        assert spread_within_ids(image, mask, radius) < 1e-5
+        assert spread_within_ids(image, mask, radius, border=border) < 1e-5
         apart.append(spread_within_ids(image, before, radius) > 0.05)
     # Of AutoAugment's pairs for CIFAR few move pixels.
     assert np.sum(apart) >= 4
@@ -160,7 +169,7 @@ def test_a_second_image_keeps_its_colours_under_a_policy(interpolation):
 @pytest.mark.parametrize(("augmentation", "radius"), GEOMETRIC, ids=lambda value: getattr(value, "tag", ""))
 def test_boxes_are_the_hulls_of_their_pixels(augmentation, radius):
     """To the pixel; within one where the mask is resized, by which it is rounded."""
-    results, rounding = changed(augmentation), 1.0 if augmentation.tag == "random_resized_crop" else 1e-4
+    results, rounding = changed(augmentation), 1.0 if augmentation.tag in RESIZED else 1e-4
     reflects = augmentation.tag == "random_crop" and augmentation.fill != "zero"
     for mask, boxes, valid in zip(results["mask"], results["boxes"], results["box_valid"], strict=True):
         for row, hull in enumerate(hulls(mask)[1:]):
@@ -372,3 +381,114 @@ def test_moves_that_change_a_shape_are_refused():
 def test_entries_that_cannot_be_moved_are_refused(changes, outside, words):
     with pytest.raises(ConfigError, match=words):
         spatial.check_moves((Flip(),), ENTRIES | changes, outside=outside)
+
+
+def filled(boxes: np.ndarray, valid: np.ndarray, height: int, width: int) -> np.ndarray:
+    """An image [H, W] in which each valid box is filled with a brightness of its own: 0.5, 0.75; elsewhere 0."""
+    image = np.zeros((height, width), np.float32)
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        if valid[number]:
+            image[int(top) : int(bottom), int(left) : int(right)] = 0.5 + number / 4
+    return image
+
+
+def test_a_box_drawn_as_an_image_lies_where_the_jittered_box_says():
+    """Sides of the drawn box are read off the image to a part of a pixel: as the brightness that rows and columns of it
+    have in all, of what it is filled with; where it is cut off, as the box is."""
+    height, width, count = 40, 56, 60
+    boxes = np.array([[8, 6, 32, 30], [0, 0, 0, 0]], np.float32)
+    valid = np.array([True, False])
+    entries = {
+        "image": jnp.asarray(filled(boxes, valid, height, width))[..., None],
+        "boxes": jnp.asarray(boxes),
+        "box_valid": jnp.asarray(valid),
+    }
+    kinds: dict[str, Kind] = {"image": "image", "boxes": "boxes", "box_valid": "value"}
+    for place in ("corner", "random"):
+        jitter = LargeScaleJitter(scale=(0.2, 2.0), place=place, fill=0.0)
+        results = jax.jit(jax.vmap(lambda key, a=jitter: spatial.change(a, entries, kinds, key, index=0, epoch=0)))(
+            keys(count)
+        )
+        sizes, dropped = [], 0
+        for image, box, kept in zip(
+            results["image"][..., 0], results["boxes"][:, 0], results["box_valid"], strict=True
+        ):
+            drawn = np.asarray(image, np.float64) / 0.5
+            if not kept[0]:
+                dropped += 1
+                # Less than a tenth of a box that is at most twice as large.
+                assert drawn.sum() < 0.1 * 4 * 24 * 24 + 1
+                continue
+            left, top, right, bottom = np.asarray(box, np.float64)
+            area = (right - left) * (bottom - top)
+            # Half a pixel's brightness along what is cut at the border, where the pixels beyond are not there to count.
+            assert drawn.sum() == pytest.approx(area, abs=0.6 * (right - left + bottom - top) + 1)
+            y, x = (np.arange(length) + 0.5 for length in (height, width))
+            assert (drawn.sum(0) @ x) / drawn.sum() == pytest.approx((left + right) / 2, abs=0.3)
+            assert (drawn.sum(1) @ y) / drawn.sum() == pytest.approx((top + bottom) / 2, abs=0.3)
+            sizes.append(right - left)
+        assert dropped < count / 3
+        assert min(sizes) < 12
+        assert max(sizes) > 36
+
+
+@pytest.mark.parametrize("place", ["corner", "random"])
+def test_large_scale_jitter_is_the_whole_image_resized_then_cropped_or_padded(place):
+    """By hand, in NumPy: the draws are read off the moved corners of the image, which are whole pixels; then JAX's own
+    resizing of the whole image, cut or laid in."""
+    height, width, count = 12, 20, 40
+    rng = np.random.default_rng(3)
+    image = rng.random((height, width, 3), np.float32)
+    jitter, seen = LargeScaleJitter(place=place, fill=(0.1, 0.2, 0.3)), set()
+    corners = jnp.array([[0.0, 0.0], [width, height]])
+    for key in keys(count):
+        (move,) = jitter.moves((height, width), key, index=0, epoch=0)
+        ends = np.asarray(move.points(corners))
+        left, top, right, bottom = np.rint(ends).astype(int).ravel()
+        np.testing.assert_allclose(ends.ravel(), [left, top, right, bottom], atol=1e-4)
+        tall, wide = bottom - top, right - left
+        assert abs(tall / height - wide / width) <= 0.5 / height + 0.5 / width
+        assert 0.1 - 0.5 / height <= tall / height <= 2 + 0.5 / height
+        whole = np.asarray(jax.image.resize(image, (tall, wide, 3), "linear", antialias=True))
+        expected = np.broadcast_to(np.float32([0.1, 0.2, 0.3]), image.shape).copy()
+        if wide > width:
+            assert 0 <= -left <= wide - width
+            assert 0 <= -top <= tall - height
+            expected[: tall + top, :] = whole[-top : height - top, -left : width - left]
+        else:
+            assert 0 <= left <= width - wide
+            assert 0 <= top <= height - tall
+            expected[top : top + tall, left : left + wide] = whole
+            assert place == "random" or (left, top) == (0, 0)
+            seen.add("random" if left and top else "corner")
+        np.testing.assert_allclose(jitter.apply(jnp.asarray(image), key), expected, atol=2e-5)
+    assert place in seen
+
+
+def test_a_fill_of_so_many_values_as_there_are_no_channels_is_refused():
+    with pytest.raises(ConfigError, match="2 values, but the images have 1 channels"):
+        LargeScaleJitter(fill=(0.1, 0.2)).apply(jnp.zeros((4, 4, 1)), jax.random.key(0))
+
+
+def test_large_scale_jitter_draws_factors_and_places_evenly():
+    """Of 1000 draws; half of the factors lie below the middle of the range, and half of the places of each."""
+    size, draws = (200, 100), 1000
+
+    def box(key):
+        (move,) = LargeScaleJitter(place="random").moves(size, key, index=0, epoch=0)
+        return jnp.stack(list(move.box))
+
+    top, left, tall, wide = np.asarray(jax.jit(jax.vmap(box))(keys(draws))).T
+    factors = tall / size[0]
+    np.testing.assert_allclose(wide / size[1], factors, atol=0.0051)
+    for low, share in ((0.1, 1), (0.575, 0.75), (1.05, 0.5), (1.525, 0.25)):
+        # Five standard deviations of a share of so many draws; rounded sizes reach half a pixel further.
+        assert (factors > low - 0.003).mean() == pytest.approx(share, abs=5 * np.sqrt(0.25 / draws))
+    assert factors.min() >= 0.0975
+    assert factors.max() <= 2
+    for start, length, side in ((top, tall, size[0]), (left, wide, size[1])):
+        room = side - length
+        assert np.all(start * np.sign(room) >= 0)
+        assert np.all(np.abs(start) <= np.abs(room))
+        ample = np.abs(room) > 20
+        assert (start[ample] / room[ample] < 0.5).mean() == pytest.approx(0.5, abs=5 * np.sqrt(0.25 / ample.sum()))

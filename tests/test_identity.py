@@ -258,6 +258,9 @@ VARIANTS = {
         data=replace(FOLDER, {"size": 16, "train_fit": c.RandomScaleFit(shorter=(16, 24))})
     ),
     "probabilities of views": experiment(test_time=c.FlipViews(mean="probabilities")),
+    "large scale jitter": experiment(
+        augment=(c.LargeScaleJitter(scale=(0.5, 1.5), place="random", fill=(0.1, 0.2, 0.3)),)
+    ),
     "lighting": experiment(augment=(c.Lighting(std=0.2, values=(0.3, 0.2, 0.1), clip=False),)),
     "folder in lab": experiment(data=replace(FOLDER, {"space": "lab", "test_split": "val"}), per_class=3),
     "tfds": experiment(data=c.TFDS(name="mnist", train_split="train[:80%]", test_split="test", size=28)),

@@ -8,6 +8,7 @@ from cnnjax.data.augment.color import ColorJitter, GaussianBlur, Greyscale
 from cnnjax.data.augment.crop import RandomCrop, RandomResizedCrop
 from cnnjax.data.augment.erase import Cutout, RandomErasing
 from cnnjax.data.augment.flip import AlternatingFlip, Flip
+from cnnjax.data.augment.large_scale_jitter import LargeScaleJitter
 from cnnjax.data.augment.lighting import Lighting
 from cnnjax.data.augment.mixing import CutMix, Mixing, Mixup, Switch
 from cnnjax.data.augment.policy import AugMix, AutoAugment, RandAugment, TrivialAugment
@@ -26,6 +27,7 @@ __all__ = [
     "FlipViews",
     "GaussianBlur",
     "Greyscale",
+    "LargeScaleJitter",
     "Lighting",
     "Mixing",
     "Mixup",

@@ -18,7 +18,7 @@ SIDE = 8
 """Pixels of the images that a class with lanes is tried with when it is made."""
 
 
-def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
+def increasing(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] > bounds[1]:
         raise ValueError("the lower bound comes first")
     return bounds
@@ -27,9 +27,9 @@ def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 ShareRange = Annotated[
-    tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]], AfterValidator(_increasing)
+    tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]], AfterValidator(increasing)
 ]
-PositiveRange = Annotated[tuple[Positive, Positive], AfterValidator(_increasing)]
+PositiveRange = Annotated[tuple[Positive, Positive], AfterValidator(increasing)]
 
 
 def distance(cls: type, *names: str) -> int:

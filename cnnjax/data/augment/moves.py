@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from cnnjax.data.augment import resample
+from cnnjax.data.augment import boxes, resample
 from cnnjax.data.augment.boxes import Box
 
 
@@ -125,6 +125,40 @@ class Resized(Move):
         top, left, tall, wide = (jnp.asarray(part, points.dtype) for part in box)
         x, y = (points[..., 0] - left) * (width / wide), (points[..., 1] - top) * (height / tall)
         return jnp.stack([x, y], -1)
+
+
+@dataclass(frozen=True)
+class Placed(Move):
+    """The whole image resized to the height and width of `box`, in whole pixels, and laid where the box stands in an
+    image of `size`, the image's own; what the box has outside of it is cut off.
+
+    Images are resized by bilinear interpolation, antialiased where they get smaller. fill: their value beside the box,
+    one or one a channel.
+    """
+
+    size: tuple[int, int]
+    box: Box
+    fill: float | tuple[float, ...] = 0.0
+
+    def image(self, image: jax.Array) -> jax.Array:
+        return resample.resize_into(image, self.box, fill=self.fill)
+
+    def mask(self, mask: jax.Array, outside: int) -> jax.Array:
+        height, width = self.size
+        top, left, tall, wide = self.box
+        rows, columns = _nearest_back(top, tall, height), _nearest_back(left, wide, width)
+        taken = mask[jnp.clip(rows, 0, height - 1)][:, jnp.clip(columns, 0, width - 1)]
+        return jnp.where(boxes.inside(self.box, height, width)[..., 0], taken, jnp.asarray(outside, mask.dtype))
+
+    def points(self, points: jax.Array) -> jax.Array:
+        height, width = self.size
+        top, left, tall, wide = (jnp.asarray(part, points.dtype) for part in self.box)
+        return jnp.stack([points[..., 0] * (wide / width) + left, points[..., 1] * (tall / height) + top], -1)
+
+
+def _nearest_back(start: jax.Array | int, length: jax.Array | int, pixels: int) -> jax.Array:
+    """Which of `pixels` the centres of as many lie in once they are resized to `length` and moved by `start`."""
+    return (2 * (jnp.arange(pixels) - start) + 1) * pixels // (2 * length)
 
 
 def _nearest(start: jax.Array | int, length: jax.Array | int, outputs: int) -> jax.Array:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from cnnjax.data.augment import boxes
 from cnnjax.data.augment.boxes import Box
 from cnnjax.data.augment.pixels import in_float32
+from cnnjax.errors import ConfigError
 
 
 @in_float32
@@ -33,6 +35,37 @@ def resize(image: jax.Array, size: tuple[int, int], *, method: str = "bilinear",
     """Resize an image [H, W, C] to `size` (height, width)."""
     height, width, _ = image.shape
     return crop_and_resize(image, Box(0, 0, height, width), size=size, method=method, antialias=antialias)
+
+
+@in_float32
+def resize_into(image: jax.Array, box: Box, *, fill: float | tuple[float, ...] = 0.0) -> jax.Array:
+    """The image [H, W, C] resized to the height and width of a box and laid where it stands in one of [H, W, C].
+
+    Bilinear, antialiased where it gets smaller; of a box that is larger than the image, or stands partly outside, what
+    is within. fill: the value beside the box, one or one a channel; of any other number of values a ConfigError.
+    """
+    height, width, channels = image.shape
+    beside = jnp.asarray(fill, image.dtype).reshape(1, 1, -1)
+    if beside.size not in (1, channels):
+        raise ConfigError(f"fill = {fill}: {beside.size} values, but the images have {channels} channels")
+    rows, columns = _laid(box.top, box.height, height), _laid(box.left, box.width, width)
+    # On a GPU the default precision would round pixels to TensorFloat-32.
+    resized = jnp.einsum("hH,HWc,wW->hwc", rows, image, columns, precision=jax.lax.Precision.HIGHEST)
+    return jnp.where(boxes.inside(box, height, width), resized, beside)
+
+
+def _laid(start: jax.Array | int, length: jax.Array | int, size: int) -> jax.Array:
+    """What each of `size` pixels adds to each of as many once they are resized to `length` from `start`: [size, size].
+
+    Only where the resized ones lie does it mean anything.
+    """
+    scale = size / jnp.asarray(length, jnp.float32)
+    # In whole numbers before it is multiplied, so that places are as exact however far the box reaches.
+    places = (2 * (jnp.arange(size) - start) + 1).astype(jnp.float32)
+    centres = jnp.clip(places * scale / 2 - 0.5, -0.5, size - 0.5)[:, None]
+    pixels = jnp.arange(size, dtype=jnp.float32)[None]
+    weights = _kernel(jnp.abs(centres - pixels) / jnp.maximum(scale, 1.0), "bilinear", a=0.0)
+    return weights / weights.sum(1, keepdims=True)
 
 
 def _weights(
