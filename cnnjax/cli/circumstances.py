@@ -16,8 +16,10 @@ _NO_MEMORY = ("failed to map segment", "Cannot allocate memory", "can't start ne
 
 def circumstance(error: Exception) -> str | None:
     """What the system refused, and what to do; None where the error says nothing of the system."""
-    if isinstance(error, MemoryError) or any(text in str(error) for text in _NO_MEMORY):
-        space = address_space()
+    space = address_space()
+    # What native code gives back, having no memory for an error of its own.
+    without_memory = isinstance(error, MemoryError) or (isinstance(error, SystemError) and space is not None)
+    if without_memory or any(text in str(error) for text in _NO_MEMORY):
         limit = "" if space is None else f"; ulimit -v leaves this process {space / 1e9:.1f} GB: raise it"
         return f"out of memory ({str(error) or type(error).__name__}{limit}){users_line(error)}"
     if not isinstance(error, OSError) or error.strerror is None:

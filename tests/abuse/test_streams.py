@@ -138,6 +138,7 @@ PROCESSES: list[tuple[str, int, str]] = [
         ("ulimit -n 20; cnnjax train exp.py --out new", 0, ""),
         ("ulimit -v 600000; cnnjax train exp.py --out new", 1, "ulimit -v leaves this process 0.6 GB"),
         ("ulimit -v 1500000; cnnjax train exp.py --out new", 1, "ulimit -v leaves this process 1.5 GB"),
+        ("ulimit -v 1000000; cnnjax evaluate run", 1, "ulimit -v leaves this process 1.0 GB"),
         ("ulimit -v 1000000; cnnjax inspect run", 1, "ulimit -v leaves this process 1.0 GB"),
         ("ulimit -f 1; cnnjax train exp.py --out new", 1, "files may not be so large: ulimit -f"),
         ("ulimit -f 10; cnnjax report study --out new", 1, "files may not be so large: ulimit -f"),
