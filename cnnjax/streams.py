@@ -8,7 +8,7 @@ import io
 import json
 import os
 import sys
-from typing import Any, TextIO
+from typing import TextIO
 
 from cnnjax.errors import OutputError
 
@@ -25,13 +25,13 @@ def settle() -> None:
     for number in range(3):
         _fill(number)
     sys.stdout = output(1, like=sys.stdout)
-    sys.stderr = _text(_Said(2, "w", closefd=False), like=sys.stderr)
+    sys.stderr = _Said(2, like=sys.stderr)
 
 
 def output(descriptor: int, *, like: TextIO | None) -> TextIO:
     """A stream that raises OutputError, once, where it cannot be written; what its encoding lacks is `\\u00b1`, as in
     JSON."""
-    return _text(_Printed(descriptor, "w", closefd=False), like=like)
+    return _Printed(descriptor, like=like)
 
 
 def flush() -> None:
@@ -41,38 +41,54 @@ def flush() -> None:
             stream.flush()
 
 
-def _text(raw: io.FileIO, *, like: TextIO | None) -> TextIO:
-    codecs.register_error(_ESCAPED, _escaped)
-    encoding = "utf-8" if like is None else like.encoding
-    through = bool(getattr(like, "write_through", False))
-    buffer = io.BufferedWriter(raw)
-    return io.TextIOWrapper(buffer, encoding, _ESCAPED, line_buffering=raw.isatty(), write_through=through)
+class _Text(io.TextIOWrapper):
+    """Text for a descriptor, with the encoding of the stream `like`.
 
+    What goes wrong is dealt with here and not where bytes are written: KeyboardInterrupt, which comes between two
+    instructions of Python, would come there between what was written and the buffer's word of it, and the buffer would
+    write it again.
+    """
 
-class _Printed(io.FileIO):
-    failed = False
+    def __init__(self, descriptor: int, *, like: TextIO | None):
+        codecs.register_error(_ESCAPED, _escaped)
+        encoding = "utf-8" if like is None else like.encoding
+        through = bool(getattr(like, "write_through", False))
+        raw = io.FileIO(descriptor, "w", closefd=False)
+        buffer = io.BufferedWriter(raw)
+        super().__init__(buffer, encoding, _ESCAPED, line_buffering=raw.isatty(), write_through=through)
 
-    def write(self, data: Any) -> int | None:
-        if self.failed:
-            # It was said, and what is left in buffers is written again when they are closed.
-            return len(data)
+    def write(self, text: str, /) -> int:
         try:
-            return super().write(data)
+            return super().write(text)
         except OSError as error:
-            self.failed = True
-            raise OutputError(
-                f"standard output cannot be written ({error.strerror}): what was printed is cut off; what was saved is "
-                "whole"
-            ) from error
+            self._failed(error)
+            return len(text)
 
-
-class _Said(io.FileIO):
-    def write(self, data: Any) -> int | None:
+    def flush(self) -> None:
         try:
-            return super().write(data)
-        except OSError:
-            # The terminal or the reader is gone. Work goes on, and exit codes say what became of it.
-            return len(data)
+            super().flush()
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        """From here on nothing is written: what buffers hold would be tried again when they are closed."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+        super().flush()
+
+
+class _Printed(_Text):
+    def _failed(self, error: OSError) -> None:
+        super()._failed(error)
+        raise OutputError(
+            f"standard output cannot be written ({error.strerror}): what was printed is cut off; what was saved is "
+            "whole"
+        ) from error
+
+
+class _Said(_Text):
+    """The terminal or the reader may be gone. Work goes on, and exit codes say what became of it."""
 
 
 def _fill(number: int) -> None:

@@ -229,6 +229,39 @@ def test_a_closed_terminal_asks_it_to_stop_but_under_nohup(tmp_path, nohup, code
         assert (process.communicate(timeout=10)[0], process.returncode) == (out, code)
 
 
+PRINTS = """
+import sys
+from cnnjax import interrupts, streams
+streams.settle()
+interrupts.listen()
+number = 0
+try:
+    while True:
+        number += 1
+        sys.stdout.write(f"{number}\\n")
+        sys.stdout.flush()
+except KeyboardInterrupt:
+    print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.01, *slow(0.02, 0.03, 0.05, 0.08)])
+def test_what_was_written_is_not_written_again(seconds):
+    """A signal that comes when bytes were written, and the buffer above does not know it yet."""
+    for _ in range(4):
+        environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        with subprocess.Popen(
+            [sys.executable, "-c", PRINTS], stdout=subprocess.PIPE, text=True, env=environ
+        ) as process:
+            assert process.stdout is not None
+            first = [process.stdout.readline()]
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+            out = first + process.stdout.read().splitlines(keepends=True)
+        assert out[-1] == "ended\n"
+        assert out[:-1] == [f"{number}\n" for number in range(1, len(out))]
+
+
 FILE = """
 from cnnjax import Experiment, SmallCNN, Synthetic
 experiment = Experiment(model=SmallCNN(features=2, dense=0), data=Synthetic(height=8, width=8, channels=1, classes=4,
