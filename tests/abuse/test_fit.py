@@ -61,9 +61,10 @@ class Unreadable(Data, tag="fits_unreadable"):
 
 @pytest.fixture(autouse=True)
 def _within_seconds():
-    began = time.monotonic()
+    # Of this process, not of the clock: others may want the processor too.
+    began = time.process_time()
     yield
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 # --- arms: (path, a good value, one that is too large, what is said of it)
