@@ -15,14 +15,11 @@ from scipy.special import expit
 import cnnjax
 from cnnjax import (
     Detection,
-    Experiment,
     Hardware,
     MaskRCNN,
     Options,
     Shapes,
-    SmallCNN,
     SmoothL1,
-    SoftmaxCrossEntropy,
     box_masks,
     metrics,
 )
@@ -31,6 +28,7 @@ from cnnjax.data import packed_masks
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.experiment import check
 from cnnjax.models.detectors import Costs, Limits
+from tests import test_two_stage
 from tests.test_two_stage import compiled, overlap
 
 ONE = Options(Hardware(devices=1))
@@ -50,15 +48,7 @@ HEAD = MaskRCNN(
     mask_features=4,
 )
 TASK: Any = Detection(head=HEAD, box_loss=SmoothL1(beta=0.1), most=5, overlap=0.5, least=0.0)
-BASE = Experiment(
-    model=SmallCNN(features=2),
-    data=DATA,
-    task=TASK,
-    loss=SoftmaxCrossEntropy(),
-    steps=2,
-    batch_size=8,
-    validation=0,
-)
+BASE = replace(test_two_stage.BASE, {"data": DATA, "task": TASK})
 FORM: Any = DATA.load()
 CLASSES = len(FORM.classes)
 COSTS = Costs(SmoothL1(beta=0.1), 1.0, 1.0)
