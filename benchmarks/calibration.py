@@ -28,6 +28,7 @@ from cnnjax.statistics.factorial import Factorial, factorial
 from cnnjax.statistics.families import TESTS, compared
 from cnnjax.statistics.pairs import effect_size, mean_interval
 from cnnjax.statistics.selection import selected
+from cnnjax.statistics.trimmed import interquartile
 
 SEEDS = (3, 5, 10, 20)
 ALPHA = 0.05
@@ -41,6 +42,10 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return -rng.lognormal(0.0, 0.8, shape)
+
+
+def long_tails(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.standard_t(3, shape)
 
 
 def share(examples: int, right: float) -> Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]:
@@ -96,6 +101,15 @@ def means(studies: int, rng: np.random.Generator) -> Iterator[Row]:
             gaps = draw(rng, (studies, n)) - draw(rng, (studies, n))
             of_gaps = [mean_interval(values) for values in gaps]
             yield "t interval of a difference", results, n, *_covered([(e.low, e.high) for e in of_gaps], 0.0)
+
+
+def interquartiles(studies: int, rng: np.random.Generator) -> Iterator[Row]:
+    """The interval of an arm's interquartile mean, which is to hold that of all seeds there could be."""
+    for results, (draw, _) in {**DRAWS, "long tails": (long_tails, 0.0)}.items():
+        true = float(stats.trim_mean(draw(rng, (400_000,)), 0.25))
+        for n in SEEDS:
+            ours = [interquartile(values) for values in draw(rng, (studies, n))]
+            yield "interval of an interquartile mean", results, n, *_covered([(e.low, e.high) for e in ours], true)
 
 
 def effects(studies: int, rng: np.random.Generator) -> Iterator[Row]:
@@ -299,6 +313,7 @@ def _covered(ends: list, true: float) -> tuple[float, int]:
 PARTS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
     "errors": errors,
     "means": means,
+    "interquartile": interquartiles,
     "effects": effects,
     "bootstrap": bootstraps,
     "settings": settings,
