@@ -43,7 +43,7 @@ def evaluate(
     step: Checkpoint = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a run's newest checkpoint on its validation and test parts, and say its step."""
+    """Evaluate a run's newest checkpoint on its validation and test parts. Its step is said."""
     from cnnjax.records.resolved import compared_first
     from cnnjax.reporting.parts import classes_tables, parts_table
     from cnnjax.run.directory import directory_in

@@ -37,7 +37,7 @@ def sample(
     stale: StaleCode = "stop",
     as_json: AsJson = False,
 ) -> None:
-    """Make new images with a run's network (generation, vae), and write them as one picture, none chosen."""
+    """Make new images with a run's network (generation, vae), as one picture. None is chosen."""
     from cnnjax.run.sample import sample_file
     from cnnjax.study.load import load
 

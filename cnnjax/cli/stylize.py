@@ -68,7 +68,7 @@ def stylize(
     stale: StaleCode = "stop",
     as_json: AsJson = False,
 ) -> None:
-    """Make a picture with the content of one image and the style of another, as a run's network sees them."""
+    """Make a picture with the content of one image and the style of another. A run's network says what they are."""
     from cnnjax.inspection.stylize import stylize as make
     from cnnjax.progress import progress
 
