@@ -308,7 +308,7 @@ def test_what_is_remembered_in_another_form_is_found_out_again(tmp_path, known):
 
 
 def test_damaged_arrays_are_not_recalled(tmp_path):
-    from cnnjax.data import cache
+    from cnnjax import cache
 
     file = tmp_path / "arrays.npz"
     cache.remember_arrays(file, {"labels": np.arange(300)})

@@ -31,7 +31,7 @@ LAYERS = [
         "console",
     },
     {"statistics"},
-    {"lanes", "code", "documents", "cards", "boxes", "box_masks"},
+    {"lanes", "code", "documents", "cards", "cache", "boxes", "box_masks"},
     {"records"},
     {"lease"},
     {"nn", "analysis", "data", "optim", "losses", "metrics", "initialization"},

@@ -127,7 +127,7 @@ def slots_of(name):
     """PyTorch's names and shapes of the arrays in the golden tree of parameters."""
     leaves = [line.split() for line in (GOLDEN / f"{name}.txt").read_text().splitlines()]
     shapes = {tuple(path.split(".")): tuple(map(int, shape.split("x"))) for path, shape in leaves}
-    return [_slot(models.config(name), path, shape, {}) for path, shape in shapes.items()]
+    return [_slot(models.config(name), path, shape, {}, frozenset()) for path, shape in shapes.items()]
 
 
 # Our name -> timm's, of those below which its names are not torchvision's.

@@ -8,8 +8,6 @@ The fields of cnnjax's classes are remembered in the user's cache folder, since 
 from __future__ import annotations
 
 import ast
-import contextlib
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import typer
 
-from cnnjax.errors import RunError
-from cnnjax.files import read_json, write_json
+from cnnjax import cache
 
 PACKAGE = Path(__file__).parents[1]
 Fields = dict[str, dict[str, Any]]
@@ -173,16 +170,11 @@ def _with_names(call: Any, made: dict[str, ast.expr]) -> Any:
 
 def table() -> dict[str, Any]:
     """Of cnnjax's configs: `classes`, the fields of each by name, and `unions`, the class of each name in them."""
-    # `cnnjax.data.cache` has the same folder, and imports JAX.
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnnjax" / "completion"
-    kept = cache / f"{hashlib.blake2b(_stamp().encode(), digest_size=8).hexdigest()}.json"
-    with contextlib.suppress(RunError):
-        known = read_json(kept, remedy="it is made again")
-        if isinstance(known, dict) and {"classes", "unions"} <= set(known):
-            return known
-    known = made()
-    with contextlib.suppress(RunError):
-        write_json(kept, known)
+    kept = cache.place("completion", _stamp())
+    known = cache.recall(kept)
+    if not {"classes", "unions"} <= known.keys():
+        known = made()
+        cache.remember(kept, known)
     return known
 
 

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from string import hexdigits
 from typing import Any, NoReturn
 
+from cnnjax.cache import place, recall, remember
 from cnnjax.data.archive import Member, index, read_member
-from cnnjax.data.cache import place, recall, remember
 from cnnjax.data.links import is_folder, leads_back, said_of_links
 from cnnjax.errors import DataError
 from cnnjax.files import LARGEST

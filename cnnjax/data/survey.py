@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cnnjax.data import cache
+from cnnjax import cache
 
 SECONDS_BETWEEN_LINES = 10.0
 _log = logging.getLogger("cnnjax")

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from cnnjax import cache
 from cnnjax.cards import WholeSet
-from cnnjax.data import cache
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.encoded import CHUNK, Decoding, Encoded, ImageForm, Indices, decodable, taken
 from cnnjax.data.prepared_sets import FORMAT, INFO, Prepared, default_data_dir, prepared

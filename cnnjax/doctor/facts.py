@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from cnnjax.data.cache import folder
+from cnnjax.cache import folder
 from cnnjax.data.prepared_sets import Prepared, default_data_dir, prepared, unfinished
 from cnnjax.doctor.measure import Measured, measured
 from cnnjax.energy import counters_of

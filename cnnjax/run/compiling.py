@@ -14,7 +14,7 @@ from typing import Any
 import filelock
 import jax
 
-from cnnjax.data.cache import folder
+from cnnjax.cache import folder
 from cnnjax.run.program_cache import check_programs, remove_torn, say_not_kept
 
 CACHE_BYTES = 4 * 2**30

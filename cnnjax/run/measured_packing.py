@@ -19,7 +19,7 @@ from typing import Any
 
 import jax
 
-from cnnjax.data.cache import place, recall, remember
+from cnnjax.cache import place, recall, remember
 from cnnjax.experiment import Experiment
 from cnnjax.run.hardware import Hardware
 from cnnjax.run.packing import ALONE, Packing, Way

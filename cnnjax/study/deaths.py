@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from cnnjax import interrupts
+from cnnjax.cache import place
 from cnnjax.code import code_of
 from cnnjax.config import Named, program_text
-from cnnjax.data.cache import place
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.exits import named
 from cnnjax.experiment import Experiment

@@ -30,8 +30,8 @@ from cnnjax import (
     plan,
     sweep,
 )
+from cnnjax.cache import place
 from cnnjax.config import replace
-from cnnjax.data.cache import place
 from cnnjax.errors import ConfigError, DataError, RunError
 from cnnjax.events import StepTaken
 from cnnjax.launch import isolated

@@ -204,6 +204,7 @@ def test_a_folder_that_its_user_linked_is_written_into(tmp_path, elsewhere):
 WRITERS = {
     "files.py": "locked, open_own, scratch files: every other one",
     "lease.py": "makes its files by O_EXCL",
+    "streams.py": "/dev/null, which is a device",
     "run/small_checkpoint.py": "in a folder that it has just made",
     "run/checkpoint.py": "checkpoints/, looked at when the run is claimed",
     "run/directory.py": "stale/, looked at when the run is claimed",

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnjax.cache import recall, recall_arrays
 from cnnjax.convert.weights_file import read_weights
 from cnnjax.data.bands import decode_bands
-from cnnjax.data.cache import recall, recall_arrays
 from cnnjax.errors import CnnjaxError
 from cnnjax.launch.cancel import cancel
 from cnnjax.loggers.registry import logger_class
@@ -44,8 +44,8 @@ OWN = "modules of cnnjax and of what is installed, by names that the code lists"
 READERS: dict[str, tuple[set[str], str]] = {
     "__init__.py": ({"import_module"}, OWN),
     "cli/completing.py": (
-        {"ast.parse", "read_text", "read_json"},
-        "an experiment file as a tree (ast), which is not run; JSON",
+        {"ast.parse", "read_text"},
+        "an experiment file as a tree (ast), which is not run",
     ),
     "cli/cluster_options.py": ({"read_text", "tomllib.loads"}, "TOML"),
     "code/held.py": ({"ast.literal_eval"}, "a literal of the user's source"),
@@ -59,7 +59,7 @@ READERS: dict[str, tuple[set[str], str]] = {
     ),
     "data/archive.py": ({"open", "tarfile.open", "ZipFile"}, "archives of images; no names lead out of them"),
     "data/bands.py": ({"Image.open", "read_array"}, "pages of TIFF, and NumPy's form, allow_pickle=False"),
-    "data/cache.py": ({"np.load", "read_json"}, "JSON, and NumPy's form, allow_pickle=False"),
+    "cache.py": ({"np.load", "read_json"}, "JSON, and NumPy's form, allow_pickle=False"),
     "data/coco.py": ({"json.loads"}, JSON),
     "data/csv_table.py": ({"csv.reader", "csv.DictReader"}, "CSV"),
     "data/decode.py": ({"unpack"}, "headers of images"),

@@ -74,7 +74,9 @@ class CenterNet(OneStage, tag="center_net"):
         place = self.codes(boxes[None], reference[:, None])[..., :2]
         return jnp.all((place >= 0) & (place < 1), -1) & valid[None]
 
-    def heat(self, reference: jax.Array, boxes: jax.Array, labels: jax.Array, valid: jax.Array, classes: int):
+    def heat(
+        self, reference: jax.Array, boxes: jax.Array, labels: jax.Array, valid: jax.Array, classes: int
+    ) -> jax.Array:
         """y of eq. 1, [N, classes], at places [N, 4]; boxes [M, 4], labels [M] and valid [M] are the objects."""
         own = self.could(reference, jnp.zeros(len(reference)), boxes, valid)
         stride = reference[0, 2] - reference[0, 0]

@@ -1,4 +1,4 @@
-"""What was found out of data, remembered in the user's cache folder. It only saves time: what is damaged is made again.
+"""What was found out, of data say, in the user's cache folder. It only saves time: what is damaged is made again.
 
 The folder is $XDG_CACHE_HOME/cnnjax, or ~/.cache/cnnjax; it may be deleted at any time.
 """
