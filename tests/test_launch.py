@@ -39,6 +39,7 @@ def test_programs_side_by_side_are_told_to_workers_that_the_user_starts(tmp_path
 
 
 def test_arms_that_are_made_while_a_study_runs_are_for_one_process(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
     monkeypatch.setattr("cnnjax.launch.sweep.check_launch", lambda *_: None)
     study = Study(
         BASE, axes={"model.features": [2, 3]}, adaptive=OptunaSampler(sampler="random", trials=2, together=1, seed=0)

@@ -338,7 +338,7 @@ HOSTILE: dict[str, tuple[Make, str, Callable[[Path], object], str | None]] = {
         read_weights,
         "refused: it holds objects",
     ),
-    "weights pickled": (pickled, "w.pt", read_weights, "refused|not a whole file"),
+    "weights pickled": (pickled, "w.pt", read_weights, "refused|not a whole file|needs torch"),
     "safetensors pickled": (pickled, "w.safetensors", read_weights, "not a"),
     "safetensors with a header of objects": (header, "w.safetensors", read_weights, "not a readable safetensors"),
     "a config that names a class": (
