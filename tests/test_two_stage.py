@@ -22,6 +22,7 @@ from cnnjax import (
     Focal,
     Hardware,
     Options,
+    ResNet,
     Shapes,
     SmallCNN,
     SmoothL1,
@@ -29,7 +30,8 @@ from cnnjax import (
     models,
 )
 from cnnjax.config import replace
-from cnnjax.errors import ConfigError
+from cnnjax.convert import from_torch, to_torch
+from cnnjax.errors import ConfigError, WeightsError
 from cnnjax.experiment import check
 from cnnjax.models.detectors.anchors import anchors_of, drawn, matched
 from cnnjax.models.detectors.two_stage import SCALE
@@ -270,6 +272,25 @@ def test_fine_tuning_draws_the_layers_anew_that_are_of_classes(head, others):
     }
     layers = ("logits", "box") if head == "two_stage" else ("logits",)
     assert anew == {f"['params']['head']['{layer}']['{of}']" for layer in layers for of in ("kernel", "bias")}
+
+
+@pytest.mark.slow
+def test_a_file_of_a_detector_is_read_for_other_classes_with_a_fresh_head():
+    network = models.config(
+        "fasterrcnn_resnet50_fpn",
+        detector=replace(HEAD, {"stride": 4}),
+        backbone=ResNet(stage_sizes=(1, 1), features=2),
+        num_classes=2,
+    )
+    shape = (16, 16, 3)
+    shapes = jax.eval_shape(network.build().init, jax.random.key(0), jnp.zeros((1, *shape)))
+    rng = np.random.default_rng(0)
+    tensors = to_torch(network, jax.tree.map(lambda leaf: rng.uniform(size=leaf.shape), shapes), input_shape=shape)
+    more = network.model_copy(update={"num_classes": 5})
+    with pytest.raises(WeightsError, match="head.box.kernel"):
+        from_torch(more, tensors, input_shape=shape)
+    head = from_torch(more, tensors, input_shape=shape, fresh_head=True)["params"]["head"]
+    assert {name: head[name]["kernel"].shape for name in ("logits", "box")} == {"logits": (8, 6), "box": (8, 24)}
 
 
 def test_what_is_said_rightly_is_found():

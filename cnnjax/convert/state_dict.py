@@ -20,6 +20,7 @@ from cnnjax.convert.tensor_names import prefix, torchvision_names, without
 from cnnjax.convert.weights_file import array
 from cnnjax.errors import ConfigError, WeightsError
 from cnnjax.models import Model, config
+from cnnjax.models.heads.classifier import boxes_by_class
 
 Shape = tuple[int, ...]
 Variables = dict[str, Any]
@@ -109,7 +110,8 @@ class _Slot:
     """path: collection and keys in the variables. shape: there. name, torch_shape: in PyTorch. timm_name: in timm.
 
     flattened: (height, width, channels) of the maps whose flattening the kernel multiplies, None for other arrays.
-    transposed: whether it is the kernel of a transposed convolution, whose inputs come first in PyTorch.
+    transposed: whether it is the kernel of a transposed convolution, whose inputs come first in PyTorch. by_class:
+    whether it says a box for each class (`boxes_by_class`).
     """
 
     path: tuple[str, ...]
@@ -119,11 +121,12 @@ class _Slot:
     torch_shape: Shape
     flattened: Shape | None
     transposed: bool = False
+    by_class: bool = False
 
     @property
     def is_head(self) -> bool:
-        """Whether it belongs to a layer of logits."""
-        return any(HEAD in key for key in self.path)
+        """Whether it belongs to a layer of logits, or of boxes that are one for each of them."""
+        return self.by_class or any(HEAD in key for key in self.path)
 
     def fits(self, shape: Shape) -> bool:
         """Whether an array of `shape` is this one, of these many numbers in this order.
@@ -169,7 +172,8 @@ def _slots(network: Model, input_shape: tuple[int, int, int] | None) -> list[_Sl
         raise ConfigError(f"{network.tag}: give input_shape=(height, width, channels): it was published for none")
     frozen: Any = network  # of which pyright sees no hash
     shapes, flattenings, transposed = _laid_out(frozen, tuple(image))
-    return [_slot(network, path, shape, flattenings, transposed) for path, shape in shapes.items()]
+    slots = [_slot(network, path, shape, flattenings, transposed) for path, shape in shapes.items()]
+    return [replace(slot, by_class=boxes_by_class(shapes, slot.path)) for slot in slots]
 
 
 # Weights are often written where they were read, or read several times.

@@ -31,7 +31,7 @@ from cnnjax.initialization import kernels_of
 from cnnjax.lanes import lane_values
 from cnnjax.machine import check_address_space
 from cnnjax.models import Model, config
-from cnnjax.models.heads.classifier import is_under_head, under_head
+from cnnjax.models.heads.classifier import boxes_by_class, is_under_head, under_head
 from cnnjax.records.checkpoint_notes import CheckpointNotes
 from cnnjax.records.lease_json import LeaseRecord
 from cnnjax.records.resolved import Resolved
@@ -46,7 +46,6 @@ from cnnjax.training.step import state_from, with_weights_of
 
 IMAGENET_CLASSES = 1000
 _HEAD = "logits"
-_BOX = "box"
 
 Arrays = dict[tuple[str, ...], Any]
 
@@ -180,7 +179,7 @@ class Initial:
         A classifier's are those of its backbone alone where this network is one under a head (`under_head`). Layers
         named logits keep their own where they mean something else: where the shape is another, or `classes`
         (those of the data) are of other names or in another order, for an output for cats is no beginning for one for
-        ships. So does the layer that says a box for each class (`_says_boxes_by_class`). Raises RunError listing every
+        ships. So does the layer that says a box for each class (`boxes_by_class`). Raises RunError listing every
         other array that does not fit.
         """
         problems: list[str] = []
@@ -198,10 +197,11 @@ class Initial:
 
 def _merged(given: Any, own: Any, problems: list[str], *, fresh_head: bool) -> Any:
     theirs, ours = _flat(given), _flat(own)
+    own_shapes = {path: np.shape(array) for path, array in ours.items()}
     merged = {}
     for path in {**ours, **theirs}:
         name = ".".join(path)
-        head = any(_HEAD in key for key in path) or _says_boxes_by_class(ours, path)
+        head = any(_HEAD in key for key in path) or boxes_by_class(own_shapes, path)
         fits = path in ours and path in theirs and np.shape(ours[path]) == np.shape(theirs[path])
         if fits or head:
             keeps = not fits or (head and fresh_head)
@@ -210,18 +210,6 @@ def _merged(given: Any, own: Any, problems: list[str], *, fresh_head: bool) -> A
             shapes = [_by(arrays[path]) if path in arrays else "none" for arrays in (theirs, ours)]
             problems.append(f"  {name}: {shapes[0]} there, {shapes[1]} here")
     return traverse_util.unflatten_dict(merged)
-
-
-def _says_boxes_by_class(arrays: Arrays, path: tuple[str, ...]) -> bool:
-    """Whether an array is of the second stage's layer of boxes, which are four numbers for each logit.
-
-    In one stage a box is of no class, and its layer, a convolution beside that of logits, is kept.
-    """
-    *parent, layer, _ = ("", *path)
-    if layer != _BOX:
-        return False
-    logits, box = (np.shape(arrays.get((*parent[1:], name, "kernel"), 0)) for name in (_HEAD, _BOX))
-    return len(logits) == len(box) == 2 and box[-1] == 4 * logits[-1]
 
 
 def _flat(tree: Any) -> Arrays:

@@ -44,3 +44,14 @@ def _convolved(dense: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str,
     if own.keys() != dense.keys() or np.shape(dense["kernel"]) != (math.prod(window), features):
         return own
     return {name: np.reshape(dense[name], leaf.shape) for name, leaf in own.items()}
+
+
+def boxes_by_class(shapes: Mapping[tuple[str, ...], tuple[int, ...]], path: tuple[str, ...]) -> bool:
+    """Whether the array at `path` is of the second stage's layer of boxes, which are four numbers for each logit.
+
+    shapes: of all arrays beside it. In one stage a box is of no class, and its layer a convolution.
+    """
+    if len(path) < 2 or path[-2] != "box":
+        return False
+    logits, box = (shapes.get((*path[:-2], name, "kernel"), ()) for name in ("logits", "box"))
+    return len(logits) == len(box) == 2 and box[-1] == 4 * logits[-1]
