@@ -358,6 +358,7 @@ def alone():
     return stepped(BASE, devices=1)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     ("parallel", "devices"), [("pmap", 4), *slow(("jit", 4), ("shard_map", 4), ("shard_map", 8), ("pmap", 8))]
 )
@@ -373,6 +374,7 @@ class Crash(Exception):
 
 
 @pytest.mark.slow
+@pytest.mark.compiled
 def test_a_training_that_was_killed_continues_bitwise(tmp_path):
     def crash(event: object) -> None:
         if isinstance(event, StepTaken) and event.step == 3:
@@ -437,4 +439,4 @@ def test_what_has_no_row_for_each_box_is_refused():
     examples = drawn(np.random.default_rng(0), 3) | {"box_count": np.full(4, 3, np.int32)}
     four = [{name: jnp.asarray(array[number]) for name, array in examples.items()} for number in range(4)]
     with pytest.raises(ConfigError, match=r"box_count is \[\], where what is called box_... has a row for each box"):
-        Mosaic().merge(four, {**KINDS, "box_count": "value"}, jax.random.key(0))
+        jax.eval_shape(lambda key: Mosaic().merge(four, {**KINDS, "box_count": "value"}, key), jax.random.key(0))

@@ -152,8 +152,8 @@ def training_examples(
         keys = example_keys(derive(key, "mixing"), _draws(mixing, batch["position"]))
         others = [of_each(prefix) for prefix in PARTNERS[: mixing.partners]]
         if mixing.merges():
-            merge = jax.vmap(lambda examples, key: mixing.merge(examples, kinds, key, outside=outside))
-            return ((merge([own, *others], keys), 1.0),)
+            merge = partial(mixing.merge, kinds=kinds, outside=outside)
+            return ((jax.vmap(lambda examples, key: merge(examples, key=key))([own, *others], keys), 1.0),)
         first, second, share = jax.vmap(partial(mixing.mix_entries, kinds=kinds))(own, others[0], key=keys)
         return (first, share), (second, 1 - share)
 

@@ -29,7 +29,8 @@ class Mosaic(Mixing):
     Each is resized, its aspect ratio kept, by a factor of its own, and laid into its quadrant with a corner at the
     middle point: of the one in the upper left the lower right corner. What reaches beyond the quadrant is cut off. At
     the defaults images keep their size and the middle point is drawn as in darknet, the paper's code; the large canvas
-    of YOLOv5 and mmdetection, shrunk to the image's size, is scale=(0.5, 0.5), middle=(0.25, 0.75).
+    of YOLOv5 and mmdetection, of which they cut out a part, is scale=(0.5, 0.5), middle=(0.25, 0.75), whole and shrunk
+    to the image's size.
 
     Masks, boxes and keypoints go with their images. A box is clipped to its quadrant, and dropped if less than a tenth
     of it lies there (`spatial.LEAST_SHARE`, as of any move); a keypoint beyond is no longer visible. No other box is
