@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from cnnjax.errors import RunError
-from cnnjax.files import read_json, write_bytes, write_json
+from cnnjax.files import home, read_json, write_bytes, write_json
 
 
 def folder(kind: str) -> Path:
-    """The folder for what is remembered of a kind; it may not be there yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnnjax" / kind
+    """The folder for what is remembered of a kind; it may not be there yet. Raises RunError where there is no home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "cnnjax" / kind
 
 
 def place(kind: str, key: bytes | str, suffix: str = "json") -> Path:

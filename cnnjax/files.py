@@ -33,6 +33,16 @@ NO_ROOM = {
 """What the system says where there is no room, and what is said of it beside that."""
 
 
+def home() -> Path:
+    """The user's home. Raises RunError where it is not known, as of a number without a name in a container."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise RunError(
+            "this user has no home, where caches and prepared data stand: export HOME=DIR, a folder that can be written"
+        ) from None
+
+
 @contextlib.contextmanager
 def writing(path: Path, *, remedy: str = "make it writable, or write elsewhere") -> Iterator[None]:
     """Turn what the system says of a failed write under `path` into a RunError that says what to do.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import sys
@@ -27,6 +28,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax  # after the variables above, which it reads when it is imported
 import pytest
+import typer.main
 
 from tests import long
 
@@ -83,6 +85,9 @@ BRIEF = [
 ]
 """Files whose programs run a few times, so that optimizing them takes longer than it saves, though tests are slow or
 train; not those of their tests that are marked `compiled`, whose bits are compared."""
+
+# Typer makes all commands anew from their signatures each time that one is called, which takes a tenth of a second.
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

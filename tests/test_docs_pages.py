@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from cnnjax import Experiment, Synthetic
+from cnnjax.config.text import replace_texts
 from docs.make.run import Session, chains, commands, parse
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +87,21 @@ def test_what_is_not_as_shown_is_said(tmp_path, text, said):
     found = faults(tmp_path, text)
     assert len(found) == (said != ""), found
     assert not found or said in found[0]
+
+
+def overrides_told() -> list[str]:
+    """What the tables for those who come from elsewhere give, in their last column, as words of a command."""
+    rows = [line for page in PAGES for line in page.read_text().splitlines() if line.startswith("| ")]
+    here = [row.split(" | ")[-1] for row in rows]
+    return sorted({span for cell in here for span in re.findall(r"`([a-z_]+[.=][^`<(]*)`", cell) if "=" in span})
+
+
+@pytest.mark.parametrize("told", overrides_told())
+def test_overrides_in_tables_are_taken(told):
+    experiment = Experiment(model="resnet18", data=Synthetic(height=32, width=32), epochs=90)
+    changes = dict(word.split("=", 1) for word in told.split())
+    if changes.keys() - {"seeds"}:
+        replace_texts(experiment, changes)
 
 
 def test_pictures_are_made_anew(tmp_path):

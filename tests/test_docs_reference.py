@@ -13,6 +13,7 @@ from cnnjax import SGD, Cosine, Optim
 from cnnjax.config import Config, lane
 from docs.make import api, commands, configs
 from docs.make.fields import default, descriptions, labelled, typed
+from docs.make.units import OF_CLASSES, UNITS, is_number, unit
 
 SHOWN = [each for own in configs.shown().values() for each in own]
 BASES = {
@@ -46,6 +47,18 @@ def test_every_config_stands_on_a_page():
 def test_every_field_of_a_config_is_described(config):
     missing = [field for field, text in descriptions(config).items() if not text]
     assert not missing, f"{config.__name__}'s docstring says nothing of {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("config", SHOWN, ids=configs.anchor)
+def test_every_number_of_a_config_has_a_unit(config):
+    for name in config.model_fields:
+        assert bool(unit(config, name)) == is_number(config, name)
+
+
+def test_no_unit_is_of_a_field_that_is_gone():
+    numbers = {(each, name) for each in SHOWN for name in each.model_fields if is_number(each, name)}
+    assert {name for _, name in numbers} >= UNITS.keys()
+    assert {f"{base.__name__}.{name}" for each, name in numbers for base in each.__mro__} >= OF_CLASSES.keys()
 
 
 class Example(Config):
@@ -103,7 +116,7 @@ def test_a_page_has_paths_links_lanes_and_presets():
     assert "[`Schedule`](schedule.md#schedule)" in pages["reference/optim.md"]
     sgd = pages["reference/optim.md"].split("{#optim-sgd}")[1]
     assert "| `nesterov` | `bool` | `True` |" in sgd
-    assert "| `momentum` | `float`, >= 0, < 1<br>a lane | `0.9` |" in sgd
+    assert "| `momentum` | `float`, >= 0, < 1<br>*a share, 0 to 1*<br>a lane | `0.9` |" in sgd
     assert "| `resnet50` | `ResNet(" in pages["reference/model.md"]
 
 

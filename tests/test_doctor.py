@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnjax import machine
+from cnnjax import Experiment, machine, train
 from cnnjax.doctor import facts as facts_of
 from cnnjax.doctor import faults_of, look, measure, page
 from cnnjax.doctor.facts import Facts, Limits, Package, Place, requirements
 from cnnjax.doctor.measure import Measured
+from cnnjax.errors import RunError
 
 LIMITS = Limits(4, None, 0.5, 16 * 10**9, 8 * 10**9, None, 20000, "madvise")
 SOUND = Facts(
@@ -155,6 +156,8 @@ def test_a_user_without_a_home(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     found = look(measure=False)
     assert "export HOME=DIR" in str(faults_of(found))
+    with pytest.raises(RunError, match="export HOME=DIR"):
+        train(Experiment(model="small_cnn"), tmp_path / "run")
 
 
 QUOTAS = [

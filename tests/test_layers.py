@@ -172,6 +172,12 @@ def test_importing_needs_no_jax():
     assert "jax" not in loaded_by(f"import cnnjax, cnnjax.cli, cnnjax.reporting, {low}")
 
 
+def test_what_a_training_prints_needs_nothing_of_reports():
+    """A second of every `cnnjax train`."""
+    reports = {"pandas", "matplotlib", "scipy.stats", "cnnjax.reporting"}
+    assert not reports & loaded_by("import cnnjax.cli.train, cnnjax.run.train, cnnjax.progress.parts")
+
+
 def test_importing_everything_touches_no_device():
     code = (
         "import cnnjax; [getattr(cnnjax, name) for name in cnnjax.__all__]\n"

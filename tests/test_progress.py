@@ -10,9 +10,9 @@ from rich.console import Console
 
 from cnnjax.events import Elsewhere, EpochEnded, Failed, Planned, Skipped, Started, StepTaken
 from cnnjax.progress import StudyProgress, TrainingProgress
+from cnnjax.progress.parts import parts_table, result_table
 from cnnjax.progress.showing import Pace, _bar, _lines, _moving, cost_of, hours
 from cnnjax.records.result_json import ResultRecord
-from cnnjax.reporting.parts import parts_table, result_table
 
 
 class Clock:

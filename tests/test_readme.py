@@ -14,7 +14,7 @@ import pytest
 
 from cnnjax import Hardware, Options, Study, plan, results, sweep
 from cnnjax.config import replace
-from cnnjax.reporting.units import short_count
+from cnnjax.documents.counts import short_count
 from cnnjax.run import compiling
 from cnnjax.study.file import load
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from scipy import stats
 
 from cnnjax.errors import NewerVersion
+from cnnjax.progress.parts import parts_table
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.metrics_jsonl import EpochRow, append_row
 from cnnjax.records.plan_json import PlanRecord, TrialEntry
@@ -26,7 +27,6 @@ from cnnjax.records.specification import Specification
 from cnnjax.records.study_json import StudyRecord
 from cnnjax.reporting import Summary, collect, measure, report, terminal_table
 from cnnjax.reporting.headline import headline
-from cnnjax.reporting.parts import parts_table
 from cnnjax.reporting.picture_curves import _label
 from cnnjax.reporting.statistics import chosen
 from cnnjax.reporting.units import unit, unit_of

@@ -692,6 +692,7 @@ def shown(text: str) -> str:
     return re.sub(r"<script>.*?</script>|base64,[^\"]*", "", text, flags=re.DOTALL)
 
 
+@pytest.mark.quick
 def test_html_is_self_contained(whole: Summary) -> None:
     text = page(whole)
     assert not re.search(r"https?:|//\w|<link|@import|url\((?!#)|<img|<iframe|\bsrc=|\son\w+=", shown(text))

@@ -122,6 +122,7 @@ def test_a_config_that_was_lost_is_written_again_for_the_experiment_that_was_tra
     assert (run / "config.json").read_bytes() == (whole / "config.json").read_bytes()
 
 
+@pytest.mark.quick
 def test_a_run_leaves_what_it_promises(whole):
     names = {entry.name for entry in whole.iterdir()}
     assert {"config.json", "environment.json", "metrics.jsonl", "result.json", "checkpoints", "log.txt"} <= names
@@ -153,6 +154,7 @@ def test_one_process_records_what_each_of_its_trainings_ran_with(monkeypatch, tm
     assert first.model_dump(exclude=same) == second.model_dump(exclude=same)
 
 
+@pytest.mark.quick
 def test_the_same_experiment_again_is_bitwise_the_same(whole, tmp_path):
     train(TINY, tmp_path / "again", options=Options(ONE))
     assert_same_run(whole, tmp_path / "again")

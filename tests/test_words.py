@@ -37,7 +37,7 @@ ALLOWED = {
     "study/describe.py": PUBLISHED,
     "run/room.py": PUBLISHED,
     "study/subject.py": PUBLISHED,
-    "reporting/parts.py": BY_CLASS,
+    "progress/parts.py": BY_CLASS,
     "reporting/kept.py": BY_CLASS,
     "reporting/confusions.py": BY_CLASS,
     "reporting/picture_confusion.py": BY_CLASS,

@@ -44,8 +44,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's newest checkpoint on its validation and test parts. Its step is said."""
+    from cnnjax.progress.parts import classes_tables, parts_table
     from cnnjax.records.resolved import compared_first
-    from cnnjax.reporting.parts import classes_tables, parts_table
     from cnnjax.run.directory import directory_in
     from cnnjax.run.evaluate import evaluate as run_evaluate
     from cnnjax.run.resolve import recorded, recorded_task

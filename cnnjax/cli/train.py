@@ -99,8 +99,8 @@ def train(
 
 
 def _print_result(result: ResultRecord, folder: Path) -> None:
+    from cnnjax.progress.parts import result_table
     from cnnjax.records.resolved import compared_first
-    from cnnjax.reporting.parts import result_table
 
     if result.metrics:
         WIDE.print(result_table(result, compared_first(folder)))

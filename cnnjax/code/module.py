@@ -327,11 +327,19 @@ def find(name: str, beside: Path | None = None) -> Module | None:
         return None
     spec, text = _READ.get(loaded, (None, None))
     if text is None or spec is not loaded.__spec__:
-        text = _text(Path(file))
+        path = _own_path(file)
+        text = None if path is None else _text(path)
         if text is None:
             return None
         remember(loaded, text)
     return Module(name, Path(file), getattr(loaded, "__package__", None) or "", text, vars(loaded))
+
+
+@cache
+def _own_path(file: str) -> Path | None:
+    """The path of a file of the user's; None for another's. There are thousands, asked for with each file loaded."""
+    path = Path(file)
+    return path if is_own(path) else None
 
 
 def _text(path: Path) -> str | None:

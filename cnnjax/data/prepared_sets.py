@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import RunError
-from cnnjax.files import read_whole
+from cnnjax.files import home, read_whole
 
 INFO = "dataset_info.json"
 # How TFDS begins the name of a folder it is still writing.
@@ -58,8 +58,8 @@ class Prepared:
 
 
 def default_data_dir() -> Path:
-    """Where prepared sets lie: TFDS's own default, or $TFDS_DATA_DIR."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
+    """Where prepared sets lie: TFDS's own default, or $TFDS_DATA_DIR. Raises RunError for a user without a home."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or home() / "tensorflow_datasets")
 
 
 def prepared(folder: Path, name: str = "*") -> list[Prepared]:

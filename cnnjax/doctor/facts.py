@@ -22,6 +22,7 @@ from cnnjax.cache import folder
 from cnnjax.data.prepared_sets import Prepared, default_data_dir, prepared, unfinished
 from cnnjax.doctor.measure import Measured, measured
 from cnnjax.energy import counters_of
+from cnnjax.errors import RunError
 from cnnjax.machine import STARTED, address_space, cores, cores_by_quota, physical_memory
 
 REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[(?P<with>[^]]*)\])?\s*(?:>=\s*(?P<least>[0-9.]+))?")
@@ -115,7 +116,7 @@ def look(*, measure: bool = True, data_dir: Path | None = None) -> Facts:
     needed, extras = requirements(metadata.requires("cnnjax") or ())
     try:
         data = data_dir or default_data_dir()
-    except RuntimeError:  # There is no home.
+    except RunError:  # There is no home.
         data = Path("tensorflow_datasets")
     return Facts(
         python=platform.python_version(),
@@ -217,7 +218,7 @@ def _places(data: Path) -> tuple[Place, ...]:
         found.append(Place("temporary files", Path("/tmp"), error.strerror or type(error).__name__))
     try:
         cache = folder("")
-    except RuntimeError:
+    except RunError:
         return (*found, Place("home", Path("~"), "this user has none"))
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     found += [place("cache", cache, count=True), place("compiled programs", Path(chosen or cache / "xla"), count=True)]

@@ -15,10 +15,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from cnnjax.documents.abbreviation import abbreviate
+from cnnjax.documents.counts import short_count
 from cnnjax.documents.style import CATEGORIES, ORDERED, text_width
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.labels import Axis
-from cnnjax.reporting.units import short_count
 
 MEAN = "#0b4f8a"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cnnjax.documents.counts import count
 from cnnjax.reporting.designs import is_sampled
 from cnnjax.reporting.intervals import FEWEST, Spread, listed
 from cnnjax.reporting.provenance import flat
 from cnnjax.reporting.statistics import arms, effects, measure, part_of, quantity_of, ranking, same_examples
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.time_spent import seconds_are
-from cnnjax.reporting.units import Unit, count, p_said, plural, some
+from cnnjax.reporting.units import Unit, p_said, plural, some
 
 
 def arms_note(table: Table) -> str:

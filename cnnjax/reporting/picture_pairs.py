@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from cnnjax.documents.counts import NONE
 from cnnjax.documents.style import INK, text_width
 from cnnjax.reporting.compared import Compared
 from cnnjax.reporting.drawing import fit
 from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.study_table import Arm, Table
-from cnnjax.reporting.units import NONE, Unit, p_said
+from cnnjax.reporting.units import Unit, p_said
 
 WORSE, BETTER = ("#fcefe2", "#f9dcc0", "#a84f00"), ("#e8f1fa", "#cde6fb", "#0b5c9e")
 """From a small difference to a large one. Pale ones carry black text and dark ones white, on a dark page too."""

@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
+from cnnjax.documents.counts import short_count
 from cnnjax.documents.style import INK, ORDERED
 from cnnjax.reporting.drawing import fit
 from cnnjax.reporting.marks import Drawing, Marks
 from cnnjax.reporting.study_table import Arm
-from cnnjax.reporting.units import short_count
 
 MOST_AXES = 9
 TICKS, NAME = 5, 1.0

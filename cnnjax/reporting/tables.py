@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from cnnjax.documents.counts import NONE, count
 from cnnjax.documents.document import Column, Grid
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.notes import repeats
@@ -20,7 +21,7 @@ from cnnjax.reporting.statistics import (
 )
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.time_spent import shown_seconds
-from cnnjax.reporting.units import NONE, count, p_value, spent, unit
+from cnnjax.reporting.units import p_value, spent, unit
 
 
 def over(table: Table, *, examples: bool = False) -> str:

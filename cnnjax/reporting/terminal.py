@@ -12,13 +12,14 @@ from rich.measure import Measurement
 from rich.table import Table as TerminalTable
 
 from cnnjax.console import rich_text
+from cnnjax.documents.counts import short_count
 from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.notes import terminal_note
 from cnnjax.reporting.statistics import arms, chosen, measure, spread_of
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.tables import finished
 from cnnjax.reporting.time_spent import shown_seconds
-from cnnjax.reporting.units import short_count, spent, unit
+from cnnjax.reporting.units import spent, unit
 
 COSTS = ("seconds", "MACs", "params")
 """The columns that a narrow terminal does without, the first of them first."""

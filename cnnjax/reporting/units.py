@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from cnnjax.documents.counts import NONE
 from cnnjax.records.specification import Specification
 from cnnjax.reporting.intervals import Spread
 from cnnjax.reporting.study_table import Table
-
-NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -107,19 +105,6 @@ def spent(values: Spread) -> str:
     """Seconds or joules as mean ± sd; trials that were trained together share one measurement, without ±."""
     largest = values.mean if values.mean > 0 else 1.0
     return Unit("seconds", "", 1, min(_decimals(largest, 4), 3)).mean(values)
-
-
-def count(value: Any) -> str:
-    """`12,345`; an en dash where it is not known."""
-    return NONE if value is None or value != value or str(value) == "<NA>" else f"{int(value):,}"
-
-
-def short_count(value: float) -> str:
-    """`950`, `20k`, `1.5M`, `4.1G`."""
-    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{suffix}"
-    return f"{value:.3g}"
 
 
 def p_value(p: float) -> str:

@@ -12,6 +12,7 @@ import cnnjax
 from cnnjax.config import Config, is_lane
 from cnnjax.config.unions import _UNIONS
 from docs.make.fields import default, descriptions, labelled, typed, written
+from docs.make.units import unit
 
 PAGES: dict[str, tuple[str, Sequence[str]]] = {
     "experiment": ("Experiment and study", ("Experiment", "Study", "Budget", "Exclusion")),
@@ -57,7 +58,7 @@ PATHS = {
     "Layer": "model.layers.0",
 }
 """Where each stands in an experiment; what is not here stands in a study or a card."""
-HEAD = "| field | type and values | default | what it is |\n|---|---|---|---|\n"
+HEAD = "| field | type, values and *unit* | default | what it is |\n|---|---|---|---|\n"
 
 
 def classes() -> list[type[Config]]:
@@ -115,7 +116,7 @@ def _intro(name: str) -> str:
     """What is said on the first page alone."""
     said = (
         "A field that is a **lane** may change without compiling anew ([lanes](../lanes.md)). Defaults are written as "
-        "in Python; a field without one has to be given. Where a number has a unit, what it is says so. Rules between "
+        "in Python; a field without one has to be given. The unit is what 1 of a number is. Rules between "
         "the fields of a class are checked when a config is made, and named where they are broken."
     )
     return said if name == "experiment" else ""
@@ -180,9 +181,9 @@ def _table(cls: type[Config], names: Sequence[str]) -> str:
     for name in names:
         field = cls.model_fields[name]
         lane = "<br>a lane" if is_lane(field) else ""
-        rows.append(
-            f"| `{name}` | {_cell(typed(field))}{lane} | {_code(default(field))} | {_cell(_escaped(said[name]))} |\n"
-        )
+        of = f"<br>*{_escaped(own)}*" if (own := unit(cls, name)) else ""
+        cells = (f"{_cell(typed(field))}{of}{lane}", _code(default(field)), _cell(_escaped(said[name])))
+        rows.append(f"| `{name}` | {' | '.join(cells)} |\n")
     return HEAD + "".join(rows)
 
 

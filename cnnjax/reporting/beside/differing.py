@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from cnnjax.documents.abbreviation import abbreviate
+from cnnjax.documents.counts import NONE, count
 from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.beside.pair import NAMES, Pair
 from cnnjax.reporting.finding import Finding
@@ -14,7 +15,7 @@ from cnnjax.reporting.provenance import flat, leaves
 from cnnjax.reporting.statistics import arms
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.tables import finished
-from cnnjax.reporting.units import NONE, count, plural
+from cnnjax.reporting.units import plural
 
 MOST_NAMED = 4
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from cnnjax.documents.counts import NONE, count
 from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.costs import COSTS, ENERGY, MEASURED, MEMORY, SECONDS, CostFront, apart, front_of
 from cnnjax.reporting.finding import Finding, Sketch
@@ -17,7 +18,7 @@ from cnnjax.reporting.pictures import against_name, title_of
 from cnnjax.reporting.statistics import arms, difference, measure, quantity_of, spread_of
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.tables import interval_cells, interval_heads, over
-from cnnjax.reporting.units import NONE, count, spent, unit
+from cnnjax.reporting.units import spent, unit
 
 SHOWN, ROWS = 0.05, 30
 """The share of resamples from which on an arm is listed beside the front, and the most rows of a table."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnjax.documents.counts import NONE, count
 from cnnjax.documents.document import Block, Column, Grid, Picture, paragraph
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.inspected import of_examples
@@ -17,7 +18,7 @@ from cnnjax.reporting.intervals import listed
 from cnnjax.reporting.kept import Kept, kept, labels, pair, taken
 from cnnjax.reporting.statistics import reference
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit, count, json_number, p_value, plural
+from cnnjax.reporting.units import Unit, json_number, p_value, plural
 from cnnjax.statistics.agreement import Agreement, agreement
 from cnnjax.statistics.families import adjusted
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from cnnjax.documents.counts import NONE
 from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.asked import once
 from cnnjax.reporting.compared import ALPHA
@@ -23,7 +24,7 @@ from cnnjax.reporting.notes import survivors_note
 from cnnjax.reporting.picture_interactions import acting_together
 from cnnjax.reporting.statistics import measure, quantity_of
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit, json_number, p_said, p_value, unit
+from cnnjax.reporting.units import Unit, json_number, p_said, p_value, unit
 from cnnjax.statistics.factorial import Factorial, Interaction, Term, factorial
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.results import ties

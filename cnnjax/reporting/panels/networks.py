@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cnnjax.documents.counts import NONE, count
 from cnnjax.documents.document import Column, Grid, paragraph
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.labels import UNSET, key
 from cnnjax.reporting.provenance import flat, leaves
 from cnnjax.reporting.statistics import arms, reference
 from cnnjax.reporting.study_table import FOLD, Table
-from cnnjax.reporting.units import NONE, count
 
 REPEATS = ("seed", FOLD)
 """Settings in which the trials of one arm differ."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from cnnjax.documents.counts import NONE
 from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.compared import ALPHA, Compared, compared_pairs, with_results
 from cnnjax.reporting.finding import Finding, Sketch
@@ -20,7 +21,7 @@ from cnnjax.reporting.pictures import title_of
 from cnnjax.reporting.statistics import chosen, foremost, measure, ranking, reference, side_by_side
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.tables import interval_cells, interval_heads
-from cnnjax.reporting.units import NONE, Unit, json_number, p_value, plural, unit
+from cnnjax.reporting.units import Unit, json_number, p_value, plural, unit
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.outperforming import Outperforming, outperforming
 from cnnjax.statistics.pairs import Pairs, compare

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cnnjax.documents.counts import NONE
 from cnnjax.documents.document import Column, Grid, paragraph
 from cnnjax.reporting.designs import changed
 from cnnjax.reporting.finding import Finding
@@ -16,7 +17,7 @@ from cnnjax.reporting.notes import survivors_note
 from cnnjax.reporting.statistics import arms, chosen, difference, measure, ranking, reference, spread_of
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.tables import interval_cells, interval_heads
-from cnnjax.reporting.units import NONE, json_number, unit
+from cnnjax.reporting.units import json_number, unit
 
 
 @dataclass(frozen=True)

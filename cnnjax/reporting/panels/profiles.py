@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnjax.documents.counts import NONE
 from cnnjax.documents.document import Column, Grid, paragraph
 from cnnjax.reporting.finding import Finding, Sketch
 from cnnjax.reporting.intervals import listed
@@ -29,7 +30,7 @@ from cnnjax.reporting.statistics import (
 )
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.tables import over
-from cnnjax.reporting.units import NONE, json_number, plural, unit
+from cnnjax.reporting.units import json_number, plural, unit
 from cnnjax.statistics.bootstrap import Profile, profile
 from cnnjax.statistics.outperforming import FEWEST as FEWEST_OF_ORDER
 from cnnjax.statistics.outperforming import MOST, Order, stochastic_order

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnjax.documents.counts import NONE, count
 from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.confusions import ByClass, Change, by_class, changes, costs, recalls_of
 from cnnjax.reporting.finding import Finding, Sketch
@@ -17,7 +18,7 @@ from cnnjax.reporting.picture_confusion import confusion_picture
 from cnnjax.reporting.statistics import chosen
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.tables import over
-from cnnjax.reporting.units import NONE, Unit, count, json_number, p_said, p_value, some
+from cnnjax.reporting.units import Unit, json_number, p_said, p_value, some
 from cnnjax.statistics.classes import counts
 
 MOST_ROWS, MOST_CONFUSED = 40, 12

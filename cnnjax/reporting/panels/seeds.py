@@ -9,13 +9,14 @@ from typing import Any
 
 from scipy import special
 
+from cnnjax.documents.counts import NONE
 from cnnjax.documents.document import Block, Column, Grid, paragraph
 from cnnjax.reporting.compared import ALPHA, POWER, Compared, compared, least_of_examples
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import LEVEL
 from cnnjax.reporting.statistics import chosen, measure, quantity_of, reference
 from cnnjax.reporting.study_table import Table
-from cnnjax.reporting.units import NONE, Unit, p_value, plural, some, unit
+from cnnjax.reporting.units import Unit, p_value, plural, some, unit
 from cnnjax.statistics.power import seeds_needed
 
 FEW, ROWS = 5, 30

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnnjax.documents.counts import NONE
 from cnnjax.documents.document import Column, Grid, paragraph
 from cnnjax.records.specification import Specification
 from cnnjax.reporting.finding import Finding
@@ -14,7 +15,7 @@ from cnnjax.reporting.frames import Frame
 from cnnjax.reporting.statistics import measure
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.time_spent import shown_seconds
-from cnnjax.reporting.units import NONE, unit
+from cnnjax.reporting.units import unit
 
 LENGTHS = ("epochs", "steps", "seconds")
 

@@ -9,9 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from cnnjax.console import rich_text
+from cnnjax.documents.counts import count, short_count
 from cnnjax.records.result_json import ResultRecord
 from cnnjax.records.specification import BEFORE, Specification, specification_of
-from cnnjax.reporting.units import count, short_count
 
 PARTS = ("train", "validation", "test")
 
