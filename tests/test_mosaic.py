@@ -171,7 +171,7 @@ def merged(mosaic: Mosaic, examples: dict[str, np.ndarray], count: int) -> list[
 @pytest.mark.parametrize(
     ("mosaic", "objects"),
     [
-        (Mosaic(fill=FILL), 3),
+        pytest.param(Mosaic(fill=FILL), 3, marks=pytest.mark.quick),
         *slow(
             (Mosaic(fill=FILL, scale=(0.4, 1.3)), 5),
             (Mosaic(fill=FILL, probability=0.5, scale=(0.5, 0.5), middle=(0.25, 0.75)), 8),
