@@ -72,7 +72,7 @@ def _known_options() -> dict[str, Any]:
 
 
 def _with_known(compile_with: Callable[[dict[str, Any]], V], options: Mapping[str, Any]) -> V:
-    """What `compile_with` makes with those of XLA:CPU's options that it has in this version; other backends get none."""
+    """What `compile_with` makes with those of XLA:CPU's options that this version has; other backends get none."""
     known = dict(options) if jax.default_backend() == "cpu" else {}
     while True:
         try:
