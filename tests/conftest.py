@@ -36,10 +36,6 @@ COMPILED = [
     "test_compiling",
     "test_distillation",
     "test_interrupts",
-    "test_lanes",
-    "test_methods",
-    "test_methods_everywhere",
-    "test_nn_lowering",
     "test_old_study",
     "test_own_networks",
     "test_readme",
@@ -47,20 +43,26 @@ COMPILED = [
     "test_run",
     "test_study",
     "test_swa",
-    "test_tasks",
-    "test_training",
 ]
-"""Files whose programs are those of trainings, whose bits depend on how they are compiled."""
+"""Files whose programs are those of trainings, whose bits depend on how they are compiled. In other files tests that
+compare bits of trainings, or what XLA makes of a program, are marked `compiled`."""
 
 BRIEF = [
     "test_augment",
     "test_augment_entries",
+    "test_damaged",
+    "test_deaths",
     "test_describe",
     "test_experiments",
+    "test_full_disk",
     "test_heads",
     "test_initialization",
+    "test_lanes",
     "test_match",
+    "test_methods",
+    "test_methods_everywhere",
     "test_models",
+    "test_nn_lowering",
     "test_nn_normalization",
     "test_nn_pooling",
     "test_recipes",
@@ -69,7 +71,10 @@ BRIEF = [
     "test_recipes_schedules",
     "test_repvgg",
     "test_schedules",
+    "test_sharding",
+    "test_tasks",
     "test_timm_networks",
+    "test_torch_airbench_steps",
     "test_torch_augment",
     "test_torch_augment_entries",
     "test_torch_crops",
@@ -80,7 +85,9 @@ BRIEF = [
     "test_torch_optimizers",
     "test_torch_timm_augment",
     "test_torch_timm_operations",
+    "test_training",
     "test_transformations",
+    "test_two_stage",
     "test_unet",
 ]
 """Files whose programs run a few times, so that optimizing them takes longer than it saves, though tests are slow or

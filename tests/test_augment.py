@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax import Experiment, SmallCNN
+from cnnjax import Experiment, SmallCNN, Synthetic
 from cnnjax.config import plain
 from cnnjax.data import (
     AlternatingFlip,
@@ -41,6 +41,7 @@ from cnnjax.data import (
 )
 from cnnjax.data.augment import boxes, operations, pixels, resample, spaces, views
 from cnnjax.errors import ConfigError
+from cnnjax.experiment import check
 from tests.marks import slow
 
 AUGMENTATIONS = [
@@ -381,6 +382,15 @@ def test_erasing_fills_with_what_was_asked():
     assert len(np.unique(noise)) == noise.size
     with pytest.raises(ConfigError, match="2 values, but the images have 3 channels"):
         Cutout(fill=(0.1, 0.2)).apply(image, key)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_fill_of_other_channels_is_refused_before_training(channels):
+    data = Synthetic(height=8, width=8, channels=channels, classes=2, examples=8, test_examples=4)
+    augment = (RandAugment(fill=(0.1, 0.2, 0.3)),)
+    experiment = Experiment(model=SmallCNN(features=1, blocks=1), data=data, augment=augment, steps=1, batch_size=4)
+    with pytest.raises(ConfigError, match=f"^augment: fill = .*: 3 values, but the images have {channels} channels"):
+        check(experiment)
 
 
 # --- policies

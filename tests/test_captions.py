@@ -43,6 +43,7 @@ from cnnjax.metrics.captions import sentence_of
 from cnnjax.models.captioners.show_and_tell import ShowAndTellHead, pooled_in_cells
 from cnnjax.tasks import Sentences
 from cnnjax.tasks.captioning import next_words
+from tests.exports import said_by_program
 
 ONE = Options(Hardware(devices=1))
 WORDS, LONGEST, IMAGES, FEATURES, UNITS, EMBEDDING = 4, 3, 8, 5, 6, 7
@@ -486,6 +487,9 @@ def test_what_is_said_in_use_is_what_was_measured(tmp_path):
     assert picture.shape[0] > 160
     np.testing.assert_array_equal(picture[:160:10, ::10], test["image"][0])
     assert (picture[160:] < 128).any()
+    by_program = said_by_program(trained, test["image"], tmp_path, batch_size=6)
+    np.testing.assert_array_equal(by_program["words"], said.words)
+    np.testing.assert_allclose(by_program["score"], said.scores, rtol=1e-4)
     with pytest.raises(ConfigError, match="one sentence is said of an image"):
         trained.task.check_top(2, trained.classes)
     with pytest.raises(DataError, match="they must be uint8"):

@@ -33,6 +33,7 @@ from cnnjax.models.detectors import Rows, places_of
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program
 from cnnjax.training.step import in_order
+from tests.exports import check_boxes_of_program
 
 ONE = Options(Hardware(devices=1))
 DATA = Shapes(size=16, objects=2, radius=(3.0, 6.0), examples=24, test_examples=10)
@@ -250,6 +251,10 @@ def test_predict_draws_what_is_found(trial, run, tmp_path):
     assert Image.open(row["picture"]).size == (16, 16)
     scores = [each["score"] for each in row["objects"]]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_an_exported_program_finds_the_same(trial, tmp_path):
+    check_boxes_of_program(cnnjax.load(trial), FORM.test.images[:3], tmp_path)
 
 
 def test_no_number_of_an_image_is_asked_for_its_gradient(trial, tmp_path):

@@ -16,7 +16,22 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import cnnjax
-from cnnjax import Experiment, FlipViews, Hardware, Model, Options, SmallCNN, SquaredError, Synthetic, train
+from cnnjax import (
+    FCN,
+    Data,
+    Experiment,
+    FlipViews,
+    Hardware,
+    Model,
+    Options,
+    ResNet,
+    Segmentation,
+    Shapes,
+    SmallCNN,
+    SquaredError,
+    Synthetic,
+    train,
+)
 from cnnjax.errors import CnnjaxError, ConfigError, RunError
 from cnnjax.records.exported import Exported
 from cnnjax.run.weights import import_torch
@@ -26,7 +41,7 @@ ONE = Options(Hardware(devices=1))
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 6, 8, 3), dtype=np.uint8)
 
 
-def run_of(folder: Path, model: Model, data: Synthetic = DATA, **fields) -> Path:
+def run_of(folder: Path, model: Model, data: Data = DATA, **fields) -> Path:
     experiment = Experiment(model=model, data=data, steps=2, batch_size=4, validation=0, **fields)
     train(experiment, folder, options=ONE)
     return folder
@@ -116,6 +131,16 @@ def test_a_state_dict_of_pytorch_comes_back_as_it_was_imported_and_computes_the_
 
 
 # --- what cannot be exported
+
+
+@pytest.mark.torch
+def test_a_state_dict_of_a_backbone_under_a_head_is_refused_in_one_sentence(tmp_path):
+    pytest.importorskip("torch")
+    data = Shapes(size=16, radius=(4.0, 6.0), examples=8, test_examples=4)
+    folder = run_of(tmp_path / "run", ResNet(stage_sizes=(1, 1, 1, 1), features=4), data, task=Segmentation(head=FCN()))
+    with pytest.raises(ConfigError, match="resnet under a head that task = 'segmentation' puts on it.*safetensors"):
+        cnnjax.export(cnnjax.load(folder), tmp_path / "net.pth")
+    assert not list(tmp_path.glob("net*"))
 
 
 class WholeBatch(Model, tag="whole_batch"):

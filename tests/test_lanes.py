@@ -422,6 +422,7 @@ def test_a_lane_anywhere_is_bound_where_it_is_used(arms, path):
         chex.assert_trees_all_close(*changed, **PACKED)
 
 
+@pytest.mark.compiled
 @pytest.mark.quick
 def test_an_arm_alone_and_in_a_pack_is_the_same(arms):
     (base, *_), (of_base, *_), shared = arms

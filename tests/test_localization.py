@@ -34,6 +34,7 @@ from cnnjax.errors import ConfigError
 from cnnjax.experiment import check, functions_of, length_of
 from cnnjax.run.evaluate import evaluate
 from cnnjax.tasks import Boxes
+from tests.exports import said_by_program
 
 ONE = Options(Hardware(devices=1))
 DATA = Shapes(size=16, objects=1, radius=(3.0, 6.0), examples=24, test_examples=8)
@@ -154,6 +155,14 @@ def test_predict_draws_the_box(trial, run, tmp_path):
     code, out, err = run("predict", trial, tmp_path / "shape.png")
     assert code == 0, err
     assert found["class"] in out
+
+
+def test_an_exported_program_says_the_box_too(trial, tmp_path):
+    trained, images = cnnjax.load(trial), FORM.test.images[:3]
+    said, found = said_by_program(trained, images, tmp_path), trained.predict(images)
+    np.testing.assert_allclose(said["boxes"], found.boxes[:, 0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(said["probabilities"].argmax(-1), found.labels[:, 0])
+    np.testing.assert_allclose(said["probabilities"].max(-1), found.scores[:, 0], rtol=1e-4)
 
 
 def test_a_box_is_drawn_where_it_is():

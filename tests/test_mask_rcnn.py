@@ -29,6 +29,7 @@ from cnnjax.errors import ConfigError, DataError
 from cnnjax.experiment import check
 from cnnjax.models.detectors import Costs, Limits
 from tests import test_two_stage
+from tests.exports import check_boxes_of_program
 from tests.test_two_stage import compiled, overlap
 
 ONE = Options(Hardware(devices=1))
@@ -246,6 +247,7 @@ def test_a_run_tells_and_draws_what_it_finds(run, tmp_path):
         assert held["test/target_masks"].shape == (6, 16, 16, 1)
     said: Any = cnnjax.load(trial).predict(FORM.test.images[:2])
     assert said.parts.shape == (2, 5, 6, 6)
+    check_boxes_of_program(cnnjax.load(trial), FORM.test.images[:3], tmp_path)
 
 
 @pytest.mark.parametrize(

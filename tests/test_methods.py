@@ -80,7 +80,6 @@ def equal(a, b):
 # --- the average
 
 
-@pytest.mark.brief
 @pytest.mark.parametrize(
     ("method", "decays"),
     [
@@ -157,7 +156,6 @@ def test_without_a_gradient_there_is_no_way_up():
     assert gradient({"w": jnp.zeros(2)})[0]["w"].tolist() == [0, 0]
 
 
-@pytest.mark.brief
 @pytest.mark.parametrize("accumulate", [1, *slow(2)])
 def test_a_sharpness_aware_step_is_two_plain_ones(accumulate):
     """The second from where the first gradient leads up: of the same batch, with the same flips and dropout."""
@@ -211,7 +209,6 @@ WAYS = ["shard_map", "jit", "pmap"]
 SHARED = [*product(["both"], WAYS), *zip(METHODS, cycle(WAYS), strict=False)]
 
 
-@pytest.mark.brief
 @pytest.mark.parametrize(("name", "parallel"), [SHARED[0], *slow(*SHARED[1:])])
 def test_devices_that_share_a_step_agree(name, parallel):
     experiment = replace(WHOLE, {"methods": BOTH.methods if name == "both" else (METHODS[name],)})
@@ -226,7 +223,6 @@ def test_a_packed_trial_is_the_trial_alone(name):
     close(jax.tree.map(lambda leaf: leaf[1], packed), after_two_steps(experiment, seeds=(1,), devices=1))
 
 
-@pytest.mark.brief
 @pytest.mark.parametrize("name", slow(*METHODS))
 def test_accumulated_parts_are_the_whole_batch(name):
     # Without the statistics of a batch, which are those of its parts.
@@ -235,6 +231,7 @@ def test_accumulated_parts_are_the_whole_batch(name):
     close(parts, after_two_steps(experiment, devices=1))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", ["both", *slow(*METHODS)])
 def test_a_training_that_crashed_continues_bitwise(name, tmp_path):
     experiment = BOTH if name == "both" else replace(BASE, {"methods": (METHODS[name],)})

@@ -166,6 +166,7 @@ def test_shard_map_and_sharded_jit(check, case, name):
         assert_same(jax.jit(gradients(convolve))(split, kernel), expected)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_bfloat16_sums_in_float32(name):
     x, kernel = normal(4, 6, 6, 16, dtype=jnp.bfloat16), normal(3, 3, 16, 8, seed=1, dtype=jnp.bfloat16)
@@ -183,6 +184,7 @@ def test_bfloat16_sums_in_float32(name):
         assert_allclose(np.asarray(a, np.float32), b, rtol=0.02, atol=0.01 * float(jnp.abs(b).max()))
 
 
+@pytest.mark.compiled
 def test_errors_are_those_of_plain_float32():
     """Against float64: no lowering loses digits beside XLA's own."""
     x, kernel = normal(4, 14, 14, 64), normal(3, 3, 64, 32, seed=1)
@@ -219,6 +221,7 @@ def test_other_platforms_keep_xlas_own():
     assert [text.count("stablehlo.dot_general") for text in texts.values()] == [2, 0, 0]
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
 def test_loops_keep_the_order_of_axes_that_is_quick(strides):
     """XLA:CPU brings other orders into this one, but not in the body of a loop."""
@@ -266,6 +269,7 @@ def test_whole_numbers_are_computed_as_xla_does(dtype):
     np.testing.assert_array_equal(convolve(x, kernel), plain(x, kernel))
 
 
+@pytest.mark.compiled
 def test_depthwise_sums_of_bfloat16_are_float32():
     x, kernel = normal(2, 16, 16, 32, dtype=jnp.bfloat16), normal(7, 7, 1, 32, seed=1, dtype=jnp.bfloat16)
     exact = plain(x.astype(jnp.float32), kernel.astype(jnp.float32), groups=32)
@@ -320,6 +324,7 @@ def test_choices_are_close_to_the_best_that_was_measured(wanted):
     assert len(of) == len(module.layers())
 
 
+@pytest.mark.compiled
 @pytest.mark.slow
 @pytest.mark.parametrize(("net", "shape"), [("lenet5", (128, 28, 28, 1)), ("resnext50_32x4d", (2, 64, 64, 3))])
 def test_a_step_takes_little_more_memory_than_with_xlas_own(net, shape):

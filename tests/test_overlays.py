@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from cnnjax import Data, Dataset, Examples, Experiment, Flip, MaskFolder, Mixup, Shapes, SmallCNN
+from cnnjax import Data, Dataset, Examples, Experiment, Flip, MaskFolder, Mixup, Scenes, Shapes, SmallCNN
+from cnnjax.data import Skeleton, packed_masks
 from cnnjax.data.entries import padded_boxes
 from cnnjax.study import data_pictures, data_view, montage
 from cnnjax.study.overlays import COVER, IGNORED, colours_of, overlaid
@@ -45,6 +46,47 @@ def test_masks_cover_boxes_frame_and_points_that_are_seen_are_dots():
         np.testing.assert_allclose(tile.pixels[2, column], expected, atol=1e-9)
     points = sorted(mark.points for mark in tile.marks)
     assert points == [((0.0, 1.0), (2.0, 3.0)), ((1.5, 2.5),)]
+
+
+def test_objects_have_the_colours_of_their_classes_and_outlines_over_each_other():
+    """Two squares of 3x3 that overlap in one pixel, a corner of both; a third row is no object."""
+    masks = np.zeros((1, 3, 5, 5), bool)
+    masks[0, 0, :3, :3] = masks[0, 1, 2:, 2:] = masks[0, 2] = True
+    boxes = padded_boxes([np.array([[0, 0, 3, 3], [2, 2, 5, 5]])], [[1, 0]], most=3)
+    entries = boxes | {"box_mask": packed_masks.packed(masks)}
+    part = Examples(np.full((1, 5, 5, 1), 51, np.uint8), **entries)
+    dataset = Dataset("mine", part, part, classes=("a", "b"))
+    colours = colours_of(2)
+    (tile,) = overlaid(np.full((1, 5, 5), 0.2), entries, dataset, colours)
+    first, second = (np.array(to_rgb(colours[label])) for label in (1, 0))
+    np.testing.assert_allclose(tile.pixels[0, 4], 0.2)
+    np.testing.assert_allclose(tile.pixels[1, 1], (1 - COVER) * 0.2 + COVER * first)
+    np.testing.assert_allclose(tile.pixels[3, 3], (1 - COVER) * 0.2 + COVER * second)
+    np.testing.assert_allclose(tile.pixels[0, 0], first)
+    np.testing.assert_allclose(tile.pixels[2, 2], second)
+    assert [mark.colour for mark in tile.marks] == [colours[1], colours[0]]
+
+
+def test_joints_have_their_colours_and_limbs_join_those_that_are_known():
+    points = np.array([[[0.5, 0.5, 1], [2.5, 0.5, 2], [1.5, 3.5, 0]]], np.float32)
+    part = Examples(np.zeros((1, 4, 4, 1), np.uint8), keypoints=points)
+    skeleton = Skeleton(limbs=((0, 1), (1, 2)), sigmas=(0.1, 0.1, 0.1))
+    dataset = Dataset("mine", part, part, classes=("a", "b", "c"), skeleton=skeleton)
+    colours = colours_of(3)
+    (tile,) = overlaid(np.zeros((1, 4, 4)), {"keypoints": points}, dataset, colours)
+    [line, *dots] = tile.marks
+    assert (line.line, line.points) == (True, ((0.5, 0.5), (2.5, 0.5)))
+    assert [(dot.points, dot.colour) for dot in dots] == [(((0.5, 0.5),), colours[0]), (((2.5, 0.5),), colours[1])]
+
+
+def test_sentences_stand_beside_their_images():
+    view = view_of(Scenes(examples=8, test_examples=4))
+    panel = data_pictures._examples(view)
+    indices = data_pictures._indices(view)
+    said = view.train.batch(indices)["words"][:, 0]
+    names = view.dataset.classes
+    assert [strip.label.split() for strip in panel.strips] == [[names[word] for word in row if word] for row in said]
+    assert all(len(strip.tiles) == 1 for strip in panel.strips)
 
 
 def test_what_is_ignored_is_black():

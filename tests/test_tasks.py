@@ -365,7 +365,6 @@ def stepped(one: Experiment, mapped: Any = jax.jit) -> tuple[Any, Any]:
 
 
 # Without jit each operation is compiled by itself, and runs once.
-@pytest.mark.brief
 @pytest.mark.parametrize("name", TASKS)
 def test_a_step_under_jit_is_the_step(name):
     one, _ = TASKS[name]
@@ -405,6 +404,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", [*TASKS, *HEADS])
 def test_a_resumed_training_is_an_uninterrupted_one(name, tmp_path):
     one, _ = (TASKS | HEADS)[name]

@@ -131,6 +131,7 @@ def test_only_convolutions_of_ours_are_accumulated_in_a_loop(convolution):
     assert loop.params["unroll"] == (1 if convolution is convolve else 4)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     ("seeds", "hardware"),
     [

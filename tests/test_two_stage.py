@@ -15,6 +15,7 @@ from scipy.special import expit, log_softmax
 
 import cnnjax
 from cnnjax import (
+    AnchorFree,
     Detection,
     Experiment,
     FasterRCNN,
@@ -32,6 +33,8 @@ from cnnjax.errors import ConfigError
 from cnnjax.experiment import check
 from cnnjax.models.detectors.anchors import anchors_of, drawn, matched
 from cnnjax.models.detectors.two_stage import SCALE
+from cnnjax.run.weights import Initial
+from tests.exports import check_boxes_of_program
 
 ONE = Options(Hardware(devices=1))
 DATA = Shapes(size=16, objects=2, radius=(3.0, 6.0), examples=16, test_examples=6)
@@ -243,6 +246,32 @@ def test_a_training_step_is_shown_the_true_boxes_and_draws_by_its_key():
         assert np.any(gradient), name
 
 
+@pytest.mark.parametrize("head", ["two_stage", "one_stage"])
+@pytest.mark.parametrize("others", ["more", "renamed"])
+def test_fine_tuning_draws_the_layers_anew_that_are_of_classes(head, others):
+    """In two stages the boxes too, which are one for each class; in one stage these are of no class, and are kept."""
+    task = TASK if head == "two_stage" else Detection(head=AnchorFree(stride=4, levels=1, features=8, depth=1))
+    images = jnp.zeros((1, 16, 16, 3))
+
+    def variables(classes, value):
+        module = task.network(BASE.model.model_copy(update={"num_classes": classes}))
+        shapes = jax.eval_shape(module.init, jax.random.key(0), images)
+        return jax.tree.map(lambda leaf: np.full(leaf.shape, value, np.float32), shapes)
+
+    names = tuple("abcde"[: CLASSES + (others == "more")])
+    initial = Initial("before", variables(CLASSES, 1.0), 0, FORM.classes)
+    own = variables(len(names), 2.0)
+    merged = initial.merged(own, names)
+    assert jax.tree.map(np.shape, merged) == jax.tree.map(np.shape, own)
+    anew = {
+        jax.tree_util.keystr(path)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(merged)
+        if (np.asarray(leaf) == 2.0).any()
+    }
+    layers = ("logits", "box") if head == "two_stage" else ("logits",)
+    assert anew == {f"['params']['head']['{layer}']['{of}']" for layer in layers for of in ("kernel", "bias")}
+
+
 def test_what_is_said_rightly_is_found():
     """Proposals near the true boxes, with the codes that lead to these for their class alone."""
     values = FORM.test.values
@@ -279,6 +308,7 @@ def test_a_run_tells_and_draws_what_it_finds(run, tmp_path):
     [row] = json.loads(out)["predictions"]
     assert Image.open(row["picture"]).size == (16, 16)
     assert 1 <= len(row["objects"]) <= 9
+    check_boxes_of_program(cnnjax.load(trial), FORM.test.images[:3], tmp_path)
 
 
 @pytest.mark.slow

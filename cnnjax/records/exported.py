@@ -15,8 +15,9 @@ class Exported(Record):
 
     step: of the checkpoint. weights: the training method whose they are ("ema"); None are as they were trained.
     input_shape: of a program, (batch, height, width, channels), where "b" is any batch; of
-    weights None, as are `output` and `platforms`. output: "probabilities" or "outputs" (`Predictions`). jax: the
-    version that wrote the program. experiment: its config.
+    weights None, as are `output` and `platforms`. output: "probabilities" or "outputs" (`Predictions`); None where the
+    program gives a dictionary, of which `outputs` are the keys. jax: the version that wrote the program. experiment:
+    its config.
     """
 
     format: Format
@@ -24,6 +25,7 @@ class Exported(Record):
     weights: str | None = None
     input_shape: tuple[str | int, ...] | None
     output: str | None
+    outputs: tuple[str, ...] | None = None
     platforms: tuple[str, ...] | None
     jax: str
     resolved: Resolved

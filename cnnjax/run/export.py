@@ -15,9 +15,10 @@ from flax import traverse_util
 
 from cnnjax.config import plain
 from cnnjax.convert import to_torch
-from cnnjax.errors import CnnjaxError, ConfigError, RunError, unknown
+from cnnjax.errors import CnnjaxError, ConfigError, RunError, WeightsError, unknown
 from cnnjax.files import write_files
 from cnnjax.lowering import lowering
+from cnnjax.models.heads.classifier import is_under_head
 from cnnjax.records.exported import Exported, Format
 from cnnjax.run.images import taken
 from cnnjax.run.resolve import recorded_input
@@ -47,9 +48,11 @@ def export(
 
     form: by default as the suffix of `out` says (`SUFFIXES`).
     - "stablehlo": a program of `jax.export`, the weights within: images uint8 [b, H, W, C], or clips of sound int16 [b,
-      T], -> float32 probabilities [b, classes], or outputs [b, K] where those are none (`Predictions`). Resizing to the
-      size of evaluation, normalization and test-time views are part of it. platforms: that it can run on, by default
-      "cpu", "cuda" and "tpu". batch_size: of a program for one size of batch; by default it takes any.
+      T], -> float32 probabilities [b, classes], or outputs [b, K] where those are none (`Predictions`); of a task that
+      says several things of an image (boxes, sentences) a dictionary of arrays [b, ...], which are those that
+      `Trained.predict` makes its answer of. Resizing to the size of evaluation, normalization and test-time views are
+      part of it. platforms: that it can run on, by default "cpu", "cuda" and "tpu". batch_size: of a program for one
+      size of batch; by default it takes any.
     - "safetensors": the arrays by dotted names, `params.conv.kernel`, with the content of `out`.json as metadata.
     - "torch": the state dict of the network's counterpart in torchvision or timm, which takes normalized images.
 
@@ -129,10 +132,13 @@ def _stablehlo(trained: Trained, platforms: tuple[str, ...], batch_size: int | N
     from jax import export as jax_export
 
     form, dtype = taken(trained.resolved)
-    output = "probabilities" if "probabilities" in trained.says else "outputs"
+    output = None
+    if not trained.task.says_by_name:
+        output = next((name for name in ("probabilities", "outputs") if name in trained.says), None)
 
-    def program(images: jax.Array) -> jax.Array:
-        return trained.answer(trained.variables, images)[output]
+    def program(images: jax.Array) -> Any:
+        answer = trained.answer(trained.variables, images)
+        return answer if output is None else answer[output]
 
     def exported(batch: Any) -> Any:
         images = jax.ShapeDtypeStruct((batch, *form), dtype)
@@ -149,7 +155,10 @@ def _stablehlo(trained: Trained, platforms: tuple[str, ...], batch_size: int | N
         except Exception as error:
             raise _no_symbolic_batch(error, lambda: exported(1)) from error
     shape = (batch, *form)
-    return bytes(made.serialize()), {"input_shape": shape, "output": output, "platforms": platforms}
+    said: dict[str, Any] = {"input_shape": shape, "output": output, "platforms": platforms}
+    if output is None:
+        said["outputs"] = tuple(sorted(trained.says))
+    return bytes(made.serialize()), said
 
 
 def _no_symbolic_batch(error: Exception, with_one: Any) -> CnnjaxError:
@@ -185,6 +194,13 @@ def _torch(trained: Trained) -> bytes:
         tensors = to_torch(model, trained.variables, input_shape=recorded_input(trained.experiment, trained.resolved))
     except ConfigError as error:
         raise ConfigError(f"{error}; .safetensors holds any network's weights") from None
+    except WeightsError:
+        if not is_under_head(trained.variables):
+            raise
+        raise ConfigError(
+            f"the network is {model.tag} under a head that task = {trained.task.tag!r} puts on it, and only whole "
+            "models have names in PyTorch; .safetensors holds any network's weights, .stablehlo is the whole network"
+        ) from None
     content = io.BytesIO()
     torch.save({name: torch.tensor(array) for name, array in tensors.items()}, content)
     return content.getvalue()

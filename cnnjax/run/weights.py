@@ -46,6 +46,7 @@ from cnnjax.training.step import state_from, with_weights_of
 
 IMAGENET_CLASSES = 1000
 _HEAD = "logits"
+_BOX = "box"
 
 Arrays = dict[tuple[str, ...], Any]
 
@@ -179,7 +180,8 @@ class Initial:
         A classifier's are those of its backbone alone where this network is one under a head (`under_head`). Layers
         named logits keep their own where they mean something else: where the shape is another, or `classes`
         (those of the data) are of other names or in another order, for an output for cats is no beginning for one for
-        ships. Raises RunError listing every other array that does not fit.
+        ships. So does the layer that says a box for each class (`_says_boxes_by_class`). Raises RunError listing every
+        other array that does not fit.
         """
         problems: list[str] = []
         others = bool(self.classes and classes) and self.classes != classes
@@ -198,7 +200,8 @@ def _merged(given: Any, own: Any, problems: list[str], *, fresh_head: bool) -> A
     theirs, ours = _flat(given), _flat(own)
     merged = {}
     for path in {**ours, **theirs}:
-        name, head = ".".join(path), any(_HEAD in key for key in path)
+        name = ".".join(path)
+        head = any(_HEAD in key for key in path) or _says_boxes_by_class(ours, path)
         fits = path in ours and path in theirs and np.shape(ours[path]) == np.shape(theirs[path])
         if fits or head:
             keeps = not fits or (head and fresh_head)
@@ -207,6 +210,18 @@ def _merged(given: Any, own: Any, problems: list[str], *, fresh_head: bool) -> A
             shapes = [_by(arrays[path]) if path in arrays else "none" for arrays in (theirs, ours)]
             problems.append(f"  {name}: {shapes[0]} there, {shapes[1]} here")
     return traverse_util.unflatten_dict(merged)
+
+
+def _says_boxes_by_class(arrays: Arrays, path: tuple[str, ...]) -> bool:
+    """Whether an array is of the second stage's layer of boxes, which are four numbers for each logit.
+
+    In one stage a box is of no class, and its layer, a convolution beside that of logits, is kept.
+    """
+    *parent, layer, _ = ("", *path)
+    if layer != _BOX:
+        return False
+    logits, box = (np.shape(arrays.get((*parent[1:], name, "kernel"), 0)) for name in (_HEAD, _BOX))
+    return len(logits) == len(box) == 2 and box[-1] == 4 * logits[-1]
 
 
 def _flat(tree: Any) -> Arrays:

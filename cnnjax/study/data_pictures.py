@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,8 @@ from cnnjax.study.values import text
 SUFFIXES = (".png", ".pdf", ".svg")
 MAKER = "cnnjax data show"
 VIEWS = 7
+SENTENCE = 26
+"""Characters of a line of a sentence."""
 PLANES = 3  # examples whose planes are shown
 
 
@@ -52,10 +55,14 @@ def _examples(view: View) -> Panel:
         indices = _indices(view)
         plain = [Tile(image) for image in _originals(view, indices)]
         pairs = zip(indices, plain, _tiles(view, _batch(view, indices)), strict=True)
-        strips = [Strip(f"{index}", pair) for index, *pair in pairs]
+        strips = [Strip(_label(view, np.array([index])), pair) for index, *pair in pairs]
         title = f"{shown} training examples, and the same with {listed_names(view.drawn_over)}"
         return Panel(title, strips, legend=_legend(view))
+    if _has_sentences(view):
+        groups = [index[None] for index in _indices(view)]
     strips = [Strip(_label(view, group), _tiles(view, _batch(view, group))) for group in groups]
+    if _has_sentences(view):
+        return Panel(f"{shown} training examples, and what is said of them: the first sentence of each", strips)
     classes = len(view.dataset.classes)
     some = f", of {len(strips)} of {classes:,} classes" if len(strips) < classes else ""
     with_them = f", with {listed_names(view.drawn_over)}" if view.drawn_over else ""
@@ -132,6 +139,8 @@ def _indices(view: View) -> np.ndarray:
 
 def _label(view: View, group: np.ndarray) -> str:
     """The class of a group of examples, or the targets of the first; its number, where it has no label."""
+    if _has_sentences(view) and len(group) == 1:
+        return _sentence(view, group)
     if not view.train.has_label:
         return str(group[0]) if len(group) == 1 else ""
     label = view.train.labels[group[0]]
@@ -139,6 +148,18 @@ def _label(view: View, group: np.ndarray) -> str:
         return view.dataset.classes[int(label)]
     targets = ", ".join(f"{number:.3g}" for number in np.ravel(label)[:3]) + (", ..." if np.size(label) > 3 else "")
     return targets if len(group) == 1 else ""
+
+
+def _has_sentences(view: View) -> bool:
+    """Whether examples have sentences instead of labels, whose words are the data's classes."""
+    return "words" in view.dataset.entries and not view.train.has_label and bool(view.dataset.classes)
+
+
+def _sentence(view: View, group: np.ndarray) -> str:
+    """The first sentence of an example, in lines of a label's width."""
+    row = view.train.batch(group, names=("words",))["words"][0, 0]
+    words = [view.dataset.classes[word] for word in row if word]
+    return "\n".join(textwrap.wrap(" ".join(words), SENTENCE)) or "(no words)"
 
 
 def _originals(view: View, indices: np.ndarray) -> np.ndarray:

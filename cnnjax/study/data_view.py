@@ -104,7 +104,7 @@ class View:
 
     @property
     def drawn_over(self) -> tuple[str, ...]:
-        """The entries that are drawn over images: masks, boxes and keypoints, by name."""
+        """The entries that are drawn over images: masks, those of objects, boxes and keypoints, by name."""
         return drawn_over(self.dataset.entries)
 
     def document(self, picture: Path | None = None) -> Document:

@@ -34,10 +34,11 @@ NO_HUE = "#c8c8c8"
 @dataclass(frozen=True)
 class Mark:
     """Something over an image, in pixels from its upper left corner: a dot at (x, y), or a rectangle from (x, y) to
-    (x, y)."""
+    (x, y), of which `line` leaves the diagonal alone."""
 
     points: tuple[tuple[float, float], ...]
     colour: str
+    line: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,12 +153,16 @@ def _size(tile: Tile) -> tuple[float, float]:
 def _inches(text: str) -> float:
     if not text.strip():
         return 0.0
+    if "\n" in text:
+        return max(map(_inches, text.split("\n")))
     return TextPath((0, 0), text, prop=FontProperties(family="DejaVu Sans", size=FONT)).get_extents().x1 / 72
 
 
 @lru_cache(maxsize=4096)
 def _fitted(text: str) -> str:
-    """`text`, its middle left out where it is longer than a label may be."""
+    """`text`, the middle of a line left out where that is longer than a label may be."""
+    if "\n" in text:
+        return "\n".join(map(_fitted, text.split("\n")))
     if _inches(text) <= LONGEST:
         return text
     kept = bisect.bisect_right(range(1, len(text)), LONGEST - 0.1, key=lambda n: _inches(text[:n]))
@@ -240,7 +245,9 @@ def _show(ax: Axes, tile: Tile, corner: tuple[float, float]) -> Rectangle:
     scale = width / tile.pixels.shape[1]
     for mark in tile.marks:
         (x, y), *other = [(left + scale * x, top + scale * y) for x, y in mark.points]
-        if other:
+        if other and mark.line:
+            ax.plot([x, other[0][0]], [y, other[0][1]], color=mark.colour, linewidth=1)
+        elif other:
             (right, bottom) = other[0]
             ax.add_patch(Rectangle((x, y), right - x, bottom - y, facecolor="none", edgecolor=mark.colour, linewidth=1))
         else:

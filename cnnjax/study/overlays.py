@@ -1,4 +1,4 @@
-"""What belongs to images drawn over them: masks in colours, boxes as rectangles, keypoints as dots."""
+"""What belongs to images drawn over them: masks in colours, boxes as rectangles, keypoints as dots with their limbs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cnnjax.data import Dataset
+from cnnjax.data import Dataset, packed_masks
 from cnnjax.data.dataset_statistics import Statistics
 from cnnjax.data.entries import Entry
 from cnnjax.documents.style import CATEGORIES
@@ -17,6 +17,7 @@ COVER = 0.45
 """How much of a pixel is the colour of its class."""
 
 IGNORED = "#000000"
+LIMB = "#ffffff"
 GOLDEN = 0.618034
 
 
@@ -28,7 +29,7 @@ def colours_of(classes: int) -> tuple[str, ...]:
 
 def drawn_over(entries: Mapping[str, Entry]) -> tuple[str, ...]:
     """The entries that are drawn over an image, by name."""
-    return tuple(name for name, entry in entries.items() if entry.kind in ("mask", "boxes", "keypoints"))
+    return tuple(name for name, entry in entries.items() if entry.kind in ("mask", "masks", "boxes", "keypoints"))
 
 
 def overlaid(
@@ -49,10 +50,12 @@ def overlaid(
             kind = dataset.entries[name].kind
             if kind == "mask":
                 pixels = _covered(pixels, example[name], colours)
+            elif kind == "masks":
+                pixels = _objects_covered(pixels, example[name], example, colours)
             elif kind == "boxes":
                 marks += _boxes(name, example, colours)
             else:
-                marks += [Mark(((x, y),), colours[0]) for x, y, visible in example[name] if visible > 0]
+                marks += _joints(example[name], dataset, colours)
         tiles.append(Tile(pixels, marks=tuple(marks)))
     return tiles
 
@@ -67,13 +70,51 @@ def _covered(image: np.ndarray, mask: np.ndarray, colours: Sequence[str]) -> np.
     return (1 - COVER) * image + COVER * table[ids]
 
 
+def _objects_covered(
+    image: np.ndarray, bits: np.ndarray, example: Mapping[str, np.ndarray], colours: Sequence[str]
+) -> np.ndarray:
+    """The pixels of each object in the colour of its class, the later over the earlier, and over them all outlines."""
+    from matplotlib.colors import to_rgb
+
+    valid = example["box_valid"]
+    labels = example.get("box_label", np.zeros(len(valid), int))
+    plain = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+    rows = zip(packed_masks.unpacked(bits, len(valid)), labels, valid, strict=True)
+    objects = [(mask, np.array(to_rgb(colours[int(label) % len(colours)]))) for mask, label, there in rows if there]
+    covered = plain.copy()
+    for mask, colour in objects:
+        covered[mask] = (1 - COVER) * plain[mask] + COVER * colour
+    for mask, colour in objects:
+        covered[mask & ~_inner(mask)] = colour
+    return covered
+
+
+def _inner(mask: np.ndarray) -> np.ndarray:
+    """The pixels all of whose four neighbours are in the mask too."""
+    framed = np.pad(mask, 1)
+    return framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]
+
+
 def _boxes(name: str, example: Mapping[str, np.ndarray], colours: Sequence[str]) -> list[Mark]:
-    labels = example.get("box_label", np.zeros(len(example[name]), int))
-    rows = zip(example[name], labels, example["box_valid"], strict=True)
+    boxes, valid = example[name], example["box_valid"]
+    # Without labels a box is of no class.
+    labels = example.get("box_label")
+    of_each = [IGNORED if labels is None else colours[int(labels[row]) % len(colours)] for row in range(len(boxes))]
+    rows = zip(boxes, of_each, valid, strict=True)
+    return [Mark(((left, top), (right, bottom)), colour) for (left, top, right, bottom), colour, there in rows if there]
+
+
+def _joints(points: np.ndarray, dataset: Dataset, colours: Sequence[str]) -> list[Mark]:
+    """A dot for each keypoint whose place is known, and the limbs between two such ones, which lie beneath.
+
+    A dot has the colour of its joint, as classes have theirs.
+    """
+    limbs = () if dataset.skeleton is None else dataset.skeleton.limbs
+    places = {number: (x, y) for number, (x, y, visible) in enumerate(points.tolist()) if visible > 0}
+    lines = [(places[one], places[other]) for one, other in limbs if one in places and other in places]
     return [
-        Mark(((left, top), (right, bottom)), colours[int(label) % len(colours)])
-        for (left, top, right, bottom), label, valid in rows
-        if valid
+        *(Mark(line, LIMB, line=True) for line in lines),
+        *(Mark((place,), colours[number % len(colours)]) for number, place in places.items()),
     ]
 
 

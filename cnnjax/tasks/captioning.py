@@ -37,6 +37,7 @@ class Captioning(Task):
     entry: ClassVar[str] = "words"
     chosen_by: ClassVar[str] = "bleu"
     has_maps: ClassVar[bool] = True
+    says_by_name: ClassVar[bool] = True
 
     captioner: Captioner = ShowAndTell()
 

@@ -71,13 +71,16 @@ class Task(StepConfig, union="name"):
 
     entry: the entry of an example that is the target. chosen_by: the metric by which arms are compared. by_class: the
     names of what `summarize` tells of each class, a list in their order, that is worth a table. has_maps: whether there
-    are outputs for each place of an image, so that no single number is asked about it.
+    are outputs for each place of an image, so that no single number is asked about it. says_by_name: whether an
+    exported program gives all arrays of `answer` by their names, and not the one of probabilities or outputs: where one
+    is no answer without the others.
     """
 
     entry: ClassVar[str] = "label"
     chosen_by: ClassVar[str] = "loss"
     by_class: ClassVar[tuple[str, ...]] = ()
     has_maps: ClassVar[bool] = False
+    says_by_name: ClassVar[bool] = False
 
     def as_in_a_step(self) -> None:
         key = jax.random.key(0)

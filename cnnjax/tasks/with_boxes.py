@@ -22,6 +22,7 @@ class WithBoxes(Task, abstract=True):
     """
 
     entry: ClassVar[str] = "boxes"
+    says_by_name: ClassVar[bool] = True
 
     box_weight: float = lane(1.0, ge=0)
 

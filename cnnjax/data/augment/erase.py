@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from cnnjax.data.augment.augmentation import Augmentation, PositiveRange, Probability, ShareRange
-from cnnjax.errors import ConfigError
 
 if TYPE_CHECKING:
     import jax
@@ -18,16 +17,14 @@ Fill = Literal["zero", "mean", "noise"] | tuple[Probability, ...]
 def filling(image: jax.Array, fill: Fill, key: jax.Array) -> jax.Array:
     """What stands in a blotted box: [H, W, C] or [1, 1, C], of the image's type."""
     import jax
-    import jax.numpy as jnp
+
+    from cnnjax.data.augment import resample
 
     if fill == "noise":
         return jax.random.uniform(key, image.shape).astype(image.dtype)
     if fill == "mean":
         return image.mean((0, 1), keepdims=True)
-    color = (0.0,) if fill == "zero" else fill
-    if len(color) not in (1, image.shape[-1]):
-        raise ConfigError(f"fill = {fill}: {len(color)} values, but the images have {image.shape[-1]} channels")
-    return jnp.asarray(color, image.dtype)[None, None]
+    return resample.filled_with(0.0 if fill == "zero" else fill, image)
 
 
 class RandomErasing(Augmentation):

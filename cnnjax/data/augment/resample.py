@@ -44,14 +44,23 @@ def resize_into(image: jax.Array, box: Box, *, fill: float | tuple[float, ...] =
     Bilinear, antialiased where it gets smaller; of a box that is larger than the image, or stands partly outside, what
     is within. fill: the value beside the box, one or one a channel; of any other number of values a ConfigError.
     """
-    height, width, channels = image.shape
-    beside = jnp.asarray(fill, image.dtype).reshape(1, 1, -1)
-    if beside.size not in (1, channels):
-        raise ConfigError(f"fill = {fill}: {beside.size} values, but the images have {channels} channels")
+    height, width, _ = image.shape
+    beside = filled_with(fill, image)
     rows, columns = _laid(box.top, box.height, height), _laid(box.left, box.width, width)
     # On a GPU the default precision would round pixels to TensorFloat-32.
     resized = jnp.einsum("hH,HWc,wW->hwc", rows, image, columns, precision=jax.lax.Precision.HIGHEST)
     return jnp.where(boxes.inside(box, height, width), resized, beside)
+
+
+def filled_with(fill: float | tuple[float, ...], image: jax.Array) -> jax.Array:
+    """`fill`, one value or one a channel, as [1, 1, 1] or [1, 1, C] of the image's type; else a ConfigError."""
+    values = jnp.asarray(fill, image.dtype).reshape(1, 1, -1)
+    if values.size not in (1, image.shape[-1]):
+        raise ConfigError(
+            f"augment: fill = {fill}: {values.size} values, but the images have {image.shape[-1]} channels",
+            path="augment",
+        )
+    return values
 
 
 def _laid(start: jax.Array | int, length: jax.Array | int, size: int) -> jax.Array:
@@ -103,10 +112,11 @@ def affine(
 
     Coordinates are in pixels from the image's centre, x to the right and y down. interpolation: "nearest" or
     "bilinear", which fade into what is outside at the border, or "bicubic", which does not, with Keys' kernel of a = -1
-    and clipped to 0..1, as in Pillow. fill: the value outside the image, one or one a channel.
+    and clipped to 0..1, as in Pillow. fill: the value outside the image, one or one a channel; of any other number of
+    values a ConfigError.
     """
     height, width, channels = image.shape
-    outside = jnp.asarray(fill, image.dtype).reshape(1, 1, -1)
+    outside = filled_with(fill, image)
     places = [jnp.arange(length, dtype=jnp.float32) - (length - 1) / 2 for length in (height, width)]
     y, x = jnp.meshgrid(*places, indexing="ij")
     columns = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] + (width - 1) / 2
