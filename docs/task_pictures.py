@@ -7,23 +7,30 @@ sentence that the run says below it. Of data whose images have other than 1 or 3
 each class in turn, and each column a channel. Of poses the rows have skeletons: above the joints whose place is known,
 below all that the run says. Of images from images the rows are what the network sees, what it makes and what is true;
 of segmentation the masks of the data, and those that are found. Of a generator the upper two rows are images of the
-data, the others are made, of the codes of seed 0: the first ones, none chosen.
+data, the others are made, of the codes of seed 0: the first ones, none chosen. Of a variational autoencoder the first
+row has images of the data, the second what it makes of them, and the others are made of codes of seed 0. Where noise is
+to be taken away, it is drawn with seed 0 and added to images of the data. Of sound there are the spectrograms of the
+first clip of each class, with the class, and what the run says below it.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import cnnjax
 from cnnjax import box_masks
 from cnnjax.data import Part, packed_masks
-from cnnjax.tasks import Boxes, Generation, Masks, Pictures, Pose, Poses, Sentences
+from cnnjax.run.spectrograms import spectrograms
+from cnnjax.tasks import Boxes, Generation, Masks, Pictures, Pose, Poses, Reconstruction, Sentences, Variational
 
 COUNT, ENLARGED = 6, 4
 
@@ -69,6 +76,43 @@ def generated(trained: cnnjax.Trained, test: Part) -> np.ndarray:
     return np.round(255 * whole).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
 
 
+def coded(trained: cnnjax.Trained, test: Part) -> np.ndarray:
+    """A row of images that are there, one of what is made of them, below a gap two of new ones, uint8 [H, W, C]."""
+    columns, factor = 12, 4
+    images = test.batch(np.arange(columns))["image"]
+    found: Any = trained.predict(images)
+    made = trained.sample(2 * columns, seed=0)
+    true, again, new = (_grid(each, columns) for each in (found.truth, found.outputs, made))
+    whole = np.concatenate([true, again, np.ones((2, *true.shape[1:])), new])
+    return np.round(255 * whole).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
+
+
+def heard(trained: cnnjax.Trained, test: Part) -> Image.Image:
+    """The spectrogram of the first clip of each class, and below it the class and what the run says, with its share."""
+    places = np.array([int(np.flatnonzero(test.labels == label)[0]) for label in np.unique(test.labels)])
+    said: Any = trained.predict(test.batch(places)["image"])
+    drawn = [Image.open(io.BytesIO(png)) for png in spectrograms(test.stacked(places))]
+    (width, height), gap, line = drawn[0].size, 6, 14
+    columns = 3
+    down = -(-len(drawn) // columns)
+    whole = Image.new("RGB", (columns * (width + gap) - gap, down * (height + 2 * line + gap) - gap), "white")
+    for number, (tile, place, [(name, share)]) in enumerate(zip(drawn, places, said.top(1), strict=True)):
+        left, top = number % columns * (width + gap), number // columns * (height + 2 * line + gap)
+        whole.paste(tile, (left, top))
+        lines = (f"is {trained.classes[test.labels[place]]}", f"said {name}, {share:.0%}")
+        for row, text in enumerate(lines):
+            ImageDraw.Draw(whole).text((left, top + height + row * line), text, fill="black")
+    return whole
+
+
+def without_noise(trained: cnnjax.Trained, images: np.ndarray) -> Pictures:
+    """What a run makes of images [N, H, W, C] in 0..1 with the noise that it has learned from, drawn with seed 0."""
+    keys = jax.random.split(jax.random.key(0), len(images))
+    noisy = jax.vmap(trained.task.image)(jnp.asarray(images, jnp.float32), keys)
+    answer = trained.answer(trained.variables, noisy * trained.resolved.maximum)
+    return Pictures(np.asarray(answer["outputs"]), images, np.asarray(noisy))
+
+
 def _grid(images: np.ndarray, columns: int) -> np.ndarray:
     """Images [N, H, W, C], which the columns divide, as one, each in a grey frame."""
     images = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=0.4)
@@ -83,11 +127,19 @@ def main(run: str, out: str) -> None:
     if isinstance(trained.task, Generation):
         Image.fromarray(generated(trained, test).squeeze()).save(out, optimize=True)
         return
+    if isinstance(trained.task, Variational):
+        Image.fromarray(coded(trained, test).squeeze()).save(out, optimize=True)
+        return
+    if trained.resolved.sound is not None:
+        heard(trained, test).save(out, optimize=True)
+        return
     if test.image_shape[-1] not in (1, 3):
         Image.fromarray(bands(test)).save(out, optimize=True)
         return
     values = test.batch(np.arange(COUNT))
     found = trained.predict(values["image"])
+    if isinstance(trained.task, Reconstruction) and trained.task.noise:
+        found = without_noise(trained, values["image"] / trained.resolved.maximum)
     if isinstance(found, Pictures):
         _write([_pixels(each, found.truth.shape[2]) for each in (found.inputs, found.outputs, found.truth)], out)
         return

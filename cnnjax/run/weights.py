@@ -220,11 +220,8 @@ def _says_boxes_by_class(arrays: Arrays, path: tuple[str, ...]) -> bool:
     *parent, layer, _ = ("", *path)
     if layer != _BOX:
         return False
-    kernels = [arrays.get((*parent[1:], name, "kernel")) for name in (_HEAD, _BOX)]
-    if any(kernel is None or np.ndim(kernel) != 2 for kernel in kernels):
-        return False
-    logits, box = (np.shape(kernel)[-1] for kernel in kernels)
-    return box == 4 * logits
+    logits, box = (np.shape(arrays.get((*parent[1:], name, "kernel"), 0)) for name in (_HEAD, _BOX))
+    return len(logits) == len(box) == 2 and box[-1] == 4 * logits[-1]
 
 
 def _flat(tree: Any) -> Arrays:
