@@ -44,6 +44,7 @@ from cnnjax.data import (
     Lighting,
     Mixing,
     Mixup,
+    Mosaic,
     MultiCrop,
     RandAugment,
     RandomCrop,
@@ -59,6 +60,7 @@ from cnnjax.data import (
 )
 from cnnjax.data.augment import operations, spaces
 from cnnjax.data.decode import Space, decode
+from cnnjax.data.entries import Kind, kind_of
 from cnnjax.training.state import derive, example_keys, step_key
 
 FOLDER = Path(__file__).parent / "data"
@@ -373,6 +375,29 @@ def mixed(*configs: Mixing, draws: int = 6) -> Image.Image:
     return page(sections)
 
 
+def mosaics(*configs: Mosaic, draws: int = 6) -> Image.Image:
+    """For each config a section: the scenes with boxes about what is in them, and mosaics of four, the first of which
+    is the one at the left."""
+    originals, rows_of = scenes()[:2], jnp.array([[0, 1, 0, 1], [1, 0, 1, 0]])
+    entries = {"image": jnp.asarray(originals / np.float32(255)), "boxes": jnp.asarray(BOXES[:2])}
+    entries["box_valid"] = jnp.ones((2, 2), bool)
+    kinds: dict[str, Kind] = {name: kind_of(name) for name in entries}
+    sections = []
+    for config in configs:
+        rows = [[_boxed(original, own)] for original, own in zip(originals, BOXES[:2], strict=True)]
+        merge = jax.jit(jax.vmap(lambda four, key, config=config: config.merge(four, kinds, key)))
+        four = [{name: array[rows_of[:, place]] for name, array in entries.items()} for place in range(4)]
+        for step in range(draws):
+            made = merge(four, example_keys(derive(step_key(SEED, step), "mixing"), jnp.arange(2)))
+            for row, image, own, valid in zip(
+                rows, levels(made["image"]), made["boxes"], made["box_valid"], strict=True
+            ):
+                row.append(_boxed(image, np.asarray(own)[np.asarray(valid)]))
+        headings = () if sections else ("original", f"with three more, with {draws} keys")
+        sections.append(Section(written(config), rows, headings))
+    return page(sections)
+
+
 def viewed(*configs: TestTime, per_row: int, half: bool = False) -> Image.Image:
     """For each config a section: where views come from in the image, and the views, `per_row` in a row.
 
@@ -527,6 +552,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "mixup": lambda: mixed(Mixup(), Mixup(alpha=1.0)),
     "cut_mix": lambda: mixed(CutMix()),
     "switch": lambda: mixed(Switch(), Switch(probabilities=(0.25, 0.25))),
+    "mosaic": lambda: mosaics(Mosaic(), Mosaic(scale=(0.5, 0.5), middle=(0.25, 0.75)), Mosaic(scale=(0.4, 1.0))),
     "single_view": lambda: viewed(SingleView(), per_row=1),
     "flip_views": lambda: viewed(FlipViews(), per_row=2),
     "ten_crop": lambda: viewed(TenCrop(size=56, shorter=None), TenCrop(size=56, shorter=64), per_row=5),

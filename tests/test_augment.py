@@ -25,6 +25,7 @@ from cnnjax.data import (
     Lighting,
     Mixing,
     Mixup,
+    Mosaic,
     MultiCrop,
     RandAugment,
     RandomCrop,
@@ -193,7 +194,9 @@ def test_what_does_not_look_at_colors_takes_any_channels():
     assert jax.eval_shape(AugMix(colors=False).apply, images(1, channels=4)[0], jax.random.key(0)).shape[-1] == 4
 
 
-@pytest.mark.parametrize("config", [*AUGMENTATIONS, AlternatingFlip(), *MIXINGS, TenCrop(), MultiCrop(), FlipViews()])
+@pytest.mark.parametrize(
+    "config", [*AUGMENTATIONS, AlternatingFlip(), *MIXINGS, Mosaic(), TenCrop(), MultiCrop(), FlipViews()]
+)
 def test_configs_are_hashable_and_survive_json(config):
     assert type(config).from_json(config.to_json()) == config
     assert hash(config) == hash(type(config).from_json(config.to_json()))

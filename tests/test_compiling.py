@@ -88,6 +88,11 @@ def test_options_that_an_xla_does_not_know_are_left_out(options):
     assert compiling.compiled(lowered, options)(jnp.ones(3)).shape == (3,)
 
 
+def test_an_unknown_option_takes_no_other_with_it():
+    lowered = jax.jit(convolve).lower(jnp.ones((16, 56, 56, 64)), jnp.ones((3, 3, 64, 64)))
+    assert "ynn" not in compiling.compiled(lowered, {"xla_cpu_no_such_option": True}).as_text()
+
+
 def test_jit_compiles_with_our_options():
     kernel = jnp.ones((3, 3, 2, 2))
 

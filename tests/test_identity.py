@@ -476,6 +476,12 @@ VARIANTS = {
     "mixup": experiment(mixing=c.Mixup(alpha=0.4)),
     "cutmix": experiment(mixing=c.CutMix(alpha=0.5)),
     "switch": experiment(mixing=c.Switch(mixings=(c.CutMix(alpha=0.2), c.Mixup(alpha=0.3)), probabilities=(0.25, 0.5))),
+    "mosaic": experiment(
+        data=c.Shapes(size=32, radius=(4, 6), examples=8, test_examples=4),
+        task=c.Detection(),
+        loss=c.Focal(),
+        mixing=c.Mosaic(probability=0.5, middle=(0.25, 0.75), scale=(0.5, 1.5), fill=(0.1, 0.2, 0.3), together="batch"),
+    ),
     "flip views": experiment(test_time=c.FlipViews()),
     "shifted views": experiment(test_time=c.FlipViews(shift=2)),
     "ten crops": experiment(test_time=c.TenCrop(size=6, shorter=None, method="bicubic")),

@@ -30,6 +30,8 @@ from cnnjax import (
 from cnnjax.config import replace
 from cnnjax.errors import ConfigError, ShapeError
 from cnnjax.models import alexnet
+from cnnjax.run.compiling import compiled as compiled_with
+from cnnjax.run.program import UNOPTIMIZED
 from tests.marks import slow
 from tests.networks import MAPS, NETWORKS, OBJECTS, TABLE
 
@@ -135,8 +137,7 @@ def variables(row):
 
 def compiled(function, *arguments):
     """Jitted without optimization: what runs a few times takes longer to optimize than to run."""
-    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-    return jax.jit(function).lower(*arguments).compile(compiler_options=options)
+    return compiled_with(jax.jit(function).lower(*arguments), UNOPTIMIZED)
 
 
 @pytest.fixture(scope="module")

@@ -299,6 +299,7 @@ def two():
     return trained(BASE)
 
 
+@pytest.mark.compiled
 def test_two_sizes_are_two_trainings_glued(two):
     """Three steps at 6x6, then three at 8x8, by two programs of one size each: bitwise."""
     programs = [
@@ -355,6 +356,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("step", [3, *slow(2, 4)])
 def test_a_training_that_is_cut_off_continues_bitwise(tmp_path, step, whole):
     """In the midst of a size, where it changes, and after that."""

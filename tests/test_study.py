@@ -482,6 +482,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.compiled
 @pytest.mark.slow
 def test_a_stopped_study_continues_bitwise(tmp_path):
     study = Study(replace(BASE, {"epochs": 4}), axes={"model.features": [2, 4]}, seeds=2)

@@ -27,6 +27,8 @@ _KINDS: Mapping[str, Kind] = {
 }
 RESERVED = ("index", "position", "valid")
 """Names in a batch beside the entries: where an example stands, and whether it counts."""
+PARTNERS = ("partner_", "partner2_", "partner3_")
+"""What names in a batch begin with of the entries of the examples that each one is mixed with."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def check_entries(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, Kind]) -
     image = arrays["image"]
     _check_clips(arrays, kinds)
     for name, array in arrays.items():
-        if name in RESERVED or name.startswith("partner_"):
+        if name in RESERVED or name.startswith(PARTNERS):
             raise DataError(f"an entry may not be called {name!r}: a batch has something else by that name")
         if kinds[name] == "image" and (array.ndim != 4 or array.dtype != np.uint8):
             raise DataError(f"{_plural(name)} must be uint8 [N, H, W, C], got {array.dtype} {array.shape}")

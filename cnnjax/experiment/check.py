@@ -296,7 +296,8 @@ def _check_task(experiment: Experiment, task: Task, dataset: Dataset) -> None:
     if experiment.mixing is not None:
         task.check_mixing(experiment.mixing)
     outputs = task.outputs(experiment.loss, dataset).needed
-    experiment.loss.check_training(mixed=experiment.mixing is not None, outputs=outputs)
+    mixed = experiment.mixing is not None and not experiment.mixing.merges()
+    experiment.loss.check_training(mixed=mixed, outputs=outputs)
     if dataset.labels_places:
         _check_pixels_stay(experiment, dataset)
 

@@ -27,8 +27,8 @@ class Experiment(Config):
     model, data, optim, loss: what is trained, on what, how. task: what for; None, the default, takes the task that data
     and loss say: classification of data with classes, else regression, count or several yes-or-no questions by the
     loss, segmentation of data with masks and no labels. augment: random changes of training images, in order;
-    mixing: how each is then mixed with another of its batch, and their labels. test_time: the views of an image whose
-    outputs are averaged in evaluation.
+    mixing: how each is then mixed with another of its batch, and their labels, or with several. test_time: the views of
+    an image whose outputs are averaged in evaluation.
     epochs: passes over the training part; `steps`, where given, is the exact number of steps instead.
     batch_size: examples a step, over all devices; `accumulate` cuts it into parts whose gradients are averaged.
     precision: of the computation; parameters are float32 either way.

@@ -14,7 +14,7 @@ import optax
 
 from cnnjax.analysis.memory import Around
 from cnnjax.config import bind
-from cnnjax.data.entries import Entry
+from cnnjax.data.entries import PARTNERS, Entry
 from cnnjax.data.example_form import ExampleForm, as_images, seen_kind
 from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
@@ -227,7 +227,8 @@ def batch_shapes(
     }
     arrays |= {"position": ((), jnp.int32), "index": ((), jnp.int32)}
     if experiment.mixing is not None:
-        arrays |= {f"partner_{name}": kind for name, kind in arrays.items()}
+        beside = PARTNERS[: experiment.mixing.partners]
+        arrays |= {f"{prefix}{name}": kind for prefix in beside for name, kind in arrays.items()}
     count = experiment.batch_size
     return {name: jax.ShapeDtypeStruct((count, *shape), dtype) for name, (shape, dtype) in arrays.items()}
 

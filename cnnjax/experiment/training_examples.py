@@ -1,4 +1,4 @@
-"""What training makes of the examples of a batch: every entry augmented, and one example mixed with another."""
+"""What training makes of the examples of a batch: every entry augmented, and one example mixed with others."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.data.augment import Augmentation, Mixing, spatial
-from cnnjax.data.entries import Entry, Kind, kind_of
+from cnnjax.data.entries import PARTNERS, Entry, Kind, kind_of
 from cnnjax.data.example_form import ExampleForm, as_images, seen_kind
+from cnnjax.errors import ConfigError
 from cnnjax.experiment.experiment import Experiment
 from cnnjax.experiment.network import task_of
 from cnnjax.experiment.sizes import Size
@@ -119,14 +120,15 @@ def training_examples(
 
     used: the entries that a batch has. examples: of the training part. size: that augmented examples are resized or
     cut to, before they are mixed; None for the data's own. One set of entries [B, ...] with weight 1, or
-    where examples are mixed two, of the same images, with weights [B] that add up to 1. Images are float32 in 0..1.
+    where examples are mixed two, of the same images, with weights [B] that add up to 1; one where several are merged
+    into one (`Mixing.merge`). Images are float32 in 0..1.
     """
     kinds: dict[str, Kind] = {name: seen_kind(entry.kind) for name, entry in used.items()}
     mixing, outside = experiment.mixing, task_of(experiment, form).outside(form)
     crops = experiment.resolution is not None and experiment.resolution.by == "crop"
 
     def seen(batch: Mapping[str, jax.Array], key: jax.Array, step: jax.Array) -> Weighed:
-        def one_of_both(prefix: str) -> Entries:
+        def of_each(prefix: str) -> Entries:
             position, index = batch[f"{prefix}position"], batch[f"{prefix}index"]
             keys = keys_of_batch(experiment, "augment", position, key=key, step=step)
             held = {name: batch[f"{prefix}{name}"] for name in kinds}
@@ -144,13 +146,15 @@ def training_examples(
                 return entries
             return cropped_entries(entries, kinds, size, keys) if crops else resized_entries(entries, kinds, size)
 
-        own = one_of_both("")
+        own = of_each("")
         if mixing is None:
             return ((own, 1.0),)
         keys = example_keys(derive(key, "mixing"), _draws(mixing, batch["position"]))
-        first, second, share = jax.vmap(partial(mixing.mix_entries, kinds=kinds))(
-            own, one_of_both("partner_"), key=keys
-        )
+        others = [of_each(prefix) for prefix in PARTNERS[: mixing.partners]]
+        if mixing.merges():
+            merge = partial(mixing.merge, kinds=kinds, outside=outside)
+            return ((jax.vmap(lambda examples, key: merge(examples, key=key))([own, *others], keys), 1.0),)
+        first, second, share = jax.vmap(partial(mixing.mix_entries, kinds=kinds))(own, others[0], key=keys)
         return (first, share), (second, 1 - share)
 
     return seen
@@ -170,3 +174,24 @@ def check_training_examples(experiment: Experiment, form: ExampleForm, used: Map
     spatial.check_moves(experiment.augment, used, outside=task_of(experiment, form).outside(form))
     if experiment.mixing is not None:
         experiment.mixing.check_entries({name: seen_kind(entry.kind) for name, entry in used.items()})
+        if experiment.mixing.merges():
+            _check_merging(experiment.mixing, used, outside=task_of(experiment, form).outside(form))
+
+
+def _check_merging(mixing: Mixing, used: Mapping[str, Entry], *, outside: int) -> None:
+    """Raise ConfigError where examples of those entries cannot be merged into one, by its form alone."""
+    kinds: dict[str, Kind] = {name: seen_kind(entry.kind) for name, entry in used.items()}
+    if "clip" not in {entry.kind for entry in used.values()}:
+        spatial.check_entries(used, outside=outside)
+        shapes = {
+            name: jax.ShapeDtypeStruct(entry.shape, jnp.float32 if entry.kind == "image" else entry.dtype)
+            for name, entry in used.items()
+        }
+        try:
+            jax.eval_shape(
+                lambda examples, key: mixing.merge(examples, kinds, key, outside=outside),
+                [shapes] * (1 + mixing.partners),
+                jax.random.key(0),
+            )
+        except ConfigError as error:
+            raise ConfigError(f"mixing: {error}", path="mixing") from error

@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import filelock
 import jax
@@ -17,6 +18,7 @@ import jax
 from cnnjax.cache import folder
 from cnnjax.run.program_cache import check_programs, remove_torn, say_not_kept
 
+V = TypeVar("V")
 CACHE_BYTES = 4 * 2**30
 """What was compiled may take this much; the least recently used goes first."""
 
@@ -32,14 +34,7 @@ SECONDS_WORTH = 0.3
 def compiled(lowered: Any, options: Mapping[str, Any] = {}) -> Callable:
     """The compiled program; `options` are XLA:CPU's, beside `XLA_CPU`, and for others left out."""
     remember_compiled()
-    if jax.default_backend() == "cpu":
-        try:
-            return lowered.compile(compiler_options={**XLA_CPU, **options})
-        except jax.errors.JaxRuntimeError as error:
-            # Another version of XLA may not have these options, and needs none of them.
-            if "option" not in str(error):
-                raise
-    return lowered.compile()
+    return _with_known(lambda known: lowered.compile(compiler_options=known), {**XLA_CPU, **options})
 
 
 def planned_memory(program: Any) -> int | None:
@@ -65,17 +60,27 @@ def jit(function: Callable, **options: Any) -> Any:
 
 
 @cache
-def _known_options() -> dict[str, str]:
-    """`XLA_CPU` on a CPU whose XLA knows them; else none."""
-    if jax.default_backend() != "cpu":
-        return {}
-    try:
-        jax.jit(lambda x: x, compiler_options=XLA_CPU).lower(0.0).compile()
-    except jax.errors.JaxRuntimeError as error:
-        if "option" not in str(error):
-            raise
-        return {}
-    return dict(XLA_CPU)
+def _known_options() -> dict[str, Any]:
+    """Those of `XLA_CPU` that XLA knows here; none on other backends."""
+    lowered = jax.jit(lambda x: x).lower(0.0)
+
+    def known(options: dict[str, Any]) -> dict[str, Any]:
+        lowered.compile(compiler_options=options)
+        return options
+
+    return _with_known(known, XLA_CPU)
+
+
+def _with_known(compile_with: Callable[[dict[str, Any]], V], options: Mapping[str, Any]) -> V:
+    """What `compile_with` makes with those of XLA:CPU's options that this version has; other backends get none."""
+    known = dict(options) if jax.default_backend() == "cpu" else {}
+    while True:
+        try:
+            return compile_with(known)
+        except jax.errors.JaxRuntimeError as error:
+            unknown = re.search(r"(?:No such compile option: '|While setting option )(\w+)", str(error))
+            if unknown is None or known.pop(unknown[1], None) is None:
+                raise
 
 
 @cache

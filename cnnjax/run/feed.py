@@ -18,6 +18,7 @@ from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from cnnjax.config import replace
 from cnnjax.data.dataset import Dataset
+from cnnjax.data.entries import PARTNERS
 from cnnjax.data.examples import Part
 from cnnjax.data.loader import Batches, BatchesInOrder, Loader, Share, TrainingBatches
 from cnnjax.data.order import Order
@@ -84,7 +85,7 @@ def first_batch(experiment: Experiment) -> Arrays:
     names = tuple(entries_used(experiment, experiment.data.load()))
     rows = {"index": indices, "position": np.arange(experiment.batch_size, dtype=np.int32)}
     batch: Any = part.batch(indices, generator, names=names) | rows
-    return with_partners(batch) if experiment.mixing is not None else batch
+    return batch if experiment.mixing is None else with_partners(batch, experiment.mixing.partners)
 
 
 def put(tree: Any, mesh: Mesh) -> Any:
@@ -106,12 +107,20 @@ def put_share(rows: np.ndarray, mesh: Mesh) -> jax.Array:
     return jax.make_array_from_process_local_data(rows_sharding(mesh), rows)
 
 
-def with_partners(batch: Arrays) -> Arrays:
-    """The batch, and the entries of each example's partner: the one at the mirrored position of the whole batch.
+def with_partners(batch: Arrays, partners: int = 1) -> Arrays:
+    """The batch, and the entries of each example's partners (`data.entries.PARTNERS`).
 
-    In shard_map or pmap the batch is this device's part, and its partners come from the mirrored device's.
+    One is the example at the mirrored position of the whole batch; several are those at the next positions, after the
+    last of which comes the first. In shard_map or pmap the batch is this device's part, and partners come from the
+    devices that have those positions.
     """
-    return batch | {f"partner_{name}": _mirrored(array) for name, array in batch.items()}
+    if partners == 1:
+        return batch | {f"{PARTNERS[0]}{name}": _mirrored(array) for name, array in batch.items()}
+    return batch | {
+        f"{PARTNERS[ahead - 1]}{name}": _ahead(array, ahead)
+        for ahead in range(1, partners + 1)
+        for name, array in batch.items()
+    }
 
 
 def _mirrored(x: jax.Array) -> jax.Array:
@@ -119,6 +128,20 @@ def _mirrored(x: jax.Array) -> jax.Array:
         devices = jax.lax.axis_size(axis)
         x = jax.lax.ppermute(x, axis, [(device, devices - 1 - device) for device in range(devices)])
     return jnp.flip(x, 0)
+
+
+def _ahead(x: jax.Array, positions: int) -> jax.Array:
+    """Of each position what stands so many positions later in the whole batch."""
+    axes = manual_axes()
+    devices = jax.lax.axis_size(axes) if axes else 1
+    further, rows = divmod(positions, len(x))
+
+    def of_later(part: jax.Array, count: int) -> jax.Array:
+        if not count % devices:
+            return part
+        return jax.lax.ppermute(part, axes, [((device + count) % devices, device) for device in range(devices)])
+
+    return jnp.concatenate([of_later(x[rows:], further), of_later(x[:rows], further + 1)])
 
 
 def _decoded_alike(experiment: Experiment, part: Part, first: int, last: int) -> Iterator[tuple[Part, int, int]]:

@@ -237,8 +237,8 @@ class Program:
     def fetch(self, data: dict[str, jax.Array], rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """The batch of the rows, inside the step; where examples are mixed, with their partners."""
         batch = self.feed.fetch(data, rows)
-        mixed = self.experiment.mixing is not None and "valid" not in batch
-        return with_partners(batch) if mixed else batch
+        mixing = self.experiment.mixing
+        return batch if mixing is None or "valid" in batch else with_partners(batch, mixing.partners)
 
     def close(self) -> None:
         """End what the feed does ahead of the training."""

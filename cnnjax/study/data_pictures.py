@@ -184,7 +184,7 @@ def _augmented_batches(view: View, indices: np.ndarray) -> list[dict[str, np.nda
     from cnnjax.run.feed import with_partners
     from cnnjax.training.state import step_key
 
-    # A batch of the chosen, of which the last is the first one's partner, as in training.
+    # A batch of the chosen, which are mixed with one another, as in training.
     experiment = replace(view.found.experiment, {"precision": "float32", "batch_size": len(indices), "accumulate": 1})
     examples, used = len(view.train), _following(view)
     order = Order(experiment.seed, len(indices), examples, common=experiment.random_numbers == "common")
@@ -201,7 +201,8 @@ def _augmented_batches(view: View, indices: np.ndarray) -> list[dict[str, np.nda
             **train.batch(indices, partial(order.generator, step), names=used),
         }
         key = step_key(experiment.seed, step)
-        weighed = jax.device_get(seen(with_partners(jax.tree.map(jnp.asarray, batch)), key, jnp.int32(step)))
+        partners = 1 if experiment.mixing is None else experiment.mixing.partners
+        weighed = jax.device_get(seen(with_partners(jax.tree.map(jnp.asarray, batch), partners), key, jnp.int32(step)))
         batches.append(_of_larger_share(weighed))
     return batches
 

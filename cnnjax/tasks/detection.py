@@ -13,6 +13,7 @@ from pydantic import Field
 
 from cnnjax import box_masks, boxes, metrics
 from cnnjax.config import lane
+from cnnjax.data import Mixing
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError
 from cnnjax.losses import BoxLoss, GIoU, Loss
@@ -69,6 +70,10 @@ class Detection(WithBoxes):
                 f"task.head = {self.head.tag!r}: it learns the masks of objects, and the examples of {form.name} have "
                 f"none: their entries are {', '.join(form.entries)}; shapes and coco have them with data.masks=true"
             )
+
+    def check_mixing(self, mixing: Mixing) -> None:
+        if not mixing.merges():
+            super().check_mixing(mixing)
 
     @property
     def compared_by(self) -> str:

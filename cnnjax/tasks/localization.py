@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import boxes, metrics
+from cnnjax.data import Mixing
 from cnnjax.data.example_form import ExampleForm
 from cnnjax.errors import ConfigError
 from cnnjax.losses import BoxLoss, Loss, SmoothL1
@@ -45,6 +46,14 @@ class Localization(WithBoxes):
             raise ConfigError(
                 f"task = {self.tag!r}: loss = {loss.tag!r} is not of one class among several; take softmax"
             )
+
+    def check_mixing(self, mixing: Mixing) -> None:
+        if mixing.merges():
+            raise ConfigError(
+                f"mixing = {mixing.tag!r}: task {self.tag!r} is of one object an image, and an image made of several "
+                "shows those of all; leave mixing out, or take task=detection"
+            )
+        super().check_mixing(mixing)
 
     def target(self, entries: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
         """float32 [5]: the class id, `ABSENT` where there is no box, and the box in shares of the image's sides."""

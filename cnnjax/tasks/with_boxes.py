@@ -16,7 +16,7 @@ from cnnjax.tasks.task import Task
 
 
 class WithBoxes(Task, abstract=True):
-    """Boxes with classes, in an image that is looked at as it is: neither mixed nor in several views.
+    """Boxes with classes, in an image that is looked at as it is: no weighted mixture, and not in several views.
 
     Everything that is found is told, whatever `top` is. box_weight: of the boxes' loss beside that of the classes.
     """

@@ -16,6 +16,7 @@ from jax.extend.core import Jaxpr
 from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 
 from cnnjax.calling import AXIS, check_modes
+from cnnjax.data.entries import PARTNERS
 from cnnjax.errors import CnnjaxError, ConfigError, EndsProcess, ShapeError, surviving, users_line
 from cnnjax.machine import without_collection
 from cnnjax.training.chunks import convolves
@@ -136,7 +137,7 @@ def _fitting(functions: StepFunctions, state: TrainState, batch: Mapping[str, An
 
 def _evaluated(batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes of a batch that is evaluated, from those of one that is trained on."""
-    own = {name: shape for name, shape in batch.items() if name != "index" and not name.startswith("partner_")}
+    own = {name: shape for name, shape in batch.items() if name != "index" and not name.startswith(PARTNERS)}
     return own | {"valid": jax.ShapeDtypeStruct(batch["position"].shape, jnp.bool_)}
 
 

@@ -148,7 +148,7 @@ def train_step(
     """One optimizer step: (state, batch) -> (state, sums of the batch).
 
     batch: entries of examples by name, "image" uint8 [B, H, W, C] and others [B, ...]; "position" int32 [B] in the
-    global batch, "index" int32 [B] in the training part; where examples are mixed, the same of each one's partner
+    global batch, "index" int32 [B] in the training part; where examples are mixed, the same of each one's partners
     ("partner_image", ...). In shard_map or pmap the batch is this device's part; gradients, sums and global batch
     statistics are taken over all devices. fixed: the variables of the methods' teachers, by the method's name.
 

@@ -10,7 +10,8 @@ from docs.make.fields import typed
 NAMES = {
     "a share, 0 to 1": """
         alone at auxiliary_dropout b1 b2 block_dropout compression contrast decay_rate density drop_block dropout
-        error final_share fraction label_smoothing large layer_dropout least least_overlap momentum noise none_below
+        error final_share fraction label_smoothing large layer_dropout least least_overlap middle momentum noise
+        none_below
         object_from opposite overlap peak_at probabilities probability proposal_overlap rate real_label reduction
         rest_momentum share squeeze squeeze_excite stochastic_depth target_threshold test warmup_start
     """,
@@ -110,6 +111,7 @@ OF_CLASSES = {
     "LogMel.low": "hertz",
     "MaskFolder.ignored": "values of a mask's pixels",
     "MaskFolder.values": "values of a mask's pixels",
+    "Mixing.together": "examples",
     "MobileNetV3.hidden": "channels",
     "OneCycle.start": "a factor",
     "PiecewiseLinear.knots": "epochs, a factor",

@@ -11,6 +11,7 @@ from cnnjax.data.augment.flip import AlternatingFlip, Flip
 from cnnjax.data.augment.large_scale_jitter import LargeScaleJitter
 from cnnjax.data.augment.lighting import Lighting
 from cnnjax.data.augment.mixing import CutMix, Mixing, Mixup, Switch
+from cnnjax.data.augment.mosaic import Mosaic
 from cnnjax.data.augment.policy import AugMix, AutoAugment, RandAugment, TrivialAugment
 from cnnjax.data.augment.spectrograms import SpecAugment, TimeShift
 from cnnjax.data.augment.views import FlipViews, MultiCrop, SingleView, TenCrop, TestTime
@@ -31,6 +32,7 @@ __all__ = [
     "Lighting",
     "Mixing",
     "Mixup",
+    "Mosaic",
     "MultiCrop",
     "RandAugment",
     "RandomCrop",

@@ -1,9 +1,9 @@
-"""Two examples made into one, and the share of the first in it."""
+"""Two examples made into one, and the share of the first in it; or several into one that has the targets of all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -27,10 +27,18 @@ class Mixing(StepConfig, union="name"):
     Where examples have masks or more images, it must define `mix_entries` too: whether a mask is pasted, or both masks
     are targets by their shares, is not seen from `mix`. Boxes and keypoints cannot be mixed.
 
+    One that makes a single example of several, with all of their targets in it, defines `merge` instead, and
+    `check_entries`.
+
+    partners: how many others of the batch an example is mixed with, 1 to 3. One is that at the mirrored position of the
+    batch; several are those at the next positions, after the last of which comes the first.
+
     together: how many consecutive examples of a batch are mixed by one draw of the share, the box and the choice, or
     "batch" for all of it (timm's mode "batch", torchvision's and Composer's, of each GPU's examples); None: each has
     its own (timm's mode "elem").
     """
+
+    partners: ClassVar[int] = 1
 
     together: Annotated[int, Field(ge=2)] | Literal["batch"] | None = later(None)
 
@@ -39,7 +47,10 @@ class Mixing(StepConfig, union="name"):
         import jax.numpy as jnp
 
         image = jnp.zeros((SIDE, SIDE, 3))
-        self.mix(image, image, jax.random.key(0))
+        if self.merges():
+            self.merge([{"image": image}] * (1 + self.partners), {"image": "image"}, jax.random.key(0))
+        else:
+            self.mix(image, image, jax.random.key(0))
 
     def mix(self, first: jax.Array, second: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The mixed image, float [H, W, C] as both, and the weight of the first one's label, float32 in 0..1.
@@ -58,6 +69,21 @@ class Mixing(StepConfig, union="name"):
         """
         image, share = self.mix(first["image"], second["image"], key)
         return {**first, "image": image}, {**second, "image": image}, share
+
+    def merge(
+        self, examples: Sequence[Entries], kinds: Kinds, key: jax.Array, *, outside: int = 0
+    ) -> dict[str, jax.Array]:
+        """One example of several, with the targets of all: of each one and its `partners`, in their order.
+
+        Entries may get more rows than they had. outside: the class id of a mask's pixels that come from no image.
+        Vectorized by the caller, as `mix`.
+        """
+        raise ConfigError(f"{type(self).__name__} does not define merge()")
+
+    @classmethod
+    def merges(cls) -> bool:
+        """Whether the class makes one example of several, by `merge`, and not a weighted pair."""
+        return cls.merge is not Mixing.merge
 
     @classmethod
     def says_entries(cls) -> bool:
@@ -165,6 +191,8 @@ class Switch(Mixing):
         if len(self.mixings) != len(self.probabilities):
             raise ValueError(f"{len(self.mixings)} mixings, but {len(self.probabilities)} probabilities")
         for number, mixing in enumerate(self.mixings):
+            if mixing.merges():
+                raise ValueError(f"mixings.{number} = {mixing.tag}: it makes one example of several, and not of two")
             if mixing.together is not None:
                 raise ValueError(f"mixings.{number}.together = {mixing.together!r}: set together of the switch instead")
         if sum(self.probabilities) > 1 + 1e-9:

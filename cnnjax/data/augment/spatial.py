@@ -69,10 +69,20 @@ def _others(kinds: Kinds) -> list[str]:
 
 
 def moved(
-    entries: Entries, kinds: Kinds, move: Move, *, outside: int = 0, mirrored: Sequence[int] = ()
+    entries: Entries,
+    kinds: Kinds,
+    move: Move,
+    *,
+    outside: int = 0,
+    mirrored: Sequence[int] = (),
+    within: Box | None = None,
 ) -> dict[str, jax.Array]:
     """Those entries of one example that a move changes, after it; the image itself, which is so already, is not among
-    them."""
+    them.
+
+    within: the part of the image that boxes are clipped to and keypoints must lie in, by default all of it; masks are
+    moved whole.
+    """
     height, width, _ = entries["image"].shape
     result = {}
     for name in _others(kinds):
@@ -84,10 +94,12 @@ def moved(
             # Bits of objects: where there is no pixel, there is none.
             result[name] = jax.vmap(lambda layer: move.mask(layer, 0), in_axes=2, out_axes=2)(entries[name])
         elif kinds[name] == "boxes":
-            result[name], result["box_valid"] = moved_boxes(entries[name], entries["box_valid"], move, height, width)
+            result[name], result["box_valid"] = moved_boxes(
+                entries[name], entries["box_valid"], move, height, width, within=within
+            )
         else:
             own = mirrored if name == "keypoints" else ()
-            result[name] = moved_keypoints(entries[name], move, height, width, mirrored=own)
+            result[name] = moved_keypoints(entries[name], move, height, width, mirrored=own, within=within)
     return result
 
 
@@ -126,34 +138,51 @@ def _sized(entries: Entries, kinds: Kinds, move: Move) -> dict[str, jax.Array]:
     return changed | moved(changed, kinds, move)
 
 
-def moved_boxes(boxes: jax.Array, valid: jax.Array, move: Move, height: int, width: int) -> tuple[jax.Array, jax.Array]:
+def moved_boxes(
+    boxes: jax.Array, valid: jax.Array, move: Move, height: int, width: int, *, within: Box | None = None
+) -> tuple[jax.Array, jax.Array]:
     """Boxes float32 [M, 4] (x_min, y_min, x_max, y_max) after a move, and which of them are valid, bool [M].
 
-    Each is the hull of its four moved corners, clipped to the image; after a turn or a shear it is larger than the
-    object. Dropped (no longer valid) is one of whose hull less than `LEAST_SHARE` lies within the image. Rows that are
-    not valid, before or after, hold zeros.
+    Each is the hull of its four moved corners, clipped to the image, or to the part of it that is `within`; after a
+    turn or a shear it is larger than the object. Dropped (no longer valid) is one of whose hull less than `LEAST_SHARE`
+    lies there. Rows that are not valid, before or after, hold zeros.
     """
     corners = move.points(boxes[:, jnp.array([[0, 1], [2, 1], [2, 3], [0, 3]])])
     low, high = corners.min(1), corners.max(1)
-    limit = jnp.array([[width, height]], jnp.float32)
-    clipped_low, clipped_high = jnp.clip(low, 0, limit), jnp.clip(high, 0, limit)
+    least, most = _limits(height, width, within)
+    clipped_low, clipped_high = jnp.clip(low, least, most), jnp.clip(high, least, most)
     area, kept = jnp.prod(high - low, axis=1), jnp.prod(clipped_high - clipped_low, axis=1)
     valid = valid & (kept > 0) & (kept >= LEAST_SHARE * area)
     clipped = jnp.concatenate([clipped_low, clipped_high], axis=1)
     return jnp.where(valid[:, None], clipped, 0).astype(boxes.dtype), valid
 
 
+def _limits(height: int, width: int, within: Box | None) -> tuple[jax.Array, jax.Array]:
+    """The least and the largest x, y, float32 [1, 2], of an image or of the part of it that is `within`."""
+    if within is None:
+        return jnp.zeros((1, 2), jnp.float32), jnp.array([[width, height]], jnp.float32)
+    top, left, tall, wide = (jnp.asarray(part, jnp.float32) for part in within)
+    return jnp.stack([left, top])[None], jnp.stack([left + wide, top + tall])[None]
+
+
 def moved_keypoints(
-    keypoints: jax.Array, move: Move, height: int, width: int, *, mirrored: Sequence[int] = ()
+    keypoints: jax.Array,
+    move: Move,
+    height: int,
+    width: int,
+    *,
+    mirrored: Sequence[int] = (),
+    within: Box | None = None,
 ) -> jax.Array:
-    """Keypoints float32 [K, 3] (x, y, visibility) after a move; the visibility of those outside the image is 0.
+    """Keypoints float32 [K, 3] (x, y, visibility) after a move; the visibility of those outside the image, or of the
+    part of it that is `within`, is 0. In a part without area there is none.
 
     mirrored: K rows, the one that each takes the place of where the move mirrors (`Skeleton.mirrored`), since a left
     hand in a mirror is a right one; empty where all keep theirs.
     """
     points = move.points(keypoints[:, :2])
-    x, y = points[:, 0], points[:, 1]
-    inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+    least, most = _limits(height, width, within)
+    inside = jnp.all((points >= least) & (points <= most), axis=1) & jnp.all(most > least)
     visible = jnp.where(inside, keypoints[:, 2], 0)
     result = jnp.concatenate([points, visible[:, None]], axis=1).astype(keypoints.dtype)
     return jnp.where(move.mirrors(), result[np.array(mirrored)], result) if len(mirrored) else result
