@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import signal
 import sys
 
 from cnnjax import interrupts
@@ -9,6 +10,10 @@ from cnnjax import interrupts
 
 def main() -> None:
     """Read the command line and do what it says."""
+    if "_CNNJAX_COMPLETE" in os.environ:
+        # A shell asks what may stand there: Ctrl-C takes the question back, without a word.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        sys.exit(_command())
     # Signals that come while the program starts itself again are for the one that is started.
     interrupts.hold()
     interrupts.follow_parent()
@@ -19,8 +24,7 @@ def main() -> None:
     if not faulthandler.is_enabled():
         # A crash of native code says nothing else of where it was.
         faulthandler.enable(2, all_threads=False)
-    if "_CNNJAX_COMPLETE" not in os.environ:
-        use_huge_pages()
+    use_huge_pages()
     code = interrupts.STOPPED
     try:
         interrupts.listen()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +105,24 @@ def test_recipes_and_networks():
     assert "resnet50" in completing.networks("resnet5")
 
 
+INSTALLED = {
+    "bash": ".bash_completions/cnnjax.sh",
+    "zsh": ".zfunc/_cnnjax",
+    "fish": ".config/fish/completions/cnnjax.fish",
+}
+
+
+@pytest.mark.parametrize("shell", INSTALLED)
+def test_it_is_installed_for_a_shell(shell, tmp_path, remembered):
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    environ = os.environ | {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    line = "cnnjax --install-completion && echo done"
+    done = subprocess.run([shell, "-c", line], env=environ, capture_output=True, text=True)
+    assert done.stdout.endswith("done\n"), done.stdout + done.stderr
+    assert "cnnjax" in (tmp_path / INSTALLED[shell]).read_text()
+
+
 def test_a_shell_gets_its_answer_without_jax(file):
     """And without a line of the file being run, which would end the process with a message."""
     code = (
@@ -109,8 +130,6 @@ def test_a_shell_gets_its_answer_without_jax(file):
         "atexit.register(lambda: sys.stderr.write('jax' if 'jax' in sys.modules else 'none'))\n"
         "from cnnjax.cli import main; main()"
     )
-    import os
-
     environ = os.environ | {
         "_CNNJAX_COMPLETE": "complete_bash",
         "COMP_WORDS": f"cnnjax train {file} model.ker",

@@ -427,7 +427,7 @@ def test_tasks_that_it_has_no_meaning_for_are_refused_at_plan_time(name):
         (lambda: Mosaic(scale=(0.0, 1.0)), "greater than 0"),
         (lambda: Mosaic(probability=1.5), "less than or equal to 1"),
         (lambda: Switch(mixings=(Mosaic(),), probabilities=(0.5,)), "mixings.0 = mosaic: it makes one example of sev"),
-        (lambda: check(replace(BASE, {"mixing": Mosaic(fill=(0.1, 0.2))})), "mixing: fill = .* have 3 channels"),
+        (lambda: check(replace(BASE, {"mixing": Mosaic(fill=(0.1, 0.2))})), "^mixing: fill = .* have 3 channels"),
     ],
 )
 def test_wrong_values_are_named(make, words):

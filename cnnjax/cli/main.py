@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import typer
 
 from cnnjax import interrupts
+from cnnjax.cli import completing
 from cnnjax.cli.app import app, err
 from cnnjax.cli.circumstances import circumstance
 from cnnjax.cli.help import asked
@@ -27,6 +28,9 @@ def main() -> None:
         sys.excepthook = _show_traceback
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     arguments = asked(arguments)
+    if arguments[:1] in (["--install-completion"], ["--show-completion"]):
+        completing.table()  # which the first TAB would wait for
+        app(args=arguments)  # likewise
     try:
         _refuse_nothing(arguments)
         # Typer makes a returned 130 of Ctrl-C.

@@ -194,4 +194,5 @@ def _check_merging(mixing: Mixing, used: Mapping[str, Entry], *, outside: int) -
                 jax.random.key(0),
             )
         except ConfigError as error:
-            raise ConfigError(f"mixing: {error}", path="mixing") from error
+            # What entries of `augment` and mixings share names the first.
+            raise ConfigError(f"mixing: {str(error).removeprefix('augment: ')}", path="mixing") from error

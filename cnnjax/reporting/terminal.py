@@ -61,7 +61,12 @@ def _drawn(table: Table, *, stacked: bool, left_out: Sequence[str], width: int) 
     if left_out:
         caption += f"; left out at {width} columns: {', '.join(left_out)} (the report has them)"
     drawn = TerminalTable(
-        title=rich_text(table.name), caption=rich_text(caption, lines=True), box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title=rich_text(table.name),
+        title_justify="left",
+        caption=rich_text(caption, lines=True),
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     names = [*(axis.name for axis in table.axes), *(["widths"] if table.match else [])]
     labels = [unit(table, metric).label for metric in measure(table).shown]

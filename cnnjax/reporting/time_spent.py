@@ -42,4 +42,6 @@ def time_spent_text(table: Table) -> str:
         return ""
     whole = sum(spent[kind] for kind in KINDS) or 1.0
     parts = ", ".join(f"{kind} {spent[kind]:,.1f} s ({spent[kind] / whole:.0%})" for kind in KINDS)
-    return f"{parts}; n={plural(int(spent['trials']), 'finished trial')}"
+    return (
+        f"{parts}; summed over n={plural(int(spent['trials']), 'finished trial')}, also where they trained side by side"
+    )
