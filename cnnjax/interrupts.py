@@ -87,6 +87,7 @@ class _Listener:
 
     def start(self) -> None:
         self._hook, sys.unraisablehook = sys.unraisablehook, self._swallowed
+        self._printed, sys.excepthook = sys.excepthook, self._uncaught
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in SIGNALS:
             # One that it shall outlive its terminal: nohup.
@@ -157,6 +158,11 @@ class _Listener:
             self._wake()
         else:
             self._hook(unraisable)
+
+    def _uncaught(self, *error: Any) -> None:
+        """What native code has printed of an exception in a thread of its own: of work that a stop cut off, nothing."""
+        if not self.asked.is_set() or threading.current_thread() is threading.main_thread():
+            self._printed(*error)
 
     def _wake(self) -> None:
         """Have `_watch` look again."""

@@ -122,6 +122,34 @@ def test_the_second_ends_it_whatever_it_does(tmp_path, what):
     assert time.monotonic() - began < 60, "a second, where no one else works"
 
 
+CUT_OFF = """
+import os, signal, sys, threading, time
+from cnnjax import interrupts
+
+def print_from_a_thread(text):
+    # As TensorStore has Python print what it cannot raise.
+    error = RuntimeError(text)
+    thread = threading.Thread(target=lambda: sys.excepthook(type(error), error, None))
+    thread.start()
+    thread.join()
+
+interrupts.listen()
+print_from_a_thread("before")
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5)
+except KeyboardInterrupt:
+    print_from_a_thread("after")
+    interrupts.end(130)
+"""
+
+
+def test_what_a_stop_cuts_off_in_other_threads_is_not_printed():
+    done = subprocess.run([sys.executable, "-c", CUT_OFF], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130
+    assert done.stderr == "RuntimeError: before\n"
+
+
 def test_what_lasts_is_not_waited_for(tmp_path):
     """A long import, as on a busy machine, while nothing is being trained."""
     (tmp_path / "lasts.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(300)\n")
