@@ -28,10 +28,11 @@ def main() -> None:
         sys.excepthook = _show_traceback
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     arguments = asked(arguments)
-    if arguments[:1] in (["--install-completion"], ["--show-completion"]):
-        completing.table()  # which the first TAB would wait for
-        app(args=arguments)  # likewise
     try:
+        if arguments[:1] == ["--install-completion"]:
+            completing.table()  # which the first TAB would wait for
+        if arguments[:1] in (["--install-completion"], ["--show-completion"]):
+            app(args=arguments)  # typer ends the process here too
         _refuse_nothing(arguments)
         # Typer makes a returned 130 of Ctrl-C.
         with surviving(at_once=False):

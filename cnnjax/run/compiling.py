@@ -34,7 +34,7 @@ SECONDS_WORTH = 0.3
 def compiled(lowered: Any, options: Mapping[str, Any] = {}) -> Callable:
     """The compiled program; `options` are XLA:CPU's, beside `XLA_CPU`, and for others left out."""
     remember_compiled()
-    return _with_known(lambda known: lowered.compile(compiler_options=known), {**XLA_CPU, **options})
+    return _with_known(lambda known: lowered.compile(compiler_options=known or None), {**XLA_CPU, **options})
 
 
 def planned_memory(program: Any) -> int | None:
