@@ -12,7 +12,7 @@ FAST := not slow and not benchmark and not torch and not browser and not loggers
 # does what is slow because much is compiled.
 QUICKLY := ($(FAST) and not compiled) or brief
 
-.PHONY: help study test times test-all test-torch test-browser test-loggers test-slurm test-ray docs lint format benchmark clean
+.PHONY: help install-dev install-docs install-all study test times test-all test-torch test-browser test-loggers test-slurm test-ray docs lint format benchmark clean
 
 help:
 	@echo "make study         a real ablation study on handwritten digits, with a report (under two minutes)"
@@ -59,6 +59,12 @@ $(VENV)/installed-docs: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
+install-dev: $(VENV)/installed-dev
+
+install-docs: $(VENV)/installed-docs
+
+install-all: $(VENV)/installed-torch $(VENV)/installed-loggers $(VENV)/installed-clusters $(VENV)/installed-docs
+
 study: $(VENV)/installed
 	$(BIN)/cnnjax sweep experiments/digits/study.py --out $(OUT) $(ARGS)
 
@@ -68,9 +74,10 @@ test: $(VENV)/installed-dev
 times: $(VENV)/installed-dev
 	file=$$(mktemp) && CNNJAX_TIMES=$$file $(PYTEST) -m "$(FAST) and not long" && $(BIN)/python tests/long.py $$file
 
-test-all: $(VENV)/installed-torch $(VENV)/installed-loggers $(VENV)/installed-clusters $(VENV)/installed-docs
-	$(PYTEST) -m "$(QUICKLY)"
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST) -m "not ($(QUICKLY))"
+# Both parts are run, whatever the first one finds.
+test-all: install-all
+	status=0; $(PYTEST) -m "$(QUICKLY)" || status=1; \
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST) -m "not ($(QUICKLY))" || status=1; exit $$status
 
 test-torch: $(VENV)/installed-torch
 	$(BIN)/python -m pytest -m torch
