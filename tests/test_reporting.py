@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import itertools
 import json
 import math
@@ -11,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import zlib
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from fontTools import subset
+from fontTools.ttLib import TTFont
 from matplotlib import image
 from rich.console import Console
 from scipy import stats
@@ -588,6 +592,17 @@ def test_files_of_a_study(whole: Summary) -> None:
             pixels = image.imread(path)
             assert pixels.shape[1] > 700
             assert pixels.std() > 0.02, f"{path.name} is blank"
+
+
+def test_fonts_in_a_pdf_hold_outlines_and_no_tables_of_shaping(whole: Summary) -> None:
+    pdf = (whole.folder / "figures" / "effects.pdf").read_bytes()
+    streams = re.findall(rb"/Length1 .*?stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    fonts = [TTFont(io.BytesIO(zlib.decompress(stream))) for stream in streams]
+    assert fonts
+    for font in fonts:
+        assert {"glyf", "loca", "hmtx"} <= set(font.keys())
+        assert not {"GSUB", "GPOS", "GDEF"} & set(font.keys())
+    assert "GSUB" not in subset.Options().drop_tables, "what others cut is theirs"
 
 
 def test_trials_csv_is_tidy(whole: Summary) -> None:

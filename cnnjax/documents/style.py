@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from typing import Any
 
@@ -87,8 +87,31 @@ def encoded(figure: Figure, form: str, *, maker: str | None = None) -> bytes:
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     _make_visible(figure)
-    figure.savefig(buffer, format=form, dpi=DPI, metadata=metadata)
+    with _fonts_without_shaping() if form == "pdf" else nullcontext():
+        figure.savefig(buffer, format=form, dpi=DPI, metadata=metadata)
     return buffer.getvalue()
+
+
+@contextmanager
+def _fonts_without_shaping() -> Iterator[None]:
+    """The fonts that Matplotlib puts into a PDF are cut to what it draws, without tables that no viewer asks for.
+
+    It places each glyph itself. Tables of how a text's glyphs are to be put together say nothing more there, and to cut
+    them takes most of the time that a PDF takes.
+    """
+    from fontTools import subset
+
+    before = subset.Options.__init__
+
+    def options(self: subset.Options, **given: Any) -> None:
+        before(self, **given)
+        self.drop_tables += ["BASE", "GDEF", "GPOS", "GSUB"]
+
+    subset.Options.__init__ = options
+    try:
+        yield
+    finally:
+        subset.Options.__init__ = before
 
 
 def _seen(said: Any, value: float, place: float) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import signal, special
+from scipy import special
 
 Bools = NDArray[np.bool_]
 
@@ -80,7 +80,12 @@ def _sign_changes(flips: NDArray[np.int_]) -> tuple[float, float]:
         one = np.zeros(2 * size * count + 1)
         logs = special.gammaln(count + 1) - special.gammaln(k + 1) - special.gammaln(count - k + 1)
         one[:: 2 * size] = np.exp(logs - count * math.log(2))
-        chances = one if len(chances) == 1 else np.maximum(signal.convolve(chances, one), 0)
+        if len(chances) == 1:
+            chances = one
+        else:
+            from scipy import signal  # a tenth of a second, which only this needs
+
+            chances = np.maximum(signal.convolve(chances, one), 0)
     sums = np.abs(np.arange(len(chances)) - len(chances) // 2)
     observed = abs(int(flips.sum()))
     beyond, at = float(chances[sums > observed].sum()), float(chances[sums == observed].sum())

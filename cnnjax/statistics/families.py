@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from cnnjax.statistics.pairs import differences, sign_flip, sign_test, t_test, wilcoxon
 from cnnjax.statistics.results import Floats, PValue, vector
@@ -41,7 +40,13 @@ def adjusted(p: ArrayLike, correction: Correction = "holm") -> Floats:
     if correction not in METHODS:
         raise ValueError(f"correction = {correction!r}: must be one of {', '.join(METHODS)}")
     result = np.full(len(p), math.nan)
-    result[known] = _holm(p[known]) if correction == "holm" else stats.false_discovery_control(p[known])
+    if correction == "holm":
+        result[known] = _holm(p[known])
+    else:
+        # It takes a third of a second to import, which reports need not wait for.
+        from scipy import stats
+
+        result[known] = stats.false_discovery_control(p[known])
     return result
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy import special
-from scipy.optimize import brentq
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(80)
 TAIL = 1e-16
@@ -44,6 +43,8 @@ def shift_at(t: float, freedom: float, p: float) -> float:
 
 def root(function: Callable[[float], float], low: float, high: float) -> float:
     """Where a function crosses 0 between `low` and `high`."""
+    from scipy.optimize import brentq  # a quarter of a second, which few reports need
+
     found = brentq(function, low, high, xtol=1e-10)
     assert isinstance(found, float)
     return found

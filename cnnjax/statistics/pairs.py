@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from cnnjax.statistics.noncentral import shift_at
 from cnnjax.statistics.results import LEVEL, Estimate, Floats, PValue, check_level, ties, untested, vector, without
@@ -130,6 +130,8 @@ def wilcoxon(d: ArrayLike) -> PValue:
     if refused:
         return refused
     nonzero = d != 0
+    from scipy import stats  # a third of a second, which reports that do not ask for ranks need not wait for
+
     # Mean ranks are whole or half numbers: doubled, they are whole.
     ranks = np.rint(2 * stats.rankdata(np.abs(d))).astype(int)[nonzero]
     counts = np.ones(1)
@@ -147,6 +149,8 @@ def sign_test(d: ArrayLike) -> PValue:
     if refused:
         return refused
     above, used = int((d > 0).sum()), int((d != 0).sum())
+    from scipy import stats  # a third of a second, which only this needs
+
     p = float(stats.binomtest(above, used).pvalue)
     return PValue(p, above, len(d), method, 2.0 ** (1 - len(d)))
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from cnnjax.statistics.results import PValue, ties, untested, vector
 
@@ -30,5 +29,7 @@ def rank_agreement(left: ArrayLike, right: ArrayLike) -> PValue:
         return untested(n, METHOD, "fewer than three to put in order", smallest=min(smallest, 1.0))
     if ties(one) or ties(other):
         return untested(n, METHOD, "all tie", smallest=smallest)
+    from scipy import stats  # a third of a second, which only this needs
+
     found: Any = stats.kendalltau(one, other)
     return PValue(float(found.pvalue), float(found.statistic), n, METHOD, smallest)
