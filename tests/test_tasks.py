@@ -375,9 +375,7 @@ def exact_step(name):
 EAGER = ["regression", "segmentation", "vae", "detection", "pose", "captioning", "quarter_turn"]
 
 
-@pytest.mark.parametrize(
-    "name", ["regression", "segmentation", "vae", "detection", "pose", "captioning", "quarter_turn"]
-)
+@pytest.mark.parametrize("name", EAGER)
 def test_a_step_under_jit_is_the_step(name):
     one, _ = TASKS[name]
     chex.assert_trees_all_close(stepped(one, mapped=lambda step: step), exact_step(name), rtol=1e-5, atol=1e-6)
