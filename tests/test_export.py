@@ -134,10 +134,11 @@ def test_a_state_dict_of_pytorch_comes_back_as_it_was_imported_and_computes_the_
 
 
 @pytest.mark.torch
+@pytest.mark.brief
 def test_a_state_dict_of_a_backbone_under_a_head_is_refused_in_one_sentence(tmp_path):
     pytest.importorskip("torch")
     data = Shapes(size=16, radius=(4.0, 6.0), examples=8, test_examples=4)
-    folder = run_of(tmp_path / "run", ResNet(stage_sizes=(1, 1, 1, 1), features=4), data, task=Segmentation(head=FCN()))
+    folder = run_of(tmp_path / "run", ResNet(stage_sizes=(1, 1), features=4), data, task=Segmentation(head=FCN()))
     with pytest.raises(ConfigError, match="resnet under a head that task = 'segmentation' puts on it.*safetensors"):
         cnnjax.export(cnnjax.load(folder), tmp_path / "net.pth")
     assert not list(tmp_path.glob("net*"))

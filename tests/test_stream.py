@@ -373,7 +373,7 @@ def test_a_streamed_training_continues_bitwise(root, tmp_path, workers, monkeypa
     experiment = experiment_on(root, repeats=2, mixing="mixup")
     options = Options(Hardware(devices=1, workers=workers), checkpoint_steps=1)
     whole = train(experiment, tmp_path / "whole", options=Options(ALWAYS))
-    for stop_at in (1, 5):
+    for stop_at in (5,) if workers else (1, 5):
         with pytest.raises(_Stop):
             train(experiment, tmp_path / "cut", options=options, sinks=[_stopping(stop_at)])
     continued = train(experiment, tmp_path / "cut", options=options)

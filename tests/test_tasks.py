@@ -6,6 +6,7 @@ right is checked elsewhere, against formulas.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 import chex
@@ -364,17 +365,28 @@ def stepped(one: Experiment, mapped: Any = jax.jit) -> tuple[Any, Any]:
     return state, mapped(lambda state, batch: eval_step(functions, state, batch))(state, evaluated)
 
 
-# Without jit each operation is compiled by itself, and runs once.
-@pytest.mark.parametrize("name", TASKS)
+@functools.cache
+def exact_step(name):
+    one, _ = TASKS[name]
+    return stepped(one)
+
+
+# Without jit each operation is compiled by itself, and runs once: of tasks whose steps are much alike one is taken.
+EAGER = ["regression", "segmentation", "vae", "detection", "pose", "captioning", "quarter_turn"]
+
+
+@pytest.mark.parametrize(
+    "name", ["regression", "segmentation", "vae", "detection", "pose", "captioning", "quarter_turn"]
+)
 def test_a_step_under_jit_is_the_step(name):
     one, _ = TASKS[name]
-    chex.assert_trees_all_close(stepped(one, mapped=lambda step: step), stepped(one), rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(stepped(one, mapped=lambda step: step), exact_step(name), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_step_in_bfloat16_is_near(name):
     one, _ = TASKS[name]
-    _, exact = stepped(one)
+    _, exact = exact_step(name)
     _, near = stepped(one.model_copy(update={"precision": "bfloat16"}))
     np.testing.assert_allclose(near["loss"], exact["loss"], rtol=0.05)
     assert near["loss"].dtype == jnp.float32
@@ -385,15 +397,15 @@ def test_a_step_in_bfloat16_is_near(name):
 def test_training_packed_is_training_alone(name):
     one, _ = TASKS[name]
     trials = [one.model_copy(update={"seed": seed}) for seed in (0, 1)]
-    packed = trained(trials)
+    packed = trained(Program(one, packed=2, hardware=ONE.hardware), trials)
+    program = Program(one, hardware=ONE.hardware)
     for place, trial in enumerate(trials):
-        alone = trained([trial])
+        alone = trained(program, [trial])
         chex.assert_trees_all_close(jax.tree.map(lambda x, place=place: x[place], packed), alone, rtol=2e-4, atol=2e-5)
 
 
-def trained(trials: list[Experiment]) -> Any:
+def trained(program: Program, trials: list[Experiment]) -> Any:
     """The sums of the test part after two steps."""
-    program = Program(trials[0], packed=len(trials), hardware=Hardware(devices=1))
     state = program.init(trials)
     for step in range(2):
         state, _ = program.train(state, program.rows(trials, step))
@@ -404,8 +416,12 @@ class Killed(Exception):
     pass
 
 
+# Those that draw numbers, have two optimizers, words, or further heads, and one of the others.
+RESUMED = ["classification", "vae", "generation", "detection", "captioning", "quarter_turn", "masks of objects"]
+
+
 @pytest.mark.compiled
-@pytest.mark.parametrize("name", [*TASKS, *HEADS])
+@pytest.mark.parametrize("name", RESUMED)
 def test_a_resumed_training_is_an_uninterrupted_one(name, tmp_path):
     one, _ = (TASKS | HEADS)[name]
     whole = train(one, tmp_path / "whole", options=ONE)

@@ -329,7 +329,7 @@ def test_status_needs_no_jax(whole):
     assert done.stdout == "4\n"
 
 
-# --- twenty kills
+# --- kills at random moments
 
 FILE = """
 from cnnjax import SGD, Digits, Experiment, SmallCNN, Study
@@ -339,15 +339,15 @@ experiment = Experiment(
 )
 study = Study(
     experiment,
-    axes={"model.features": [2, 3, 4], "model.kernel_size": [1, 3], "model.pool": ["max", "average"]},
+    axes={"model.features": [2, 3], "model.pool": ["max", "average"]},
     seeds=3,
 )
 """
 
 
 @pytest.mark.slow
-def test_twenty_random_kills_change_nothing(tmp_path):
-    """36 trials, 3 workers, of which one is killed again and again: the results are those of one that was not."""
+def test_random_kills_change_nothing(tmp_path):
+    """12 trials, 3 workers, of which one is killed again and again: the results are those of one that was not."""
     from cnnjax.study.file import load
 
     (tmp_path / "study.py").write_text(FILE)
@@ -367,7 +367,7 @@ def test_twenty_random_kills_change_nothing(tmp_path):
         while not status(out).over and time.monotonic() < until:
             time.sleep(draw.uniform(0.1, 1.5))
             # One that was just started is importing.
-            if kills < 20 and status(out).running:
+            if kills < 6 and status(out).running:
                 victim = draw.choice(status(out).running).pid
                 position = next((i for i, each in enumerate(workers) if each.pid == victim), 0)
                 os.killpg(workers[position].pid, signal.SIGKILL)
@@ -377,8 +377,8 @@ def test_twenty_random_kills_change_nothing(tmp_path):
         for each in workers:
             os.killpg(each.pid, signal.SIGKILL)
             each.wait()
-    assert status(out).done == 36
-    assert kills == 20, "it was over too soon"
+    assert status(out).done == 12
+    assert kills == 6, "it was over too soon"
     assert numbers(out) == numbers(tmp_path / "whole")
     rows = [json.loads(line)["step"] for line in next(out.glob("trials/*/metrics.jsonl")).read_text().splitlines()]
     assert rows == sorted(set(rows))

@@ -41,8 +41,8 @@ TRAINS = [
     ("train", "size=48k"),
     ("sweep", "nr_inodes=30"),
     *slow(
-        *[("sweep", f"size={size}k") for size in (4, 16, 32, 48, 90, 120)],
-        *[("sweep", f"nr_inodes={number}") for number in (3, 8, 14, 60)],
+        *[("sweep", f"size={size}k") for size in (4, 32, 90, 120)],
+        *[("sweep", f"nr_inodes={number}") for number in (3, 8, 60)],
     ),
 ]
 """(the command, the disk that it gets)."""
@@ -89,10 +89,7 @@ def test_checkpoints_of_either_writer_say_so_once(made, mount, capfd, monkeypatc
 
 
 WRITES = [
-    *[
-        ("report study --out disk/new", each)
-        for each in ("size=8k", "size=100k", "size=200k", "nr_inodes=2", "nr_inodes=6")
-    ],
+    *[("report study --out disk/new", each) for each in ("size=8k", "size=200k", "nr_inodes=6")],
     ("report disk/study", "full"),
     ("report study run --out disk/new", "size=16k"),
     *[("inspect run --only filters,examples --out disk/new", each) for each in ("size=4k", "size=8k", "nr_inodes=2")],
@@ -143,8 +140,17 @@ def process(place: Path, words: str, **environ: str) -> tuple[int, str]:
 # --- what was compiled
 
 
+@pytest.fixture(scope="module")
+def at_once(made, tmp_path_factory) -> Path:
+    """What `cnnjax train exp.py` makes where its cache can be written."""
+    folder = tmp_path_factory.mktemp("at-once")
+    shutil.copy(made / "exp.py", folder)
+    assert process(folder, "train exp.py --out run") == (0, ANY)
+    return folder / "run"
+
+
 @pytest.mark.parametrize("disk", slow("size=16k", "nr_inodes=5", "nr_inodes=3", "ro"))
-def test_a_cache_that_cannot_be_written_costs_one_line(place, mount, disk):
+def test_a_cache_that_cannot_be_written_costs_one_line(place, at_once, mount, disk):
     folder = mount("size=10m" if disk == "ro" else disk)
     if disk == "ro":
         mount("ro")
@@ -152,8 +158,7 @@ def test_a_cache_that_cannot_be_written_costs_one_line(place, mount, disk):
     code, err = process(place, "train exp.py --out new", **environ)
     assert code == 0, err
     assert one_line(err).startswith("warning: ")
-    assert process(place, "train exp.py --out at-once") == (0, ANY)
-    assert same_numbers(place / "new", place / "at-once")
+    assert same_numbers(place / "new", at_once)
 
 
 def test_a_cache_folder_that_cannot_be_made_is_a_warning(monkeypatch):
