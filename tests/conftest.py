@@ -65,6 +65,7 @@ BRIEF = [
     "test_methods",
     "test_methods_everywhere",
     "test_models",
+    "test_mosaic",
     "test_network_recipes",
     "test_nn_lowering",
     "test_nn_normalization",

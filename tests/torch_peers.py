@@ -17,6 +17,16 @@ torchvision = pytest.importorskip("torchvision")
 timm = pytest.importorskip("timm")
 
 
+@contextmanager
+def uninitialized():
+    """Models made within hold whatever was in memory in place of random weights, for `randomized` to write over."""
+    names = ("kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "uniform_", "normal_", "trunc_normal_")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+        yield
+
+
 def randomized(model, seed=0):
     """The model with every parameter and running statistic away from its initial value, in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
