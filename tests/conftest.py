@@ -50,6 +50,7 @@ compare bits of trainings, or what XLA makes of a program, are marked `compiled`
 BRIEF = [
     "test_augment",
     "test_augment_entries",
+    "test_benchmarks",
     "test_damaged",
     "test_deaths",
     "test_describe",
