@@ -122,6 +122,7 @@ MISTAKES = [
     (["train", "FILE", "model.kernel_size=9", "model.padding=valid"], ["kernel 9 does not fit its 8x8 input"]),
     (["train", "nowhere.py"], ["no experiment file nowhere.py"]),
     (["train", "FILE", "data=digts"], ["'digts' is no data set", "Did you mean 'digits'"]),
+    (["train", "FILE", "data=fashion_mnst"], ["Did you mean 'fashion_mnist'", "see: cnnjax data list"]),
     (["train", "FILE", "data=mnist"], ["not prepared", "cnnjax data prepare mnist"]),
     (["train", "FILE", "batch_size=9", "--devices", "2"], ["does not divide evenly over 2 devices", "take 8"]),
     (["train", "FILE", "--devices", "99"], ["devices = 99", "has 8"]),
@@ -235,12 +236,18 @@ def test_a_study_is_no_run_and_its_runs_are_named(run, file, tmp_path):
         assert err.endswith("study/trials/a0\n")
 
 
-@pytest.mark.parametrize("asked", ["seed=1,2", "seed=1"])
-def test_seeds_are_given_by_their_option(run, file, asked):
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        ("seed=0,1,2", "seeds=(0, 1, 2) in the file, or on the command line --seeds 3\n"),
+        ("seed=1", "seeds=(1,) in the file, or on the command line --seeds 1, which takes the first ones, from 0"),
+    ],
+)
+def test_seeds_are_given_by_their_option(run, file, asked, line):
     code, _, err = run("sweep", file, asked, "--dry-run")
     assert code == 1
     assert "seed is no axis of its own" in err
-    assert "on the command line --seeds 2" in err
+    assert line in err
 
 
 def test_a_directory_of_another_experiment(run, file):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -17,7 +17,7 @@ from cnnjax.config import Config
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.prepared_sets import default_data_dir
 from cnnjax.data.unread import whole_of
-from cnnjax.errors import ConfigError, DataError, EndsProcess, surviving, unknown, users_line
+from cnnjax.errors import ConfigError, DataError, EndsProcess, did_you_mean, surviving, users_line
 
 
 class Data(Config, union="name"):
@@ -69,13 +69,22 @@ class Data(Config, union="name"):
         return None
 
     @classmethod
+    def set_names(cls, **fields: Any) -> Collection[str]:
+        """The names for which `of_set` has a set."""
+        return ()
+
+    @classmethod
     def from_unknown_tag(cls, tag: str, **fields: Any) -> Config:
         """The set called `tag` of a member that stands for many sets."""
         for member in cls.members.values():
             found = member.of_set(tag, **fields)
             if found is not None:
                 return found
-        raise ConfigError(unknown("data set", tag, [name for name in cls.members if not _has_names(cls.members[name])]))
+        own = [name for name, member in cls.members.items() if not _has_names(member)]
+        sets = [name for member in cls.members.values() for name in member.set_names(**fields)]
+        near = did_you_mean(tag, [*own, *sets])
+        there = f"There are: {', '.join(own)}" + (", and those that TFDS has" if sets else "")
+        raise ConfigError(f"{tag!r} is no data set.{near} {there}; see: cnnjax data list")
 
 
 def _has_names(member: type[Config]) -> bool:
