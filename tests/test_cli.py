@@ -63,6 +63,21 @@ def test_sweep_plans_trains_and_reports(run, file, tmp_path):
     assert json.loads(out)["test"]["count"] == 16
 
 
+def test_an_axis_that_one_value_takes_away_is_said(run, tmp_path):
+    study = tmp_path / "kernels.py"
+    study.write_text(
+        "from cnnjax import Digits, Experiment, SmallCNN, Study\n"
+        "study = Study(Experiment(model=SmallCNN(features=2), data=Digits(), batch_size=8, epochs=1),\n"
+        "              axes={'model.kernel_size': [1, 3]}, seeds=1)\n"
+    )
+    _, out, err = run("sweep", study, "model.kernel_size=[1,3]", "--dry-run")
+    assert "1 trials = 1 arms" in out
+    assert "model.kernel_size is no axis any more: every arm has (1, 3)" in err
+    _, out, err = run("sweep", study, "model.kernel_size=1,3", "--dry-run")
+    assert "2 trials = 2 arms" in out
+    assert "no axis" not in err
+
+
 def test_describe_by_file_and_by_name(run, file):
     code, out, _ = run("describe", file, "model.kernel_size=5", "--json")
     assert code == 0
@@ -99,6 +114,11 @@ MISTAKES = [
     (["train", "FILE", "model.features=0"], ["model.features = 0", "greater than or equal to 1"]),
     (["train", "FILE", "model.features"], ["is not path=value"]),
     (["train", "FILE", "seed=1", "seed=2"], ["seed is given twice"]),
+    (
+        ["train", "FILE", "model.kernel_size=3,5"],
+        ["2 values, which cnnjax sweep compares", "'model.kernel_size=[3,5]'"],
+    ),
+    (["describe", "FILE", "optim=sgd,adam"], ["2 values, which cnnjax sweep compares"]),
     (["train", "FILE", "model.kernel_size=9", "model.padding=valid"], ["kernel 9 does not fit its 8x8 input"]),
     (["train", "nowhere.py"], ["no experiment file nowhere.py"]),
     (["train", "FILE", "data=digts"], ["'digts' is no data set", "Did you mean 'digits'"]),
