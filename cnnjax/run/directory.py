@@ -165,9 +165,9 @@ class RunDirectory:
         try:
             return Experiment.from_json(json.dumps(held))
         except ConfigError as error:
-            raise RunError(f"{self.config}: {self._without_classes(held) or _not_known(error)}") from None
+            raise RunError(f"{self.config}: {self._own_code_missing(held) or _not_known(error)}") from None
 
-    def _without_classes(self, held: dict) -> str:
+    def _own_code_missing(self, held: dict) -> str:
         """That the run needs classes which its experiment file defines, as the code kept with it says; "" where none
         that is known to it is missing."""
         study = self.path.resolve().parent.parent
