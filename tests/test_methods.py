@@ -231,7 +231,6 @@ def test_accumulated_parts_are_the_whole_batch(name):
     close(parts, after_two_steps(experiment, devices=1))
 
 
-@pytest.mark.compiled
 @pytest.mark.parametrize("name", ["both", *slow(*METHODS)])
 def test_a_training_that_crashed_continues_bitwise(name, tmp_path):
     experiment = BOTH if name == "both" else replace(BASE, {"methods": (METHODS[name],)})

@@ -356,7 +356,6 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.compiled
 @pytest.mark.parametrize("step", [3, *slow(2, 4)])
 def test_a_training_that_is_cut_off_continues_bitwise(tmp_path, step, whole):
     """In the midst of a size, where it changes, and after that."""
