@@ -58,7 +58,7 @@ def _rule(entry: Any, cause: Exception | None) -> str:
     return message.replace("a valid boolean", "true or false")
 
 
-def explain_class(error: PydanticUserError) -> str:
+def explain_declaration(error: PydanticUserError) -> str:
     """What is wrong with the body of a config's class, in plain words: how a field without a type is written."""
     found = re.search(r"`(\w+) = (.*?)`\.|'(\w+)'", error.message, re.DOTALL)
     if error.code not in ("model-field-missing-annotation", "model-field-overridden") or found is None:
