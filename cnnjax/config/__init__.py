@@ -13,7 +13,7 @@ tuple positions. This package knows nothing of networks and imports no JAX.
 
 from cnnjax.config.base import Config, snake_case
 from cnnjax.config.binding import bind, lanes, program_digest, program_text
-from cnnjax.config.explain import explain
+from cnnjax.config.explain import explain, explain_declaration
 from cnnjax.config.identity import canonical, canonical_text, digest, digest_of_text, plain
 from cnnjax.config.leaves import classes, configs, diff, leaves
 from cnnjax.config.marked_fields import is_lane, is_later, lane, lane_fields, later, refused, renamed
@@ -35,6 +35,7 @@ __all__ = [
     "digest",
     "digest_of_text",
     "explain",
+    "explain_declaration",
     "is_lane",
     "is_later",
     "lane",
