@@ -203,10 +203,13 @@ def _facts(view: View) -> list[str]:
         *_entries(view),
         *(line for part, files in numbers.files.items() for line in _found_in_files(part, files)),
         *(f"{part}: {count} images cannot be decoded, left out" for part, count in _skipped(view).items()),
-        *view.dataset.remarks,
-        *view.dataset.repeated,
+        *_remarks(view),
         f"fingerprint: {view.dataset.fingerprint}, loaded in {view.load_seconds:.2f} s",
     ]
+
+
+def _remarks(view: View) -> list[str]:
+    return list(dict.fromkeys((*view.dataset.remarks, *view.dataset.unequal, *view.dataset.repeated)))
 
 
 def _sound(view: View) -> list[str]:
@@ -269,7 +272,7 @@ def _data(view: View, picture: Path | None) -> dict[str, Any]:
             for name, entry in view.dataset.entries.items()
         },
         "fingerprint": view.dataset.fingerprint,
-        "remarks": [*view.dataset.remarks, *view.dataset.repeated],
+        "remarks": _remarks(view),
         "load_seconds": view.load_seconds,
         "picture": None if picture is None else str(picture),
         "shown": [] if picture is None else [int(index) for group in view.chosen for index in group],
