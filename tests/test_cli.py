@@ -122,6 +122,7 @@ MISTAKES = [
     (["train", "FILE", "model.kernel_size=9", "model.padding=valid"], ["kernel 9 does not fit its 8x8 input"]),
     (["train", "nowhere.py"], ["no experiment file nowhere.py"]),
     (["train", "FILE", "data=digts"], ["'digts' is no data set", "Did you mean 'digits'"]),
+    (["train", "FILE", "data=fashion_mnst"], ["Did you mean 'fashion_mnist'", "see: cnnjax data list"]),
     (["train", "FILE", "data=mnist"], ["not prepared", "cnnjax data prepare mnist"]),
     (["train", "FILE", "batch_size=9", "--devices", "2"], ["does not divide evenly over 2 devices", "take 8"]),
     (["train", "FILE", "--devices", "99"], ["devices = 99", "has 8"]),
@@ -154,6 +155,11 @@ def test_a_mistake_is_one_clear_message(run, file, words, said, monkeypatch, tmp
 
 BROKEN_FILES = {
     "x = 1\n": "defines no `experiment` and no `study`",
+    "from cnnjax import Method\nclass Mine(Method):\n    beta = 0.1\n": "line 2: beta has no type, so it would be no "
+    "field: write beta: float = 0.1",
+    "from cnnjax import Loss, lane\nclass Mine(Loss):\n    beta = lane(0.1)\n": "write beta: float = ...",
+    "from cnnjax import SGD\nclass Mine(SGD):\n    momentum = 0.5\n": "write momentum: float = ...",
+    "from cnnjax import Model\nclass Mine(Model):\n    layers = []\n": "write layers: list = []",
     "import nothing_of_the_kind\n": "line 1 does not run: ModuleNotFoundError",
     "def (:\n": "line 1 does not run: SyntaxError",
     "experiment = 3\n": "must be an Experiment",
@@ -235,12 +241,18 @@ def test_a_study_is_no_run_and_its_runs_are_named(run, file, tmp_path):
         assert err.endswith("study/trials/a0\n")
 
 
-@pytest.mark.parametrize("asked", ["seed=1,2", "seed=1"])
-def test_seeds_are_given_by_their_option(run, file, asked):
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        ("seed=0,1,2", "seeds=(0, 1, 2) in the file, or on the command line --seeds 3\n"),
+        ("seed=1", "seeds=(1,) in the file, or on the command line --seeds 1, which takes the first ones, from 0"),
+    ],
+)
+def test_seeds_are_given_by_their_option(run, file, asked, line):
     code, _, err = run("sweep", file, asked, "--dry-run")
     assert code == 1
     assert "seed is no axis of its own" in err
-    assert "on the command line --seeds 2" in err
+    assert line in err
 
 
 def test_a_directory_of_another_experiment(run, file):

@@ -17,7 +17,7 @@ from cnnjax import SGD, Experiment, Hardware, Model, Options, Study, Synthetic, 
 from cnnjax.analysis.memory import training_memory
 from cnnjax.calling import apply, init
 from cnnjax.config import replace
-from cnnjax.data import Augmentation
+from cnnjax.data import Augmentation, Mixup
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.events import StepTaken
 from cnnjax.experiment import check
@@ -717,6 +717,26 @@ class BadLoss(Loss, tag="own_bad_loss"):
         return logits @ targets
 
 
+class RefusingLoss(Loss, tag="own_refusing_loss"):
+    def per_example(self, logits, targets):
+        raise ConfigError("not today")
+
+
+class ScalarLoss(Loss, tag="own_scalar_loss"):
+    def __call__(self, logits, labels):
+        return jnp.square(logits).mean()
+
+
+class MeanLoss(Loss, tag="own_mean_loss"):
+    def per_example(self, logits, targets):
+        return jnp.square(logits - targets).mean()
+
+
+class OutputsLoss(Loss, tag="own_outputs_loss"):
+    def __call__(self, logits, labels):
+        return jnp.square(logits)
+
+
 class BadOptim(Optim, tag="own_bad_optim"):
     learning_rate: float = 0.1
 
@@ -740,6 +760,27 @@ class BadAugmentation(Augmentation, tag="own_bad_augmentation"):
 def test_whatever_fails_in_a_step_fails_in_the_plan_with_its_line(changes, where):
     with pytest.raises(ConfigError, match=rf"fails: .*\(in {where}, {LINE}\)"):
         plan(Study(experiment("Untold", **changes), seeds=1), hardware=ONE.hardware)
+
+
+ONE_EACH = "; return one loss for each example, \\[B\\] \\(the mean is taken afterwards\\)"
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (BadLoss(), rf"^loss: the training step fails: .*\(in BadLoss.per_example, {LINE}\)"),
+        (RefusingLoss(), rf"^loss: not today \(in RefusingLoss.per_example, {LINE}\)"),
+        (ScalarLoss(), rf"^loss: ScalarLoss returned a scalar{ONE_EACH}"),
+        (MeanLoss(), rf"^loss: MeanLoss returned a scalar{ONE_EACH}"),
+        (OutputsLoss(), rf"^loss: OutputsLoss returned an array of shape \[8, 3\] for 8 examples{ONE_EACH}"),
+    ],
+)
+def test_what_is_wrong_with_a_loss_is_said_of_the_loss(loss, said):
+    with pytest.raises(ConfigError, match=said):
+        check(experiment("Untold", loss=loss))
+    mixed = experiment("Untold", loss=loss, mixing=Mixup())
+    with pytest.raises(ConfigError, match=said):
+        check(mixed)
 
 
 def test_a_program_is_traced_once(monkeypatch):

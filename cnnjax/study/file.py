@@ -12,11 +12,11 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import PydanticUserError, ValidationError
 
 from cnnjax.cards import Card, Claim
 from cnnjax.code import remember, remember_all, texts
-from cnnjax.config import explain, replace
+from cnnjax.config import explain, explain_declaration, replace
 from cnnjax.data.loader import EXPERIMENT
 from cnnjax.errors import CnnjaxError, ConfigError, EndsProcess, surviving, unknown
 from cnnjax.experiment import Experiment
@@ -130,6 +130,8 @@ def _run(path: Path):
         remember_all()
     except ValidationError as error:
         raise ConfigError(f"{path}{_line(error, path)}: {explain(error)}") from error
+    except PydanticUserError as error:
+        raise ConfigError(f"{path}{_line(error, path)}: {explain_declaration(error)}") from error
     except CnnjaxError as error:
         raise ConfigError(f"{path}{_line(error, path)}: {error}") from error
     except Exception as error:

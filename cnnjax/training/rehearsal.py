@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 from cnnjax.calling import AXIS, Watch, check_modes, watching
 from cnnjax.data.entries import PARTNERS
 from cnnjax.errors import CnnjaxError, ConfigError, EndsProcess, ShapeError, surviving, users_line
+from cnnjax.losses import Loss
 from cnnjax.machine import without_collection
 from cnnjax.nn import BatchNormalization, InvertedDropout
 from cnnjax.training.chunks import convolves
@@ -226,7 +228,10 @@ def _trace(what: str, function: Callable[..., Any], *arguments: Any) -> tuple[Ja
     except ShapeError as error:
         raise ShapeError(f"{error}{users_line(error)}") from error
     except CnnjaxError as error:
-        raise ConfigError(f"{error}{users_line(error)}", path=getattr(error, "path", "")) from error
+        path = getattr(error, "path", "")
+        at_loss = "" if path or not _is_of_loss(error) else "loss"
+        lead = f"{at_loss}: " if at_loss else ""
+        raise ConfigError(f"{lead}{error}{users_line(error)}", path=path or at_loss) from error
     except EndsProcess as error:
         raise ConfigError(f"{what} {error}{users_line(error)}: leave that out") from error
     except Exception as error:
@@ -236,7 +241,16 @@ def _trace(what: str, function: Callable[..., Any], *arguments: Any) -> tuple[Ja
         hint = f"; name the axis {AXIS!r}, or leave axis_name out: a batch is whole in itself" if no_axis else ""
         if isinstance(error, ModifyScopeVariableError) and '"batch_stats"' in cause:
             hint = "; BatchNorm is in training mode in evaluation: give it use_running_average=not train"
-        raise ConfigError(f"{what} fails: {type(error).__name__}: {cause}{hint}{users_line(error)}") from error
+        said = f"{what} fails: {type(error).__name__}: {cause}{hint}{users_line(error)}"
+        if _is_of_loss(error):
+            raise ConfigError(f"loss: {said}", path="loss") from error
+        raise ConfigError(said) from error
+
+
+def _is_of_loss(error: Exception) -> bool:
+    """Whether the error was raised in a loss, or in what that called."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(isinstance(frame.f_locals.get("self"), Loss) for frame in frames)
 
 
 def _check_not_kept(constants: Sequence[Any]) -> None:
