@@ -160,6 +160,8 @@ class RunDirectory:
             ids = sorted(path.name for path in trials.iterdir() if ConfigRecord.at(path).exists())
             one = ids[0] if ids else "<id>"
             raise RunError(f"{self.path} is a study's folder: name one of its runs, such as {trials / one}")
+        if held is None and not self.path.exists():
+            raise RunError(f"{self.path} is not a run directory: there is no such folder")
         if held is None:
             raise RunError(f"{self.path} is not a run directory: it has no {ConfigRecord.filename}")
         try:
