@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 import flax.linen as nn
@@ -188,7 +189,7 @@ def apply(
             return outputs if mutable else (outputs, {})
 
         try:
-            with surviving(), nn.intercept_methods(recorder), _inferring(inference):
+            with surviving(), nn.intercept_methods(recorder), _watched(train, inference), _inferring(inference):
                 outputs, after = _on_one(run) if spread else run()
         except NameError:
             # JAX's word for an axis that is not there: under jit the batch is whole, so its axis has one part.
@@ -207,8 +208,80 @@ def apply(
                 raise
         else:
             if streams is None or not recorder.asked - names:
+                if train and (watch := _WATCH.get()) is not None:
+                    watch.drawn |= recorder.drawn
                 return outputs, _changed(called, variables, after, kept, recorder.sown)
         names |= recorder.asked
+
+
+class Watch:
+    """What the modules of a network were told while it was trained (`watching`).
+
+    called: each module that was called, by its path. drawn: the random streams that were drawn from.
+    """
+
+    def __init__(self) -> None:
+        self.drawn: set[str] = set()
+        self.called: dict[Path, nn.Module] = {}
+        self._untold: dict[Path, str] = {}
+
+    @property
+    def untold(self) -> list[str]:
+        """`Mine.__call__ (file.py line 12) has train = False`, of each class of modules that were called without their
+        argument for training, whose default is that of evaluation; not of cnnjax's own that have no use for it."""
+        told = {path for path, module in self.called.items() if _tellable(module)}
+        own = {path for path, module in self.called.items() if not type(module).__module__.startswith("cnnjax.")}
+        matter = [
+            said
+            for path, said in self._untold.items()
+            if path in own or any(len(below) > len(path) and below[: len(path)] == path for below in told)
+        ]
+        return list(dict.fromkeys(matter))
+
+    def note(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Note a call of `module` with these arguments."""
+        self.called[module.path] = module
+        try:
+            given = inspect.signature(type(module).__call__).bind(module, *args, **kwargs).arguments
+        except TypeError:
+            return  # The call itself raises it.
+        for parameter in _parameters(module):
+            name, default = parameter.name, parameter.default
+            if name in MODES and name not in given and isinstance(default, bool) and default != MODES[name]:
+                self._untold[module.path] = f"{located(module)} has {name} = {default}"
+
+
+def _tellable(module: nn.Module) -> bool:
+    return any(parameter.name in _AT_INFERENCE for parameter in _parameters(module))
+
+
+_WATCH: ContextVar[Watch | None] = ContextVar("_WATCH", default=None)
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Within, what modules of networks in training are told, but for those that `apply` runs as at inference."""
+    watch = Watch()
+    before = _WATCH.set(watch)
+    try:
+        yield watch
+    finally:
+        _WATCH.reset(before)
+
+
+def _watched(train: bool, inference: Callable[[str], bool] | None) -> AbstractContextManager[Any]:
+    """While it lasts, calls of modules are noted where somebody watches and the network is trained."""
+    watch = _WATCH.get()
+    if watch is None or not train:
+        return nullcontext()
+
+    def call(method: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        module = context.module
+        if context.method_name == "__call__" and not (inference and inference(".".join(module.path))):
+            watch.note(module, args, kwargs)
+        return method(*args, **kwargs)
+
+    return nn.intercept_methods(call)
 
 
 def _inferring(chosen: Callable[[str], bool] | None) -> AbstractContextManager[Any]:

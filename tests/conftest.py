@@ -18,7 +18,7 @@ os.environ.pop("COLUMNS", None)  # pytest-xdist gives its workers one, which no 
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1":
-    # The kernels of a program are compiled together: less than three quarters of the time to compile.
+    # The kernels of a program are compiled together: three quarters of the time to compile.
     os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"
     if version("jaxlib").startswith("0.10."):
         # A third to compile. A process with a flag that its XLA does not know ends at once.
@@ -45,23 +45,30 @@ COMPILED = [
     "test_swa",
 ]
 """Files whose programs are those of trainings, whose bits depend on how they are compiled. In other files tests that
-compare bits of trainings, or what XLA makes of a program, are marked `compiled`."""
+compare bits of trainings by different programs, or what XLA makes of a program, are marked `compiled`."""
 
 BRIEF = [
     "test_augment",
     "test_augment_entries",
     "test_benchmarks",
+    "test_captions",
+    "test_colorization",
     "test_damaged",
     "test_deaths",
     "test_describe",
+    "test_detection",
     "test_distillation",
     "test_experiments",
+    "test_export",
     "test_full_disk",
     "test_generation",
     "test_heads",
     "test_initialization",
+    "test_inspection",
     "test_lanes",
+    "test_linear_probe",
     "test_mask_rcnn",
+    "test_masks",
     "test_match",
     "test_methods",
     "test_methods_everywhere",
@@ -75,11 +82,16 @@ BRIEF = [
     "test_recipes_drawn",
     "test_recipes_exact",
     "test_recipes_schedules",
+    "test_reconstruction",
     "test_repvgg",
     "test_resolution",
     "test_schedules",
+    "test_segmentation",
     "test_sharding",
+    "test_sigmoid_targets",
+    "test_stream",
     "test_study",
+    "test_super_resolution",
     "test_tasks",
     "test_timm_networks",
     "test_torch_airbench_steps",
@@ -93,10 +105,12 @@ BRIEF = [
     "test_torch_optimizers",
     "test_torch_timm_augment",
     "test_torch_timm_operations",
+    "test_torch_two_stage",
     "test_training",
     "test_transformations",
     "test_two_stage",
     "test_unet",
+    "test_weights",
 ]
 """Files whose programs run a few times, so that optimizing them takes longer than it saves, though tests are slow or
 train; not those of their tests that are marked `compiled`, whose bits are compared."""

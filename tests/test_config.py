@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Annotated, Literal
 
@@ -19,11 +20,13 @@ from cnnjax.config import (
     digest,
     lane,
     lanes,
+    later,
     leaves,
     outermost_first,
     parse,
     plain,
     read,
+    renamed,
     replace,
     replace_text,
     replace_texts,
@@ -295,6 +298,13 @@ def test_members_of_a_users_own_cannot_shadow_a_built_in():
 
     with pytest.raises(ConfigError, match="choose another tag"):
         type("SGD", (Optim,), {"__module__": "mine"})
+
+
+@pytest.mark.parametrize("declare", [lane, later, functools.partial(renamed, formerly="x")])
+def test_a_constraint_that_is_none_is_refused(declare):
+    with pytest.raises(ConfigError, match=r"'gee' is no constraint of \w+\(...\). Did you mean 'ge'"):
+        declare(0.1, gee=0)
+    assert declare(0.1, ge=0, description="how much").description == "how much"
 
 
 def test_named_entries_are_path_steps():

@@ -451,7 +451,6 @@ def test_first_weights_are_the_same_on_any_devices_and_packed(name):
     equal(jax.tree.map(lambda leaf: leaf[1], packed), alone)
 
 
-@pytest.mark.compiled
 @pytest.mark.parametrize("name", slow("lsuv"))
 def test_a_training_that_crashed_continues_bitwise(name, tmp_path):
     experiment, options = with_initialization(name), Options(ONE, checkpoint_steps=2)

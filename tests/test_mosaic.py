@@ -372,7 +372,6 @@ class Crash(Exception):
 
 
 @pytest.mark.slow
-@pytest.mark.compiled
 def test_a_training_that_was_killed_continues_bitwise(tmp_path):
     def crash(event: object) -> None:
         if isinstance(event, StepTaken) and event.step == 3:

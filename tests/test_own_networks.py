@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
 import chex
@@ -16,7 +17,7 @@ from cnnjax import SGD, Experiment, Hardware, Model, Options, Study, Synthetic, 
 from cnnjax.analysis.memory import training_memory
 from cnnjax.calling import apply, init
 from cnnjax.config import replace
-from cnnjax.data import Augmentation
+from cnnjax.data import Augmentation, Mixup
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.events import StepTaken
 from cnnjax.experiment import check
@@ -540,6 +541,41 @@ class HalfParameters(nn.Module):
         return nn.Dense(3, param_dtype=jnp.bfloat16)(x.reshape(len(x), -1))
 
 
+class Block(nn.Module):
+    """Told in which mode it runs, or not. `fixed`: its BatchNorm and its dropout are not."""
+
+    fixed: bool | None = None
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        train = train if self.fixed is None else not self.fixed
+        x = nn.BatchNorm(use_running_average=not train)(nn.Dense(4, use_bias=False)(x.reshape(len(x), -1)))
+        return nn.Dropout(0.5, deterministic=not train)(x)
+
+
+class Outer(nn.Module):
+    """calls: what each block is told beside x. own: whether it has batch statistics of its own, which move."""
+
+    calls: Any
+    own: bool = False
+    fixed: bool | None = None
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        x = nn.BatchNorm(use_running_average=not train)(x) if self.own else x
+        for told in self.calls:
+            x = Block(self.fixed)(x, **{name: train if value is None else value for name, value in told.items()})
+        return nn.Dense(3, name="logits")(x)
+
+
+class Dropped(nn.Module):
+    deterministic: bool
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(nn.Dropout(0.5)(x.reshape(len(x), -1), deterministic=True))
+
+
 class Late(nn.Module):
     """Fails in training only."""
 
@@ -610,14 +646,61 @@ LINE = r".*test_own_networks.py line \d+"
         ),
         (MadeLate, rf"MadeLate.__call__ \({LINE}\) makes the variable ema.b in training only"),
         (ParameterMadeLate, rf"the training step fails: ScopeParam.*ParameterMadeLate.__call__, {LINE}"),
+        (
+            lambda: Outer([{}, {}]),
+            rf"model: a training step leaves all batch statistics as they were, .*Block.__call__ \({LINE}\) has train "
+            "= False, and is called without it; pass train on",
+        ),
+        (
+            lambda: Outer([{"train": None}], fixed=False),
+            r"the evaluation step fails: Modify.*BatchNorm is in training mode in evaluation: give it use_running_av",
+        ),
     ],
 )
 @pytest.mark.usefixtures("standard_promotion")
 def test_what_cannot_be_trained_is_refused_before_it_costs(made, words, monkeypatch):
-    monkeypatch.setitem(MODULES, "refused", made)
     monkeypatch.setattr(Own, "network", lambda self: made())
     with pytest.raises(ConfigError, match=words):
-        check(experiment("refused"))
+        check(experiment(f"refused {words}"))
+
+
+TOLD_TWICE, ALL_STAY = [{"train": None}] * 2, "a training step leaves all batch statistics as they were"
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda: Outer(TOLD_TWICE), ""),
+        (
+            lambda: Outer([{}, {"train": None}]),
+            r"^Block.__call__ .* train = False, and is called without it in training",
+        ),
+        (lambda: Outer([{}], own=True), r"^Block.__call__ .* train = False, and is called without it in training"),
+        (
+            lambda: Outer([{"train": False}], own=True),
+            "a training step draws no random numbers, so dropout is always off",
+        ),
+        (lambda: Outer([{"train": False}]), rf"^Block_0.BatchNorm_0: {ALL_STAY}"),
+        (lambda: Outer(TOLD_TWICE, fixed=True), rf"^Block_0.BatchNorm_0: {ALL_STAY}"),
+        (lambda: Dropped(deterministic=True), "Dropout_0: a training step draws no random numbers, so dropout is alw"),
+    ],
+)
+def test_layers_that_are_as_in_evaluation_in_training_are_warned_of(made, said, accumulate, monkeypatch):
+    monkeypatch.setattr(Own, "network", lambda self: made())
+    # The task's look at the network is remembered by its config.
+    chosen = experiment(f"{made.__code__.co_firstlineno} {said}", accumulate=accumulate)
+    found = [each for each in check(chosen).analysis.warnings if "as in evaluation" in each]
+    if said:
+        assert re.search(said, found[0])
+    else:
+        assert not found
+
+
+def test_frozen_batch_statistics_are_no_mistake(monkeypatch):
+    monkeypatch.setattr(Own, "network", lambda self: Outer([{}]))
+    probe = SGD(learning_rate=0.1, groups="linear_probe")
+    assert not [each for each in check(experiment("frozen", optim=probe)).analysis.warnings if ALL_STAY in each]
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -632,6 +715,26 @@ def test_half_outputs_are_trained(dtype, monkeypatch):
 class BadLoss(Loss, tag="own_bad_loss"):
     def per_example(self, logits, targets):
         return logits @ targets
+
+
+class RefusingLoss(Loss, tag="own_refusing_loss"):
+    def per_example(self, logits, targets):
+        raise ConfigError("not today")
+
+
+class ScalarLoss(Loss, tag="own_scalar_loss"):
+    def __call__(self, logits, labels):
+        return jnp.square(logits).mean()
+
+
+class MeanLoss(Loss, tag="own_mean_loss"):
+    def per_example(self, logits, targets):
+        return jnp.square(logits - targets).mean()
+
+
+class OutputsLoss(Loss, tag="own_outputs_loss"):
+    def __call__(self, logits, labels):
+        return jnp.square(logits)
 
 
 class BadOptim(Optim, tag="own_bad_optim"):
@@ -657,6 +760,27 @@ class BadAugmentation(Augmentation, tag="own_bad_augmentation"):
 def test_whatever_fails_in_a_step_fails_in_the_plan_with_its_line(changes, where):
     with pytest.raises(ConfigError, match=rf"fails: .*\(in {where}, {LINE}\)"):
         plan(Study(experiment("Untold", **changes), seeds=1), hardware=ONE.hardware)
+
+
+ONE_EACH = "; return one loss for each example, \\[B\\] \\(the mean is taken afterwards\\)"
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (BadLoss(), rf"^loss: the training step fails: .*\(in BadLoss.per_example, {LINE}\)"),
+        (RefusingLoss(), rf"^loss: not today \(in RefusingLoss.per_example, {LINE}\)"),
+        (ScalarLoss(), rf"^loss: ScalarLoss returned a scalar{ONE_EACH}"),
+        (MeanLoss(), rf"^loss: MeanLoss returned a scalar{ONE_EACH}"),
+        (OutputsLoss(), rf"^loss: OutputsLoss returned an array of shape \[8, 3\] for 8 examples{ONE_EACH}"),
+    ],
+)
+def test_what_is_wrong_with_a_loss_is_said_of_the_loss(loss, said):
+    with pytest.raises(ConfigError, match=said):
+        check(experiment("Untold", loss=loss))
+    mixed = experiment("Untold", loss=loss, mixing=Mixup())
+    with pytest.raises(ConfigError, match=said):
+        check(mixed)
 
 
 def test_a_program_is_traced_once(monkeypatch):

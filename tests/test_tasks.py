@@ -418,7 +418,6 @@ class Killed(Exception):
 RESUMED = ["classification", "vae", "generation", "detection", "captioning", "quarter_turn", "masks of objects"]
 
 
-@pytest.mark.compiled
 @pytest.mark.parametrize("name", RESUMED)
 def test_a_resumed_training_is_an_uninterrupted_one(name, tmp_path):
     one, _ = (TASKS | HEADS)[name]

@@ -19,7 +19,7 @@ from cnnjax.cli.options import (
     Resident,
     Workers,
     hardware_of,
-    pairs,
+    values,
 )
 from cnnjax.cli.printing import print_document, print_json
 from cnnjax.errors import ConfigError
@@ -107,7 +107,7 @@ def data_show(
     """Count a data set's classes; with --plot, draw examples of each and their colour planes."""
     from cnnjax.study import data_pictures, data_view
 
-    found = data_view.find(target, pairs(overrides))
+    found = data_view.find(target, values(overrides))
     if plot is not None:
         data_pictures.check_output(plot)
     elif augmented or examples is not None:
@@ -138,7 +138,7 @@ def data_benchmark(
     """Time how fast training gets its batches: order, gathering, augmentation, normalization; no network."""
     from cnnjax.study import data_speed, data_view
 
-    changes = pairs(overrides) | ({} if batch_size is None else {"batch_size": str(batch_size)})
+    changes = values(overrides) | ({} if batch_size is None else {"batch_size": str(batch_size)})
     found = data_view.find(target, changes)
     hardware = hardware_of(devices, "jit", resident, workers)
     speed = data_speed.benchmark(found.with_steps(), steps=steps, hardware=hardware)

@@ -9,7 +9,7 @@ import typer
 
 from cnnjax.cli import completing, paths
 from cnnjax.cli.app import app, err
-from cnnjax.cli.options import AsJson, Overrides, pairs
+from cnnjax.cli.options import AsJson, Overrides, values
 from cnnjax.cli.printing import note, print_document
 from cnnjax.errors import ConfigError
 
@@ -70,7 +70,7 @@ def describe(
     from cnnjax.study.describe import Request, compare_named, describe_named
 
     chosen = chosen_format(form, as_json=as_json)
-    request = Request(target, pairs(overrides), file, input_shape, batch_size)
+    request = Request(target, values(overrides), file, input_shape, batch_size)
     if against:
         if forms or plot is not None:
             raise ConfigError("--against shows a difference: leave out --forms and --plot")
@@ -95,4 +95,4 @@ def _other(against: list[str]) -> tuple[str | None, dict[str, str]]:
     named = [word for word in against if "=" not in word or Path(word).exists()]
     if len(named) > 1:
         raise ConfigError(f"--against {' --against '.join(named)}: name one network; the rest must be path=value")
-    return (named or [None])[0], pairs([word for word in against if word not in named])
+    return (named or [None])[0], values([word for word in against if word not in named])

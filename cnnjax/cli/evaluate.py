@@ -18,7 +18,7 @@ from cnnjax.cli.options import (
     Workers,
     hardware_of,
     load_file,
-    pairs,
+    values,
 )
 from cnnjax.cli.printing import note, print_json
 
@@ -54,7 +54,7 @@ def evaluate(
         load_file(file)
     hardware = hardware_of(devices, "jit", resident, workers)
     said: list[str] = []
-    how = {"data": data, "overrides": pairs(overrides), "hardware": hardware, "stale": stale}
+    how = {"data": data, "overrides": values(overrides), "hardware": hardware, "stale": stale}
     parts = run_evaluate(run, **how, keep_predictions=keep_predictions, step=step, told=said.append)
     if as_json:
         note(said[0])

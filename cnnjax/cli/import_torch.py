@@ -9,7 +9,7 @@ import typer
 
 from cnnjax.cli import paths
 from cnnjax.cli.app import app, out
-from cnnjax.cli.options import AsJson, Overrides, pairs
+from cnnjax.cli.options import AsJson, Overrides, values
 from cnnjax.cli.printing import print_json
 
 
@@ -46,7 +46,7 @@ def import_torch(
     """Write PyTorch weights as a run that evaluate, describe and train (to fine-tune it) take."""
     from cnnjax.run.weights import import_torch as run_import
 
-    source = run_import(architecture, weights, out_folder, pairs(overrides), key=key, fresh_head=fresh_head)
+    source = run_import(architecture, weights, out_folder, values(overrides), key=key, fresh_head=fresh_head)
     if as_json:
         print_json(source)
     else:

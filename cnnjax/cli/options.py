@@ -187,7 +187,25 @@ def devices_here(on: str | None, machine: Machine | None, devices: int | None) -
     return machine.devices
 
 
+def values(overrides: list[str] | None) -> dict[str, str]:
+    """`pairs` for one experiment. Raises ConfigError for several values, which only a sweep compares: they would be
+    taken for one, a tuple, which brackets say."""
+    from cnnjax.config import split_values
+
+    fields = pairs(overrides)
+    for path, text in fields.items():
+        several = split_values(text)
+        if len(several) > 1:
+            raise ConfigError(
+                f"{path}={text}: these are {len(several)} values, which cnnjax sweep compares; if they are one, write "
+                f"'{path}=[{text}]', or '{path}=\"{text}\"' for a text",
+                path=path,
+            )
+    return fields
+
+
 def pairs(overrides: list[str] | None) -> dict[str, str]:
+    """What is written for each path. Raises ConfigError."""
     pairs = {}
     for override in overrides or []:
         path, equals, text = override.partition("=")

@@ -10,7 +10,7 @@ import typer
 from cnnjax.cli import paths
 from cnnjax.cli.app import WIDE, app, err, out
 from cnnjax.cli.completing import recipe_names
-from cnnjax.cli.options import LONGEST, MANY, AsJson, Devices, Overrides, Workers, hardware_of, options_of, pairs
+from cnnjax.cli.options import LONGEST, MANY, AsJson, Devices, Overrides, Workers, hardware_of, options_of, values
 from cnnjax.cli.printing import print_json
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import StudyProgress, progress
@@ -81,7 +81,7 @@ def reproduce(
     recipe = find(card)
     options = options_of(hardware_of(devices, "jit", 0.25, workers), 60.0, None, stale, None, 50)
     with progress(recipe.name, hidden=as_json) as show:
-        about = {"overrides": pairs(overrides), "seeds": seeds, "budget": budget, "replace": replace}
+        about = {"overrides": values(overrides), "seeds": seeds, "budget": budget, "replace": replace}
         found = run(recipe, out_folder, **about, options=options, sinks=[StudyProgress(show)])
     if as_json:
         print_json(_json(found))

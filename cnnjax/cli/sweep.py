@@ -25,6 +25,7 @@ from cnnjax.cli.cluster_options import (
     cluster_settings,
     print_detached,
 )
+from cnnjax.cli.completing import costs
 from cnnjax.cli.completing import overrides as overrides_there_are
 from cnnjax.cli.design_options import (
     Arms,
@@ -70,7 +71,7 @@ from cnnjax.cli.options import (
     placed,
 )
 from cnnjax.cli.plan_options import Budgets, Estimated, estimated, print_estimate, with_budget
-from cnnjax.cli.printing import print_json, print_pruned, print_report
+from cnnjax.cli.printing import note, print_json, print_pruned, print_report
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import StudyProgress, progress
 
@@ -122,7 +123,11 @@ def sweep(
     one_at_a_time: OneAtATimeFlag = False,
     match: Annotated[
         str | None,
-        typer.Option(help="Rescale widths so that all arms have the base's macs or params.", metavar="macs|params"),
+        typer.Option(
+            help="Rescale widths so that all arms have the base's macs or params.",
+            metavar="macs|params",
+            autocompletion=costs,
+        ),
     ] = None,
     halving: Halving = None,
     asha: Asha = None,
@@ -193,7 +198,7 @@ def sweep(
     from cnnjax.launch.launcher import settings_of
     from cnnjax.run.devices import split_over
     from cnnjax.study.deaths import watched
-    from cnnjax.study.designed import designed
+    from cnnjax.study.designed import designed, no_axes_now
     from cnnjax.study.study import with_fields
 
     told = {"partition": partition, "gres": gres, "time": time, "cpus": cpus, "gpus": gpus, "mem": mem, "nodes": nodes}
@@ -205,6 +210,8 @@ def sweep(
     adaptive = adaptive_of(halving, asha, sequential_seeds, optuna)
     asked = asked_design(design, one_at_a_time, points, design_seed, resolution, generator, zipped, arm, group, exclude)
     study = designed(loaded.study, fields, asked, proposed=getattr(adaptive, "trials", 0))
+    for said in no_axes_now(loaded.study, study, fields):
+        note(said)
     if seeds is not None:
         study = with_fields(study, seeds=seeds)
     if match is not None:

@@ -30,8 +30,8 @@ from cnnjax.cli.options import (
     load_file,
     options_of,
     out_of,
-    pairs,
     placed,
+    values,
 )
 from cnnjax.cli.printing import print_json
 from cnnjax.errors import CnnjaxError
@@ -74,7 +74,7 @@ def train(
     from cnnjax.config import replace_texts
     from cnnjax.hosts import is_first
 
-    fields = pairs(overrides)
+    fields = values(overrides)
     with together(hosts, coordinator, processes, process, meeting_seconds):
         # JAX must know the other processes before it is asked for anything.
         from cnnjax.run.train import trained

@@ -13,14 +13,14 @@ tuple positions. This package knows nothing of networks and imports no JAX.
 
 from cnnjax.config.base import Config, snake_case
 from cnnjax.config.binding import bind, lanes, program_digest, program_text
-from cnnjax.config.explain import explain
+from cnnjax.config.explain import explain, explain_declaration
 from cnnjax.config.identity import canonical, canonical_text, digest, digest_of_text, plain
 from cnnjax.config.leaves import classes, configs, diff, leaves
 from cnnjax.config.marked_fields import is_lane, is_later, lane, lane_fields, later, refused, renamed
 from cnnjax.config.named import Named, NamedOf
 from cnnjax.config.paths import named_with, outermost_first, read, replace, required_fields
 from cnnjax.config.text import parse, replace_text, replace_texts, split_values
-from cnnjax.config.unions import tag_key_of, union_keys
+from cnnjax.config.unions import tag_key_of, union_keys, unknown_tags
 
 __all__ = [
     "Config",
@@ -35,6 +35,7 @@ __all__ = [
     "digest",
     "digest_of_text",
     "explain",
+    "explain_declaration",
     "is_lane",
     "is_later",
     "lane",
@@ -59,4 +60,5 @@ __all__ = [
     "split_values",
     "tag_key_of",
     "union_keys",
+    "unknown_tags",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import PydanticUserError, ValidationError
 
 from cnnjax.errors import ConfigError
 
@@ -55,3 +56,16 @@ def _rule(entry: Any, cause: Exception | None) -> str:
         return str(cause)
     message = re.sub(r"^Input should be", "must be", entry["msg"])
     return message.replace("a valid boolean", "true or false")
+
+
+def explain_declaration(error: PydanticUserError) -> str:
+    """What is wrong with the body of a config's class, in plain words: how a field without a type is written."""
+    found = re.search(r"`(\w+) = (.*?)`\.|'(\w+)'", error.message, re.DOTALL)
+    if error.code not in ("model-field-missing-annotation", "model-field-overridden") or found is None:
+        return error.message
+    name, kind, shown = found[1] or found[3], "float", "..."
+    try:
+        kind, shown = type(ast.literal_eval(found[2])).__name__, found[2]
+    except (TypeError, ValueError, SyntaxError):
+        kind = "float" if found[2] is None else "..."
+    return f"{name} has no type, so it would be no field: write {name}: {kind} = {shown}"

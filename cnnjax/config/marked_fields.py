@@ -3,7 +3,8 @@ that had another name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -11,17 +12,18 @@ from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from cnnjax.errors import ConfigError
+from cnnjax.errors import ConfigError, unknown
 
 
 def lane(default: Any = PydanticUndefined, *, later: bool = False, **constraints: Any) -> Any:
     """A field whose value may change without recompiling the program: `sigma: float = lane(0.1, ge=0)`.
 
-    constraints: as of pydantic's Field. The field is a float, or float | None (None and a number are two programs);
-    one named `seed` is an int below 2**32. In a step it holds a traced scalar: jnp.where in the place of `if`. Where
-    that cannot be, making the class raises ConfigError. See docs/lanes.md.
+    constraints: as of pydantic's Field, whose names alone are taken. The field is a float, or float | None (None and a
+    number are two programs); one named `seed` is an int below 2**32. In a step it holds a traced scalar:
+    jnp.where in the place of `if`. Where that cannot be, making the class raises ConfigError. See docs/lanes.md.
     later: whether the class had finished trials before it had this field, as of `later`.
     """
+    _check_constraints("lane", constraints)
     if later and default is PydanticUndefined:
         raise ConfigError("lane(later=True) needs a default: the value at which all is as before there was the field")
     return Field(default, json_schema_extra={"lane": True, "later": later}, **constraints)
@@ -38,6 +40,7 @@ def later(neutral: Any, **constraints: Any) -> Any:
     field would be another than the one trained under the same text before, and a file without the field could mean
     either. A better setting for new experiments is a preset, or a new class.
     """
+    _check_constraints("later", constraints)
     return Field(neutral, json_schema_extra={"later": True}, **constraints)
 
 
@@ -47,7 +50,19 @@ def renamed(default: Any = PydanticUndefined, *, formerly: str, **constraints: A
     formerly: its earlier name. By that it stays in what names a trial (`digest`), so that the trials of before keep
     their names, and it is read where a file or a call still has it. constraints: as of pydantic's Field.
     """
+    _check_constraints("renamed", constraints)
     return Field(default, json_schema_extra={"formerly": formerly}, **constraints)
+
+
+_CONSTRAINTS = ("ge", "gt", "le", "lt", "multiple_of", "allow_inf_nan", "min_length", "max_length", "pattern")
+_OF_FIELD = inspect.signature(Field).parameters.keys() - {"default", "extra"}
+
+
+def _check_constraints(call: str, given: Iterable[str]) -> None:
+    """Raise ConfigError for a name that pydantic's Field has no meaning for: it would keep it and check nothing."""
+    for name in given:
+        if name not in _OF_FIELD:
+            raise ConfigError(unknown(f"constraint of {call}(...)", name, _CONSTRAINTS))
 
 
 def former_names(model: type[BaseModel]) -> dict[str, str]:

@@ -31,7 +31,7 @@ from cnnjax.experiment.training_examples import check_training_examples
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
 from cnnjax.tasks import Task
 from cnnjax.training.evaluated import estimated
-from cnnjax.training.rehearsal import rehearse, rehearse_step
+from cnnjax.training.rehearsal import Rehearsed, rehearse, rehearse_step
 from cnnjax.training.rehearsal import steps_alike as traced_alike
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import EMPTY, eval_step, init_state, shapes_from, train_step
@@ -74,7 +74,7 @@ def check(
             raise ConfigError(f"methods.{number}: {error}", path=error.path or f"methods.{number}") from None
     check_teachers(experiment, dataset, teachers)
     try:
-        state, foreign = _state_of(subject, analysis, length, devices, teachers, families)
+        state, foreign, odd = _state_of(subject, analysis, length, devices, teachers, families)
     except ConfigError:
         # Where a lane is at fault, that is the better message.
         _check_own_lanes(experiment, length, teachers)
@@ -82,7 +82,7 @@ def check(
     _check_same(experiment, analysis, state)
     experiment.optim.check_params(state.params)
     sizes = sizes_of(training_spans(experiment, dataset, length))
-    analysis = replace(analysis, warnings=analysis.warnings + teachers_warnings(dataset, sizes, teachers))
+    analysis = replace(analysis, warnings=analysis.warnings + odd + teachers_warnings(dataset, sizes, teachers))
     return Checked(analysis, length, state, foreign, kept_bytes(experiment, state, teachers))
 
 
@@ -156,8 +156,8 @@ def steps_alike(experiment: Experiment, teachers: Teachers = EMPTY) -> tuple[str
 
 SHAPES = Remembered[tuple[int, int, int]](256)
 ANALYSED = Remembered[tuple[Analysis, Mapping[str, Any]]](256)
-REHEARSED = Remembered[tuple[TrainState, bool]](64)
-OF_FAMILIES = Remembered[tuple[TrainState, bool]](64)
+REHEARSED = Remembered[Rehearsed](64)
+OF_FAMILIES = Remembered[Rehearsed](64)
 """As REHEARSED, but for plans: what is not traced since another program of its family was."""
 ALIKE = Remembered[tuple[str, frozenset[str]]](256)
 
@@ -191,21 +191,21 @@ def _state_of(
     devices: int,
     teachers: Teachers,
     families: Families | None,
-) -> tuple[TrainState, bool]:
+) -> Rehearsed:
     """What `rehearse` finds, once the steps of the program, or of one of its family, are traced."""
     key = subject.same_program, length, devices, *teachers.items()
 
-    def trace() -> tuple[TrainState, bool]:
+    def trace() -> Rehearsed:
         return REHEARSED(key, lambda: _rehearsed(subject, length, devices, teachers))
 
-    def of_family() -> tuple[TrainState, bool]:
+    def of_family() -> Rehearsed:
         family = None if teachers else family_of(subject, analysis)
         if family is None or families is None:
             return trace()
         if (family, length, devices) in families:
             _, variables = _network_at(subject, analysis.input_shape)
             functions = functions_of(subject.experiment, length, form=subject.dataset)
-            return shapes_from(functions, lane_shapes(subject.experiment), variables), False
+            return Rehearsed(shapes_from(functions, lane_shapes(subject.experiment), variables), foreign=False)
         found = trace()
         families.add((family, length, devices))
         return found
@@ -213,13 +213,13 @@ def _state_of(
     return trace() if families is None else OF_FAMILIES(key, of_family)
 
 
-def _rehearsed(subject: Subject, length: Length, devices: int, teachers: Teachers) -> tuple[TrainState, bool]:
+def _rehearsed(subject: Subject, length: Length, devices: int, teachers: Teachers) -> Rehearsed:
     experiment, dataset = subject.experiment, subject.dataset
     try:
         batch = partial(batch_shapes, experiment, dataset, length)
         functions = partial(functions_of, experiment, length, form=dataset, teachers=teachers)
         fixed = shapes_of(teachers)
-        state, foreign = rehearse(
+        found = rehearse(
             functions(),
             lane_shapes(experiment),
             batch(),
@@ -230,8 +230,8 @@ def _rehearsed(subject: Subject, length: Length, devices: int, teachers: Teacher
         sizes = sizes_of(training_spans(experiment, dataset, length))
         for size in extreme_sizes(sizes):
             if size != sizes[0]:
-                rehearse_step(functions(size=size), state, batch(size), devices=devices, fixed=fixed)
-        return state, foreign
+                rehearse_step(functions(size=size), found.state, batch(size), devices=devices, fixed=fixed)
+        return found
     except ShapeError as error:
         raise ShapeError(f"model: {error}") from error.__cause__
     except ConfigError as error:
@@ -335,4 +335,6 @@ def _warnings(experiment: Experiment, analysis: Analysis, dataset: Dataset, devi
             f"model.num_classes = {chosen}: {dataset.name} has {classes} classes, so outputs {classes} to "
             f"{chosen - 1} never get an example and are not measured; leave num_classes unset",
         )
+    if not experiment.data.is_cnnjaxs:
+        warnings += tuple(f"{dataset.name}: {remark}" for remark in dataset.unequal)
     return warnings

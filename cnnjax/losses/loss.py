@@ -31,6 +31,8 @@ ROUNDING = 1e-2
 class Loss(StepConfig, union="name"):
     """How wrong the outputs are. A loss of your own defines `per_example` and, where it matters, the rest.
 
+    Both `per_example` and `__call__` return one loss for each example, [B], never their mean.
+
     kind: what `predictions` are: "softmax", probabilities of one class among all; "sigmoid", those of independent
     questions; "continuous", numbers; "count", expected counts. unit: of the loss, "nats" or "".
     """
@@ -53,8 +55,26 @@ class Loss(StepConfig, union="name"):
         if targets.shape != logits.shape:
             raise ShapeError(f"{self.tag} loss: {labels.shape[0]} labels for {logits.shape[0]} examples")
         admitted = self.admits(targets)
-        losses = self.per_example(logits, jnp.where(admitted[:, None], targets, 0.0))
+        losses = self._one_each(self.per_example(logits, jnp.where(admitted[:, None], targets, 0.0)), targets)
         return jnp.where(admitted, losses, jnp.nan)
+
+    def of_each(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
+        """What `__call__` returns, of which it is known that it is one loss for each example, [B].
+
+        Raises ConfigError where it is not: a mean over the batch, say, would be taken for the loss of every example.
+        """
+        return self._one_each(self(logits, labels), labels)
+
+    def _one_each(self, losses: jax.Array, labels: jax.Array) -> jax.Array:
+        shape, count = jnp.shape(losses), len(labels)
+        if shape == (count,):
+            return losses
+        returned = "a scalar" if not shape else f"an array of shape [{', '.join(map(str, shape))}] for {count} examples"
+        raise ConfigError(
+            f"loss: {type(self).__name__} returned {returned}; return one loss for each example, [B] (the mean is "
+            "taken afterwards)",
+            path="loss",
+        )
 
     def on_maps(self, logits: jax.Array, mask: jax.Array, *, ignore: int | None = None) -> jax.Array:
         """The loss of each example, float32 [B]: the mean over its pixels that count.
@@ -64,7 +84,7 @@ class Loss(StepConfig, union="name"):
         pixel that counts has an id that `admits` refuses. Raises ShapeError where the mask does not fit.
         """
         ids, counted = counted_pixels(logits, mask, ignore=ignore, loss=self.tag)
-        losses = self(logits.reshape(-1, logits.shape[-1]), ids.reshape(-1)).reshape(ids.shape)
+        losses = self.of_each(logits.reshape(-1, logits.shape[-1]), ids.reshape(-1)).reshape(ids.shape)
         return mean_over_pixels(losses, counted=counted, weights=self.pixel_weights(ids))
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cnnjax.config import Named, split_values
+from cnnjax.config import Named, read, split_values
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.study.axis_texts import applied, choices_of, fields_of
 from cnnjax.study.designs import Design, Distribution, Grid, Listed, OneAtATime, Product, Random, Zip, combinations
@@ -77,6 +77,12 @@ def designed(study: Study, overrides: Mapping[str, str], asked: Asked = Asked(),
     else:
         changes |= _plain(varied, asked.settings, proposed)
     return with_fields(study, **changes)
+
+
+def no_axes_now(before: Study, after: Study, overrides: Mapping[str, str]) -> list[str]:
+    """A sentence for each axis of `before` that an override of one value has taken away: `[3,5]` is one, a tuple."""
+    gone = [path for path in overrides if path in before.all_axes and path not in after.all_axes]
+    return [f"{path} is no axis any more: every arm has {read(after.experiment, path)!r}" for path in gone]
 
 
 def _exclusions(study: Study, written: Sequence[str]) -> tuple[Any, ...]:

@@ -108,7 +108,7 @@ class Captioning(Task):
     def losses(self, outputs: Any, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
         words, counted = next_words(target)
         logits = outputs["logits"].reshape(*words.shape, -1)
-        losses = loss(logits.reshape(-1, logits.shape[-1]), words.reshape(-1)).reshape(words.shape)
+        losses = loss.of_each(logits.reshape(-1, logits.shape[-1]), words.reshape(-1)).reshape(words.shape)
         return mean_over_pixels(losses, counted=counted, weights=loss.pixel_weights(words))
 
     def mixed_losses(

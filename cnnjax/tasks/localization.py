@@ -71,7 +71,7 @@ class Localization(WithBoxes):
         label = jnp.where(there, target[:, 0], 0).astype(jnp.int32)
         true = jnp.where(there[:, None], target[:, 1:], predicted)
         of_box = self.box_loss(codes, boxes.to_centre(true), predicted, true)
-        return jnp.where(there, loss(logits, label) + self.box_weight * of_box, 0.0)
+        return jnp.where(there, loss.of_each(logits, label) + self.box_weight * of_box, 0.0)
 
     def measure(
         self,

@@ -143,7 +143,7 @@ class Pose(Task):
         height, width = outputs.shape[1:3]
         true = gaussians(jnp.where(known[..., None], joints, 0.0), (height, width), self.sigma, rounded=self.rounded)
         said = jnp.moveaxis(outputs, -1, 1).reshape(-1, height * width)
-        each = loss(said, true.reshape(-1, height * width)).reshape(known.shape)
+        each = loss.of_each(said, true.reshape(-1, height * width)).reshape(known.shape)
         return jnp.where(known, each, 0.0).mean(1)
 
     def measure(

@@ -179,7 +179,7 @@ class Task(StepConfig, union="name"):
 
     def losses(self, outputs: jax.Array, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
         """The loss of each example, float32 [B]."""
-        return loss(outputs, target)
+        return loss.of_each(outputs, target)
 
     def mixed_losses(
         self, outputs: jax.Array, targets: Sequence[tuple[jax.Array, Any]], *, loss: Loss, form: ExampleForm

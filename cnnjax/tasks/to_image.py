@@ -96,7 +96,7 @@ class ToImage(Task, abstract=True):
 
     def losses(self, outputs: jax.Array, target: jax.Array, *, loss: Loss, form: ExampleForm) -> jax.Array:
         self._check_size(outputs, target)
-        return loss(outputs.reshape(len(outputs), -1), target.reshape(len(target), -1))
+        return loss.of_each(outputs.reshape(len(outputs), -1), target.reshape(len(target), -1))
 
     def _check_size(self, outputs: jax.Array, target: jax.Array) -> None:
         if outputs.shape[1:3] != target.shape[1:3]:

@@ -4,27 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import re
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import flax.linen as linen
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import ModifyScopeVariableError
 from jax.core import Tracer
 from jax.extend.core import Jaxpr
 from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 
-from cnnjax.calling import AXIS, check_modes
+from cnnjax.calling import AXIS, Watch, check_modes, watching
 from cnnjax.data.entries import PARTNERS
 from cnnjax.errors import CnnjaxError, ConfigError, EndsProcess, ShapeError, surviving, users_line
+from cnnjax.losses import Loss
 from cnnjax.machine import without_collection
+from cnnjax.nn import BatchNormalization, InvertedDropout
 from cnnjax.training.chunks import convolves
 from cnnjax.training.estimate import estimate_step
 from cnnjax.training.evaluated import evaluations, of_others
 from cnnjax.training.fitting import first_tries, fit_step, fits
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import EMPTY, StepFunctions, eval_step, init_state, train_step, with_weights_of
+
+
+class Rehearsed(NamedTuple):
+    """What a rehearsal finds.
+
+    state: shapes and types of the state. foreign: whether a training step has convolutions of XLA's own
+    (`chunks.convolves`). warnings: of layers that a training step calls as in evaluation.
+    """
+
+    state: TrainState
+    foreign: bool
+    warnings: tuple[str, ...] = ()
 
 
 def rehearse(
@@ -35,12 +52,12 @@ def rehearse(
     image_shape: tuple[int, int, int],
     devices: int = 1,
     fixed: Mapping[str, Any] = EMPTY,
-) -> tuple[TrainState, bool]:
+) -> Rehearsed:
     """Trace the first state, one training step and one evaluation step: the functions that will be compiled.
 
-    lane, batch, fixed: shapes and types of what the step will be given, all entries and partners included. Returns the
-    shapes of the state, and whether a training step has convolutions of XLA's own (`chunks.convolves`). Raises
-    ConfigError that says what fails, and in which line of a user's code.
+    lane, batch, fixed: shapes and types of what the step will be given, all entries and partners included. Raises
+    ConfigError that says what fails, and in which line of a user's code, and where all batch statistics stay as they
+    were since modules are not told that they are trained.
     """
     check_modes(functions.network)
     with without_collection():
@@ -48,7 +65,7 @@ def rehearse(
         _check_parameters(state.params)
         for fitting, arguments in _fitting(functions, state, batch, image_shape):
             _traced("the initialization on the first batch", fitting, *arguments)
-        foreign = rehearse_step(functions, state, batch, devices=devices, fixed=fixed)
+        foreign, warnings = rehearse_step(functions, state, batch, devices=devices, fixed=fixed)
         with _on(devices):
             _traced("the evaluation step", partial(eval_step, functions), state, _evaluated(batch), dict(fixed))
             for name in state.estimated:
@@ -57,7 +74,7 @@ def rehearse(
         for name in _evaluating(functions):
             what = f"what the method {name!r} evaluates"
             _check_unchanged(what, state, _traced(what, partial(with_weights_of, functions, name=name), state))
-    return state, foreign
+    return Rehearsed(state, foreign, warnings)
 
 
 def rehearse_step(
@@ -67,16 +84,72 @@ def rehearse_step(
     *,
     devices: int = 1,
     fixed: Mapping[str, Any] = EMPTY,
-) -> bool:
-    """Trace one training step from a state of these shapes: whether it has convolutions of XLA's own.
+) -> tuple[bool, tuple[str, ...]]:
+    """Trace one training step from a state of these shapes: whether it has convolutions of XLA's own, and warnings of
+    layers that it calls as in evaluation.
 
     Raises as `rehearse` does.
     """
-    with without_collection(), _on(devices):
+    with without_collection(), _on(devices), watching() as watch:
         step = partial(train_step, functions)
         jaxpr, (after, _) = _trace("the training step", step, state, dict(batch), dict(fixed))
         _check_unchanged("a training step", state, after)
-        return convolves(jaxpr)
+        frozen = functions.inference is not None
+        return convolves(jaxpr), _as_in_evaluation(watch, stay=_statistics_stay(jaxpr, state), frozen=frozen)
+
+
+def _statistics_stay(jaxpr: Jaxpr, state: TrainState) -> bool:
+    """Whether the network has batch statistics, and a training step gives back all of them as it took them."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    pairs = zip(leaves, jaxpr.invars[: len(leaves)], jaxpr.outvars[: len(leaves)], strict=True)
+    own = [before is after for ((field, *_), _), before, after in pairs if field == _BATCH_STATS]
+    return bool(own) and all(own)
+
+
+_BATCH_STATS = jax.tree_util.GetAttrKey("batch_stats")
+
+
+def _as_in_evaluation(watch: Watch, *, stay: bool, frozen: bool) -> tuple[str, ...]:
+    """Warnings of layers that run as in evaluation while the network is trained.
+
+    stay: whether all its batch statistics stay as they were. frozen: whether the experiment says so of some of its
+    modules. Raises ConfigError where they stay and modules are not told that they are trained.
+    """
+    untold = watch.untold
+    if stay and untold and not frozen:
+        raise ConfigError(
+            f"a training step leaves all batch statistics as they were, so BatchNorm is always as in evaluation: "
+            f"{untold[0]}, and is called without it; pass train on to the layers that have it, or say there what is "
+            "meant"
+        )
+    warnings = [
+        f"{said}, and is called without it in training, so it runs as in evaluation: pass train on, or say there what "
+        "is meant"
+        for said in untold
+    ]
+    normalizing = [path for path, each in watch.called.items() if isinstance(each, _NORMALIZING)]
+    dropping = [path for path, each in watch.called.items() if isinstance(each, _DROPPING) and _is_open(each.rate)]
+    if stay and normalizing and not frozen and not untold:
+        warnings.append(
+            f"{'.'.join(normalizing[0])}: a training step leaves all batch statistics as they were, so BatchNorm is "
+            "always as in evaluation: pass train on to the layers that have it (use_running_average=not train), unless "
+            "that is meant"
+        )
+    if dropping and not watch.drawn and not frozen and not untold:
+        warnings.append(
+            f"{'.'.join(dropping[0])}: a training step draws no random numbers, so dropout is always off, as in "
+            "evaluation: pass train on to the layers that have it (deterministic=not train), unless that is meant"
+        )
+    return tuple(warnings)
+
+
+_NORMALIZING = (linen.BatchNorm, BatchNormalization)
+_DROPPING = (linen.Dropout, InvertedDropout)
+
+
+def _is_open(rate: Any) -> bool:
+    """Whether dropout at that rate, which may be traced, drops anything."""
+    return not isinstance(rate, int | float) or rate > 0
 
 
 def _on(devices: int) -> Any:
@@ -155,7 +228,10 @@ def _trace(what: str, function: Callable[..., Any], *arguments: Any) -> tuple[Ja
     except ShapeError as error:
         raise ShapeError(f"{error}{users_line(error)}") from error
     except CnnjaxError as error:
-        raise ConfigError(f"{error}{users_line(error)}", path=getattr(error, "path", "")) from error
+        path = getattr(error, "path", "")
+        at_loss = "" if path or not _is_of_loss(error) else "loss"
+        lead = f"{at_loss}: " if at_loss else ""
+        raise ConfigError(f"{lead}{error}{users_line(error)}", path=path or at_loss) from error
     except EndsProcess as error:
         raise ConfigError(f"{what} {error}{users_line(error)}: leave that out") from error
     except Exception as error:
@@ -163,7 +239,18 @@ def _trace(what: str, function: Callable[..., Any], *arguments: Any) -> tuple[Ja
         # A name that Python does not know is in `name`; else it is an axis.
         no_axis = isinstance(error, NameError) and error.name is None
         hint = f"; name the axis {AXIS!r}, or leave axis_name out: a batch is whole in itself" if no_axis else ""
-        raise ConfigError(f"{what} fails: {type(error).__name__}: {cause}{hint}{users_line(error)}") from error
+        if isinstance(error, ModifyScopeVariableError) and '"batch_stats"' in cause:
+            hint = "; BatchNorm is in training mode in evaluation: give it use_running_average=not train"
+        said = f"{what} fails: {type(error).__name__}: {cause}{hint}{users_line(error)}"
+        if _is_of_loss(error):
+            raise ConfigError(f"loss: {said}", path="loss") from error
+        raise ConfigError(said) from error
+
+
+def _is_of_loss(error: Exception) -> bool:
+    """Whether the error was raised in a loss, or in what that called."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(isinstance(frame.f_locals.get("self"), Loss) for frame in frames)
 
 
 def _check_not_kept(constants: Sequence[Any]) -> None:

@@ -176,7 +176,7 @@ class FasterRCNN(Detector, tag="faster_rcnn"):
         counted = drawn(is_object, is_none, outputs["proposal_draw"], count=self.proposals_drawn, share=OBJECTS_DRAWN)
         number = jnp.maximum(jnp.sum(counted), 1).astype(jnp.float32)
         label = jnp.where(is_object, target[object_of, 0].astype(jnp.int32) + 1, 0)
-        of_classes = jnp.where(counted, loss(logits, label), 0.0)
+        of_classes = jnp.where(counted, loss.of_each(logits, label), 0.0)
         codes = jnp.take_along_axis(outputs["codes"], label[:, None, None], 1)[:, 0]
         of_boxes = _of_boxes(codes, proposals, target[object_of, 1:5], is_object & counted, costs, scale=SCALE)
         return jnp.sum(of_classes) / number, jnp.sum(of_boxes) / number
