@@ -108,6 +108,7 @@ BRIEF = [
     "test_torch_two_stage",
     "test_training",
     "test_transformations",
+    "test_two_hosts",
     "test_two_stage",
     "test_unet",
     "test_weights",

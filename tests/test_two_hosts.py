@@ -58,7 +58,9 @@ class Pair:
         self.processes = [
             subprocess.Popen(
                 [sys.executable, "-c", SETUP + program, str(port), str(number), str(out), told],
-                env=os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"},
+                # Of a flag that is given twice the last holds: compiled as here, for other devices.
+                env=os.environ
+                | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
