@@ -82,9 +82,40 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'resnet18' or 'resnet34'?`, to end a sentence of a message with; "" where nothing is near."""
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    known = list(known)
+    meant = [other for other in ELSEWHERE.get(name, ()) if other in known]
+    near = meant or difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
+
+ELSEWHERE = {
+    "lr": ("learning_rate",),
+    "eta": ("learning_rate",),
+    "wd": ("weight_decay",),
+    "l2": ("weight_decay",),
+    "bs": ("batch_size",),
+    "max_epochs": ("epochs",),
+    "max_steps": ("steps",),
+    "network": ("model",),
+    "net": ("model",),
+    "dataset": ("data",),
+    "criterion": ("loss",),
+    "optimizer": ("optim",),
+    "transforms": ("augment",),
+    "augmentation": ("augment",),
+    "filters": ("features",),
+    "channels": ("features",),
+    "width": ("features",),
+    "out_channels": ("features",),
+    "stride": ("strides",),
+    "beta1": ("b1",),
+    "beta2": ("b2",),
+    "pooling": ("pool",),
+    "n_classes": ("num_classes",),
+    "classes": ("num_classes",),
+    "act": ("activation",),
+}
+"""What other libraries call fields, with their names here: for messages alone."""
 
 _NOT_THE_USERS = {
     "cnnjax",

@@ -121,7 +121,14 @@ MISTAKES = [
     (["describe", "FILE", "optim=sgd,adam"], ["2 values, which cnnjax sweep compares"]),
     (["train", "FILE", "model.kernel_size=9", "model.padding=valid"], ["kernel 9 does not fit its 8x8 input"]),
     (["train", "nowhere.py"], ["no experiment file nowhere.py"]),
+    (["predict", "runs/nowhere", "a.png"], ["there is no such folder"]),
+    (["export", "runs/nowhere", "net.onnx"], ["ONNX is not written", ".safetensors"]),
+    (["train", "FILE", "optim.lr=1"], ["Did you mean 'learning_rate'?"]),
+    (["train", "FILE", "features=3"], ["did you mean model.features?"]),
+    (["sweep", "FILE", "optim.learning_rate=1e-3..1", "--dry-run"], ["drawn between two, as log(1e-3,1)"]),
+    (["sweep", "FILE", "model.kernel_size=3:7:2", "--dry-run"], ["values are listed (3,5,7)"]),
     (["train", "FILE", "data=digts"], ["'digts' is no data set", "Did you mean 'digits'"]),
+    (["train", "FILE", "data=fashion_mnst"], ["Did you mean 'fashion_mnist'", "see: cnnjax data list"]),
     (["train", "FILE", "data=mnist"], ["not prepared", "cnnjax data prepare mnist"]),
     (["train", "FILE", "batch_size=9", "--devices", "2"], ["does not divide evenly over 2 devices", "take 8"]),
     (["train", "FILE", "--devices", "99"], ["devices = 99", "has 8"]),
@@ -240,12 +247,29 @@ def test_a_study_is_no_run_and_its_runs_are_named(run, file, tmp_path):
         assert err.endswith("study/trials/a0\n")
 
 
-@pytest.mark.parametrize("asked", ["seed=1,2", "seed=1"])
-def test_seeds_are_given_by_their_option(run, file, asked):
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        ("seed=0,1,2", "seeds=(0, 1, 2) in the file, or on the command line --seeds 3\n"),
+        ("seed=1", "seeds=(1,) in the file, or on the command line --seeds 1, which takes the first ones, from 0"),
+    ],
+)
+def test_seeds_are_given_by_their_option(run, file, asked, line):
     code, _, err = run("sweep", file, asked, "--dry-run")
     assert code == 1
     assert "seed is no axis of its own" in err
-    assert "on the command line --seeds 2" in err
+    assert line in err
+
+
+def test_several_seeds_are_for_sweep(run, file, monkeypatch):
+    code, _, err = run("train", file, "--seeds", 3)
+    assert code == 2
+    assert "for several: cnnjax sweep FILE --seeds N" in " ".join(err.replace("│", " ").split())
+
+
+def test_a_file_of_nearly_that_name_is_offered(run, file, tmp_path):
+    _, _, err = run("train", f"{str(file)[:-4]}{file.suffix}")
+    assert f"Did you mean '{file}'" in err
 
 
 def test_a_directory_of_another_experiment(run, file):

@@ -37,11 +37,13 @@ def file(tmp_path):
 
 
 CASES = [
-    ("model.ker", ["model.kernel_size=7"]),
+    ("model.ker", ["model.kernel_size=", "model.kernel_size=7"]),
     ("model.pool=", ["max", "average", "blur", "stride", "none"]),
     ("model.pool=bl", ["blur"]),
-    ("epo", ["epochs=9"]),
-    ("optim.learning", ["optim.learning_rate=0.25"]),
+    ("epo", ["epochs=", "epochs=9"]),
+    ("epochs=", ["9"]),
+    ("optim.learning", ["optim.learning_rate=", "optim.learning_rate=0.25"]),
+    ("optim.learning_rate=", ["0.25"]),
     ("optim=ada", ["adafactor", "adam", "adamw"]),
     ("modle.", []),
     ("model.nothing=", []),
@@ -61,11 +63,15 @@ def test_fields_and_choices_of_a_file(file, word, expected):
 def test_classes_of_the_file_have_their_own_fields(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(FILE.replace("net = SmallCNN(kernel_size=7)", "net = Mine(width=5)"))
-    assert list(completing.candidates(path, "model.wi")) == ["model.width=5"]
+    assert list(completing.candidates(path, "model.wi")) == ["model.width=", "model.width=5"]
+    assert list(completing.candidates(path, "model.width=")) == ["model.width=5"]
 
 
 def test_a_file_that_is_none_or_broken_gives_what_cnnjax_has(tmp_path):
-    assert list(completing.candidates(None, "optim.learning_r")) == ["optim.learning_rate=0.1"]
+    assert list(completing.candidates(None, "optim.learning_r")) == [
+        "optim.learning_rate=",
+        "optim.learning_rate=0.1",
+    ]
     (tmp_path / "broken.py").write_text("def (")
 
     class Context:
@@ -87,7 +93,7 @@ def test_the_table_is_that_of_the_classes(remembered):
     [
         ("cnnjax train F model.pool = bl", 5, "bl", ["blur"]),
         ("cnnjax train F model.pool =", 4, "=", ["max", "average", "blur", "stride", "none"]),
-        ("cnnjax train F epo", 3, "epo", ["epochs=9"]),
+        ("cnnjax train F epo", 3, "epo", ["epochs=", "epochs=9"]),
     ],
 )
 def test_bash_makes_words_at_equals_signs(file, monkeypatch, words, place, incomplete, expected):
@@ -98,6 +104,14 @@ def test_bash_makes_words_at_equals_signs(file, monkeypatch, words, place, incom
         params = {"file": file}  # noqa: RUF012
 
     assert completing.overrides(Context(), incomplete) == expected  # pyright: ignore[reportArgumentType]
+
+
+def test_names_of_options():
+    from cnnjax.study.designs import Design
+
+    assert set(completing.designs("")) <= set(Design.members)
+    assert completing.designs("so") == ["sobol"]
+    assert completing.costs("m") == ["macs"]
 
 
 def test_recipes_and_networks():
@@ -136,5 +150,5 @@ def test_a_shell_gets_its_answer_without_jax(file):
         "COMP_CWORD": "3",
     }
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
-    assert done.stdout.split() == ["model.kernel_size=7"]
+    assert done.stdout.split() == ["model.kernel_size=", "model.kernel_size=7"]
     assert done.stderr == "none"

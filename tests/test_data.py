@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cnnjax.data.digits as digits_module
-from cnnjax import Digits, Flip, RandomCrop, Synthetic
+from cnnjax import Digits, Experiment, Flip, RandomCrop, SmallCNN, Synthetic
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.examples import Examples
 from cnnjax.data.order import Order, epoch_order, steps_until
 from cnnjax.data.source import Data
 from cnnjax.data.splits import Carving, split_off, splits
 from cnnjax.errors import ConfigError, DataError
+from cnnjax.experiment import check
 
 
 def examples(labels) -> Examples:
@@ -124,13 +125,49 @@ def test_synthetic_images_are_of_their_seed():
     [
         (lambda: examples(np.zeros(0, np.int32)), "train part is empty"),
         (lambda: examples(np.array([0, 3], np.int32)), "labels 0..3, but there are 2 classes"),
-        (lambda: Examples(np.zeros((2, 2, 2, 1), np.float32), np.zeros(2, np.int32)), "must be uint8"),
+        (
+            lambda: Examples(np.zeros((2, 2, 2, 1), np.float32), np.zeros(2, np.int32)),
+            r"must be uint8 .*: give \(images \* 255\).round\(\).astype\(np.uint8\)$",
+        ),
+        (
+            lambda: Examples(np.full((2, 2, 2), 16.0), np.zeros(2, np.int32)),
+            r"give images.round\(\).astype\(np.uint8\)\[..., None\], and Dataset\(..., maximum=16\)",
+        ),
+        (
+            lambda: Examples(np.full((2, 2, 2, 1), -3), np.zeros(2, np.int32)),
+            "its values are -3 to -3; scale them to 0 to 255 first",
+        ),
         (lambda: Examples(np.zeros((2, 2, 2, 1), np.uint8), np.zeros(3, np.int32)), "2 images but 3 labels"),
     ],
 )
 def test_data_that_cannot_be_is_named(part, words):
     with pytest.raises(DataError, match=words):
         Dataset("mine", part(), examples(np.array([0, 1], np.int32)), classes=("a", "b"))
+
+
+class Arrays(Data):
+    shape: tuple[int, ...]
+    labels: tuple[int, ...]
+    tested: tuple[int, ...]
+
+    def read(self):
+        train = Examples(np.zeros((4, *self.shape), np.uint8), np.array(self.labels, np.int32))
+        test = Examples(np.zeros((2, *self.shape), np.uint8), np.array(self.tested, np.int32))
+        return Dataset("arrays", train, test, classes=("a", "b", "c"))
+
+
+def test_mistakes_in_data_of_a_users_own_say_where():
+    with pytest.raises(DataError, match=r"Arrays: 4 images but 3 labels \(in Arrays.read, .*test_data.py line \d+\)"):
+        Arrays(shape=(8, 8, 1), labels=(0, 1, 2), tested=(0, 1)).load()
+    with pytest.warns(UserWarning, match=r"are these \[N, C, H, W\]\? .*transpose\(0, 2, 3, 1\)"):
+        Arrays(shape=(3, 8, 8), labels=(0, 1, 2, 2), tested=(0, 1)).load()
+
+
+def test_classes_without_test_examples_are_said_in_a_plan():
+    data = Arrays(shape=(8, 8, 1), labels=(0, 1, 2, 2), tested=(1, 1))
+    experiment = Experiment(model=SmallCNN(features=2), data=data, steps=1, batch_size=2, validation=0)
+    said = "arrays: 2 of 3 classes have none in the test part, so that it does not measure them: 'a', 'c'"
+    assert said in check(experiment).analysis.warnings
 
 
 def test_an_unknown_or_unprepared_set_says_what_to_do(tmp_path, monkeypatch):

@@ -40,6 +40,12 @@ class Scores(Data):
         examples = Examples(np.zeros((9, 4, 4, 2), np.uint8), np.arange(18, dtype=np.float32).reshape(9, 2))
         return Dataset("scores", examples, examples)
 
+class OneHot(Data):
+    def read(self):
+        labels = np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 1, 2]]
+        examples = Examples(np.zeros((6, 4, 4, 1), np.uint8), labels)
+        return Dataset("one_hot", examples, examples, classes=("a", "b", "c"))
+
 experiment = Experiment(model=SmallCNN(), data=Mine(), augment=(Flip(),), validation=2, batch_size=8)
 """
 
@@ -307,6 +313,20 @@ def test_sets_without_classes_are_shown(run, file):
     code, out, _ = run("show", file, "data=scores", "loss=squared")
     assert code == 0
     assert "target 1 of the training part" in out
+
+
+def test_labels_that_are_answers_to_questions_are_shown_as_numbers(run, file):
+    words = ("show", file, "data=one_hot", "loss=sigmoid", "validation=2")
+    code, out, _ = run(*words, "--plot", "hot.png", "--json")
+    assert code == 0
+    said = json.loads(out)
+    assert said["examples"] == {"train": 4, "validation": 2, "test": 6}
+    assert said["classes"] == [{"name": name} for name in "abc"]
+    assert [target["mean"] for target in said["targets"]["test"]] == [3 / 6, 2 / 6, 1 / 6]
+    code, out, _ = run(*words)
+    assert code == 0
+    assert "target 1 (b) of the training part: 0 to 1" in out
+    assert "before validation or a fraction of it is taken (n=6," in out
 
 
 def view_of(experiment: Experiment) -> data_view.View:

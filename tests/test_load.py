@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -406,8 +407,15 @@ def test_classes_of_the_users_own_come_with_their_file(tmp_path):
     image = np.full((4, 4, 3), 200, np.uint8)
     before = cnnjax.load(tmp_path / "run").predict(image).logits
     del Model.members["load_twice"]  # as in another process
-    with pytest.raises(RunError, match="name it with --file"):
+    with pytest.raises(RunError, match=f"needs the class Twice of own_network.py: add --file {re.escape(str(file))}"):
         cnnjax.load(tmp_path / "run")
+    # Where the code that it ran was not kept.
+    shutil.copytree(tmp_path / "run", tmp_path / "bare", ignore=lambda *_: ["code"])
+    with pytest.raises(RunError) as unknown:
+        cnnjax.load(tmp_path / "bare")
+    assert "'load_twice' is no model." in str(unknown.value)
+    assert "a class of your own" in str(unknown.value)
+    assert "resnet18" not in str(unknown.value)
     np.testing.assert_array_equal(cnnjax.load(tmp_path / "run", file=file).predict(image).logits, before)
     file.write_text(file.read_text().replace("2 * x", "3 * x"))
     with pytest.raises(RunError, match="was trained with other code than there is now"):

@@ -147,9 +147,13 @@ def test_widths_whose_channels_do_not_divide_are_passed_over():
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "vgg11", *slow("densenet121", "resnext50_32x4d", "mobilenet_v2", "convnext_tiny")]
+    ("name", "factor"),
+    [
+        ("resnet18", 0.6),
+        ("vgg11", 1.7),
+        *slow(("densenet121", 0.6), ("resnext50_32x4d", 1.7), ("mobilenet_v2", 0.6), ("convnext_tiny", 1.7)),
+    ],
 )
-@pytest.mark.parametrize("factor", [0.6, *slow(1.7)])
 def test_every_family_can_be_rescaled(name, factor):
     """Any number between is met, here with a cost that only counts parameters."""
 

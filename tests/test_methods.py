@@ -44,6 +44,7 @@ from cnnjax.run.program import Program
 from cnnjax.study.study import with_overrides
 from cnnjax.training.state import TrainState
 from tests.marks import slow
+from tests.programs import program_of
 from tests.teachers import taught
 from tests.test_run import Crash, crash_at
 from tests.test_transformations import METHODS
@@ -195,7 +196,7 @@ close = partial(jax.tree.map, partial(assert_allclose, rtol=2e-4, atol=2e-6))
 @cache
 def after_two_steps(experiment, *, seeds=(0,), **hardware):
     """The state and the average's variables, on the host."""
-    program = Program(taught(experiment), packed=len(seeds), hardware=Hardware(**hardware))
+    program = program_of(taught(experiment), packed=len(seeds), **hardware)
     experiments = [replace(experiment, {"seed": seed}) for seed in seeds]
     state = program.init(experiments)
     for step in range(2):

@@ -41,6 +41,7 @@ from cnnjax.records.resolved import Resolved
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.program import Program
 from tests.marks import slow
+from tests.programs import program_of
 
 ONE = Options(Hardware(devices=1))
 DATA = Synthetic(height=8, width=8, channels=1, classes=3, examples=48, test_examples=12)
@@ -285,7 +286,7 @@ def test_a_network_may_be_trained_on_windows_and_tested_on_ten():
 
 
 def trained(experiment, *, seeds=(0,), **hardware):
-    program = Program(experiment, packed=len(seeds), hardware=Hardware(**({"devices": 1} | hardware)))
+    program = program_of(experiment, packed=len(seeds), **hardware)
     experiments = [replace(experiment, {"seed": seed}) for seed in seeds]
     state = program.init(experiments)
     for step in range(program.steps):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import chex
 import flax.linen as nn
 import jax
@@ -35,6 +37,7 @@ from cnnjax.training.parallel import check_batch_size, make_mesh
 from cnnjax.training.state import step_key
 from cnnjax.training.step import _over_parts
 from tests.marks import slow
+from tests.programs import program_of
 
 BASE = Experiment(
     model=SmallCNN(features=4, norm=BatchNorm(), dropout=0.3, dense=16),
@@ -52,9 +55,10 @@ def linen_convolution(x, kernel):
     return nn.Conv(kernel.shape[3], kernel.shape[:2], use_bias=False).apply({"params": {"kernel": kernel}}, x)
 
 
+@functools.cache
 def trained(experiment, *, seeds=(0,), steps=3, **hardware):
     """(state on the host, sums of each step, test summary sums) after a few steps."""
-    program = Program(experiment, packed=len(seeds), hardware=Hardware(**hardware))
+    program = program_of(experiment, packed=len(seeds), **hardware)
     experiments = [replace(experiment, {"seed": seed}) for seed in seeds]
     state, history = program.init(experiments), []
     for step in range(steps):

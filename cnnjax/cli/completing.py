@@ -18,19 +18,30 @@ import typer
 from cnnjax import cache
 
 PACKAGE = Path(__file__).parents[1]
+DESIGNS = ("grid", "one_at_a_time", "zip", "random", "sobol", "latin_hypercube", "fractional_factorial")
 Fields = dict[str, dict[str, Any]]
 """By name: `values`, texts that may stand after the equals sign; `config`, the class inside, or None; `union`, the
 class whose members may stand there, or None."""
 
 
 def overrides(ctx: typer.Context, incomplete: str) -> list[str]:
-    """`model.ker` becomes `model.kernel_size=3`; `model.pool=` its choices. Of the command's experiment file."""
+    """`model.ker` becomes `model.kernel_size=`; `model.pool=` its choices. Of the command's experiment file."""
     return _guarded(lambda: _overrides(ctx.params.get("file") or ctx.params.get("target"), incomplete))
 
 
 def networks(incomplete: str) -> list[str]:
     """Names of networks."""
     return _guarded(lambda: _begin(table()["unions"].get("Model", {}), incomplete))
+
+
+def designs(incomplete: str) -> list[str]:
+    """Names of designs."""
+    return _begin(DESIGNS, incomplete)
+
+
+def costs(incomplete: str) -> list[str]:
+    """What the costs of arms can be matched by."""
+    return _begin(("macs", "params"), incomplete)
 
 
 def recipe_names(incomplete: str) -> list[str]:
@@ -59,7 +70,7 @@ def _begin(names: Any, incomplete: str) -> list[str]:
 def _overrides(file: Any, incomplete: str) -> list[str]:
     before = _split_by_bash()
     word = before + incomplete.removeprefix("=") if before else incomplete
-    found = list(candidates(Path(str(file)) if file else None, word))
+    found = candidates(Path(str(file)) if file else None, word)
     # Bash replaces what stands after the equals sign alone.
     return [each.removeprefix(before) for each in found] if before else found
 
@@ -77,8 +88,17 @@ def _split_by_bash() -> str:
     return f"{earlier[-2]}=" if len(earlier) > 1 and earlier[-1] == "=" else ""
 
 
-def candidates(file: Path | None, word: str) -> Iterator[str]:
-    """The words that may stand there, whole: `path=value`. file: the experiment file, which is parsed and not run."""
+def candidates(file: Path | None, word: str) -> list[str]:
+    """The words that may stand there, whole: `path=`, and of a path with its equals sign `path=value`.
+
+    A word that is the only one would be taken with a blank behind it: its values are offered beside it, so that a shell
+    stops at the equals sign. file: the experiment file, which is parsed and not run.
+    """
+    found = list(_candidates(file, word))
+    return [*found, *_candidates(file, found[0])] if len(found) == 1 and found[0].endswith("=") else found
+
+
+def _candidates(file: Path | None, word: str) -> Iterator[str]:
     known = table()
     classes, tree = _parsed(file, known["classes"])
     path, equals, begun = word.partition("=")
@@ -94,12 +114,13 @@ def candidates(file: Path | None, word: str) -> Iterator[str]:
         if not field.startswith(last):
             continue
         values = _values(fields[field], _argument(node, field), known["unions"])
-        yield from (f"{stem}{field}={value}" for value in values if not equals or value.startswith(begun))
-        inner, inner_node = _inside(name, node, field, classes, known["unions"])
+        # A value that may be another would have to be taken back again, so that a path comes without one.
+        yield from (f"{path}={value}" for value in values if equals and value.startswith(begun))
+        if not equals:
+            yield f"{stem}{field}="
+        inner, _ = _inside(name, node, field, classes, known["unions"])
         if inner is not None and not equals:
-            for below, about in classes.get(inner, {}).items():
-                for value in _values(about, _argument(inner_node, below), known["unions"])[:1]:
-                    yield f"{stem}{field}.{below}={value}"
+            yield from (f"{stem}{field}.{below}=" for below in classes.get(inner, {}))
 
 
 def _inside(name: Any, node: Any, field: str, classes: Any, unions: Any) -> tuple[str | None, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnjax.cli import completing
 from cnnjax.cli.app import out
 from cnnjax.cli.options import MANY
 from cnnjax.cli.printing import note
@@ -22,6 +23,7 @@ DesignName = Annotated[
     typer.Option(
         "--design",
         metavar="NAME",
+        autocompletion=completing.designs,
         help="How axes are combined: grid, one_at_a_time, zip, random, sobol, latin_hypercube or fractional_factorial. "
         "[default: the study's]",
         show_default=False,

@@ -136,6 +136,9 @@ def _stop_at(error: Exception) -> None:
         err.print(f"error: {said or defect}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
     # A word of the command line may stand in it.
-    error.message = visible(getattr(error, "message", ""))  # pyright: ignore[reportAttributeAccessIssue]
+    said = visible(getattr(error, "message", ""))
+    if getattr(error, "option_name", "") == "--seeds" and "train" in sys.argv[1:2]:
+        said += ". One training has one seed, seed=N; for several: cnnjax sweep FILE --seeds N"
+    error.message = said  # pyright: ignore[reportAttributeAccessIssue]
     show()
     sys.exit(code)

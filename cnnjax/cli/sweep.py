@@ -25,6 +25,7 @@ from cnnjax.cli.cluster_options import (
     cluster_settings,
     print_detached,
 )
+from cnnjax.cli.completing import costs
 from cnnjax.cli.completing import overrides as overrides_there_are
 from cnnjax.cli.design_options import (
     Arms,
@@ -122,7 +123,11 @@ def sweep(
     one_at_a_time: OneAtATimeFlag = False,
     match: Annotated[
         str | None,
-        typer.Option(help="Rescale widths so that all arms have the base's macs or params.", metavar="macs|params"),
+        typer.Option(
+            help="Rescale widths so that all arms have the base's macs or params.",
+            metavar="macs|params",
+            autocompletion=costs,
+        ),
     ] = None,
     halving: Halving = None,
     asha: Asha = None,

@@ -20,7 +20,7 @@ from cnnjax.config.marked_fields import is_lane, is_later, lane, lane_fields, la
 from cnnjax.config.named import Named, NamedOf
 from cnnjax.config.paths import named_with, outermost_first, read, replace, required_fields
 from cnnjax.config.text import parse, replace_text, replace_texts, split_values
-from cnnjax.config.unions import tag_key_of, union_keys
+from cnnjax.config.unions import tag_key_of, union_keys, unknown_tags
 
 __all__ = [
     "Config",
@@ -60,4 +60,5 @@ __all__ = [
     "split_values",
     "tag_key_of",
     "union_keys",
+    "unknown_tags",
 ]

@@ -35,8 +35,18 @@ def _step(node: Any, head: str, path: str) -> Any:
             held = "empty" if isinstance(node, Named) else repr(node)
             raise ConfigError(f"{path}: {place} is {held} and has no fields{_named_first(node, place)}", path=path)
         what = f"{place} ({type(node).__name__})" if isinstance(node, Node) else place
-        raise ConfigError(f"{path}: " + unknown(f"field of {what}", head, inside), path=path)
+        below = _below(node, inside, head, path)
+        raise ConfigError(f"{path}: " + below + unknown(f"field of {what}", head, inside), path=path)
     return inside[head]
+
+
+def _below(node: Any, inside: Mapping[str, Any], head: str, path: str) -> str:
+    """`did you mean model.kernel? `, where a field of that name is one step further in; "" where there is none."""
+    stem = path.removesuffix(head)
+    found = [
+        f"{stem}{name}.{head}" for name, child in inside.items() if isinstance(child, Node) and head in children(child)
+    ]
+    return f"did you mean {' or '.join(found)}? " if isinstance(node, Node) and found else ""
 
 
 def _named_first(node: Any, place: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cnnjax.config.node import Node
@@ -36,3 +36,17 @@ def _describes(mapping: Mapping[str, Any], union: type[Node]) -> bool:
     tag = mapping[union.tag_key]
     member = union.members.get(tag) or (type(union.presets[tag]()) if tag in union.presets else None)
     return member is not None and mapping.keys() - {union.tag_key} <= member.model_fields.keys()
+
+
+def unknown_tags(value: Any) -> Iterator[str]:
+    """The texts under unions' keys in plain JSON that name no member or preset of any union of that key."""
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from unknown_tags(each)
+    if not isinstance(value, Mapping):
+        return
+    for key, inner in value.items():
+        if key not in union_keys() or not isinstance(inner, str):
+            yield from unknown_tags(inner)
+        elif not any(inner in union.members or inner in union.presets for union in _UNIONS if union.tag_key == key):
+            yield inner

@@ -13,6 +13,7 @@ import numpy as np
 
 from cnnjax.data.entries import Entry, check_alike, check_classes
 from cnnjax.data.examples import Part, Scale
+from cnnjax.data.leftover import without_examples
 from cnnjax.data.skeleton import Skeleton
 from cnnjax.data.sound.sound import Sound
 from cnnjax.errors import DataError
@@ -148,6 +149,11 @@ class Dataset:
     def repeated(self) -> tuple[str, ...]:
         """A remark where test images are training images too, or one image has two labels; known with the hashes."""
         return self.train.repeated_in(self.test)
+
+    @cached_property
+    def unequal(self) -> tuple[str, ...]:
+        """A remark for the classes without an example in a part, as those of arrays that were split unshuffled."""
+        return tuple(without_examples(self.train, self.test, self.classes))
 
     @cached_property
     def held(self) -> Dataset:

@@ -33,8 +33,9 @@ class Files:
 class Statistics:
     """A set's numbers.
 
-    counts: by part, the examples of each class; without classes, of the part (one number). mean, std: of the training
-    part, per channel, of pixels in 0..1. targets: by part, (least, mean, greatest) of each target, without classes.
+    counts: by part, the examples of each class; where labels are no class ids, of the part (one number). mean, std: of
+    the training part with validation, per channel, of pixels in 0..1. targets: by part, (least, mean, greatest) of each
+    number of labels that are no class ids; `classes` are then names of these, if there are as many.
     files: of parts that are encoded, by part. pixels: where masks' pixels have the classes, by part (with validation in
     the training part), how many have each class, then how many are ignored, where some may be.
     """
@@ -54,7 +55,9 @@ class Statistics:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; classes as a list, for two may have the same name. Those of boxes or joints have names alone."""
-        counted = self.pixels or {part: of for part, of in self.counts.items() if len(of) == len(self.classes)}
+        counted = self.pixels or {
+            part: of for part, of in self.counts.items() if len(of) == len(self.classes) and part not in self.targets
+        }
         per_class = [
             {"name": name, **{part: counts[index] for part, counts in counted.items()}}
             for index, name in enumerate(self.classes)
@@ -89,7 +92,7 @@ def statistics(dataset: Dataset, splits: Splits) -> Statistics:
     mean, std = scale_of(list(surveys["train"].counts)) if surveys else dataset.measured
     return Statistics(
         classes=dataset.classes,
-        counts={part: _counts(examples, len(dataset.classes)) for part, examples in present.items()},
+        counts={part: _counts(dataset, examples) for part, examples in present.items()},
         pixels=_pixels(dataset),
         image_shape=dataset.image_shape,
         mean=mean,
@@ -97,7 +100,7 @@ def statistics(dataset: Dataset, splits: Splits) -> Statistics:
         targets={
             part: _ranges(examples.labels)
             for part, examples in present.items()
-            if examples.has_label and not dataset.classes
+            if examples.has_label and not has_class_ids(dataset, examples)
         },
         files={part: _files(survey) for part, survey in surveys.items()},
     )
@@ -110,10 +113,20 @@ def _files(survey: Survey) -> Files:
     return Files(tuple((int(height), int(width)) for height, width in some), tuple(survey.broken.values()))
 
 
-def _counts(examples: Part, classes: int) -> tuple[int, ...]:
-    if not classes or not examples.has_label:
+def has_class_ids(dataset: Dataset, examples: Part) -> bool:
+    """Whether a label is the id of one of the set's classes, and not a number, or answers to questions."""
+    return (
+        bool(dataset.classes)
+        and examples.has_label
+        and examples.labels.ndim == 1
+        and examples.labels.dtype.kind in "iu"
+    )
+
+
+def _counts(dataset: Dataset, examples: Part) -> tuple[int, ...]:
+    if not has_class_ids(dataset, examples):
         return (len(examples),)
-    return tuple(np.bincount(examples.labels, minlength=classes).tolist())
+    return tuple(np.bincount(examples.labels, minlength=len(dataset.classes)).tolist())
 
 
 def _pixels(dataset: Dataset) -> dict[str, tuple[int, ...]]:

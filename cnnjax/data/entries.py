@@ -101,7 +101,9 @@ def check_entries(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, Kind]) -
         if name in RESERVED or name.startswith(PARTNERS):
             raise DataError(f"an entry may not be called {name!r}: a batch has something else by that name")
         if kinds[name] == "image" and (array.ndim != 4 or array.dtype != np.uint8):
-            raise DataError(f"{_plural(name)} must be uint8 [N, H, W, C], got {array.dtype} {array.shape}")
+            raise DataError(
+                f"{_plural(name)} must be uint8 [N, H, W, C], got {array.dtype} {array.shape}{_as_images(name, array)}"
+            )
         if array.ndim == 0 or len(array) != len(image):
             raise DataError(f"{len(image)} images but {len(array) if array.ndim else 'no'} {_plural(name)}")
         if array.dtype.kind not in "biuf":
@@ -116,6 +118,23 @@ def check_entries(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, Kind]) -
             raise DataError(f"{_plural(name)} must be float32 [N, K, 3], got {array.dtype} {array.shape}")
         if kinds[name] == "boxes":
             _check_boxes(name, array, arrays)
+
+
+def _as_images(name: str, array: np.ndarray) -> str:
+    """`: give ...`, what makes images of an array that is none; "" where that cannot be told."""
+    if array.dtype.kind not in "biuf" or array.ndim not in (3, 4) or not array.size:
+        return ""
+    plural, least, most = _plural(name), array.min(), array.max()
+    made = plural
+    if array.dtype.kind == "f" and least >= 0 and most <= 1:
+        made = f"({plural} * 255).round().astype(np.uint8)"
+    elif array.dtype != np.uint8 and least >= 0 and most <= 255:
+        made = f"{plural}.round().astype(np.uint8)" if array.dtype.kind == "f" else f"{plural}.astype(np.uint8)"
+    elif array.dtype != np.uint8:
+        return f": its values are {least:.6g} to {most:.6g}; scale them to 0 to 255 first"
+    made += "[..., None]" if array.ndim == 3 else ""
+    below = array.dtype != np.uint8 and 1 < most < 128
+    return f": give {made}" + (f", and Dataset(..., maximum={most:.0f}) if that is full brightness" if below else "")
 
 
 def _check_clips(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, Kind]) -> None:

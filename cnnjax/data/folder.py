@@ -115,7 +115,7 @@ class ImageFolder(Decoding, Data, tag="folder"):
         read_from = store.listed | self._table(store)
         found = self._layout(store)
         train, test = self._parts(store, found)
-        remarks = (*found.remarks, *left_out(store), *without_examples(train, test))
+        remarks = (*found.remarks, *left_out(store), *without_examples(train, test, train.classes))
         for remark in remarks:
             warnings.warn(remark, stacklevel=2)
         parts = decodable(train, test, self.on_broken)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from cnnjax.data.encoded import Encoded
+from cnnjax.data.examples import Part
 from cnnjax.data.spelling import listed
 from cnnjax.data.store import Store, is_image
 from cnnjax.visible import printable
@@ -64,11 +64,13 @@ def _looks_like_images(store: Store, names: list[str]) -> bool:
     return any(store.begins(name).startswith(_BEGINNINGS) for name in names[:_LOOKED_AT])
 
 
-def without_examples(train: Encoded, test: Encoded) -> Iterator[str]:
+def without_examples(train: Part, test: Part, classes: Sequence[str]) -> Iterator[str]:
     """A remark for the classes that have no example in a part."""
-    if not train.has_label or train.labels.ndim > 1 or not len(train.labels) or not len(test.labels):
+    if not classes or not train.has_label or train.labels.ndim > 1 or train.labels.dtype.kind not in "iu":
         return
-    everywhere = np.arange(len(train.classes))
+    if not len(train.labels) or not len(test.labels):
+        return
+    everywhere = np.arange(len(classes))
     absent = {name: set(everywhere) - set(np.unique(part.labels)) for name, part in (("train", train), ("test", test))}
     both = absent["train"] & absent["test"]
     for where, ids in (
@@ -77,5 +79,5 @@ def without_examples(train: Encoded, test: Encoded) -> Iterator[str]:
         ("none in the test part, so that it does not measure them", absent["test"] - both),
     ):
         if ids:
-            names = listed(train.classes[index] for index in sorted(ids))
-            yield f"{len(ids):,} of {len(train.classes):,} classes have {where}: {names}"
+            names = listed(classes[index] for index in sorted(ids))
+            yield f"{len(ids):,} of {len(classes):,} classes have {where}: {names}"

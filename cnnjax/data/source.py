@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -17,7 +18,7 @@ from cnnjax.config import Config
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.prepared_sets import default_data_dir
 from cnnjax.data.unread import whole_of
-from cnnjax.errors import ConfigError, DataError, EndsProcess, surviving, unknown, users_line
+from cnnjax.errors import ConfigError, DataError, EndsProcess, did_you_mean, surviving, users_line
 
 
 class Data(Config, union="name"):
@@ -37,6 +38,11 @@ class Data(Config, union="name"):
         if (self.mean is None) != (self.std is None):
             raise ValueError("give both mean and std, or neither")
         return self
+
+    @property
+    def is_cnnjaxs(self) -> bool:
+        """Whether the class comes with cnnjax, and is no user's own."""
+        return type(self).__module__.startswith("cnnjax.")
 
     def read(self) -> Dataset:
         """The set; images may be decoded later. Raises DataError saying what is missing and how to get it."""
@@ -69,13 +75,22 @@ class Data(Config, union="name"):
         return None
 
     @classmethod
+    def set_names(cls, **fields: Any) -> Collection[str]:
+        """The names for which `of_set` has a set."""
+        return ()
+
+    @classmethod
     def from_unknown_tag(cls, tag: str, **fields: Any) -> Config:
         """The set called `tag` of a member that stands for many sets."""
         for member in cls.members.values():
             found = member.of_set(tag, **fields)
             if found is not None:
                 return found
-        raise ConfigError(unknown("data set", tag, [name for name in cls.members if not _has_names(cls.members[name])]))
+        own = [name for name, member in cls.members.items() if not _has_names(member)]
+        sets = [name for member in cls.members.values() for name in member.set_names(**fields)]
+        near = did_you_mean(tag, [*own, *sets])
+        there = f"There are: {', '.join(own)}" + (", and those that TFDS has" if sets else "")
+        raise ConfigError(f"{tag!r} is no data set.{near} {there}; see: cnnjax data list")
 
 
 def _has_names(member: type[Config]) -> bool:
@@ -117,11 +132,29 @@ def _load(data: Data) -> Dataset:
 def _read(data: Data) -> Dataset:
     try:
         with surviving():
-            return data.read()
+            dataset = data.read()
     except EndsProcess as error:
         raise DataError(f"data: reading {type(data).__name__} {error}{users_line(error)}: leave that out") from error
     except MemoryError as error:
         raise DataError(f"data: there is not enough memory to read {type(data).__name__}: {error}") from error
+    except DataError as error:
+        if data.is_cnnjaxs:
+            raise
+        raise DataError(f"data: {type(data).__name__}: {error}{users_line(error)}") from error
+    if not data.is_cnnjaxs:
+        _doubt_order(data, dataset)
+    return dataset
+
+
+def _doubt_order(data: Data, dataset: Dataset) -> None:
+    """Warn where images look like [N, C, H, W]; they may be what they are, so that it is no error."""
+    height, width, channels = dataset.image_shape
+    if dataset.sound is None and height in (1, 3) and width == channels and channels > 4:
+        warnings.warn(
+            f"data: {type(data).__name__}: images of height {height} and width {width} with {channels} channels: are "
+            "these [N, C, H, W]? cnnjax takes [N, H, W, C]: images.transpose(0, 2, 3, 1)",
+            stacklevel=2,
+        )
 
 
 def _normalized(data: Data, dataset: Dataset) -> Dataset:

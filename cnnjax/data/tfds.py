@@ -74,8 +74,12 @@ class TFDS(Decoding, Data):
     test_split: str | None = None
 
     @classmethod
+    def set_names(cls, **fields: Any) -> frozenset[str]:
+        return known_names(fields.get("data_dir"))
+
+    @classmethod
     def of_set(cls, name: str, **fields: Any) -> TFDS | None:
-        names = known_names(fields.get("data_dir"))
+        names = cls.set_names(**fields)
         return cls(name=name, **fields) if name in names or name.partition("/")[0] in names else None
 
     def read(self) -> Dataset:

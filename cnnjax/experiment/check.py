@@ -335,4 +335,6 @@ def _warnings(experiment: Experiment, analysis: Analysis, dataset: Dataset, devi
             f"model.num_classes = {chosen}: {dataset.name} has {classes} classes, so outputs {classes} to "
             f"{chosen - 1} never get an example and are not measured; leave num_classes unset",
         )
+    if not experiment.data.is_cnnjaxs:
+        warnings += tuple(f"{dataset.name}: {remark}" for remark in dataset.unequal)
     return warnings

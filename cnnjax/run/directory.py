@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cnnjax.config import diff, plain
+from cnnjax.config import diff, plain, snake_case, unknown_tags
 from cnnjax.errors import ConfigError, RunError
 from cnnjax.experiment import Experiment
 from cnnjax.files import append_text, inside, names_in, probe, writing
 from cnnjax.lease import Holding, Lease
-from cnnjax.records.code_json import CodeRecord
+from cnnjax.records.code_json import REMEDY as CODE_REMEDY
+from cnnjax.records.code_json import CodeRecord, DefinitionEntry
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.records.environment_json import EnvironmentRecord
 from cnnjax.records.folders import LOG, refuse_for_run
@@ -158,15 +160,29 @@ class RunDirectory:
             ids = sorted(path.name for path in trials.iterdir() if ConfigRecord.at(path).exists())
             one = ids[0] if ids else "<id>"
             raise RunError(f"{self.path} is a study's folder: name one of its runs, such as {trials / one}")
+        if held is None and not self.path.exists():
+            raise RunError(f"{self.path} is not a run directory: there is no such folder")
         if held is None:
             raise RunError(f"{self.path} is not a run directory: it has no {ConfigRecord.filename}")
         try:
             return Experiment.from_json(json.dumps(held))
         except ConfigError as error:
-            raise RunError(
-                f"{self.config}: {error}\nif the experiment file defines this class, name it with --file; if a newer "
-                "cnnjax wrote it, install that"
-            ) from None
+            raise RunError(f"{self.config}: {self._own_code_missing(held) or _not_known(error)}") from None
+
+    def _own_code_missing(self, held: dict) -> str:
+        """That the run needs classes which its experiment file defines, as the code kept with it says; "" where none
+        that is known to it is missing."""
+        study = self.path.resolve().parent.parent
+        kept = _definitions(self.sources) or _definitions(CodeRecord.at(study))
+        missing = [entry for tag in dict.fromkeys(unknown_tags(held)) for entry in kept if _has_tag(entry, tag)]
+        if not missing:
+            return ""
+        files = {entry.file: entry for entry in missing}
+        needed = " and ".join(dict.fromkeys(f"{entry.name} of {Path(entry.file).name}" for entry in missing))
+        return (
+            f"this run needs the class{'es' * (' and ' in needed)} {needed}: add --file {_nearest(next(iter(files)))} "
+            "(the experiment file that defines or imports it)"
+        )
 
     def finished(self) -> ResultRecord | None:
         """result.json, where the run is over; None while it is not."""
@@ -217,6 +233,42 @@ def directory_in(path: Path) -> RunDirectory:
     study = path.resolve().parent.parent
     is_trial = path.resolve().parent.name == "trials" and StudyRecord.at(study).exists()
     return RunDirectory(path, sources=CodeRecord.at(study) if is_trial else None)
+
+
+def _not_known(error: ConfigError) -> str:
+    """An error of a config's class or field, without the list of all that there are."""
+    return (
+        f"{str(error).partition(' There are: ')[0]}\nif it is a class of your own, name the experiment file that "
+        "defines it with --file; if a newer cnnjax wrote it, install that"
+    )
+
+
+def _definitions(sources: Path) -> list[DefinitionEntry]:
+    """The classes of the user's that the folder keeps, the newest code first; what cannot be read is passed over."""
+    found: list[CodeRecord] = []
+    for file in sorted(sources.glob("*.json")):
+        with contextlib.suppress(RunError):
+            found += [record for record in [CodeRecord.read(file, remedy=CODE_REMEDY)] if record is not None]
+    found.sort(key=lambda record: record.recorded, reverse=True)
+    latest: dict[str, DefinitionEntry] = {}
+    for entry in itertools.chain.from_iterable(record.definitions for record in found):
+        if entry.kind == "class":
+            latest.setdefault(entry.name, entry)
+    return list(latest.values())
+
+
+def _has_tag(entry: DefinitionEntry, tag: str) -> bool:
+    """Whether a class goes by the name `tag`: its own in snake case, or the one that its first lines give it."""
+    given = re.search(r"""\btag\s*=\s*["']([^"']*)["']""", "\n".join(entry.source).partition(":\n")[0])
+    return (given[1] if given else snake_case(entry.name)) == tag
+
+
+def _nearest(file: str) -> str:
+    """A file's name as it is shortest from here; its last part where there is no such file any more."""
+    path = Path(file)
+    if not path.is_file():
+        return path.name
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 def _is_as_before(held: dict, experiment: Experiment) -> bool:

@@ -110,6 +110,11 @@ def check_output(
 
 
 def _format(out: Path, form: str | None) -> Format:
+    if form is None and out.suffix == ".onnx":
+        raise ConfigError(
+            f"{out}: ONNX is not written. A whole program is .stablehlo; weights alone are .safetensors, or .pt for "
+            "PyTorch, which can write ONNX of a network of its own"
+        )
     if form is None and out.suffix not in SUFFIXES:
         raise ConfigError(f"{out}: its suffix says no format; end it in {', '.join(SUFFIXES)}, or give --format")
     chosen = SUFFIXES[out.suffix] if form is None else form

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,9 @@ from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
 from cnnjax.study.designs.distribution_text import choices_in, distribution_of
 
+_NUMBER = r"[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?"
+_RANGE = re.compile(rf"{_NUMBER}\.\.{_NUMBER}|{_NUMBER}:{_NUMBER}(:{_NUMBER})?", re.ASCII)
+
 
 def applied(
     experiment: Experiment, axes: Mapping[str, Any], overrides: Mapping[str, str]
@@ -40,11 +44,21 @@ def applied(
     for path, choices in varied.items():
         varied[path] = [_with_required(experiment, path, choice, fixed) for choice in choices]
     left = {path: axis for path, axis in axes.items() if path not in fixed}
-    experiment = replace_texts(experiment, fixed | _first_of_required(experiment, fixed, varied))
+    try:
+        experiment = replace_texts(experiment, fixed | _first_of_required(experiment, fixed, varied))
+    except ConfigError as error:
+        raise ConfigError(f"{error}{_of_ranges(fixed)}", path=error.path) from error.__cause__
     left |= {path: tuple(value_of(experiment, path, value) for value in varied[path]) for path in varied}
     left |= drawn
     inside = [path for path in fixed if any(path.startswith(f"{other}.") for other in left)]
     return experiment, left | {path: (value_of(experiment, path, fixed[path]),) for path in inside}
+
+
+def _of_ranges(written: Mapping[str, str]) -> str:
+    """What to write in the place of `1e-3..1` and `3:7:2`, which are no values; "" where there is no such."""
+    if not any(_RANGE.fullmatch(text.strip()) for text in written.values()):
+        return ""
+    return "; values are listed (3,5,7), or drawn between two, as log(1e-3,1), uniform(0,1) or integers(3,7)"
 
 
 def _distribution(experiment: Experiment, path: str, written: str) -> Any:

@@ -63,7 +63,7 @@ def _examples(view: View) -> Panel:
     strips = [Strip(_label(view, group), _tiles(view, _batch(view, group))) for group in groups]
     if _has_sentences(view):
         return Panel(f"{shown} training examples, and what is said of them: the first sentence of each", strips)
-    classes = len(view.dataset.classes)
+    classes = len(view.dataset.classes) if view.labelled or not view.train.has_label else 0
     some = f", of {len(strips)} of {classes:,} classes" if len(strips) < classes else ""
     with_them = f", with {listed_names(view.drawn_over)}" if view.drawn_over else ""
     return Panel(f"{shown} training examples{some}{with_them}", strips, legend=_legend(view))
@@ -96,13 +96,13 @@ def _tiles(view: View, batch: Mapping[str, np.ndarray]) -> list[Tile]:
 
 def _colours(view: View) -> tuple[str, ...]:
     """Of the classes of masks and boxes; where those have none, of every number that they hold."""
-    if not view.labelled and view.dataset.classes:
+    if not view.train.has_label and view.dataset.classes:
         return colours_of(len(view.dataset.classes))
     return colours_of(256)
 
 
 def _legend(view: View) -> tuple[Swatch, ...]:
-    if not view.drawn_over or view.labelled or not view.dataset.classes:
+    if not view.drawn_over or view.train.has_label or not view.dataset.classes:
         return ()
     return legend(view.dataset, view.numbers, _colours(view))
 
@@ -144,7 +144,7 @@ def _label(view: View, group: np.ndarray) -> str:
     if not view.train.has_label:
         return str(group[0]) if len(group) == 1 else ""
     label = view.train.labels[group[0]]
-    if view.dataset.classes:
+    if view.labelled:
         return view.dataset.classes[int(label)]
     targets = ", ".join(f"{number:.3g}" for number in np.ravel(label)[:3]) + (", ..." if np.size(label) > 3 else "")
     return targets if len(group) == 1 else ""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from cnnjax.config import Config, explain, parse, plain, replace, replace_texts
 from cnnjax.data import Dataset
-from cnnjax.data.dataset_statistics import Files, Statistics, choose, statistics
+from cnnjax.data.dataset_statistics import Files, Statistics, choose, has_class_ids, statistics
 from cnnjax.data.examples import Part
 from cnnjax.data.source import built_in
 from cnnjax.data.tfds import known_names
@@ -100,7 +100,7 @@ class View:
     @property
     def labelled(self) -> bool:
         """Whether classes are those of labels, and not of masks or boxes."""
-        return bool(self.dataset.classes) and self.train.has_label
+        return has_class_ids(self.dataset, self.train)
 
     @property
     def drawn_over(self) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ def look(found: Found, *, augmented: bool = False, examples: int | None = None) 
     began = time.perf_counter()
     dataset = experiment.data.load()
     seconds = time.perf_counter() - began
-    classes = len(dataset.classes) if dataset.train.has_label else 0
+    classes = len(dataset.classes) if has_class_ids(dataset, dataset.train) else 0
     count = examples or _enough(classes, augmented=augmented)
     if not examples and not augmented and not classes and drawn_over(dataset.entries):
         count //= 2
@@ -186,22 +186,30 @@ def _facts(view: View) -> list[str]:
     height, width, channels = numbers.image_shape
     means = ", ".join(f"{mean:.4f}" for mean in numbers.mean)
     stds = ", ".join(f"{std:.4f}" for std in numbers.std)
+    targets = numbers.targets.get("train", ())
+    named = numbers.classes if len(numbers.classes) == len(targets) else ()
     ranges = [
-        f"target {index} of the training part: {least:.4g} to {most:.4g}, mean {mean:.4g}"
-        for index, (least, mean, most) in enumerate(numbers.targets.get("train", ())[:10])
+        f"target {index}{f' ({named[index]})' if named else ''} of the training part: {least:.4g} to {most:.4g}, "
+        f"mean {mean:.4g}"
+        for index, (least, mean, most) in enumerate(targets[:10])
     ]
+    read = len(view.dataset.train)
+    before = "" if read == numbers.sizes()["train"] else ", before validation or a fraction of it is taken"
     return [
         *_sound(view),
         f"images: {height}x{width}, {channels} channel{'s' * (channels > 1)}, pixels 0 to {view.dataset.maximum}",
-        f"mean {means}, std {stds} of the training part (n={len(view.dataset.train):,}, pixels in 0..1)",
+        f"mean {means}, std {stds} of the training part{before} (n={read:,}, pixels in 0..1)",
         *ranges,
         *_entries(view),
         *(line for part, files in numbers.files.items() for line in _found_in_files(part, files)),
         *(f"{part}: {count} images cannot be decoded, left out" for part, count in _skipped(view).items()),
-        *view.dataset.remarks,
-        *view.dataset.repeated,
+        *_remarks(view),
         f"fingerprint: {view.dataset.fingerprint}, loaded in {view.load_seconds:.2f} s",
     ]
+
+
+def _remarks(view: View) -> list[str]:
+    return list(dict.fromkeys((*view.dataset.remarks, *view.dataset.unequal, *view.dataset.repeated)))
 
 
 def _sound(view: View) -> list[str]:
@@ -264,7 +272,7 @@ def _data(view: View, picture: Path | None) -> dict[str, Any]:
             for name, entry in view.dataset.entries.items()
         },
         "fingerprint": view.dataset.fingerprint,
-        "remarks": [*view.dataset.remarks, *view.dataset.repeated],
+        "remarks": _remarks(view),
         "load_seconds": view.load_seconds,
         "picture": None if picture is None else str(picture),
         "shown": [] if picture is None else [int(index) for group in view.chosen for index in group],

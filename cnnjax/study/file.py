@@ -18,7 +18,7 @@ from cnnjax.cards import Card, Claim
 from cnnjax.code import remember, remember_all, texts
 from cnnjax.config import explain, explain_declaration, replace
 from cnnjax.data.loader import EXPERIMENT
-from cnnjax.errors import CnnjaxError, ConfigError, EndsProcess, surviving, unknown
+from cnnjax.errors import CnnjaxError, ConfigError, EndsProcess, did_you_mean, surviving, unknown
 from cnnjax.experiment import Experiment
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.directory import RunDirectory
@@ -55,7 +55,8 @@ def load(path: Path | str) -> ExperimentFile:
     if not path.is_file():
         near = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
         there = f"; there are {', '.join(near)}" if near else ""
-        raise ConfigError(f"no experiment file {path}{there}")
+        meant = f":{hint}" if (hint := did_you_mean(str(path), near)) else ""
+        raise ConfigError(f"no experiment file {path}{meant}{there}")
     module = _run(path)
     study, experiment = getattr(module, "study", None), getattr(module, "experiment", None)
     if not isinstance(study, Study | None) or not isinstance(experiment, Experiment | None):

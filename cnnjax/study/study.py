@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from cnnjax.config import Config, Named, explain, later, read
+from cnnjax.config import Config, Named, explain, later, read, split_values
 from cnnjax.errors import ConfigError, unknown
 from cnnjax.experiment import Experiment
 from cnnjax.study.adaptive import Adaptive
@@ -16,7 +16,7 @@ from cnnjax.study.axis_checks import changed, check_axes, check_exclusion
 from cnnjax.study.axis_texts import applied
 from cnnjax.study.budget import Budget
 from cnnjax.study.designs import Arm, Axes, Design, Distribution, Grid, OneAtATime, changes_of, paths_of, values_of
-from cnnjax.study.designs.axes import BASE
+from cnnjax.study.designs.axes import BASE, seeds_advice
 from cnnjax.study.exclusions import Exclusions, LeftOut, remaining
 
 Measure = Literal["macs", "params"]
@@ -204,9 +204,9 @@ def refuse_overruled(study: Study, overrides: Mapping[str, str], *, redesigned: 
     redesigned: the axes will stand in another design, so that those with values can be given others.
     """
     if "seed" in overrides:
+        given = overrides["seed"]
         raise ConfigError(
-            f"seed={overrides['seed']}: seed is no axis of its own, and a study sets it; give seeds=(1, 2) in the "
-            "file, or on the command line --seeds 2"
+            f"seed={given}: seed is no axis of its own, and a study sets it; {seeds_advice(split_values(given))}"
         )
     axes = study.all_axes if study.design is not None else study.axes
     for name, axis in axes.items():

@@ -36,13 +36,22 @@ def checked_axes(axes: Mapping[str, Any], *, repeats: bool = False) -> Named[Any
     checked = Named({name: frozen(axis) for name, axis in axes.items()})
     for name, axis in checked.items():
         if name == "seed":
-            raise ConfigError("seed is no axis of its own; give seeds=(1, 2); on the command line --seeds 2")
+            raise ConfigError(f"seed is no axis of its own; {seeds_advice(axis)}")
         if isinstance(axis, Named):
             _check_group(name, axis)
         elif name in listed:
             _check_values(name, axis, repeats=repeats)
     refuse_overlap(checked)
     return checked
+
+
+def seeds_advice(values: Any) -> str:
+    """How a study is given the seeds `values`: numbers, or texts of them; others are passed over."""
+    found = values if isinstance(values, list | tuple) else ()
+    seeds = sorted({int(each) for each in found if str(each).isascii() and str(each).isdigit()}) or [0, 1, 2]
+    first = seeds == [*range(len(seeds))]
+    line = f"--seeds {len(seeds)}" if first else f"--seeds {len(seeds)}, which takes the first ones, from 0"
+    return f"give seeds={tuple(seeds)} in the file, or on the command line {line}"
 
 
 def _refuse_distributions(axes: Any) -> Any:
