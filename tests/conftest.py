@@ -50,6 +50,7 @@ compare bits of trainings by different programs, or what XLA makes of a program,
 BRIEF = [
     "test_augment",
     "test_augment_entries",
+    "test_benchmarks",
     "test_captions",
     "test_colorization",
     "test_damaged",

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cnnjax import Experiment, Synthetic
 from cnnjax.config.text import replace_texts
-from docs.make.run import Session, chains, commands, parse
+from docs.make.run import COLUMNS, Session, chains, commands, parse
+from tests.forking import forking
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs/tutorial").glob("*.md"), *(ROOT / "docs/how-to").glob("*.md")])
@@ -27,17 +26,34 @@ def shown(pages: list[Path]) -> pytest.ParameterSet:
     return pytest.param(pages, id="+".join(page.stem for page in pages), marks=marks)
 
 
-@pytest.mark.parametrize("pages", [shown(pages) for pages in chains(PAGES)])
-def test_a_page_shows_what_comes_out(pages):
-    """In a process of its own, with one device and programs optimized, as a reader has them."""
+PAGE = """
+import os, runpy, sys
+
+for number in (1, 2):
+    os.dup2(os.open(told["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+if told["torch"]:
+    import tests.torch_peers  # where torchvision is of another build than PyTorch
+sys.argv = ["docs.make.run", *told["pages"]]
+runpy.run_module("docs.make.run", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def forks():
+    """With one device and programs optimized, as a reader has them."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_DISABLE"))}
-    line = [sys.executable, "-m", "docs.make.run"]
+    with forking(environ | {"COLUMNS": f"{COLUMNS}"}, cwd=ROOT) as process:
+        yield process
+
+
+@pytest.mark.parametrize("pages", [shown(pages) for pages in chains(PAGES)])
+def test_a_page_shows_what_comes_out(forks, tmp_path, pages):
+    """In a process of its own."""
     if needs_torch(pages):
         pytest.importorskip("torch")
-        first = "import tests.torch_peers"  # where torchvision is of another build than PyTorch
-        line[1:] = ["-c", f"{first}, runpy; runpy.run_module('docs.make.run', run_name='__main__')"]
-    done = subprocess.run([*line, *map(str, pages)], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
+    said = tmp_path / "said"
+    code = forks(PAGE, seconds=900, pages=list(map(str, pages)), said=str(said), torch=needs_torch(pages))
+    assert code == 0, said.read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

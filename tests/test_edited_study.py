@@ -128,6 +128,13 @@ def test_every_kind_of_edit_is_said(there, here, said):
         assert any(words in each for each in found), found
 
 
+def test_a_base_of_a_class_that_is_not_defined_here_is_named():
+    base = study_record(of()).base
+    held = study_record(of(), name="gates").model_copy(update={"base": base | {"model": {"name": "gated"}}})
+    (said,) = differences(held, study_record(of()), BASE)
+    assert said == "base experiment: one with gated, a class of the file of study gates there, another here"
+
+
 def finish(out, study):
     """The study's folder as a sweep of it leaves it, as far as a later one looks at it."""
     made = plan(study)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +62,15 @@ def test_an_accuracy_over_seeds_has_jeffreys_interval_at_the_effective_number_of
     np.testing.assert_allclose((found.seeds_low, found.seeds_high), expected, rtol=1e-9)
     assert (found.over_seeds.low, found.over_seeds.high) == (found.seeds_low, found.seeds_high)
     assert found.low < found.seeds_low < found.seeds_high < found.high
+
+
+def test_the_interval_that_docs_compute_by_hand_is_the_reports() -> None:
+    page = (Path(__file__).parents[1] / "docs/reports.md").read_text()
+    found = re.search(r"right on\s+(\d+), (\d+) and (\d+) of (\d+) images: .* interval \[([\d.]+), ([\d.]+)\]", page)
+    assert found is not None
+    *right, images = map(int, found.groups()[:4])
+    spread_of = spread([count / images for count in right], accuracy(images))
+    assert found.groups()[4:] == (f"{100 * spread_of.seeds_low:.2f}", f"{100 * spread_of.seeds_high:.2f}")
 
 
 def test_seeds_that_tie_are_taken_to_differ_by_a_quarter_of_an_example() -> None:

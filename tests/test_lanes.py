@@ -153,8 +153,16 @@ JOINTS = {
 BOXES = {"data": Shapes(size=16, objects=1, radius=(3.0, 6.0), examples=24, test_examples=8)}
 CLIPS = ("clip_norm", "adaptive_clip")
 PROGRAMS = {
-    "sgd": (
-        {"optim": SGD(learning_rate=0.1, clip_norm=1.0, schedule=Step(at=(0.4,)))},
+    "sgd, methods, initialization": (
+        {
+            "optim": SGD(learning_rate=0.1, clip_norm=1.0, schedule=Step(at=(0.4,))),
+            "methods": (
+                SAM(rho=0.05),
+                EMA(decay=0.6, warmup=False),
+                Lookahead(every=2, final_share=0.3),
+            ),
+            "initialization": "he_fan_in",
+        },
         {
             "optim.learning_rate": 0.3,
             "optim.weight_decay": 0.5,
@@ -163,36 +171,35 @@ PROGRAMS = {
             "optim.schedule.factor": 0.9,
             "loss.label_smoothing": 0.5,
             "seed": 7,
+            "methods.0.rho": 0.5,
+            "methods.1.decay": 0.3,
+            "methods.2.share": 0.9,
+            "methods.2.final_share": 0.8,
+            "initialization.gain": 3.0,
         },
     ),
     "adamw": (
-        {"optim": AdamW(schedule=OneCycle(peak_at=0.3)), "loss": SigmoidCrossEntropy()},
+        {"optim": AdamW(adaptive_clip=0.01, schedule=OneCycle(peak_at=0.3)), "loss": SigmoidCrossEntropy()},
         {
             "optim.learning_rate": 0.1,
             "optim.weight_decay": 0.9,
             "optim.b1": 0.1,
             "optim.b2": 0.1,
             "optim.eps": 1.0,
+            "optim.adaptive_clip": 0.5,
             "optim.schedule.start": 0.9,
             "optim.schedule.final": 0.9,
             "loss.label_smoothing": 0.5,
         },
     ),
-    "ema": ({"methods": (EMA(decay=0.6, warmup=False),)}, {"methods.0.decay": 0.3}),
-    "sam": ({"methods": (SAM(rho=0.05),)}, {"methods.0.rho": 0.5}),
-    "lookahead": (
-        {"methods": (Lookahead(every=2, final_share=0.3),)},
-        {"methods.0.share": 0.9, "methods.0.final_share": 0.8},
+    "mixed targets": (
+        {"mixing": Mixup(), "loss": SigmoidCrossEntropy(target_threshold=0.1)},
+        {"loss.target_threshold": 0.9},
     ),
     "distillation": (
         {"data": TAUGHT_DATA, "methods": (Distillation(teacher=str(TEACHER)),)},
         {"methods.0.temperature": 1.0, "methods.0.alpha": 0.1},
     ),
-    "mixed targets, adaptive clip": (
-        {"mixing": Mixup(), "loss": SigmoidCrossEntropy(target_threshold=0.1), "optim": SGD(adaptive_clip=0.01)},
-        {"loss.target_threshold": 0.9, "optim.adaptive_clip": 0.5},
-    ),
-    "initialization": ({"initialization": "he_fan_in"}, {"initialization.gain": 3.0}),
     "noise": (
         {**MASKS, "task": Reconstruction(noise=0.1), "loss": AbsoluteError()},
         {"task.noise": 0.5},
@@ -279,7 +286,7 @@ def test_every_lane_of_the_package_is_tried():
     inherited = {(member, name) for member, name in there if member is Optim}
     inherited |= {(member, name) for member, name in there if issubclass(member, Optim) and name in CLIPS}
     assert there - tried <= inherited
-    assert {(SGD, name) for name in CLIPS} <= tried
+    assert {(SGD, "clip_norm"), (AdamW, "adaptive_clip")} <= tried
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import cycle, product
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import jax
@@ -176,7 +176,14 @@ def spread(name, trainings, **hardware):
     return jax.tree.map(lambda leaf: leaf[1], packed), (history[2], evaluated(alone, alone.place([history[2]])))
 
 
-OVER_DEVICES = [*product(NAMES, ["shard_map"]), *slow(*zip(NAMES, cycle(["jit", "pmap"]), strict=False))]
+OPTIMIZERS = [name for name in NAMES if ROWS[name].changes.keys() == {"optim"}]
+OVER_DEVICES = [
+    # One that updates with gradients that are whole is alike in all three.
+    *zip(OPTIMIZERS, cycle(["jit", "pmap", "shard_map"]), strict=False),
+    *((name, "shard_map") for name in NAMES if name not in OPTIMIZERS),
+    ("ema, statistics anew, with sam", "pmap"),
+    ("rates by batch and depth, a part at inference", "jit"),
+]
 
 
 @pytest.mark.parametrize(("name", "parallel"), OVER_DEVICES)

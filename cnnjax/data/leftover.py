@@ -79,5 +79,5 @@ def without_examples(train: Part, test: Part, classes: Sequence[str]) -> Iterato
         ("none in the test part, so that it does not measure them", absent["test"] - both),
     ):
         if ids:
-            names = listed(classes[index] for index in sorted(ids))
+            names = listed(classes[index] for index in map(int, sorted(ids)))
             yield f"{len(ids):,} of {len(classes):,} classes have {where}: {names}"

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cnnjax.config import diff, union_keys
+from cnnjax.config import diff, union_keys, unknown_tags
+from cnnjax.data.tfds import TFDS
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment
 from cnnjax.records.study_json import StudyRecord
@@ -43,7 +44,15 @@ def base_of(held: StudyRecord, experiment: Experiment) -> Experiment | None:
 def base_changes(held: StudyRecord, experiment: Experiment) -> dict[str, tuple[Any, Any]]:
     """By path, what the base experiment there has and what this one has, where they differ."""
     before = base_of(held, experiment)
-    return {"": ("one that cannot be made any more", "another")} if before is None else diff(before, experiment)
+    if before is not None:
+        return diff(before, experiment)
+    strange = ", ".join(tag for tag in dict.fromkeys(unknown_tags(held.base)) if not _is_set(tag))
+    of = f"one with {strange}, a class of the file of study {held.name or 'there'}"
+    return {"": (of if strange else "one that cannot be made any more", "another")}
+
+
+def _is_set(name: str) -> bool:
+    return TFDS.of_set(name) is not None
 
 
 # --- each kind

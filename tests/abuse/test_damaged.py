@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -269,12 +269,19 @@ READ_ALIKE = ("result.json", "metrics.jsonl", "plan.json")
 
 
 def rows(names: Mapping[str, list[str]]) -> list[tuple[str, str, str]]:
-    """(file, command, damage): all damage for the report and one file of a reader, and what is unlike for the rest."""
+    """(file, command, damage): all damage for the report and one file of a reader, and what is unlike for the rest; of
+    that three, in turn, where all commands read the file."""
+
+    def damages(name: str, command: str, turn: int) -> Iterable[str]:
+        if command == "report":
+            return DAMAGE if name in READ_ALIKE else BRIEF
+        return [*BRIEF, *BRIEF][turn % 5 :][:3] if len(names[name]) == len(COMMANDS) else BRIEF
+
     return [
         (name, command, damage)
-        for name, commands in names.items()
-        for command in commands
-        for damage in (DAMAGE if command == "report" and name in READ_ALIKE else BRIEF)
+        for at, name in enumerate(names)
+        for turn, command in enumerate(names[name], at)
+        for damage in damages(name, command, turn)
     ]
 
 
@@ -299,8 +306,16 @@ REST = ["log.txt", "checkpoints", "predictions.npz", "inspect/inspect.json", "le
 """What is beside a result and no part of it."""
 
 
-@pytest.mark.parametrize("command", ["status", "report", "sweep", "work"])
-@pytest.mark.parametrize(("name", "damage"), itertools.product(REST, BRIEF))
+@pytest.mark.parametrize(
+    ("command", "name", "damage"),
+    # Each damage of each file, and each of both for each command.
+    [
+        (command, *of)
+        for command, of in zip(
+            itertools.cycle(["status", "report", "sweep", "work"]), itertools.product(REST, BRIEF * 2), strict=False
+        )
+    ],
+)
 def test_what_no_result_needs_costs_none(made, numbers, out, name, damage, command):
     path = out / "trials" / made.first / name
     path.parent.mkdir(exist_ok=True)
@@ -474,7 +489,8 @@ def test_a_damaged_set_of_tfds_is_named(tmp_path, name, damage, said):
 
 
 @pytest.mark.parametrize(
-    ("name", "damage"), [("environment.json", "a pipe"), *slow(*itertools.product(OF_RESULT, ["nothing", "a folder"]))]
+    ("name", "damage"),
+    [("environment.json", "a pipe"), *slow(*zip(OF_RESULT, itertools.cycle(["nothing", "a folder"]), strict=False))],
 )
 def test_the_commands_name_it_in_one_sentence(run, made, out, name, damage):
     with damaged(out / "trials" / made.first / name, damage):

@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cnnjax import streams
+from tests.forking import forking
 from tests.marks import slow
 
 PRINTS = [
@@ -67,7 +69,7 @@ SOME = ("--version", "train exp.py --out run --devices 1", "train exp.py --out r
     [
         *[(words, "full") for words in PRINTS],
         *[(words, how) for how in ("left", "closed") for words in SOME],
-        *slow(*[(words, how) for how in ("left", "closed") for words in PRINTS if words not in SOME]),
+        *slow(*[(words, ("left", "closed")[n % 2]) for n, words in enumerate(PRINTS) if words not in SOME]),
     ],
 )
 def test_what_cannot_be_printed_is_one_line_and_a_failure(run, place, monkeypatch, words, how):
@@ -129,26 +131,13 @@ PROCESSES: list[tuple[str, int, str]] = [
     ("cnnjax --help 2>&-", 0, ""),
     ("cnnjax --help <&-", 0, ""),
     ("cnnjax describ 2>&-", 2, ""),
+    ("cnnjax --help >&- 2>&- <&-", 1, ""),
+    ("cnnjax recipes mnist/lenet5 --json | true; exit ${PIPESTATUS[0]}", 1, CUT),
     *slow(
-        ("cnnjax describe resnet50 --json | true; exit ${PIPESTATUS[0]}", 1, CUT),
-        ("cnnjax describe lenet5 >&- 2>&- <&-", 1, ""),
         ("cnnjax train exp.py --out new >&- 2>&- <&-; code=$?; ls new/result.json > listed; exit $code", 1, ""),
-        ("cnnjax train exp.py --out new 2> /dev/full", 0, ""),
-        ("cnnjax sweep exp.py --out new 2>&-", 0, ""),
-        ("ulimit -n 20; cnnjax train exp.py --out new", 0, ""),
-        ("ulimit -v 600000; cnnjax train exp.py --out new", 1, "ulimit -v leaves this process 0.6 GB"),
         ("ulimit -v 1500000; cnnjax train exp.py --out new", 1, "ulimit -v leaves this process 1.5 GB"),
-        ("ulimit -v 1000000; cnnjax evaluate run", 1, "ulimit -v leaves this process 1.0 GB"),
-        ("ulimit -v 1000000; cnnjax inspect run", 1, "ulimit -v leaves this process 1.0 GB"),
-        ("ulimit -f 1; cnnjax train exp.py --out new", 1, "files may not be so large: ulimit -f"),
-        ("ulimit -f 10; cnnjax report study --out new", 1, "files may not be so large: ulimit -f"),
-        ("mkdir x; cd x; rmdir ../x; cnnjax train ../exp.py", 1, "the working directory was removed"),
-        ("mkdir x; cd x; rmdir ../x; cnnjax train {place}/exp.py --out {place}/new", 1, "directory was removed"),
-        ("mkdir x; cd x; rmdir ../x; cnnjax sweep {place}/exp.py --out {place}/new", 1, "directory was removed"),
-        ("mkdir x; cd x; rmdir ../x; cnnjax work new", 1, "the working directory was removed"),
-        ("mkdir x; cd x; rmdir ../x; cnnjax report {place}/study", 0, ""),
+        ("ulimit -v 600000; cnnjax train exp.py --out new", 1, "ulimit -v leaves this process 0.6 GB"),
         ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 cnnjax report study", 0, ""),
-        ("unset HOME; cnnjax train exp.py --out new", 0, ""),
         (
             "unset JAX_COMPILATION_CACHE_DIR; HOME=/proc/x TMPDIR=/proc/x cnnjax train exp.py --out new",
             0,
@@ -161,13 +150,79 @@ PROCESSES: list[tuple[str, int, str]] = [
 
 @pytest.mark.parametrize(("line", "code", "said"), PROCESSES)
 def test_a_process_says_one_line_and_ends(place, line, code, said):
-    found, _, err = shell(place, line.replace("{place}", str(place)))
+    found, _, err = shell(place, line)
     assert found == code, err
+    assert_says(err, said)
+    if "ls new" in line:
+        assert (place / "listed").read_text() == "new/result.json\n", "the training was not stopped by it"
+
+
+def assert_says(err: str, said: str) -> None:
+    """No line on standard error but one that says this, or none."""
     lines = [each for each in err.splitlines() if not each.startswith("exp: ")]
     assert "Traceback" not in err
     assert [said in each for each in lines] == ([True] if said else []), err
-    if "ls new" in line:
-        assert (place / "listed").read_text() == "new/result.json\n", "the training was not stopped by it"
+
+
+LACKING = """
+import os, resource, sys
+import cnnjax.__main__
+
+os.chdir(told["place"])
+os.dup2(os.open("out", os.O_WRONLY | os.O_CREAT), 1)
+if told["err"] is None:
+    os.close(2)
+    sys.stderr = None  # as Python has it in a process that begins so
+else:
+    os.dup2(os.open(told["err"], os.O_WRONLY | os.O_CREAT), 2)
+if told["gone"]:
+    os.mkdir("gone")
+    os.chdir("gone")
+    os.rmdir("../gone")
+for name, most in told["limits"].items():
+    resource.setrlimit(getattr(resource, name), (most, most))
+for name in told["unset"]:
+    os.environ.pop(name, None)
+sys.argv = ["cnnjax", *told["words"]]
+cnnjax.__main__.main()
+"""
+
+
+@pytest.fixture(scope="module")
+def forks():
+    with forking() as process:
+        yield process
+
+
+GONE = {"gone": True}
+FORKED: list[tuple[str, dict[str, Any], int, str]] = [
+    ("train exp.py --out new", {"err": "/dev/full"}, 0, ""),
+    ("sweep exp.py --out new", {"err": None}, 0, ""),
+    ("train exp.py --out new", {"limits": {"RLIMIT_NOFILE": 20}, "unset": ["HOME"]}, 0, ""),
+    ("evaluate run", {"limits": {"RLIMIT_AS": 10**9}}, 1, "ulimit -v leaves this process 1.0 GB"),
+    ("inspect run", {"limits": {"RLIMIT_AS": 10**9}}, 1, "ulimit -v leaves this process 1.0 GB"),
+    ("train exp.py --out new", {"limits": {"RLIMIT_FSIZE": 1024}}, 1, "files may not be so large: ulimit -f"),
+    ("report study --out new", {"limits": {"RLIMIT_FSIZE": 10240}}, 1, "files may not be so large: ulimit -f"),
+    ("train ../exp.py", GONE, 1, "the working directory was removed"),
+    ("train {place}/exp.py --out {place}/new", GONE, 1, "directory was removed"),
+    ("sweep {place}/exp.py --out {place}/new", GONE, 1, "directory was removed"),
+    ("work new", GONE, 1, "the working directory was removed"),
+    ("report {place}/study", GONE, 0, ""),
+]
+"""(a command, what its process lacks, its exit code, what standard error says)."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "lacks", "code", "said"), FORKED)
+def test_a_process_that_lacks_something_says_one_line_and_ends(forks, place, words, lacks, code, said):
+    told = {"err": "err", "gone": False, "limits": {}, "unset": []} | lacks
+    words = words.replace("{place}", str(place)).split()
+    found = forks(LACKING, place=str(place), words=words, **told)
+    err = (place / "err").read_text() if told["err"] == "err" else ""
+    assert found == code, err
+    assert_says(err, said)
+    if (words[0], code) in (("train", 0), ("sweep", 0)):
+        assert (place / "new").is_dir()
 
 
 WRONG: list[tuple[str, str]] = [

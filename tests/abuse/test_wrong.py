@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import json
 import random
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from cnnjax.run import due
 from cnnjax.run.directory import RunDirectory
 from cnnjax.run.evaluate import evaluate
 from cnnjax.run.unmoved import Beginning
+from cnnjax.study.file import load as load_file
 from tests.marks import slow
 
 DATA = Synthetic(height=8, width=8, channels=1, classes=2, examples=40, test_examples=12)
@@ -71,8 +73,6 @@ def made(tmp_path_factory) -> Path:
         with pytest.raises(Crash):
             train(experiment, folder / name, options=OPTIONS, sinks=[crash_at(UNTIL + 2)])
     (folder / "exp.py").write_text(FILE)
-    from cnnjax.study.file import load as load_file
-
     sweep(load_file(folder / "exp.py").study, folder / "study", name="exp", options=Options(ONE))
     return folder
 
@@ -450,9 +450,7 @@ def test_a_report_leaves_out_what_is_not_believed_and_says_why(place, case):
     assert (table["status"] == "done").sum() == 4 - count
 
 
-@pytest.mark.parametrize(
-    "case", ["results exchanged", "0.9 to 0.8", *slow(*sorted(IN_STUDY.keys() - {"results exchanged", "0.9 to 0.8"}))]
-)
+@pytest.mark.parametrize("case", ["results exchanged", "0.9 to 0.8"])
 def test_a_sweep_ends_as_its_report_says(run, place, case):
     change, count, _ = IN_STUDY[case]
     change(place)
@@ -462,6 +460,23 @@ def test_a_sweep_ends_as_its_report_says(run, place, case):
     assert f"of 4 trials {count} could not be trained" in " ".join(err.split())
     code, out, _ = run("report", place / "study", "--json")
     assert len(json.loads(out)["failed"]) == count
+
+
+@pytest.mark.parametrize("case", slow(*sorted(IN_STUDY.keys() - {"results exchanged", "0.9 to 0.8"})))
+def test_a_sweep_believes_no_trial_that_its_report_leaves_out(place, case):
+    """Nor does it train another in its place."""
+    change, count, said = IN_STUDY[case]
+    change(place)
+    outcome = sweep(load_file(place / "exp.py").study, place / "study", name="exp", options=Options(ONE))
+    assert (outcome.complete, len(outcome.errors), len(outcome.done), len(outcome.skipped)) == (
+        False,
+        count,
+        0,
+        4 - count,
+    )
+    assert all(re.search(said, reason) for reason in outcome.errors.values()), outcome.errors
+    table = collect(place / "study").trials
+    assert set(table.loc[table["status"] == "failed", "id"]) == set(outcome.errors)
 
 
 def test_a_single_run_that_was_edited_is_not_reported(place):
@@ -614,7 +629,7 @@ class FastClock:
         return 3600 * time.perf_counter()
 
 
-@pytest.mark.parametrize(("seconds", "crashes"), [(60.0, 3), *slow((60.0, 20), (1e-9, 20), (1e9, 20))])
+@pytest.mark.parametrize(("seconds", "crashes"), [(60.0, 3), *slow((60.0, 9), (1e-9, 6), (1e9, 6))])
 def test_random_crashes_change_nothing(made, tmp_path, monkeypatch, seconds, crashes):
     """With the default time between checkpoints as with others; the places are drawn from a fixed seed."""
     assert seconds != 60.0 or Options().checkpoint_seconds == seconds
