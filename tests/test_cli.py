@@ -163,8 +163,8 @@ BROKEN_FILES = {
     "x = 1\n": "defines no `experiment` and no `study`",
     "from cnnjax import Method\nclass Mine(Method):\n    beta = 0.1\n": "line 2: beta has no type, so it would be no "
     "field: write beta: float = 0.1",
-    "from cnnjax import Loss, lane\nclass Mine(Loss):\n    beta = lane(0.1)\n": "write beta: float = ...",
-    "from cnnjax import SGD\nclass Mine(SGD):\n    momentum = 0.5\n": "write momentum: float = ...",
+    "from cnnjax import Loss, lane\nclass Mine(Loss):\n    beta = lane(0.1)\n": "write beta: ... = ...",
+    "from cnnjax import SGD\nclass Mine(SGD):\n    momentum = 0.5\n": "write momentum: ... = ...",
     "from cnnjax import Model\nclass Mine(Model):\n    layers = []\n": "write layers: list = []",
     "import nothing_of_the_kind\n": "line 1 does not run: ModuleNotFoundError",
     "def (:\n": "line 1 does not run: SyntaxError",

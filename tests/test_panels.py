@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from scipy import stats
 from cnnjax.documents.document import Column, Grid, paragraph
 from cnnjax.records.specification import BEFORE
 from cnnjax.reporting import Finding, collect, find, findings, report
+from cnnjax.reporting.at_chance import at_chance
 from cnnjax.reporting.compared import compared
+from cnnjax.reporting.headline import foremost, headline
 from cnnjax.reporting.intervals import Quantity, judged, paired
 from cnnjax.reporting.panels import PANELS
 from cnnjax.reporting.panels.networks import networks_panel
@@ -24,7 +27,7 @@ from cnnjax.reporting.statistics import chosen, reference
 from cnnjax.reporting.study_table import Table
 from cnnjax.reporting.tidy import trials_frame
 from cnnjax.statistics.power import detectable
-from tests.test_reporting import BASE, change_result, diverge, make_study, set_metrics, write_json
+from tests.test_reporting import BASE, change_result, diverge, make_study, set_metrics, study_path, write_json
 
 ROWS = Grid("Of planted numbers", (Column("what"), Column("number", "number")), [("planted", "0.12345")])
 
@@ -151,6 +154,43 @@ def test_stability_counts_what_diverged_and_failed_and_such_an_arm_is_not_starre
     ]
     assert "All trials of 1 of 3 arms finished; 1 trial diverged." in found.blocks[1].lines[0]  # type: ignore[union-attr]
     assert chosen(table) == 3, "the best of those that survived is not the best"
+
+
+@pytest.mark.parametrize("kept", [9, 4])
+def test_trials_that_are_no_better_than_the_most_frequent_class_are_told_of(tmp_path: Path, kept: int) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average", "stride"]})
+    at = {0: 0.4, 1: 0.3, 4: 0.4, 5: 0.4 + 1 / 50}
+    for number, accuracy in at.items():
+        set_metrics(tmp_path, trials[number], test_accuracy=accuracy)
+    change_result(tmp_path, trials[8], data_fingerprint=None)
+    content = {"test": {"count": 50, "per_class_count": [15, 20, 15]}, "validation": {"count": 9}}
+    for trial in trials[1 : 1 + kept]:
+        write_json(study_path(tmp_path, trial, "evaluation.json"), content)
+    table = collect(tmp_path)
+    known = "9 finished trials" if kept == 9 else "8 of 9 finished trials whose counts of classes were recorded"
+    said = (
+        f"3 of {known} are no better than always answering the most frequent class (40.0% of the test part): arms 1, 2"
+    )
+    said += "."
+    assert said in foremost(table)
+    assert said in headline(table)
+    found = stability_panel(table)
+    assert [row[-2:] for row in cells(found)] == [["2", "ranked"], ["1", "ranked"]]
+    assert said in found.blocks[1].lines[0]  # type: ignore[union-attr]
+    assert "All trials of 3 of 3 arms finished" in found.blocks[1].lines[0]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, {"test": {"count": 50}}, {"test": {"count": 50, "per_class_count": [900, 700]}}, {"test": {"count": "x"}}],
+)
+def test_what_chance_would_be_is_not_guessed(tmp_path: Path, content: dict[str, Any] | None) -> None:
+    trials = make_study(tmp_path, axes={"model.pool": ["max", "average"]})
+    for trial in trials:
+        set_metrics(tmp_path, trial, test_accuracy=0.1)
+        if content:
+            write_json(study_path(tmp_path, trial, "evaluation.json"), content)
+    assert at_chance(collect(tmp_path)) is None
 
 
 def test_the_command_to_run_it_again(tmp_path: Path) -> None:

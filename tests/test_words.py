@@ -38,6 +38,7 @@ ALLOWED = {
     "run/room.py": PUBLISHED,
     "study/subject.py": PUBLISHED,
     "progress/parts.py": BY_CLASS,
+    "reporting/at_chance.py": BY_CLASS,
     "reporting/kept.py": BY_CLASS,
     "reporting/confusions.py": BY_CLASS,
     "reporting/picture_confusion.py": BY_CLASS,

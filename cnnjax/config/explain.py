@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -63,9 +62,18 @@ def explain_declaration(error: PydanticUserError) -> str:
     found = re.search(r"`(\w+) = (.*?)`\.|'(\w+)'", error.message, re.DOTALL)
     if error.code not in ("model-field-missing-annotation", "model-field-overridden") or found is None:
         return error.message
-    name, kind, shown = found[1] or found[3], "float", "..."
-    try:
-        kind, shown = type(ast.literal_eval(found[2])).__name__, found[2]
-    except (TypeError, ValueError, SyntaxError):
-        kind = "float" if found[2] is None else "..."
+    name, shown = found[1] or found[3], found[2] or "..."
+    kind = next((kind for pattern, kind in _KINDS.items() if re.match(pattern, shown)), "...")
     return f"{name} has no type, so it would be no field: write {name}: {kind} = {shown}"
+
+
+_KINDS = {
+    r"(True|False)$": "bool",
+    r"-?\d+$": "int",
+    r"-?\d[\d.]*(e[+-]?\d+)?$": "float",
+    r"['\"]": "str",
+    r"\[": "list",
+    r"\(": "tuple",
+    r"\{": "dict",
+}
+"""The types of values by how they begin, or are written."""

@@ -9,6 +9,7 @@ from cnnjax.records.design_words import design_words
 from cnnjax.records.result_json import TRIED_AGAIN
 from cnnjax.records.specification import Specification
 from cnnjax.reporting.adaptive import STOPPED, adaptive_sentences
+from cnnjax.reporting.at_chance import at_chance_sentences
 from cnnjax.reporting.folds import fold_sentences
 from cnnjax.reporting.intervals import FEWEST, Spread, listed
 from cnnjax.reporting.mixture import mixed_code
@@ -48,9 +49,9 @@ def foremost(table: Table) -> list[str]:
 
 
 def _amiss(table: Table) -> list[str]:
-    """What is damaged, missing or mixed."""
+    """What is damaged, missing or mixed, and which trials learned nothing."""
     damaged = [f"{said}." for said in table.damaged]
-    notes = [*_strangers(table), *_cut_curves(table), *_unmoved(table), *damaged]
+    notes = [*_strangers(table), *_cut_curves(table), *_unmoved(table), *at_chance_sentences(table), *damaged]
     return [*notes, *_unusable(table), *_mixture(table)]
 
 

@@ -1,24 +1,31 @@
-"""Whether trainings went well: trials that diverged, failed otherwise, or have not finished, arm by arm."""
+"""Whether trainings went well: trials that diverged, failed otherwise, have not finished or learned nothing, by arm."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from cnnjax.documents.document import Column, Grid, paragraph
+from cnnjax.reporting.at_chance import at_chance, at_chance_sentences
 from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.statistics import complete
 from cnnjax.reporting.study_table import Arm, Table
 from cnnjax.reporting.units import plural
 
-DIVERGED = "diverged"
+DIVERGED, NO_BETTER = "diverged", "no better than the most frequent class"
 
 
 def stability_panel(table: Table) -> Finding:
-    """A row for each arm with a trial that did not finish, and how many arms have none."""
+    """A row for each arm with a trial that did not finish or that learned nothing, and how many arms finished all."""
     counts = {arm.number: _count(table, arm) for arm in table.arms}
     ranked = complete(table)
-    shown = [arm for arm in table.arms if counts[arm.number]["finished"] < counts[arm.number]["trials"]]
-    heads = ("trials", "finished", DIVERGED, "failed otherwise", "not finished")
+    found = at_chance(table)
+    no_better = found.by_arm if found is not None else {}
+    cut = [arm for arm in table.arms if counts[arm.number]["finished"] < counts[arm.number]["trials"]]
+    shown = [arm for arm in table.arms if arm in cut or arm.number in no_better]
+    heads = ["trials", "finished", DIVERGED, "failed otherwise", "not finished"]
+    if no_better:
+        heads.append(NO_BETTER)
+        counts = {number: {**own, NO_BETTER: no_better.get(number, 0)} for number, own in counts.items()}
     rows = [
         (
             str(arm.number),
@@ -29,9 +36,10 @@ def stability_panel(table: Table) -> Finding:
         for arm in shown
     ]
     columns = (Column("#"), Column("arm"), *(Column(head, "number") for head in heads), Column("in the choice"))
-    whole = len(table.arms) - len(shown)
+    whole = len(table.arms) - len(cut)
     lost = sum(own[DIVERGED] for own in counts.values())
     said = f"All trials of {whole} of {plural(len(table.arms), 'arm')} finished; {plural(lost, 'trial')} diverged."
+    said = " ".join([said, *at_chance_sentences(table)])
     note = (
         f" An arm with {table.replicate}s that diverged or failed is not ranked and not chosen: the mean of those that "
         "survive flatters it. That none of n diverged does not say that none will: with n = 3, the 95% limit of the "
