@@ -59,7 +59,8 @@ def test_a_study_its_plan_and_a_network(shell):
     for text in (shown["text/markdown"], shown["text/plain"]):
         assert f"{planned.trials[0].params:,}" in text
         assert "4 trials = 2 arms x 2 seeds" in text
-        assert "pruned: model.pool = max, model.blocks = 9" in text.replace("\\_", "_")
+        assert "pruned (2 of 4 arms): " in text
+        assert "model.pool = max, model.blocks = 9; model.pool = average" in text.replace("\\_", "_")
     shown = shell.shown(describe(EXPERIMENT))
     assert f"**{describe(EXPERIMENT).params:,}**" in shown["text/markdown"]
 

@@ -12,6 +12,7 @@ from cnnjax.config import canonical, classes, configs, replace
 from cnnjax.config.identity import canonical_text
 from cnnjax.experiment import Families, check, functions_of, input_shape_of, lane_shapes, length_of
 from cnnjax.experiment.subject import Remembered, Subject
+from cnnjax.study.planned import pruned_lines
 from cnnjax.training.step import shapes_from, state_shapes
 
 CHECKS = importlib.import_module("cnnjax.experiment.check")
@@ -99,6 +100,11 @@ def test_a_network_that_fails_is_asked_once(counts):
     assert "conv2" in planned.pruned[0].reason
     assert [dict(arm.guilty) for arm in planned.pruned] == 3 * [{"model.layers.conv2.kernel_size": 9}]
     assert counts["analysed"] == 2
+    arms = "; ".join(f"optim.learning_rate = {rate}, model.layers.conv2.kernel_size = 9" for rate in (0.1, 0.2, 0.3))
+    error = planned.pruned[0].error
+    assert pruned_lines(planned.pruned, of=planned.arms) == [f" (3 of 6 arms): {error} [{arms}]"]
+    assert pruned_lines(planned.pruned, of=3) == [f" (3 of 3 arms): {error}"]
+    assert pruned_lines(planned.pruned[:1], of=6) == [f": {planned.pruned[0].line}"]
 
 
 def test_a_family_has_the_state_that_tracing_finds():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cnnjax.study.plan import Plan
 
 MOST_PRUNED = 6
-"""Arms that a sweep names, where it pruned more."""
+"""Reasons, and arms of each, that a sweep names, where it pruned more."""
 
 
 def note(message: str) -> None:
@@ -42,9 +42,9 @@ def _standard(value: Any) -> Any:
 
 def print_pruned(planned: Plan) -> None:
     """Say on standard error which arms a sweep does not train, and why."""
-    said = [f"pruned: {arm.line}" for arm in planned.pruned[:MOST_PRUNED]]
-    more = len(planned.pruned) - len(said)
-    said += [f"pruned: {more} more arms; --dry-run and the report name them all"] if more else []
+    from cnnjax.study.planned import pruned_lines
+
+    said = [f"pruned{line}" for line in pruned_lines(planned.pruned, of=planned.arms, most=MOST_PRUNED)]
     for text in said:
         err.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 

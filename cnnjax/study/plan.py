@@ -28,7 +28,7 @@ from cnnjax.study.deaths import fatal, traced
 from cnnjax.study.faults import guilty, neighbours, refuse_bad_values, refuse_too_many, refuse_twins
 from cnnjax.study.folds import refuse_unequal_folds
 from cnnjax.study.match import rescaled_to
-from cnnjax.study.planned import Plan, PlannedTrial, PrunedArm, label, written
+from cnnjax.study.planned import Plan, PlannedTrial, PrunedArm, label, pruned_lines, written
 from cnnjax.study.study import Study
 from cnnjax.training.parallel import check_batch_size
 
@@ -87,7 +87,8 @@ def _plan(study: Study, hardware: Hardware | Devices) -> Plan:
             trials += [_trial(study, arm, seed, outcome) for seed in study.seed_values]
     refuse_twins(trials)
     if not trials:
-        reasons = "\n".join(f"  {entry.line}" for entry in pruned)
+        lines = pruned_lines(pruned, of=len(pruned))
+        reasons = "\n".join(f"  {line.removeprefix(':').strip()}" for line in lines)
         raise ConfigError(f"nothing is left to train, all {len(pruned)} arms are pruned:\n{reasons}")
     return Plan(study, tuple(trials), tuple(pruned), devices)
 

@@ -16,6 +16,7 @@ from cnnjax.experiment import Experiment
 from cnnjax.study.folds import left_out_folds
 from cnnjax.study.pairing import unpaired_in
 from cnnjax.study.plan import Plan, PlannedTrial
+from cnnjax.study.planned import pruned_lines
 from cnnjax.study.two_levels import fraction_sentences
 from cnnjax.study.values import text
 
@@ -61,7 +62,7 @@ def arms_grid(plan: Plan) -> Grid:
 
 def remarks(plan: Plan) -> list[Remarks]:
     """What is pruned, warned of and not checked; at last what the plan is of, the totals in its last line."""
-    pruned = tuple(f"pruned: {arm.line}" for arm in plan.pruned)
+    pruned = tuple(f"pruned{line}" for line in pruned_lines(plan.pruned, of=plan.arms))
     unchecked = tuple(f"not checked: {what}" for what in plan.unchecked)
     seeds = plan.study.seed_values
     total = (

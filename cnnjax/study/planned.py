@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -119,6 +119,28 @@ class PrunedArm:
         return f"{written(self.guilty)}: {self.error}"
 
 
+def pruned_lines(pruned: Sequence[PrunedArm], *, of: int, most: int | None = None) -> list[str]:
+    """The pruned arms with their reasons, a reason that several of `of` arms share once: `(4 of 9 arms): the reason`.
+
+    Those arms are named behind it, unless they are all that there are. most: how many of them, and how many lines;
+    None for all.
+    """
+    by_error: dict[str, list[PrunedArm]] = {}
+    for arm in pruned:
+        by_error.setdefault(arm.error, []).append(arm)
+    lines, every = [], list(by_error.values())
+    for same in every[:most]:
+        if len(same) == 1:
+            lines.append(f": {same[0].line}")
+            continue
+        named = "; ".join(written(each.arm) for each in same[:most])
+        more = f"; and {len(same) - most} more" if most is not None and len(same) > most else ""
+        arms = f" [{named}{more}]" if len(same) < of else ""
+        lines.append(f" ({len(same)} of {of} arms): {indented(same[0].error)}{arms}")
+    left = sum(map(len, every[len(lines) :]))
+    return [*lines, f": {left} more arms; --dry-run and the report name them all"] if left else lines
+
+
 @dataclass(frozen=True)
 class Plan:
     """The trials of a study in order, and the pruned arms. devices: that each trial will run on.
@@ -139,6 +161,11 @@ class Plan:
         for trial in self.trials:
             groups.setdefault(trial.program, []).append(trial)
         return groups
+
+    @property
+    def arms(self) -> int:
+        """How many arms the study has, those that are pruned included."""
+        return len({trial.arm for trial in self.trials}) + len(self.pruned)
 
     @property
     def compilations(self) -> int:
