@@ -172,7 +172,8 @@ def test_a_network_that_needs_the_size_of_its_batch_is_exported_for_one(tmp_path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["net.onnx"], "its suffix says no format; end it in .stablehlo, .safetensors, .pt, .pth"),
+        (["net.h5"], "its suffix says no format; end it in .stablehlo, .safetensors, .pt, .pth"),
+        (["net.onnx"], "ONNX is not written. A whole program is .stablehlo"),
         (["net.pth", "--format", "safetensors"], "would be taken for torch"),
         (["net", "--format", "onnx"], "'onnx' is no format"),
         (["net.stablehlo", "--platforms", "cpu, gpu"], "platform = 'gpu': it is cuda or rocm"),
