@@ -119,18 +119,20 @@ class Forking:
         said: Path,
         program: str = "",
         environ: Mapping[str, str] | None = None,
+        only: Mapping[str, str] = os.environ,
         **told: Any,
     ) -> Forked:
         """Start `cnnjax` with these words, or a program instead, in that folder.
 
         said: a folder, which is made, for files of what it prints. environ: variables beside those of this process;
-        JAX has read its own when the first process began.
+        JAX has read its own when the first process began. only: variables instead of those of this process.
         """
         said.mkdir(parents=True, exist_ok=True)
         number = len(list(said.iterdir()))
         out, err = (said / f"{number}.{name}" for name in ("out", "err"))
+        out.touch()
         err.touch()
-        told |= {"environ": variables({**os.environ, **(environ or {})}), "cwd": str(cwd)}
+        told |= {"environ": variables({**only, **(environ or {})}), "cwd": str(cwd)}
         told |= {"out": str(out), "err": str(err)}
         pid = self.ask(program=COMMAND + program, seconds=400, words=None if program else words, **told)
         return Forked(self, pid, out, err)
