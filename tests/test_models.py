@@ -87,9 +87,10 @@ ROWS = {
 
 
 for network in reversed(TABLE):
+    small = network.small_config
     # Presets that differ in size alone have one small form.
-    ROWS = {name: row for name, row in ROWS.items() if row.config != network.small_config}
-    ROWS[network.name] = Row(network.small_config, network.shape)
+    ROWS = {name: row for name, row in ROWS.items() if row.config != small}
+    ROWS[network.name] = Row(small, network.shape)
 
 
 # One of each kind. The others are deeper, wider or have other knobs of the same blocks.
