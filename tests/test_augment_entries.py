@@ -197,7 +197,7 @@ def test_a_box_of_which_less_than_a_tenth_is_left_is_dropped():
     pixels = (masks == 1).sum((1, 2))
     np.testing.assert_array_equal(valid, pixels >= spatial.LEAST_SHARE * area)
     assert np.any(valid & (pixels < area))
-    assert np.any((0 < pixels) & (pixels < 8))
+    assert np.any((pixels > 0) & (pixels < 8))
 
 
 @pytest.mark.parametrize(("augmentation", "radius"), POLICIES, ids=lambda value: getattr(value, "tag", ""))
