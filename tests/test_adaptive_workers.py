@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -44,6 +41,7 @@ from cnnjax.records.plan_json import PlanRecord
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study.candidates import plan_of_candidates
 from cnnjax.study.file import load
+from tests.forking import shared
 
 BASE = Experiment(
     model=SmallCNN(features=2, dense=0),
@@ -319,57 +317,49 @@ def test_a_design_of_ones_own_is_read_from_the_file_and_must_be_as_it_was(tmp_pa
 
 
 FILE = """
-from cnnjax import SGD, Digits, Experiment, SequentialSeeds, SmallCNN, Study, SuccessiveHalving
+from cnnjax import SGD, Digits, Experiment, SmallCNN, Study, SuccessiveHalving
 
 experiment = Experiment(
     model=SmallCNN(features=2, dense=0), data=Digits(), optim=SGD(learning_rate=0.05), batch_size=128, validation=0.2,
-    epochs=EPOCHS,
+    epochs=6,
 )
-study = Study(experiment, axes={"optim.learning_rate": [0.001, 0.01, 0.1, 0.2]}, seeds=2, adaptive=DESIGN)
+axes = {"optim.learning_rate": [0.001, 0.01, 0.1, 0.2]}
+study = Study(experiment, axes=axes, seeds=2, adaptive=SuccessiveHalving(first=1, factor=2))
 """
-KILLED = {
-    "SuccessiveHalving(first=1, factor=2)": 6,
-    'SequentialSeeds(most_seeds=4, metric="loss")': 2,
-}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("design", KILLED)
-def test_workers_that_are_killed_again_and_again_change_nothing(design, tmp_path):
+def test_workers_that_are_killed_again_and_again_change_nothing(tmp_path):
     """Two processes, of which one is killed three times: a worker's process, or the sweep's own."""
     file = tmp_path / "rates.py"
-    file.write_text(FILE.replace("EPOCHS", str(KILLED[design])).replace("DESIGN", design))
+    file.write_text(FILE)
     whole, out = tmp_path / "whole", tmp_path / "killed"
-    shared = ["--devices", "1", "--checkpoint-steps", "4"]
-    swept = [sys.executable, "-m", "cnnjax", "sweep", str(file), *shared, "--json", "--out"]
     assert sweep(load(file).study, whole, options=Options(OPTIONS.hardware, checkpoint_steps=4)).complete
-    worked = [sys.executable, "-m", "cnnjax", "work", str(out), "--side-by-side", "1", "--json"]
+    swept = ["sweep", str(file), "--devices", "1", "--checkpoint-steps", "4", "--json", "--out", str(out)]
+    worked = ["work", str(out), "--side-by-side", "1", "--json"]
 
     def start(words):
-        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        return shared().start(*words, cwd=tmp_path, said=tmp_path / "said")
 
     draw, kills = random.Random(0), 0
-    processes = [start([*swept, str(out)])]
+    processes = [start(swept)]
     until = time.monotonic() + 300
     try:
         while not PlanRecord.at(out).exists() and time.monotonic() < until:
-            time.sleep(0.1)
+            time.sleep(0.02)
         processes.append(start(worked))
         while not record(out).over and time.monotonic() < until:
-            time.sleep(draw.uniform(0.1, 1.0))
+            time.sleep(draw.uniform(0.02, 0.3))
             running = status(out).running
             if kills < 3 and running:
                 victim = draw.choice(running).pid
                 position = next((i for i, each in enumerate(processes) if each.pid == victim), 0)
-                os.killpg(processes[position].pid, signal.SIGKILL)
-                processes[position].wait()
+                processes[position].end()
                 processes[position], kills = start(worked), kills + 1
-        assert [each.wait(timeout=60) for each in processes] == [0, 0]
+        assert [each.wait(60) for each in processes] == [0, 0]
     finally:
         for each in processes:
-            if each.poll() is None:
-                os.killpg(each.pid, signal.SIGKILL)
-                each.wait()
+            each.end()
     assert kills == 3, "it was over too soon"
     assert record(out) == record(whole)
     assert rows(out) == rows(whole)

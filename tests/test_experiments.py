@@ -1,5 +1,5 @@
-"""Every shipped experiment loads, says what it must, plans at its own size (deep networks with two blocks a stage), and
-trains two steps of a small form.
+"""Every shipped experiment loads, says what it must, and plans at its own size (deep networks with one block a stage).
+Small forms of some, which use all that any uses, train two steps.
 
 Data sets that are not there are noise in their form (`stand_ins`).
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,14 +18,15 @@ from PIL import Image
 from scipy.io import wavfile
 
 from cnnjax import TFDS, Hardware, MaskFolder, Options, Voc, WavFolder, plan, train
-from cnnjax.config import replace
+from cnnjax.config import Named, replace
+from cnnjax.config.node import Node, children
 from cnnjax.data.voc import SIDES
 from cnnjax.run import compiling
 from cnnjax.run.program import Program
 from cnnjax.study.file import load
 from tests.marks import slow
 from tests.shrinking import BATCH, share, shrunk
-from tests.stand_ins import FORMS, stand_in
+from tests.stand_ins import FORMS, put_in
 
 ROOT = Path(__file__).parents[1] / "experiments"
 FILES = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
@@ -46,12 +48,21 @@ RUNS = {
 HARDWARE = Hardware(devices=1)
 ELSEWHERE = Hardware(devices=1, memory=10**15)
 """Of a machine that has room for any: most are written for others than this."""
-TRAINED: set[str] = set()
-"""Programs that this process has trained: the small forms of several experiments may be one."""
+TRAINED = """alphago/filters_small blood_cells/detection chirps/window cifar10/airbench94_muon
+    cifar10/airbench94_narrow cifar10/airbench96 cifar10/colorization cifar10/resnet110 cifar10/resnet18
+    cifar100/resnet18 cifar100/wide_resnet28_10_dropout digits/colorization digits/denoising digits/folds
+    digits/generation digits/pooling digits/vae fashion_mnist/dense fashion_mnist/depth figures/pose imagenet/alexnet
+    imagenet/bit_resnet50 imagenet/convnext_tiny imagenet/efficientnet_b0 imagenet/ffcv_resnet18
+    imagenet/flax_resnet50 imagenet/googlenet imagenet/mobilenet_v2 imagenet/mobilenet_v3_large
+    imagenet/mosaicml_resnet50_medium imagenet/regnet_y_400mf imagenet/resnet152 imagenet/rsb_resnet50_a1
+    imagenet/rsb_resnet50_a3 imagenet/torchvision_resnet50_v2 imagenet/vgg16 imagenet/vgg16_bn imagenet/zfnet
+    membranes/unet methods/fine_tuning mnist/lenet5_1998 scenes/captions shapes/localization shapes/masks
+    shapes/mosaic shapes/segmentation shapes/super_resolution shapes/two_stage spoken_digits/speakers tissue/bands"""
+"""Whose small forms together use all that those of all experiments use."""
 
 
-def each_file():
-    return [*(name for name in FILES if name in QUICK), *slow(*(name for name in FILES if name not in QUICK))]
+def each_file(names=FILES):
+    return [*(name for name in names if name in QUICK), *slow(*(name for name in names if name not in QUICK))]
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +70,7 @@ def folder(tmp_path_factory, monkeypatch):
     """An empty folder, and one of data sets in which none is, so that noise stands for all."""
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("sets")))
-    monkeypatch.setattr(TFDS, "read", stand_in)
+    put_in(monkeypatch)
     # Each program takes two steps, so that compiling it is most of what it costs.
     monkeypatch.setitem(compiling.XLA_CPU, "xla_cpu_use_fusion_emitters", False)
 
@@ -154,13 +165,13 @@ def test_a_recipe_has_a_card_and_batches_for_its_machines(name):
 
 
 def shallow(study):
-    """The study with at most two blocks in each stage of its network, the later ones being alike: what is traced is a
-    fraction of it. As it is, where depth is what it studies."""
+    """The study with one block in each stage of its network, the later ones being alike: what is traced is a fraction
+    of it. As it is, where depth is what it studies."""
     model = study.experiment.model
     sizes = getattr(model, "stage_sizes", ())
     if not sizes or any("stage_sizes" in str(axis) for axis in study.axes):
         return study
-    return replace(study, {"experiment.model.stage_sizes": tuple(min(size, 2) for size in sizes)})
+    return replace(study, {"experiment.model.stage_sizes": tuple(min(size, 1) for size in sizes)})
 
 
 @pytest.mark.parametrize("name", each_file())
@@ -172,15 +183,36 @@ def test_every_arm_can_be_trained(name):
     assert not planned.pruned, "a shipped study prunes nothing"
 
 
-@pytest.mark.parametrize("name", each_file())
+def uses(value, path="") -> set[tuple[str, Any]]:
+    """What a config says, by path without the names of entries: classes, choices, and which numbers are set."""
+    if not isinstance(value, Node | Named | tuple):
+        return {(path, value if isinstance(value, bool | str) else value is not None)}
+    found = {(path, type(value).__name__)}
+    for name, inside in children(value).items():
+        place = f"{path}.{name if isinstance(value, Node) else '*'}"
+        default = isinstance(value, Node) and name in type(value).model_fields and _is_default(value, name)
+        found |= {(place, "default")} if default else uses(inside, place)
+    return found
+
+
+def _is_default(config, name) -> bool:
+    return getattr(config, name) == type(config).model_fields[name].default
+
+
+def test_what_trains_uses_all_that_experiments_use():
+    """Where this fails, `TRAINED` lacks an experiment that uses something new."""
+    used = {name: uses(shrunk(load(path).experiment)) for name, path in FILES.items()}
+    trained = set().union(*(used[f"{name}.py"] for name in TRAINED.split()))
+    assert {name: some - trained for name, some in used.items() if some - trained} == {}
+
+
+@pytest.mark.parametrize("name", each_file([f"{name}.py" for name in TRAINED.split()]))
 def test_it_trains(name, monkeypatch):
     experiment, _ = loaded(name)
     if isinstance(experiment.data, TFDS):
         train_count = share(experiment, FORMS[experiment.data.name].train)
-        monkeypatch.setattr(TFDS, "read", lambda data: stand_in(data, train=train_count, test=BATCH))
+        put_in(monkeypatch, train=train_count, test=BATCH)
     small = shrunk(experiment)
-    if small.program in TRAINED:
-        return
     with_runs(name, made=shrunk)
     program = Program(small, hardware=HARDWARE)
     try:
@@ -193,4 +225,3 @@ def test_it_trains(name, monkeypatch):
         assert program.evaluate(state, "test")["count"] > 0
     finally:
         program.close()
-    TRAINED.add(small.program)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -139,6 +141,11 @@ def variables(row):
     }
 
 
+@pytest.fixture(scope="module")
+def layers(row):
+    return analyse(row.module, row.input_shape)
+
+
 def compiled(function, *arguments):
     """Jitted without optimization: what runs a few times takes longer to optimize than to run."""
     return compiled_with(jax.jit(function).lower(*arguments), UNOPTIMIZED)
@@ -153,6 +160,44 @@ def evaluated(row, variables):
         return row.module.apply(variables, x, train=False, mutable=["batch_stats"], rngs=keys)
 
     return compiled(run, images(row), 0)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """state: of Adam, before the first step. step: of parameters, running statistics, Adam's state and a dropout key to
+    the same three after it, the loss, which parameters felt a gradient, and the logits."""
+
+    state: Any
+    step: Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def learning(row, variables):
+    """A training of one batch."""
+    module, x, labels = row.module, images(row), np.arange(8) % row.classes
+    optimizer = optax.adam(3e-3)
+    mutable = ["batch_stats", "auxiliary"]
+
+    def loss(params, rest, key):
+        logits, updates = module.apply(
+            {"params": params, "batch_stats": rest}, x, train=True, mutable=mutable, rngs={"dropout": key}
+        )
+        whole = logits.mean((1, 2)) if row.config.makes == "maps" else logits
+        others = [other for other in jax.tree.leaves(updates.get("auxiliary", {})) if jnp.ndim(other) == 2]
+        losses = [optax.softmax_cross_entropy_with_integer_labels(values, labels).mean() for values in (whole, *others)]
+        return sum(losses), (updates.get("batch_stats", {}), logits)
+
+    def step(params, rest, state, key):
+        (value, (rest, logits)), gradients = jax.value_and_grad(loss, has_aux=True)(params, rest, key)
+        updates, state = optimizer.update(gradients, state)
+        felt = [gradient.any() for gradient in jax.tree.leaves(gradients)]
+        return optax.apply_updates(params, updates), rest, state, value, jnp.stack(felt), logits
+
+    params = variables["params"]
+    state = compiled(optimizer.init, params)(params)
+    # Flax's avg_pool divides by integers.
+    with jax.numpy_dtype_promotion("standard"):
+        return Learning(state, compiled(step, params, variables["batch_stats"], state, jax.random.key(0)))
 
 
 def images(row, batch=8):
@@ -278,11 +323,11 @@ def test_parameter_tree_is_golden(name):
 # --- run
 
 
-def test_parameters_are_as_counted(row, variables):
+def test_parameters_are_as_counted(row, variables, layers):
     leaves = jax.tree.leaves(variables["params"])
     assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
     counted = sum(leaf.size for leaf in leaves)
-    assert analyse(row.module, row.input_shape).params == counted
+    assert layers.params == counted
     assert row.params in (None, counted)
 
 
@@ -314,7 +359,7 @@ def test_bfloat16_images_are_computed_in_bfloat16(row, variables):
     assert half.dtype == jnp.bfloat16
 
 
-def test_training_mode_changes_statistics_and_evaluation_nothing(row, variables, evaluated):
+def test_training_mode_changes_statistics_and_evaluation_nothing(row, variables, evaluated, request):
     x = images(row)
     logits, changed = evaluated(x, 0)
     np.testing.assert_array_equal(logits, evaluated(x, 1)[0])
@@ -325,51 +370,46 @@ def test_training_mode_changes_statistics_and_evaluation_nothing(row, variables,
     drops = '"op": "dropout"' in text or '"dropout": 0.' in text.replace('"dropout": 0.0', "")
     if not before and not drops:
         return
-
-    def run(seed):
-        keys = {"dropout": jax.random.key(seed)}
-        return row.module.apply(variables, x, train=True, mutable=["batch_stats"], rngs=keys)
-
-    trained = compiled(run, 0)
-    logits, changed = trained(0)
+    if any(row is ROWS[name] for name in KINDS):
+        trained = learnt_by(request.getfixturevalue("learning"), variables)
+    else:
+        trained = seen_by(row, variables)
+    logits, moved = trained(0)
     if before:
-        moved = changed["batch_stats"]
         assert not any(jax.tree.leaves(jax.tree.map(np.array_equal, moved, before)))
     if drops:
         assert (logits != trained(1)[0]).any()
 
 
-@pytest.mark.usefixtures("standard_promotion")
+def learnt_by(learning, variables):
+    """The logits and statistics of a training step, by the dropout key's seed."""
+
+    def run(seed):
+        key = jax.random.key(seed)
+        _, rest, _, _, _, logits = learning.step(variables["params"], variables["batch_stats"], learning.state, key)
+        return logits, rest
+
+    return run
+
+
+def seen_by(row, variables):
+    """Those of the network in training mode, without its gradient."""
+
+    def run(seed):
+        keys = {"dropout": jax.random.key(seed)}
+        logits, changed = row.module.apply(variables, images(row), train=True, mutable=["batch_stats"], rngs=keys)
+        return logits, changed.get("batch_stats", {})
+
+    return compiled(run, 0)
+
+
 @pytest.mark.parametrize("row", rows(KINDS, pytest.mark.xdist_group, slow=TRACED), indirect=True, scope="module")
-def test_every_parameter_has_a_gradient_and_one_batch_is_learned(row, variables):
-    module, x, labels = row.module, images(row), jnp.arange(8) % row.classes
-    optimizer = optax.adam(3e-3)
-    mutable = ["batch_stats", "auxiliary"]
-
-    def loss(params, rest, key):
-        logits, updates = module.apply(
-            {"params": params, "batch_stats": rest}, x, train=True, mutable=mutable, rngs={"dropout": key}
-        )
-        if row.config.makes == "maps":
-            logits = logits.mean((1, 2))
-        others = [other for other in jax.tree.leaves(updates.get("auxiliary", {})) if jnp.ndim(other) == 2]
-        losses = [
-            optax.softmax_cross_entropy_with_integer_labels(values, labels).mean() for values in (logits, *others)
-        ]
-        return sum(losses), updates.get("batch_stats", {})
-
-    def step(params, rest, state, key):
-        (value, rest), gradients = jax.value_and_grad(loss, has_aux=True)(params, rest, key)
-        updates, state = optimizer.update(gradients, state)
-        felt = [gradient.any() for gradient in jax.tree.leaves(gradients)]
-        return optax.apply_updates(params, updates), rest, state, value, jnp.stack(felt)
-
-    params, rest = variables["params"], variables["batch_stats"]
+def test_every_parameter_has_a_gradient_and_one_batch_is_learned(variables, learning):
+    params, rest, state = variables["params"], variables["batch_stats"], learning.state
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    state, values, dead = compiled(optimizer.init, params)(params), [], None
-    step = compiled(step, params, rest, state, jax.random.key(0))
+    values, dead = [], None
     for number in range(200):
-        params, rest, state, value, felt = step(params, rest, state, jax.random.key(number))
+        params, rest, state, value, felt, _ = learning.step(params, rest, state, jax.random.key(number))
         values.append(float(value))
         zero = {path for path, any_felt in zip(paths, np.asarray(felt), strict=True) if not any_felt}
         dead = zero if dead is None else dead & zero
@@ -389,10 +429,10 @@ def assert_felt_from(layer, axis, felt_by):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", rows(KINDS, pytest.mark.xdist_group), indirect=True, scope="module")
-def test_receptive_fields_are_where_an_image_is_felt(row, variables):
+def test_receptive_fields_are_where_an_image_is_felt(row, variables, layers):
     """A NaN reaches exactly what depends on it, whatever the weights."""
-    layers = [layer for layer in analyse(row.module, row.input_shape).layers if len(layer.output_shape) == 3]
-    local = [layer for layer in layers if layer.path and not layer.global_context]
+    maps = [layer for layer in layers.layers if len(layer.output_shape) == 3]
+    local = [layer for layer in maps if layer.path and not layer.global_context]
     height, width, _ = row.input_shape
     x = np.zeros((height + width, *row.input_shape), np.float32)
     x[np.arange(height), np.arange(height)] = np.nan

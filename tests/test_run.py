@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -41,6 +40,7 @@ from cnnjax.run.evaluate import evaluate
 from cnnjax.run.loop import run_trials
 from cnnjax.run.program import Program
 from tests.disks import change, disk
+from tests.forking import Forked, shared
 from tests.marks import slow
 
 TINY = Experiment(
@@ -185,16 +185,14 @@ experiment = Experiment(
 """
 
 
-def cli(*words: str, **more) -> subprocess.Popen:
-    variables = os.environ | {"XLA_FLAGS": ""}
-    command = [sys.executable, "-m", "cnnjax", *words]
-    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+def cli(*words: str, said: Path) -> Forked:
+    return shared().start(*words, cwd=said.parent, said=said, environ={"XLA_FLAGS": ""})
 
 
-def wait_for(path: Path, pattern: str, process: subprocess.Popen, seconds: float = 120) -> None:
+def wait_for(path: Path, pattern: str, process: Forked, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not list(path.glob(pattern)):
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, process.err.read_text()
         assert time.monotonic() < end
         time.sleep(0.02)
 
@@ -206,27 +204,27 @@ def undisturbed(tmp_path_factory) -> tuple[Path, tuple[str, ...]]:
     file = folder / "tiny.py"
     file.write_text(FILE.replace("EPOCHS", "150"))
     words = ("train", str(file), "--checkpoint-steps", "20")
-    process = cli(*words, "--out", str(folder / "whole"))
-    _, message = process.communicate(timeout=120)
-    assert process.returncode == 0, message
+    process = cli(*words, "--out", str(folder / "whole"), said=folder / "said")
+    assert process.wait() == 0, process.err.read_text()
     return folder / "whole", words
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, *slow(signal.SIGTERM)])
 def test_a_killed_process_continues_bitwise(undisturbed, tmp_path, number):
     whole, words = undisturbed
-    first = cli(*words, "--out", str(tmp_path / "killed"))
+    first = cli(*words, "--out", str(tmp_path / "killed"), said=tmp_path / "said")
     wait_for(tmp_path / "killed", "checkpoints/*/_CHECKPOINT_METADATA", first)
     first.send_signal(number)
-    _, message = first.communicate(timeout=60)
+    code, message = first.wait(60), first.err.read_text()
     assert not (tmp_path / "killed" / "result.json").exists(), "killed too late to test anything"
-    if number != signal.SIGKILL:
-        assert first.returncode == 130
+    if number == signal.SIGKILL:
+        assert code == -signal.SIGKILL
+    else:
+        assert code == 130
         assert "the same command continues" in message
         assert "Traceback" not in message
-    second = cli(*words, "--out", str(tmp_path / "killed"))
-    _, message = second.communicate(timeout=120)
-    assert second.returncode == 0, message
+    second = cli(*words, "--out", str(tmp_path / "killed"), said=tmp_path / "said")
+    assert second.wait() == 0, second.err.read_text()
     assert_same_run(tmp_path / "killed", whole)
 
 

@@ -6,8 +6,7 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from cnnjax.config import replace
 from cnnjax.errors import Interrupted
 from cnnjax.launch.status import status
 from cnnjax.run.checkpoint import Checkpoints
+from tests.forking import shared
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ import jax
 from cnnjax.hosts import Hosts, joined, is_first
 from cnnjax import Experiment, Hardware, Options, train
 from cnnjax.config import replace
-port, process, out, told = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
+port, process, out = told["port"], told["process"], told["run"]
 tiny = Experiment.from_json(json.dumps(told["experiment"]))
 """
 
@@ -50,35 +50,35 @@ def free_port() -> int:
 
 
 class Pair:
-    """Two processes that run a program, each with so many CPU devices."""
+    """Two processes that run a program, each with so many CPU devices; or `cnnjax` with these words."""
 
-    def __init__(self, program: str, out: Path, *, devices: tuple[int, int] = (1, 1), **told):
-        port = free_port()
-        told = json.dumps({"experiment": json.loads(TINY.to_json()), **told})
+    def __init__(self, program: str, out: Path, *words: str, devices: tuple[int, int] = (1, 1), **told):
+        port, said = free_port(), Path(tempfile.mkdtemp(dir=out.parent))
+        told |= {"experiment": json.loads(TINY.to_json()), "port": port, "run": str(out)}
         self.processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", SETUP + program, str(port), str(number), str(out), told],
+            shared().start(
+                *(word.format(port=port, process=number) for word in words),
+                cwd=out.parent,
+                said=said,
+                program=SETUP + program if program else "",
                 # Of a flag that is given twice the last holds: compiled as here, for other devices.
-                env=os.environ
-                | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+                environ={"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"},
+                process=number,
+                **told,
             )
             for number, count in enumerate(devices)
         ]
 
     def ended(self, seconds: float = 120.0) -> list[tuple[int, str, str]]:
         """Exit code, output and errors of each."""
-        said = []
         try:
-            for process in self.processes:
-                out, err = process.communicate(timeout=seconds)
-                said.append((process.returncode, out, err))
+            codes = [process.wait(seconds) for process in self.processes]
         finally:
             for process in self.processes:
-                process.kill()
-        return said
+                process.end()
+        return [
+            (code, each.out.read_text(), each.err.read_text()) for code, each in zip(codes, self.processes, strict=True)
+        ]
 
 
 def state_of(run: Path) -> list[np.ndarray]:
@@ -153,10 +153,9 @@ def test_killed_and_stopped_they_continue_bitwise(tmp_path):
     assert "HostLost: the connection to another process broke" in other[2]
     assert Checkpoints(run / "checkpoints", read_only=True).latest() == 8
     stopped = Pair(CONTINUED, run, kill=None, slow=True)
-    said = stopped.processes[1].stdout
-    assert said is not None
-    while "12" not in said.readline():
+    while "12\n" not in stopped.processes[1].out.read_text():
         assert stopped.processes[1].poll() is None, stopped.ended()
+        time.sleep(0.02)
     stopped.processes[1].send_signal(signal.SIGTERM)
     ended = stopped.ended()
     assert [code for code, _, _ in ended] == [3, 3], ended
@@ -206,13 +205,19 @@ def test_a_worker_of_two_processes_trains_a_study_killed_in_its_midst(tmp_path):
     assert (status(out).done, status(out).failed) == (1, 0)
     begun = {path.parent.parent.parent.name: path for path in out.glob("trials/*/checkpoints/*/state")}
     assert len(begun) == 2
-    words = [sys.executable, "-m", "cnnjax", "work", str(out), "--coordinator", f"localhost:{free_port()}", "--json"]
-    pair = [
-        subprocess.Popen([*words, "--processes", "2", "--process", str(number)], stdout=subprocess.PIPE, text=True)
-        for number in range(2)
+    words = [
+        "work",
+        str(out),
+        "--coordinator",
+        "localhost:{port}",
+        "--json",
+        "--processes",
+        "2",
+        "--process",
+        "{process}",
     ]
-    (first, _), (second, _) = [process.communicate(timeout=120) for process in pair]
-    assert [process.returncode for process in pair] == [0, 0]
+    (code, first, err), (other, second, _) = Pair("", out, *words).ended()
+    assert [code, other] == [0, 0], err
     outcome = json.loads(first)
     assert (len(outcome["done"]), len(outcome["skipped"]), outcome["errors"]) == (2, 1, {})
     assert second == ""

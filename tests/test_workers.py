@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from cnnjax.launch.worker import Worker
 from cnnjax.lease import Lease
 from cnnjax.records.plan_json import PlanRecord
 from cnnjax.records.work_json import WorkRecord, changes, with_changes
+from tests.forking import shared
 
 DATA = Synthetic(height=4, width=4, channels=1, classes=2, examples=20, test_examples=8)
 BASE = Experiment(model=SmallCNN(features=2, dense=0), data=DATA, batch_size=8, steps=4)
@@ -339,7 +339,7 @@ experiment = Experiment(
 )
 study = Study(
     experiment,
-    axes={"model.features": [2, 3], "model.pool": ["max", "average"]},
+    axes={"model.features": [2, 3]},
     seeds=3,
 )
 """
@@ -347,7 +347,7 @@ study = Study(
 
 @pytest.mark.slow
 def test_random_kills_change_nothing(tmp_path):
-    """12 trials, 3 workers, of which one is killed again and again: the results are those of one that was not."""
+    """6 trials, 2 workers, of which one is killed again and again: the results are those of one that was not."""
     from cnnjax.study.file import load
 
     (tmp_path / "study.py").write_text(FILE)
@@ -358,27 +358,24 @@ def test_random_kills_change_nothing(tmp_path):
     draw, workers, kills = random.Random(0), [], 0
 
     def start():
-        words = [sys.executable, "-m", "cnnjax", "work", str(out), "--side-by-side", "1", "--json"]
-        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        return shared().start("work", str(out), "--side-by-side", "1", "--json", cwd=tmp_path, said=tmp_path / "said")
 
-    workers = [start() for _ in range(3)]
+    workers = [start() for _ in range(2)]
     until = time.monotonic() + 400
     try:
         while not status(out).over and time.monotonic() < until:
-            time.sleep(draw.uniform(0.1, 1.5))
-            # One that was just started is importing.
-            if kills < 6 and status(out).running:
-                victim = draw.choice(status(out).running).pid
+            time.sleep(draw.uniform(0.02, 0.3))
+            # One that was just started trains nothing yet.
+            if kills < 3 and (running := status(out).running):
+                victim = draw.choice(running).pid
                 position = next((i for i, each in enumerate(workers) if each.pid == victim), 0)
-                os.killpg(workers[position].pid, signal.SIGKILL)
-                workers[position].wait()
+                workers[position].end()
                 workers[position], kills = start(), kills + 1
     finally:
         for each in workers:
-            os.killpg(each.pid, signal.SIGKILL)
-            each.wait()
-    assert status(out).done == 12
-    assert kills == 6, "it was over too soon"
+            each.end()
+    assert status(out).done == 6
+    assert kills == 3, "it was over too soon"
     assert numbers(out) == numbers(tmp_path / "whole")
     rows = [json.loads(line)["step"] for line in next(out.glob("trials/*/metrics.jsonl")).read_text().splitlines()]
     assert rows == sorted(set(rows))

@@ -4,9 +4,7 @@ with `--isolate` and, unasked, once it happened in the study's folder. The other
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -45,6 +43,7 @@ from cnnjax.records.result_json import ResultRecord
 from cnnjax.run.trial import StudyOfTrials
 from cnnjax.study import deaths
 from cnnjax.study.file import load
+from tests.forking import Forked, shared
 
 DATA = Synthetic(height=4, width=4, channels=1, classes=2, examples=20, test_examples=8)
 BASE = Experiment(model=SmallCNN(features=2, dense=0), data=DATA, optim=SGD(learning_rate=0.05), batch_size=8, steps=2)
@@ -400,10 +399,12 @@ study = Study(experiment, seeds=1)
 WORDS = ("sweep", "exp.py", "--devices", "1", "--out", "study")
 
 
-def cnnjax(place: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def cnnjax(place: Path, *words: str, **environ: str) -> Forked:
+    """The command, which has ended."""
     (place / "exp.py").write_text(FILE)
-    command = [sys.executable, "-m", "cnnjax", *words]
-    return subprocess.run(command, cwd=place, env=os.environ | environ, capture_output=True, text=True, timeout=300)
+    process = shared().start(*words, cwd=place, said=place / "said", environ=environ)
+    process.wait(300)
+    return process
 
 
 def results(study: Path) -> dict[str, dict[str, Any]]:
@@ -417,54 +418,52 @@ def test_each_kind_of_death_costs_its_trial_and_the_rest_is_bitwise_the_same(tmp
     ends = ("no", "kill", "exit0")
     done = cnnjax(tmp_path, *WORDS, f"model.end={','.join(ends)}", "--isolate")
     assert done.returncode == 1
-    assert "of 3 trials 2 failed" in done.stderr
+    assert "of 3 trials 2 failed" in done.err.read_text()
     found = results(tmp_path / "study")
     assert {end for end, result in found.items() if result["status"] == "done"} == {"no"}
     said = {"kill": "SIGKILL", "exit0": "exit code 0"}
     for end, name in said.items():
         assert found[end]["cause"] == "killed"
         assert name in found[end]["error"]
-    told = json.loads(cnnjax(tmp_path, "status", "study", "--json").stdout)
+    told = json.loads(cnnjax(tmp_path, "status", "study", "--json").out.read_text())
     assert (told["done"], told["failed"], told["running"]) == (1, 2, [])
     alone = sweep(load(tmp_path / "exp.py").study, tmp_path / "alone", options=OPTIONS)
     (id,) = alone.done
     for name in ("metrics.jsonl", "evaluation.json"):
         one, other = (tmp_path / folder / "trials" / id / name for folder in ("study", "alone"))
         assert one.read_bytes() == other.read_bytes()
-    again = cnnjax(tmp_path, *WORDS, f"model.end={','.join(ends)}", SPARED="1")
-    assert again.returncode == 0, again.stderr
+    again = cnnjax(tmp_path, *WORDS, f"model.end={','.join(ends)}", "--no-isolate", SPARED="1")
+    assert again.returncode == 0, again.err.read_text()
     assert {result["status"] for result in results(tmp_path / "study").values()} == {"done"}
 
 
 @pytest.mark.slow
 def test_after_a_death_the_same_command_isolates_by_itself(tmp_path):
-    words = (*WORDS, "model.end=no,kill,other")
+    words = (*WORDS, "model.end=kill,other")
     assert cnnjax(tmp_path, *words).returncode == -signal.SIGKILL
     again = cnnjax(tmp_path, *words)
     assert again.returncode == 1
-    assert "a process died in the midst of a trial of this study" in again.stderr
-    assert {end: result["status"] for end, result in results(tmp_path / "study").items()} == {
-        "no": "done",
-        "kill": "failed",
-        "other": "done",
-    }
+    assert "a process died in the midst of a trial of this study" in again.err.read_text()
+    ends = {end: result["status"] for end, result in results(tmp_path / "study").items()}
+    assert ends == {"kill": "failed", "other": "done"}
     assert (tmp_path / "study" / "report" / "index.html").exists()
 
 
 @pytest.mark.slow
 def test_an_arm_that_kills_the_plan_is_named_and_left_out_by_the_next(tmp_path):
-    words, environ = (*WORDS, "model.end=no,traced,other"), {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    words, environ = (*WORDS, "model.end=no,traced"), {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     first = cnnjax(tmp_path, *words, **environ)
     assert first.returncode == -signal.SIGSEGV
-    assert "in model.end = traced" in first.stderr
+    assert "in model.end = traced" in first.err.read_text()
     again = cnnjax(tmp_path, *words, **environ)
-    assert again.returncode == 0, again.stderr
-    (pruned,) = [line for line in again.stderr.splitlines() if line.startswith("pruned")]
+    said = again.err.read_text()
+    assert again.returncode == 0, said
+    (pruned,) = [line for line in said.splitlines() if line.startswith("pruned")]
     assert pruned.startswith("pruned: model.end = traced: the process that traced it died of SIGSEGV, in native code")
     assert "(exp.py line " in pruned
-    assert set(results(tmp_path / "study")) == {"no", "other"}
+    assert set(results(tmp_path / "study")) == {"no"}
     mended = cnnjax(tmp_path, *words, **environ, SPARED="1")
-    assert "pruned" not in mended.stderr
+    assert "pruned" not in mended.err.read_text()
     assert results(tmp_path / "study")["traced"]["status"] == "done"
     assert not list((tmp_path / "cache/cnnjax/planning").iterdir())
 
@@ -472,15 +471,15 @@ def test_an_arm_that_kills_the_plan_is_named_and_left_out_by_the_next(tmp_path):
 @pytest.mark.slow
 def test_a_request_to_stop_reaches_the_children(tmp_path):
     (tmp_path / "exp.py").write_text(FILE)
-    command = [sys.executable, "-m", "cnnjax", *WORDS, "model.end=sleep", "steps=1000", "--isolate"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    words = (*WORDS, "model.end=sleep", "steps=1000", "--isolate")
+    process = shared().start(*words, cwd=tmp_path, said=tmp_path / "said")
     until = time.monotonic() + 120
     while not list(tmp_path.glob("study/trials/*/lease.*.json")) and time.monotonic() < until:
         time.sleep(0.2)
     time.sleep(3.0)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    code, said = process.wait(60), process.err.read_text()
+    assert code == 130, said
     assert "all saved in" in said
     assert not list(tmp_path.glob("study/trials/*/lease.*.json"))
     assert not list(tmp_path.glob("study/trials/*/result.json"))
