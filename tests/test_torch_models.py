@@ -16,7 +16,7 @@ from tests.networks import NETWORKS
 from tests.test_models import GOLDEN
 
 torch = pytest.importorskip("torch")
-from tests.torch_peers import meta, randomized, timm, torchvision, uninitialized  # noqa: E402
+from tests.torch_peers import cut, meta, randomized, timm, torchvision, uninitialized  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -88,15 +88,6 @@ ODD_STAGES = {
     "shufflenet_v2_x1_0": ("stage2", "stage3", "stage4"),
     "convnext_tiny": ("features.1", "features.3", "features.5", "features.7"),
 }
-
-
-def cut(model, stages, sizes):
-    """The model with so many blocks of each stage; the names of what is left stay as they are."""
-    for name, size in zip(stages, sizes, strict=True):
-        blocks = model.get_submodule(name)._modules
-        for key in list(blocks)[size:]:
-            del blocks[key]
-    return model
 
 
 # Those whose layers depend on the size of images, or round it, are compared on images of the published one, or one

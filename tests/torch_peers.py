@@ -50,6 +50,15 @@ def randomized(model, seed=0):
     return model.eval()
 
 
+def cut(model, stages, sizes):
+    """The model with so many blocks of each stage; the names of what is left stay as they are."""
+    for name, size in zip(stages, sizes, strict=True):
+        blocks = model.get_submodule(name)._modules
+        for key in list(blocks)[size:]:
+            del blocks[key]
+    return model
+
+
 def meta(constructor, **arguments):
     """The model without numbers, on the "meta" device."""
     with torch.device("meta"), _block_sizes_in_numbers():
