@@ -14,6 +14,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+ENVIRON = dict(os.environ)
+"""Before any test has changed a variable."""
+
 FORKING = """
 import json, os, signal, sys, traceback
 
@@ -162,4 +165,4 @@ def shared() -> Forking:
     """One for all tests of this process."""
     stack = ExitStack()
     atexit.register(stack.close)
-    return stack.enter_context(forking(cwd=Path(__file__).parents[1]))
+    return stack.enter_context(forking(ENVIRON, cwd=Path(__file__).parents[1]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from functools import cache, partial
-from itertools import cycle, product
 
 import jax
 import jax.numpy as jnp
@@ -205,21 +204,18 @@ def after_two_steps(experiment, *, seeds=(0,), **hardware):
     return jax.device_get((state, program.with_weights_of(state, "ema" if has_average else None).variables))
 
 
-WAYS = ["shard_map", "jit", "pmap"]
-# All ways of "both"; each method in one of them.
-SHARED = [*product(["both"], WAYS), *zip(METHODS, cycle(WAYS), strict=False)]
+# Of two methods together; of each alone in test_methods_everywhere.
+TOGETHER = replace(WHOLE, {"methods": BOTH.methods})
 
 
-@pytest.mark.parametrize(("name", "parallel"), [SHARED[0], *slow(*SHARED[1:])])
-def test_devices_that_share_a_step_agree(name, parallel):
-    experiment = replace(WHOLE, {"methods": BOTH.methods if name == "both" else (METHODS[name],)})
-    alone = after_two_steps(experiment, devices=1)
-    close(after_two_steps(experiment, devices=2, parallel=parallel), alone)
+@pytest.mark.parametrize("parallel", ["shard_map", *slow("jit", "pmap")])
+def test_devices_that_share_a_step_agree(parallel):
+    alone = after_two_steps(TOGETHER, devices=1)
+    close(after_two_steps(TOGETHER, devices=2, parallel=parallel), alone)
 
 
-@pytest.mark.parametrize("name", ["both", *slow(*METHODS)])
-def test_a_packed_trial_is_the_trial_alone(name):
-    experiment = replace(WHOLE, {"methods": BOTH.methods if name == "both" else (METHODS[name],)})
+def test_a_packed_trial_is_the_trial_alone():
+    experiment = TOGETHER
     packed = after_two_steps(experiment, seeds=(0, 1), devices=1)
     close(jax.tree.map(lambda leaf: leaf[1], packed), after_two_steps(experiment, seeds=(1,), devices=1))
 
@@ -232,14 +228,13 @@ def test_accumulated_parts_are_the_whole_batch(name):
     close(parts, after_two_steps(experiment, devices=1))
 
 
-@pytest.mark.parametrize("name", ["both", *slow(*METHODS)])
-def test_a_training_that_crashed_continues_bitwise(name, tmp_path):
-    experiment = BOTH if name == "both" else replace(BASE, {"methods": (METHODS[name],)})
+def test_a_training_that_crashed_continues_bitwise(tmp_path):
+    """What each method keeps is restored in test_methods_everywhere."""
     options = Options(ONE, checkpoint_steps=2)
-    train(taught(experiment), tmp_path / "whole", options=options)
+    train(BOTH, tmp_path / "whole", options=options)
     with pytest.raises(Crash):
-        train(experiment, tmp_path / "crashed", options=options, sinks=[crash_at(3)])
-    train(experiment, tmp_path / "crashed", options=options)
+        train(BOTH, tmp_path / "crashed", options=options, sinks=[crash_at(3)])
+    train(BOTH, tmp_path / "crashed", options=options)
     for file in ("metrics.jsonl", "evaluation.json"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "crashed" / file).read_bytes()
     whole, crashed = (load(tmp_path / folder) for folder in ("whole", "crashed"))

@@ -182,7 +182,8 @@ def merged(mosaic: Mosaic, examples: dict[str, np.ndarray], count: int) -> list[
 )
 def test_a_mosaic_is_what_numpy_puts_together(mosaic, objects):
     examples = drawn(np.random.default_rng(objects), objects)
-    seen, count = set(), 40
+    # Each size that images are resized to is another program.
+    seen, count = set(), 40 if mosaic.scale[0] == mosaic.scale[1] else 12
     for key, found in zip(keys(count), merged(mosaic, examples, count), strict=True):
         expected = by_hand(mosaic, examples, np.asarray(jax.random.uniform(key, (7,))))
         # Images that keep their size are copied; resized ones are sums in another order.
@@ -358,8 +359,7 @@ def alone():
     return stepped(BASE, devices=1)
 
 
-@pytest.mark.compiled
-@pytest.mark.parametrize(("parallel", "devices"), [("pmap", 4), *slow(("jit", 4), ("shard_map", 8))])
+@pytest.mark.parametrize(("parallel", "devices"), [("pmap", 2), *slow(("jit", 2), ("shard_map", 4))])
 def test_a_step_is_the_same_however_the_batch_is_sharded(alone, parallel, devices):
     params, sums = stepped(BASE, devices=devices, parallel=parallel)
     # Sums in another order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cnnjax.events import StepTaken
+from cnnjax.reporting import find, writing
 
 FILE = '''
 """Does the width matter?"""
@@ -78,6 +80,12 @@ def _no_neighbours():
     sys.modules.pop("blocks", None)
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch):
+    """Reports are written without them: they take most of the time and show nothing here."""
+    monkeypatch.setattr(writing, "find", functools.partial(find, draw=False))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """A study of two arms with one seed, and a run of its first arm, trained by the code as it stands above."""
@@ -130,11 +138,14 @@ LAYER = (
 def test_an_edit_of_any_class_stops_and_says_what_changed(run, place, edit, said):
     before = results(place / "study")
     file = write(place, edit)
-    code, out, _ = run("sweep", file, "--out", place / "study", "--dry-run")
-    assert code == 0
-    assert f"stale: {said}" in out
-    assert "2 of 2 trials" in out
-    for command, folder in (("sweep", "study"), ("train", "run")):
+    commands = [("sweep", "study")]
+    if edit == TANH:
+        code, out, _ = run("sweep", file, "--out", place / "study", "--dry-run")
+        assert code == 0
+        assert f"stale: {said}" in out
+        assert "2 of 2 trials" in out
+        commands.append(("train", "run"))
+    for command, folder in commands:
         code, _, error = run(command, file, "--out", place / folder)
         assert code == 1
         assert said in error

@@ -50,20 +50,6 @@ def randomized(model, seed=0):
     return model.eval()
 
 
-def settled(model, x):
-    """The model with the running statistics of the images x: where branches add up over many blocks, statistics that
-    are not theirs let rounding errors grow with the maps until float32 and float64 have nothing in common.
-    """
-    norms = [module for module in model.eval().modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.train().momentum = 1.0
-    with torch.no_grad():
-        model(x)
-    for norm in norms:
-        norm.num_batches_tracked.zero_()
-    return model.eval()
-
-
 def meta(constructor, **arguments):
     """The model without numbers, on the "meta" device."""
     with torch.device("meta"), _block_sizes_in_numbers():

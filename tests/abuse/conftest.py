@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from cnnjax.reporting import find, writing
 from tests.disks import change, disk
 
 FILE = """
@@ -44,6 +46,12 @@ def made(tmp_path_factory) -> Path:
 def place(made, tmp_path, run) -> Path:
     """A copy of `made`, where commands are run."""
     return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    """Reports are written without their pictures, which take most of the time and show nothing here."""
+    monkeypatch.setattr(writing, "find", functools.partial(find, draw=False))
 
 
 @pytest.fixture

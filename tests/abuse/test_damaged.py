@@ -490,8 +490,9 @@ def test_a_damaged_set_of_tfds_is_named(tmp_path, name, damage, said):
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [("environment.json", "a pipe"), *slow(*zip(OF_RESULT, itertools.cycle(["nothing", "a folder"]), strict=False))],
+    [("environment.json", "a pipe"), *slow(("result.json", "nothing"), ("metrics.jsonl", "a folder"))],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_the_commands_name_it_in_one_sentence(run, made, out, name, damage):
     with damaged(out / "trials" / made.first / name, damage):
         code, _, err = run("sweep", made.file, "--out", out, "--devices", 1, "--keep-predictions")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cnnjax import streams
-from tests.forking import forking
+from tests.forking import shared
 from tests.marks import slow
 
 PRINTS = [
@@ -69,9 +69,9 @@ SOME = ("--version", "train exp.py --out run --devices 1", "train exp.py --out r
     [
         *[(words, "full") for words in PRINTS],
         *[(words, how) for how in ("left", "closed") for words in SOME],
-        *slow(*[(words, ("left", "closed")[n % 2]) for n, words in enumerate(PRINTS) if words not in SOME]),
     ],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_what_cannot_be_printed_is_one_line_and_a_failure(run, place, monkeypatch, words, how):
     make, reason = UNWRITABLE[how]
     number = make()
@@ -84,6 +84,7 @@ def test_what_cannot_be_printed_is_one_line_and_a_failure(run, place, monkeypatc
     assert errors[0].startswith(f"error: standard output cannot be written ({reason}"), err
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("words", PRINTS)
 def test_what_an_encoding_lacks_is_escaped(run, place, monkeypatch, words):
     """PYTHONIOENCODING=ascii."""
@@ -188,12 +189,6 @@ cnnjax.__main__.main()
 """
 
 
-@pytest.fixture(scope="module")
-def forks():
-    with forking() as process:
-        yield process
-
-
 GONE = {"gone": True}
 FORKED: list[tuple[str, dict[str, Any], int, str]] = [
     ("train exp.py --out new", {"err": "/dev/full"}, 0, ""),
@@ -214,10 +209,10 @@ FORKED: list[tuple[str, dict[str, Any], int, str]] = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("words", "lacks", "code", "said"), FORKED)
-def test_a_process_that_lacks_something_says_one_line_and_ends(forks, place, words, lacks, code, said):
+def test_a_process_that_lacks_something_says_one_line_and_ends(place, words, lacks, code, said):
     told = {"err": "err", "gone": False, "limits": {}, "unset": []} | lacks
     words = words.replace("{place}", str(place)).split()
-    found = forks(LACKING, place=str(place), words=words, **told)
+    found = shared()(LACKING, place=str(place), words=words, **told)
     err = (place / "err").read_text() if told["err"] == "err" else ""
     assert found == code, err
     assert_says(err, said)

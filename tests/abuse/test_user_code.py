@@ -206,8 +206,9 @@ SAYS: dict[str, BaseException] = {
 }
 
 
-@pytest.mark.parametrize("event", [Started, StepTaken, EpochEnded, Saved])
-@pytest.mark.parametrize("case", SAYS)
+@pytest.mark.parametrize(
+    ("case", "event"), zip([*SAYS, "an error"], [StepTaken, EpochEnded, Started, Saved], strict=True)
+)
 def test_a_sink_that_raises_fails_its_trial_alone(tmp_path, case, event):
     study = load(written(tmp_path)).study
     first, second = (trial.id for trial in plan(study, hardware=OPTIONS.hardware).trials)
@@ -301,7 +302,8 @@ def test_data_that_raise_an_interrupt_are_refused():
 # --- as the commands say it
 
 
-@pytest.mark.parametrize("case", slow(*IN_NETWORK))
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("case", slow("exit", "an endless recursion", "an exception of its own"))
 def test_the_command_names_it_and_trains_the_rest(run, tmp_path, case):
     path = written(tmp_path, called=f"if self.config.width == 3: {IN_NETWORK[case][0]}")
     code, _, err = run("sweep", path, "--out", tmp_path / "study", "--devices", 1)

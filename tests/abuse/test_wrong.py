@@ -450,6 +450,7 @@ def test_a_report_leaves_out_what_is_not_believed_and_says_why(place, case):
     assert (table["status"] == "done").sum() == 4 - count
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("case", ["results exchanged", "0.9 to 0.8"])
 def test_a_sweep_ends_as_its_report_says(run, place, case):
     change, count, _ = IN_STUDY[case]
@@ -629,7 +630,7 @@ class FastClock:
         return 3600 * time.perf_counter()
 
 
-@pytest.mark.parametrize(("seconds", "crashes"), [(60.0, 3), *slow((60.0, 9), (1e-9, 6), (1e9, 6))])
+@pytest.mark.parametrize(("seconds", "crashes"), [(60.0, 3), *slow((1e-9, 3), (1e9, 3))])
 def test_random_crashes_change_nothing(made, tmp_path, monkeypatch, seconds, crashes):
     """With the default time between checkpoints as with others; the places are drawn from a fixed seed."""
     assert seconds != 60.0 or Options().checkpoint_seconds == seconds
