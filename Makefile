@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 OUT ?= runs/study
 ARGS ?=
 # Two workers, with memory in pages of 2 MiB, as cnnjax has it (a tenth less time); the run ends with the first one that
-# dies, for pytest-xdist would wait for ever for its tests.
-PYTEST := GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
+# dies, for pytest-xdist would wait for ever for its tests. Files go to them in their order: sorted by their numbers of
+# tests, a few long ones would be last.
+PYTEST := GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
+	--max-worker-restart=0
 FAST := not slow and not benchmark and not torch and not browser and not loggers and not slurm and not ray and not docs
 # In make test-all, those that train or are not quick are compiled as users compile; formulas need no optimization, nor
 # does what is slow because much is compiled.
@@ -75,10 +77,10 @@ test: $(VENV)/installed-dev
 times: $(VENV)/installed-dev
 	file=$$(mktemp) && CNNJAX_TIMES=$$file $(PYTEST) -m "$(FAST) and not long" && $(BIN)/python tests/long.py $$file
 
-# Both parts are run, whatever the first one finds.
+# Both parts are run, whatever the first one finds; the second waits much for processes and the clock.
 test-all: install-all
 	status=0; $(PYTEST) -m "$(QUICKLY)" || status=1; \
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST) -m "not ($(QUICKLY))" || status=1; exit $$status
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST) -n 3 -m "not ($(QUICKLY))" || status=1; exit $$status
 
 test-torch: $(VENV)/installed-torch
 	$(BIN)/python -m pytest -m torch

@@ -32,9 +32,10 @@ from cnnjax.run.weights import Initial
 from tests.marks import slow
 from tests.networks import MAPS
 
+# Of those that differ in how many maps they add up or how deep they are, one or two.
 SMALL = [
     *("fcn8s_vgg16", "fcn_resnet50", "deeplabv3_resnet50"),
-    *slow("fcn32s_vgg16", "fcn16s_vgg16", "fcn_resnet101", "deeplabv3_resnet101"),
+    *slow("fcn32s_vgg16"),
 ]
 
 

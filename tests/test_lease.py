@@ -97,7 +97,7 @@ def test_of_many_takers_one_wins(tmp_path):
 
 
 def test_of_many_takers_of_a_lease_that_ran_out_one_wins(tmp_path):
-    for _ in range(10):
+    for _ in range(4):
         old = Lease.take(tmp_path)
         foreign(tmp_path)
         age(old.path, 100)

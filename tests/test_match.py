@@ -146,15 +146,23 @@ def test_widths_whose_channels_do_not_divide_are_passed_over():
     assert found.trials[-1].experiment.model.layers["conv2"].features % 4 == 0
 
 
+SHALLOW = {"stage_sizes": (1, 2, 1, 1)}
+
+
 @pytest.mark.parametrize(
-    ("name", "factor"),
+    ("name", "factor", "overrides"),
     [
-        ("resnet18", 0.6),
-        ("vgg11", 1.7),
-        *slow(("densenet121", 0.6), ("resnext50_32x4d", 1.7), ("mobilenet_v2", 0.6), ("convnext_tiny", 1.7)),
+        ("resnet18", 0.6, SHALLOW),
+        ("vgg11", 1.7, {}),
+        *slow(
+            ("densenet121", 1.7, {"stage_sizes": (2, 4, 4, 2)}),
+            ("resnext50_32x4d", 1.7, SHALLOW),
+            ("mobilenet_v2", 0.6, {}),
+            ("convnext_tiny", 1.7, SHALLOW),
+        ),
     ],
 )
-def test_every_family_can_be_rescaled(name, factor):
+def test_every_family_can_be_rescaled(name, factor, overrides):
     """Any number between is met, here with a cost that only counts parameters."""
 
     def params(config):
@@ -162,7 +170,7 @@ def test_every_family_can_be_rescaled(name, factor):
         made = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(made["params"]))
 
-    config = networks.config(name)
+    config = networks.config(name, **overrides)
     target = round(params(config) * factor)
     found = rescaled_to(config, target, cost=params, what="params")
     assert params(found) == pytest.approx(target, rel=TOLERANCE)

@@ -157,7 +157,6 @@ SMALL = {  # network, input, batch
 }
 LARGE = {
     "resnet-50": (ResNet50(), (224, 224, 3), 16),
-    "resnet-50 on small images": (ResNet50(), (96, 96, 3), 64),
     "vgg-16": (VGG16(), (224, 224, 3), 8),
     "resnet-18": (ResNet18(), (32, 32, 3), 128),
     "densenet": (DenseNet(), (32, 32, 3), 64),
@@ -215,7 +214,7 @@ def test_activations_grow_with_the_batch_and_nothing_else_given_does(module):
 def test_a_batch_60000_times_larger_takes_no_longer_and_allocates_nothing():
     def seconds(size):
         start = time.thread_time()
-        training_memory(ResNet50(), (224, 224, 3), batch_size=size)
+        training_memory(ResNet18(), (32, 32, 3), batch_size=size)
         return time.thread_time() - start
 
     seconds(8)

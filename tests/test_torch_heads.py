@@ -9,14 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax import analyse, convert, models
+from cnnjax import convert, models
+from cnnjax.config import replace
+from cnnjax.convert.state_dict import _slots
 from cnnjax.errors import WeightsError
 from cnnjax.models.endpoint import Endpoint
 from cnnjax.models.heads import FCN, SimpleBaseline
 
 torch = pytest.importorskip("torch")
-from tests.marks import slow  # noqa: E402
-from tests.torch_peers import randomized, torchvision  # noqa: E402
+from tests.networks import MAPS  # noqa: E402
+from tests.torch_peers import cut, meta, randomized, torchvision, uninitialized  # noqa: E402
 
 pytestmark = pytest.mark.torch
 QUICK: Any = {"xla_backend_optimization_level": 0}
@@ -27,11 +29,15 @@ PEERS = {
     "deeplabv3_resnet50": (42_004_074, 178.722),
     "deeplabv3_resnet101": (60_996_202, 258.743),
 }
+# The last two stages are dilated, their first blocks less than the others.
+SHORT: Any = {"backbone.stage_sizes": (1, 1, 2, 2)}
 
 
 def peer(name, **arguments):
-    made = getattr(torchvision.models.segmentation, name)(weights=None, weights_backbone=None, **arguments)
-    return randomized(made)
+    """torchvision's, with the first blocks of each stage alone."""
+    with uninitialized():
+        made = getattr(torchvision.models.segmentation, name)(weights=None, weights_backbone=None, **arguments)
+    return randomized(cut(made, [f"backbone.layer{number}" for number in (1, 2, 3, 4)], SHORT["backbone.stage_sizes"]))
 
 
 def images(shape):
@@ -52,27 +58,35 @@ def compiled(function, *arguments):
 
 @pytest.mark.parametrize("name", PEERS)
 def test_sizes_are_torchvisions(name):
-    analysis = analyse(models.build(name), (520, 520, 3))
+    """Ours are those of the row, with which `test_parameters_and_operations_are_as_published` compares them."""
+    network = MAPS[name]
     params, gmacs = PEERS[name]
-    assert analysis.params == params
+    assert network.params == params
     # On maps of 65x65 with 1024 features: what only training runs.
     auxiliary = 65 * 65 * (9 * 1024 * 256 + 256 * 21)
-    assert (analysis.macs + auxiliary) / 1e9 == pytest.approx(gmacs, rel=0.001)
+    assert network.config.input_shape == (520, 520, 3)
+    assert network.gmacs + auxiliary / 1e9 == pytest.approx(gmacs, rel=0.001)
 
 
-@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50", *slow("fcn_resnet101")])
+@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50"])
+def test_state_dicts_have_torchvisions_names_and_shapes(name):
+    theirs = meta(getattr(torchvision.models.segmentation, name), aux_loss=True, weights_backbone=None).state_dict()
+    shapes = {key: tuple(tensor.shape) for key, tensor in theirs.items() if tensor.ndim}
+    assert {slot.name: slot.torch_shape for slot in _slots(models.config(name, num_classes=21), None)} == shapes
+
+
+@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50"])
 def test_maps_equal_torchvision_and_weights_go_back(name):
-    theirs = peer(name, num_classes=5, aux_loss=True)
+    theirs, config = peer(name, num_classes=5, aux_loss=True), models.config(name, num_classes=5, **SHORT)
     x = images((2, 64, 80, 3))
     with torch.no_grad():
         expected = nhwc(theirs(nchw(x))["out"])
     state = theirs.state_dict()
-    variables = convert.from_torch(name, state)
-    module = models.build(name, num_classes=5)
-    maps = compiled(module.apply, variables, x)
+    variables = convert.from_torch(config, state)
+    maps = compiled(config.build().apply, variables, x)
     assert maps.shape == (2, 64, 80, 5)
     assert np.abs(maps - expected).max() < 1e-4 * np.abs(expected).max()
-    returned = convert.to_torch(name, variables)
+    returned = convert.to_torch(config, variables)
     assert returned.keys() == state.keys()
     assert all(np.array_equal(value, state[key].numpy()) for key, value in returned.items())
 
@@ -82,11 +96,11 @@ def test_the_auxiliary_map_equals_torchvisions_in_training():
     for module in theirs.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    variables = convert.from_torch("fcn_resnet50", theirs.state_dict())
+    config = models.config("fcn_resnet50", num_classes=3, **SHORT, **{"head.dropout": 0.0})
+    variables, module = convert.from_torch(config, theirs.state_dict()), config.build()
     x = images((4, 64, 64, 3))
     with torch.no_grad():
         expected = {key: nhwc(value) for key, value in theirs.train()(nchw(x)).items()}
-    module = models.build("fcn_resnet50", num_classes=3, **{"head.dropout": 0.0})
 
     def trained(variables, x) -> Any:
         return module.apply(variables, x, train=True, mutable=["batch_stats", "auxiliary"])
@@ -101,11 +115,12 @@ def test_the_auxiliary_map_equals_torchvisions_in_training():
 
 def test_weights_with_an_auxiliary_head_fit_a_network_without():
     state = peer("fcn_resnet50", num_classes=2, aux_loss=True).state_dict()
-    plain = models.config("fcn_resnet50", **{"head.auxiliary": None, "num_classes": 2})
+    whole = models.config("fcn_resnet50", num_classes=2, **SHORT)
+    plain = replace(whole, {"head.auxiliary": None})
     params = convert.from_torch(plain, state)["params"]
     assert params["head"].keys() == {"conv", "logits"}
     with pytest.raises(WeightsError, match=r"missing: aux_classifier.0.weight \(params.head.auxiliary.conv.conv"):
-        convert.from_torch("fcn_resnet50", {key: value for key, value in state.items() if "aux" not in key})
+        convert.from_torch(whole, {key: value for key, value in state.items() if "aux" not in key})
 
 
 # --- FCN

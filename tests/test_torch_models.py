@@ -3,62 +3,128 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import jax
 import numpy as np
 import pytest
 
-from cnnjax import analyse, convert, models
+from cnnjax import convert, models
 from cnnjax.convert.state_dict import _slot
 from cnnjax.errors import WeightsError
 from tests.networks import NETWORKS
 from tests.test_models import GOLDEN
 
 torch = pytest.importorskip("torch")
-from tests.torch_peers import meta, randomized, settled, timm, torchvision, uninitialized  # noqa: E402
+from tests.torch_peers import cut, meta, randomized, timm, torchvision, uninitialized  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
-# Our name -> torchvision's constructor, with its arguments.
+# Our name -> torchvision's constructor, with its arguments. Of networks that share all their code, one.
 PEERS = {
     "alexnet": ("alexnet", {}),
     "vgg11_bn": ("vgg11_bn", {}),
     "resnet18": ("resnet18", {}),
     "resnet50": ("resnet50", {}),
     "resnext50_32x4d": ("resnext50_32x4d", {}),
-    "googlenet": ("googlenet", {"aux_logits": False, "init_weights": False}),
     "googlenet_auxiliary": ("googlenet", {"aux_logits": True, "init_weights": False}),
-    "inception_v3": ("inception_v3", {"aux_logits": False, "init_weights": False}),
     "inception_v3_auxiliary": ("inception_v3", {"aux_logits": True, "init_weights": False}),
-    "densenet121": ("densenet121", {}),
+    "densenet121": ("DenseNet", {"block_config": (2, 3, 2, 2)}),
     "squeezenet1_0": ("squeezenet1_0", {}),
     "squeezenet1_1": ("squeezenet1_1", {}),
-    "mobilenet_v2": ("mobilenet_v2", {}),
+    "mobilenet_v2": (
+        "mobilenet_v2",
+        {
+            "inverted_residual_setting": [
+                (1, 16, 1, 1),
+                (6, 24, 2, 2),
+                *((6, width, 1, strides) for width, strides in ((32, 2), (64, 2), (96, 1), (160, 2), (320, 1))),
+            ]
+        },
+    ),
     "mnasnet0_5": ("mnasnet0_5", {}),
     "mobilenet_v3_large": ("mobilenet_v3_large", {}),
     "mobilenet_v3_small": ("mobilenet_v3_small", {}),
     "efficientnet_b0": ("efficientnet_b0", {}),
     "efficientnet_v2_s": ("efficientnet_v2_s", {}),
     "shufflenet_v2_x1_0": ("shufflenet_v2_x1_0", {}),
-    "shufflenet_v2_x0_5": ("shufflenet_v2_x0_5", {}),
     "regnet_y_400mf": ("regnet_y_400mf", {}),
-    "regnet_x_400mf": ("regnet_x_400mf", {}),
     "convnext_tiny": ("convnext_tiny", {}),
+}
+# Deep ones are compared with a few blocks of each stage; in all their depth by their names and shapes, below.
+SHORT = {"stage_sizes": (1, 2, 1, 1)}
+# Blocks of one kind between which channels stay.
+LEFT_OUT = {"googlenet": ("inception4b", "inception4c"), "inception_v3": ("mixed5d", "mixed6c", "mixed6d", "mixed7c")}
+NARROW = {"layers.dense6.features": 64, "layers.dense7.features": 64}
+FIELDS = {
+    "alexnet": NARROW,
+    "vgg11_bn": NARROW,
+    "resnet50": SHORT,
+    "resnext50_32x4d": SHORT,
+    "densenet121": {"stage_sizes": (2, 3, 2, 2)},
+    "mobilenet_v2": {"stage_sizes": (1, 2, 1, 1, 1, 1, 1)},
+    "mnasnet0_5": {"stage_sizes": (1, 2, 1, 1, 1, 1, 1)},
+    "efficientnet_b0": {"stage_sizes": (1, 2, 1, 1, 1, 1, 1)},
+    "efficientnet_v2_s": {"stage_sizes": (1, 2, 1, 1, 2, 1)},
+    "shufflenet_v2_x1_0": {"stage_sizes": (2, 1, 2)},
+    "regnet_y_400mf": {"stage_sizes": (1, 2, 1, 1), "features": (48, 104, 208, 440)},
+    "convnext_tiny": SHORT,
+}
+FIELDS |= {
+    f"{name}{end}": {f"blocks.{block}": None for block in blocks}
+    for name, blocks in LEFT_OUT.items()
+    for end in ("", "_auxiliary")
+}
+# Where torchvision has those stages; each keeps its first blocks, and what is left keeps its names.
+STAGES = {
+    "resnet50": "layer{}",
+    "resnext50_32x4d": "layer{}",
+    "efficientnet_b0": "features.{}",
+    "efficientnet_v2_s": "features.{}",
+    "regnet_y_400mf": "trunk_output.block{}",
+}
+ODD_STAGES = {
+    "mnasnet0_5": tuple(f"layers.{number}" for number in range(8, 14)),
+    "shufflenet_v2_x1_0": ("stage2", "stage3", "stage4"),
+    "convnext_tiny": ("features.1", "features.3", "features.5", "features.7"),
 }
 
 
-# Those whose layers depend on the size of images, or round it, are compared on images of the published one; the others
-# pool globally, and are quicker on small images.
-PUBLISHED = ("alexnet", "vgg", "googlenet", "inception", "squeezenet", "resnet18")
-# Forty blocks with shortcuts, on maps of enough places for statistics; the others whatever their statistics.
-SETTLED = {"efficientnet_v2_s": (128, 128, 3)}
+# Those whose layers depend on the size of images, or round it, are compared on images of the published one, or one
+# that rounds alike; the others pool globally, and are quicker on small images.
+SIDES = {
+    "alexnet": 224,
+    "vgg11_bn": 224,
+    "googlenet_auxiliary": 112,
+    "inception_v3_auxiliary": 139,
+    "squeezenet1_0": 224,
+    "squeezenet1_1": 224,
+    "resnet18": 224,
+}
 
 
-def peer(name):
+def peer(name, **changes):
     constructor, arguments = PEERS[name]
     with uninitialized():
-        made = getattr(torchvision.models, constructor)(weights=None, **arguments)
+        made = getattr(torchvision.models, constructor)(**arguments, **changes)
+        for block in LEFT_OUT.get(constructor, ()):
+            setattr(made, block.replace("mixed", "Mixed_"), torch.nn.Identity())
+        if FIELDS.get(name) is NARROW:
+            narrow(made.classifier)
+    sizes = FIELDS.get(name, {}).get("stage_sizes", ())
+    if name in STAGES:
+        cut(made, [STAGES[name].format(number) for number in range(1, len(sizes) + 1)], sizes)
+    elif name in ODD_STAGES:
+        cut(made, ODD_STAGES[name], sizes[-len(ODD_STAGES[name]) :])
     return randomized(made)
+
+
+def narrow(classifier):
+    """Its dense layers with 64 features in place of 4096: most of the network's numbers, and nothing else of it."""
+    dense = [number for number, layer in enumerate(classifier) if isinstance(layer, torch.nn.Linear)]
+    widths = (classifier[dense[0]].in_features, 64, 64, 1000)
+    for number, (inputs, outputs) in zip(dense, itertools.pairwise(widths), strict=True):
+        classifier[number] = torch.nn.Linear(inputs, outputs)
 
 
 def images(shape, batch=2):
@@ -73,31 +139,30 @@ def nchw(x):
 QUICK = {"xla_backend_optimization_level": 0}
 
 
-def logits(name, variables, x, classes=1000):
-    module = models.build(name, num_classes=classes)
+def logits(name, variables, x, **fields):
+    module = models.build(name, num_classes=1000, **fields)
     return jax.jit(module.apply).lower(variables, x).compile(compiler_options=QUICK)(variables, x)
 
 
 @pytest.mark.parametrize("name", PEERS)
 def test_logits_equal_torchvision_and_weights_go_back(name):
-    theirs = peer(name)
-    published = models.config(name).input_shape if name.startswith(PUBLISHED) else (64, 64, 3)
-    x = images(SETTLED.get(name, published))
-    if name in SETTLED:
-        settled(theirs, nchw(x))
+    theirs, fields = peer(name), FIELDS.get(name, {})
+    x = images((SIDES.get(name, 64),) * 2 + (3,))
     with torch.no_grad():
         expected = theirs(nchw(x)).numpy()
-    state = theirs.state_dict()
-    variables = convert.from_torch(name, state)
-    assert np.abs(logits(name, variables, x) - expected).max() < 1e-4 * np.abs(expected).max()
-    returned = convert.to_torch(name, variables)
+    state, config = theirs.state_dict(), models.config(name, num_classes=1000, **fields)
+    variables = convert.from_torch(config, state)
+    assert np.abs(logits(name, variables, x, **fields) - expected).max() < 1e-4 * np.abs(expected).max()
+    returned = convert.to_torch(config, variables)
     assert all(np.array_equal(value, state[key].numpy()) for key, value in returned.items())
-    assert all(models.config(name).torch_ignores(key) for key in state.keys() - returned.keys())
+    assert all(config.torch_ignores(key) for key in state.keys() - returned.keys())
 
 
-# Larger ones of the families above, without their numbers: ours by the golden trees, theirs on the "meta" device.
-LARGER = """vgg16 vgg16_bn resnet152 wide_resnet50_2
-    mnasnet0_75 mnasnet1_0 mnasnet1_3 efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7
+# Whole and larger ones of the families above, without their numbers: ours by the golden trees, theirs on the "meta"
+# device.
+LARGER = """alexnet vgg11_bn vgg16 vgg16_bn resnet50 resnext50_32x4d resnet152 wide_resnet50_2 densenet121 mobilenet_v2
+    mnasnet0_5 mnasnet0_75 mnasnet1_0 mnasnet1_3 shufflenet_v2_x0_5 shufflenet_v2_x1_0 convnext_tiny regnet_x_400mf
+    regnet_y_400mf efficientnet_b0 efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7
     efficientnet_v2_s efficientnet_v2_m efficientnet_v2_l wide_resnet101_2 resnext101_32x8d
     resnext101_64x4d convnext_large regnet_x_800mf regnet_x_1_6gf regnet_x_3_2gf regnet_x_8gf regnet_x_16gf
     regnet_x_32gf regnet_y_800mf regnet_y_1_6gf regnet_y_3_2gf regnet_y_8gf regnet_y_16gf regnet_y_32gf
@@ -109,8 +174,15 @@ def test_state_dicts_of_large_networks_have_torchvisions_names_and_shapes(name):
     theirs = meta(getattr(torchvision.models, name))
     shapes = {key: tuple(tensor.shape) for key, tensor in theirs.state_dict().items() if tensor.ndim}
     assert {slot.name: slot.torch_shape for slot in slots_of(name)} == shapes
-    if not name.startswith("vgg"):  # whose rates and norms are layers of their own
+    if not name.startswith(("alexnet", "vgg")):  # whose rates and norms are layers of their own
         assert_rates_and_norms_are_theirs(models.config(name), list(theirs.modules()))
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_state_dicts_of_inceptions_have_torchvisions_names_and_shapes(name):
+    theirs = meta(getattr(torchvision.models, name), aux_logits=True, init_weights=False).state_dict()
+    shapes = {key: tuple(tensor.shape) for key, tensor in theirs.items() if tensor.ndim}
+    assert {slot.name: slot.torch_shape for slot in slots_of(f"{name}_auxiliary")} == shapes
 
 
 def assert_rates_and_norms_are_theirs(ours, modules):
@@ -133,6 +205,16 @@ def slots_of(name):
 
 # Our name -> timm's, of those below which its names are not torchvision's.
 LARGER_TIMM = {
+    "resnet50": "resnet50",
+    "resnet50_v2": "resnetv2_50",
+    "resnet50_d": "resnet50d",
+    "mnasnet0_5": "mnasnet_050",
+    "mobilenet_v2": "mobilenetv2_100",
+    "mobilenet_v3_large": "mobilenetv3_large_100",
+    "efficientnet_b0": "efficientnet_b0",
+    "regnet_x_400mf": "regnetx_004_tv",
+    "regnet_y_400mf": "regnety_004",
+    "convnext_tiny": "convnext_tiny",
     "mnasnet0_75": "mnasnet_075",
     "mnasnet1_0": "mnasnet_100",
     "efficientnet_b4": "efficientnet_b4",
@@ -180,17 +262,16 @@ def same_epsilon(name, theirs):
 
 
 @pytest.mark.parametrize(
-    ("name", "ours", "theirs"),
+    ("name", "side", "ours", "theirs"),
     [
-        ("googlenet_auxiliary", {"dropout": 0.0, "auxiliary_dropout": 0.0}, {"dropout": 0.0, "dropout_aux": 0.0}),
-        ("inception_v3_auxiliary", {"dropout": 0.0}, {"dropout": 0.0}),
+        ("googlenet_auxiliary", 112, {"dropout": 0.0, "auxiliary_dropout": 0.0}, {"dropout": 0.0, "dropout_aux": 0.0}),
+        ("inception_v3_auxiliary", 299, {"dropout": 0.0}, {"dropout": 0.0}),
     ],
 )
-def test_auxiliary_logits_equal_torchvision_in_training(name, ours, theirs):
-    constructor, arguments = PEERS[name]
-    model = randomized(getattr(torchvision.models, constructor)(weights=None, **arguments, **theirs))
-    variables = convert.from_torch(name, model.state_dict())
-    x = images(models.config(name).input_shape, batch=4)
+def test_auxiliary_logits_equal_torchvision_in_training(name, side, ours, theirs):
+    model, ours = peer(name, **theirs), FIELDS[name] | ours
+    variables = convert.from_torch(models.config(name, **ours), model.state_dict())
+    x = images((side, side, 3), batch=4)
     with torch.no_grad():
         _, *expected = model.train()(nchw(x))
     module = models.build(name, num_classes=1000, **ours)
@@ -229,56 +310,93 @@ def gradients_of(model):
 
 
 def test_resnet50_of_timm_and_hugging_face():
-    x = images((224, 224, 3))
+    x = images((64, 64, 3))
     transformers = pytest.importorskip("transformers")
-    hugging_face = transformers.ResNetForImageClassification(transformers.ResNetConfig(num_labels=1000))
-    for theirs in (timm.create_model("resnet50"), hugging_face):
+    short = transformers.ResNetConfig(num_labels=1000, depths=list(SHORT["stage_sizes"]))
+    with uninitialized():
+        hugging_face = transformers.ResNetForImageClassification(short)
+        timms = timm.create_model("resnet50", layers=SHORT["stage_sizes"])
+    config = models.config("resnet50", num_classes=1000, **SHORT)
+    run = jax.jit(config.build().apply)
+    for theirs in (timms, hugging_face):
         randomized(theirs)
         with torch.no_grad():
             output = theirs(nchw(x))
         expected = getattr(output, "logits", output).numpy()
-        ours = logits("resnet50", convert.from_torch("resnet50", theirs.state_dict()), x)
+        ours = run(convert.from_torch(config, theirs.state_dict()), x)
         assert np.abs(ours - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_weights_of_auxiliary_heads_are_accepted_without_the_heads(name):
-    state, x = peer(f"{name}_auxiliary").state_dict(), images(models.config(name).input_shape, batch=1)
-    with_heads, without = convert.from_torch(f"{name}_auxiliary", state), convert.from_torch(name, state)
+    """With them the network says what torchvision's does, whose state without heads is what goes back."""
+    theirs, x = peer(f"{name}_auxiliary"), images((SIDES[f"{name}_auxiliary"],) * 2 + (3,))
+    with torch.no_grad():
+        expected = theirs(nchw(x)).numpy()
+    state, config = theirs.state_dict(), models.config(name, num_classes=1000, **FIELDS[name])
+    without = convert.from_torch(config, state)
+    with_heads = convert.from_torch(models.config(f"{name}_auxiliary", **FIELDS[name]), state)
     assert len(jax.tree.leaves(without)) < len(jax.tree.leaves(with_heads))
-    np.testing.assert_array_equal(logits(name, without, x), logits(f"{name}_auxiliary", with_heads, x))
+    assert np.abs(logits(name, without, x, **FIELDS[name]) - expected).max() < 1e-4 * np.abs(expected).max()
+    returned = convert.to_torch(config, without)
+    assert all(np.array_equal(value, state[key].numpy()) for key, value in returned.items())
+    whole = meta(getattr(torchvision.models, name), aux_logits=False, init_weights=False).state_dict()
+    assert returned.keys() == {key for key in whole.keys() & state.keys() if not config.torch_ignores(key)}
+    for weights in (returned, {key: state[key] for key in whole.keys() & state.keys()}):
+        jax.tree.map(np.testing.assert_array_equal, convert.from_torch(config, weights), without)
 
 
-# Our name -> timm's, where torchvision has the network not at all, or under other names.
+# Our name -> timm's, where torchvision has the network not at all, or under other names, and its arguments.
 TIMM = {
-    "resnet50_v2": "resnetv2_50",
-    "resnet50_d": "resnet50d",
-    "efficientnet_b0": "efficientnet_b0",
-    "mnasnet0_5": "mnasnet_050",
-    "mobilenet_v1": "mobilenetv1_100",
-    "mobilenet_v2": "mobilenetv2_100",
-    "mobilenet_v3_large": "mobilenetv3_large_100",
-    "mobilenet_v3_small": "mobilenetv3_small_100",
-    "regnet_y_400mf": "regnety_004",
-    "regnet_x_400mf": "regnetx_004_tv",
-    "convnext_tiny": "convnext_tiny",
-    "vgg11_bn": "vgg11_bn",
+    "resnet50_v2": ("resnetv2_50", {"layers": SHORT["stage_sizes"]}),
+    "resnet50_d": ("resnet50d", {"layers": SHORT["stage_sizes"]}),
+    "efficientnet_b0": ("efficientnet_b0", {}),
+    "mnasnet0_5": ("mnasnet_050", {}),
+    "mobilenet_v1": ("mobilenetv1_100", {}),
+    "mobilenet_v2": ("mobilenetv2_100", {}),
+    "mobilenet_v3_small": ("mobilenetv3_small_100", {}),
+    "regnet_x_400mf": ("regnetx_004_tv", {}),
+    "convnext_tiny": ("convnext_tiny", {"depths": SHORT["stage_sizes"]}),
+    "vgg11_bn": ("vgg11_bn", {}),
 }
-# Where timm's network computes otherwise.
-TIMM_FIELDS = {name: {"norm.epsilon": 1e-5} for name in ("mobilenet_v3_large", "mobilenet_v3_small")}
+# Those short in depth, and where timm's network computes otherwise.
+TIMM_FIELDS = FIELDS | {
+    "resnet50_v2": SHORT,
+    "resnet50_d": SHORT,
+    "mobilenet_v1": {"stage_sizes": (1, 2, 1, 1, 1)},
+    "mobilenet_v3_small": {"norm.epsilon": 1e-5},
+    "regnet_x_400mf": {"stage_sizes": (1, 2, 1, 1), "features": (32, 64, 160, 400)},
+}
+# timm's number of the first of our stages, where they are cut here.
+TIMM_STAGES = {
+    "efficientnet_b0": ("blocks.{}", 0),
+    "mnasnet0_5": ("blocks.{}", 0),
+    "mobilenet_v1": ("blocks.{}", 0),
+    "mobilenet_v2": ("blocks.{}", 0),
+    "regnet_x_400mf": ("s{}", 1),
+}
 # Others pool globally, and are quicker on small images.
 TIMM_SIDES = {"vgg11_bn": 224}
 
 
+def timms(name):
+    constructor, arguments = TIMM[name]
+    with uninitialized():
+        made = timm.create_model(constructor, **arguments)
+        if TIMM_FIELDS.get(name) is NARROW:
+            made.pre_logits.fc1, made.pre_logits.fc2 = torch.nn.Conv2d(512, 64, 7), torch.nn.Conv2d(64, 64, 1)
+            made.head.fc = torch.nn.Linear(64, 1000)
+    if name in TIMM_STAGES:
+        (stage, first), sizes = TIMM_STAGES[name], TIMM_FIELDS[name]["stage_sizes"]
+        cut(made, [stage.format(first + number) for number in range(len(sizes))], sizes)
+    return randomized(made)
+
+
 @pytest.mark.parametrize("name", TIMM)
 def test_logits_of_timms_own_forms(name):
-    with uninitialized():
-        theirs = timm.create_model(TIMM[name])
+    theirs = timms(name)
     network = models.config(name, num_classes=1000, **TIMM_FIELDS.get(name, {}))
-    shape = (TIMM_SIDES.get(name, 64),) * 2 + (3,)
-    module = network.build()
-    randomized(theirs)
-    x = images(shape)
+    module, x = network.build(), images((TIMM_SIDES.get(name, 64),) * 2 + (3,))
     with torch.no_grad():
         expected = theirs(nchw(x)).numpy()
     variables = convert.from_torch(network, theirs.state_dict())
@@ -288,21 +406,20 @@ def test_logits_of_timms_own_forms(name):
 
 @pytest.mark.parametrize("name", ["resnet50_v2", "resnet200", "resnet50_d"])
 def test_parameters_are_timms(name):
-    model = meta(functools.partial(timm.create_model, TIMM.get(name, name)))
-    theirs = sum(parameter.numel() for parameter in model.parameters())
-    assert analyse(models.build(name), (224, 224, 3)).params == theirs
+    """Ours are those of the row, with which `test_parameters_operations_and_logits_are_as_published` compares them."""
+    model = meta(functools.partial(timm.create_model, LARGER_TIMM.get(name, name)))
+    assert NETWORKS[name].params == sum(parameter.numel() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", ["resnet50_v2", "resnet50_d", "mobilenet_v1"])
 def test_weights_of_what_only_timm_has_go_back_to_it(name):
-    with uninitialized():
-        theirs = randomized(timm.create_model(TIMM[name]))
-    returned = convert.to_torch(name, convert.from_torch(name, theirs.state_dict()))
+    theirs, network = timms(name), models.config(name, num_classes=1000, **TIMM_FIELDS[name])
+    returned = convert.to_torch(network, convert.from_torch(network, theirs.state_dict()))
     theirs.load_state_dict({key: torch.tensor(value) for key, value in returned.items()})
 
 
 def test_timms_mobilenet_v3_is_refused_where_the_epsilon_is_torchvisions():
-    state = timm.create_model("mobilenetv3_small_100").state_dict()
+    state = timms("mobilenet_v3_small").state_dict()
     with pytest.raises(WeightsError, match=r"timm's mobilenet_v3, and it adds 1e-05 .* give model.norm.epsilon=1e-05"):
         convert.from_torch("mobilenet_v3_small", state)
 
@@ -311,11 +428,11 @@ def test_operations_are_torchvisions():
     """Its table gives multiply-accumulates to three decimals of 10^9, of networks without auxiliary heads; those of the
     rows, with which `test_parameters_operations_and_logits_are_as_published` compares ours, are the same.
     """
-    for name in {*PEERS, *LARGER.split()} - {"regnet_y_128gf"}:  # whose weights are for larger images
-        constructor, _ = PEERS.get(name, (name, {}))
-        weights = torchvision.models.get_model_weights(constructor).DEFAULT
-        if not name.endswith("_auxiliary"):
-            assert NETWORKS[name].gmacs == pytest.approx(weights.meta["_ops"], abs=0.0006), name
+    # Those of regnet_y_128gf are for larger images.
+    whole = {name for name in PEERS if not name.endswith("_auxiliary")} | {"googlenet", "inception_v3"}
+    for name in (whole | {*LARGER.split()}) - {"regnet_y_128gf"}:
+        weights = torchvision.models.get_model_weights(name).DEFAULT
+        assert NETWORKS[name].gmacs == pytest.approx(weights.meta["_ops"], abs=0.0006), name
 
 
 RAW, AVERAGE = {"fc.weight": torch.zeros(2), "fc.bias": torch.zeros(3)}, {"fc.weight": torch.ones(2)}

@@ -50,18 +50,13 @@ def randomized(model, seed=0):
     return model.eval()
 
 
-def settled(model, x):
-    """The model with the running statistics of the images x: where branches add up over many blocks, statistics that
-    are not theirs let rounding errors grow with the maps until float32 and float64 have nothing in common.
-    """
-    norms = [module for module in model.eval().modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.train().momentum = 1.0
-    with torch.no_grad():
-        model(x)
-    for norm in norms:
-        norm.num_batches_tracked.zero_()
-    return model.eval()
+def cut(model, stages, sizes):
+    """The model with so many blocks of each stage; the names of what is left stay as they are."""
+    for name, size in zip(stages, sizes, strict=True):
+        blocks = model.get_submodule(name)._modules
+        for key in list(blocks)[size:]:
+            del blocks[key]
+    return model
 
 
 def meta(constructor, **arguments):
