@@ -21,18 +21,25 @@ def needs_torch(pages: list[Path]) -> bool:
     return "import torch\n" in "".join(page.read_text() for page in pages)
 
 
-def shown(pages: list[Path]) -> pytest.ParameterSet:
-    marks = pytest.mark.torch if needs_torch(pages) else pytest.mark.slow
+def shown(number: int, pages: list[Path]) -> pytest.ParameterSet:
+    """Two workers share the pages: what takes longest stands last."""
+    marks = [pytest.mark.torch if needs_torch(pages) else pytest.mark.slow]
+    marks.append(pytest.mark.xdist_group(f"test_docs_pages_{int(number < 11)}"))
     return pytest.param(pages, id="+".join(page.stem for page in pages), marks=marks)
 
 
 PAGE = """
-import os, runpy, sys
+import functools, os, runpy, sys
 
 for number in (1, 2):
     os.dup2(os.open(told["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
 if told["torch"]:
     import tests.torch_peers  # where torchvision is of another build than PyTorch
+if not told["forms"]:
+    # A page that shows no file of a report but its pictures as they are on a screen.
+    from cnnjax.reporting import find, writing
+
+    writing.find = functools.partial(find, forms=("png",))
 sys.argv = ["docs.make.run", *told["pages"]]
 runpy.run_module("docs.make.run", run_name="__main__")
 """
@@ -46,13 +53,15 @@ def forks():
         yield process
 
 
-@pytest.mark.parametrize("pages", [shown(pages) for pages in chains(PAGES)])
+@pytest.mark.parametrize("pages", [shown(*each) for each in enumerate(chains(PAGES))])
 def test_a_page_shows_what_comes_out(forks, tmp_path, pages):
     """In a process of its own."""
     if needs_torch(pages):
         pytest.importorskip("torch")
     said = tmp_path / "said"
-    code = forks(PAGE, seconds=900, pages=list(map(str, pages)), said=str(said), torch=needs_torch(pages))
+    forms = ".pdf" in "".join(page.read_text() for page in pages)
+    paths = list(map(str, pages))
+    code = forks(PAGE, seconds=900, pages=paths, said=str(said), torch=needs_torch(pages), forms=forms)
     assert code == 0, said.read_text()
 
 

@@ -335,7 +335,7 @@ FILE = """
 from cnnjax import SGD, Digits, Experiment, SmallCNN, Study
 
 experiment = Experiment(
-    model=SmallCNN(features=2, dense=0), data=Digits(), optim=SGD(learning_rate=0.05), batch_size=256, epochs=3,
+    model=SmallCNN(features=2, dense=0), data=Digits(), optim=SGD(learning_rate=0.05), batch_size=256, epochs=6,
 )
 study = Study(
     experiment,
