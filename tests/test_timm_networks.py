@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from cnnjax import analyse, convert, models
-from cnnjax.convert.state_dict import _slots
 from tests.marks import slow
-from tests.test_torch_models import QUICK, images, nchw
+from tests.test_torch_models import QUICK, images, nchw, slots_of
 
 torch = pytest.importorskip("torch")
-from tests.torch_peers import randomized, timm  # noqa: E402
+from tests.torch_peers import cut, randomized, timm, uninitialized  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -52,6 +51,19 @@ def blocks_cut(model, size):
     return model
 
 
+def features_cut(model, left_out):
+    """Likewise, of a network of numbered layers, without some of them: those after them move up, as ours do."""
+    model.features = torch.nn.Sequential(
+        *(layer for number, layer in enumerate(model.features) if number not in left_out)
+    )
+    return model
+
+
+# Of four blocks of the first kind, seven of the second and three of the third, two each; after a stem of six layers and
+# with a reduction between them.
+INCEPTION_V4 = {
+    f"blocks.inception_{kind}{number}": None for kind, end in (("a", 5), ("b", 8), ("c", 4)) for number in range(3, end)
+}
 # One of each kind: the side of small images, what makes ours short, theirs when it is made, and theirs later.
 SHORT = {"stage_sizes": (1, 2, 1, 1)}
 COMPUTED = {
@@ -64,8 +76,13 @@ COMPUTED = {
     "convmixer_1024_20_ks9_p14": (28, {"depth": 2}, {}, lambda model: blocks_cut(model, 2)),
     "nfnet_f0": (64, SHORT, {"depths": (1, 2, 1, 1)}, None),
     "xception": (75, {}, {}, None),
-    "inception_v4": (75, {}, {}, None),
-    "inception_resnet_v2": (75, {}, {}, None),
+    "inception_v4": (75, INCEPTION_V4, {}, lambda model: features_cut(model, (8, 9, *range(13, 18), 21))),
+    "inception_resnet_v2": (
+        75,
+        {f"stages.stage{number}.repeats": 2 for number in (1, 2, 3)},
+        {},
+        lambda model: cut(model, ("repeat", "repeat_1", "repeat_2"), (2, 2, 1)),
+    ),
 }
 
 
@@ -99,15 +116,16 @@ def test_parameters_operations_names_and_shapes_are_timms(name):
     assert analysis.params == sum(parameter.numel() for parameter in theirs.parameters())
     assert analysis.macs == multiplied(theirs, config.input_shape[0])
     held = {key: tuple(tensor.shape) for key, tensor in theirs.state_dict().items() if "num_batches" not in key}
-    assert {slot.name: slot.torch_shape for slot in _slots(config, None)} == held
+    assert {slot.name: slot.torch_shape for slot in slots_of(name)} == held
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMPUTED)
 def test_logits_equal_timm_and_weights_go_back(name):
-    (constructor, arguments), (side, short, options, cut) = PEERS[name], COMPUTED[name]
-    made = timm.create_model(constructor, **arguments, **options)
-    theirs = randomized(cut(made) if cut else made)
+    (constructor, arguments), (side, short, options, shorten) = PEERS[name], COMPUTED[name]
+    with uninitialized():
+        made = timm.create_model(constructor, **arguments, **options)
+    theirs = randomized(shorten(made) if shorten else made)
     config = models.config(name, num_classes=1000, **short)
     x = images((side, side, 3), batch=1)
     with torch.no_grad():

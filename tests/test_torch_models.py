@@ -198,8 +198,8 @@ def assert_rates_and_norms_are_theirs(ours, modules):
 
 def slots_of(name):
     """PyTorch's names and shapes of the arrays in the golden tree of parameters."""
-    leaves = [line.split() for line in (GOLDEN / f"{name}.txt").read_text().splitlines()]
-    shapes = {tuple(path.split(".")): tuple(map(int, shape.split("x"))) for path, shape in leaves}
+    leaves = [line.partition(" ") for line in (GOLDEN / f"{name}.txt").read_text().splitlines()]
+    shapes = {tuple(path.split(".")): tuple(map(int, shape.split("x"))) if shape else () for path, _, shape in leaves}
     return [_slot(models.config(name), path, shape, {}, frozenset()) for path, shape in shapes.items()]
 
 
