@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,11 +82,17 @@ def name_of(config) -> str:
     return config.tag
 
 
+@functools.cache
+def compiled(augmentation):
+    """Of a batch of images and as many keys."""
+    return jax.jit(jax.vmap(augmentation.apply))
+
+
 @pytest.mark.parametrize("augmentation", [*AUGMENTATIONS[:-3], *slow(*AUGMENTATIONS[-3:])], ids=name_of)
 def test_an_example_depends_on_its_own_key_alone(augmentation):
     """In another place of another batch the result is the same, bit by bit; so it is on any number of devices."""
     batch, own = images(), keys()
-    apply = jax.jit(jax.vmap(augmentation.apply))
+    apply = compiled(augmentation)
     result = apply(batch, own)
     order = np.random.default_rng(1).permutation(N)
     np.testing.assert_array_equal(apply(batch[order], own[order]), result[order])
@@ -109,10 +117,10 @@ def test_an_example_depends_on_its_own_key_alone(augmentation):
 )
 def test_alone_and_uncompiled_is_the_same(augmentation):
     batch, own = images(), keys()
-    compiled = jax.jit(jax.vmap(augmentation.apply))(batch, own)
+    results = compiled(augmentation)(batch, own)
     # Compiled, float operations are fused and round otherwise: an ulp or two of values below 1, some of them amplified
     # by autocontrast; a threshold that falls between would show as a whole level.
-    np.testing.assert_allclose(augmentation.apply(batch[0], own[0]), compiled[0], atol=2e-5)
+    np.testing.assert_allclose(augmentation.apply(batch[0], own[0]), results[0], atol=2e-5)
 
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=name_of)
