@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from itertools import cycle
 from typing import Any, NamedTuple
 
@@ -205,21 +205,23 @@ def test_continued_bitwise(name, trainings, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, continued, last)
 
 
-def in_half(name, trainings):
+@pytest.fixture(scope="module")
+def in_half(trainings):
     """A row's program in bfloat16."""
-    return Program(replace(trainings(name).experiment, {"precision": "bfloat16"}), hardware=Hardware(devices=1))
+    one = Hardware(devices=1)
+    return cache(lambda name: Program(replace(trainings(name).experiment, {"precision": "bfloat16"}), hardware=one))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_kept_has_the_same_types_in_bfloat16(name, trainings):
+def test_what_is_kept_has_the_same_types_in_bfloat16(name, trainings, in_half):
     shapes = partial(jax.tree.map, lambda leaf: (leaf.shape, leaf.dtype))
-    assert shapes(in_half(name, trainings).checked.state) == shapes(trainings(name).history[0])
+    assert shapes(in_half(name).checked.state) == shapes(trainings(name).history[0])
 
 
 @pytest.mark.parametrize("name", [NAMES[0], *slow(*NAMES[1:])])
-def test_a_step_in_bfloat16_is_near_that_in_float32(name, trainings):
+def test_a_step_in_bfloat16_is_near_that_in_float32(name, trainings, in_half):
     experiment, _, (first, after, _) = trainings(name)
-    half = in_half(name, trainings)
+    half = in_half(name)
     state, sums = half.train(half.place([first]), half.rows([experiment], 0))
     assert jnp.isfinite(sums["loss"])
     moved = [jax.tree.map(np.subtract, jax.device_get(one.params), first.params) for one in (state, after)]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -15,6 +13,7 @@ import pytest
 
 from cnnjax.run import program_cache
 from cnnjax.run.program_cache import ProgramCache, remove_torn
+from tests.forking import forking
 
 PROGRAM = zlib.compress(b"machine code" * 100)
 KEY, OTHER = "jit_step-abc", "jit_other-def"
@@ -120,32 +119,46 @@ experiment = Experiment(
 """
 
 
-def trained(place: Path, out: str) -> tuple[str, bytes]:
-    """What a training of its own process says on standard error, and its rows."""
+KEEPING = """
+import sys
+from cnnjax import cli
+from cnnjax.run import compiling
+
+compiling.SECONDS_WORTH = 0.0
+sys.argv = ["cnnjax", "train", "exp.py", "--out", told["run"]]
+cli.show_warnings()
+cli.main()
+"""
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Trains in a process of its own: what that says on standard error, and its rows."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
-    own |= {"XDG_CACHE_HOME": str(place / "cache"), "JAX_PLATFORMS": "cpu"}
-    code = "from cnnjax.run import compiling; compiling.SECONDS_WORTH = 0.0; "
-    code += "from cnnjax import cli; cli.show_warnings(); cli.main()"
-    words = ["train", "exp.py", "--out", out]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=place, env=own, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stderr, (place / out / "metrics.jsonl").read_bytes()
+    own |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "JAX_PLATFORMS": "cpu"}
+    with forking(own) as forks:
+
+        def trained(out: str) -> tuple[str, bytes]:
+            process = forks.start(cwd=tmp_path, said=tmp_path / "said", program=KEEPING, only=own, run=out)
+            said = f"{process.wait(300)} {process.err.read_text()}"
+            assert process.returncode == 0, said
+            return said, (tmp_path / out / "metrics.jsonl").read_bytes()
+
+        yield trained
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_without_damaged_programs(tmp_path):
+def test_a_training_goes_on_without_damaged_programs(trained, tmp_path):
     (tmp_path / "exp.py").write_text(FILE)
-    _, expected = trained(tmp_path, "first")
+    _, expected = trained("first")
     programs = sorted((tmp_path / "cache/cnnjax/xla").rglob("*-cache"))
     assert len(programs) > 3
     whole = [path.read_bytes() for path in programs]
     for place, path in enumerate(programs):
         path.write_bytes(whole[place - 1] if place % 2 else whole[place][:99])  # Of another program, or cut.
-    err, rows = trained(tmp_path, "second")
+    err, rows = trained("second")
     assert rows == expected
     assert err.count("warning: of the compiled programs in") == 1
     assert "Error reading" not in err
-    err, rows = trained(tmp_path, "third")
+    err, rows = trained("third")
     assert (rows, "warning" in err) == (expected, False)
