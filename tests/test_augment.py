@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,11 +82,17 @@ def name_of(config) -> str:
     return config.tag
 
 
+@functools.cache
+def compiled(augmentation):
+    """Of a batch of images and as many keys."""
+    return jax.jit(jax.vmap(augmentation.apply))
+
+
 @pytest.mark.parametrize("augmentation", [*AUGMENTATIONS[:-3], *slow(*AUGMENTATIONS[-3:])], ids=name_of)
 def test_an_example_depends_on_its_own_key_alone(augmentation):
     """In another place of another batch the result is the same, bit by bit; so it is on any number of devices."""
     batch, own = images(), keys()
-    apply = jax.jit(jax.vmap(augmentation.apply))
+    apply = compiled(augmentation)
     result = apply(batch, own)
     order = np.random.default_rng(1).permutation(N)
     np.testing.assert_array_equal(apply(batch[order], own[order]), result[order])
@@ -109,10 +117,10 @@ def test_an_example_depends_on_its_own_key_alone(augmentation):
 )
 def test_alone_and_uncompiled_is_the_same(augmentation):
     batch, own = images(), keys()
-    compiled = jax.jit(jax.vmap(augmentation.apply))(batch, own)
+    results = compiled(augmentation)(batch, own)
     # Compiled, float operations are fused and round otherwise: an ulp or two of values below 1, some of them amplified
     # by autocontrast; a threshold that falls between would show as a whole level.
-    np.testing.assert_allclose(augmentation.apply(batch[0], own[0]), compiled[0], atol=2e-5)
+    np.testing.assert_allclose(augmentation.apply(batch[0], own[0]), results[0], atol=2e-5)
 
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=name_of)
@@ -145,13 +153,14 @@ def test_masks_of_spectrograms_have_every_length_and_place_as_often(fill):
 
 def test_masks_of_time_hide_columns_and_no_more_than_the_share():
     masks = SpecAugment(frequency_masks=0, time=9, time_masks=1, most=0.2, fill="zero")
-    hidden = np.asarray(jax.vmap(masks.apply, (None, 0))(jnp.ones((3, 12, 1)), keys(300)))[..., 0] == 0
+    hidden = np.asarray(jax.jit(jax.vmap(masks.apply, (None, 0)))(jnp.ones((3, 12, 1)), keys(300)))[..., 0] == 0
     assert (hidden == hidden[:, :1]).all()
     # A fifth of 12 columns is 2.
     assert set(hidden[:, 0].sum(1)) == {0, 1, 2}
     assert hidden[:, 0].any(0).all()
     several = SpecAugment(frequency_masks=0, time=2, time_masks=3, fill="zero")
-    assert max((np.asarray(jax.vmap(several.apply, (None, 0))(jnp.ones((3, 12, 1)), keys(300))) == 0)[:, 0].sum(1)) == 6
+    hidden = np.asarray(jax.jit(jax.vmap(several.apply, (None, 0)))(jnp.ones((3, 12, 1)), keys(300))) == 0
+    assert max(hidden[:, 0].sum(1)) == 6
 
 
 def test_shifts_in_time_are_all_there():
@@ -580,8 +589,9 @@ def test_shifted_views_have_half_of_the_weight():
 
 
 def test_a_square_image_has_one_square():
-    assert views.multi_crop(images(1, height=8, width=8)[0], shorter=(10,), size=8).shape == (12, 8, 8, 3)
+    crops = functools.partial(views.multi_crop, size=8)
+    assert jax.eval_shape(lambda x: crops(x, shorter=(10,)), images(1, height=8, width=8)[0]).shape == (12, 8, 8, 3)
     upright = images(1, height=12, width=8)[0]
-    whole = views.multi_crop(upright, shorter=(8,), size=8)
+    whole = jax.jit(lambda x: crops(x, shorter=(8,)))(upright)
     np.testing.assert_allclose(whole[0], upright[:8], atol=1e-6)
     np.testing.assert_allclose(whole[12], upright[4:], atol=1e-6)

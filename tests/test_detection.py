@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import jax
@@ -231,13 +232,16 @@ def test_results_are_those_of_what_is_told_of_all_images(trial):
     assert "train_mean_ap" not in result
 
 
+@functools.cache
+def gathered(devices, parallel):
+    program = Program(BASE, hardware=Hardware(devices=devices, parallel=parallel))
+    return program.evaluate(program.init([BASE]), "test")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["jit", "shard_map", "pmap"])
 def test_what_is_gathered_is_that_of_all_devices(parallel):
-    found = []
-    for devices, kind in ((1, "jit"), (2, parallel)):
-        program = Program(BASE, hardware=Hardware(devices=devices, parallel=kind))
-        found.append(program.evaluate(program.init([BASE]), "test"))
+    found = [gathered(1, "jit"), gathered(2, parallel)]
     assert found[0]["found"].shape == (10, 20, 6)
     np.testing.assert_array_equal(found[1]["true"], found[0]["true"])
     np.testing.assert_allclose(found[1]["found"][..., 4], found[0]["found"][..., 4], rtol=1e-4)

@@ -205,11 +205,11 @@ def test_an_evaluation_measures_the_distance(judge):
     test, run = FORM.test.batch(np.arange(len(FORM.test)))["image"], cnnjax.load(judge)
     keys = example_keys(derive(root_key(0), "task"), np.arange(len(test)))
     codes = jax.vmap(lambda key: jax.random.normal(key, (8, 8, 1)))(keys).reshape(len(test), -1)[:, :5]
-    made = program.functions.network.apply(jax.device_get(state).variables, codes, (8, 8, 1), method="generate")
+    generate = jax.jit(partial(program.functions.network.apply, shape=(8, 8, 1), method="generate"))
+    made = generate(jax.device_get(state).variables, codes)
     teacher = teachers_of(one)["task.judge"]
-    features = [
-        np.asarray(teacher.features(run.variables, jnp.asarray(x, jnp.float32))) for x in (test / 16, made / 2 + 0.5)
-    ]
+    of_images = jax.jit(teacher.features)
+    features = [np.asarray(of_images(run.variables, jnp.asarray(x, jnp.float32))) for x in (test / 16, made / 2 + 0.5)]
     assert features[0].shape == (359, 4)
     assert found["frechet_distance"] == pytest.approx(metrics.frechet_distance(*features), rel=1e-3)
     specified = one.task.specifications(one.loss, FORM)

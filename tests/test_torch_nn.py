@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,13 +44,24 @@ def nhwc(x):
 
 def assert_same(ours, theirs, x, **tolerance):
     """Equal outputs and, for the cotangent y, equal gradients with respect to the input."""
-    y, pullback = jax.vjp(ours, jnp.asarray(x))
-    leaf = nchw(x, requires_grad=True)
-    expected = theirs(leaf)
-    expected.backward(expected.detach())
+    assert_all_same([(ours, theirs)], x, **tolerance)
+
+
+def assert_all_same(pairs, x, **tolerance):
+    """Of each pair of ours and theirs; ours by one program."""
+
+    def output_and_gradient(ours, x):
+        y, pullback = jax.vjp(ours, x)
+        return y, pullback(y)[0]
+
+    made = jax.jit(lambda x: [output_and_gradient(ours, x) for ours, _ in pairs])(jnp.asarray(x))
     tolerance = {"rtol": 1e-4, "atol": 1e-5} | tolerance
-    assert_allclose(y, nhwc(expected), **tolerance)
-    assert_allclose(pullback(y)[0], nhwc(leaf.grad), **tolerance)
+    for (y, gradient), (_, theirs) in zip(made, pairs, strict=True):
+        leaf = nchw(x, requires_grad=True)
+        expected = theirs(leaf)
+        expected.backward(expected.detach())
+        assert_allclose(y, nhwc(expected), **tolerance)
+        assert_allclose(gradient, nhwc(leaf.grad), **tolerance)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -103,43 +116,43 @@ def test_transposed_convolution(kernel, strides, padding, extra, dilation, group
         x,
         atol=1e-3,
     )
-    y, pullback = jax.vjp(ours, jnp.asarray(x), jnp.asarray(weight))
-    assert_allclose(converted(pullback(y)[1]), theirs.grad, rtol=1e-4, atol=1e-3)
+
+    @jax.jit
+    def gradient(weight):
+        y, pullback = jax.vjp(lambda weight: ours(jnp.asarray(x), weight), weight)
+        return pullback(y)[0]
+
+    assert_allclose(converted(gradient(jnp.asarray(weight))), theirs.grad, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("partial", [False, True])
 @pytest.mark.parametrize(("window", "strides", "padding"), [(2, 2, 0), (3, 2, 1), (3, 2, 0), (2, 3, 1), (4, 3, 2)])
-@pytest.mark.parametrize("size", [7, 8])
-def test_pooling(size, window, strides, padding, partial):
-    x = np.maximum(maps(2, size, size + 1, 3), 0)  # Rectified maps have ties in almost every window.
+def test_pooling(window, strides, padding, partial):
+    """Of rows and columns in odd and even number."""
+    x = np.maximum(maps(2, 7, 8, 3), 0)  # Rectified maps have ties in almost every window.
     fields = {"strides": strides, "padding": padding, "partial": partial}
     theirs = {"stride": strides, "padding": padding, "ceil_mode": partial}
-    assert_same(
-        lambda value: Pooling("max", window, **fields).apply({}, value),
-        lambda value: F.max_pool2d(value, window, **theirs),
-        x,
-    )
-    for counted in (False, True):
-        assert_same(
-            lambda value, counted=counted: Pooling("average", window, count_padding=counted, **fields).apply({}, value),
-            lambda value, counted=counted: F.avg_pool2d(value, window, count_include_pad=counted, **theirs),
-            x,
+    maximum = Pooling("max", window, **fields), functools.partial(F.max_pool2d, kernel_size=window, **theirs)
+    averages = [
+        (
+            Pooling("average", window, count_padding=counted, **fields),
+            functools.partial(F.avg_pool2d, kernel_size=window, count_include_pad=counted, **theirs),
         )
+        for counted in (False, True)
+    ]
+    assert_all_same([(functools.partial(ours.apply, {}), peer) for ours, peer in (maximum, *averages)], x)
 
 
 @pytest.mark.parametrize("size", [(10, 12), (15, 6), (7, 11), (3, 2), (1, 4), (5, 6)])
 def test_resize(size):
     x = maps(2, 5, 6, 3)
-    for method, mode, options in (("nearest", "nearest-exact", {}), ("bilinear", "bilinear", {"align_corners": False})):
-        assert_same(
-            lambda value, method=method: Resize(size=size, method=method).apply({}, value),
-            lambda value, mode=mode, options=options: F.interpolate(value, size, mode=mode, **options),
-            x,
-        )
-    assert_same(
-        lambda value: Resize((3, 2), method="nearest").apply({}, value),
-        lambda value: F.interpolate(value, scale_factor=(3, 2)),
-        x,
+    rows = [
+        (Resize(size=size, method="nearest"), {"size": size, "mode": "nearest-exact"}),
+        (Resize(size=size, method="bilinear"), {"size": size, "mode": "bilinear", "align_corners": False}),
+        (Resize((3, 2), method="nearest"), {"scale_factor": (3, 2)}),
+    ]
+    assert_all_same(
+        [(functools.partial(ours.apply, {}), functools.partial(F.interpolate, **theirs)) for ours, theirs in rows], x
     )
 
 

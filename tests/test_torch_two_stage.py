@@ -24,7 +24,7 @@ from cnnjax.models.heads import with_head
 torch = pytest.importorskip("torch")
 from tests.marks import slow  # noqa: E402
 from tests.test_torch_boxes import some  # noqa: E402
-from tests.torch_peers import randomized, torchvision  # noqa: E402
+from tests.torch_peers import cut, randomized, torchvision, uninitialized  # noqa: E402
 
 pytestmark = pytest.mark.torch
 detection = torchvision.models.detection
@@ -70,11 +70,21 @@ def test_levels():
     np.testing.assert_array_equal(ours, mapper([torch.tensor(boxes)]))
 
 
+SHORT = (1, 2, 1, 1)
+
+
+def short(name: str) -> Any:
+    """The config of a backbone with the first blocks of each stage alone, as its peer has it."""
+    return models.config(name, norm=FrozenBatchNorm(), stage_sizes=SHORT)
+
+
 def peer(name: str, *, masks: bool = False) -> Any:
-    backbone = detection.backbone_utils.resnet_fpn_backbone(
-        backbone_name=name, weights=None, norm_layer=torchvision.ops.misc.FrozenBatchNorm2d, trainable_layers=5
-    )
-    return randomized((detection.MaskRCNN if masks else detection.FasterRCNN)(backbone, num_classes=5))
+    with uninitialized():
+        backbone = detection.backbone_utils.resnet_fpn_backbone(
+            backbone_name=name, weights=None, norm_layer=torchvision.ops.misc.FrozenBatchNorm2d, trainable_layers=5
+        )
+        made = (detection.MaskRCNN if masks else detection.FasterRCNN)(backbone, num_classes=5)
+    return randomized(cut(made, [f"backbone.body.layer{number}" for number in (1, 2, 3, 4)], SHORT))
 
 
 @pytest.mark.parametrize("name", ["resnet18", *slow("resnet50")])
@@ -82,7 +92,7 @@ def test_a_network_says_what_torchvisions_says(name):
     """At every anchor, and of the regions that ours proposes."""
     theirs = peer(name)
     preset: Any = models.config("fasterrcnn_resnet50_fpn")
-    ours = replace(preset, {"backbone": models.config(name, norm=FrozenBatchNorm()), "detector.proposals": 20})
+    ours = replace(preset, {"backbone": short(name), "detector.proposals": 20})
     state = theirs.state_dict()
     variables = convert.from_torch(ours, state, input_shape=(*SIZE, 3))
     assert variables["params"]["head"]["logits"]["bias"].shape == (5,)
@@ -112,7 +122,7 @@ def test_a_network_says_what_torchvisions_says(name):
         (said["codes"].reshape(-1, 20), boxes),
     ):
         assert np.abs(own - other.numpy()).max() < 1e-4 * np.abs(other.numpy()).max()
-    found, _ = jax.vmap(lambda own: ours.detector.said(own, SIZE))(said)
+    found, _ = jax.jit(jax.vmap(lambda own: ours.detector.said(own, SIZE)))(said)
     limits = torch.tensor([SIZE[1], SIZE[0]] * 2)
     expected = torch.minimum(decoded.clamp(min=0), limits).reshape(2, 20, 5, 4)[:, :, 1:]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-2)
@@ -133,7 +143,7 @@ def test_masks_are_what_torchvisions_says():
     """Of the regions that ours pools of what ours finds; and every weight goes there and back."""
     theirs = peer("resnet18", masks=True)
     preset: Any = models.config("maskrcnn_resnet50_fpn")
-    backbone = models.config("resnet18", norm=FrozenBatchNorm())
+    backbone = short("resnet18")
     ours = replace(preset, {"backbone": backbone, "detector.proposals": 9})
     state = theirs.state_dict()
     variables = convert.from_torch(ours, state, input_shape=(*SIZE, 3))
@@ -161,7 +171,7 @@ def test_masks_are_what_torchvisions_says():
     expected = detection.roi_heads.maskrcnn_inference(
         torch.tensor(masks.transpose(0, 3, 1, 2).copy()), [torch.tensor(1 + labels).long()]
     )[0].numpy()[:, 0]
-    ours_said = jax.vmap(ours.detector.masks_of)(dict(said)).reshape(-1, 28, 28)
+    ours_said = jax.jit(jax.vmap(ours.detector.masks_of))(dict(said)).reshape(-1, 28, 28)
     np.testing.assert_allclose(ours_said, expected, atol=1e-4)
     pooler = theirs.roi_heads.mask_roi_pool
     assert (pooler.output_size, pooler.sampling_ratio) == ((ours.detector.mask_pooled,) * 2, ours.detector.points)
