@@ -18,7 +18,7 @@ ENVIRON = dict(os.environ)
 """Before any test has changed a variable."""
 
 FORKING = """
-import json, os, signal, sys, traceback
+import atexit, json, os, signal, sys, threading, traceback
 
 import matplotlib.backends.backend_agg, matplotlib.backends.backend_pdf, matplotlib.backends.backend_svg
 import orbax.checkpoint
@@ -42,6 +42,10 @@ for line in sys.stdin:
         except BaseException:
             traceback.print_exc()
             code = 1
+        if "environ" in told:
+            # As any process ends: those that train together wait for each other.
+            threading._shutdown()
+            atexit._run_exitfuncs()
         sys.stdout.flush()
         os._exit(code)
     print(json.dumps(child), flush=True)
