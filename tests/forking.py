@@ -141,6 +141,12 @@ class Forking:
         return Forked(self, pid, out, err)
 
 
+def one_device() -> dict[str, str]:
+    """The variable with which a process has one device and compiles as this one does."""
+    flags = os.environ["XLA_FLAGS"].split()
+    return {"XLA_FLAGS": " ".join(flag for flag in flags if "device_count" not in flag)}
+
+
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
     # For another allocator of memory `cnnjax` would begin its process again.
     return {**environ, "PYTHONPATH": os.pathsep.join(sys.path), "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}

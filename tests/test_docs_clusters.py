@@ -19,6 +19,7 @@ from cnnjax.cli import app
 from cnnjax.launch.launcher import settings_of
 from cnnjax.launch.slurm_launcher import MOST_JOBS
 from cnnjax.launch.status import status
+from tests.forking import one_device
 from tests.test_workers import numbers
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -94,7 +95,7 @@ def shell(tmp_path):
     (tmp_path / "study.py").write_text(FILE)
 
     def run(script):
-        environ = os.environ | {"PATH": f"{here}:{os.environ['PATH']}"}
+        environ = os.environ | one_device() | {"PATH": f"{here}:{os.environ['PATH']}"}
         line = ["bash", "-euc", script]
         done = subprocess.run(line, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr

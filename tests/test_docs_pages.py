@@ -11,7 +11,7 @@ import pytest
 from cnnjax import Experiment, Synthetic
 from cnnjax.config.text import replace_texts
 from docs.make.run import COLUMNS, Session, chains, commands, parse
-from tests.forking import forking
+from tests.forking import forking, one_device
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs/tutorial").glob("*.md"), *(ROOT / "docs/how-to").glob("*.md")])
@@ -47,9 +47,8 @@ runpy.run_module("docs.make.run", run_name="__main__")
 
 @pytest.fixture(scope="module")
 def forks():
-    """With one device and programs optimized, as a reader has them."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_DISABLE"))}
-    with forking(environ | {"COLUMNS": f"{COLUMNS}"}, cwd=ROOT) as process:
+    """With one device, as a reader has."""
+    with forking(os.environ | one_device() | {"COLUMNS": f"{COLUMNS}"}, cwd=ROOT) as process:
         yield process
 
 

@@ -55,6 +55,7 @@ from cnnjax import (
     Model,
     OneCycle,
     Optim,
+    Options,
     Pose,
     Reconstruction,
     Schedule,
@@ -454,10 +455,10 @@ def test_a_network_of_ones_own_has_lanes(own):
 
 def test_a_study_of_noise_has_results_of_their_own(own, tmp_path):
     study = Study(replace(BASE, {"augment": (own.Noise(),)}), axes={"augment.0.sigma": [0.0, 5.0]}, seeds=1)
-    trials = sweep(study, tmp_path / "study").plan.trials
+    trials = sweep(study, tmp_path / "study", options=Options(ONE)).plan.trials
     assert len({trial.program for trial in trials}) == 1
     rows = [(tmp_path / "study/trials" / trial.id / "metrics.jsonl").read_text() for trial in trials]
-    train(trials[1].experiment, tmp_path / "alone")
+    train(trials[1].experiment, tmp_path / "alone", options=Options(ONE))
     assert rows[0] != rows[1] == (tmp_path / "alone/metrics.jsonl").read_text()
 
 
@@ -492,7 +493,7 @@ def test_values_that_are_one_in_float32_are_one_experiment():
 
 
 def test_evaluation_takes_the_values_it_is_given(own, tmp_path):
-    train(replace(BASE, {"test_time": own.Dimmed()}), tmp_path)
+    train(replace(BASE, {"test_time": own.Dimmed()}), tmp_path, options=Options(ONE))
     losses = [
         evaluate(tmp_path, overrides=overrides, hardware=ONE)["test"]["loss"]
         for overrides in ({"test_time": "none"}, {"test_time.by": "0.1"}, {"loss.label_smoothing": "0.5"})

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
-from cnnjax import SGD, Digits, Experiment, SmallCNN, Study, describe, load, plan, report, sweep
+from cnnjax import SGD, Digits, Experiment, Hardware, Options, SmallCNN, Study, describe, load, plan, report, sweep
 from cnnjax.notebook import PICTURED, SHOWN, register
 from cnnjax.progress.in_notebook import NotebookBar, bar_html
+from tests.forking import one_device
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ipynb"))
 EXPERIMENT = Experiment(
@@ -66,9 +67,10 @@ def test_a_study_its_plan_and_a_network(shell):
 
 
 def test_what_came_of_a_study(shell, tmp_path):
-    outcome = sweep(Study(EXPERIMENT, seeds=1), tmp_path)
+    one = Options(Hardware(devices=1))
+    outcome = sweep(Study(EXPERIMENT, seeds=1), tmp_path, options=one)
     assert f"{tmp_path}: 1 trained; 0 arms pruned" in shell.shown(outcome)["text/plain"]
-    assert "1 finished before" in shell.shown(sweep(Study(EXPERIMENT, seeds=1), tmp_path))["text/plain"]
+    assert "1 finished before" in shell.shown(sweep(Study(EXPERIMENT, seeds=1), tmp_path, options=one))["text/plain"]
     shown = shell.shown(report(tmp_path))
     assert "test accuracy" in shown["text/markdown"]
     assert str(tmp_path / "report" / "index.html") in shown["text/plain"]
@@ -108,6 +110,7 @@ def test_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
 
     # Of the tests; a notebook draws inline.
     monkeypatch.delenv("MPLBACKEND", raising=False)
+    monkeypatch.setenv("XLA_FLAGS", one_device()["XLA_FLAGS"])
     book = nbformat.read(path, 4)
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     assert not any(cell.outputs for cell in code), "kept without outputs, which would grow old"

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from cnnjax import Hardware, Options
 from cnnjax.events import StepTaken
 from cnnjax.reporting import find, writing
 
+ONE = Options(Hardware(devices=1))
 FILE = '''
 """Does the width matter?"""
 import flax.linen as nn
@@ -94,9 +96,16 @@ def trained(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("trained")
     file = load(write(folder))
-    sweep(file.study, folder / "study", name="exp")
-    train(file.experiment, folder / "run")
+    sweep(file.study, folder / "study", name="exp", options=ONE)
+    train(file.experiment, folder / "run", options=ONE)
     return folder
+
+
+@pytest.fixture
+def run(run):
+    """On one device, which compiles sooner than many."""
+    devices = dict.fromkeys(("train", "sweep", "evaluate"), ("--devices", 1))
+    return lambda command, *words: run(command, *words, *devices.get(command, ()))
 
 
 @pytest.fixture
@@ -245,7 +254,7 @@ def test_a_report_leaves_out_seeds_of_other_data(run, place):
 
 @pytest.mark.parametrize("stale", ["stop", "rerun", "keep", "separate"])
 def test_a_begun_training_is_not_continued_by_other_code(run, place, stale):
-    from cnnjax import Options, train
+    from cnnjax import train
     from cnnjax.study.file import load
 
     class Crash(Exception):
@@ -257,7 +266,7 @@ def test_a_begun_training_is_not_continued_by_other_code(run, place, stale):
 
     out = place / "begun"
     with pytest.raises(Crash):
-        train(load(write(place)).experiment, out, options=Options(checkpoint_steps=1), sinks=[crash])
+        train(load(write(place)).experiment, out, options=Options(ONE.hardware, checkpoint_steps=1), sinks=[crash])
     code, _, error = run("train", write(place, TANH), "--out", out, "--stale", stale)
     if stale == "stop":
         assert code == 1

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cnnjax import streams
-from tests.forking import shared
+from tests.forking import one_device, shared
 from tests.marks import slow
 
 PRINTS = [
@@ -116,7 +116,7 @@ def test_what_is_escaped_is_as_in_json(tmp_path):
 
 def shell(place: Path, line: str, **environ: str | None) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a line of bash, in which `cnnjax` is a command."""
-    known = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environ
+    known = os.environ | one_device() | {"PYTHONPATH": os.pathsep.join(sys.path)} | environ
     line = f'cnnjax() {{ {sys.executable} -m cnnjax "$@"; }}; {line}'
     told = {name: value for name, value in known.items() if value is not None}
     done = subprocess.run(["bash", "-c", line], cwd=place, env=told, capture_output=True, text=True, timeout=100)
@@ -169,6 +169,7 @@ LACKING = """
 import os, resource, sys
 import cnnjax.__main__
 
+os.environ["XLA_FLAGS"] = told["XLA_FLAGS"]
 os.chdir(told["place"])
 os.dup2(os.open("out", os.O_WRONLY | os.O_CREAT), 1)
 if told["err"] is None:
@@ -210,7 +211,7 @@ FORKED: list[tuple[str, dict[str, Any], int, str]] = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("words", "lacks", "code", "said"), FORKED)
 def test_a_process_that_lacks_something_says_one_line_and_ends(place, words, lacks, code, said):
-    told = {"err": "err", "gone": False, "limits": {}, "unset": []} | lacks
+    told = {"err": "err", "gone": False, "limits": {}, "unset": []} | lacks | one_device()
     words = words.replace("{place}", str(place)).split()
     found = shared()(LACKING, place=str(place), words=words, **told)
     err = (place / "err").read_text() if told["err"] == "err" else ""
