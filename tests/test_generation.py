@@ -141,12 +141,12 @@ def test_one_step_is_one_of_each_by_its_own_optimizer():
     functions = functions_of(one, length_of(one))
     number = np.arange(16, dtype=np.int32)
     batch = {"image": FORM.train.batch(number)["image"], "position": number, "index": number}
-    state = init_state(functions, lane_values(one), (8, 8, 2))
+    state = jax.jit(lambda: init_state(functions, lane_values(one), (8, 8, 2)))()
     after, sums = jax.jit(lambda state, batch: train_step(functions, state, batch))(state, batch)
 
     module, variables = network("none"), state.variables
     keys = example_keys(derive(step_key(0, 0), "task"), number)
-    codes = jax.vmap(lambda key: jax.random.normal(key, (8, 8, 1)))(keys)
+    codes = jax.jit(jax.vmap(lambda key: jax.random.normal(key, (8, 8, 1))))(keys)
     x = jnp.concatenate([batch["image"] / 16 * 2 - 1, codes], -1).astype(jnp.float32)
 
     def losses(params, which):
@@ -158,17 +158,22 @@ def test_one_step_is_one_of_each_by_its_own_optimizer():
         def own(mine, name=name, which=which):
             return losses({**variables["params"], name: mine}, which)
 
-        mine = variables["params"][name]
-        loss, gradient = jax.jit(jax.value_and_grad(own))(mine)
-        np.testing.assert_allclose(sums[f"{name}_loss"] / 16, loss, rtol=1e-4)
         adam = optax.adam(rates[name], b1=0.5)
-        with jax.numpy_dtype_promotion("standard"):
-            updates, _ = adam.update(gradient, adam.init(mine))
+
+        @jax.jit
+        def updated(mine, own=own, adam=adam):
+            loss, gradient = jax.value_and_grad(own)(mine)
+            with jax.numpy_dtype_promotion("standard"):
+                updates, _ = adam.update(gradient, adam.init(mine))
+            return loss, optax.apply_updates(mine, updates)
+
+        loss, expected = updated(variables["params"][name])
+        np.testing.assert_allclose(sums[f"{name}_loss"] / 16, loss, rtol=1e-4)
         # Adam's first step is nearly the sign of a gradient, whose last bits may differ where it is near 0.
         jax.tree.map(
             partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5),
             after.params[name],
-            optax.apply_updates(mine, updates),
+            expected,
         )
 
 
