@@ -155,6 +155,7 @@ def test_a_trial_of_a_lost_worker_is_continued(halved, tmp_path):
     # No process has that number.
     lost.path.write_text(lost.path.read_text().replace(f'"pid": {os.getpid()}', f'"pid": {2**22 + 1}'))
     work(tmp_path, options=OPTIONS)
+    lost.release()
     assert record(tmp_path) == record(halved)
     assert rows(tmp_path) == rows(halved)
 
