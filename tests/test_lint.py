@@ -19,7 +19,7 @@ from cnnjax.config import replace
 from cnnjax.data import Digits
 from cnnjax.errors import ConfigError
 from cnnjax.experiment import Experiment, check
-from cnnjax.losses import SquaredError
+from cnnjax.losses import Loss, SquaredError
 from cnnjax.metrics import summarize
 from cnnjax.models import BatchNorm, SmallCNN
 from cnnjax.run.hardware import Hardware
@@ -505,6 +505,66 @@ def test_flax_batch_normalization_is_over_the_whole_batch():
     analysis = analyse(Net(chain(conv(use_bias=False), norm, mean)), (8, 8, 1))
     assert len(lint_training(analysis, batch_size=8)) == 1
     assert not lint_training(analysis, batch_size=32, devices=4)
+
+
+def exponentials(x):
+    made = jnp.exp(x - x.max(-1, keepdims=True))
+    return made / made.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("last", "squashed"),
+    [
+        (jax.nn.softmax, "softmax"),
+        (lambda x: nn.softmax(x.astype(jnp.bfloat16)).astype(jnp.float32).reshape(1, 10), "softmax"),
+        (exponentials, "softmax"),
+        (jax.jit(exponentials), "softmax"),
+        (nn.sigmoid, "sigmoid"),
+        (nn.log_softmax, None),
+        (lambda x: 3.0 * nn.softmax(x), None),
+        (lambda x: jnp.exp(x) / jnp.exp(x + 1).sum(), None),
+        (lambda x: (nn.softmax(x), x), None),
+        (lambda x: x * nn.sigmoid(x), None),
+        (lambda x: x, None),
+    ],
+)
+def test_a_softmax_or_a_sigmoid_at_the_end_is_seen(last, squashed):
+    assert analyse(Net(chain(mean, last)), (8, 8, 3)).squashed == squashed
+
+
+class Ends(models.Model, tag="ends_of_a_test"):
+    """A network that ends with a function of that name."""
+
+    last: str = "softmax"
+
+    def network(self):
+        return Net(chain(lambda x: nn.Dense(self.num_classes)(x.mean((1, 2))), getattr(jax.nn, self.last)))
+
+
+class OfProbabilities(Loss, tag="of_probabilities_of_a_test"):
+    """Takes no softmax itself."""
+
+    kind = "softmax"
+
+    def per_example(self, logits, targets):
+        return -(targets * jnp.log(logits)).sum(-1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "the network ends with a softmax, so its outputs lie between 0 and 1, and loss = 'softmax' takes"),
+        ({"model.last": "sigmoid"}, "the network ends with a sigmoid, so its outputs lie between 0 and 1, and loss = "),
+        ({"model.last": "identity"}, ""),
+        ({"loss": SquaredError()}, ""),
+        ({"loss": OfProbabilities()}, ""),
+    ],
+)
+def test_outputs_that_are_no_logits_are_told_of(changes, told):
+    told_of = check(replace(BASE, {"model": Ends(), **changes})).analysis.warnings
+    found = [text for text in told_of if "ends with" in text]
+    assert len(found) == bool(told)
+    assert told in "".join(found)
 
 
 @pytest.mark.slow

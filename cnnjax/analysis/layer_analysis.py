@@ -20,6 +20,7 @@ from cnnjax.analysis.layers import Analysis, LayerRow, volume
 from cnnjax.analysis.lint import lint
 from cnnjax.analysis.receptive_field import Field
 from cnnjax.analysis.shape_checks import check_weights
+from cnnjax.analysis.squashing import squashed_by
 from cnnjax.analysis.tracing import Trace, trace
 from cnnjax.calling import in_mode
 from cnnjax.errors import CnnjaxError, ShapeError
@@ -95,6 +96,7 @@ def measured(
         activation_bytes=jnp.dtype(dtype).itemsize * image + sum(layer.activation_bytes for layer in layers),
         layers=layers,
         receptive_field=receptive_field.together(maps, input_shape) if maps else (1, 1),
+        squashed=squashed_by(traced),
     )
     return analysis, traced
 

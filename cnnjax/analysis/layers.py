@@ -127,6 +127,8 @@ class Analysis:
     `learning_rate` says how its rate follows from the batch size and the depth of a layer, where it does, `kept` the
     bytes that the optimizer and each training method keep from step to step, by name, where an experiment says. `sizes`
     are those of images in training, in order, of an experiment that says them; it evaluates them at `input_shape`.
+    `squashed` is the softmax or the sigmoid that the network ends with (None for neither), so that its outputs are no
+    logits.
 
     `receptive_field` is what a unit of the last maps sees, of all branches that end there together: of the outputs that
     are maps, else of what the head reads; (1, 1) where there is no map.
@@ -150,6 +152,7 @@ class Analysis:
     learning_rate: str | None = None
     kept: tuple[tuple[str, int], ...] = ()
     sizes: tuple[SizeRow, ...] = ()
+    squashed: str | None = None
 
     @property
     def training_macs(self) -> int:

@@ -29,6 +29,7 @@ from cnnjax.experiment.subject import Remembered, Subject
 from cnnjax.experiment.teacher import Teachers, check_teachers, shapes_of, teachers_warnings
 from cnnjax.experiment.training_examples import check_training_examples
 from cnnjax.lanes import check_traced, lane_values, overridden_lanes, own_lanes
+from cnnjax.losses import Loss
 from cnnjax.tasks import Task
 from cnnjax.training.evaluated import estimated
 from cnnjax.training.rehearsal import Rehearsed, rehearse, rehearse_step
@@ -334,6 +335,13 @@ def _warnings(experiment: Experiment, analysis: Analysis, dataset: Dataset, devi
         warnings += (
             f"model.num_classes = {chosen}: {dataset.name} has {classes} classes, so outputs {classes} to "
             f"{chosen - 1} never get an example and are not measured; leave num_classes unset",
+        )
+    loss = experiment.loss
+    if analysis.squashed and loss.kind in ("softmax", "sigmoid") and type(loss).predictions is not Loss.predictions:
+        warnings += (
+            f"model: the network ends with a {analysis.squashed}, so its outputs lie between 0 and 1, and loss = "
+            f"{loss.tag!r} takes the {loss.kind} of them itself: probabilities stay near each other, and little is "
+            f"learned; return what the {analysis.squashed} is taken of",
         )
     if not experiment.data.is_cnnjaxs:
         warnings += tuple(f"{dataset.name}: {remark}" for remark in dataset.unequal)

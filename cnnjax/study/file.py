@@ -54,9 +54,8 @@ def load(path: Path | str) -> ExperimentFile:
         return _from_run(path)
     if not path.is_file():
         near = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        there = f"; there are {', '.join(near)}" if near else ""
-        meant = f":{hint}" if (hint := did_you_mean(str(path), near)) else ""
-        raise ConfigError(f"no experiment file {path}{meant}{there}")
+        there = f".{did_you_mean(str(path), near)} There are: {', '.join(near)}" if near else ""
+        raise ConfigError(f"no experiment file {path}{there}")
     module = _run(path)
     study, experiment = getattr(module, "study", None), getattr(module, "experiment", None)
     if not isinstance(study, Study | None) or not isinstance(experiment, Experiment | None):
