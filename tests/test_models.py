@@ -107,21 +107,20 @@ TRACED = """lenet5 alexnet vgg11_bn airbench94 resnet20 resnext50_32x4d inceptio
 
 def rows(names, *marks, slow=""):
     """One parameter a name, slow unless it is one of `QUICK` and not of `slow`."""
-    quick = set(QUICK.split()) - set(slow.split())
-    slow = [name for name in names if name.replace(" ", "_") not in quick]
+    slow = [name for name in names if not is_quick(name) or name.replace(" ", "_") in slow.split()]
     return [
         pytest.param(name, marks=[*(mark(name) for mark in marks), *[pytest.mark.slow] * (name in slow)])
         for name in names
     ]
 
 
-# One of each kind, and the first of each class: what another shows of the same layers need not be seen again.
-KINDS = [
-    name
-    for number, (name, row) in enumerate(ROWS.items())
-    if name.replace(" ", "_") in QUICK.split()
-    or not any(type(row.config) is type(other.config) for other in list(ROWS.values())[:number])
-]
+def is_quick(name):
+    return name.replace(" ", "_") in QUICK.split()
+
+
+# One of each kind, and one of each other class: what another shows of the same layers need not be seen again.
+OF_CLASSES = {type(ROWS[name].config): name for name in sorted(ROWS, key=is_quick)}
+KINDS = [name for name in ROWS if is_quick(name) or name in OF_CLASSES.values()]
 
 
 # The tests of a row go to one worker, which compiles its initialization once.
