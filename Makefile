@@ -15,7 +15,7 @@ FAST := not slow and not benchmark and not torch and not browser and not loggers
 # does what is slow because much is compiled.
 QUICKLY := ($(FAST) and not compiled) or brief
 
-.PHONY: help install-dev install-docs install-all study test times test-all test-briefly test-compiled test-torch test-browser test-loggers test-slurm test-ray docs lint format benchmark clean
+.PHONY: help install-dev install-docs install-all study test times test-all test-torch test-browser test-loggers test-slurm test-ray docs lint format benchmark clean
 
 help:
 	@echo "make study         a real ablation study on handwritten digits, with a report (under two minutes)"
@@ -77,18 +77,10 @@ test: $(VENV)/installed-dev
 times: $(VENV)/installed-dev
 	file=$$(mktemp) && CNNJAX_TIMES=$$file $(PYTEST) -m "$(FAST) and not long" && $(BIN)/python tests/long.py $$file
 
-# Both parts at once, for the second waits much for processes and the clock; both are run, whatever the other finds.
+# Both parts are run, whatever the first one finds. A third worker, for tests wait for processes and for the clock.
 test-all: install-all
-	$(MAKE) --jobs=2 --keep-going test-briefly test-compiled
-
-test-briefly:
-	$(PYTEST) -m "$(QUICKLY)"
-
-# What it says comes when it has ended, not among what the other says.
-test-compiled:
-	@told=$$(mktemp); status=0; \
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST) -m "not ($(QUICKLY))" >$$told 2>&1 || status=1; \
-	cat $$told; rm $$told; exit $$status
+	status=0; $(PYTEST) -n 3 -m "$(QUICKLY)" || status=1; \
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST) -n 3 -m "not ($(QUICKLY))" || status=1; exit $$status
 
 test-torch: $(VENV)/installed-torch
 	$(BIN)/python -m pytest -m torch

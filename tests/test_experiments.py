@@ -28,6 +28,7 @@ from tests.marks import slow
 from tests.shrinking import BATCH, share, shrunk
 from tests.stand_ins import FORMS, put_in
 
+pytestmark = pytest.mark.usefixtures("unkept")
 ROOT = Path(__file__).parents[1] / "experiments"
 FILES = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
 # Those that stand for what is published elsewhere, or for a lecture's claim.

@@ -37,6 +37,7 @@ from cnnjax.run.program import UNOPTIMIZED
 from tests.marks import slow
 from tests.networks import MAPS, NETWORKS, OBJECTS, TABLE
 
+pytestmark = pytest.mark.usefixtures("unkept")
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -95,7 +95,7 @@ def then(happened, action) -> threading.Thread:
     """Do something once something has happened, in a thread."""
 
     def run():
-        wait_for(happened, "what comes before")
+        wait_for(happened, "what comes before", seconds=180.0)
         action()
 
     thread = threading.Thread(target=run)
