@@ -143,10 +143,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
-def pytest_collection_finish(session):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node, ids):
     """Groups are said by names that pytest-xdist writes into those of tests, which pytest 9.2 does not let it."""
-    if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
-        raise pytest.UsageError("this version of pytest gives no group to one worker: install what pyproject.toml says")
+    if node.config.getoption("dist") == "loadgroup" and not all("@" in name for name in ids):
+        said = "this version of pytest scatters the tests of a group over the workers: install what pyproject.toml says"
+        pytest.exit(said, returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 @pytest.hookimpl(wrapper=True)
