@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -136,6 +139,25 @@ def test_it_is_installed_for_a_shell(shell, tmp_path, remembered):
     done = subprocess.run([shell, "-c", line], env=environ, capture_output=True, text=True)
     assert done.stdout.endswith("done\n"), done.stdout + done.stderr
     assert "cnnjax" in (tmp_path / INSTALLED[shell]).read_text()
+
+
+def test_zsh_answers_the_first_tab(tmp_path, remembered):
+    zsh = shutil.which("zsh")
+    if zsh is None:
+        pytest.skip("there is no zsh")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environ = os.environ | {"HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "PATH": path, "TERM": "dumb"}
+    for _ in range(2):  # as well where it was installed before
+        subprocess.run([zsh, "-c", "cnnjax --install-completion && true"], env=environ, capture_output=True, check=True)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([zsh, "-i"], env=environ, stdin=theirs, stdout=theirs, stderr=theirs) as shell:
+        os.write(ours, b"cnnjax stat\t")
+        shown, until = b"", time.monotonic() + 30
+        while b"cnnjax status " not in shown and time.monotonic() < until:
+            if select.select([ours], [], [], 0.5)[0]:
+                shown += os.read(ours, 4096)
+        shell.kill()
+    assert b"cnnjax status " in shown, shown
 
 
 def test_a_shell_gets_its_answer_without_jax(file):

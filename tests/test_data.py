@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from pathlib import Path
 
 import jax
@@ -159,8 +160,13 @@ class Arrays(Data):
 def test_mistakes_in_data_of_a_users_own_say_where():
     with pytest.raises(DataError, match=r"Arrays: 4 images but 3 labels \(in Arrays.read, .*test_data.py line \d+\)"):
         Arrays(shape=(8, 8, 1), labels=(0, 1, 2), tested=(0, 1)).load()
-    with pytest.warns(UserWarning, match=r"are these \[N, C, H, W\]\? .*transpose\(0, 2, 3, 1\)"):
-        Arrays(shape=(3, 8, 8), labels=(0, 1, 2, 2), tested=(0, 1)).load()
+    for shape in ((3, 8, 8), (3, 12, 8), (1, 20, 40)):
+        with pytest.warns(UserWarning, match=r"are these \[N, C, H, W\]\? .*transpose\(0, 2, 3, 1\)"):
+            Arrays(shape=shape, labels=(0, 1, 2, 2), tested=(0, 1)).load()
+    for shape in ((8, 8, 3), (1, 128, 9), (3, 12, 4)):  # a signal of nine sensors is one row of nine channels
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            Arrays(shape=shape, labels=(0, 1, 2, 2), tested=(0, 1)).load()
 
 
 def test_classes_without_test_examples_are_said_in_a_plan():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -389,7 +388,7 @@ def test_a_study_names_a_trial(run, tmp_path):
     assert "name one of its runs, such as" in err
 
 
-def test_classes_of_the_users_own_come_with_their_file(tmp_path):
+def test_classes_of_the_users_own_come_with_their_file(run, tmp_path):
     from cnnjax import Model
     from cnnjax.study.file import load as load_file
 
@@ -407,8 +406,20 @@ def test_classes_of_the_users_own_come_with_their_file(tmp_path):
     image = np.full((4, 4, 3), 200, np.uint8)
     before = cnnjax.load(tmp_path / "run").predict(image).logits
     del Model.members["load_twice"]  # as in another process
-    with pytest.raises(RunError, match=f"needs the class Twice of own_network.py: add --file {re.escape(str(file))}"):
+    with pytest.raises(RunError, match="needs the class Twice of own_network.py: add --file own_network.py "):
         cnnjax.load(tmp_path / "run")
+    # What the sentence says to add is there in every command that takes a run.
+    for words in (["train"], ["sweep", "--dry-run"], ["data", "show"], ["data", "benchmark", "--steps", 1]):
+        Model.members.pop("load_twice", None)
+        told = [*words, tmp_path / "run", *(() if words[:2] == ["data", "show"] else ("--devices", 1))]
+        told += ["--out", tmp_path / words[0]] if words[0] in ("train", "sweep") else []
+        code, _, error = run(*told)
+        assert (code, "add --file" in error) == (1, True), (words, error)
+        code, _, error = run(*told, "--file", file)
+        assert code == 0, (words, error)
+    code, _, error = run("train", file, "--file", file)
+    assert (code, "is no run: leave it out" in error) == (1, True)
+    Model.members.pop("load_twice", None)
     # Where the code that it ran was not kept.
     shutil.copytree(tmp_path / "run", tmp_path / "bare", ignore=lambda *_: ["code"])
     with pytest.raises(RunError) as unknown:

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import typer
 
-from cnnjax import cache
+from cnnjax import cache, files
 
 PACKAGE = Path(__file__).parents[1]
 DESIGNS = ("grid", "one_at_a_time", "zip", "random", "sobol", "latin_hypercube", "fractional_factorial")
@@ -53,6 +53,15 @@ def recipe_names(incomplete: str) -> list[str]:
         return _begin(paths(), incomplete)
 
     return _guarded(names)
+
+
+def answer_first_tab() -> None:
+    """Add to the file that typer installs for zsh that it answers when it is loaded. zsh loads it at the first TAB of a
+    session, and typer's own only says then what is to be called from the second on."""
+    path = Path.home() / ".zfunc" / "_cnnjax"
+    line = '[ "$funcstack[1]" = _cnnjax ] && _cnnjax_completion "$@"'
+    if path.is_file() and "_cnnjax_completion()" in (text := path.read_text(encoding="utf-8")) and line not in text:
+        files.write_text(path, f"{text.rstrip()}\n{line}\n")
 
 
 def _guarded(find: Any) -> list[str]:

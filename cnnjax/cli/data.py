@@ -12,6 +12,7 @@ from cnnjax.cli.app import WIDE, app, out
 from cnnjax.cli.help import App
 from cnnjax.cli.options import (
     AsJson,
+    Classes,
     Devices,
     Folder,
     Named,
@@ -102,12 +103,13 @@ def data_show(
             show_default=False,
         ),
     ] = None,
+    file: Classes = None,
     as_json: AsJson = False,
 ) -> None:
     """Count a data set's classes; with --plot, draw examples of each and their colour planes."""
     from cnnjax.study import data_pictures, data_view
 
-    found = data_view.find(target, values(overrides))
+    found = data_view.find(target, values(overrides), defined_in=file)
     if plot is not None:
         data_pictures.check_output(plot)
     elif augmented or examples is not None:
@@ -133,13 +135,14 @@ def data_benchmark(
     devices: Devices = None,
     resident: Resident = 0.25,
     workers: Workers = 0,
+    file: Classes = None,
     as_json: AsJson = False,
 ) -> None:
     """Time how fast training gets its batches: order, gathering, augmentation, normalization; no network."""
     from cnnjax.study import data_speed, data_view
 
     changes = values(overrides) | ({} if batch_size is None else {"batch_size": str(batch_size)})
-    found = data_view.find(target, changes)
+    found = data_view.find(target, changes, defined_in=file)
     hardware = hardware_of(devices, "jit", resident, workers)
     speed = data_speed.benchmark(found.with_steps(), steps=steps, hardware=hardware)
     if as_json:

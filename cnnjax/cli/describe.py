@@ -9,7 +9,7 @@ import typer
 
 from cnnjax.cli import completing, paths
 from cnnjax.cli.app import app, err
-from cnnjax.cli.options import AsJson, Overrides, values
+from cnnjax.cli.options import AsJson, Classes, Overrides, values
 from cnnjax.cli.printing import note, print_document
 from cnnjax.errors import ConfigError
 
@@ -61,7 +61,7 @@ def describe(
     form: Annotated[
         str | None, typer.Option("--format", metavar="FORMAT", help="text, markdown, latex or json. [default: text]")
     ] = None,
-    file: Annotated[Path | None, typer.Option(help="The experiment file, if a run has classes of its own.")] = None,
+    file: Classes = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a network layer by layer: shapes, parameters, MACs, memory, receptive field. Trains nothing."""

@@ -11,6 +11,7 @@ from cnnjax.cli.app import WIDE, app, out
 from cnnjax.cli.options import (
     AsJson,
     Checkpoint,
+    Classes,
     Devices,
     KeepPredictions,
     Overrides,
@@ -31,7 +32,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="A run's folder (of a study: trials/ID).", show_default=False)],
     overrides: Overrides = None,
     data: Annotated[str | None, typer.Option(help="Another data set to evaluate on, by name.")] = None,
-    file: Annotated[Path | None, typer.Option(help="The experiment file, if it defines classes of its own.")] = None,
+    file: Classes = None,
     devices: Devices = None,
     resident: Resident = 0.25,
     workers: Workers = 0,

@@ -32,7 +32,10 @@ def main() -> None:
         if arguments[:1] == ["--install-completion"]:
             completing.table()  # which the first TAB would wait for
         if arguments[:1] in (["--install-completion"], ["--show-completion"]):
-            app(args=arguments)  # typer ends the process here too
+            try:
+                app(args=arguments)  # typer ends the process here too
+            finally:
+                completing.answer_first_tab()
         _refuse_nothing(arguments)
         # Typer makes a returned 130 of Ctrl-C.
         with surviving(at_once=False):

@@ -129,7 +129,10 @@ Folder = Annotated[
     ),
 ]
 Named = Annotated[
-    str, typer.Argument(metavar="FILE|NAME", help="An experiment file or a data set's name.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="FILE|NAME|RUN", help="An experiment file, a data set's name or a run's folder.", show_default=False
+    ),
 ]
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder (of a study: trials/ID).", show_default=False)]
@@ -146,16 +149,18 @@ Weights = Annotated[
         show_default=False,
     ),
 ]
-Classes = Annotated[Path | None, typer.Option("--file", help="The experiment file, if it defines classes of its own.")]
+Classes = Annotated[
+    Path | None, typer.Option("--file", help="Of a run: the experiment file that defines its own classes.")
+]
 StaleCode = Annotated[
     str, typer.Option("--stale", help="Where its code has changed since: stop, or keep and use the new.")
 ]
 
 
-def load_file(file: Path) -> ExperimentFile:
+def load_file(file: Path, defined_in: Path | None = None) -> ExperimentFile:
     from cnnjax.study.file import load
 
-    return load(file)
+    return load(file, defined_in=defined_in)
 
 
 def placed(

@@ -47,6 +47,7 @@ from cnnjax.cli.design_options import (
 from cnnjax.cli.options import (
     MANY,
     AsJson,
+    Classes,
     DeviceMemory,
     Devices,
     File,
@@ -136,6 +137,7 @@ def sweep(
     budget: Budgets = None,
     estimate: Estimated = False,
     out_folder: Out = None,
+    defined_in: Classes = None,
     launcher: Launcher = "local",
     cluster: Cluster = None,
     partition: Partition = None,
@@ -206,7 +208,7 @@ def sweep(
     settings = cluster_settings(launcher, cluster, told)
     settings_of(launcher, settings)
     fields = pairs(overrides)
-    loaded, machine = placed(load_file(file), on, fields, devices)
+    loaded, machine = placed(load_file(file, defined_in), on, fields, devices)
     adaptive = adaptive_of(halving, asha, sequential_seeds, optuna)
     asked = asked_design(design, one_at_a_time, points, design_seed, resolution, generator, zipped, arm, group, exclude)
     study = designed(loaded.study, fields, asked, proposed=getattr(adaptive, "trials", 0))

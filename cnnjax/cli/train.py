@@ -9,6 +9,7 @@ from cnnjax.cli.app import WIDE, app, out
 from cnnjax.cli.hosts_options import Coordinator, HostsOption, Meeting, Process, Processes, together
 from cnnjax.cli.options import (
     AsJson,
+    Classes,
     DeviceMemory,
     Devices,
     File,
@@ -50,6 +51,7 @@ def train(
     file: File,
     overrides: Overrides = None,
     out_folder: Out = None,
+    defined_in: Classes = None,
     on: On = None,
     devices: Devices = None,
     device_memory: DeviceMemory = None,
@@ -79,7 +81,7 @@ def train(
         # JAX must know the other processes before it is asked for anything.
         from cnnjax.run.train import trained
 
-        loaded, machine = placed(load_file(file), on, fields, devices)
+        loaded, machine = placed(load_file(file, defined_in), on, fields, devices)
         experiment = replace_texts(loaded.experiment, fields)
         folder = out_of(loaded, out_folder)
         about = {"shard_state": shard_state, "memory": device_memory}

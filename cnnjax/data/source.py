@@ -149,7 +149,7 @@ def _read(data: Data) -> Dataset:
 def _doubt_order(data: Data, dataset: Dataset) -> None:
     """Warn where images look like [N, C, H, W]; they may be what they are, so that it is no error."""
     height, width, channels = dataset.image_shape
-    if dataset.sound is None and height in (1, 3) and width == channels and channels > 4:
+    if dataset.sound is None and height in (1, 3) and channels > 4 and 1 / 4 <= width / channels <= 4:
         warnings.warn(
             f"data: {type(data).__name__}: images of height {height} and width {width} with {channels} channels: are "
             "these [N, C, H, W]? cnnjax takes [N, H, W, C]: images.transpose(0, 2, 3, 1)",

@@ -24,7 +24,7 @@ from cnnjax.experiment import Experiment, parts_of
 from cnnjax.models import SmallCNN
 from cnnjax.records.config_json import ConfigRecord
 from cnnjax.run.directory import RunDirectory
-from cnnjax.study.file import load
+from cnnjax.study.file import load, need_file
 from cnnjax.study.overlays import drawn_over
 
 BROKEN = 10  # images that cannot be decoded and are named
@@ -51,13 +51,17 @@ class Found:
         return replace_texts(self.experiment, {"model": "unet"}) if maps else self.experiment
 
 
-def find(target: str, overrides: Mapping[str, str]) -> Found:
+def find(target: str, overrides: Mapping[str, str], *, defined_in: Path | None = None) -> Found:
     """The experiment of a file or a run; of a data set's name, one on it that is otherwise plain.
+
+    defined_in: of a run, the experiment file with its own models, data or optimizers.
 
     Raises ConfigError, with the near misses of a name.
     """
     path = Path(target)
-    if ConfigRecord.at(path).is_file():
+    is_run = ConfigRecord.at(path).is_file()
+    need_file(target, defined_in, is_run=is_run)
+    if is_run:
         return Found(path.resolve().name, replace_texts(RunDirectory(path).experiment(), overrides))
     if path.suffix == ".py" or path.is_file():
         loaded = load(path)

@@ -43,14 +43,18 @@ class ExperimentFile:
         return self.path.stem
 
 
-def load(path: Path | str) -> ExperimentFile:
+def load(path: Path | str, *, defined_in: Path | str | None = None) -> ExperimentFile:
     """Run an experiment file and take its `experiment`, `study` and `card`. A run's folder stands for fine-tuning it.
 
-    Raises ConfigError where it does not exist, does not run, defines neither experiment nor study, or where its card
-    asks for what its study does not have.
+    defined_in: of a run, the experiment file with its own models, data or optimizers.
+
+    Raises ConfigError where it does not exist, does not run, defines neither experiment nor study, where its card
+    asks for what its study does not have, or where it is no run and defined_in is given.
     """
     path = Path(path)
-    if ConfigRecord.at(path).is_file() or (path / "trials").is_dir():
+    is_run = ConfigRecord.at(path).is_file() or (path / "trials").is_dir()
+    need_file(path, defined_in, is_run=is_run)
+    if is_run:
         return _from_run(path)
     if not path.is_file():
         near = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
@@ -73,6 +77,15 @@ def load(path: Path | str) -> ExperimentFile:
         _check_card(path, card, study)
     question = inspect.cleandoc(module.__doc__ or "")
     return ExperimentFile(path, question, experiment or study.experiment, study, card)
+
+
+def need_file(target: Path | str, defined_in: Path | str | None, *, is_run: bool) -> None:
+    """Run the experiment file that a run needs. Raises ConfigError where one is given and the target is no run."""
+    if defined_in is None:
+        return
+    if not is_run:
+        raise ConfigError(f"--file {defined_in} is for a run that needs it, and {target} is no run: leave it out")
+    load(defined_in)
 
 
 def _check_card(path: Path, card: Card, study: Study) -> None:
