@@ -134,7 +134,14 @@ def test_a_task_without_classes_says_which_pictures_apply(tmp_path):
 
 @pytest.mark.slow
 def test_everything_is_made_of_a_run_of_labels(trained, tmp_path):
-    made = cnnjax.inspect(trained, out=tmp_path, count=2, units=2, batch_size=8, devices=1)
+    heard = []
+    tell = lambda done, total, what: heard.append((done, total, what))  # noqa: E731
+    made = cnnjax.inspect(trained, out=tmp_path, count=2, units=2, batch_size=8, devices=1, told=tell)
+    # The time that is left is told from the pictures, whatever one is made of.
+    counts = [done for done, _, _ in heard]
+    assert counts == sorted(counts)
+    assert {total for _, total, _ in heard} == {len(PICTURES)}
+    assert heard[-1][:2] == (heard[-1][1],) * 2
     assert made.made == tuple(PICTURES)
     assert not made.record.skipped
     flat = cnnjax.inspect(trained, out=tmp_path / "flat", layers=["logits"], count=2, batch_size=8, devices=1)

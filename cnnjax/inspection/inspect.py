@@ -98,7 +98,8 @@ def inspect(
             raise ConfigError(f"--only {unknown('picture', name, PICTURES)}")
     trained = load(run, step=step, weights=weights, file=file, stale=stale)
     compared = tuple(load(other, file=file, stale=stale) for other in others)
-    subject = Subject(trained, options, compared, told)
+    progress = _Pictures(told)
+    subject = Subject(trained, options, compared, progress)
     folder = inside(trained.path, FOLDER) if out is None else _free(Path(out))
     skipped = {name: reason for name in PICTURES if (reason := _refused(subject, name))}
     applying = [name for name in PICTURES if name not in skipped]
@@ -110,8 +111,10 @@ def inspect(
         subject.network.layer(name)
     subject.check_examples()
     made: list[str] = []
-    for name in only or applying:
-        told(0, 1, name)
+    progress.names = tuple(only or applying)
+    for number, name in enumerate(progress.names):
+        progress.made = number
+        progress(0, 1, name)
         try:
             picture = _module(name).picture(subject)
         except ConfigError as error:
@@ -122,7 +125,25 @@ def inspect(
             # One by one: what is made stays where the next is interrupted.
             _write(folder, subject, {name: picture}, skipped)
             made.append(name)
+    told(len(progress.names), len(progress.names), "")
     return Inspection(folder, tuple(made), _write(folder, subject, {}, skipped))
+
+
+@dataclass
+class _Pictures:
+    """Progress over all pictures, from which the time that is left is told; how far one is stands in the note. Of one
+    picture alone, that is the progress."""
+
+    told: Told
+    names: tuple[str, ...] = ()
+    made: int = 0
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        if len(self.names) == 1:
+            self.told(done, total, what)
+            return
+        name = self.names[self.made]
+        self.told(self.made, len(self.names), name if what == name else f"{name}: {what}, {done}/{total}")
 
 
 def _free(folder: Path) -> Path:
