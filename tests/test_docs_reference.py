@@ -64,7 +64,7 @@ def test_no_unit_is_of_a_field_that_is_gone():
 class Example(Config):
     """An example of `size` and more.
 
-    rate, share: numbers of it. kind: which one; `size` is not told here. later: what
+    rate, share: numbers of it. kind: which one; `size` is not told here; later: what
     comes then.
     """
 

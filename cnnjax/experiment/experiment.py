@@ -24,11 +24,12 @@ Count = Annotated[int, Field(ge=0)]
 class Experiment(Config):
     """One training and its evaluation.
 
-    model, data, optim, loss: what is trained, on what, how. task: what for; None, the default, takes the task that data
-    and loss say: classification of data with classes, else regression, count or several yes-or-no questions by the
-    loss, segmentation of data with masks and no labels. augment: random changes of training images, in order;
-    mixing: how each is then mixed with another of its batch, and their labels, or with several. test_time: the views of
-    an image whose outputs are averaged in evaluation.
+    model: the network. data: the examples that it is trained and evaluated on. optim: the optimizer, with its learning
+    rate. loss: what is minimized. task: what the network is for; None, the default, takes the task that data and loss
+    say: classification of data with classes, else regression, count or several yes-or-no questions by the loss,
+    segmentation of data with masks and no labels. augment: random changes of training images, in order. mixing: how
+    each is then mixed with another of its batch, and their labels, or with several. test_time: the views of an image
+    whose outputs are averaged in evaluation.
     epochs: passes over the training part; `steps`, where given, is the exact number of steps instead.
     batch_size: examples a step, over all devices; `accumulate` cuts it into parts whose gradients are averaged.
     precision: of the computation; parameters are float32 either way.

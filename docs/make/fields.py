@@ -41,8 +41,13 @@ def descriptions(cls: type[Config]) -> dict[str, str]:
     said += [_mentioned(rest, names) for _, rest in split]
     said += [_mentioned("\n\n".join(labels.values()), names) for labels, _ in split]
     for each in said:
-        found |= {name: text for name, text in each.items() if not found[name]}
+        found |= {name: _ended(text) for name, text in each.items() if not found[name]}
     return found
+
+
+def _ended(text: str) -> str:
+    """The text with a full stop where another label follows a semicolon."""
+    return f"{text[:-1]}." if text.endswith(";") else text
 
 
 def labelled(doc: str, names: Collection[str]) -> tuple[dict[str, str], str]:
