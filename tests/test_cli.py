@@ -146,6 +146,8 @@ MISTAKES = [
     (["describe", "small_cnn"], ["give the image's shape: --input HxWxC"]),
     (["describe", "lenet5", "--input", "28x28"], ["must be HEIGHTxWIDTHxCHANNELS"]),
     (["evaluate", "nowhere"], ["not a run directory"]),
+    (["train", "."], [". is a folder, name one of its files: wider.py"]),
+    (["train", "FILE", "initial=wider.py"], ["wider.py is a file: name a run's folder"]),
 ]
 
 
@@ -247,6 +249,19 @@ def test_a_study_is_no_run_and_its_runs_are_named(run, file, tmp_path):
         assert err.endswith("study/trials/a0\n")
 
 
+@pytest.mark.parametrize("words", ["evaluate", "inspect", "predict a.png", "export a.pt"])
+def test_a_file_is_no_run_and_the_run_of_its_name_is_offered(run, file, tmp_path, words):
+    name, *more = words.split()
+    code, _, err = run(name, file, *more)
+    assert (code, err) == (1, f"error: {file} is a file: name a run's folder\n")
+    trial = tmp_path / "runs" / "wider" / "trials" / "a0"
+    trial.mkdir(parents=True)
+    (trial / "config.json").write_text("{}")
+    assert run(name, file, *more)[2].endswith("name a run's folder, such as runs/wider/trials/a0\n")
+    (tmp_path / "runs" / "wider" / "config.json").write_text("{}")
+    assert run(name, file, *more)[2].endswith("name a run's folder, such as runs/wider\n")
+
+
 @pytest.mark.parametrize(
     ("asked", "line"),
     [
@@ -261,10 +276,36 @@ def test_seeds_are_given_by_their_option(run, file, asked, line):
     assert line in err
 
 
-def test_several_seeds_are_for_sweep(run, file, monkeypatch):
-    code, _, err = run("train", file, "--seeds", 3)
-    assert code == 2
-    assert "for several: cnnjax sweep FILE --seeds N" in " ".join(err.replace("│", " ").split())
+USAGE = [
+    ("train FILE --seeds 3", "for several: cnnjax sweep FILE --seeds N"),
+    ("train FILE --seed 3", "No such option: --seed. Fields are written without dashes: seed=VALUE"),
+    ("train FILE --batch-size=8", "Fields are written without dashes: batch_size=VALUE"),
+    ("train FILE --model.pool max", "Fields are written without dashes: model.pool=VALUE"),
+    ("train FILE --device 2", "--devices)"),
+    ("sweep FILE --seed 3", ", --seeds)"),
+    ("describe FILE --batch-size", "Option '--batch-size' requires an argument."),
+    ("sweep FILE --seeds 1,1,2", "--seeds takes a number of seeds; seeds=(0, 5, 7) of a Study in the file names"),
+    ("sweep FILE --seeds 2 --json --seeds=5", "--seeds is given twice: give it once"),
+    ("data show digits --plot a.png --out b.png", "--plot or --out is given twice"),
+    ("status FILE", "is a file: name the study's folder, such as runs/wider"),
+    ("plan FILE", "No such command 'plan': `cnnjax sweep FILE --dry-run` prints the plan"),
+    ("plam FILE", "No such command 'plam'."),
+    ("--install-completion zsh", "for the shell that calls it, and takes no zsh"),
+    ("--show-completion zsh", "zsh -c 'cnnjax --show-completion && true'"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), USAGE, ids=[words for words, _ in USAGE])
+def test_a_wrong_option_or_command_says_what_to_write(run, file, words, said):
+    code, out, err = run(*[file if word == "FILE" else word for word in words.split()])
+    assert (code, out) == (2, "")
+    assert said in " ".join(err.replace("│", " ").split())
+
+
+def test_what_may_be_given_twice(run, file):
+    code, out, err = run("describe", file, "--json", "--json", "--against", "seed=1", "--against", "epochs=2")
+    assert code == 0, err
+    json.loads(out)
 
 
 def test_a_file_of_nearly_that_name_is_offered(run, file, tmp_path):

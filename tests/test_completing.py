@@ -10,10 +10,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+from typer import Context
+from typer.main import get_command
 
-from cnnjax.cli import completing
+from cnnjax import Options
+from cnnjax.cli import app, completing
+from cnnjax.documents.formats import FORMATS
+from cnnjax.launch.launcher import names as launcher_names
+from tests.abuse.test_options import commands
 
 FILE = """from cnnjax import SGD, Experiment, Model, SmallCNN, Study
 raise SystemExit("it was run")
@@ -48,6 +55,7 @@ CASES = [
     ("optim.learning", ["optim.learning_rate=", "optim.learning_rate=0.25"]),
     ("optim.learning_rate=", ["0.25"]),
     ("optim=ada", ["adafactor", "adam", "adamw"]),
+    ("optim.nesterov=", ["true", "false"]),
     ("modle.", []),
     ("model.nothing=", []),
 ]
@@ -61,6 +69,30 @@ def test_fields_and_choices_of_a_file(file, word, expected):
         assert all(each.startswith(word) for each in found)
     else:
         assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("model.pool=max,av", ["model.pool=max,average"]),
+        ("model.pool=max,none,", [f"model.pool=max,none,{each}" for each in ("average", "blur", "stride")]),
+        ("model.pool=av", ["model.pool=average"]),
+    ],
+)
+def test_of_several_values_the_last_is_completed(file, word, expected):
+    assert sorted(completing.candidates(file, word, several=True)) == expected
+    if "," in word:
+        assert completing.candidates(file, word) == []
+
+
+def test_fields_of_the_files_classes_have_the_values_of_their_types(tmp_path):
+    path = tmp_path / "own.py"
+    fields = "    residual: bool = True\n    kind: Literal['a', 'b'] | None = None\n    depth: Annotated[int, 1] = 3\n"
+    own = FILE.replace("    width: int = 3\n", fields)
+    path.write_text(own.replace("SmallCNN(kernel_size=7)", "Mine(residual=False)"))
+    assert list(completing.candidates(path, "model.residual=")) == ["model.residual=true", "model.residual=false"]
+    assert list(completing.candidates(path, "model.kind=")) == ["model.kind=a", "model.kind=b"]
+    assert list(completing.candidates(path, "model.depth=")) == ["model.depth="]
 
 
 def test_classes_of_the_file_have_their_own_fields(tmp_path):
@@ -115,7 +147,31 @@ def test_names_of_options():
     # Written twice, since completing imports no study.
     assert completing.DESIGNS == NAMES
     assert completing.designs("so") == ["sobol"]
-    assert completing.costs("m") == ["macs"]
+
+
+def offered():
+    """What options offer, by command and option, of those that offer anything."""
+    found = {}
+    for words, command in commands(get_command(app)):
+        for each in command.params:
+            if each.param_type_name == "option":
+                values = [item.value for item in each.shell_complete(Context(command), "")]
+                found |= {f"{words} {each.opts[0]}": values} if values else {}
+    return found
+
+
+def test_options_offer_what_is_taken():
+    found = offered()
+    stale = get_args(get_type_hints(Options)["stale"])
+    assert found["train --stale"] == list(stale)
+    assert found["predict --stale"] == found["evaluate --stale"] == found["work --stale"] == ["stop", "keep"]
+    assert set(found["sweep --launcher"]) == set(launcher_names())
+    assert set(found["train --log"]) == set(found["work --log"]) == {"tensorboard", "wandb", "mlflow"}
+    assert found["describe --format"] == list(FORMATS)
+    assert found["train --parallel"] == found["work --parallel"] == ["jit", "shard_map", "pmap"]
+    assert found["predict --weights"] == ["raw"], "names of methods are the run's"
+    assert found["sweep --match"] == ["macs", "params"]
+    assert "describe --against" not in found, "FILE and RUN are no words to type"
 
 
 def test_recipes_and_networks():
@@ -160,7 +216,19 @@ def test_zsh_answers_the_first_tab(tmp_path, remembered):
     assert b"cnnjax status " in shown, shown
 
 
-def test_a_shell_gets_its_answer_without_jax(file):
+@pytest.mark.parametrize(
+    ("words", "place", "answer"),
+    [
+        ("cnnjax train {file} model.ker", 3, "model.kernel_size= model.kernel_size=7"),
+        ("cnnjax sweep {file} model.pool = max,av", 5, "max,average"),
+        ("cnnjax train {file} --stale ", 4, "stop rerun keep separate"),
+        ("cnnjax train --stale = keep {file} --log = ten", 8, "tensorboard"),
+        ("cnnjax train --stale = keep {file} model.pool = bl", 8, "blur"),
+        ("cnnjax train {file} --stale =", 4, "stop rerun keep separate"),
+        ("cnnjax train {file} --log tensorboard --log w", 6, "wandb"),
+    ],
+)
+def test_a_shell_gets_its_answer_without_jax(file, words, place, answer):
     """And without a line of the file being run, which would end the process with a message."""
     code = (
         "import os, sys; sys.argv = ['cnnjax']; import atexit\n"
@@ -169,9 +237,9 @@ def test_a_shell_gets_its_answer_without_jax(file):
     )
     environ = os.environ | {
         "_CNNJAX_COMPLETE": "complete_bash",
-        "COMP_WORDS": f"cnnjax train {file} model.ker",
-        "COMP_CWORD": "3",
+        "COMP_WORDS": words.format(file=file).replace(" ", "\n"),  # as bash gives them
+        "COMP_CWORD": f"{place}",
     }
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
-    assert done.stdout.split() == ["model.kernel_size=", "model.kernel_size=7"]
+    assert done.stdout.split() == answer.split()
     assert done.stderr == "none"

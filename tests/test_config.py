@@ -259,7 +259,9 @@ def test_values_as_python_and_json_write_them(text, value):
     [
         ("flag", "yes", "flag = 'yes': must be true or false"),
         ("flag", "1", "flag = 1: must be true or false"),
-        ("mover.rate", "nan", "mover.rate = 'nan': must be a valid number"),
+        ("mover.rate", "nan", "mover.rate = 'nan': must be a finite number"),
+        ("mover.rate", "-inf", "mover.rate = '-inf': must be a finite number"),
+        ("mover.rate", "nanny", "mover.rate = 'nanny': must be a valid number"),
         ("mover.rate", "NaN", "mover.rate = nan: must be a finite number"),
         ("mover.rate", "Infinity", "mover.rate = inf: must be a finite number"),
         ("mover.rate", "1e999", "mover.rate = inf: must be a finite number"),

@@ -24,8 +24,8 @@ def _option(name: str, text: str, metavar: str | None = None, **bounds: Any) -> 
     return typer.Option(f"--{name}", help=text, metavar=metavar, show_default=False, rich_help_panel=_PANEL, **bounds)
 
 
-_WHERE = "Where trials are trained: local (in this process), slurm, ray, or none (by workers that you start)."
-Launcher = Annotated[str, typer.Option(help=_WHERE, rich_help_panel=_PANEL)]
+_WHERE = "Where trials are trained: local is in this process, none by workers that you start."
+Launcher = Annotated[str, typer.Option(metavar="local|slurm|ray|none", help=_WHERE, rich_help_panel=_PANEL)]
 Cluster = Annotated[
     Path | None,
     _option("cluster", "A TOML file with these in its table \\[slurm] or \\[ray]; options win.", "FILE"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -29,6 +30,11 @@ def overrides(ctx: typer.Context, incomplete: str) -> list[str]:
     return _guarded(lambda: _overrides(ctx.params.get("file") or ctx.params.get("target"), incomplete))
 
 
+def axes(ctx: typer.Context, incomplete: str) -> list[str]:
+    """As `overrides`, of several values the last: `model.pool=max,av` becomes `model.pool=max,average`."""
+    return _guarded(lambda: _overrides(ctx.params.get("file"), incomplete, several=True))
+
+
 def networks(incomplete: str) -> list[str]:
     """Names of networks."""
     return _guarded(lambda: _begin(table()["unions"].get("Model", {}), incomplete))
@@ -37,11 +43,6 @@ def networks(incomplete: str) -> list[str]:
 def designs(incomplete: str) -> list[str]:
     """Names of designs."""
     return _begin(DESIGNS, incomplete)
-
-
-def costs(incomplete: str) -> list[str]:
-    """What the costs of arms can be matched by."""
-    return _begin(("macs", "params"), incomplete)
 
 
 def recipe_names(incomplete: str) -> list[str]:
@@ -64,6 +65,14 @@ def answer_first_tab() -> None:
         files.write_text(path, f"{text.rstrip()}\n{line}\n")
 
 
+def join_options() -> None:
+    """Have an option and its value be two words where bash, which asks, made three of `--stale=keep`."""
+    words, place = os.environ.get("COMP_WORDS", ""), os.environ.get("COMP_CWORD", "")
+    if place.isdigit():
+        joined, count = re.subn(r"(\s--[a-z-]+)\s=\s", r"\1 ", words)
+        os.environ |= {"COMP_WORDS": joined, "COMP_CWORD": str(int(place) - count)}
+
+
 def _guarded(find: Any) -> list[str]:
     """What is found; nothing where that fails: a message would stand in the midst of what is typed."""
     try:
@@ -76,10 +85,10 @@ def _begin(names: Any, incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
 
 
-def _overrides(file: Any, incomplete: str) -> list[str]:
+def _overrides(file: Any, incomplete: str, *, several: bool = False) -> list[str]:
     before = _split_by_bash()
     word = before + incomplete.removeprefix("=") if before else incomplete
-    found = candidates(Path(str(file)) if file else None, word)
+    found = candidates(Path(str(file)) if file else None, word, several=several)
     # Bash replaces what stands after the equals sign alone.
     return [each.removeprefix(before) for each in found] if before else found
 
@@ -97,14 +106,21 @@ def _split_by_bash() -> str:
     return f"{earlier[-2]}=" if len(earlier) > 1 and earlier[-1] == "=" else ""
 
 
-def candidates(file: Path | None, word: str) -> list[str]:
+def candidates(file: Path | None, word: str, *, several: bool = False) -> list[str]:
     """The words that may stand there, whole: `path=`, and of a path with its equals sign `path=value`.
 
     A word that is the only one would be taken with a blank behind it: its values are offered beside it, so that a shell
-    stops at the equals sign. file: the experiment file, which is parsed and not run.
+    stops at the equals sign. file: the experiment file, which is parsed and not run. several: of values with commas
+    between them the last is completed, by those that are not among the others.
     """
+    path, equals, begun = word.partition("=")
+    earlier, comma, last = begun.rpartition(",")
+    if several and comma:
+        others = {f"{path}={each}" for each in earlier.split(",")}
+        ends = [each for each in _candidates(file, f"{path}={last}") if each not in others]
+        return [f"{path}={earlier},{each.removeprefix(f'{path}=')}" for each in ends]
     found = list(_candidates(file, word))
-    return [*found, *_candidates(file, found[0])] if len(found) == 1 and found[0].endswith("=") else found
+    return [*found, *_candidates(file, found[0])] if len(found) == 1 and not equals else found
 
 
 def _candidates(file: Path | None, word: str) -> Iterator[str]:
@@ -173,12 +189,14 @@ def _parsed(file: Path | None, classes: dict[str, Fields]) -> tuple[dict[str, Fi
         if isinstance(node, ast.ClassDef):
             bases = [getattr(base, "attr", getattr(base, "id", "")) for base in node.bases]
             fields = {name: about for base in bases for name, about in own.get(base, {}).items()}
-            plain = [
-                each.target.id
+            plain = {
+                each.target.id: _choices(each.annotation)
                 for each in node.body
                 if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
-            ]
-            own[node.name] = fields | {name: {"values": [], "config": None, "union": None} for name in plain}
+            }
+            own[node.name] = fields | {
+                name: {"values": values, "config": None, "union": None} for name, values in plain.items()
+            }
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             made[node.targets[0].id] = node.value
     experiment = made.get("experiment")
@@ -188,6 +206,17 @@ def _parsed(file: Path | None, classes: dict[str, Fields]) -> tuple[dict[str, Fi
         experiment = made.get(experiment.id) if isinstance(experiment, ast.Name) else experiment
     whole = isinstance(experiment, ast.Call) and _called(experiment) == "Experiment"
     return own, _with_names(experiment, made) if whole else None
+
+
+def _choices(annotation: ast.expr) -> list[str]:
+    """The values that a field's type names: those of a Literal, and of bool."""
+    values: list[str] = []
+    for each in ast.walk(annotation):
+        if isinstance(each, ast.Subscript) and ast.unparse(each.value).endswith("Literal"):
+            values += [str(inner.value) for inner in ast.walk(each.slice) if isinstance(inner, ast.Constant)]
+        elif isinstance(each, ast.Name) and each.id == "bool":
+            values += ["true", "false"]
+    return values
 
 
 def _with_names(call: Any, made: dict[str, ast.expr]) -> Any:

@@ -59,7 +59,8 @@ def describe(
         ),
     ] = None,
     form: Annotated[
-        str | None, typer.Option("--format", metavar="FORMAT", help="text, markdown, latex or json. [default: text]")
+        str | None,
+        typer.Option("--format", metavar="text|markdown|latex|json", help="How it is written. [default: text]"),
     ] = None,
     file: Classes = None,
     as_json: AsJson = False,

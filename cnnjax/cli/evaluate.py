@@ -38,7 +38,11 @@ def evaluate(
     workers: Workers = 0,
     stale: Annotated[
         str,
-        typer.Option("--stale", help="Where its code has changed since: stop, or keep and evaluate with the new."),
+        typer.Option(
+            "--stale",
+            metavar="stop|keep",
+            help="Where its code has changed since: stop, or keep and evaluate with the new.",
+        ),
     ] = "stop",
     keep_predictions: KeepPredictions = False,
     step: Checkpoint = None,

@@ -1,14 +1,19 @@
-"""What `--help` shows: the options of every day and three examples, on one screen; `--help-all` shows everything."""
+"""What is the same for all commands: their help on one screen, what shells complete of options, and what is refused.
+
+`--help` shows the options of every day and three examples; `--help-all` shows everything.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 ALL = "--help-all"
 EXAMPLES = 3
@@ -25,6 +30,18 @@ EVERYDAY: dict[str, tuple[str, ...]] = {
 """Of commands with more options than a screen has lines: the parameters that `--help` shows."""
 
 
+ELSEWHERE = {
+    "plan": "`cnnjax sweep FILE --dry-run` prints the plan of a study",
+    "run": "`cnnjax train FILE` trains one experiment, `cnnjax sweep FILE` a study",
+    "fit": "`cnnjax train FILE` trains one experiment, `cnnjax sweep FILE` a study",
+    "resume": "the same `cnnjax train` or `cnnjax sweep` as before continues",
+    "eval": "`cnnjax evaluate RUN` evaluates what was trained",
+    "test": "`cnnjax evaluate RUN` evaluates what was trained",
+    "list": "`cnnjax recipes` lists recipes, `cnnjax data list` data sets, `cnnjax status DIR` a study's trials",
+}
+"""What other programs call commands that have another name here."""
+
+
 class Command(TyperCommand):
     """A command whose help fits a screen."""
 
@@ -32,6 +49,19 @@ class Command(TyperCommand):
         super().__init__(*args, **kwargs)
         # In the list of all commands a sentence each.
         self.short_help = self.short_help or (self.help or "").strip().partition(". ")[0].split("\n")[0]
+        for each in self.params:
+            if (choices := choices_of(each)) and each._custom_shell_complete is None:
+                each._custom_shell_complete = partial(_begun, choices)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As typer's. Raises UsageError where an option of one value is given twice, which would take the last."""
+        if not ctx.resilient_parsing:
+            given: list[Any] = [*self.make_parser(ctx).parse_args(args=list(args))[2]]
+            for each in given:
+                of_one_value = each.param_type_name == "option" and not (each.multiple or each.is_flag)
+                if of_one_value and given.count(each) > 1:
+                    ctx.fail(f"{' or '.join(each.opts)} is given twice: give it once")
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Everything after `--help-all`, else what is of every day."""
@@ -65,6 +95,26 @@ class Command(TyperCommand):
                 setattr(each, "hidden", False)  # noqa: B010
 
 
+class Group(TyperGroup):
+    """A program, or a group of its commands."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As typer's. Raises UsageError that says what stands for a command of other programs."""
+        if self.get_command(ctx, args[0]) is None and args[0] in ELSEWHERE and not ctx.resilient_parsing:
+            ctx.fail(f"No such command '{args[0]}': {ELSEWHERE[args[0]]}")
+        return super().resolve_command(ctx, args)
+
+
+def choices_of(parameter: Any) -> list[str]:
+    """What may be given, as the parameter's metavar lists it: `stop|keep`. Of `raw|METHOD` it is `raw`."""
+    listed = (parameter.metavar or "").split("|")
+    return [each for each in listed if re.fullmatch("[a-z_]+", each)] if len(listed) > 1 else []
+
+
+def _begun(choices: list[str], ctx: Any, parameter: Any, incomplete: str) -> list[str]:
+    return [choice for choice in choices if choice.startswith(incomplete)]
+
+
 def examples_of(epilog: str | None) -> list[str]:
     """The examples of an epilog: `Examples:  one  ·  another`."""
     text = (epilog or "").removeprefix("Examples:")
@@ -77,7 +127,10 @@ def asked(arguments: list[str]) -> list[str]:
 
 
 class App(typer.Typer):
-    """A program whose commands are of the class `Command`."""
+    """A program whose commands are of the class `Command`, and groups of them of `Group`."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**{"cls": Group, **options})
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
         """As typer's."""

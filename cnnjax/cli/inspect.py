@@ -37,7 +37,7 @@ def inspect(
         list[str] | None,
         typer.Option(help="A layer, by its path; may be given several times. [default: some]", show_default=False),
     ] = None,
-    part: Annotated[str, typer.Option(help="Of the data: train, validation or test.")] = "test",
+    part: Annotated[str, typer.Option(metavar="train|validation|test", help="Of the data.")] = "test",
     count: Annotated[int, typer.Option(help="Images that are shown.", min=1)] = 8,
     units: Annotated[int, typer.Option(help="Units of a layer that are shown, evenly spread.", min=1)] = 16,
     image: Annotated[

@@ -21,6 +21,7 @@ def main() -> None:
     """The `cnnjax` command: errors a user can mend are one message and exit code 1, a stop by a signal is 130."""
     if "_CNNJAX_COMPLETE" in os.environ:
         # A shell asks what may stand there; typer answers, and ends the process.
+        completing.join_options()
         app(args=[])
     _show_log()
     debug = "--debug" in sys.argv
@@ -29,9 +30,10 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     arguments = asked(arguments)
     try:
-        if arguments[:1] == ["--install-completion"]:
-            completing.table()  # which the first TAB would wait for
         if arguments[:1] in (["--install-completion"], ["--show-completion"]):
+            _refuse_shell(arguments)
+            if arguments == ["--install-completion"]:
+                completing.table()  # which the first TAB would wait for
             try:
                 app(args=arguments)  # typer ends the process here too
             finally:
@@ -77,6 +79,16 @@ def _refuse_nothing(arguments: list[str]) -> None:
             raise typer.BadParameter(
                 "there is an argument, but it names nothing (an empty text): give one, or leave it out"
             )
+
+
+def _refuse_shell(arguments: list[str]) -> None:
+    """Raise UsageError of the name of a shell, which typer would not heed: it asks which shell has called."""
+    option, *words = arguments
+    if words:
+        raise typer.BadParameter(
+            f"{option} is for the shell that calls it, and takes no {words[0]}: start the other shell and call it "
+            f"there, or in one line, such as zsh -c 'cnnjax {option} && true'"
+        )
 
 
 def _show_traceback(*error: Any) -> None:
@@ -140,8 +152,30 @@ def _stop_at(error: Exception) -> None:
         sys.exit(1)
     # A word of the command line may stand in it.
     said = visible(getattr(error, "message", ""))
-    if getattr(error, "option_name", "") == "--seeds" and "train" in sys.argv[1:2]:
-        said += ". One training has one seed, seed=N; for several: cnnjax sweep FILE --seeds N"
+    if advice := _advice(error):
+        said += f". {advice}"
+        # Options of nearly that name.
+        error.possibilities = None  # pyright: ignore[reportAttributeAccessIssue]
     error.message = said  # pyright: ignore[reportAttributeAccessIssue]
     show()
     sys.exit(code)
+
+
+def _advice(error: Any) -> str:
+    """What to write instead of an option that there is not, or of a value that --seeds does not take; "" of others."""
+    command = getattr(getattr(error, "ctx", None), "command", None)
+    of = getattr(command, "name", "")
+    if of == "sweep" and getattr(getattr(error, "param", None), "name", "") == "seeds":
+        return "--seeds takes a number of seeds; seeds=(0, 5, 7) of a Study in the file names single ones"
+    if not hasattr(error, "possibilities"):
+        return ""
+    if of == "train" and error.option_name == "--seeds":
+        return "One training has one seed, seed=N; for several: cnnjax sweep FILE --seeds N"
+    path = error.option_name.lstrip("-").replace("-", "_")
+    takes_fields = any(parameter.name == "overrides" for parameter in getattr(command, "params", ()))
+    if not takes_fields or (of, path) == ("sweep", "seed"):
+        return ""
+    from cnnjax.experiment import Experiment
+
+    field = path.partition(".")[0] in Experiment.model_fields
+    return f"Fields are written without dashes: {path}=VALUE" if field else ""

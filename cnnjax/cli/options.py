@@ -52,7 +52,7 @@ On = Annotated[
         show_default=False,
     ),
 ]
-Parallel = Annotated[str, typer.Option(help="How a step is spread over devices: jit, shard_map or pmap.")]
+Parallel = Annotated[str, typer.Option(metavar="jit|shard_map|pmap", help="How a step is spread over devices.")]
 Seconds = Annotated[
     float, typer.Option("--checkpoint-seconds", help="Time between checkpoints.", min=SHORTEST, max=LONGEST)
 ]
@@ -153,7 +153,10 @@ Classes = Annotated[
     Path | None, typer.Option("--file", help="Of a run: the experiment file that defines its own classes.")
 ]
 StaleCode = Annotated[
-    str, typer.Option("--stale", help="Where its code has changed since: stop, or keep and use the new.")
+    str,
+    typer.Option(
+        "--stale", metavar="stop|keep", help="Where its code has changed since: stop, or keep and use the new."
+    ),
 ]
 
 

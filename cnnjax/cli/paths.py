@@ -26,6 +26,14 @@ def named(given: str | Path) -> Path:
         raise typer.BadParameter(f"{text!r}: there is no such home; a folder of that name is ./{text}") from None
 
 
+def study(given: str | Path) -> Path:
+    """The path of a study's folder that is read. Raises BadParameter where it is a file."""
+    path = Path(given)
+    if path.is_file():
+        raise typer.BadParameter(f"{path} is a file: name the study's folder, such as runs/{path.stem}")
+    return path
+
+
 def folder(given: str | Path) -> Path:
     """The path of a folder to write into. Raises BadParameter where that can be none."""
     path = named(given)

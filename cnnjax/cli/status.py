@@ -12,6 +12,7 @@ import typer
 from cnnjax.cli.app import WIDE, app
 from cnnjax.cli.options import LONGEST, AsJson
 from cnnjax.cli.printing import print_json
+from cnnjax.cli.work import Study
 from cnnjax.console import rich_text
 from cnnjax.errors import CnnjaxError
 
@@ -28,7 +29,7 @@ MOST_ERRORS = 10
     "cnnjax status runs/pooling --json"
 )
 def status(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.", show_default=False)],
+    folder: Study,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until all trials are over.")] = False,
     every: Annotated[float, typer.Option("--every", help="Seconds between, with --watch.", min=0.1, max=LONGEST)] = 2.0,
     as_json: AsJson = False,

@@ -25,8 +25,7 @@ from cnnjax.cli.cluster_options import (
     cluster_settings,
     print_detached,
 )
-from cnnjax.cli.completing import costs
-from cnnjax.cli.completing import overrides as overrides_there_are
+from cnnjax.cli.completing import axes
 from cnnjax.cli.design_options import (
     Arms,
     DesignName,
@@ -103,7 +102,7 @@ def sweep(
             metavar="[PATH=A,B,C]...",
             help="Axes (several values, or a distribution) or fields (one value).",
             show_default=False,
-            autocompletion=overrides_there_are,
+            autocompletion=axes,
         ),
     ] = None,
     seeds: Annotated[
@@ -127,7 +126,6 @@ def sweep(
         typer.Option(
             help="Rescale widths so that all arms have the base's macs or params.",
             metavar="macs|params",
-            autocompletion=costs,
         ),
     ] = None,
     halving: Halving = None,

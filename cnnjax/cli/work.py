@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cnnjax.cli import paths
 from cnnjax.cli.app import app, err
 from cnnjax.cli.hosts_options import Coordinator, HostsOption, Meeting, Process, Processes, together
 from cnnjax.cli.options import LONGEST, MANY, SHORTEST, AsJson
@@ -15,7 +16,9 @@ from cnnjax.cli.printing import note, print_json
 from cnnjax.errors import CnnjaxError, ConfigError
 from cnnjax.progress import StudyProgress, progress
 
-Study = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.", show_default=False)]
+Study = Annotated[
+    Path, typer.Argument(metavar="DIR", parser=paths.study, help="The study's folder.", show_default=False)
+]
 AS_SWEPT = "[default: as the sweep]"
 
 
@@ -45,7 +48,10 @@ def work(
     device_memory: Annotated[
         str | None, typer.Option(help=f"The memory of each, such as 80GB. {AS_SWEPT}", show_default=False)
     ] = None,
-    parallel: Annotated[str | None, typer.Option(help=f"jit, shard_map or pmap. {AS_SWEPT}")] = None,
+    parallel: Annotated[
+        str | None,
+        typer.Option(metavar="jit|shard_map|pmap", help=f"How a step is spread over devices. {AS_SWEPT}"),
+    ] = None,
     resident: Annotated[
         float | None,
         typer.Option(help=f"Data up to this share of a device's memory live there. {AS_SWEPT}", min=0, max=1),
@@ -55,8 +61,13 @@ def work(
         float | None, typer.Option(help=f"Time between checkpoints. {AS_SWEPT}", min=SHORTEST, max=LONGEST)
     ] = None,
     checkpoint_steps: Annotated[int | None, typer.Option(help=f"Steps between checkpoints. {AS_SWEPT}", min=1)] = None,
-    stale: Annotated[str, typer.Option(help="Where code is other than planned: stop, or keep and use it.")] = "stop",
-    log: Annotated[list[str] | None, typer.Option(help=f"Loggers. {AS_SWEPT}", show_default=False)] = None,
+    stale: Annotated[
+        str, typer.Option(metavar="stop|keep", help="Where code is other than planned: stop, or keep and use it.")
+    ] = "stop",
+    log: Annotated[
+        list[str] | None,
+        typer.Option(metavar="tensorboard|wandb|mlflow", help=f"Loggers. {AS_SWEPT}", show_default=False),
+    ] = None,
     log_every: Annotated[int | None, typer.Option(help=f"Steps between their losses. {AS_SWEPT}", min=1)] = None,
     hosts: HostsOption = "one",
     coordinator: Coordinator = None,

@@ -53,6 +53,8 @@ def _rule(entry: Any, cause: Exception | None) -> str:
         return "is required"
     if cause is not None:
         return str(cause)
+    if entry["type"] == "float_type" and re.fullmatch(r"[+-]?(nan|inf|infinity)", str(entry["input"]), re.IGNORECASE):
+        return "must be a finite number"
     message = re.sub(r"^Input should be", "must be", entry["msg"])
     return message.replace("a valid boolean", "true or false")
 

@@ -155,11 +155,13 @@ class RunDirectory:
 
     def experiment(self) -> Experiment:
         """The experiment in this directory. Raises RunError where there is none, or its classes are not defined."""
+        if self.path.is_file():
+            near = _run_at(Path("runs", self.path.stem))
+            raise RunError(f"{self.path} is a file: name a run's folder{f', such as {near}' if near else ''}")
         held = self.experiment_json()
         if held is None and (trials := self.path / "trials").is_dir():
-            ids = sorted(path.name for path in trials.iterdir() if ConfigRecord.at(path).exists())
-            one = ids[0] if ids else "<id>"
-            raise RunError(f"{self.path} is a study's folder: name one of its runs, such as {trials / one}")
+            one = _run_at(self.path) or trials / "<id>"
+            raise RunError(f"{self.path} is a study's folder: name one of its runs, such as {one}")
         if held is None and not self.path.exists():
             raise RunError(f"{self.path} is not a run directory: there is no such folder")
         if held is None:
@@ -233,6 +235,12 @@ def directory_in(path: Path) -> RunDirectory:
     study = path.resolve().parent.parent
     is_trial = path.resolve().parent.name == "trials" and StudyRecord.at(study).exists()
     return RunDirectory(path, sources=CodeRecord.at(study) if is_trial else None)
+
+
+def _run_at(folder: Path) -> Path | None:
+    """The folder where it holds a run, the first of its runs where it holds a study; None where there is none."""
+    runs = [folder, *sorted(path.parent for path in folder.glob(f"trials/*/{ConfigRecord.filename}"))]
+    return next((run for run in runs if ConfigRecord.at(run).exists()), None)
 
 
 def _not_known(error: ConfigError) -> str:

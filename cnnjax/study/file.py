@@ -56,6 +56,10 @@ def load(path: Path | str, *, defined_in: Path | str | None = None) -> Experimen
     need_file(path, defined_in, is_run=is_run)
     if is_run:
         return _from_run(path)
+    if path.is_dir():
+        files = sorted(map(str, path.glob("*.py")))
+        there = f"name one of its files: {', '.join(files)}" if files else "and there is no experiment file in it"
+        raise ConfigError(f"{path} is a folder, {there}")
     if not path.is_file():
         near = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
         there = f".{did_you_mean(str(path), near)} There are: {', '.join(near)}" if near else ""
