@@ -80,6 +80,27 @@ def test_numbers_have_no_names_so_they_are_matched_by_place_and_it_is_said(train
         assert evaluate(run, data=Numbered())["test"]["accuracy"] > 0.9
 
 
+def test_changed_data_are_not_evaluated_on_without_a_word(trained):
+    run, data = trained
+    taken = Path(data.root) / "test" / "bee" / "0.png"
+    image = taken.read_bytes()
+    before = evaluate(run)["test"]
+    taken.unlink()
+    try:
+        with pytest.raises(RunError, match=r"its data changed since it was trained \(fingerprint .* --stale keep"):
+            evaluate(run)
+        with pytest.raises(RunError, match="its data changed since .* bring them back$"):
+            evaluate(run, stale="keep", keep_predictions=True)
+        said: list[str] = []
+        assert evaluate(run, stale="keep", told=said.append)["test"]["count"] == before["count"] - 1
+        assert "may have been trained on" in said[1]
+        # Other data on purpose are no changed data.
+        assert evaluate(run, overrides={"data.mean": "[0.4, 0.4, 0.4]", "data.std": "[0.2, 0.2, 0.2]"})
+    finally:
+        taken.write_bytes(image)
+    assert evaluate(run)["test"]["loss"] == before["loss"]
+
+
 def test_classes_of_the_runs_own_data_that_are_others_now_are_seen(trained):
     run, data = trained
     root = Path(data.root)
@@ -91,6 +112,6 @@ def test_classes_of_the_runs_own_data_that_are_others_now_are_seen(trained):
     rename("bee", "wasp")
     try:
         with pytest.raises(RunError, match="trained for 'ant', 'bee', 'cow'; the data have 'ant', 'cow', 'wasp'"):
-            evaluate(run)
+            evaluate(run, stale="keep")
     finally:
         rename("wasp", "bee")

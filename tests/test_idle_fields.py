@@ -65,6 +65,14 @@ def test_a_field_of_the_model_that_changes_nothing():
     assert idle_fields(experiment(model=narrow.model_copy(update={"drop_block": 0.1}))) == ()
 
 
+def test_pooling_that_is_off():
+    model = SmallCNN(features=2, pool="none", pool_window=3, pool_strides=2)
+    window, strides = idle_fields(experiment(model=model))
+    assert window.startswith("model.pool_window = 3: pool is none, so it changes nothing; set model.pool too")
+    assert strides.startswith("model.pool_strides = 2: pool is none")
+    assert idle_fields(experiment(model=model.model_copy(update={"pool": "max"}))) == ()
+
+
 def test_dropout_of_a_network_that_runs_as_at_inference():
     model = SmallCNN(features=2, dropout=0.5)
     [warning] = idle_fields(experiment(model=model, groups="linear_probe"))

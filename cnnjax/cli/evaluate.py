@@ -41,7 +41,7 @@ def evaluate(
         typer.Option(
             "--stale",
             metavar="stop|keep",
-            help="Where its code has changed since: stop, or keep and evaluate with the new.",
+            help="Where its code or data changed since: stop, or keep and use those of now.",
         ),
     ] = "stop",
     keep_predictions: KeepPredictions = False,
@@ -62,10 +62,13 @@ def evaluate(
     how = {"data": data, "overrides": values(overrides), "hardware": hardware, "stale": stale}
     parts = run_evaluate(run, **how, keep_predictions=keep_predictions, step=step, told=said.append)
     if as_json:
-        note(said[0])
+        for line in said:
+            note(line)
         print_json(parts)
         return
     out.print(said[0], markup=False, highlight=False, soft_wrap=True)
+    for line in said[1:]:
+        note(line)
     directory = directory_in(run)
     WIDE.print(parts_table(parts, compared_first(directory.path)))
     if (resolved := recorded(directory)) is not None:

@@ -69,7 +69,7 @@ def print_report(folder: Path, *, to: Path | None = None, as_json: bool) -> Tabl
     if as_json:
         typer.echo(summary.json, nl=False)
     else:
-        for sentence in summary.mixed:
+        for sentence in (*summary.mixed, *summary.same):
             WIDE.print(sentence, style="bold red", markup=False, highlight=False)
         WIDE.print(terminal_table(summary.table))
         if spent := time_spent_text(summary.table):

@@ -13,6 +13,7 @@ _REFINED = (
     ("optim", "adaptive_clip", ("adaptive_clip_skips",)),
     ("optim.schedule", "warmup", ("warmup_start", "warmup_shape", "curve_from")),
     ("model", "drop_block", ("drop_block_size",)),
+    ("model", "pool", ("pool_window", "pool_strides")),
 )
 
 # Rates of a model that act in training alone.
@@ -24,9 +25,10 @@ def idle_fields(experiment: Experiment) -> tuple[str, ...]:
     warnings = []
     for path, needed, fields in _REFINED:
         config = _at(experiment, path)
-        if getattr(config, needed, True):
+        switch = getattr(config, needed, True)
+        if switch and switch != "none":
             continue
-        off = "0" if getattr(config, needed) == 0 else "none"
+        off = "0" if switch == 0 else "none"
         for name in (name for name in fields if name in type(config).model_fields):
             value = getattr(config, name)
             if value != type(config).model_fields[name].default:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +41,10 @@ from cnnjax.study.deaths import watched
 from cnnjax.study.earlier import earlier, settle
 from cnnjax.study.merging import Merged
 from cnnjax.study.plan import Plan, PlannedTrial
+from cnnjax.study.plan_table import warnings_of
 from cnnjax.study.study import Study
 
+_log = logging.getLogger("cnnjax")
 PATIENCE = 1.25 * SECONDS
 """Seconds that a sweep waits for another one that is settling the same folder: it may be lost."""
 
@@ -188,6 +191,8 @@ def _sweep(planned: Plan, out: Path, options: Options, how: _Sweeping) -> Outcom
                 _begin(planned, arms, out, options, how, anew=anew)
     if elsewhere is not None:
         return _sweep(planned, elsewhere, replace(options, stale="stop"), how)
+    for line in warnings_of(planned):
+        _log.warning(line)
     trained = _trained(planned, out, options, how, again, seen_death=seen_death)
     ended = planned if arms is None else plan_so_far(planned, Search(arms, out))
     if isinstance(trained, Detached):

@@ -15,6 +15,7 @@ from cnnjax.reporting.intervals import FEWEST, Spread, listed
 from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.notes import repeats, too_few
 from cnnjax.reporting.provenance import origins
+from cnnjax.reporting.same_training import same_training_sentences
 from cnnjax.reporting.specified import Specified
 from cnnjax.reporting.statistics import (
     Measure,
@@ -49,10 +50,10 @@ def foremost(table: Table) -> list[str]:
 
 
 def _amiss(table: Table) -> list[str]:
-    """What is damaged, missing or mixed, and which trials learned nothing."""
+    """What is damaged, missing or mixed, which trials learned nothing, and which arms are the same."""
     damaged = [f"{said}." for said in table.damaged]
     notes = [*_strangers(table), *_cut_curves(table), *_unmoved(table), *at_chance_sentences(table), *damaged]
-    return [*notes, *_unusable(table), *_mixture(table)]
+    return [*notes, *_unusable(table), *_mixture(table), *same_training_sentences(table)]
 
 
 def _state(table: Table) -> str:

@@ -25,6 +25,7 @@ from cnnjax.reporting.headline import headline
 from cnnjax.reporting.intervals import FEWEST, LEVEL
 from cnnjax.reporting.mixture import mixed_code
 from cnnjax.reporting.pages import render_html, render_markdown
+from cnnjax.reporting.same_training import same_training_sentences
 from cnnjax.reporting.statistics import arms, chosen, effects, measure, spread_of
 from cnnjax.reporting.study_table import Table, collect
 from cnnjax.reporting.tidy import curves_frame, plain, trials_frame
@@ -53,6 +54,11 @@ class Summary:
     def mixed(self) -> list[str]:
         """What to say before anything else: that the trials were not all made by the same code."""
         return mixed_code(self.table.trials, self.table.codes)
+
+    @property
+    def same(self) -> list[str]:
+        """That arms are one training under several names."""
+        return same_training_sentences(self.table)
 
 
 PAGE = "index.html"

@@ -48,11 +48,12 @@ def evaluate(
 
     data: another data set or its name, evaluated instead; it is normalized as the run's own was, unless it says
     otherwise (`mean`, `std`), and its classes are matched by name (`matched`). overrides: fields, as text by path, such
-    as `data.size`. stale: "keep" evaluates with the user's own code of now where other code trained it.
-    keep_predictions: whether predictions.npz is written into the run, of its own data alone. told: called with whose
-    metrics they are, `runs/baseline, step 120 of 300`. Raises RunError where
-    there is no checkpoint, where the newest is not the one that the run's result is of, where the code changed, and
-    where the data have classes of other names.
+    as `data.size`. stale: "keep" evaluates with the user's own code of now where other code trained it, and on the
+    run's data of now where it was trained on others, which may hold what is evaluated. keep_predictions: whether
+    predictions.npz is written into the run, of its own data alone. told: called with whose metrics they are,
+    `runs/baseline, step 120 of 300`, and with what is to be known of them. Raises RunError where there is no
+    checkpoint, where the newest is not the one that the run's result is of, where the code or the run's own
+    data changed, and where the data have classes of other names.
     """
     if keep_predictions and (data is not None or overrides):
         raise ConfigError("keep_predictions: of the run's own data alone; leave out other data and fields")
@@ -63,11 +64,17 @@ def evaluate(
         raise ConfigError("keep_predictions: of the newest checkpoint alone, which the result is of; leave out step")
     restored, notes = restore(directory, trained, step=step)
     experiment = _on(trained, data, dict(overrides or {}))
+    changed = _changed_data(directory, trained, experiment, notes.data_fingerprint)
+    if changed and (stale == "stop" or keep_predictions):
+        way = "" if keep_predictions else ", or give --stale keep to evaluate on those of now"
+        raise RunError(f"{changed}; bring them back{way}")
     held = recorded(directory)
     if data is not None and held is not None:
         _check_heard_alike(held, experiment, dict(overrides or {}))
     of = "" if held is None or not held.steps else f" of {held.steps}"
     told(f"{directory.path}, step {int(restored.step)}{of}")
+    if changed:
+        told(changed)
     scale = notes.scale if held is None else (held.mean, held.std)
     experiment = _scaled_as(experiment, scale, is_own=experiment.data == trained.data)
     # What only a training needs of other runs is not read, and may be gone.
@@ -84,12 +91,6 @@ def evaluate(
         if method is not None:
             check_estimated(restored, method)
     if keep_predictions:
-        now = program.experiment.data.load().fingerprint
-        if notes.data_fingerprint not in (None, now):
-            raise RunError(
-                f"{directory.path}: its data changed since it was trained (fingerprint {notes.data_fingerprint}, now "
-                f"{now}), so that predictions would not be of the examples that its result is of"
-            )
         write_predictions(directory, trained.id, predictions_of(program, state))
     splits = [split for split in ("validation", "test") if program.sizes[split]]
     return {
@@ -97,6 +98,20 @@ def evaluate(
         for split in splits
         for part, method in evaluated_parts(experiment, split).items()
     }
+
+
+def _changed_data(directory: RunDirectory, trained: Experiment, experiment: Experiment, before: str | None) -> str:
+    """That the run's own data are others than those it was trained on, by fingerprint; "" where they are not, and where
+    other data are evaluated on purpose."""
+    if experiment.data != trained.data or before is None:
+        return ""
+    now = experiment.data.load().fingerprint
+    if now == before:
+        return ""
+    return (
+        f"{directory.path}: its data changed since it was trained (fingerprint {before}, now {now}), so that what is "
+        "evaluated may have been trained on, and is not what its result is of"
+    )
 
 
 def _on(trained: Experiment, data: str | Data | None, overrides: dict[str, str]) -> Experiment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from cnnjax.run.program import Program
 from cnnjax.run.stale import settle
 from cnnjax.run.used_runs import check_same_runs, refuse_own_folder
 
+_log = logging.getLogger("cnnjax")
 # What process 0 tells those that train with it.
 TRAINS, RESULT = "whether there is something to train", "the result"
 
@@ -67,6 +69,8 @@ def trained(
             from_first(True, what=TRAINS)
             # Reading the data may take long, and leaves nothing to save: Ctrl-C ends it at once.
             program = Program(experiment, packed=1, hardware=options.hardware)
+            for warning in program.checked.analysis.warnings:
+                _log.warning("warning: %s", warning)
             with stopping() as stop, surviving(at_once=False):
                 broken = run_trials(program, [experiment], [directory], stop=stop, options=options, sinks=sinks)
             if broken:

@@ -71,7 +71,7 @@ def remarks(plan: Plan) -> list[Remarks]:
         f"{sum(trial.steps for trial in plan.trials):,} steps; {len(plan.pruned)} arms pruned; each trial on "
         f"{plan.devices}; kept from step to step, at most: {_kept(plan)}"
     )
-    warned = [Remarks(lines) for lines in (pruned, tuple(_warnings(plan)), unchecked) if lines]
+    warned = [Remarks(lines) for lines in (pruned, warnings_of(plan), unchecked) if lines]
     return [*warned, Remarks((*fraction_sentences(plan), total))]
 
 
@@ -109,13 +109,13 @@ def _steps_compiled(plan: Plan) -> str:
     return f" ({sum(counts)} training steps, one a size of images)" if max(counts) > 1 else ""
 
 
-def _warnings(plan: Plan) -> list[str]:
-    """What lint says of the arms' networks, each warning once, with how many arms it is about."""
+def warnings_of(plan: Plan) -> tuple[str, ...]:
+    """Lines of what checks say of the arms, each warning once, with how many arms it is about."""
     counts: dict[str, int] = {}
     for trial in plan.trials:
         if trial.experiment.seed == plan.study.seed_values[0]:
             counts.update({warning: counts.get(warning, 0) + 1 for warning in trial.warnings})
     general = [text for text in (unpaired_in(plan), left_out_folds(plan)) if text]
     arms = len(plan.trials) // len(plan.study.seed_values)
-    said = [f"warning: {text}" for text in general]
-    return said + [f"warning ({count} of {arms} arms): {warning}" for warning, count in counts.items()]
+    said = (f"warning: {text}" for text in general)
+    return (*said, *(f"warning ({count} of {arms} arms): {warning}" for warning, count in counts.items()))

@@ -235,7 +235,7 @@ WRONG: list[tuple[str, str]] = [
         (f'train exp.py --out new data={{"name":"folder","root":"{path}"}}', "File name too long")
         for path in (LONG, NAME)
     ],
-    ("train .", "no experiment file ."),
+    ("train .", ". is a folder, name one of its files: exp.py"),
     ("train /dev/null", "no experiment file /dev/null"),
     ("train pipe.py", "no experiment file pipe.py"),
     ("sweep pipe.py", "no experiment file pipe.py"),
