@@ -44,8 +44,8 @@ def idle_epochs(trials: Collection[Experiment]) -> str | None:
     if len(epochs) < 2:
         return None
     return (
-        f"epochs = {', '.join(map(str, sorted(epochs)))}: steps = {', '.join(map(str, steps))} says how long a training "
-        "is, so epochs make no difference; leave out one of the two"
+        f"epochs = {', '.join(map(str, sorted(epochs)))}: steps = {', '.join(map(str, steps))} says how long a "
+        "training is, so epochs make no difference; leave out one of the two"
     )
 
 
