@@ -6,6 +6,7 @@ import dataclasses
 import os
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -16,12 +17,14 @@ from hypothesis import strategies as st
 import cnnjax.data.digits as digits_module
 from cnnjax import Digits, Experiment, Flip, RandomCrop, SmallCNN, Synthetic
 from cnnjax.data.dataset import Dataset
+from cnnjax.data.doubts import shared_images
 from cnnjax.data.examples import Examples
 from cnnjax.data.order import Order, epoch_order, steps_until
 from cnnjax.data.source import Data
 from cnnjax.data.splits import Carving, split_off, splits
 from cnnjax.errors import ConfigError, DataError
 from cnnjax.experiment import check
+from cnnjax.study.data_view import Found, look
 
 
 def examples(labels) -> Examples:
@@ -174,6 +177,74 @@ def test_classes_without_test_examples_are_said_in_a_plan():
     experiment = Experiment(model=SmallCNN(features=2), data=data, steps=1, batch_size=2, validation=0)
     said = "arrays: 2 of 3 classes have none in the test part, so that it does not measure them: 'a', 'c'"
     assert said in check(experiment).analysis.warnings
+
+
+class Given(Data):
+    """Images 9x9 of three stripes, each the byte of a letter; one-hot labels, if asked for."""
+
+    train: tuple[str, ...] = ("abc", "xyz", "aaa", "abc")
+    test: tuple[str, ...]
+    labels: Literal["ids", "one-hot", "two a row", "all the first"] = "ids"
+
+    def part(self, rows):
+        images = np.array([list(row.encode()) for row in rows], np.uint8).reshape(len(rows), 1, 3, 1)
+        images = images.repeat(9, axis=1).repeat(3, axis=2)
+        ids = np.arange(len(rows)) % 3
+        first = np.eye(3, dtype=np.int32)
+        made = {"ids": ids.astype(np.int32), "one-hot": first[ids], "two a row": 1 - first[ids]}
+        return Examples(images, made.get(self.labels, first[0 * ids]))
+
+    def read(self):
+        return Dataset("given", self.part(self.train), self.part(self.test), classes=("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            Given(test=("aby", "xyz", "abc")),
+            "2 of 3 images of the test part are in the training part too, byte for byte, e.g. test image 1 is training "
+            "image 1; take such out of one of them",
+        ),
+        (
+            Given(test=("aaa", "bbb", "abc")),
+            "1 of 3 images of the test part is in the training part too, byte for byte (1 more are of one colour all "
+            "over, and not counted), e.g. test image 2 is training image 0; take such out of one of them",
+        ),
+        (Given(test=("aaa", "bbb", "bac")), None),
+        (
+            Given(test=("bac", "cab", "bca"), labels="one-hot"),
+            "labels [4, 3] of which each row has one 1 and else 0: are these one-hot class ids? As such rows they are "
+            "targets, and parts of the training part are drawn without regard to classes; class ids, of which every "
+            "part gets its share, are labels.argmax(-1).astype(np.int32)",
+        ),
+        (Given(test=("bac", "cab", "bca"), labels="two a row"), None),
+        (Given(test=("bac", "cab", "bca"), labels="all the first"), None),
+    ],
+)
+def test_what_looks_wrong_about_arrays_is_said_in_a_plan_and_a_view(data, said):
+    experiment = Experiment(model=SmallCNN(features=2), data=data, steps=1, batch_size=2, validation=0)
+    plan, view = check(experiment).analysis.warnings, look(Found("given", experiment)).document().data["remarks"]
+    doubts = [line for line in plan if "byte for byte" in line or "one-hot" in line]
+    assert doubts == ([] if said is None else [f"given: {said}"])
+    assert view == ([] if said is None else [said])
+
+
+def test_shared_images_are_found_as_by_comparing_all_pairs():
+    generator = np.random.default_rng(0)
+    images, others = (generator.integers(0, 2, (count, 1, 4, 2)).astype(np.uint8) for count in (90, 50))
+    # Wide ones, of which not every value is sampled: two that differ in a value between those that are.
+    images, others = (np.repeat(each, 40, axis=2) for each in (images, others))
+    others[1] = others[0]
+    others[1, 0, 1, 0] = 9
+    images[5], images[6] = others[0], others[1]
+    pairs = [(i, j) for i, image in enumerate(images) for j, other in enumerate(others) if (image == other).all()]
+    blank = [i for i, image in enumerate(images) if len(np.unique(image.reshape(-1, 2), axis=0)) == 1]
+    found = {i for i, _ in pairs} - set(blank)
+    shared = shared_images(images, others)
+    assert (shared.count, shared.blank) == (len(found), len({i for i, _ in pairs} & set(blank)))
+    assert shared.first == next(pair for pair in pairs if pair[0] in found)
+    assert {5, 6} <= found
 
 
 def test_an_unknown_or_unprepared_set_says_what_to_do(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnnjax.data.doubts import doubts
 from cnnjax.data.entries import Entry, check_alike, check_classes
 from cnnjax.data.examples import Part, Scale
 from cnnjax.data.leftover import without_examples
@@ -154,6 +155,11 @@ class Dataset:
     def unequal(self) -> tuple[str, ...]:
         """A remark for the classes without an example in a part, as those of arrays that were split unshuffled."""
         return tuple(without_examples(self.train, self.test, self.classes))
+
+    @cached_property
+    def doubtful(self) -> tuple[str, ...]:
+        """A remark for what looks wrong about arrays: test images that are training images too, one-hot labels."""
+        return tuple(doubts(self.train, self.test))
 
     @cached_property
     def held(self) -> Dataset:

@@ -344,5 +344,5 @@ def _warnings(experiment: Experiment, analysis: Analysis, dataset: Dataset, devi
             f"learned; return what the {analysis.squashed} is taken of",
         )
     if not experiment.data.is_cnnjaxs:
-        warnings += tuple(f"{dataset.name}: {remark}" for remark in dataset.unequal)
+        warnings += tuple(f"{dataset.name}: {remark}" for remark in (*dataset.unequal, *dataset.doubtful))
     return warnings

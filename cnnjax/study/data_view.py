@@ -213,7 +213,9 @@ def _facts(view: View) -> list[str]:
 
 
 def _remarks(view: View) -> list[str]:
-    return list(dict.fromkeys((*view.dataset.remarks, *view.dataset.unequal, *view.dataset.repeated)))
+    dataset = view.dataset
+    doubtful = () if view.found.experiment.data.is_cnnjaxs else dataset.doubtful
+    return list(dict.fromkeys((*dataset.remarks, *dataset.unequal, *dataset.repeated, *doubtful)))
 
 
 def _sound(view: View) -> list[str]:
