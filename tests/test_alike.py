@@ -6,6 +6,7 @@ import flax.linen as nn
 import pytest
 
 from cnnjax import SGD, Augmentation, Experiment, Hardware, Model, SmallCNN, Study, Synthetic, lane, plan
+from cnnjax.study.plan_table import warnings_of
 
 
 class Net(nn.Module):
@@ -60,6 +61,14 @@ def told(experiment, axes):
 def test_a_value_that_nothing_reads_is_told_of(path, values):
     (warning,) = told(BASE, {path: values})
     assert warning.startswith(f"{path} = {values[1]} or {values[0]}")
+
+
+@pytest.mark.parametrize(("steps", "said"), [(2, "epochs = 1, 2: steps = 2 says how long a training is"), (None, "")])
+def test_epochs_beside_steps(steps, said):
+    planned = plan(Study(BASE, axes={"epochs": [1, 2], "steps": [steps]}, seeds=1), hardware=Hardware(devices=1))
+    warnings = [line for line in warnings_of(planned) if "epochs" in line]
+    assert "".join(warnings).startswith(f"warning: {said}" if said else "")
+    assert len(warnings) == bool(said)
 
 
 def test_networks_of_equal_layers_are_told_apart_by_what_they_do():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from cnnjax.config import Named, digest, plain
@@ -35,6 +35,18 @@ def without_effect(arms: Mapping[Named[Any], tuple[Experiment, Any, Teachers]]) 
             if twin is not arm:
                 found[arm] = _warning(arm, twin)
     return found
+
+
+def idle_epochs(trials: Collection[Experiment]) -> str | None:
+    """A warning where trials differ in epochs, and steps say how long each is; None where none do."""
+    epochs = {trial.epochs for trial in trials if trial.steps is not None}
+    steps = sorted({trial.steps for trial in trials if trial.steps is not None})
+    if len(epochs) < 2:
+        return None
+    return (
+        f"epochs = {', '.join(map(str, sorted(epochs)))}: steps = {', '.join(map(str, steps))} says how long a "
+        "training is, so epochs make no difference; leave out one of the two"
+    )
 
 
 def _warning(arm: Mapping[str, Any], twin: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from cnnjax.console import rich_text
 from cnnjax.documents.document import Column, Grid, Remarks
 from cnnjax.documents.quantities import short_bytes
 from cnnjax.experiment import Experiment
+from cnnjax.study.alike import idle_epochs
 from cnnjax.study.folds import left_out_folds
 from cnnjax.study.pairing import unpaired_in
 from cnnjax.study.plan import Plan, PlannedTrial
@@ -115,7 +116,8 @@ def warnings_of(plan: Plan) -> tuple[str, ...]:
     for trial in plan.trials:
         if trial.experiment.seed == plan.study.seed_values[0]:
             counts.update({warning: counts.get(warning, 0) + 1 for warning in trial.warnings})
-    general = [text for text in (unpaired_in(plan), left_out_folds(plan)) if text]
+    idle = idle_epochs([trial.experiment for trial in plan.trials])
+    general = [text for text in (unpaired_in(plan), left_out_folds(plan), idle) if text]
     arms = len(plan.trials) // len(plan.study.seed_values)
     said = (f"warning: {text}" for text in general)
     return (*said, *(f"warning ({count} of {arms} arms): {warning}" for warning, count in counts.items()))
