@@ -154,7 +154,7 @@ def _stop_at(error: Exception) -> None:
     # A word of the command line may stand in it.
     said = visible(getattr(error, "message", ""))
     if advice := _advice(error):
-        said += f". {advice}"
+        said = f"{said.rstrip('.')}. {advice}"
         # Options of nearly that name.
         error.possibilities = None  # pyright: ignore[reportAttributeAccessIssue]
     error.message = said  # pyright: ignore[reportAttributeAccessIssue]
