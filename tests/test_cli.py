@@ -291,7 +291,8 @@ USAGE = [
     ("plan FILE", "No such command 'plan': `cnnjax sweep FILE --dry-run` prints the plan"),
     ("plam FILE", "No such command 'plam'."),
     ("--install-completion zsh", "for the shell that calls it, and takes no zsh"),
-    ("--show-completion zsh", "zsh -c 'cnnjax --show-completion && true'"),
+    ("--install-completion nosuch", "zsh -c 'cnnjax --install-completion && true'"),
+    ("--show-completion fish", "fish -c 'cnnjax --show-completion && true'"),
 ]
 
 

@@ -160,6 +160,21 @@ def offered():
     return found
 
 
+@pytest.mark.parametrize(
+    ("line", "incomplete", "expected"),
+    [
+        ("cnnjax train F --stale=ke", "ke", ["--stale=keep"]),
+        ("cnnjax train F --stale ke", "ke", ["keep"]),
+        ("cnnjax train F epochs=9 --stale ", "", ["stop", "rerun", "keep", "separate"]),
+    ],
+)
+def test_zsh_and_fish_replace_the_whole_word(monkeypatch, line, incomplete, expected):
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", line)
+    [command] = [command for name, command in commands(get_command(app)) if name == "train"]
+    [stale] = [each for each in command.params if each.name == "stale"]
+    assert [item.value for item in stale.shell_complete(Context(command), incomplete)] == expected
+
+
 def test_options_offer_what_is_taken():
     found = offered()
     stale = get_args(get_type_hints(Options)["stale"])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -112,7 +113,10 @@ def choices_of(parameter: Any) -> list[str]:
 
 
 def _begun(choices: list[str], ctx: Any, parameter: Any, incomplete: str) -> list[str]:
-    return [choice for choice in choices if choice.startswith(incomplete)]
+    # zsh and fish replace the whole of `--stale=ke`.
+    option, equals, _ = os.environ.get("_TYPER_COMPLETE_ARGS", "").rpartition(" ")[2].partition("=")
+    before = f"{option}=" if equals and option in parameter.opts else ""
+    return [f"{before}{choice}" for choice in choices if choice.startswith(incomplete)]
 
 
 def examples_of(epilog: str | None) -> list[str]:

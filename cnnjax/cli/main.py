@@ -85,9 +85,10 @@ def _refuse_shell(arguments: list[str]) -> None:
     """Raise UsageError of the name of a shell, which typer would not heed: it asks which shell has called."""
     option, *words = arguments
     if words:
+        shell = words[0] if words[0] in ("bash", "fish") else "zsh"
         raise typer.BadParameter(
             f"{option} is for the shell that calls it, and takes no {words[0]}: start the other shell and call it "
-            f"there, or in one line, such as zsh -c 'cnnjax {option} && true'"
+            f"there, or in one line, such as {shell} -c 'cnnjax {option} && true'"
         )
 
 
@@ -153,7 +154,7 @@ def _stop_at(error: Exception) -> None:
     # A word of the command line may stand in it.
     said = visible(getattr(error, "message", ""))
     if advice := _advice(error):
-        said += f". {advice}"
+        said = f"{said.rstrip('.')}. {advice}"
         # Options of nearly that name.
         error.possibilities = None  # pyright: ignore[reportAttributeAccessIssue]
     error.message = said  # pyright: ignore[reportAttributeAccessIssue]
