@@ -257,8 +257,8 @@ def test_seeds_alone_tell_arms_apart_where_examples_are_too_few(tmp_path: Path) 
         "95% interval over seeds",
         "p over seeds, corrected",
         "also over examples",
-        "p",
-        "p, corrected",
+        "p over examples too",
+        "p over examples too, corrected",
     ]
 
 

@@ -155,7 +155,8 @@ def effects_note(table: Table) -> str:
     shared = " (they are the same for both arms, so their error is not added twice)" if same_examples(table) else ""
     wider = (
         ". p over seeds, corrected: that of the paired t test over seeds alone. Also over examples: widened for their "
-        f"choice, as if arms disagreed on no more of them than make the difference{shared}; p is that of this interval"
+        f"choice, as if arms disagreed on no more of them than make the difference{shared}; p over "
+        "examples too is that of this interval"
         if of.is_counted
         else ", on these examples; p is theirs"
     )

@@ -35,6 +35,11 @@ def interval_heads(table: Table, metric: str) -> tuple[str, ...]:
     return (over(table), *(("also over examples",) if quantity_of(table, metric).is_counted else ()))
 
 
+def p_head(table: Table, metric: str) -> str:
+    """The heading of the p of a difference that decides: where examples are counted, that of the wider interval."""
+    return "p over examples too" if quantity_of(table, metric).is_counted else "p"
+
+
 def interval_cells(table: Table, metric: str, values: Spread) -> tuple[str, ...]:
     """The intervals below `interval_heads`."""
     here = unit(table, metric)
@@ -44,8 +49,8 @@ def interval_cells(table: Table, metric: str, values: Spread) -> tuple[str, ...]
 
 def difference_heads(table: Table, metric: str) -> tuple[str, ...]:
     """The headings of the intervals and tests of differences of a metric."""
-    first, *both = interval_heads(table, metric)
-    return (first, *((f"p over {repeats(table)}, corrected", *both) if both else ()), "p", "p, corrected")
+    (first, *both), own = interval_heads(table, metric), p_head(table, metric)
+    return (first, *((f"p over {repeats(table)}, corrected", *both) if both else ()), own, f"{own}, corrected")
 
 
 def difference_cells(table: Table, metric: str, values: Spread, *, p: tuple[float, float, float]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from cnnjax.reporting.picture_pairs import matrix
 from cnnjax.reporting.pictures import title_of
 from cnnjax.reporting.statistics import chosen, foremost, measure, ranking, reference, side_by_side
 from cnnjax.reporting.study_table import Arm, Table
-from cnnjax.reporting.tables import interval_cells, interval_heads
+from cnnjax.reporting.tables import interval_cells, interval_heads, p_head
 from cnnjax.reporting.units import Unit, json_number, p_value, plural, unit
 from cnnjax.statistics.families import adjusted
 from cnnjax.statistics.outperforming import Outperforming, outperforming
@@ -178,7 +178,14 @@ def _grid(table: Table, found: Sequence[Pair], metric: str) -> Grid:
         )
         for own in differ
     ]
-    heads = ("n", f"difference of {here.label}", *interval_heads(table, metric), "p", "Holm", "Benjamini-Hochberg")
+    heads = (
+        "n",
+        f"difference of {here.label}",
+        *interval_heads(table, metric),
+        p_head(table, metric),
+        "Holm",
+        "Benjamini-Hochberg",
+    )
     heads += ("g_z", "probability of being better, %") if seeds else ()
     columns = (Column("better"), Column("than"), *(Column(head, "number") for head in heads))
     return Grid("", (*columns, *(Column(SIGNS[name], "number") for name in signs)), rows)

@@ -79,7 +79,7 @@ def _mean_and_interval(values: Spread) -> tuple[str, str]:
 
 
 def _change_heads(table: Table) -> tuple[str, ...]:
-    return over(table), f"p over {repeats(table)}, corrected", "also over examples", "p, corrected"
+    return over(table), f"p over {repeats(table)}, corrected", "also over examples", "p over examples too, corrected"
 
 
 def _change(change: Change) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from cnnjax.reporting.finding import Finding
 from cnnjax.reporting.intervals import LEVEL
 from cnnjax.reporting.statistics import chosen, measure, quantity_of, reference
 from cnnjax.reporting.study_table import Table
+from cnnjax.reporting.tables import p_head
 from cnnjax.reporting.units import Unit, p_value, plural, some, unit
 from cnnjax.statistics.power import seeds_needed
 
@@ -145,7 +146,16 @@ def _grid(table: Table, found: Sequence[Needed], here: Unit) -> Grid:
         )
         for own in shown
     ]
-    heads = ("n", f"difference of {here.label}", "p, corrected", "could find", "seeds needed", "more", "at its limits")
+    p = p_head(table, measure(table).quote or "")
+    heads = (
+        "n",
+        f"difference of {here.label}",
+        f"{p}, corrected",
+        "could find",
+        "seeds needed",
+        "more",
+        "at its limits",
+    )
     heads += ("examples needed",) if short else ()
     columns = (Column("#"), Column("arm"), *(Column(head, "number") for head in heads))
     return Grid("", columns, rows, keys=[str(own.compared.arm) for own in shown])
