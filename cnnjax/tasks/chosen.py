@@ -38,7 +38,8 @@ def _suited(loss: Loss, form: ExampleForm) -> Task:
         )
     if loss.kind == "softmax" and "label" in form.entries and not form.classes:
         raise ConfigError(
-            f"loss = {loss.tag!r}: {form.name} has targets, not classes; use loss=squared, poisson or sigmoid"
+            f"loss = {loss.tag!r}: {form.name} has targets, not classes; use loss=squared, poisson or sigmoid, or give "
+            "class ids, int32 [N], and the names of the `classes`"
         )
     raise ConfigError(
         f"loss = {loss.tag!r}: no task has this loss for the examples of {form.name} ({', '.join(form.entries)}); take "

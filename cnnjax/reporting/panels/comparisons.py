@@ -103,9 +103,9 @@ def _note(table: Table, against: int, metric: str) -> str:
     return (
         f"Differences to arm {against}, {which}, paired by {word}, of {here.name}. Intervals are Student's t, each "
         f"on its own{wider}; {own} is that of the {same} interval: below 0.05 where it leaves 0 out. "
-        "Corrected: after Holm (1979), for all arms of this table, so that in at most 5% of studies one of them differs by chance. "
-        "Within: the smallest margin that the difference is shown to lie within, by two one-sided tests at 5%; that no "
-        "difference is found shows no more than that. Could find: the smallest true difference that is found four "
-        f"times out of five with so many {word}s and this spread, after the correction.{alone} Below {FEWEST} common "
+        "Corrected: after Holm (1979), for all arms of this table, so that in at most 5% of studies one of them "
+        "differs by chance. Within: the smallest margin that the difference is shown to lie within, by two one-sided "
+        "tests at 5%; that no difference is found shows no more than that. Could find: the smallest true difference "
+        f"that is found four times out of five with so many {word}s and this spread, after the correction.{alone} Below {FEWEST} common "
         f"{word}s nothing is tested."
     )
