@@ -90,7 +90,7 @@ def _keys(images: np.ndarray) -> np.ndarray:
 
 
 def _digest(image: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest()
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
 
 
 def _is_blank(image: np.ndarray) -> bool:

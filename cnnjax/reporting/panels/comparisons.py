@@ -106,6 +106,6 @@ def _note(table: Table, against: int, metric: str) -> str:
         "Corrected: after Holm (1979), for all arms of this table, so that in at most 5% of studies one of them "
         "differs by chance. Within: the smallest margin that the difference is shown to lie within, by two one-sided "
         "tests at 5%; that no difference is found shows no more than that. Could find: the smallest true difference "
-        f"that is found four times out of five with so many {word}s and this spread, after the correction.{alone} Below {FEWEST} common "
-        f"{word}s nothing is tested."
+        f"that is found four times out of five with so many {word}s and this spread, after the correction.{alone} "
+        f"Below {FEWEST} common {word}s nothing is tested."
     )
