@@ -5,9 +5,19 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import signal
 import sys
 import tempfile
+import threading
 from importlib.metadata import version
+
+if threading.current_thread() is threading.main_thread():
+    # Under nohup, and behind `&`, signals are ignored, and processes that tests start inherit that: to stop them would
+    # be in vain. With a handler they begin as usual, and these tests live on where a terminal closes.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
