@@ -249,7 +249,7 @@ def test_a_study_is_no_run_and_its_runs_are_named(run, file, tmp_path):
         assert err.endswith("study/trials/a0\n")
 
 
-@pytest.mark.parametrize("words", ["evaluate", "inspect", "predict a.png", "export a.pt"])
+@pytest.mark.parametrize("words", ["evaluate", "inspect", "predict a.png", "export a.stablehlo"])
 def test_a_file_is_no_run_and_the_run_of_its_name_is_offered(run, file, tmp_path, words):
     name, *more = words.split()
     code, _, err = run(name, file, *more)

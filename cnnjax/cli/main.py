@@ -129,10 +129,14 @@ def _show_log() -> None:
     """What the library logs goes to standard error: that reading a large set goes on, and how far it is."""
     import logging
 
-    handler = logging.StreamHandler()
-    # The formatter of `logging` would print texts of others as they are.
-    handler.format = lambda record: visible(record.getMessage())
+    handler = logging.Handler()
+    # A formatter of `logging` would print texts of others as they are.
+    handler.emit = lambda record: print(visible(record.getMessage()), file=sys.stderr, flush=True)
     logger = logging.getLogger("cnnjax")
+    handler.name = "cnnjax"
+    # One, where a process calls several commands.
+    for other in [each for each in logger.handlers if each.name == handler.name]:
+        logger.removeHandler(other)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     # Other packages give the root logger a handler, which would say all of it again.
