@@ -23,6 +23,7 @@ EXAMPLES = 3
 EVERYDAY: dict[str, tuple[str, ...]] = {
     "train": ("out_folder", "on", "devices", "keep_predictions", "stale", "log", "as_json"),
     "sweep": ("seeds", "design", "match", "halving", "out_folder", "launcher", "dry_run", "as_json"),
+    "evaluate": ("data", "file", "stale", "keep_predictions", "step", "as_json"),
     "work": ("worker", "side_by_side", "wait", "devices", "stale", "as_json"),
     "inspect": ("only", "layer", "part", "image", "folder", "as_json"),
     "stylize": ("network", "file_out", "size", "steps", "as_json"),
