@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import resource
 import subprocess
@@ -406,3 +407,15 @@ def test_a_warning_is_a_sentence():
 def test_ctrl_c_while_a_config_is_checked_is_no_mistake_of_the_users(run, monkeypatch):
     monkeypatch.setattr("cnnjax.interrupts.asked", lambda: True)
     assert run("describe", "no_such_network")[0] == 130
+
+
+def test_what_nobody_reads_stops_nothing(run, monkeypatch):
+    run("--version")
+
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", Closed())
+        logging.getLogger("cnnjax").warning("said to nobody")

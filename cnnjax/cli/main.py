@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any, NoReturn
@@ -129,9 +130,14 @@ def _show_log() -> None:
     """What the library logs goes to standard error: that reading a large set goes on, and how far it is."""
     import logging
 
+    def say(record: logging.LogRecord) -> None:
+        # A training goes on where nobody reads what it says.
+        with contextlib.suppress(OSError, ValueError):
+            print(visible(record.getMessage()), file=sys.stderr, flush=True)
+
     handler = logging.Handler()
     # A formatter of `logging` would print texts of others as they are.
-    handler.emit = lambda record: print(visible(record.getMessage()), file=sys.stderr, flush=True)
+    handler.emit = say
     logger = logging.getLogger("cnnjax")
     handler.name = "cnnjax"
     # One, where a process calls several commands.
